@@ -1,0 +1,93 @@
+// Package config owns the one configuration file of the service: what an
+// operator may write (File), what the program runs with (Config), and the way
+// from one to the other (Load), which reports every mistake at once, each with
+// its path. It performs no network access and knows no other package of ours.
+package config
+
+import (
+	"log/slog"
+	"net/url"
+	"regexp"
+	"time"
+)
+
+// Config is the resolved configuration: defaults filled in, patterns compiled,
+// secrets read, every value checked. Only Load makes one.
+type Config struct {
+	// HTTPAddress is where the protocol listener binds.
+	HTTPAddress string
+	// ManagementAddress is where metrics and probes bind.
+	ManagementAddress string
+	LogLevel          slog.Level
+
+	Provider Provider
+	Hosts    []Host
+
+	// ConsentScreen is false only when RedirectURLs is not empty.
+	ConsentScreen bool
+	// RedirectURLs are anchored patterns; empty admits https, loopback and
+	// private-use schemes.
+	RedirectURLs []*regexp.Regexp
+
+	DynamicRegistration bool
+
+	Keys            Keys
+	Tokens          Tokens
+	IdentityHeaders IdentityHeaders
+}
+
+// Provider is the identity provider that signs people in.
+type Provider struct {
+	Name         string // "google", "github", "oidc" or "static"
+	ClientID     string
+	ClientSecret Secret
+	IssuerURL    string   // oidc only
+	BaseURL      string   // github only: https://github.com or a GitHub Enterprise Server
+	Scopes       []string // asked of the provider
+	// EmailDomains are anchored patterns over the domain part of a verified
+	// e-mail address, matched in lower case; empty means no restriction.
+	EmailDomains []*regexp.Regexp
+	AllowAnyUser bool
+	GroupsClaim  string
+	Users        []User // static only
+}
+
+// User is one account of the static provider.
+type User struct {
+	Username     string
+	PasswordHash Secret // bcrypt
+	Email        string
+	Name         string
+	Groups       []string
+}
+
+// Host is one protected MCP server: a public URL and where the service itself
+// reaches the server to list its tools. Several may share a host with different paths.
+type Host struct {
+	Host   string // lower case, with a port if it is not the scheme's default
+	Scheme string // "https", or "http" on loopback
+	Path   string // public path, "" or "/mcp"; never a trailing slash
+	// Endpoint is where tools/list is sent.
+	Endpoint *url.URL
+	// DisplayName names the server on the consent page.
+	DisplayName string
+	// DefaultScopes are asked for at first; empty means all the server advertises.
+	DefaultScopes []string
+}
+
+// Keys says where signing and sealing keys come from.
+type Keys struct {
+	Source   string // "ephemeral" or "seed"
+	Seeds    []Secret
+	Rotation time.Duration
+}
+
+// Tokens holds lifetimes.
+type Tokens struct {
+	AccessTokenLifetime time.Duration
+}
+
+// IdentityHeaders are the names of the headers an allowed request carries.
+type IdentityHeaders struct {
+	User, Email, Groups string
+}

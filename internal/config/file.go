@@ -1,0 +1,140 @@
+package config
+
+// File is the configuration file. The comments are the manual: docs/reference/config.md
+// is generated from them, and a test holds the two together.
+type File struct {
+	// Where the service listens.
+	Listen ListenFile `json:"listen"`
+	// What the service logs.
+	Logging LoggingFile `json:"logging"`
+	// The identity provider that signs people in. Required.
+	Provider ProviderFile `json:"provider"`
+	// The MCP servers to protect, and how clients may reach them. Required.
+	Proxy ProxyFile `json:"proxy"`
+	// How clients become known.
+	Registration RegistrationFile `json:"registration"`
+	// Signing and sealing keys.
+	Keys KeysFile `json:"keys"`
+	// Lifetimes of what the service issues.
+	Tokens TokensFile `json:"tokens"`
+	// Names of the request headers that carry the verified identity to the MCP server.
+	IdentityHeaders IdentityHeadersFile `json:"identityHeaders"`
+}
+
+// ListenFile is the `listen` section.
+type ListenFile struct {
+	// Address of the protocol listener: OAuth endpoints, discovery and /authenticate. Default ":8080".
+	HTTP string `json:"http"`
+	// Address of the management listener: /metrics, /healthz, /readyz. Never expose it. Default ":9090".
+	Management string `json:"management"`
+}
+
+// LoggingFile is the `logging` section.
+type LoggingFile struct {
+	// One of "debug", "info", "warn", "error". Default "info".
+	Level string `json:"level"`
+}
+
+// ProviderFile is the `provider` section.
+type ProviderFile struct {
+	// One of "google", "github", "oidc", "static". Required.
+	Name string `json:"name"`
+	// Client id of this service at the identity provider. Required unless name is "static".
+	ClientID string `json:"clientID"`
+	// Client secret of this service at the identity provider. Prefer clientSecretFile.
+	ClientSecret string `json:"clientSecret"`
+	// File that holds the client secret; a trailing newline is dropped. Excludes clientSecret.
+	ClientSecretFile string `json:"clientSecretFile"`
+	// Issuer URL of the OpenID provider, for name "oidc"; its discovery document must name exactly this issuer.
+	IssuerURL string `json:"issuerURL"`
+	// GitHub Enterprise Server base URL, for name "github". Default "https://github.com".
+	BaseURL string `json:"baseURL"`
+	// Scopes to ask of the identity provider. The default suits the provider.
+	Scopes []string `json:"scopes"`
+	// Go regular expressions over the domain of the user's verified e-mail address, anchored at both ends. Empty admits every domain, which Google and GitHub allow only together with allowAnyUser.
+	AllowedEmailDomains []string `json:"allowedEmailDomains"`
+	// Admit every account of the provider. Needed for Google and GitHub when allowedEmailDomains is empty, because anybody can have an account there. Default false.
+	AllowAnyUser bool `json:"allowAnyUser"`
+	// ID-token or userinfo claim that lists the user's groups, for name "oidc". Default "groups".
+	GroupsClaim string `json:"groupsClaim"`
+	// Accounts of the "static" provider.
+	Users []UserFile `json:"users"`
+}
+
+// UserFile is one entry of `provider.users`.
+type UserFile struct {
+	// Name to sign in with; also the subject in tokens. Required, unique.
+	Username string `json:"username"`
+	// bcrypt hash of the password; `mcp-forward-auth hash-password` makes one. Required.
+	PasswordHash string `json:"passwordHash"`
+	// E-mail address, taken as verified.
+	Email string `json:"email"`
+	// Display name.
+	Name string `json:"name"`
+	// Groups.
+	Groups []string `json:"groups"`
+}
+
+// ProxyFile is the `proxy` section.
+type ProxyFile struct {
+	// The protected MCP servers. At least one.
+	Hosts []HostFile `json:"hosts"`
+	// Skip the consent page. Refused unless allowedRedirectURLs is set, because without consent an open redirect list gives tokens away. Default false.
+	DisableConsentScreen bool `json:"disableConsentScreen"`
+	// Go regular expressions, anchored at both ends, of redirect URIs that clients may use. Empty admits https, loopback and private-use schemes, always behind consent.
+	AllowedRedirectURLs []string `json:"allowedRedirectURLs"`
+}
+
+// HostFile is one entry of `proxy.hosts`.
+type HostFile struct {
+	// Public host name of the MCP server, as clients see it, with a port if it is not the scheme's default. Required. May repeat with another path.
+	Host string `json:"host"`
+	// URL at which this service reaches the MCP server to list its tools, for instance "http://mcp.default.svc:8080/mcp". Required.
+	Endpoint string `json:"endpoint"`
+	// Public path of the MCP server; requests to it and below belong to this server. Default: the path of endpoint.
+	Path string `json:"path"`
+	// Public scheme, "https" or, on a loopback host only, "http". Default "https".
+	Scheme string `json:"scheme"`
+	// Name of the server on the consent page. Default: the host.
+	DisplayName string `json:"displayName"`
+	// Scopes that clients are told to ask for at first; the rest comes by step-up. Default: all scopes the MCP server advertises.
+	DefaultScopes []string `json:"defaultScopes"`
+}
+
+// RegistrationFile is the `registration` section.
+type RegistrationFile struct {
+	// Dynamic client registration (RFC 7591), which clients older than the 2026-07-28 revision need.
+	Dynamic SwitchFile `json:"dynamic"`
+}
+
+// SwitchFile turns one feature on or off.
+type SwitchFile struct {
+	// Default true.
+	Enabled *bool `json:"enabled"`
+}
+
+// KeysFile is the `keys` section.
+type KeysFile struct {
+	// "ephemeral" makes random keys at start, so a restart ends all tokens; "seed" derives them from seedFiles, so that restarts and several replicas agree. Default "ephemeral".
+	Source string `json:"source"`
+	// Files of at least 32 random bytes each. The first is used to issue, all are accepted, so a seed is rotated by putting a new one first.
+	SeedFiles []string `json:"seedFiles"`
+	// How long one signing key is used, "10m" to "24h". Default "1h".
+	Rotation string `json:"rotation"`
+}
+
+// TokensFile is the `tokens` section.
+type TokensFile struct {
+	// Lifetime of an access token, "1m" to "1h". Default "1h".
+	AccessTokenLifetime string `json:"accessTokenLifetime"`
+}
+
+// IdentityHeadersFile is the `identityHeaders` section.
+type IdentityHeadersFile struct {
+	// Header with the subject. Default "X-Auth-Request-User".
+	User string `json:"user"`
+	// Header with the verified e-mail address. Default "X-Auth-Request-Email".
+	Email string `json:"email"`
+	// Header with the groups, comma-joined. Default "X-Auth-Request-Groups".
+	Groups string `json:"groups"`
+}

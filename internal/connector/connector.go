@@ -1,0 +1,71 @@
+// Package connector defines what the service asks of an identity provider.
+// Implementations live in sub-packages, one per kind of provider; each passes
+// the suite in connectortest. A connector knows nothing of MCP clients, scopes
+// or tokens of ours: it turns one browser visit into an Identity.
+package connector
+
+import (
+	"context"
+	"errors"
+	"net/url"
+)
+
+// Identity is a person as the identity provider vouches for them.
+type Identity struct {
+	// Namespace says who issued Subject, readable and stable: "google",
+	// "github", "static", or the issuer without its scheme. Never empty.
+	Namespace string `json:"ns"`
+	// Subject is the provider's stable identifier; never an e-mail address or
+	// a login name that can pass to somebody else. Never empty.
+	Subject string `json:"sub"`
+	// Email is empty unless the provider says it is verified.
+	Email  string   `json:"email,omitempty"`
+	Name   string   `json:"name,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+}
+
+// Login is one visit of a browser to the identity provider. The caller seals
+// it into the browser's cookie and hands the same value back at the callback.
+type Login struct {
+	// State is the handle that the provider returns unchanged.
+	State string
+	// Nonce binds an ID token to this visit (OpenID Connect Core, section 3.1.2.1).
+	Nonce string
+	// Verifier is the PKCE code verifier towards the provider (RFC 7636, section 4.1).
+	Verifier string
+	// RedirectURI is our callback.
+	RedirectURI string
+	// Prompt is "", "login" or "select_account", forwarded where the provider knows it.
+	Prompt string
+}
+
+// Connector signs people in by sending their browser to an identity provider.
+type Connector interface {
+	// AuthorizationURL returns where to send the browser. It may need the
+	// network (discovery) and then fails with ErrUnavailable.
+	AuthorizationURL(ctx context.Context, login Login) (string, error)
+
+	// Identify turns the callback's query into an Identity. The caller has
+	// already checked that query's state equals login.State. Errors wrap
+	// ErrCancelled, ErrRejected or ErrUnavailable; any other error is a fault
+	// of ours or of the provider.
+	Identify(ctx context.Context, login Login, query url.Values) (Identity, error)
+}
+
+// PasswordConnector signs people in on our own login page.
+type PasswordConnector interface {
+	// Authenticate returns ErrRejected for an unknown user or a wrong
+	// password, alike in text and in time.
+	Authenticate(ctx context.Context, username, password string) (Identity, error)
+}
+
+var (
+	// ErrCancelled: the person or the provider said no (access_denied).
+	ErrCancelled = errors.New("sign-in was cancelled at the identity provider")
+	// ErrRejected: what the provider returned does not verify, or does not
+	// qualify (wrong nonce, bad signature, unverified e-mail where one is needed).
+	ErrRejected = errors.New("the identity provider's answer was rejected")
+	// ErrUnavailable: the provider could not be reached, timed out, or said
+	// that it cannot serve right now.
+	ErrUnavailable = errors.New("the identity provider is unavailable")
+)
