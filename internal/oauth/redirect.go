@@ -1,0 +1,193 @@
+package oauth
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const maxRedirectURIBytes = 2 << 10
+
+// RedirectURI is a redirect URI that a client registered and that the matcher
+// found. Only MatchRedirectURI makes one that is not empty, so a function that
+// takes a RedirectURI cannot be talked into an open redirect.
+type RedirectURI struct{ raw string }
+
+// String returns the URI as the client asked for it.
+func (u RedirectURI) String() string { return u.raw }
+
+// IsZero reports whether u was never matched.
+func (u RedirectURI) IsZero() bool { return u.raw == "" }
+
+// With appends params to the query that the URI may already have (RFC 6749, section 4.1.2).
+func (u RedirectURI) With(params url.Values) string {
+	if len(params) == 0 {
+		return u.raw
+	}
+	switch {
+	case !strings.Contains(u.raw, "?"):
+		return u.raw + "?" + params.Encode()
+	case strings.HasSuffix(u.raw, "?"), strings.HasSuffix(u.raw, "&"):
+		return u.raw + params.Encode()
+	default:
+		return u.raw + "&" + params.Encode()
+	}
+}
+
+// MatchRedirectURI finds requested among registered. "The authorization server
+// MUST ensure that the redirect URIs are compared by simple string comparison"
+// (RFC 9700, section 2.1) with one exception: the port of an http URI on
+// loopback is free, because native apps take whatever port the system gives
+// them (RFC 8252, section 7.3). Clients register "http://localhost" the same
+// way, so localhost gets the exception too; the three hosts are not interchangeable.
+func MatchRedirectURI(registered []string, requested string) (RedirectURI, bool) {
+	if _, err := ClassifyRedirectURI(requested); err != nil {
+		return RedirectURI{}, false
+	}
+	if slices.Contains(registered, requested) {
+		return RedirectURI{requested}, true
+	}
+	host, _, rest, ok := splitLoopback(requested)
+	if !ok {
+		return RedirectURI{}, false
+	}
+	for _, r := range registered {
+		if rHost, _, rRest, ok := splitLoopback(r); ok && rHost == host && rRest == rest {
+			return RedirectURI{requested}, true
+		}
+	}
+	return RedirectURI{}, false
+}
+
+// RedirectKind says how much a redirect URI proves about who receives the code.
+type RedirectKind int
+
+// Kinds of redirect URI (RFC 8252, section 7).
+const (
+	RedirectHTTPS      RedirectKind = iota + 1 // a web server that holds the name's certificate
+	RedirectLoopback                           // some program on the user's computer
+	RedirectPrivateUse                         // some app that registered the scheme
+)
+
+// privateUseSchemes are schemes without a dot that well-known MCP clients use.
+// Every other private-use scheme must be a reversed domain name (RFC 8252, section 7.1).
+var privateUseSchemes = []string{"claude", "code-oss", "cursor", "goose", "kiro", "lmstudio", "raycast", "vscode", "vscode-insiders", "warp", "windsurf", "zed"}
+
+// ClassifyRedirectURI checks that raw may be registered as a redirect URI at
+// all and says of which kind it is. It looks at the raw bytes first: what two
+// URL parsers read differently (backslash, userinfo, control characters) is
+// refused, not interpreted.
+func ClassifyRedirectURI(raw string) (RedirectKind, error) {
+	if raw == "" || len(raw) > maxRedirectURIBytes {
+		return 0, errors.New("is empty or longer than 2048 bytes")
+	}
+	for i := range len(raw) {
+		if c := raw[i]; c <= 0x20 || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			return 0, errors.New("has a character that a URI cannot hold")
+		}
+	}
+	if strings.Contains(raw, "#") {
+		return 0, errors.New("has a fragment") // RFC 6749, section 3.1.2
+	}
+	scheme, rest, ok := strings.Cut(raw, ":")
+	if !ok || !validScheme(scheme) {
+		return 0, errors.New("is not an absolute URI with a lower-case scheme")
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return 0, errors.New("is not a valid URI")
+	}
+	if u.User != nil || strings.Contains(u.Host, "@") {
+		return 0, errors.New("has user information")
+	}
+	switch scheme {
+	case "https":
+		if !strings.HasPrefix(rest, "//") || !validHost(u) {
+			return 0, errors.New("has no valid host")
+		}
+		return RedirectHTTPS, nil
+	case "http":
+		if _, _, _, ok := splitLoopback(raw); !ok {
+			return 0, errors.New("uses http on a host other than 127.0.0.1, [::1] or localhost")
+		}
+		return RedirectLoopback, nil
+	}
+	if strings.Contains(scheme, ".") || slices.Contains(privateUseSchemes, scheme) {
+		if rest == "" || rest == "/" || rest == "//" {
+			return 0, errors.New("names nothing but a scheme")
+		}
+		return RedirectPrivateUse, nil
+	}
+	return 0, errors.New("has a scheme that is neither https, http on loopback, a reversed domain name nor that of a known MCP client")
+}
+
+// DisplayHost is the part of a redirect URI to show prominently to a person.
+func (u RedirectURI) DisplayHost() string {
+	if p, err := url.Parse(u.raw); err == nil && p.Host != "" && (p.Scheme == "https" || p.Scheme == "http") {
+		return p.Host
+	}
+	scheme, _, _ := strings.Cut(u.raw, ":")
+	return scheme + ":"
+}
+
+func validScheme(s string) bool {
+	if s == "" || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '-' || c == '.') {
+			return false
+		}
+	}
+	return true
+}
+
+// validHost admits a DNS name or IP literal with an optional port in range.
+func validHost(u *url.URL) bool {
+	host := u.Hostname()
+	if host == "" || strings.HasSuffix(host, ".") || strings.Contains(host, "%") {
+		return false
+	}
+	if strings.HasSuffix(u.Host, ":") {
+		return false
+	}
+	return u.Port() == "" || validPort(u.Port())
+}
+
+func validPort(p string) bool {
+	n, err := strconv.ParseUint(p, 10, 16)
+	return err == nil && n > 0 && (p[0] != '0')
+}
+
+// splitLoopback splits "http://HOST[:PORT]REST" when HOST is one of the three
+// loopback hosts, spelled exactly so.
+func splitLoopback(raw string) (host, port, rest string, ok bool) {
+	after, ok := strings.CutPrefix(raw, "http://")
+	if !ok {
+		return "", "", "", false
+	}
+	for _, h := range []string{"127.0.0.1", "[::1]", "localhost"} {
+		tail, ok := strings.CutPrefix(after, h)
+		if !ok {
+			continue
+		}
+		if p, ok := strings.CutPrefix(tail, ":"); ok {
+			end := strings.IndexAny(p, "/?")
+			if end < 0 {
+				end = len(p)
+			}
+			if !validPort(p[:end]) {
+				return "", "", "", false
+			}
+			port, tail = p[:end], p[end:]
+		}
+		if tail == "" || tail[0] == '/' || tail[0] == '?' {
+			return h, port, tail, true
+		}
+		return "", "", "", false
+	}
+	return "", "", "", false
+}
