@@ -15,6 +15,17 @@ const maxRedirectURIBytes = 2 << 10
 // takes a RedirectURI cannot be talked into an open redirect.
 type RedirectURI struct{ raw string }
 
+// MarshalText and UnmarshalText exist so that a matched URI can travel in a
+// sealed value, where the seal is the proof that it was matched. Never use them
+// on anything that a client or browser could have written.
+func (u RedirectURI) MarshalText() ([]byte, error) { return []byte(u.raw), nil }
+
+// UnmarshalText: see MarshalText.
+func (u *RedirectURI) UnmarshalText(b []byte) error {
+	u.raw = string(b)
+	return nil
+}
+
 // String returns the URI as the client asked for it.
 func (u RedirectURI) String() string { return u.raw }
 
@@ -71,9 +82,25 @@ const (
 	RedirectPrivateUse                         // some app that registered the scheme
 )
 
-// privateUseSchemes are schemes without a dot that well-known MCP clients use.
-// Every other private-use scheme must be a reversed domain name (RFC 8252, section 7.1).
-var privateUseSchemes = []string{"claude", "code-oss", "cursor", "goose", "kiro", "lmstudio", "raycast", "vscode", "vscode-insiders", "warp", "windsurf", "zed"}
+// knownSchemes are schemes without a dot that well-known MCP clients use. They
+// are admitted like reversed domain names (RFC 8252, section 7.1); any other
+// scheme needs an operator who allows it by name.
+var knownSchemes = []string{"claude", "code-oss", "cursor", "goose", "kiro", "lmstudio", "raycast", "vscode", "vscode-insiders", "warp", "windsurf", "zed"}
+
+// dangerousSchemes run code, read files or start programs when a browser is
+// sent to them. No configuration admits them (RFC 9700, section 4.1).
+var dangerousSchemes = []string{
+	"about", "blob", "content", "data", "file", "filesystem", "ftp", "ftps", "intent", "jar", "javascript", "livescript",
+	"mailto", "mhtml", "ms-settings", "resource", "search-ms", "sftp", "sms", "ssh", "tel", "telnet", "urn", "vbscript",
+	"view-source", "wais", "ws", "wss",
+}
+
+// WellKnownScheme reports whether a private-use redirect URI needs no
+// operator's word: its scheme is a reversed domain name or that of a known client.
+func WellKnownScheme(raw string) bool {
+	scheme, _, _ := strings.Cut(raw, ":")
+	return strings.Contains(scheme, ".") || slices.Contains(knownSchemes, scheme)
+}
 
 // ClassifyRedirectURI checks that raw may be registered as a redirect URI at
 // all and says of which kind it is. It looks at the raw bytes first: what two
@@ -114,13 +141,13 @@ func ClassifyRedirectURI(raw string) (RedirectKind, error) {
 		}
 		return RedirectLoopback, nil
 	}
-	if strings.Contains(scheme, ".") || slices.Contains(privateUseSchemes, scheme) {
-		if rest == "" || rest == "/" || rest == "//" {
-			return 0, errors.New("names nothing but a scheme")
-		}
-		return RedirectPrivateUse, nil
+	if slices.Contains(dangerousSchemes, scheme) || strings.HasPrefix(scheme, "chrome") {
+		return 0, errors.New("has a scheme that is never allowed")
 	}
-	return 0, errors.New("has a scheme that is neither https, http on loopback, a reversed domain name nor that of a known MCP client")
+	if strings.Trim(rest, "/") == "" {
+		return 0, errors.New("names nothing but a scheme")
+	}
+	return RedirectPrivateUse, nil
 }
 
 // DisplayHost is the part of a redirect URI to show prominently to a person.

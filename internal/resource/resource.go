@@ -1,0 +1,152 @@
+// Package resource is the table of protected MCP servers: which resource a host
+// and path belong to, and every URL that is derived from it. The table is made
+// once from the configuration and never changes; lookups do not allocate. It is
+// the only place that puts issuer, resource and metadata URLs together.
+package resource
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+// WellKnown is the path prefix of protected resource metadata (RFC 9728, section 3).
+const WellKnown = "/.well-known/oauth-protected-resource"
+
+// Resource is one MCP server. Do not change its fields.
+type Resource struct {
+	// URI is the canonical resource identifier, the audience of its tokens.
+	URI string
+	// Path is "" or "/mcp".
+	Path          string
+	Host          *Host
+	Endpoint      *url.URL
+	DisplayName   string
+	DefaultScopes oauth.Scopes
+}
+
+// MetadataURL returns the URL of the metadata document of the resource at path,
+// which the resource covers (RFC 9728, section 3.1).
+func (r *Resource) MetadataURL(path string) string {
+	return r.Host.Issuer + WellKnown + strings.TrimSuffix(path, "/")
+}
+
+// Host is one public host: one issuer, one or more resources.
+type Host struct {
+	// Name is the canonical host with its port, if not the default.
+	Name string
+	// Issuer is scheme and host (RFC 8414, section 2): no path, no trailing slash.
+	Issuer string
+	// Secure is false only for plain http on loopback.
+	Secure bool
+	// Resources are ordered by path, longest first.
+	Resources []*Resource
+}
+
+// Covering returns the resource that path belongs to: the longest whose path is
+// a prefix of it on a segment border. The path is as sent, percent-encoded.
+// Paths that could be read in two ways belong to nothing.
+func (h *Host) Covering(path string) *Resource {
+	if !oauth.PlainPath(path) {
+		return nil
+	}
+	for _, r := range h.Resources {
+		rest, ok := strings.CutPrefix(path, r.Path)
+		if ok && (rest == "" || rest[0] == '/') {
+			return r
+		}
+	}
+	return nil
+}
+
+// Requested finds the resource that a client names in a resource parameter
+// (RFC 8707, section 2): any spelling of a URL that one of this host's
+// resources covers, or the bare origin where the host has exactly one resource.
+func (h *Host) Requested(uri string) (*Resource, bool) {
+	canonical, err := oauth.CanonicalResource(uri)
+	if err != nil {
+		return nil, false
+	}
+	path, ok := strings.CutPrefix(canonical, h.Issuer)
+	if !ok || path != "" && path[0] != '/' {
+		return nil, false
+	}
+	if r := h.Covering(path); r != nil {
+		return r, true
+	}
+	if path == "" && len(h.Resources) == 1 {
+		return h.Resources[0], true
+	}
+	return nil, false
+}
+
+// Default returns the resource of requests that name none: the host's only one.
+func (h *Host) Default() (*Resource, bool) {
+	if len(h.Resources) == 1 {
+		return h.Resources[0], true
+	}
+	return nil, false
+}
+
+// Table finds hosts and resources.
+type Table struct {
+	hosts map[string]*Host
+	all   []*Resource
+}
+
+// NewTable builds the table. The configuration has been checked; what is left
+// to find are two hosts that become one when canonical.
+func NewTable(hosts []config.Host) (*Table, error) {
+	t := &Table{hosts: make(map[string]*Host, len(hosts))}
+	for i, c := range hosts {
+		name, err := oauth.CanonicalHost(c.Host, c.Scheme)
+		if err != nil {
+			return nil, fmt.Errorf("proxy.hosts[%d].host: %q %w", i, c.Host, err)
+		}
+		h := t.hosts[name]
+		if h == nil {
+			h = &Host{Name: name, Issuer: c.Scheme + "://" + name, Secure: c.Scheme == "https"}
+			t.hosts[name] = h
+		}
+		r := &Resource{
+			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
+			DisplayName: cmp.Or(c.DisplayName, name), DefaultScopes: c.DefaultScopes,
+		}
+		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
+			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)
+		}
+		h.Resources = append(h.Resources, r)
+		t.all = append(t.all, r)
+	}
+	for _, h := range t.hosts {
+		slices.SortFunc(h.Resources, func(a, b *Resource) int { return cmp.Compare(len(b.Path), len(a.Path)) })
+	}
+	return t, nil
+}
+
+// Host returns the host with this Host header, nil if it is not ours. Case, a
+// default port and a trailing dot do not matter; a header already in canonical
+// form, the usual case, is found without allocating.
+func (t *Table) Host(header string) *Host {
+	if h := t.hosts[header]; h != nil {
+		return h
+	}
+	for _, scheme := range []string{"https", "http"} {
+		name, err := oauth.CanonicalHost(header, scheme)
+		if err != nil {
+			return nil
+		}
+		if h := t.hosts[name]; h != nil && h.Secure == (scheme == "https") {
+			return h
+		}
+	}
+	return nil
+}
+
+// All returns every resource, in the order of the configuration.
+func (t *Table) All() []*Resource { return t.all }

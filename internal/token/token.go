@@ -1,0 +1,191 @@
+// Package token makes and checks access tokens: RS256 JWTs of the profile in
+// RFC 9068. A token is accepted only if its header is, byte for byte, one that
+// this package writes; that leaves no room for another algorithm, a key in the
+// header, a critical extension or a second encoding. Pure but for the keys.
+package token
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+// MaxBytes bounds a token that is issued or read. Proxies commonly give a
+// request header 8 KB and a response header 4 KB.
+const MaxBytes = 4 << 10
+
+// Claims are the claims of an access token (RFC 9068, section 2.2).
+type Claims struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	Audience string `json:"aud"`
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope"`
+	ID       string `json:"jti"`
+	IssuedAt int64  `json:"iat"`
+	Expires  int64  `json:"exp"`
+	// Family is shared by all tokens of one consent; revocation names it.
+	Family string `json:"fam,omitempty"`
+	// Identity is sealed: the identity headers travel in the token, so that
+	// any replica can set them, and nobody else can read them.
+	Identity string `json:"idt,omitempty"`
+}
+
+// ExpiresAt returns exp as a time.
+func (c *Claims) ExpiresAt() time.Time { return time.Unix(c.Expires, 0) }
+
+// Scopes returns the scope claim as a set.
+func (c *Claims) Scopes() oauth.Scopes { return strings.Fields(c.Scope) }
+
+// ErrTooLarge: the claims do not fit a token of MaxBytes.
+var ErrTooLarge = errors.New("access token would be larger than 4096 bytes")
+
+// Issuer mints tokens.
+type Issuer struct {
+	Keys     *keyset.Set
+	Lifetime time.Duration // one hour at most
+	Now      func() time.Time
+}
+
+// Mint fills in jti, iat and exp, signs, and returns the token with its claims.
+func (i *Issuer) Mint(c Claims) (string, Claims, error) {
+	now := i.Now()
+	c.ID = rand.Text()
+	c.IssuedAt = now.Unix()
+	c.Expires = now.Add(i.Lifetime).Unix()
+	payload, err := json.Marshal(c)
+	if err != nil {
+		return "", c, err
+	}
+	key := i.Keys.Signing()
+	b64 := base64.RawURLEncoding
+	out := make([]byte, 0, len(headerStart)+2*len(payload)+400)
+	out = b64.AppendEncode(out, []byte(headerStart+key.ID+headerEnd))
+	out = append(out, '.')
+	out = b64.AppendEncode(out, payload)
+	digest := sha256.Sum256(out)
+	sig, err := rsa.SignPKCS1v15(nil, key.Private, crypto.SHA256, digest[:])
+	if err != nil {
+		return "", c, fmt.Errorf("signing: %w", err)
+	}
+	out = append(out, '.')
+	out = b64.AppendEncode(out, sig)
+	if len(out) > MaxBytes {
+		return "", c, ErrTooLarge
+	}
+	return string(out), c, nil
+}
+
+const (
+	headerStart = `{"alg":"RS256","kid":"`
+	headerEnd   = `","typ":"at+jwt"}`
+	headerBytes = len(headerStart) + 43 + len(headerEnd) // a kid is a SHA-256 in base64url
+)
+
+// Reasons a token is refused, for the audit log. To the client they look alike.
+var (
+	ErrMalformed = errors.New("malformed_token")
+	ErrHeader    = errors.New("foreign_token_header")
+	ErrKey       = errors.New("unknown_signing_key")
+	ErrSignature = errors.New("bad_signature")
+	ErrIssuer    = errors.New("wrong_issuer")
+	ErrAudience  = errors.New("wrong_audience")
+	ErrExpired   = errors.New("expired_token")
+	ErrNotYet    = errors.New("token_from_the_future")
+)
+
+// Verifier checks tokens. It needs no network and takes no lock.
+type Verifier struct {
+	Keys *keyset.Set
+	Now  func() time.Time
+}
+
+// Verify returns the claims of a token that we signed, that is alive, and whose
+// issuer and audience are exactly these (RFC 9068, section 4).
+func (v *Verifier) Verify(raw, issuer, audience string) (*Claims, error) {
+	if len(raw) > MaxBytes {
+		return nil, ErrMalformed
+	}
+	header, rest, ok := strings.Cut(raw, ".")
+	payload, signature, ok2 := strings.Cut(rest, ".")
+	if !ok || !ok2 || strings.ContainsRune(signature, '.') {
+		return nil, ErrMalformed
+	}
+	key, err := v.key(header)
+	if err != nil {
+		return nil, err
+	}
+	sig, err := decodeStrict(signature)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	digest := sha256.Sum256([]byte(raw[:len(header)+1+len(payload)]))
+	if rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], sig) != nil {
+		return nil, ErrSignature
+	}
+	// From here on the bytes are our own.
+	plain, err := decodeStrict(payload)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	c := new(Claims)
+	dec := json.NewDecoder(bytes.NewReader(plain))
+	dec.DisallowUnknownFields()
+	if dec.Decode(c) != nil || c.Subject == "" || c.ID == "" {
+		return nil, ErrMalformed
+	}
+	now := v.Now()
+	switch {
+	case c.Issuer != issuer:
+		return nil, ErrIssuer
+	case c.Audience != audience:
+		return nil, ErrAudience
+	case !now.Before(c.ExpiresAt()):
+		return nil, ErrExpired
+	case time.Unix(c.IssuedAt, 0).After(now.Add(keyset.Skew)):
+		return nil, ErrNotYet
+	}
+	return c, nil
+}
+
+func (v *Verifier) key(header string) (*rsa.PublicKey, error) {
+	if len(header) != base64.RawURLEncoding.EncodedLen(headerBytes) {
+		return nil, ErrHeader
+	}
+	plain, err := decodeStrict(header)
+	if err != nil {
+		return nil, ErrHeader
+	}
+	kid, ok := bytes.CutPrefix(plain, []byte(headerStart))
+	if !ok {
+		return nil, ErrHeader
+	}
+	if kid, ok = bytes.CutSuffix(kid, []byte(headerEnd)); !ok {
+		return nil, ErrHeader
+	}
+	if key := v.Keys.Public(kid); key != nil {
+		return key, nil
+	}
+	return nil, ErrKey
+}
+
+// decodeStrict decodes the one canonical spelling of unpadded base64url. Go's
+// decoder skips CR and LF even when strict, hence the length check.
+func decodeStrict(s string) ([]byte, error) {
+	out, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err == nil && base64.RawURLEncoding.EncodedLen(len(out)) != len(s) {
+		err = ErrMalformed
+	}
+	return out, err
+}
