@@ -1,21 +1,47 @@
 package config
 
-import "log/slog"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
 
-// Secret is a value that must not be printed. Every formatting verb, the JSON
-// and YAML encoders and slog show "[redacted]"; Reveal is the only way out.
-type Secret struct{ value string }
+// redacted stands wherever a secret would have been printed.
+const redacted = "[redacted]"
+
+// Secret is a value that must not be printed. Every formatting verb, the JSON,
+// YAML and text encoders and slog show "[redacted]"; Reveal is the only way out.
+//
+// The value sits behind a pointer because fmt does not call the methods of an
+// unexported struct field: it would print a plain string there, and prints a
+// pointer as an address. So two Secrets cannot be compared with ==, which is
+// no loss: secrets want a comparison in constant time.
+type Secret struct{ value *string }
 
 // NewSecret wraps value.
-func NewSecret(value string) Secret { return Secret{value} }
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{&value}
+}
 
 // Reveal returns the secret itself. Call it only where the value is used.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // IsZero reports whether no secret was configured.
-func (s Secret) IsZero() bool { return s.value == "" }
+func (s Secret) IsZero() bool { return s.value == nil }
 
-func (Secret) String() string               { return "[redacted]" }
-func (Secret) GoString() string             { return "[redacted]" }
-func (Secret) LogValue() slog.Value         { return slog.StringValue("[redacted]") }
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
+// Format covers all verbs, also those that ignore String, such as %d.
+func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+func (Secret) String() string               { return redacted }
+func (Secret) GoString() string             { return redacted }
+func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

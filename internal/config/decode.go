@@ -1,0 +1,261 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// decode turns YAML into a File, and collects what does not fit: repeated and
+// unknown keys, and values of the wrong type. What does fit is in the result,
+// so that its values are checked in the same run.
+//
+// It walks the document itself because encoding/json stops at the first
+// mistake and takes "clientid" for "clientID".
+func decode(data []byte, m *mistakes) File {
+	var file File
+	if line := secondDocument(data); line > 0 {
+		m.addMalformed("", "line %d: a second YAML document begins here; the configuration is one document", line)
+		return file
+	}
+	text, err := yaml.YAMLToJSONStrict(data)
+	if err != nil && addRepeatedKeys(err, m) {
+		text, err = yaml.YAMLToJSON(data)
+	}
+	var document any
+	if err == nil {
+		err = json.Unmarshal(text, &document)
+	}
+	if err != nil {
+		m.addMalformed("", "%s", syntaxProblem(err))
+		return file
+	}
+	decodeValue("", document, reflect.ValueOf(&file).Elem(), m)
+	return file
+}
+
+// secondDocument returns the line on which a second document of the stream
+// begins, or 0. The YAML library reads the first and silently drops the rest.
+// A marker at the start of a line is one even inside a scalar (YAML 1.2, section 9.1.2).
+func secondDocument(data []byte) int {
+	text := strings.TrimPrefix(string(data), "\ufeff")
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
+	started, ended := false, false
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		blank := strings.TrimSpace(line) == "" || strings.HasPrefix(strings.TrimSpace(line), "#")
+		switch {
+		case ended && !blank, started && isMarker(line, "---"):
+			return number
+		case isMarker(line, "..."):
+			ended = true
+		case !blank && !strings.HasPrefix(line, "%"):
+			started = true
+		}
+	}
+	return 0
+}
+
+func isMarker(line, marker string) bool {
+	rest, ok := strings.CutPrefix(line, marker)
+	return ok && (rest == "" || strings.ContainsAny(rest[:1], " \t\n"))
+}
+
+var repeatedKey = regexp.MustCompile(`(?m)^  line (\d+): key "?(.*?)"? already set in map$`)
+
+// addRepeatedKeys reports every repeated key and whether err is about nothing else.
+func addRepeatedKeys(err error, m *mistakes) bool {
+	list, found := strings.CutPrefix(err.Error(), "yaml: unmarshal errors:\n")
+	if !found {
+		return false
+	}
+	for line := range strings.SplitSeq(list, "\n") {
+		match := repeatedKey.FindStringSubmatch(line)
+		if match == nil {
+			return false
+		}
+		m.add("", "line %s: %s is set twice in one mapping", match[1], showKey(match[2]))
+	}
+	return true
+}
+
+var (
+	yamlLine = regexp.MustCompile(`^(?:yaml: )?(line \d+: )?(.*)`)
+	// staticProblem matches the messages of the YAML scanner that quote nothing
+	// of the document. All others may quote a secret.
+	staticProblem = regexp.MustCompile(`^(did not find|could not find|found|mapping values|block (sequence|collection|mapping)|control characters|document contains)\b`)
+)
+
+// syntaxProblem says what is wrong with a document that is not YAML.
+func syntaxProblem(err error) string {
+	parts := yamlLine.FindStringSubmatch(err.Error())
+	line, problem := parts[1], parts[2]
+	switch {
+	case strings.HasPrefix(problem, "unknown anchor"):
+		problem = `a value that begins with "*" needs quotes`
+	case !staticProblem.MatchString(problem):
+		problem = "a value cannot be read; text with special characters needs quotes"
+	}
+	return line + "not valid YAML: " + problem
+}
+
+// decodeValue stores value, as encoding/json makes it, in target. A null
+// stands for an absent key: it is what remains when an operator comments out
+// the content of a section.
+func decodeValue(at string, value any, target reflect.Value, m *mistakes) {
+	if value == nil && !strings.HasSuffix(at, "]") {
+		return
+	}
+	switch target.Kind() {
+	case reflect.Pointer:
+		element := reflect.New(target.Type().Elem())
+		decodeValue(at, value, element.Elem(), m)
+		target.Set(element)
+	case reflect.Struct:
+		decodeSection(at, value, target, m)
+	case reflect.Slice:
+		list, ok := value.([]any)
+		if !ok {
+			m.addMalformed(at, "must be a list, not %s", typeOf(value))
+			return
+		}
+		target.Set(reflect.MakeSlice(target.Type(), len(list), len(list)))
+		for i, element := range list {
+			decodeValue(fmt.Sprintf("%s[%d]", at, i), element, target.Index(i), m)
+		}
+	case reflect.String:
+		text, ok := value.(string)
+		if !ok {
+			m.addMalformed(at, "must be text, not %s%s", typeOf(value), quoteHint(value))
+			return
+		}
+		target.SetString(text)
+	case reflect.Bool:
+		on, ok := value.(bool)
+		if !ok {
+			m.addMalformed(at, "must be true or false, not %s", typeOf(value))
+			return
+		}
+		target.SetBool(on)
+	default:
+		panic("internal error: config.File has a field of kind " + target.Kind().String())
+	}
+}
+
+// decodeSection stores a mapping in the struct target.
+func decodeSection(at string, value any, target reflect.Value, m *mistakes) {
+	section, ok := value.(map[string]any)
+	if !ok {
+		m.addMalformed(at, "must be a mapping of keys to values, not %s", typeOf(value))
+		return
+	}
+	known := keys(target.Type())
+	for i, key := range known {
+		decodeValue(join(at, key), section[key], target.Field(i), m)
+	}
+	for _, key := range slices.Sorted(maps.Keys(section)) {
+		if slices.Contains(known, key) {
+			continue
+		}
+		likely := nearest(key, known)
+		if likely == "" {
+			m.add(join(at, showKey(key)), "unknown key; known are %s", strings.Join(known, ", "))
+			continue
+		}
+		m.add(join(at, showKey(key)), "unknown key; did you mean %s?", likely)
+		if section[likely] == nil {
+			m.silence(join(at, likely)) // not also "is required"
+		}
+	}
+}
+
+// join appends key to the path at.
+func join(at, key string) string {
+	if at == "" {
+		return key
+	}
+	return at + "." + key
+}
+
+var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,31}$`)
+
+// showKey returns a key for a message. What does not look like a key may be a
+// secret that slipped into its place.
+func showKey(key string) string {
+	if plainKey.MatchString(key) {
+		return key
+	}
+	return "(a key that is not a plain word)"
+}
+
+// typeOf names the YAML type of a value without showing the value.
+func typeOf(value any) string {
+	switch value.(type) {
+	case nil:
+		return "nothing"
+	case bool:
+		return "true or false"
+	case float64:
+		return "a number"
+	case string:
+		return "text"
+	case []any:
+		return "a list"
+	default:
+		return "a mapping"
+	}
+}
+
+// quoteHint says how to keep YAML from taking text for something else.
+func quoteHint(value any) string {
+	switch value.(type) {
+	case bool, float64:
+		return "; put it in quotes"
+	}
+	return ""
+}
+
+// nearest returns the known key that somebody who wrote key probably meant.
+func nearest(key string, known []string) string {
+	best, distance := "", 3
+	for _, candidate := range known {
+		if strings.EqualFold(key, candidate) {
+			return candidate
+		}
+		if len(key) > 40 || len(candidate) < 4 {
+			continue
+		}
+		if d := editDistance(key, candidate); d < distance {
+			best, distance = candidate, d
+		}
+	}
+	return best
+}
+
+// editDistance is the Levenshtein distance of two short strings.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			substituted := diagonal
+			if a[i] != b[j] {
+				substituted++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(substituted, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,77 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"unicode/utf8"
+)
+
+const (
+	// maxFileBytes bounds the configuration file; 10 000 hosts fit. A
+	// Kubernetes ConfigMap holds no more either.
+	maxFileBytes = 1 << 20
+	// maxSecretBytes bounds each file that holds a secret.
+	maxSecretBytes = 64 << 10
+)
+
+// Load reads and checks the configuration file at path. Relative paths in it
+// start at its directory. The error is an Errors unless the file itself cannot
+// be read.
+func Load(path string) (*Config, error) {
+	data, err := readBounded(path, maxFileBytes)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	dir := filepath.Dir(path)
+	return Parse(data, func(name string) ([]byte, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		return readBounded(name, maxSecretBytes)
+	})
+}
+
+// Parse checks the configuration file with content data. It calls readFile for
+// every file that data names; nil means that there are none to read. The error
+// is an Errors.
+func Parse(data []byte, readFile func(string) ([]byte, error)) (*Config, error) {
+	switch {
+	case len(data) > maxFileBytes:
+		return nil, Errors{{Problem: "the configuration is larger than 1 MiB"}}
+	case !utf8.Valid(data):
+		return nil, Errors{{Problem: "the configuration is not UTF-8 text"}}
+	}
+	if readFile == nil {
+		readFile = func(string) ([]byte, error) { return nil, fs.ErrNotExist }
+	}
+	r := &resolver{readFile: readFile}
+	file := decode(data, &r.mistakes)
+	config := r.resolve(file)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return config, nil
+}
+
+var errTooLarge = errors.New("file is too large")
+
+// readBounded reads a file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: %w", path, errTooLarge)
+	}
+	return data, nil
+}

@@ -1,0 +1,176 @@
+package config
+
+import (
+	"regexp"
+	"regexp/syntax"
+	"strings"
+)
+
+// patterns compiles regular expressions, anchored at both ends. An entry that
+// does not compile is nil in the result.
+func (r *resolver) patterns(at string, patterns []string) []*regexp.Regexp {
+	if len(patterns) == 0 || r.tooMany(at, len(patterns), maxPatterns) {
+		return nil
+	}
+	compiled := make([]*regexp.Regexp, len(patterns))
+	for i, pattern := range patterns {
+		re, problem := anchored(pattern)
+		if problem != "" {
+			r.add(element(at, i), "%s", problem)
+		}
+		compiled[i] = re
+	}
+	return compiled
+}
+
+// anchored compiles pattern so that it matches whole strings only. It must
+// compile alone too: `a)|(?:.*` would otherwise break out of the group.
+func anchored(pattern string) (*regexp.Regexp, string) {
+	switch {
+	case pattern == "":
+		return nil, "is empty, which matches nothing"
+	case len(pattern) > maxPattern:
+		return nil, "is longer than 1000 bytes; write several patterns"
+	}
+	if _, err := regexp.Compile(pattern); err != nil {
+		return nil, notRegexp(pattern, err)
+	}
+	re, err := regexp.Compile("^(?:" + pattern + ")$")
+	if err != nil {
+		return nil, notRegexp(pattern, err)
+	}
+	return re, ""
+}
+
+func notRegexp(pattern string, err error) string {
+	return show(pattern) + " is not a Go regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+}
+
+// requiresLiteral reports whether pattern holds a literal character for which
+// found is true. Characters that match in either case do not count.
+func requiresLiteral(pattern string, found func(rune) bool) bool {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	return err == nil && treeHolds(tree, found)
+}
+
+func treeHolds(tree *syntax.Regexp, found func(rune) bool) bool {
+	if tree.Op == syntax.OpLiteral && tree.Flags&syntax.FoldCase == 0 {
+		for _, c := range tree.Rune {
+			if found(c) {
+				return true
+			}
+		}
+	}
+	for _, sub := range tree.Sub {
+		if treeHolds(sub, found) {
+			return true
+		}
+	}
+	return false
+}
+
+// redirectURLs compiles the allowed redirect URIs. Without a consent page they
+// are all that stands between a code and whoever asks for it, so then each must
+// pin the host.
+func (r *resolver) redirectURLs(f ProxyFile) []*regexp.Regexp {
+	const at = "proxy.allowedRedirectURLs"
+	compiled := r.patterns(at, f.AllowedRedirectURLs)
+	if !f.DisableConsentScreen {
+		return compiled
+	}
+	if len(f.AllowedRedirectURLs) == 0 && !r.isMalformed(at) {
+		r.add("proxy.disableConsentScreen", "needs proxy.allowedRedirectURLs; without it every client would get tokens unasked")
+	}
+	for i, re := range compiled {
+		if re == nil {
+			continue
+		}
+		for _, prefix := range attackerPrefixes {
+			if matchesSomeAfter(re, prefix) {
+				r.add(element(at, i), "%s also matches a URL that begins with %q, which needs the consent screen; "+
+					"spell out the host and the slash after it", show(f.AllowedRedirectURLs[i]), prefix)
+				break
+			}
+		}
+	}
+	return compiled
+}
+
+// attackerPrefixes begin URLs that lead to somebody else's host. A pattern
+// that can match any continuation of one does not pin the host.
+var attackerPrefixes = []string{
+	"https://attacker.example/",
+	"https://attacker.example:8443/",
+	"https://attacker.example?",
+	"https://attacker.example#",
+	`https://attacker.example\`,
+	"http://attacker.example/",
+	"http://localhost.attacker.example/",
+	"http://localhost:80@attacker.example/",
+	"http://127.0.0.1.attacker.example/",
+	"http://127.0.0.1:80@attacker.example/",
+	"http://[::1].attacker.example/",
+	"http://[::1]:80@attacker.example/",
+	"attacker.example:/",
+	"javascript:",
+	"data:",
+}
+
+// matchesSomeAfter reports whether re, which is anchored, matches some string
+// that begins with prefix. It runs the compiled program over prefix and asks
+// whether any state is left; every state of a compiled program leads to a match,
+// save for assertions such as \b, which it takes to hold.
+func matchesSomeAfter(re *regexp.Regexp, prefix string) bool {
+	tree, err := syntax.Parse(re.String(), syntax.Perl)
+	if err != nil {
+		return true
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return true
+	}
+	states := follow(prog, []uint32{uint32(prog.Start)}, true)
+	for _, c := range prefix {
+		var next []uint32
+		for _, pc := range states {
+			inst := &prog.Inst[pc]
+			if isRuneInst(inst.Op) && inst.MatchRune(c) {
+				next = append(next, inst.Out)
+			}
+		}
+		states = follow(prog, next, false)
+	}
+	return len(states) > 0
+}
+
+func isRuneInst(op syntax.InstOp) bool {
+	return op == syntax.InstRune || op == syntax.InstRune1 || op == syntax.InstRuneAny || op == syntax.InstRuneAnyNotNL
+}
+
+// follow returns the states that consume a character or match, reached from
+// start without consuming one.
+func follow(prog *syntax.Prog, start []uint32, atBegin bool) []uint32 {
+	seen := make(map[uint32]bool)
+	var states []uint32
+	for pending := start; len(pending) > 0; {
+		pc := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		if seen[pc] {
+			continue
+		}
+		seen[pc] = true
+		switch inst := &prog.Inst[pc]; inst.Op {
+		case syntax.InstAlt, syntax.InstAltMatch:
+			pending = append(pending, inst.Out, inst.Arg)
+		case syntax.InstCapture, syntax.InstNop:
+			pending = append(pending, inst.Out)
+		case syntax.InstEmptyWidth:
+			if begins := syntax.EmptyOp(inst.Arg)&syntax.EmptyBeginText != 0; atBegin || !begins {
+				pending = append(pending, inst.Out)
+			}
+		case syntax.InstMatch, syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
+			states = append(states, pc)
+		}
+	}
+	return states
+}

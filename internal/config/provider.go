@@ -1,0 +1,294 @@
+package config
+
+import (
+	"net/mail"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// providerScopes are asked of each identity provider unless provider.scopes says otherwise.
+var providerScopes = map[string][]string{
+	"google": {"openid", "email", "profile"},
+	"github": {"read:user", "user:email"},
+	"oidc":   {"openid", "email", "profile"},
+	"static": nil,
+}
+
+func (r *resolver) provider(f ProviderFile) Provider {
+	p := Provider{
+		Name:         f.Name,
+		ClientID:     f.ClientID,
+		Scopes:       f.Scopes,
+		EmailDomains: r.emailDomains(f.AllowedEmailDomains),
+		AllowAnyUser: f.AllowAnyUser,
+	}
+	r.scopes("provider.scopes", f.Scopes)
+	r.openToAll(f)
+	// Without a valid name, what the other keys should be is unknown.
+	if defaults, ok := providerScopes[f.Name]; !ok {
+		r.providerName(f.Name)
+		return p
+	} else if len(p.Scopes) == 0 {
+		p.Scopes = slices.Clone(defaults)
+	}
+	r.openIDScope(f)
+	p.ClientSecret = r.clientCredentials(f)
+	p.IssuerURL = r.issuerURL(f)
+	p.BaseURL = r.baseURL(f)
+	p.GroupsClaim = r.groupsClaim(f)
+	p.Users = r.users(f)
+	return p
+}
+
+func (r *resolver) providerName(name string) {
+	const at, names = "provider.name", `"google", "github", "oidc", "static"`
+	if name == "" {
+		r.add(at, "is required: one of %s", names)
+		return
+	}
+	r.add(at, "%s is not one of %s", show(name), names)
+}
+
+// openToAll refuses to leave open by omission who may sign in.
+func (r *resolver) openToAll(f ProviderFile) {
+	const at = "provider.allowAnyUser"
+	if len(f.AllowedEmailDomains) > 0 {
+		if f.AllowAnyUser {
+			r.add(at, "contradicts provider.allowedEmailDomains; set one of the two")
+		}
+		return
+	}
+	open := f.Name == "google" || f.Name == "github"
+	if open && !f.AllowAnyUser && !r.isMalformed(at) {
+		r.add("provider.allowedEmailDomains", "is required for %q, where anybody can have an account; "+
+			"to admit everybody, set provider.allowAnyUser: true", f.Name)
+	}
+}
+
+// emailDomains compiles patterns over the lower-cased domain of an e-mail address.
+func (r *resolver) emailDomains(patterns []string) []*regexp.Regexp {
+	const at = "provider.allowedEmailDomains"
+	compiled := r.patterns(at, patterns)
+	for i, pattern := range patterns {
+		switch {
+		case i >= len(compiled) || compiled[i] == nil:
+		case requiresLiteral(pattern, func(c rune) bool { return c == '@' }):
+			r.add(element(at, i), `%s holds an "@"; the pattern is compared with the domain alone, such as "example\.com"`, show(pattern))
+		case requiresLiteral(pattern, unicode.IsUpper):
+			r.add(element(at, i), "%s holds a capital letter, but is compared with the domain in lower case", show(pattern))
+		}
+	}
+	return compiled
+}
+
+// openIDScope holds custom scopes to OpenID Connect Core, section 3.1.2.1:
+// without openid there is no ID token.
+func (r *resolver) openIDScope(f ProviderFile) {
+	const at = "provider.scopes"
+	switch {
+	case len(f.Scopes) == 0:
+	case f.Name == "static":
+		r.notFor(at, f.Name)
+	case f.Name != "github" && !slices.Contains(f.Scopes, "openid"):
+		r.add(at, `must include "openid" for %q`, f.Name)
+	}
+}
+
+// clientCredentials checks clientID and returns the client secret.
+func (r *resolver) clientCredentials(f ProviderFile) Secret {
+	const id, secret, file = "provider.clientID", "provider.clientSecret", "provider.clientSecretFile"
+	if f.Name == "static" {
+		for at, value := range map[string]string{id: f.ClientID, secret: f.ClientSecret, file: f.ClientSecretFile} {
+			if value != "" {
+				r.notFor(at, f.Name)
+			}
+		}
+		return Secret{}
+	}
+	if f.ClientID == "" {
+		r.add(id, "is required for %q", f.Name)
+	} else if !isScopeToken(f.ClientID) {
+		r.add(id, "is not a client id: printable ASCII without spaces, at most %d bytes", maxText)
+	}
+	value, at := f.ClientSecret, secret
+	switch {
+	case f.ClientSecret != "" && f.ClientSecretFile != "":
+		r.add(file, "excludes provider.clientSecret; set one of the two")
+		return Secret{}
+	case f.ClientSecretFile != "":
+		content, ok := r.file(file, f.ClientSecretFile)
+		if !ok {
+			return Secret{}
+		}
+		value, at = strings.TrimRight(content, "\r\n"), file
+		if value == "" {
+			r.add(file, "the file is empty")
+		}
+	case f.ClientSecret == "":
+		if !r.isMalformed(file) {
+			r.add(secret, "or provider.clientSecretFile is required for %q", f.Name)
+		}
+		return Secret{}
+	}
+	if strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+		r.add(at, "holds a space, a line break or a control character, which no client secret does")
+	}
+	return NewSecret(value)
+}
+
+func (r *resolver) issuerURL(f ProviderFile) string {
+	const at = "provider.issuerURL"
+	switch {
+	case f.Name != "oidc":
+		if f.IssuerURL != "" {
+			r.notFor(at, f.Name)
+		}
+		return ""
+	case f.IssuerURL == "":
+		r.add(at, "is required for %q", f.Name)
+		return ""
+	}
+	r.providerURL(at, f.IssuerURL)
+	return f.IssuerURL
+}
+
+func (r *resolver) baseURL(f ProviderFile) string {
+	const at = "provider.baseURL"
+	if f.Name != "github" {
+		if f.BaseURL != "" {
+			r.notFor(at, f.Name)
+		}
+		return ""
+	}
+	base := strings.TrimSuffix(orDefault(f.BaseURL, "https://github.com"), "/")
+	if u := r.providerURL(at, base); u != nil && u.Path != "" {
+		r.add(at, "%s has a path; write scheme and host alone", showURL(base))
+	}
+	return base
+}
+
+// providerURL checks where credentials will be sent: https, or a process on
+// the same machine. It returns nil after a mistake.
+func (r *resolver) providerURL(at, value string) *url.URL {
+	u, problem := absoluteURL(value)
+	switch {
+	case problem != "":
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		problem = "must use https; http is for localhost, 127.0.0.0/8 and [::1]"
+	case u.RawQuery != "" || u.ForceQuery:
+		problem = "must not have a query"
+	default:
+		return u
+	}
+	r.add(at, "%s %s", showURL(value), problem)
+	return nil
+}
+
+func (r *resolver) groupsClaim(f ProviderFile) string {
+	const at = "provider.groupsClaim"
+	if f.Name != "oidc" {
+		if f.GroupsClaim != "" {
+			r.notFor(at, f.Name)
+		}
+		return ""
+	}
+	r.text(at, f.GroupsClaim)
+	return orDefault(f.GroupsClaim, "groups")
+}
+
+// notFor reports a key that the chosen provider has no use for.
+func (r *resolver) notFor(at, provider string) {
+	r.add(at, "has no meaning for provider %q; remove it", provider)
+}
+
+func (r *resolver) users(f ProviderFile) []User {
+	const at = "provider.users"
+	switch {
+	case f.Name != "static":
+		if len(f.Users) > 0 {
+			r.notFor(at, f.Name)
+		}
+		return nil
+	case len(f.Users) == 0:
+		r.add(at, `is required for "static": at least one user`)
+		return nil
+	case r.tooMany(at, len(f.Users), maxUsers):
+		return nil
+	}
+	var users []User
+	seen := make(map[string]int)
+	for i, u := range f.Users {
+		at := element(at, i)
+		first, taken := seen[u.Username]
+		if taken && u.Username != "" {
+			r.add(at+".username", "%s is the name of provider.users[%d] too", show(u.Username), first)
+		} else {
+			seen[u.Username] = i
+		}
+		users = append(users, r.user(at, u))
+	}
+	return users
+}
+
+func (r *resolver) user(at string, f UserFile) User {
+	if f.Username == "" {
+		r.add(at+".username", "is required")
+	}
+	r.text(at+".username", f.Username)
+	if problem := bcryptProblem(f.PasswordHash); problem != "" {
+		r.add(at+".passwordHash", "%s", problem)
+	}
+	if f.Email != "" {
+		address, err := mail.ParseAddress(f.Email)
+		if err != nil || address.Address != f.Email || len(f.Email) > maxText {
+			r.add(at+".email", `%s is not an e-mail address such as "jane@example.com"`, show(f.Email))
+		}
+	}
+	r.text(at+".name", f.Name)
+	r.groups(at+".groups", f.Groups)
+	return User{f.Username, NewSecret(f.PasswordHash), f.Email, f.Name, f.Groups}
+}
+
+// groups refuses commas, which separate groups in the identity header.
+func (r *resolver) groups(at string, groups []string) {
+	if r.tooMany(at, len(groups), maxGroups) {
+		return
+	}
+	for i, group := range groups {
+		at := element(at, i)
+		switch {
+		case group == "":
+			r.add(at, "is empty")
+		case strings.Contains(group, ","):
+			r.add(at, "%s holds a comma; write one group per entry", show(group))
+		case slices.Index(groups, group) < i:
+			r.add(at, "%s is listed twice", show(group))
+		}
+		r.text(at, group)
+	}
+}
+
+var bcryptHash = regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
+
+// bcryptProblem says what is wrong with a hash, never showing it: it may be
+// the password itself.
+func bcryptProblem(hash string) string {
+	if hash == "" {
+		return "is required"
+	}
+	cost, err := bcrypt.Cost([]byte(hash))
+	switch {
+	case err != nil || !bcryptHash.MatchString(hash):
+		return "is not a bcrypt hash; `mcp-forward-auth hash-password` makes one"
+	case cost < minBcryptCost:
+		return "is a bcrypt hash of a cost below 10, which is guessed too fast"
+	case cost > maxBcryptCost:
+		return "is a bcrypt hash of a cost above 15, which takes seconds to check"
+	}
+	return ""
+}

@@ -1,0 +1,342 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+)
+
+// Bounds on what one file may hold. They are far above what anybody needs and
+// keep a slip of a template from becoming a slow start.
+const (
+	maxHosts      = 10_000
+	maxPatterns   = 1000
+	maxUsers      = 1000
+	maxGroups     = 100
+	maxScopes     = 100
+	maxSeeds      = 16
+	maxText       = 200  // names, claims, headers
+	maxPattern    = 1000 // one regular expression
+	maxURL        = 2048
+	minSeedBytes  = 32
+	minBcryptCost = 10
+	maxBcryptCost = 15 // seconds per sign-in
+)
+
+// resolver turns a File into a Config: it fills in defaults, compiles patterns,
+// reads secrets and collects every value that breaks a rule.
+type resolver struct {
+	mistakes
+	readFile func(string) ([]byte, error)
+}
+
+func (r *resolver) resolve(f File) *Config {
+	c := &Config{
+		LogLevel:            r.logLevel(f.Logging),
+		Provider:            r.provider(f.Provider),
+		Hosts:               r.hosts(f.Proxy.Hosts),
+		ConsentScreen:       !f.Proxy.DisableConsentScreen,
+		RedirectURLs:        r.redirectURLs(f.Proxy),
+		DynamicRegistration: f.Registration.Dynamic.Enabled == nil || *f.Registration.Dynamic.Enabled,
+		Keys:                r.keys(f.Keys),
+		Tokens: Tokens{
+			AccessTokenLifetime: r.duration("tokens.accessTokenLifetime", f.Tokens.AccessTokenLifetime,
+				time.Hour, time.Minute, time.Hour),
+		},
+		IdentityHeaders: r.identityHeaders(f.IdentityHeaders),
+	}
+	c.HTTPAddress, c.ManagementAddress = r.listen(f.Listen)
+	return c
+}
+
+// listen checks both addresses. They differ because the management listener
+// must never be reachable where the protocol listener is.
+func (r *resolver) listen(f ListenFile) (protocol, management string) {
+	protocol = r.address("listen.http", orDefault(f.HTTP, ":8080"))
+	management = r.address("listen.management", orDefault(f.Management, ":9090"))
+	if protocol != "" && management != "" && overlap(protocol, management) {
+		r.add("listen.management", "%q is taken by listen.http (%q); choose another port", management, protocol)
+	}
+	return protocol, management
+}
+
+// address returns value if one can listen there, else "".
+func (r *resolver) address(at, value string) string {
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		r.add(at, "%s is not an address such as \":8080\" or \"127.0.0.1:8080\"", show(value))
+		return ""
+	}
+	// Port 0 lets the system choose, which tests and demonstrations want.
+	if port != "0" && !validPort(port) {
+		r.add(at, "%s has no port number between 1 and 65535", show(value))
+		return ""
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" && dnsNameProblem(host) != "" {
+		r.add(at, "%s has neither an IP address nor a host name before the port", show(value))
+		return ""
+	}
+	return value
+}
+
+// overlap reports whether one cannot listen on both addresses.
+func overlap(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	if portA != portB || portA == "0" {
+		return false
+	}
+	everywhere := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	return hostA == hostB || everywhere(hostA) || everywhere(hostB)
+}
+
+func (r *resolver) logLevel(f LoggingFile) slog.Level {
+	levels := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}
+	level, ok := levels[orDefault(f.Level, "info")]
+	if !ok {
+		r.add("logging.level", `%s is not one of "debug", "info", "warn", "error"`, show(f.Level))
+	}
+	return level
+}
+
+func (r *resolver) keys(f KeysFile) Keys {
+	k := Keys{
+		Source:   orDefault(f.Source, "ephemeral"),
+		Rotation: r.duration("keys.rotation", f.Rotation, time.Hour, 10*time.Minute, 24*time.Hour),
+	}
+	const at = "keys.seedFiles"
+	switch k.Source {
+	case "ephemeral":
+		if len(f.SeedFiles) > 0 {
+			r.add(at, `is used only where keys.source is "seed"`)
+		}
+	case "seed":
+		if len(f.SeedFiles) == 0 {
+			r.add(at, `is required where keys.source is "seed": name at least one file`)
+		}
+		k.Seeds = r.seeds(at, f.SeedFiles)
+	default:
+		r.add("keys.source", `%s is not one of "ephemeral", "seed"`, show(k.Source))
+	}
+	return k
+}
+
+// seeds reads the seed files as they are, to the last byte: random bytes may
+// end in what looks like a newline.
+func (r *resolver) seeds(at string, files []string) []Secret {
+	if r.tooMany(at, len(files), maxSeeds) {
+		return nil
+	}
+	var seeds []Secret
+	for i, name := range files {
+		at := element(at, i)
+		if first := slices.Index(files, name); first < i {
+			r.add(at, "is the same file as keys.seedFiles[%d]", first)
+			continue
+		}
+		content, ok := r.file(at, name)
+		if ok && len(content) < minSeedBytes {
+			r.add(at, "the file holds %d bytes; a seed has at least %d random bytes", len(content), minSeedBytes)
+		}
+		seeds = append(seeds, NewSecret(content))
+	}
+	return seeds
+}
+
+// file reads a file that holds a secret. Messages do not show its name: the
+// likeliest slip is the secret itself in the place of the name.
+func (r *resolver) file(at, name string) (content string, ok bool) {
+	if name == "" {
+		r.add(at, "is empty; name a file")
+		return "", false
+	}
+	if r.isMalformed(at) {
+		return "", false
+	}
+	data, err := r.readFile(name)
+	var problem string
+	switch {
+	case err == nil && len(data) <= maxSecretBytes:
+		return string(data), true
+	case err == nil, errors.Is(err, errTooLarge):
+		problem = "the file is larger than 64 KiB"
+	case errors.Is(err, fs.ErrNotExist):
+		problem = "there is no such file; a relative path starts at the directory of the configuration file"
+	case errors.Is(err, fs.ErrPermission):
+		problem = "permission to read the file is denied"
+	case errors.Is(err, syscall.EISDIR):
+		problem = "is a directory, not a file"
+	default:
+		problem = "the file cannot be read"
+	}
+	r.add(at, "%s", problem)
+	return "", false
+}
+
+// duration returns value, or standard if it is absent.
+func (r *resolver) duration(at, value string, standard, least, most time.Duration) time.Duration {
+	if value == "" {
+		return standard
+	}
+	d, err := time.ParseDuration(value)
+	switch {
+	case err != nil:
+		r.add(at, `%s is not a duration such as "30m" or "1h"`, show(value))
+	case d < least || d > most:
+		r.add(at, "%s is not between %s and %s", show(value), showDuration(least), showDuration(most))
+	}
+	return d
+}
+
+func (r *resolver) identityHeaders(f IdentityHeadersFile) IdentityHeaders {
+	seen := make(map[string]string)
+	header := func(at, name, standard string) string {
+		name = orDefault(name, standard)
+		if problem := identityHeaderProblem(name); problem != "" {
+			r.add(at, "%s %s", show(name), problem)
+			return name
+		}
+		name = http.CanonicalHeaderKey(name)
+		if other, taken := seen[name]; taken {
+			r.add(at, "%s is the header of %s too; each needs its own", show(name), other)
+		}
+		seen[name] = at
+		return name
+	}
+	return IdentityHeaders{
+		User:   header("identityHeaders.user", f.User, "X-Auth-Request-User"),
+		Email:  header("identityHeaders.email", f.Email, "X-Auth-Request-Email"),
+		Groups: header("identityHeaders.groups", f.Groups, "X-Auth-Request-Groups"),
+	}
+}
+
+// reservedHeaders mean something to a gateway, an HTTP library or an MCP
+// server: one that carries an identity would change the request instead.
+// Names with a trailing dash are prefixes.
+var reservedHeaders = []string{
+	// RFC 9110, section 7.6.1, and its predecessors.
+	"connection", "keep-alive", "proxy-", "te", "trailer", "transfer-encoding", "upgrade",
+	"accept", "authorization", "cache-control", "content-", "cookie", "date", "dpop", "expect", "forwarded",
+	"host", "location", "mcp-", "origin", "referer", "sec-", "set-cookie", "www-authenticate",
+	"x-forwarded-", "x-original-",
+}
+
+// identityHeaderProblem says why name cannot carry an identity, or "". It is
+// stricter than RFC 9110, section 5.1: nginx drops names with underscores, and
+// CGI-like servers take them for dashes, so a client could send the twin.
+func identityHeaderProblem(name string) string {
+	if len(name) > 64 || hasOther(name, letters+"0123456789-") {
+		return "is not a header name of at most 64 letters, digits and dashes"
+	}
+	lower := strings.ToLower(name)
+	for _, reserved := range reservedHeaders {
+		if lower == reserved || strings.HasSuffix(reserved, "-") && strings.HasPrefix(lower, reserved) {
+			return "has a meaning of its own in HTTP or MCP; use a name such as \"X-Auth-Request-User\""
+		}
+	}
+	return ""
+}
+
+// scopes checks a list of RFC 6749, section 3.3, scope tokens.
+func (r *resolver) scopes(at string, scopes []string) {
+	if r.tooMany(at, len(scopes), maxScopes) {
+		return
+	}
+	for i, scope := range scopes {
+		switch {
+		case !isScopeToken(scope):
+			r.add(element(at, i), `%s is not a scope: write one per entry, in printable ASCII without spaces, '"' and '\'`, show(scope))
+		case slices.Index(scopes, scope) < i:
+			r.add(element(at, i), "%s is listed twice", show(scope))
+		}
+	}
+}
+
+func isScopeToken(s string) bool {
+	if s == "" || len(s) > maxText {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '"' || s[i] == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// tooMany reports a list that is longer than most.
+func (r *resolver) tooMany(at string, n, most int) bool {
+	if n > most {
+		r.add(at, "has %d entries; at most %d are allowed", n, most)
+	}
+	return n > most
+}
+
+// text checks a string that people will read: bounded, and without characters
+// that hide or reorder others.
+func (r *resolver) text(at, value string) {
+	if problem := textProblem(value); problem != "" {
+		r.add(at, "%s", problem)
+	}
+}
+
+func textProblem(value string) string {
+	switch {
+	case len(value) > maxText:
+		return fmt.Sprintf("is longer than %d bytes", maxText)
+	case strings.TrimSpace(value) != value:
+		return "begins or ends with a space"
+	case strings.ContainsFunc(value, func(c rune) bool { return !unicode.IsPrint(c) }):
+		return "holds a control or invisible character"
+	}
+	return ""
+}
+
+const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// hasOther reports whether s holds a character that is not in allowed.
+func hasOther(s, allowed string) bool {
+	return strings.ContainsFunc(s, func(c rune) bool { return !strings.ContainsRune(allowed, c) })
+}
+
+func orDefault(value, standard string) string {
+	if value == "" {
+		return standard
+	}
+	return value
+}
+
+func element(at string, i int) string { return at + "[" + strconv.Itoa(i) + "]" }
+
+// show quotes a value for a message, not longer than a line should be.
+func show(value string) string {
+	const most = 100
+	if len(value) > most {
+		return strconv.Quote(strings.ToValidUTF8(value[:most], "")) + "…"
+	}
+	return strconv.Quote(value)
+}
+
+// showDuration writes "10m" where time.Duration writes "10m0s".
+func showDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}

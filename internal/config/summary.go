@@ -1,0 +1,91 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// Summary describes the configuration for the operator who has just checked
+// it: what is protected, by whom, and what is left open. It holds no secret.
+func (c *Config) Summary() string {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-22s%s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("protocol listener", "%s", c.HTTPAddress)
+	line("management listener", "%s (never expose it)", c.ManagementAddress)
+	line("log level", "%s", strings.ToLower(c.LogLevel.String()))
+	line("identity provider", "%s", c.Provider.summary())
+	line("who may sign in", "%s", c.Provider.audience())
+	line("consent screen", "%s", onOff(c.ConsentScreen))
+	line("redirect URLs", "%s", orDefault(patternList(c.RedirectURLs), "https, loopback and private-use schemes"))
+	line("dynamic registration", "%s", onOff(c.DynamicRegistration))
+	line("keys", "%s, a new signing key every %s", c.Keys.summary(), showDuration(c.Keys.Rotation))
+	line("access tokens", "valid for %s", showDuration(c.Tokens.AccessTokenLifetime))
+	line("identity headers", "%s, %s, %s", c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups)
+	line("protected MCP servers", "%d", len(c.Hosts))
+	for _, h := range c.Hosts {
+		fmt.Fprintf(&b, "  %s://%s%s -> %s\n", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint))
+	}
+	return b.String()
+}
+
+func (p Provider) summary() string {
+	switch p.Name {
+	case "oidc":
+		return fmt.Sprintf("oidc, issuer %s, client %q", p.IssuerURL, p.ClientID)
+	case "github":
+		return fmt.Sprintf("github at %s, client %q", p.BaseURL, p.ClientID)
+	case "static":
+		return fmt.Sprintf("static, %d user(s)", len(p.Users))
+	}
+	return fmt.Sprintf("%s, client %q", p.Name, p.ClientID)
+}
+
+// audience says whom the provider lets in, the one line to read twice.
+func (p Provider) audience() string {
+	if len(p.EmailDomains) == 0 {
+		return "every account of the identity provider"
+	}
+	return "accounts with a verified e-mail address at " + patternList(p.EmailDomains)
+}
+
+func (k Keys) summary() string {
+	if k.Source == "seed" {
+		return fmt.Sprintf("derived from %d seed(s)", len(k.Seeds))
+	}
+	return "ephemeral (a restart ends all tokens; one replica only)"
+}
+
+// patternList shows the first patterns of a list.
+func patternList(patterns []*regexp.Regexp) string {
+	const most = 5
+	var shown []string
+	for i, p := range patterns {
+		if i == most {
+			shown = append(shown, fmt.Sprintf("and %d more", len(patterns)-most))
+			break
+		}
+		shown = append(shown, p.String())
+	}
+	return strings.Join(shown, ", ")
+}
+
+// withoutQuery shows an endpoint without what may be a key to it.
+func withoutQuery(u *url.URL) string {
+	if u.RawQuery == "" {
+		return u.String()
+	}
+	bare := *u
+	bare.RawQuery = ""
+	return bare.String() + "?…"
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
