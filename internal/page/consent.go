@@ -1,0 +1,140 @@
+package page
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// Consent is the question whether a client may act for the person.
+// Every string except Action, Sealed and the scopes' names may be foreign text;
+// this package makes it fit to show.
+type Consent struct {
+	Action string // the form's target, "/consent"
+	Sealed string // hidden field "request"
+
+	ClientName string // as registered; may be empty
+	// ClientHost is the host whose metadata document describes the client; empty
+	// means that the client registered itself and nobody vouches for its name.
+	ClientHost string
+
+	RedirectURI  string // in full
+	RedirectHost string // host and port, or the scheme of a private-use URI
+	LoopbackOnly bool   // the answer goes to a program on this computer
+
+	ServerName string // display name; ServerURL's host stands in when empty
+	ServerURL  string // the resource's URI
+
+	Scopes []ConsentScope
+	// CatalogueUnavailable says that the server's own list could not be read.
+	CatalogueUnavailable bool
+	// NewOnly makes this a step-up: the scopes marked New come first, those the
+	// client has already are folded away (but still in the form).
+	NewOnly bool
+
+	ProviderName string // "Google": where the person signs in next
+	FlowID       string // quoted at the foot for support
+	Notice       string // what was wrong with the last answer, one of our sentences
+}
+
+// ConsentScope is one box to tick. Posted as scope=Name.
+type ConsentScope struct {
+	Name, Description string
+	Checked           bool
+	New               bool // not granted before
+	Broad             bool // covers everything, or nearly
+	Tools             []ConsentTool
+}
+
+// ConsentTool is one tool behind a scope, as the server describes it.
+type ConsentTool struct {
+	Name, Title, Description string
+	ReadOnly, Destructive    bool
+}
+
+// foldAbove is the number of scopes from which those not ticked are folded away.
+const foldAbove = 12
+
+type consentView struct {
+	Action, Sealed                        string
+	Client, ClientHost                    string
+	Redirect, RedirectHost                string
+	Loopback                              bool
+	Server, ServerURL                     string
+	Main, Folded                          []scopeView
+	Total                                 int
+	CatalogueUnavailable, StepUp, Choices bool
+	Provider, Notice                      string
+}
+
+type scopeView struct {
+	ID, Value, Name, Description string
+	Checked, New, Broad          bool
+	Destructive                  int
+	Tools                        []ConsentTool
+}
+
+// Consent renders the consent page. The form posts "request" (Sealed), "scope"
+// once per ticked box and "decision", "allow" or "deny".
+func (r *Renderer) Consent(w http.ResponseWriter, status int, v Consent) {
+	r.render(w, status, "consent", referrerForm, v.FlowID, newConsentView(v))
+}
+
+func newConsentView(v Consent) consentView {
+	out := consentView{
+		Action: v.Action, Sealed: v.Sealed,
+		Client: DisplayText(v.ClientName, maxName), ClientHost: displayHost(v.ClientHost),
+		Redirect: displayURI(v.RedirectURI), RedirectHost: displayHost(v.RedirectHost), Loopback: v.LoopbackOnly,
+		Server: DisplayText(v.ServerName, maxName), ServerURL: displayURI(v.ServerURL),
+		Total: len(v.Scopes), Choices: len(v.Scopes) > 1,
+		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly,
+		Provider: DisplayText(v.ProviderName, maxName), Notice: DisplayText(v.Notice, maxParagraph),
+	}
+	fold := foldRule(v)
+	for i, s := range v.Scopes {
+		sv := newScopeView(i, s)
+		if fold(s) {
+			out.Folded = append(out.Folded, sv)
+		} else {
+			out.Main = append(out.Main, sv)
+		}
+	}
+	return out
+}
+
+// foldRule says which scopes start folded away: in a step-up what the client
+// has already; on a long page what is not ticked. Never all of them.
+func foldRule(v Consent) func(ConsentScope) bool {
+	fold := func(ConsentScope) bool { return false }
+	switch {
+	case v.NewOnly:
+		fold = func(s ConsentScope) bool { return !s.New }
+	case len(v.Scopes) > foldAbove:
+		fold = func(s ConsentScope) bool { return !s.Checked }
+	}
+	for _, s := range v.Scopes {
+		if !fold(s) {
+			return fold
+		}
+	}
+	return func(ConsentScope) bool { return false }
+}
+
+func newScopeView(i int, s ConsentScope) scopeView {
+	out := scopeView{
+		ID: "scope-" + strconv.Itoa(i), Value: s.Name,
+		Name: DisplayText(s.Name, maxScope), Description: DisplayText(s.Description, maxDescription),
+		Checked: s.Checked, New: s.New, Broad: s.Broad,
+	}
+	for _, t := range s.Tools {
+		if t.Destructive {
+			out.Destructive++
+		}
+		out.Tools = append(out.Tools, ConsentTool{
+			Name: DisplayText(t.Name, maxToolName), Title: DisplayText(t.Title, maxToolTitle),
+			Description: DisplayText(t.Description, maxDescription),
+			// A tool that says both is believed in the worse.
+			ReadOnly: t.ReadOnly && !t.Destructive, Destructive: t.Destructive,
+		})
+	}
+	return out
+}
