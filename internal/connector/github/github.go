@@ -1,0 +1,199 @@
+// Package github signs people in with GitHub or a GitHub Enterprise Server,
+// which speak OAuth 2.0 without OpenID Connect. Its invariants: the numeric
+// account id is the subject (a login name can pass to somebody else), and the
+// e-mail address is the primary one, only if GitHub has verified it.
+package github
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
+)
+
+const (
+	defaultBaseURL = "https://github.com"
+	apiVersion     = "2022-11-28"
+	emailsPerPage  = 100
+	maxEmailPages  = 5
+)
+
+// Connector implements connector.Connector.
+type Connector struct {
+	oauth     oauth2.Config
+	issuer    string
+	api       string
+	namespace string
+	client    *upstream.Client
+}
+
+// New takes ClientID, ClientSecret, BaseURL and Scopes of p. A nil client means
+// the default transport; see upstream.NewClient.
+func New(p config.Provider, client *http.Client) *Connector {
+	base := strings.TrimSuffix(p.BaseURL, "/")
+	if base == "" {
+		base = defaultBaseURL
+	}
+	scopes := p.Scopes
+	if len(scopes) == 0 {
+		scopes = []string{"read:user", "user:email"}
+	}
+	api, namespace := locate(base)
+	return &Connector{
+		oauth: oauth2.Config{
+			ClientID:     p.ClientID,
+			ClientSecret: p.ClientSecret.Reveal(),
+			Scopes:       scopes,
+			Endpoint: oauth2.Endpoint{
+				AuthURL:   base + "/login/oauth/authorize",
+				TokenURL:  base + "/login/oauth/access_token",
+				AuthStyle: oauth2.AuthStyleInParams,
+			},
+		},
+		issuer:    base + "/login/oauth",
+		api:       api,
+		namespace: namespace,
+		client:    upstream.NewClient(client),
+	}
+}
+
+// locate returns the API's address and the namespace: GitHub's own, that of
+// GitHub Enterprise Cloud with data residency (api.NAME.ghe.com), or that of a
+// GitHub Enterprise Server (/api/v3).
+func locate(base string) (api, namespace string) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" {
+		return base + "/api/v3", "github@" + base
+	}
+	host := strings.ToLower(u.Host)
+	switch {
+	case host == "github.com":
+		return "https://api.github.com", "github"
+	case strings.HasSuffix(host, ".ghe.com"):
+		return "https://api." + host, "github@" + host
+	}
+	return base + "/api/v3", "github@" + host
+}
+
+// AuthorizationURL implements connector.Connector. It does not use the network.
+func (c *Connector) AuthorizationURL(_ context.Context, login connector.Login) (string, error) {
+	if err := upstream.CheckLogin(login); err != nil {
+		return "", err
+	}
+	options := []oauth2.AuthCodeOption{
+		oauth2.SetAuthURLParam("redirect_uri", login.RedirectURI),
+		oauth2.S256ChallengeOption(login.Verifier),
+	}
+	// The one value GitHub knows; a forced login does not exist there.
+	if login.Prompt != "" {
+		options = append(options, oauth2.SetAuthURLParam("prompt", "select_account"))
+	}
+	return c.oauth.AuthCodeURL(login.State, options...), nil
+}
+
+// Identify implements connector.Connector.
+func (c *Connector) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, error) {
+	if err := upstream.CheckLogin(login); err != nil {
+		return connector.Identity{}, err
+	}
+	ctx, cancel := c.client.Context(ctx)
+	defer cancel()
+	// RFC 9207, section 2.4: GitHub does not promise iss, but a wrong one means another server's answer.
+	if query.Has("iss") && query.Get("iss") != c.issuer {
+		return connector.Identity{}, upstream.Rejected("authorization response names another issuer", nil)
+	}
+	code, err := upstream.AuthorizationCode(query)
+	if err != nil {
+		return connector.Identity{}, err
+	}
+	token, err := c.oauth.Exchange(ctx, code,
+		oauth2.SetAuthURLParam("redirect_uri", login.RedirectURI), oauth2.VerifierOption(login.Verifier))
+	if err != nil {
+		return connector.Identity{}, upstream.Failed("token request", err)
+	}
+	return c.identity(ctx, token.AccessToken)
+}
+
+func (c *Connector) identity(ctx context.Context, accessToken string) (connector.Identity, error) {
+	var user struct {
+		ID    int64  `json:"id"`
+		Login string `json:"login"`
+		Name  string `json:"name"`
+	}
+	if _, err := c.get(ctx, "/user", accessToken, &user); err != nil {
+		return connector.Identity{}, upstream.Failed("user request", err)
+	}
+	if user.ID <= 0 {
+		return connector.Identity{}, upstream.Rejected("user without a numeric id", nil)
+	}
+	email, err := c.verifiedEmail(ctx, accessToken)
+	if err != nil {
+		return connector.Identity{}, upstream.Failed("e-mail request", err)
+	}
+	name := user.Name
+	if name == "" {
+		name = user.Login
+	}
+	return connector.Identity{
+		Namespace: c.namespace,
+		Subject:   strconv.FormatInt(user.ID, 10),
+		Email:     email,
+		Name:      upstream.Name(name),
+	}, nil
+}
+
+// verifiedEmail returns the primary address if it is verified. No access to the
+// addresses means no address to vouch for, which is for the sign-in rules to judge.
+func (c *Connector) verifiedEmail(ctx context.Context, accessToken string) (string, error) {
+	for page := 1; page <= maxEmailPages; page++ {
+		var addresses []struct {
+			Email    string `json:"email"`
+			Primary  bool   `json:"primary"`
+			Verified bool   `json:"verified"`
+		}
+		path := "/user/emails?per_page=" + strconv.Itoa(emailsPerPage) + "&page=" + strconv.Itoa(page)
+		header, err := c.get(ctx, path, accessToken, &addresses)
+		if status, ok := errors.AsType[*upstream.StatusError](err); ok && (status.Code == http.StatusForbidden || status.Code == http.StatusNotFound) {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		for _, a := range addresses {
+			if a.Primary && a.Verified {
+				return upstream.Email(a.Email), nil
+			}
+			if a.Primary {
+				return "", nil
+			}
+		}
+		// Only whether there is a next page; its address is ours to make.
+		if !strings.Contains(header.Get("Link"), `rel="next"`) {
+			break
+		}
+	}
+	return "", nil
+}
+
+func (c *Connector) get(ctx context.Context, path, accessToken string, out any) (http.Header, error) {
+	header, err := c.client.Get(ctx, c.api+path, http.Header{
+		"Accept":               {"application/vnd.github+json"},
+		"Authorization":        {"Bearer " + accessToken},
+		"X-Github-Api-Version": {apiVersion},
+	}, out)
+	// GitHub answers 403 when a rate limit is used up: that passes, a refusal does not.
+	if status, ok := errors.AsType[*upstream.StatusError](err); ok && status.Code == http.StatusForbidden {
+		if header.Get("X-RateLimit-Remaining") == "0" || header.Get("Retry-After") != "" {
+			return header, upstream.Unavailable("rate limit", nil)
+		}
+	}
+	return header, err
+}

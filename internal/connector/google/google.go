@@ -1,0 +1,58 @@
+// Package google signs people in with Google. Its invariant: an e-mail address
+// counts only while Google is the authority for it, so that an address of a
+// company, once verified for a private account, does not outlive the job.
+package google
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+)
+
+// Issuer is Google's; Namespace is that of every identity of this connector.
+const (
+	Issuer    = "https://accounts.google.com"
+	Namespace = "google"
+)
+
+// Connector implements connector.Connector.
+type Connector struct{ *oidc.Connector }
+
+// New takes ClientID, ClientSecret and Scopes of p. A nil client means the
+// default transport; see upstream.NewClient.
+func New(p config.Provider, client *http.Client) Connector {
+	scopes := p.Scopes
+	if len(scopes) == 0 {
+		scopes = []string{"openid", "email", "profile"}
+	}
+	return Connector{oidc.New(oidc.Options{
+		Issuer:       Issuer,
+		ClientID:     p.ClientID,
+		ClientSecret: p.ClientSecret,
+		Scopes:       scopes,
+		Namespace:    Namespace,
+		TrustEmail:   authoritative,
+		HTTPClient:   client,
+	})}
+}
+
+// AuthorizationURL implements connector.Connector. Google does not know
+// prompt=login; the account chooser is the nearest it has.
+func (c Connector) AuthorizationURL(ctx context.Context, login connector.Login) (string, error) {
+	if login.Prompt == "login" {
+		login.Prompt = "select_account"
+	}
+	return c.Connector.AuthorizationURL(ctx, login)
+}
+
+// authoritative is Google's own rule: it hosts the address if it ends in
+// gmail.com or if hd says that the account is managed by an organization. For
+// any other address the claim email_verified was true once, and stays.
+// https://developers.google.com/identity/gsi/web/guides/verify-google-id-token
+func authoritative(email string, claims oidc.Claims) bool {
+	return strings.HasSuffix(strings.ToLower(email), "@gmail.com") || claims.String("hd") != ""
+}

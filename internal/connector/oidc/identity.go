@@ -1,0 +1,76 @@
+package oidc
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"golang.org/x/oauth2"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
+)
+
+// identity reads the claims; what the ID token lacks comes from userinfo.
+func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Token, subject string, claims Claims) (connector.Identity, error) {
+	if upstream.Subject(subject) == "" {
+		return connector.Identity{}, upstream.Rejected("subject is empty or malformed", nil)
+	}
+	more := Claims{}
+	if p.UserInfoEndpoint != "" && c.incomplete(claims) {
+		var err error
+		if more, err = c.userInfo(ctx, p, token, subject); err != nil {
+			return connector.Identity{}, upstream.Failed("userinfo", err)
+		}
+	}
+	id := connector.Identity{Namespace: c.Namespace, Subject: subject}
+	for _, source := range []Claims{claims, more} {
+		if id.Email == "" {
+			id.Email = c.email(source)
+		}
+		if id.Name == "" {
+			id.Name = upstream.Name(source.String("name"))
+		}
+		if id.Groups == nil && c.GroupsClaim != "" {
+			id.Groups = upstream.Groups(source.strings(c.GroupsClaim))
+		}
+	}
+	return id, nil
+}
+
+// email returns an address only with its own source's word that it is verified.
+func (c *Connector) email(claims Claims) string {
+	email := upstream.Email(claims.String("email"))
+	if email == "" || !claims.isTrue("email_verified") {
+		return ""
+	}
+	if c.TrustEmail != nil && !c.TrustEmail(email, claims) {
+		return ""
+	}
+	return email
+}
+
+// incomplete reports whether a claim is missing that was asked for.
+func (c *Connector) incomplete(claims Claims) bool {
+	missing := func(name string) bool { _, ok := claims[name]; return !ok }
+	switch {
+	case slices.Contains(c.Scopes, "email") && (missing("email") || missing("email_verified")):
+		return true
+	case slices.Contains(c.Scopes, "profile") && missing("name"):
+		return true
+	}
+	return c.GroupsClaim != "" && missing(c.GroupsClaim)
+}
+
+func (c *Connector) userInfo(ctx context.Context, p *provider, token *oauth2.Token, subject string) (Claims, error) {
+	header := http.Header{"Authorization": {"Bearer " + token.AccessToken}}
+	var claims Claims
+	if _, err := c.client.Get(ctx, p.UserInfoEndpoint, header, &claims); err != nil {
+		return nil, err
+	}
+	// OpenID Connect Core, section 5.3.2: otherwise the values MUST NOT be used.
+	if claims.String("sub") != subject {
+		return nil, upstream.Rejected("userinfo is about another subject", nil)
+	}
+	return claims, nil
+}

@@ -1,0 +1,104 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	jose "github.com/go-jose/go-jose/v4"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
+)
+
+// keySet holds the provider's public keys. go-oidc has one too, but fetches for
+// every unknown kid (OpenID Connect Core, section 10.1.1, asks for a fetch, not
+// for one per token).
+type keySet struct {
+	keys *refetched[[]jose.JSONWebKey]
+	now  func() time.Time
+}
+
+const (
+	maxKeys        = 100
+	keysMaxAge     = time.Hour
+	keysInterval   = 30 * time.Second // between fetches, whatever kids are asked for
+	keysAfterError = 2 * time.Second
+)
+
+func newKeySet(client *upstream.Client, address string, now func() time.Time) *keySet {
+	fetch := func(ctx context.Context) ([]jose.JSONWebKey, error) {
+		ctx, cancel := client.Context(ctx)
+		defer cancel()
+		var document struct {
+			Keys []json.RawMessage `json:"keys"`
+		}
+		if _, err := client.Get(ctx, address, nil, &document); err != nil {
+			return nil, upstream.Failed("key set", err)
+		}
+		return usableKeys(document.Keys), nil
+	}
+	return &keySet{
+		now:  now,
+		keys: &refetched[[]jose.JSONWebKey]{fetch: fetch, now: now, maxAge: keysMaxAge, afterError: keysAfterError},
+	}
+}
+
+// usableKeys leaves out what RFC 7517, section 5, says to leave out, and
+// anything that is not a public signing key: with a symmetric key in the set,
+// whoever reads the set could sign.
+func usableKeys(raw []json.RawMessage) []jose.JSONWebKey {
+	var keys []jose.JSONWebKey
+	for _, r := range raw[:min(len(raw), maxKeys)] {
+		var key jose.JSONWebKey
+		if json.Unmarshal(r, &key) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+var errSignature = errors.New("no key of the provider verifies the signature")
+
+// verify returns the payload of a token whose algorithm is one of algs.
+func (s *keySet) verify(ctx context.Context, token string, algs []jose.SignatureAlgorithm) ([]byte, error) {
+	jws, err := jose.ParseSignedCompact(token, algs)
+	if err != nil {
+		return nil, err
+	}
+	set, err := s.keys.get(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	if payload := verifyWith(set.value, jws); payload != nil {
+		return payload, nil
+	}
+	// The provider may have new keys; but who asks again and again is no reason to ask it.
+	if s.now().Sub(set.at) < keysInterval {
+		return nil, errSignature
+	}
+	if set, err = s.keys.get(ctx, set.serial); err != nil {
+		return nil, err
+	}
+	if payload := verifyWith(set.value, jws); payload != nil {
+		return payload, nil
+	}
+	return nil, errSignature
+}
+
+// verifyWith returns the payload, or nil if no key fits.
+func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) []byte {
+	header := jws.Signatures[0].Header
+	for _, key := range keys {
+		if header.KeyID != "" && key.KeyID != header.KeyID {
+			continue
+		}
+		if key.Algorithm != "" && key.Algorithm != header.Algorithm {
+			continue
+		}
+		if payload, err := jws.Verify(key.Key); err == nil {
+			return payload
+		}
+	}
+	return nil
+}

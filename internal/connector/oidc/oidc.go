@@ -1,0 +1,178 @@
+// Package oidc signs people in with any OpenID provider that publishes a
+// discovery document. Its invariant: an Identity comes only from an ID token
+// that passed every check of OpenID Connect Core, section 3.1.3.7, for this one
+// visit; the userinfo endpoint may complete it but never changes whose it is.
+package oidc
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
+)
+
+// Options describe one OpenID provider. Issuer and ClientID are required.
+type Options struct {
+	// Issuer must equal the discovery document's issuer, to the last slash.
+	Issuer       string
+	ClientID     string
+	ClientSecret config.Secret // empty: a public client
+	// Scopes default to openid, profile and email; openid is added if missing.
+	Scopes []string
+	// GroupsClaim names the claim with the groups; empty: none.
+	GroupsClaim string
+	// Namespace defaults to the issuer without its scheme.
+	Namespace string
+	// ExtraAuthParams go into the authorization request; they cannot replace
+	// parameters of the protocol.
+	ExtraAuthParams map[string]string
+	// TrustEmail may refuse a verified address for which the provider is not
+	// the authority; claims are those of the source of the address. Nil trusts.
+	TrustEmail func(email string, claims Claims) bool
+	// HTTPClient may be nil; see upstream.NewClient.
+	HTTPClient *http.Client
+	// Now defaults to time.Now.
+	Now func() time.Time
+}
+
+// Connector implements connector.Connector.
+type Connector struct {
+	Options
+	client    *upstream.Client
+	discovery *refetched[*provider]
+}
+
+// New returns a connector that has not yet spoken to the provider, so one that
+// is down when the service starts does not stop it.
+func New(o Options) *Connector {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if len(o.Scopes) == 0 {
+		o.Scopes = []string{"openid", "profile", "email"}
+	} else if !slices.Contains(o.Scopes, "openid") {
+		o.Scopes = append([]string{"openid"}, o.Scopes...)
+	}
+	if o.Namespace == "" {
+		_, o.Namespace, _ = strings.Cut(o.Issuer, "://")
+	}
+	c := &Connector{Options: o, client: upstream.NewClient(o.HTTPClient)}
+	c.discovery = &refetched[*provider]{
+		fetch:      c.discover,
+		now:        o.Now,
+		maxAge:     time.Hour,
+		afterError: 2 * time.Second,
+	}
+	return c
+}
+
+// FromConfig returns the connector for provider name "oidc".
+func FromConfig(p config.Provider, client *http.Client) *Connector {
+	return New(Options{
+		Issuer:       p.IssuerURL,
+		ClientID:     p.ClientID,
+		ClientSecret: p.ClientSecret,
+		Scopes:       p.Scopes,
+		GroupsClaim:  p.GroupsClaim,
+		HTTPClient:   client,
+	})
+}
+
+// protocolParams cannot come from ExtraAuthParams.
+var protocolParams = []string{
+	"response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce",
+	"code_challenge", "code_challenge_method", "request", "request_uri",
+}
+
+// AuthorizationURL implements connector.Connector.
+func (c *Connector) AuthorizationURL(ctx context.Context, login connector.Login) (string, error) {
+	if err := upstream.CheckLogin(login); err != nil {
+		return "", err
+	}
+	ctx, cancel := c.client.Context(ctx)
+	defer cancel()
+	p, err := c.provider(ctx)
+	if err != nil {
+		return "", upstream.Failed("discovery", err)
+	}
+	var options []oauth2.AuthCodeOption
+	for name, value := range c.ExtraAuthParams {
+		if !slices.Contains(protocolParams, name) {
+			options = append(options, oauth2.SetAuthURLParam(name, value))
+		}
+	}
+	options = append(options,
+		oauth2.SetAuthURLParam("nonce", login.Nonce),
+		oauth2.S256ChallengeOption(login.Verifier))
+	if login.Prompt != "" && p.knowsPrompt(login.Prompt) {
+		options = append(options, oauth2.SetAuthURLParam("prompt", login.Prompt))
+	}
+	return c.oauthConfig(p, login).AuthCodeURL(login.State, options...), nil
+}
+
+// Identify implements connector.Connector.
+func (c *Connector) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, error) {
+	if err := upstream.CheckLogin(login); err != nil {
+		return connector.Identity{}, err
+	}
+	ctx, cancel := c.client.Context(ctx)
+	defer cancel()
+	p, err := c.provider(ctx)
+	if err != nil {
+		return connector.Identity{}, upstream.Failed("discovery", err)
+	}
+	// Before anything else of the response is believed, its error included (RFC 9207, section 2.4).
+	if err := c.checkResponseIssuer(p, query); err != nil {
+		return connector.Identity{}, err
+	}
+	code, err := upstream.AuthorizationCode(query)
+	if err != nil {
+		return connector.Identity{}, err
+	}
+	token, err := c.oauthConfig(p, login).Exchange(ctx, code, oauth2.VerifierOption(login.Verifier))
+	if err != nil {
+		return connector.Identity{}, upstream.Failed("token request", err)
+	}
+	subject, claims, err := c.verify(ctx, p, login, token)
+	if err != nil {
+		return connector.Identity{}, upstream.Failed("ID token", err)
+	}
+	return c.identity(ctx, p, token, subject, claims)
+}
+
+func (c *Connector) provider(ctx context.Context) (*provider, error) {
+	s, err := c.discovery.get(ctx, 0)
+	return s.value, err
+}
+
+func (c *Connector) checkResponseIssuer(p *provider, query url.Values) error {
+	if !query.Has("iss") && !p.ResponseIssuer {
+		return nil
+	}
+	if len(query["iss"]) != 1 || query.Get("iss") != c.Issuer {
+		return upstream.Rejected("authorization response does not name the issuer", nil)
+	}
+	return nil
+}
+
+func (c *Connector) oauthConfig(p *provider, login connector.Login) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID:     c.ClientID,
+		ClientSecret: c.ClientSecret.Reveal(),
+		RedirectURL:  login.RedirectURI,
+		Scopes:       c.Scopes,
+		Endpoint: oauth2.Endpoint{
+			AuthURL:   p.AuthorizationEndpoint,
+			TokenURL:  p.TokenEndpoint,
+			AuthStyle: p.authStyle(c.ClientSecret),
+		},
+	}
+}

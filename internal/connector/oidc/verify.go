@@ -1,0 +1,137 @@
+package oidc
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"time"
+
+	gooidc "github.com/coreos/go-oidc/v3/oidc"
+	jose "github.com/go-jose/go-jose/v4"
+	"golang.org/x/oauth2"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+)
+
+// maxClockSkew is how far in the future iat may lie.
+const maxClockSkew = 5 * time.Minute
+
+// verify checks the ID token (OpenID Connect Core, section 3.1.3.7). go-oidc
+// checks the algorithm, iss, aud and exp, the rest is here.
+func (c *Connector) verify(ctx context.Context, p *provider, login connector.Login, token *oauth2.Token) (string, Claims, error) {
+	raw, _ := token.Extra("id_token").(string)
+	if raw == "" {
+		return "", nil, errors.New("missing from the token response")
+	}
+	signature := &oneToken{keys: p.keys, algorithms: p.Algorithms}
+	verifier := gooidc.NewVerifier(c.Issuer, signature, &gooidc.Config{
+		ClientID:             c.ClientID,
+		SupportedSigningAlgs: p.Algorithms,
+		Now:                  c.Now,
+	})
+	idToken, err := verifier.Verify(ctx, raw)
+	if signature.err != nil {
+		return "", nil, signature.err
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	var claims Claims
+	if err := idToken.Claims(&claims); err != nil {
+		return "", nil, err
+	}
+	if err := c.checkAuthorizedParty(idToken, claims); err != nil {
+		return "", nil, err
+	}
+	if err := c.checkIssuedAt(idToken, claims); err != nil {
+		return "", nil, err
+	}
+	if subtle.ConstantTimeCompare([]byte(idToken.Nonce), []byte(login.Nonce)) != 1 {
+		return "", nil, errors.New("nonce is not that of this visit")
+	}
+	if idToken.AccessTokenHash != "" {
+		if err := idToken.VerifyAccessToken(token.AccessToken); err != nil {
+			return "", nil, err
+		}
+	}
+	return idToken.Subject, claims, nil
+}
+
+func (c *Connector) checkAuthorizedParty(idToken *gooidc.IDToken, claims Claims) error {
+	if _, present := claims["azp"]; !present && len(idToken.Audience) == 1 {
+		return nil
+	}
+	if claims.String("azp") != c.ClientID {
+		return errors.New("azp is not this client")
+	}
+	return nil
+}
+
+func (c *Connector) checkIssuedAt(idToken *gooidc.IDToken, claims Claims) error {
+	if _, present := claims["iat"]; !present {
+		return errors.New("iat is missing")
+	}
+	if idToken.IssuedAt.After(c.Now().Add(maxClockSkew)) {
+		return errors.New("iat lies in the future")
+	}
+	return nil
+}
+
+// oneToken is the key set as go-oidc wants it, for one token. It keeps the
+// error, whose type go-oidc drops: an unreachable key set is not a bad signature.
+type oneToken struct {
+	keys       *keySet
+	algorithms []string
+	err        error
+}
+
+func (o *oneToken) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	algs := make([]jose.SignatureAlgorithm, 0, len(o.algorithms))
+	for _, alg := range o.algorithms {
+		algs = append(algs, jose.SignatureAlgorithm(alg))
+	}
+	var payload []byte
+	payload, o.err = o.keys.verify(ctx, token, algs)
+	return payload, o.err
+}
+
+// Claims are the members of an ID token or a userinfo response. A claim of an
+// unexpected type counts as absent.
+type Claims map[string]json.RawMessage
+
+// String returns a string claim, or "".
+func (c Claims) String(name string) string {
+	var s string
+	if json.Unmarshal(c[name], &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// isTrue accepts the string "true", which some providers send for a boolean.
+func (c Claims) isTrue(name string) bool {
+	var b bool
+	if json.Unmarshal(c[name], &b) == nil {
+		return b
+	}
+	return c.String(name) == "true"
+}
+
+// strings returns an array of strings, or a single string as an array.
+func (c Claims) strings(name string) []string {
+	if s := c.String(name); s != "" {
+		return []string{s}
+	}
+	var values []any
+	if json.Unmarshal(c[name], &values) != nil {
+		return nil
+	}
+	var texts []string
+	for _, v := range values {
+		if s, ok := v.(string); ok {
+			texts = append(texts, s)
+		}
+	}
+	return texts
+}

@@ -1,0 +1,242 @@
+// Package upstream holds the manners of talking to an identity provider, the
+// same for every connector. Its invariant: a call ends in bounded time, reads a
+// bounded body, never follows a redirect, and every failure becomes one of the
+// three errors of package connector with a short text that is safe to log.
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+)
+
+const (
+	// Timeout bounds one call of a connector, all its requests together.
+	Timeout = 10 * time.Second
+	// MaxBody bounds one response body, in bytes.
+	MaxBody = 1 << 20
+
+	maxText = 300 // bytes of upstream text in one of our errors
+)
+
+// Client reaches one identity provider.
+type Client struct {
+	http    *http.Client
+	timeout time.Duration
+}
+
+// NewClient wraps the transport of base, which may be nil. A Timeout of base
+// shorter than ours replaces it; nothing else of base is used.
+func NewClient(base *http.Client) *Client {
+	if base == nil {
+		base = &http.Client{}
+	}
+	transport := base.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	timeout := Timeout
+	if base.Timeout > 0 && base.Timeout < timeout {
+		timeout = base.Timeout
+	}
+	return &Client{
+		http:    &http.Client{Transport: &bounded{next: transport}, Timeout: timeout},
+		timeout: timeout,
+	}
+}
+
+// Context bounds ctx in time and makes golang.org/x/oauth2 and go-oidc, which
+// look there, use this client.
+func (c *Client) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, c.http), c.timeout)
+}
+
+// Get fetches address and decodes a 200 JSON answer into out.
+func (c *Client) Get(ctx context.Context, address string, header http.Header, out any) (http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return resp.Header, &StatusError{Code: resp.StatusCode}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return resp.Header, fmt.Errorf("decoding the answer of %s: %w", req.URL.Host, err)
+	}
+	return resp.Header, nil
+}
+
+// StatusError is an HTTP status that is no answer.
+type StatusError struct{ Code int }
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("status %d %s", e.Code, http.StatusText(e.Code))
+}
+
+var errTooLarge = fmt.Errorf("response larger than %d bytes", MaxBody)
+
+// bounded is the transport under every request. It reads the body itself, so
+// that the libraries above, which drop the type of a read error, only ever see
+// whole and small bodies; and it refuses redirects, because a token request that
+// is followed elsewhere takes the client secret and the code with it.
+type bounded struct{ next http.RoundTripper }
+
+func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	if req.Header.Get("Accept") == "" {
+		req.Header.Set("Accept", "application/json")
+	}
+	req.Header.Set("User-Agent", "mcp-forward-auth") // GitHub refuses requests without one
+	resp, err := b.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	switch code := resp.StatusCode; {
+	case code >= 300 && code < 400, code == http.StatusTooManyRequests, code >= 500:
+		return nil, &StatusError{Code: code}
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > MaxBody {
+		return nil, errTooLarge
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// Unavailable, Rejected and Cancelled wrap the errors of package connector with
+// a text for the log. The cause is kept as text only: its type may hold a whole
+// response, tokens included.
+func Unavailable(what string, cause error) error {
+	return wrap(connector.ErrUnavailable, what, cause)
+}
+
+// Rejected: see Unavailable.
+func Rejected(what string, cause error) error {
+	return wrap(connector.ErrRejected, what, cause)
+}
+
+func wrap(kind error, what string, cause error) error {
+	if cause == nil {
+		return fmt.Errorf("%w: %s", kind, what)
+	}
+	return fmt.Errorf("%w: %s: %s", kind, what, Clip(describe(cause)))
+}
+
+// Failed turns what went wrong while doing what into one of our errors. An
+// error that is one already stays as it is.
+func Failed(what string, err error) error {
+	switch {
+	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, connector.ErrRejected), errors.Is(err, connector.ErrCancelled):
+		return err
+	case unavailable(err):
+		return Unavailable(what, err)
+	}
+	return Rejected(what, err)
+}
+
+func unavailable(err error) bool {
+	if errors.Is(err, errTooLarge) {
+		return false
+	}
+	if status, ok := errors.AsType[*StatusError](err); ok {
+		return status.Code == http.StatusTooManyRequests || status.Code >= 500
+	}
+	if retrieve, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		return temporary(retrieve.ErrorCode)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return true
+	}
+	_, network := errors.AsType[*url.Error](err)
+	return network
+}
+
+// temporary holds the codes of RFC 6749, section 4.1.2.1, that blame the server.
+func temporary(code string) bool {
+	return code == "temporarily_unavailable" || code == "server_error"
+}
+
+func describe(err error) string {
+	if retrieve, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		return strings.TrimSpace(retrieve.Response.Status + " " + retrieve.ErrorCode + " " + retrieve.ErrorDescription)
+	}
+	return err.Error()
+}
+
+// Clip makes text from the identity provider fit for one line of a log: short,
+// and without characters that could forge another line.
+func Clip(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text[:min(len(text), maxText)], ""))
+	return text
+}
+
+// AuthorizationCode reads the callback's query (RFC 6749, section 4.1.2):
+// the code, or the provider's error as one of ours.
+func AuthorizationCode(query url.Values) (string, error) {
+	for _, name := range []string{"code", "error", "iss", "state"} {
+		if len(query[name]) > 1 {
+			return "", Rejected("authorization response repeats "+name, nil)
+		}
+	}
+	if code := query.Get("error"); code != "" {
+		return "", authorizationError(code, query.Get("error_description"))
+	}
+	code := query.Get("code")
+	if code == "" || len(code) > 4096 {
+		return "", Rejected("authorization response has no usable code", nil)
+	}
+	return code, nil
+}
+
+func authorizationError(code, description string) error {
+	cause := errors.New(Clip(code) + " " + description)
+	const what = "authorization response"
+	switch {
+	case code == "access_denied":
+		return wrap(connector.ErrCancelled, what, cause)
+	case temporary(code):
+		return Unavailable(what, cause)
+	}
+	return Rejected(what, cause)
+}
+
+// CheckLogin refuses a Login that would switch a protection off. That is a
+// fault of ours, so it wraps none of the errors of package connector.
+func CheckLogin(login connector.Login) error {
+	if login.State == "" || login.Nonce == "" || login.RedirectURI == "" {
+		return errors.New("internal error: login without state, nonce or redirect URI")
+	}
+	// RFC 7636, section 4.1.
+	if n := len(login.Verifier); n < 43 || n > 128 {
+		return errors.New("internal error: login without a PKCE verifier of 43 to 128 characters")
+	}
+	return nil
+}
