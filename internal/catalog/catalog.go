@@ -1,0 +1,180 @@
+// Package catalog knows what scopes and tools a protected MCP server
+// advertises: it asks the server's tools/list (Fetcher), checks and bounds the
+// answer, and keeps the last good one (Cache).
+//
+// Its invariant: whatever a server answers, or fails to answer, a Catalogue is
+// small, its scope names are scope-tokens of RFC 6749, section 3.3, its text is
+// one plain line without control or direction-changing characters, and no text in it
+// ever gives a privilege. A dead server yields a baseline, never an error on
+// the way of a sign-in and never more than the baseline.
+//
+// The point of view is that of a caller without a credential: the service
+// sends none, neither its own nor a client's. A server that varies its list by
+// caller therefore shows its public list here.
+package catalog
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"hash"
+	"slices"
+	"sync"
+	"time"
+)
+
+// DefaultScope is the one scope of a server that declares none, and the
+// baseline while nothing is known about a server. It stands for every tool of
+// such a server.
+const DefaultScope = "mcp"
+
+const defaultScopeDescription = "Use this server's tools"
+
+// Catalogue is what one MCP server advertises. It is not changed once made,
+// may be shared, and must not be copied.
+type Catalogue struct {
+	Scopes []Scope // in the order the server first named them
+	Tools  []Tool  // in the order of the server's list
+
+	// FetchedAt is when the answer was complete; zero for a baseline.
+	FetchedAt time.Time
+	// Declared says that the server itself declared Scopes in _meta.scopes.
+	// Otherwise Scopes is the one DefaultScope, covering every tool.
+	Declared bool
+	// Unavailable says that this is the baseline: the server could not be asked.
+	Unavailable bool
+	// Dropped counts the _meta.scopes entries that were not acceptable.
+	Dropped int
+	// TTL is how long the server says its answer stays fresh; zero if it does
+	// not say.
+	TTL time.Duration
+
+	index  sync.Once
+	byTool map[string][]string
+}
+
+// Scope is one permission a user can grant, and the tools it opens.
+type Scope struct {
+	Name        string // a scope-token of RFC 6749, at most 128 bytes
+	Description string // untrusted plain text, one line, at most 300 runes; may be empty
+	Tools       []string
+}
+
+// Tool is one tool of the server. ReadOnly and Destructive are what the server
+// says of itself (MCP calls them hints): for display, never for a decision.
+type Tool struct {
+	Name        string
+	Title       string // untrusted plain text, one line; empty if the server gives none
+	Description string // untrusted plain text, one line, at most 300 runes; may be empty
+	ReadOnly    bool
+	Destructive bool // the specification's default for a tool that says nothing is true
+}
+
+// Baseline is what is offered while nothing is known about a server.
+func Baseline() *Catalogue {
+	return &Catalogue{Scopes: []Scope{defaultScope(nil)}, Unavailable: true}
+}
+
+func defaultScope(tools []Tool) Scope {
+	s := Scope{Name: DefaultScope, Description: defaultScopeDescription}
+	for _, t := range tools {
+		s.Tools = append(s.Tools, t.Name)
+	}
+	slices.Sort(s.Tools)
+	return s
+}
+
+// ScopesForTool returns the scopes any one of which opens the tool. An empty
+// answer means that no scope does: the server declares scopes and left this
+// tool out. When the server declares none, every name, listed or not, is
+// opened by DefaultScope. The result must not be changed.
+func (c *Catalogue) ScopesForTool(name string) []string {
+	c.index.Do(c.buildIndex)
+	if !c.Declared {
+		return c.byTool[""]
+	}
+	return c.byTool[name]
+}
+
+func (c *Catalogue) buildIndex() {
+	c.byTool = map[string][]string{}
+	if !c.Declared {
+		c.byTool[""] = c.ScopeNames()
+		return
+	}
+	for _, s := range c.Scopes {
+		for _, t := range s.Tools {
+			names := c.byTool[t]
+			if t == "" || len(names) > 0 && names[len(names)-1] == s.Name {
+				continue
+			}
+			c.byTool[t] = append(names, s.Name)
+		}
+	}
+}
+
+// ScopeNames returns the names of all scopes, in order.
+func (c *Catalogue) ScopeNames() []string {
+	names := make([]string, len(c.Scopes))
+	for i, s := range c.Scopes {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// Scope returns the scope of that name.
+func (c *Catalogue) Scope(name string) (Scope, bool) {
+	i := slices.IndexFunc(c.Scopes, func(s Scope) bool { return s.Name == name })
+	if i < 0 {
+		return Scope{}, false
+	}
+	return c.Scopes[i], true
+}
+
+// Tool returns the tool of that name.
+func (c *Catalogue) Tool(name string) (Tool, bool) {
+	i := slices.IndexFunc(c.Tools, func(t Tool) bool { return t.Name == name })
+	if i < 0 {
+		return Tool{}, false
+	}
+	return c.Tools[i], true
+}
+
+// Hash identifies which tools each scope opens, for binding a consent to it: a
+// scope that gains a tool asks again. Order, descriptions and titles do not
+// count.
+func (c *Catalogue) Hash() string { return c.HashScopes(c.ScopeNames()...) }
+
+// HashScopes is Hash over the named scopes only, so that a consent need not be
+// asked again when another scope changes. A name the catalogue lacks counts as
+// a scope without tools.
+//
+// The DefaultScope of a server that declares none means "every tool" whatever
+// the list says today, so its tools do not count, and the baseline of a dead
+// server hashes as that server does.
+func (c *Catalogue) HashScopes(names ...string) string {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	h := sha256.New()
+	for _, name := range slices.Compact(names) {
+		hashPart(h, 's', name)
+		if !c.Declared {
+			hashPart(h, '*', "")
+			continue
+		}
+		s, _ := c.Scope(name)
+		tools := slices.Clone(s.Tools)
+		slices.Sort(tools)
+		for _, t := range slices.Compact(tools) {
+			hashPart(h, 't', t)
+		}
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// hashPart writes a kind, a length and a value, so that no two catalogues
+// write the same bytes.
+func hashPart(h hash.Hash, kind byte, value string) {
+	b := append([]byte{kind}, binary.BigEndian.AppendUint32(nil, uint32(len(value)))...)
+	h.Write(append(b, value...))
+}

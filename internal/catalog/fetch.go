@@ -1,0 +1,368 @@
+package catalog
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// What one fetch may cost.
+const (
+	maxPages     = 50
+	maxBytes     = 2 << 20 // over all answers of one fetch, errors included
+	fetchTimeout = 10 * time.Second
+	// probeTimeout bounds the attempt in the modern era, so that a server that
+	// never answers what it does not know leaves time for the older handshake.
+	probeTimeout = 4 * time.Second
+	closeTimeout = time.Second
+	// eraMemory is how long a server is taken for an older one without asking.
+	eraMemory = time.Hour
+)
+
+// Protocol revisions (the go-sdk's client turns them into a whole negotiation).
+const (
+	modern = "2026-07-28" // stateless: no handshake, discovery instead
+	legacy = "2025-11-25" // initialize handshake, any older revision may result
+)
+
+// The ways a fetch can end: a closed set, fit for a metric label.
+const (
+	ResultOK           = "ok"
+	ResultUndeclared   = "undeclared"   // an answer, but no _meta.scopes
+	ResultTimeout      = "timeout"      // no whole answer in time
+	ResultUnreachable  = "unreachable"  // no connection
+	ResultUnauthorized = "unauthorized" // 401 or 403: the server wants a credential we do not have
+	ResultRedirect     = "redirect"     // an answer that points elsewhere; never followed
+	ResultTooLarge     = "too_large"    // more than one of the limits
+	ResultInvalid      = "invalid"      // anything else that is not a tools/list answer
+)
+
+// Results lists all of them.
+var Results = []string{
+	ResultOK, ResultUndeclared, ResultTimeout, ResultUnreachable,
+	ResultUnauthorized, ResultRedirect, ResultTooLarge, ResultInvalid,
+}
+
+// Error is a fetch that gave no catalogue. Result is one of Results. The text
+// of Err may quote the server: for an operator's log, never for a client.
+type Error struct {
+	Result string
+	Err    error
+}
+
+func (e *Error) Error() string {
+	return "tools/list: " + e.Result + ": " + plainText(e.Err.Error(), 500)
+}
+func (e *Error) Unwrap() error { return e.Err }
+
+var (
+	errTooManyPages = fmt.Errorf("the list has more than %d pages", maxPages)
+	errTooManyBytes = fmt.Errorf("the answers are longer than %d bytes", maxBytes)
+	errCursorLoop   = errors.New("the server repeats a cursor")
+)
+
+// Fetcher asks MCP servers for their tools. The zero value is ready for use.
+// It sends no credential, uses no proxy, keeps no cookie and follows no
+// redirect: the operator names the endpoint, and nothing the server says
+// leads anywhere else.
+type Fetcher struct {
+	// TLS is for servers with a private certificate authority; may be nil.
+	TLS *tls.Config
+	// Version is what the client calls itself besides its name; may be empty.
+	Version string
+	// Now is time.Now if nil.
+	Now func() time.Time
+
+	transport func() http.RoundTripper // for tests
+	once      sync.Once
+	base      http.RoundTripper
+	olderEra  sync.Map // endpoint → time.Time until which it counts as an older server
+}
+
+// Fetch asks the server at endpoint and returns what it advertises. It takes
+// at most ten seconds. The error is an *Error.
+//
+// Nothing partial is returned: half a list would silently close tools.
+func (f *Fetcher) Fetch(ctx context.Context, endpoint string) (*Catalogue, error) {
+	f.once.Do(f.init)
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	w := &wire{base: f.base}
+	w.left.Store(maxBytes)
+
+	c, err := f.fetch(ctx, w, endpoint)
+	if err != nil && restartable(err) {
+		// The session or the cursor was lost on the way (a restart, another
+		// replica): begin again, once.
+		c, err = f.fetch(ctx, w, endpoint)
+	}
+	if err != nil {
+		f.olderEra.Delete(endpoint)
+		return nil, &Error{Result: w.result(ctx, err), Err: err}
+	}
+	c.FetchedAt = f.now()
+	return c, nil
+}
+
+func (f *Fetcher) init() {
+	if f.transport != nil {
+		f.base = f.transport()
+		return
+	}
+	f.base = &http.Transport{
+		Proxy:                  nil,
+		DialContext:            (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+		TLSClientConfig:        f.TLS,
+		TLSHandshakeTimeout:    3 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        30 * time.Second,
+		DisableCompression:     true, // so that the bytes counted are the bytes sent
+		ForceAttemptHTTP2:      true,
+	}
+}
+
+func (f *Fetcher) now() time.Time {
+	if f.Now != nil {
+		return f.Now()
+	}
+	return time.Now()
+}
+
+func (f *Fetcher) fetch(ctx context.Context, w *wire, endpoint string) (*Catalogue, error) {
+	// Ending this context ends every request, also those the client sends of
+	// its own accord.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	session, err := f.connect(ctx, w, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	defer session.Close()
+	return list(ctx, session)
+}
+
+// connect opens a session in the newest era the server knows. The client falls
+// back to the initialize handshake by itself where the refusal is a JSON-RPC
+// error; many older servers refuse with plain text or not at all, which breaks
+// its connection, so the older handshake is tried on a fresh one, too.
+func (f *Fetcher) connect(ctx context.Context, w *wire, endpoint string) (*mcp.ClientSession, error) {
+	eras := []string{modern, legacy}
+	if until, ok := f.olderEra.Load(endpoint); ok && f.now().Before(until.(time.Time)) {
+		eras = []string{legacy, modern}
+	}
+	var errs []error
+	for i, era := range eras {
+		limit := fetchTimeout
+		if i == 0 {
+			limit = probeTimeout
+		}
+		session, err := f.dial(ctx, w, endpoint, era, limit)
+		if err == nil {
+			f.learn(endpoint, session, eras[0])
+			return session, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil || w.final() {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// dial makes one attempt; its session lives until ctx ends.
+func (f *Fetcher) dial(ctx context.Context, w *wire, endpoint, era string, limit time.Duration) (*mcp.ClientSession, error) {
+	connecting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	client := mcp.NewClient(
+		&mcp.Implementation{Name: "mcp-forward-auth", Version: f.Version},
+		&mcp.ClientOptions{
+			Capabilities:   &mcp.ClientCapabilities{}, // a server may ask nothing of us
+			MultiRoundTrip: &mcp.MultiRoundTripOptions{Disabled: true},
+		})
+	return client.Connect(connecting, &mcp.StreamableClientTransport{
+		Endpoint:             endpoint,
+		HTTPClient:           w.client(ctx),
+		MaxRetries:           -1,
+		DisableStandaloneSSE: true,
+		MaxEventSize:         maxBytes,
+	}, &mcp.ClientSessionOptions{ProtocolVersion: era})
+}
+
+// learn keeps an older server's era for a while, to spare it the question it
+// cannot answer. The time runs from the last real question.
+func (f *Fetcher) learn(endpoint string, session *mcp.ClientSession, asked string) {
+	r := session.InitializeResult()
+	switch {
+	case r != nil && r.ProtocolVersion >= modern:
+		f.olderEra.Delete(endpoint)
+	case asked == modern:
+		f.olderEra.Store(endpoint, f.now().Add(eraMemory))
+	}
+}
+
+// list reads all pages. An empty cursor ends the list: the client does not
+// tell it from an absent one.
+func list(ctx context.Context, session *mcp.ClientSession) (*Catalogue, error) {
+	c := newCollector()
+	var ttl time.Duration
+	cursor, seen := "", map[string]bool{"": true}
+	for page := range maxPages {
+		res, err := session.ListTools(ctx, &mcp.ListToolsParams{Cursor: cursor})
+		if page == 0 && hasCode(err, jsonrpc.CodeMethodNotFound) {
+			break // an MCP server of prompts and resources only
+		}
+		if err != nil {
+			return nil, err
+		}
+		if res.ResultType != "" && res.ResultType != "complete" {
+			return nil, fmt.Errorf("the result type is %q", res.ResultType)
+		}
+		if err := c.addTools(res.Tools); err != nil {
+			return nil, err
+		}
+		c.addScopes(res.Meta["scopes"])
+		if t := pageTTL(res); page == 0 || t < ttl {
+			ttl = t
+		}
+		if cursor = res.NextCursor; cursor == "" {
+			break
+		}
+		if seen[cursor] {
+			return nil, errCursorLoop
+		}
+		if page == maxPages-1 {
+			return nil, errTooManyPages
+		}
+		seen[cursor] = true
+	}
+	out, err := c.catalogue()
+	if err != nil {
+		return nil, err
+	}
+	out.TTL = ttl
+	return out, nil
+}
+
+// pageTTL is the page's ttlMs: absent, zero and negative all mean "stale".
+func pageTTL(res *mcp.ListToolsResult) time.Duration {
+	ms := min(max(res.GetTTLMs(), 0), int((24 * time.Hour).Milliseconds()))
+	return time.Duration(ms) * time.Millisecond
+}
+
+func hasCode(err error, code int64) bool {
+	rpc, ok := errors.AsType[*jsonrpc.Error](err)
+	return ok && rpc.Code == code
+}
+
+func restartable(err error) bool {
+	return errors.Is(err, mcp.ErrSessionMissing) || hasCode(err, jsonrpc.CodeInvalidParams)
+}
+
+// wire is all HTTP of one fetch. It counts the bytes of all answers and
+// remembers why the server was left, which the client's errors do not tell.
+type wire struct {
+	base         http.RoundTripper
+	left         atomic.Int64
+	unauthorized atomic.Bool
+	redirected   atomic.Bool
+	answered     atomic.Bool
+	unreachable  atomic.Bool
+}
+
+// client returns an HTTP client for one session, whose every request ends with ctx.
+func (w *wire) client(ctx context.Context) *http.Client {
+	return &http.Client{
+		Transport:     roundTripper(func(r *http.Request) (*http.Response, error) { return w.roundTrip(ctx, r) }),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout:       fetchTimeout,
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func (w *wire) roundTrip(ctx context.Context, r *http.Request) (*http.Response, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	requestCtx, cancel := context.WithCancel(r.Context())
+	if r.Method == http.MethodDelete { // the end of a session: a courtesy, not worth a wait
+		requestCtx, cancel = context.WithTimeout(r.Context(), closeTimeout)
+	}
+	unlink := context.AfterFunc(ctx, cancel)
+	end := func() { unlink(); cancel() }
+
+	resp, err := w.base.RoundTrip(r.WithContext(requestCtx))
+	if err != nil {
+		if requestCtx.Err() == nil && !w.answered.Load() {
+			w.unreachable.Store(true)
+		}
+		end()
+		return nil, err
+	}
+	w.answered.Store(true)
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
+		w.unauthorized.Store(true)
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		w.redirected.Store(true)
+	}
+	resp.Body = &body{ReadCloser: resp.Body, wire: w, end: end}
+	return resp, nil
+}
+
+// final reports whether another attempt would end the same way.
+func (w *wire) final() bool {
+	return w.unauthorized.Load() || w.redirected.Load() || w.left.Load() < 0
+}
+
+func (w *wire) result(ctx context.Context, err error) string {
+	switch {
+	case w.left.Load() < 0, errors.Is(err, errTooManyPages), errors.Is(err, errTooManyTools):
+		return ResultTooLarge
+	case w.redirected.Load():
+		return ResultRedirect
+	case w.unauthorized.Load():
+		return ResultUnauthorized
+	case w.unreachable.Load() && !w.answered.Load():
+		return ResultUnreachable
+	case ctx.Err() != nil:
+		return ResultTimeout
+	}
+	return ResultInvalid
+}
+
+// body counts what is read against the fetch's budget.
+type body struct {
+	io.ReadCloser
+	wire *wire
+	end  func()
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.wire.left.Load() < 0 {
+		return 0, errTooManyBytes
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.wire.left.Add(-int64(n)) < 0 {
+		return 0, errTooManyBytes
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
+}
