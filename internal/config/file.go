@@ -1,7 +1,9 @@
 package config
 
 // File is the configuration file. The comments are the manual: docs/reference/config.md
-// is generated from them, and a test holds the two together.
+// is generated from them, and a test holds the two together. Each key is an exact,
+// case-sensitive name. A field's comment ends in a sentence that begins with
+// "Required" or "Default" where there is such a thing to say.
 type File struct {
 	// Where the service listens.
 	Listen ListenFile `json:"listen"`
@@ -39,61 +41,61 @@ type LoggingFile struct {
 type ProviderFile struct {
 	// One of "google", "github", "oidc", "static". Required.
 	Name string `json:"name"`
-	// Client id of this service at the identity provider. Required unless name is "static".
+	// Client id of this service at the identity provider. Required, except for name "static".
 	ClientID string `json:"clientID"`
-	// Client secret of this service at the identity provider. Prefer clientSecretFile.
+	// Client secret of this service at the identity provider; better in a file. Required unless clientSecretFile is set, except for name "static".
 	ClientSecret string `json:"clientSecret"`
-	// File that holds the client secret; a trailing newline is dropped. Excludes clientSecret.
+	// File that holds the client secret; a trailing newline is dropped. A relative path starts at the directory of the configuration file. Required unless clientSecret is set, except for name "static".
 	ClientSecretFile string `json:"clientSecretFile"`
-	// Issuer URL of the OpenID provider, for name "oidc"; its discovery document must name exactly this issuer.
+	// Issuer URL of the OpenID provider, for name "oidc" only; https, or http on a loopback host. Its discovery document must name exactly this issuer. Required for name "oidc".
 	IssuerURL string `json:"issuerURL"`
-	// GitHub Enterprise Server base URL, for name "github". Default "https://github.com".
+	// Base URL of a GitHub Enterprise Server, for name "github" only. Default "https://github.com".
 	BaseURL string `json:"baseURL"`
-	// Scopes to ask of the identity provider. The default suits the provider.
+	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "github" read:user and user:email.
 	Scopes []string `json:"scopes"`
-	// Go regular expressions over the domain of the user's verified e-mail address, anchored at both ends. Empty admits every domain, which Google and GitHub allow only together with allowAnyUser.
+	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\\.com". Empty admits every domain. Required for name "google" and "github" unless allowAnyUser is set.
 	AllowedEmailDomains []string `json:"allowedEmailDomains"`
-	// Admit every account of the provider. Needed for Google and GitHub when allowedEmailDomains is empty, because anybody can have an account there. Default false.
+	// Admit every account of the provider. Needed for Google and GitHub when allowedEmailDomains is empty, because anybody can have an account there; excludes allowedEmailDomains. Default false.
 	AllowAnyUser bool `json:"allowAnyUser"`
-	// ID-token or userinfo claim that lists the user's groups, for name "oidc". Default "groups".
+	// ID-token or userinfo claim that lists the user's groups, for name "oidc" only. Default "groups".
 	GroupsClaim string `json:"groupsClaim"`
-	// Accounts of the "static" provider.
+	// The accounts, for name "static" only. Required for name "static": at least one.
 	Users []UserFile `json:"users"`
 }
 
 // UserFile is one entry of `provider.users`.
 type UserFile struct {
-	// Name to sign in with; also the subject in tokens. Required, unique.
+	// Name to sign in with, unique; also the subject in tokens. Required.
 	Username string `json:"username"`
-	// bcrypt hash of the password; `mcp-forward-auth hash-password` makes one. Required.
+	// bcrypt hash of the password, of cost 10 to 15; `mcp-forward-auth hash-password` makes one. Required.
 	PasswordHash string `json:"passwordHash"`
 	// E-mail address, taken as verified.
 	Email string `json:"email"`
 	// Display name.
 	Name string `json:"name"`
-	// Groups.
+	// Groups that the user is in.
 	Groups []string `json:"groups"`
 }
 
 // ProxyFile is the `proxy` section.
 type ProxyFile struct {
-	// The protected MCP servers. At least one.
+	// The protected MCP servers. Several may share a host, with different paths. Required: at least one.
 	Hosts []HostFile `json:"hosts"`
 	// Skip the consent page. Refused unless allowedRedirectURLs is set, because without consent an open redirect list gives tokens away. Default false.
 	DisableConsentScreen bool `json:"disableConsentScreen"`
-	// Go regular expressions, anchored at both ends, of redirect URIs that clients may use. Empty admits https, loopback and private-use schemes, always behind consent.
+	// Go regular expressions, anchored at both ends, over the redirect URIs that clients may use, such as "https://app\\.example\\.com/callback". With the consent screen off each must spell out the host. Default: https, loopback and private-use schemes, always behind consent.
 	AllowedRedirectURLs []string `json:"allowedRedirectURLs"`
 }
 
 // HostFile is one entry of `proxy.hosts`.
 type HostFile struct {
-	// Public host name of the MCP server, as clients see it, with a port if it is not the scheme's default. Required. May repeat with another path.
+	// Public host name of the MCP server, as clients see it, with a port if it is not the scheme's default: a lower-case DNS name (punycode for other scripts) or an IP address. Required.
 	Host string `json:"host"`
 	// URL at which this service reaches the MCP server to list its tools, for instance "http://mcp.default.svc:8080/mcp". Required.
 	Endpoint string `json:"endpoint"`
-	// Public path of the MCP server; requests to it and below belong to this server. Default: the path of endpoint.
+	// Public path of the MCP server; requests to it and below belong to this server. "/" means all of the host. Default: the path of endpoint.
 	Path string `json:"path"`
-	// Public scheme, "https" or, on a loopback host only, "http". Default "https".
+	// Public scheme, "https" or, on a loopback host only, "http"; the same for all entries of a host. Default "https".
 	Scheme string `json:"scheme"`
 	// Name of the server on the consent page. Default: the host.
 	DisplayName string `json:"displayName"`
@@ -103,13 +105,13 @@ type HostFile struct {
 
 // RegistrationFile is the `registration` section.
 type RegistrationFile struct {
-	// Dynamic client registration (RFC 7591), which clients older than the 2026-07-28 revision need.
+	// Dynamic client registration (RFC 7591), which clients older than the 2026-07-28 revision of MCP need.
 	Dynamic SwitchFile `json:"dynamic"`
 }
 
 // SwitchFile turns one feature on or off.
 type SwitchFile struct {
-	// Default true.
+	// Whether the feature is on. Default true.
 	Enabled *bool `json:"enabled"`
 }
 
@@ -117,7 +119,7 @@ type SwitchFile struct {
 type KeysFile struct {
 	// "ephemeral" makes random keys at start, so a restart ends all tokens; "seed" derives them from seedFiles, so that restarts and several replicas agree. Default "ephemeral".
 	Source string `json:"source"`
-	// Files of at least 32 random bytes each. The first is used to issue, all are accepted, so a seed is rotated by putting a new one first.
+	// Files of at least 32 random bytes each, for source "seed" only. The first is used to issue, all are accepted, so a seed is rotated by putting a new one first. Required for source "seed": at least one.
 	SeedFiles []string `json:"seedFiles"`
 	// How long one signing key is used, "10m" to "24h". Default "1h".
 	Rotation string `json:"rotation"`

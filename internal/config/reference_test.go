@@ -1,0 +1,238 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/reference/config.md")
+
+const referencePath = "../../docs/reference/config.md"
+
+func TestReference(t *testing.T) {
+	got, err := reference()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(referencePath, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(referencePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs from the comments in file.go; run\n\tgo test ./internal/config -run Reference -update", referencePath)
+	}
+}
+
+// The example that the reference begins with is a whole configuration.
+func TestReferenceExample(t *testing.T) {
+	document, err := os.ReadFile(referencePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(document), "```yaml\n")
+	example, _, found := strings.Cut(rest, "```\n")
+	if !found {
+		t.Fatal("no example")
+	}
+	c, err := Parse([]byte(example), func(string) ([]byte, error) { return []byte("from-a-file\n"), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Hosts[0].Path != "/mcp" || c.Provider.ClientSecret.Reveal() != "from-a-file" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+// What the reference says of defaults is what an absent key means.
+func TestReferenceDefaults(t *testing.T) {
+	document, err := reference()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mustParse(t, minimal)
+	for key, value := range map[string]any{
+		"listen.http":                   c.HTTPAddress,
+		"listen.management":             c.ManagementAddress,
+		"logging.level":                 strings.ToLower(c.LogLevel.String()),
+		"provider.allowAnyUser":         c.Provider.AllowAnyUser,
+		"provider.groupsClaim":          c.Provider.GroupsClaim,
+		"proxy.disableConsentScreen":    !c.ConsentScreen,
+		"proxy.hosts[].scheme":          c.Hosts[0].Scheme,
+		"registration.dynamic.enabled":  c.DynamicRegistration,
+		"keys.source":                   c.Keys.Source,
+		"keys.rotation":                 showDuration(c.Keys.Rotation),
+		"tokens.accessTokenLifetime":    showDuration(c.Tokens.AccessTokenLifetime),
+		"identityHeaders.user":          c.IdentityHeaders.User,
+		"identityHeaders.email":         c.IdentityHeaders.Email,
+		"identityHeaders.groups":        c.IdentityHeaders.Groups,
+		"provider.baseURL":              mustParse(t, githubConfig).Provider.BaseURL,
+		"provider.allowedEmailDomains":  "",
+		"proxy.hosts[].displayName":     "",
+		"provider.users[].passwordHash": "",
+	} {
+		cell := fmt.Sprintf("`%v`", value)
+		if value == "" {
+			cell = "" // only that the row is there
+		}
+		found := false
+		for line := range strings.Lines(document) {
+			if strings.HasPrefix(line, "| `"+key+"` |") {
+				found = strings.Contains(line, "| "+cell)
+			}
+		}
+		if !found {
+			t.Errorf("the reference does not give %s the default %v", key, value)
+		}
+	}
+}
+
+const preamble = "# Configuration\n\n" +
+	"<!-- Generated from internal/config/file.go by `go test ./internal/config -run Reference -update`. -->\n\n" +
+	"One YAML file holds the whole configuration. This is a complete one; everything else has a default:\n\n" +
+	"```yaml\n%s```\n\n" +
+	"`mcp-forward-auth check-config` reads a file as the service does at start, and reports every mistake in it at once.\n\n" +
+	"- Keys are case-sensitive. Unknown and repeated keys are mistakes.\n" +
+	"- An empty value (`\"\"`, `[]` or nothing) is the same as an absent key.\n" +
+	"- Durations are written like `90s`, `30m` or `1h`. Listen addresses are `host:port`, or `:port` for all interfaces.\n" +
+	"- Relative paths of files start at the directory of the configuration file.\n" +
+	"- The file may have 1 MiB, and 10 000 hosts.\n"
+
+// reference returns docs/reference/config.md. It fails if a key has no comment.
+func reference() (string, error) {
+	comments, err := fieldComments("file.go")
+	if err != nil {
+		return "", err
+	}
+	example, err := os.ReadFile("testdata/example.yaml")
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, preamble, example)
+	file := reflect.TypeFor[File]()
+	for i, key := range keys(file) {
+		field := file.Field(i)
+		comment := comments["File."+field.Name]
+		if comment == "" {
+			return "", fmt.Errorf("%s has no comment", key)
+		}
+		fmt.Fprintf(&b, "\n## `%s`\n\n%s\n\n| Key | Type | Default | Meaning |\n|---|---|---|---|\n", key, comment)
+		if err := rows(&b, key, field.Type, comments); err != nil {
+			return "", err
+		}
+	}
+	return b.String(), nil
+}
+
+// rows writes a line for each key of section, and for those below it.
+func rows(b *strings.Builder, at string, section reflect.Type, comments map[string]string) error {
+	for i, key := range keys(section) {
+		field := section.Field(i)
+		path := at + "." + key
+		comment := comments[section.Name()+"."+field.Name]
+		if comment == "" {
+			return fmt.Errorf("%s has no comment", path)
+		}
+		meaning, standard := splitComment(comment)
+		name, below := typeName(field.Type)
+		escape := strings.NewReplacer("|", `\|`, "<", "&lt;").Replace
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, name, escape(standard), escape(meaning))
+		if below == nil {
+			continue
+		}
+		if field.Type.Kind() == reflect.Slice {
+			path += "[]"
+		}
+		if err := rows(b, path, below, comments); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splitComment takes the closing sentence about requirement or default off a comment.
+func splitComment(comment string) (meaning, standard string) {
+	for _, word := range []string{"Default: ", "Default ", "Required"} {
+		start := strings.LastIndex(comment, word)
+		if start < 0 || start > 0 && comment[start-1] != ' ' {
+			continue
+		}
+		meaning, standard = strings.TrimSpace(comment[:start]), strings.TrimSuffix(comment[start:], ".")
+		if word == "Default " {
+			standard = "`" + strings.Trim(strings.TrimPrefix(standard, word), `"`) + "`"
+		}
+		if word == "Default: " {
+			standard = strings.TrimPrefix(standard, word)
+		}
+		return meaning, strings.ToLower(standard[:1]) + standard[1:]
+	}
+	return comment, ""
+}
+
+// typeName names the YAML type of a field, and returns the section below it.
+func typeName(t reflect.Type) (name string, below reflect.Type) {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return typeName(t.Elem())
+	case reflect.Slice:
+		name, below = typeName(t.Elem())
+		return "list of " + map[string]string{"text": "text", "mapping": "mappings"}[name], below
+	case reflect.Struct:
+		return "mapping", t
+	case reflect.Bool:
+		return "true or false", nil
+	case reflect.String:
+		return "text", nil
+	}
+	panic("internal error: unexpected kind " + t.Kind().String())
+}
+
+// fieldComments maps "Type.Field" to its doc comment on one line.
+func fieldComments(path string) (map[string]string, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	comments := make(map[string]string)
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		if section, ok := spec.Type.(*ast.StructType); ok {
+			for _, field := range section.Fields.List {
+				for _, name := range field.Names {
+					comments[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(field.Doc.Text()), " ")
+				}
+			}
+		}
+		return true
+	})
+	return comments, nil
+}
+
+func TestSplitComment(t *testing.T) {
+	for _, tt := range []struct{ comment, meaning, standard string }{
+		{`Level. Default "info".`, "Level.", "`info`"},
+		{"Switch. Default true.", "Switch.", "`true`"},
+		{"Path. Default: the path of endpoint.", "Path.", "the path of endpoint"},
+		{"Name. Required.", "Name.", "required"},
+		{"Just so.", "Just so.", ""},
+	} {
+		if meaning, standard := splitComment(tt.comment); meaning != tt.meaning || standard != tt.standard {
+			t.Errorf("%q: got %q, %q", tt.comment, meaning, standard)
+		}
+	}
+}
