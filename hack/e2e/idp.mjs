@@ -1,0 +1,131 @@
+// A real OpenID provider for the tests: the certified oidc-provider, with a
+// login form, a consent form, two users, groups, refresh tokens and PKCE required.
+//
+//   node idp.mjs PORT REDIRECT_URI [REDIRECT_URI...]
+//
+// CLIENT_ID, CLIENT_SECRET   the one client it knows (mfa-e2e, e2e-secret)
+// CLAIMS=id_token|userinfo   where e-mail and groups appear (userinfo, as the
+//                            specification has it: OpenID Connect Core 5.4)
+// ISSUER_HOST                127.0.0.1
+//
+// Prints one JSON line {"issuer": …} once it answers. Memory only.
+import { generateKeyPairSync } from 'node:crypto';
+import http from 'node:http';
+import Provider from 'oidc-provider';
+
+const [port, ...redirectURIs] = process.argv.slice(2);
+if (!port || redirectURIs.length === 0) {
+  console.error('usage: idp.mjs PORT REDIRECT_URI...');
+  process.exit(2);
+}
+const env = process.env;
+const issuer = `http://${env.ISSUER_HOST ?? '127.0.0.1'}:${port}`;
+
+const users = {
+  alice: {
+    password: 'alice-password',
+    claims: {
+      sub: 'u-1001', preferred_username: 'alice', name: 'Alice Example',
+      email: 'alice@example.com', email_verified: true, groups: ['engineering', 'admins'],
+    },
+  },
+  bob: {
+    password: 'bob-password',
+    claims: {
+      sub: 'u-1002', preferred_username: 'bob', name: 'Bob Elsewhere',
+      email: 'bob@elsewhere.example', email_verified: true, groups: ['guests'],
+    },
+  },
+};
+const bySubject = Object.fromEntries(Object.values(users).map((u) => [u.claims.sub, u.claims]));
+
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const provider = new Provider(issuer, {
+  clients: [{
+    client_id: env.CLIENT_ID ?? 'mfa-e2e',
+    client_secret: env.CLIENT_SECRET ?? 'e2e-secret',
+    redirect_uris: redirectURIs,
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+  }],
+  jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'e2e', use: 'sig', alg: 'RS256' }] },
+  cookies: { keys: ['only-for-tests'] },
+  pkce: { required: () => true },
+  scopes: ['openid', 'offline_access', 'profile', 'email', 'groups'],
+  claims: {
+    openid: ['sub'],
+    profile: ['name', 'preferred_username'],
+    email: ['email', 'email_verified'],
+    groups: ['groups'],
+  },
+  conformIdTokenClaims: env.CLAIMS !== 'id_token',
+  issueRefreshToken: async (_, client, code) => client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
+  features: { devInteractions: { enabled: false } },
+  interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+  findAccount: async (_, sub) => bySubject[sub] && { accountId: sub, claims: async () => bySubject[sub] },
+  ttl: { AccessToken: 600, AuthorizationCode: 60, IdToken: 600, RefreshToken: 3600, Interaction: 600, Session: 3600, Grant: 3600 },
+});
+provider.on('server_error', (_, err) => console.error('idp: server_error', err));
+for (const event of ['authorization.error', 'grant.error', 'userinfo.error']) {
+  provider.on(event, (_, err) => console.error(`idp: ${event}: ${err.message} ${err.error_description ?? ''}`));
+}
+
+const escape = (s) => String(s).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+const page = (title, body) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>${title}</title>
+<meta name="viewport" content="width=device-width"><main><h1>${title}</h1>${body}</main></html>`;
+const loginPage = (uid, message = '') => page('Sign in to Example Corp', `<p role="status">${escape(message)}</p>
+<form method="post" action="/interaction/${uid}/login">
+<p><label>Username <input name="username" autocomplete="username"></label></p>
+<p><label>Password <input name="password" type="password" autocomplete="current-password"></label></p>
+<p><button type="submit">Sign in</button></p></form>`);
+const consentPage = (uid, params) => page('Allow access?', `<p>${escape(params.client_id)} wants: ${escape(params.scope)}</p>
+<form method="post" action="/interaction/${uid}/confirm"><p><button type="submit">Continue</button></p></form>
+<form method="post" action="/interaction/${uid}/abort"><p><button type="submit">Cancel</button></p></form>`);
+
+async function readForm(req) {
+  let body = '';
+  for await (const chunk of req) body += chunk;
+  return new URLSearchParams(body);
+}
+
+async function interaction(req, res, uid, action) {
+  const html = (text, status = 200) => {
+    res.writeHead(status, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
+    res.end(text);
+  };
+  const details = await provider.interactionDetails(req, res);
+  if (req.method === 'GET') {
+    return html(details.prompt.name === 'login' ? loginPage(uid) : consentPage(uid, details.params));
+  }
+  switch (action) {
+    case 'login': {
+      const form = await readForm(req);
+      const user = users[form.get('username')];
+      if (!user || user.password !== form.get('password')) return html(loginPage(uid, 'Wrong username or password.'), 401);
+      return provider.interactionFinished(req, res, { login: { accountId: user.claims.sub } }, { mergeWithLastSubmission: false });
+    }
+    case 'confirm': {
+      const { session, params, prompt } = details;
+      const grant = details.grantId
+        ? await provider.Grant.find(details.grantId)
+        : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+      if (prompt.details.missingOIDCScope) grant.addOIDCScope(prompt.details.missingOIDCScope.join(' '));
+      if (prompt.details.missingOIDCClaims) grant.addOIDCClaims(prompt.details.missingOIDCClaims);
+      return provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true });
+    }
+    case 'abort':
+      return provider.interactionFinished(req, res, { error: 'access_denied', error_description: 'The user pressed Cancel.' });
+    default:
+      return html(page('Not found', ''), 404);
+  }
+}
+
+const oidc = provider.callback();
+http.createServer((req, res) => {
+  const match = /^\/interaction\/([^/?]+)(?:\/(\w+))?$/.exec(req.url);
+  if (!match) return oidc(req, res);
+  interaction(req, res, match[1], match[2]).catch((err) => {
+    console.error('idp: interaction', err.message);
+    if (!res.headersSent) res.writeHead(400).end(err.message);
+  });
+}).listen(Number(port), new URL(issuer).hostname, () => console.log(JSON.stringify({ issuer })));

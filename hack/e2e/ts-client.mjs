@@ -1,0 +1,124 @@
+// The official TypeScript MCP client does everything a user's MCP client does:
+// discover, register, authorize (headless), get a token, list and call tools.
+//
+//   node ts-client.mjs MCP_URL
+//
+// MODE=auto|legacy|<revision>  protocol negotiation (auto)
+// LOGIN=user:password          at the identity provider (alice:alice-password)
+// KEEP=scope,scope             scopes to leave ticked on the consent page (all)
+// TOOLS=name,name              tools to call besides whoami
+// REFRESH=1                    also spend the refresh token and call again
+//
+// Prints one JSON line about what happened; exit status 1 with {"error": …}.
+import { randomBytes } from 'node:crypto';
+import { Client, StreamableHTTPClientTransport, UnauthorizedError, refreshAuthorization, discoverOAuthServerInfo } from '@modelcontextprotocol/client';
+import { walk } from './walk.mjs';
+
+const [target] = process.argv.slice(2);
+const env = process.env;
+const [username, password] = (env.LOGIN ?? 'alice:alice-password').split(':');
+const keep = env.KEEP === undefined ? () => true : (scope) => env.KEEP.split(',').includes(scope);
+const mode = { auto: 'auto', legacy: 'legacy' }[env.MODE ?? 'auto'] ?? { pin: env.MODE };
+const redirectURL = 'http://127.0.0.1:33418/callback';
+
+class Provider {
+  redirectUrl = redirectURL;
+  clientMetadata = {
+    client_name: 'End-to-end TypeScript client',
+    redirect_uris: [redirectURL],
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    token_endpoint_auth_method: 'none',
+  };
+  #state = randomBytes(16).toString('base64url');
+  state() { return this.#state; }
+  clientInformation() { return this.client; }
+  saveClientInformation(client) { this.client = client; }
+  tokens() { return this.stored; }
+  saveTokens(tokens) { this.stored = tokens; }
+  codeVerifier() { return this.verifier; }
+  saveCodeVerifier(verifier) { this.verifier = verifier; }
+  async redirectToAuthorization(url) {
+    this.authorizationURL = url;
+    const { params, visited, trail } = await walk(url, { redirectURL, username, password, keep });
+    if (params.get('state') !== this.#state) throw new Error('the state came back changed');
+    this.callback = params;
+    this.visited = visited;
+    this.trail = trail;
+  }
+}
+
+const provider = new Provider();
+const newClient = () => new Client({ name: 'e2e-ts', version: '1.0.0' }, { versionNegotiation: { mode } });
+const newTransport = () => new StreamableHTTPClientTransport(new URL(target), { authProvider: provider });
+
+async function connect() {
+  const transport = newTransport();
+  try {
+    const client = newClient();
+    await client.connect(transport);
+    return client; // no sign-in was asked for
+  } catch (err) {
+    if (!(err instanceof UnauthorizedError)) throw err;
+  }
+  if (!provider.callback) throw new Error('the client asked for no authorization');
+  await transport.finishAuth(provider.callback); // checks state and iss (RFC 9207)
+  const client = newClient();
+  await client.connect(newTransport());
+  return client;
+}
+
+const text = (result) => result.content?.map((c) => c.text ?? '').join('');
+const parsed = (s) => { try { return JSON.parse(s); } catch { return s; } };
+
+async function call(client, name) {
+  try {
+    const result = await client.callTool({ name, arguments: {} });
+    return { isError: result.isError ?? false, result: parsed(text(result)) };
+  } catch (err) {
+    return { error: `${err.name}: ${err.message}` };
+  }
+}
+
+async function refresh() {
+  const info = await discoverOAuthServerInfo(new URL(target));
+  const before = provider.stored;
+  const after = await refreshAuthorization(info.authorizationServerUrl, {
+    metadata: info.authorizationServerMetadata, clientInformation: provider.client, refreshToken: before.refresh_token,
+    resource: new URL(target),
+  });
+  provider.stored = after;
+  return { newAccessToken: after.access_token !== before.access_token, newRefreshToken: after.refresh_token !== before.refresh_token, scope: after.scope };
+}
+
+const report = { client: 'typescript', mode: env.MODE ?? 'auto' };
+try {
+  const client = await connect();
+  const { tools } = await client.listTools();
+  Object.assign(report, {
+    protocolVersion: client.getNegotiatedProtocolVersion(),
+    requestedScope: provider.authorizationURL?.searchParams.get('scope') ?? '',
+    resource: provider.authorizationURL?.searchParams.get('resource') ?? '',
+    iss: provider.callback?.get('iss') ?? '',
+    grantedScope: provider.stored?.scope ?? '',
+    tokenType: provider.stored?.token_type ?? '',
+    hasRefreshToken: Boolean(provider.stored?.refresh_token),
+    registered: Boolean(provider.client?.client_id),
+    offered: provider.trail?.flatMap((p) => p.offered) ?? [],
+    tools: tools.map((t) => t.name),
+    whoami: await call(client, 'whoami'),
+    calls: {},
+    visited: provider.visited,
+  });
+  for (const name of (env.TOOLS ?? '').split(',').filter(Boolean)) report.calls[name] = await call(client, name);
+  if (env.REFRESH) {
+    report.refresh = await refresh();
+    report.afterRefresh = await call(client, 'whoami');
+  }
+  await client.close();
+  console.log(JSON.stringify(report));
+} catch (err) {
+  console.log(JSON.stringify({ ...report, error: `${err.name}: ${err.message}`, cause: String(err.cause ?? ''), visited: provider.visited }));
+  process.exit(1);
+}
+process.exit(0);

@@ -1,0 +1,10 @@
+// Package e2e runs the whole product with real programs around it: a real nginx
+// shaped like what ingress-nginx renders, real MCP servers, the official MCP
+// clients, a certified OpenID provider and a real browser.
+//
+// The tests carry the build tag e2e, so that plain `go test ./...` needs nothing
+// but Go. Run them with `make e2e`, which first runs hack/e2e/install.sh. A
+// program that is not installed makes its tests fail as "not run"; it never
+// counts as a pass. E2E_BINARY names a binary to test instead of building
+// ./cmd/mcp-forward-auth; E2E_OUT is where screenshots go (e2e-out).
+package e2e

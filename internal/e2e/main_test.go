@@ -1,0 +1,160 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var (
+	repository = filepath.Join("..", "..")
+	drivers    = filepath.Join(repository, "hack", "e2e")
+	// ledger is what the summary at the end is made of.
+	ledger = &summary{}
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	fmt.Print(ledger)
+	os.Exit(code)
+}
+
+type result struct{ name, outcome string }
+
+type summary struct {
+	mu       sync.Mutex
+	results  []result
+	missing  []string
+	versions map[string]string
+}
+
+// track enters t, and how it ended, in the summary.
+func track(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		outcome := "passed"
+		switch {
+		case t.Failed():
+			outcome = "FAILED"
+		case t.Skipped():
+			outcome = "SKIPPED"
+		}
+		ledger.mu.Lock()
+		defer ledger.mu.Unlock()
+		if t.Failed() && slices.ContainsFunc(ledger.missing, func(n string) bool { return n == t.Name() }) {
+			outcome = "NOT RUN"
+		}
+		ledger.results = append(ledger.results, result{t.Name(), outcome})
+	})
+}
+
+// notRun fails a test that lacks a program: what did not run must not look passed.
+func notRun(t *testing.T, format string, args ...any) {
+	t.Helper()
+	ledger.mu.Lock()
+	ledger.missing = append(ledger.missing, t.Name())
+	ledger.mu.Unlock()
+	t.Fatalf("not run: "+format, args...)
+}
+
+func (s *summary) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	counts := map[string]int{}
+	b.WriteString("\n== end-to-end summary ==\n")
+	for _, r := range s.results {
+		counts[r.outcome]++
+		fmt.Fprintf(&b, "  %-8s %s\n", r.outcome, r.name)
+	}
+	for _, name := range slices.Sorted(func(yield func(string) bool) {
+		for n := range s.versions {
+			if !yield(n) {
+				return
+			}
+		}
+	}) {
+		fmt.Fprintf(&b, "  with %s: %s\n", name, s.versions[name])
+	}
+	fmt.Fprintf(&b, "  %d passed, %d failed, %d not run, %d skipped\n",
+		counts["passed"], counts["FAILED"], counts["NOT RUN"], counts["SKIPPED"])
+	return b.String()
+}
+
+// program finds an executable, or ends the test as not run.
+func program(t *testing.T, name string, candidates ...string) string {
+	t.Helper()
+	for _, c := range append(candidates, name) {
+		path, err := exec.LookPath(c)
+		if err != nil {
+			continue
+		}
+		if path, err = filepath.Abs(path); err == nil {
+			ledger.note(name, path)
+			return path
+		}
+	}
+	notRun(t, "%s is not installed (hack/e2e/install.sh)", name)
+	return ""
+}
+
+// note puts the version of a program in the summary, once.
+func (s *summary) note(name, path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.versions[name] != "" {
+		return
+	}
+	if s.versions == nil {
+		s.versions = map[string]string{}
+	}
+	flag := map[string]string{"nginx": "-v"}[name]
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, path, cmp.Or(flag, "--version")).CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	s.versions[name] = cmp.Or(lines[len(lines)-1], path)
+}
+
+// node is Node 22 from the drivers' own lock file, not what the machine has.
+func node(t *testing.T) string {
+	t.Helper()
+	return program(t, "node (hack/e2e/node_modules)", filepath.Join(drivers, "node_modules", ".bin", "node"))
+}
+
+// serviceBinary builds the service once.
+func serviceBinary(t *testing.T) string {
+	t.Helper()
+	path, err := buildOnce()
+	if err != nil {
+		notRun(t, "the service does not build: %v", err)
+	}
+	return path
+}
+
+var buildOnce = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("E2E_BINARY"); path != "" {
+		return filepath.Abs(path)
+	}
+	dir, err := os.MkdirTemp("", "mcp-forward-auth-e2e-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "mcp-forward-auth")
+	build := exec.Command("go", "build", "-o", path, "./cmd/mcp-forward-auth")
+	build.Dir = repository
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+})

@@ -1,0 +1,149 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// mcpServer is an MCP server behind the gateway. It remembers what reached it.
+type mcpServer struct {
+	*httptest.Server
+	mu   sync.Mutex
+	seen []*http.Request
+}
+
+// address is host:port, for nginx.
+func (s *mcpServer) address() string { return strings.TrimPrefix(s.URL, "http://") }
+
+// requests returns what has reached the server since the last call.
+func (s *mcpServer) requests() []*http.Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := s.seen
+	s.seen = nil
+	return seen
+}
+
+// startMCP runs an MCP server with three tools, two of them behind scopes that
+// it advertises in the _meta of tools/list, and two plain HTTP probes.
+func startMCP(t *testing.T, stateless bool) *mcpServer {
+	t.Helper()
+	server := newSample()
+	streamable := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server },
+		&mcp.StreamableHTTPOptions{Stateless: stateless})
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", streamable)
+	mux.HandleFunc("/mcp/probe/events", slowEvents)
+	mux.HandleFunc("/mcp/probe/echo", echo)
+	s := &mcpServer{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.seen = append(s.seen, r.Clone(context.WithoutCancel(r.Context())))
+		s.mu.Unlock()
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return s
+}
+
+// identity is what the gateway told the MCP server about the caller.
+type identity struct {
+	User   string `json:"user"`
+	Email  string `json:"email"`
+	Groups string `json:"groups"`
+}
+
+func identityOf(h http.Header) identity {
+	return identity{
+		User:   strings.Join(h.Values(identityHeaders[0]), "|"),
+		Email:  strings.Join(h.Values(identityHeaders[1]), "|"),
+		Groups: strings.Join(h.Values(identityHeaders[2]), "|"),
+	}
+}
+
+const (
+	scopeRead  = "notes:read"
+	scopeWrite = "notes:write"
+)
+
+func newSample() *mcp.Server {
+	server := mcp.NewServer(&mcp.Implementation{Name: "notes", Version: "1.0.0"}, nil)
+	type nothing struct{}
+	mcp.AddTool(server, &mcp.Tool{Name: "whoami", Description: "Says who the gateway says you are"},
+		func(_ context.Context, req *mcp.CallToolRequest, _ nothing) (*mcp.CallToolResult, any, error) {
+			return jsonResult(identityOf(req.Extra.Header)), nil, nil
+		})
+	mcp.AddTool(server, &mcp.Tool{Name: "read_notes", Description: "Reads all notes"},
+		func(context.Context, *mcp.CallToolRequest, nothing) (*mcp.CallToolResult, any, error) {
+			return jsonResult([]string{"buy milk"}), nil, nil
+		})
+	mcp.AddTool(server, &mcp.Tool{Name: "write_note", Description: "Adds a note"},
+		func(context.Context, *mcp.CallToolRequest, nothing) (*mcp.CallToolResult, any, error) {
+			return jsonResult("written"), nil, nil
+		})
+	server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
+		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+			res, err := next(ctx, method, req)
+			if list, ok := res.(*mcp.ListToolsResult); ok && err == nil {
+				list.Meta = mcp.Meta{"scopes": []map[string]any{
+					{"name": scopeRead, "description": "Read your notes", "tools": []string{"whoami", "read_notes"}},
+					{"name": scopeWrite, "description": "Add and change notes", "tools": []string{"write_note"}},
+				}}
+			}
+			return res, err
+		}
+	})
+	return server
+}
+
+func jsonResult(v any) *mcp.CallToolResult {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("internal error: " + err.Error())
+	}
+	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: string(text)}}}
+}
+
+const (
+	eventCount = 5
+	eventPause = 200 * time.Millisecond
+)
+
+// slowEvents streams eventCount server-sent events with pauses between them.
+func slowEvents(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for n := range eventCount {
+		fmt.Fprintf(w, "data: %d\n\n", n)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-time.After(eventPause):
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// echo says what arrived.
+func echo(w http.ResponseWriter, r *http.Request) {
+	n, err := io.Copy(io.Discard, r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"method": r.Method, "bytes": n, "identity": identityOf(r.Header)})
+}

@@ -1,0 +1,163 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+	"sigs.k8s.io/yaml"
+)
+
+// stack is one running installation: nginx in front, two MCP servers and the
+// service behind, an identity provider beside.
+type stack struct {
+	port string
+	// statelessURL and statefulURL are the public URLs of the two MCP servers,
+	// on two hosts, so that each has an issuer of its own.
+	statelessURL, statefulURL string
+	stateless, stateful       *mcpServer
+	service                   *process
+	serviceAddress            string
+	managementAddress         string
+	config                    string
+	idp                       *process
+}
+
+// setup varies a stack.
+type setup struct {
+	// provider is "oidc" (the certified provider) or "static".
+	provider string
+	// claims says where the oidc provider puts e-mail and groups: "userinfo",
+	// as the specification has it, or "id_token".
+	claims string
+	// authHost is the Host header of the forward-auth sub-request.
+	authHost string
+	// change edits the configuration file before it is written.
+	change func(file map[string]any)
+}
+
+func newStack(t *testing.T, s setup) *stack {
+	t.Helper()
+	binary := serviceBinary(t)
+	ports := freePorts(t, 4)
+	st := &stack{
+		port:              ports[0],
+		serviceAddress:    "127.0.0.1:" + ports[1],
+		managementAddress: "127.0.0.1:" + ports[2],
+		stateless:         startMCP(t, true),
+		stateful:          startMCP(t, false),
+	}
+	st.statelessURL = "http://127.0.0.1:" + st.port + "/mcp"
+	st.statefulURL = "http://localhost:" + st.port + "/mcp"
+
+	if s.authHost == "" {
+		s.authHost = "$http_host"
+	}
+	startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Routes: []nginxRoute{
+		{Host: "127.0.0.1", Path: "/mcp", MCP: st.stateless.address(), AuthHost: s.authHost},
+		{Host: "localhost", Path: "/mcp", MCP: st.stateful.address(), AuthHost: s.authHost},
+	}})
+	file := st.file()
+	if s.provider == "static" {
+		file["provider"] = staticProvider(t)
+	} else {
+		file["provider"] = st.startIDP(t, ports[3], s.claims)
+	}
+	if s.change != nil {
+		s.change(file)
+	}
+	st.config = filepath.Join(t.TempDir(), "config.yaml")
+	text, err := yaml.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(st.config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	st.startService(t, binary)
+	return st
+}
+
+// startService runs the service, again if the test has stopped it.
+func (st *stack) startService(t *testing.T, binary string) {
+	t.Helper()
+	st.service = start(t, "mcp-forward-auth", nil, binary, "serve", "--config", st.config)
+	st.service.waitHTTP(t, "http://"+st.managementAddress+"/readyz", http.StatusOK)
+}
+
+func (st *stack) file() map[string]any {
+	host := func(name string, s *mcpServer, display string) map[string]any {
+		return map[string]any{
+			"host": name + ":" + st.port, "scheme": "http", "path": "/mcp",
+			"endpoint": s.URL + "/mcp", "displayName": display,
+		}
+	}
+	return map[string]any{
+		"listen":  map[string]any{"http": st.serviceAddress, "management": st.managementAddress},
+		"logging": map[string]any{"level": "debug"},
+		"proxy": map[string]any{"hosts": []any{
+			host("127.0.0.1", st.stateless, "Notes"),
+			host("localhost", st.stateful, "Notes with sessions"),
+		}},
+	}
+}
+
+const clientSecret = "e2e-secret"
+
+// startIDP runs the certified OpenID provider and returns its configuration.
+func (st *stack) startIDP(t *testing.T, port, claims string) map[string]any {
+	t.Helper()
+	st.idp = start(t, "oidc-provider", []string{"CLIENT_SECRET=" + clientSecret, "CLAIMS=" + claims},
+		node(t), filepath.Join(drivers, "idp.mjs"), port,
+		"http://127.0.0.1:"+st.port+"/callback", "http://localhost:"+st.port+"/callback")
+	issuer := "http://127.0.0.1:" + port
+	st.idp.waitHTTP(t, issuer+"/.well-known/openid-configuration", http.StatusOK)
+	return map[string]any{
+		"name": "oidc", "issuerURL": issuer, "clientID": "mfa-e2e", "clientSecret": clientSecret,
+		"scopes":              []string{"openid", "email", "profile", "groups"},
+		"allowedEmailDomains": []string{`example\.com`},
+	}
+}
+
+// staticProvider has the same users as the real one.
+func staticProvider(t *testing.T) map[string]any {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(alice.password), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]any{"name": "static", "users": []any{map[string]any{
+		"username": alice.username, "passwordHash": string(hash), "email": "alice@example.com",
+		"name": "Alice Example", "groups": []string{"engineering", "admins"},
+	}}}
+}
+
+// logs is what the service has written.
+func (st *stack) logs() string { return st.service.out.String() }
+
+// origin is the issuer of an MCP URL.
+func origin(mcpURL string) string { return strings.TrimSuffix(mcpURL, "/mcp") }
+
+// both names the two MCP servers for sub-tests.
+func (st *stack) both(t *testing.T, f func(t *testing.T, mcpURL string)) {
+	t.Helper()
+	for _, c := range []struct{ name, url string }{{"stateless", st.statelessURL}, {"stateful", st.statefulURL}} {
+		t.Run(c.name, func(t *testing.T) {
+			track(t)
+			f(t, c.url)
+		})
+	}
+}
+
+func mustEqual[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s is %s, want %s", what, fmt.Sprintf("%#v", got), fmt.Sprintf("%#v", want))
+	}
+}
