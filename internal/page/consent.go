@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 )
 
@@ -51,19 +52,20 @@ type ConsentTool struct {
 	ReadOnly, Destructive    bool
 }
 
-// foldAbove is the number of scopes from which those not ticked are folded away.
+// foldAbove is how many scopes make a short page; beyond, those not ticked are
+// folded away and the buttons stay in view.
 const foldAbove = 12
 
 type consentView struct {
-	Action, Sealed                        string
-	Client, ClientHost                    string
-	Redirect, RedirectHost                string
-	Loopback                              bool
-	Server, ServerURL                     string
-	Main, Folded                          []scopeView
-	Total                                 int
-	CatalogueUnavailable, StepUp, Choices bool
-	Provider, Notice                      string
+	Action, Sealed               string
+	Client, ClientHost           string
+	Redirect, RedirectHost       string
+	Loopback                     bool
+	Server, ServerURL            string
+	Main, Folded                 []scopeView
+	CatalogueUnavailable, StepUp bool
+	Choices, Long                bool
+	Provider, Notice             string
 }
 
 type scopeView struct {
@@ -84,8 +86,8 @@ func newConsentView(v Consent) consentView {
 		Action: v.Action, Sealed: v.Sealed,
 		Client: DisplayText(v.ClientName, maxName), ClientHost: displayHost(v.ClientHost),
 		Redirect: displayURI(v.RedirectURI), RedirectHost: displayHost(v.RedirectHost), Loopback: v.LoopbackOnly,
-		Server: DisplayText(v.ServerName, maxName), ServerURL: displayURI(v.ServerURL),
-		Total: len(v.Scopes), Choices: len(v.Scopes) > 1,
+		Server: serverName(v), ServerURL: displayURI(v.ServerURL),
+		Choices: len(v.Scopes) > 1, Long: len(v.Scopes) > foldAbove,
 		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly,
 		Provider: DisplayText(v.ProviderName, maxName), Notice: DisplayText(v.Notice, maxParagraph),
 	}
@@ -99,6 +101,17 @@ func newConsentView(v Consent) consentView {
 		}
 	}
 	return out
+}
+
+// serverName falls back to the host: the person must see where access is given.
+func serverName(v Consent) string {
+	if name := DisplayText(v.ServerName, maxName); name != "" {
+		return name
+	}
+	if u, err := url.Parse(v.ServerURL); err == nil && u.Host != "" {
+		return displayHost(u.Host)
+	}
+	return displayURI(v.ServerURL)
 }
 
 // foldRule says which scopes start folded away: in a step-up what the client

@@ -135,7 +135,9 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 	"error-continue": func(r *Renderer, w http.ResponseWriter) {
 		r.Error(w, Error{Status: 403, ContinueURL: "cursor://anysphere.cursor-mcp/oauth/callback?error=access_denied", ContinueLabel: "Back to Cursor"})
 	},
-	"done": func(r *Renderer, w http.ResponseWriter) { r.Done(w, Done{ClientName: "Claude Code", FlowID: "9f2c-41ab"}) },
+	"done": func(r *Renderer, w http.ResponseWriter) {
+		r.Done(w, Done{ClientName: "Claude Code", FlowID: "9f2c-41ab"})
+	},
 }
 
 func renderers() map[string]*Renderer {
