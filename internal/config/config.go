@@ -12,7 +12,7 @@ import (
 )
 
 // Config is the resolved configuration: defaults filled in, patterns compiled,
-// secrets read, every value checked. Only Load makes one.
+// secrets read, every value checked. Only Load and Parse make one.
 type Config struct {
 	// HTTPAddress is where the protocol listener binds.
 	HTTPAddress string

@@ -53,7 +53,7 @@ type ProviderFile struct {
 	BaseURL string `json:"baseURL"`
 	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "github" read:user and user:email.
 	Scopes []string `json:"scopes"`
-	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\\.com". Empty admits every domain. Required for name "google" and "github" unless allowAnyUser is set.
+	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\.com". Empty admits every domain. Required for name "google" and "github" unless allowAnyUser is set.
 	AllowedEmailDomains []string `json:"allowedEmailDomains"`
 	// Admit every account of the provider. Needed for Google and GitHub when allowedEmailDomains is empty, because anybody can have an account there; excludes allowedEmailDomains. Default false.
 	AllowAnyUser bool `json:"allowAnyUser"`
@@ -83,7 +83,7 @@ type ProxyFile struct {
 	Hosts []HostFile `json:"hosts"`
 	// Skip the consent page. Refused unless allowedRedirectURLs is set, because without consent an open redirect list gives tokens away. Default false.
 	DisableConsentScreen bool `json:"disableConsentScreen"`
-	// Go regular expressions, anchored at both ends, over the redirect URIs that clients may use, such as "https://app\\.example\\.com/callback". With the consent screen off each must spell out the host. Default: https, loopback and private-use schemes, always behind consent.
+	// Go regular expressions, anchored at both ends, over the redirect URIs that clients may use, such as "https://app\.example\.com/callback". With the consent screen off each must spell out the host. Default: https, loopback and private-use schemes, always behind consent.
 	AllowedRedirectURLs []string `json:"allowedRedirectURLs"`
 }
 

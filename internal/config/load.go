@@ -37,7 +37,8 @@ func Load(path string) (*Config, error) {
 
 // Parse checks the configuration file with content data. It calls readFile for
 // every file that data names; nil means that there are none to read. The error
-// is an Errors.
+// is an Errors. Data is the operator's: it may use YAML aliases, whose expansion
+// only the YAML library bounds.
 func Parse(data []byte, readFile func(string) ([]byte, error)) (*Config, error) {
 	switch {
 	case len(data) > maxFileBytes:

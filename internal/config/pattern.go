@@ -85,12 +85,9 @@ func (r *resolver) redirectURLs(f ProxyFile) []*regexp.Regexp {
 		if re == nil {
 			continue
 		}
-		for _, prefix := range attackerPrefixes {
-			if matchesSomeAfter(re, prefix) {
-				r.add(element(at, i), "%s also matches a URL that begins with %q, which needs the consent screen; "+
-					"spell out the host and the slash after it", show(f.AllowedRedirectURLs[i]), prefix)
-				break
-			}
+		if prefix := attackerPrefix(re); prefix != "" {
+			r.add(element(at, i), "%s also matches a URL that begins with %q, which needs the consent screen; "+
+				"spell out the host and the slash after it", show(f.AllowedRedirectURLs[i]), prefix)
 		}
 	}
 	return compiled
@@ -116,25 +113,34 @@ var attackerPrefixes = []string{
 	"data:",
 }
 
-// matchesSomeAfter reports whether re, which is anchored, matches some string
-// that begins with prefix. It runs the compiled program over prefix and asks
-// whether any state is left; every state of a compiled program leads to a match,
-// save for assertions such as \b, which it takes to hold.
-func matchesSomeAfter(re *regexp.Regexp, prefix string) bool {
+// attackerPrefix returns one of attackerPrefixes that begins a string which re,
+// an anchored pattern, matches; or "".
+func attackerPrefix(re *regexp.Regexp) string {
 	tree, err := syntax.Parse(re.String(), syntax.Perl)
 	if err != nil {
-		return true
+		return attackerPrefixes[0]
 	}
 	prog, err := syntax.Compile(tree.Simplify())
 	if err != nil {
-		return true
+		return attackerPrefixes[0]
 	}
+	for _, prefix := range attackerPrefixes {
+		if survives(prog, prefix) {
+			return prefix
+		}
+	}
+	return ""
+}
+
+// survives runs prog over prefix and reports whether any state is left. Every
+// state of a compiled program leads to a match, save for assertions such as
+// \b, which it takes to hold.
+func survives(prog *syntax.Prog, prefix string) bool {
 	states := follow(prog, []uint32{uint32(prog.Start)}, true)
 	for _, c := range prefix {
 		var next []uint32
 		for _, pc := range states {
-			inst := &prog.Inst[pc]
-			if isRuneInst(inst.Op) && inst.MatchRune(c) {
+			if inst := &prog.Inst[pc]; isRuneInst(inst.Op) && inst.MatchRune(c) {
 				next = append(next, inst.Out)
 			}
 		}

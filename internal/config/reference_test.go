@@ -147,7 +147,7 @@ func rows(b *strings.Builder, at string, section reflect.Type, comments map[stri
 		}
 		meaning, standard := splitComment(comment)
 		name, below := typeName(field.Type)
-		escape := strings.NewReplacer("|", `\|`, "<", "&lt;").Replace
+		escape := strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;").Replace
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, name, escape(standard), escape(meaning))
 		if below == nil {
 			continue

@@ -41,7 +41,6 @@ func (s Secret) IsZero() bool { return s.value == nil }
 func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
 func (Secret) String() string               { return redacted }
-func (Secret) GoString() string             { return redacted }
 func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
