@@ -1,0 +1,74 @@
+package oauthtest
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+)
+
+// beginVisit serves an authorization request: it signs the user in without a page
+// and sends the browser back. extra goes into the response's query.
+func (f *fake) beginVisit(w http.ResponseWriter, r *http.Request, extra url.Values) {
+	q := r.Form
+	redirect, err := url.Parse(q.Get("redirect_uri"))
+	if err != nil || redirect.Host == "" || q.Get("client_id") != ClientID {
+		http.Error(w, "unknown client or redirect URI", http.StatusBadRequest)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	answer := redirect.Query()
+	for name, values := range extra {
+		answer[name] = values
+	}
+	answer.Set("state", q.Get("state"))
+	if f.refuseAuthz != "" {
+		answer.Set("error", f.refuseAuthz)
+		answer.Set("error_description", "upstream text\r\nthat must not travel")
+	} else {
+		code := rand.Text()
+		f.codes[code] = visit{
+			user: f.user, redirectURI: q.Get("redirect_uri"), nonce: q.Get("nonce"), challenge: q.Get("code_challenge"),
+		}
+		answer.Set("code", code)
+	}
+	redirect.RawQuery = answer.Encode()
+	http.Redirect(w, r, redirect.String(), http.StatusFound)
+}
+
+// redeem spends the code of a token request. The error code is "" if it is good.
+// secret is what the client sent, by whichever way.
+func (f *fake) redeem(form url.Values, id, secret string) (v visit, accessToken, code string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuseToken != "" {
+		return visit{}, "", f.refuseToken
+	}
+	if id != ClientID || secret != ClientSecret {
+		return visit{}, "", "invalid_client"
+	}
+	v, ok := f.codes[form.Get("code")]
+	delete(f.codes, form.Get("code"))
+	sum := sha256.Sum256([]byte(form.Get("code_verifier")))
+	if !ok || v.redirectURI != form.Get("redirect_uri") || v.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) {
+		return visit{}, "", "invalid_grant"
+	}
+	accessToken = "at-" + rand.Text()
+	f.tokens[accessToken] = v.user
+	return v, accessToken, ""
+}
+
+// bearer returns whose access token the request carries.
+func (f *fake) bearer(r *http.Request) (User, bool) {
+	const scheme = "Bearer "
+	header := r.Header.Get("Authorization")
+	if len(header) < len(scheme) || header[:len(scheme)] != scheme {
+		return User{}, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u, ok := f.tokens[header[len(scheme):]]
+	return u, ok
+}

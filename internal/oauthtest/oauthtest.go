@@ -1,0 +1,303 @@
+// Package oauthtest has fakes of the parties this service talks to, speaking
+// their documented wire formats over real HTTP. Its invariant: a fake is strict
+// where the real one is (codes are single-use, PKCE, redirect URI and client
+// secret are checked), and wrong only in the way a test asked for. Only tests
+// import it.
+package oauthtest
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Credentials of the one client that a fake provider knows.
+const (
+	ClientID     = "upstream-client"
+	ClientSecret = "upstream-secret: %+/&"
+)
+
+// User is who the fake signs in, without asking.
+type User struct {
+	Subject       string // for GitHub a number
+	Login         string // GitHub only
+	Email         string
+	EmailVerified bool
+	Name          string
+	Groups        []string // not GitHub
+	HostedDomain  string   // Google's hd
+}
+
+// Endpoint names one endpoint of a provider, for counting and breaking.
+type Endpoint string
+
+// The endpoints. Elsewhere is where a broken endpoint redirects to: no request
+// should ever get there.
+const (
+	Discovery     Endpoint = "discovery"
+	Authorization Endpoint = "authorization"
+	Token         Endpoint = "token"
+	Keys          Endpoint = "keys"
+	UserInfo      Endpoint = "userinfo" // GitHub: /user
+	Emails        Endpoint = "emails"   // GitHub only: /user/emails
+	Elsewhere     Endpoint = "elsewhere"
+)
+
+// Breakage is a way in which an endpoint fails below the level of OAuth.
+type Breakage string
+
+// The breakages; Works ends one.
+const (
+	Works     Breakage = ""
+	Hang      Breakage = "hang"    // accepts the request, never answers
+	Trickle   Breakage = "trickle" // sends headers, then never ends the body
+	Huge      Breakage = "huge"    // 2 MiB of valid JSON
+	Garbage   Breakage = "garbage" // HTML with status 200
+	Status500 Breakage = "status500"
+	Status503 Breakage = "status503"
+	Status429 Breakage = "status429"
+	Redirect  Breakage = "redirect" // 307 to Elsewhere
+)
+
+// Breakages are all of them.
+var Breakages = []Breakage{Hang, Trickle, Huge, Garbage, Status500, Status503, Status429, Redirect}
+
+// Fault is a way in which what the provider vouches for is wrong.
+type Fault string
+
+// The faults. Each concerns the ID token if not said otherwise.
+const (
+	None             Fault = ""
+	WrongNonce       Fault = "wrong nonce"
+	NoNonce          Fault = "no nonce"
+	WrongIssuer      Fault = "wrong iss"
+	WrongAudience    Fault = "wrong aud"
+	SeveralAudiences Fault = "several aud without azp"
+	WrongParty       Fault = "wrong azp"
+	Expired          Fault = "expired"
+	NoExpiry         Fault = "no exp"
+	NoIssuedAt       Fault = "no iat"
+	FutureIssuedAt   Fault = "iat in the future"
+	NotYetValid      Fault = "nbf in the future"
+	AlgNone          Fault = "alg none"
+	HS256            Fault = "HS256 with the public key as secret"
+	WrongKey         Fault = "signed by another key under the known kid"
+	UnknownKey       Fault = "signed by an unpublished key"
+	NoIDToken        Fault = "no ID token"
+	NoSubject        Fault = "no sub"
+	WrongTokenHash   Fault = "wrong at_hash"
+	OtherUserInfo    Fault = "userinfo about another subject"
+	// WrongResponseIssuer is in the authorization response (RFC 9207).
+	WrongResponseIssuer Fault = "wrong iss in the authorization response"
+	// NoResponseIssuer: promised by discovery, but not sent.
+	NoResponseIssuer Fault = "no iss in the authorization response although advertised"
+	// OtherDiscovery: the discovery document names another issuer.
+	OtherDiscovery Fault = "discovery for another issuer"
+)
+
+// Faults are all of them.
+var Faults = []Fault{
+	WrongNonce, NoNonce, WrongIssuer, WrongAudience, SeveralAudiences, WrongParty, Expired, NoExpiry,
+	NoIssuedAt, FutureIssuedAt, NotYetValid, AlgNone, HS256, WrongKey, UnknownKey, NoIDToken, NoSubject,
+	WrongTokenHash, OtherUserInfo, WrongResponseIssuer, NoResponseIssuer, OtherDiscovery,
+}
+
+// Provider is what both fakes can do.
+type Provider interface {
+	// SignInAs sets who the next visits sign in as.
+	SignInAs(User)
+	// RefuseAuthorization makes the authorization endpoint answer with an
+	// error code; "" ends that. RefuseToken does so for the token endpoint.
+	RefuseAuthorization(code string)
+	RefuseToken(code string)
+	// Break breaks an endpoint.
+	Break(Endpoint, Breakage)
+	// Commit makes the provider commit a fault. It reports false if this
+	// kind of provider has nothing that could be wrong in this way.
+	Commit(Fault) bool
+	// Count and Sent: requests so far, and the parameters of the last one.
+	Count(Endpoint) int
+	Sent(Endpoint) url.Values
+	// Client returns a client whose every request ends at the fake, whatever
+	// the host: the fake can so stand for a public provider.
+	Client() *http.Client
+}
+
+// Visit is a browser at the identity provider: it gets address and returns
+// where the provider sends it.
+func Visit(t testing.TB, client *http.Client, address string) *url.URL {
+	t.Helper()
+	browser := &http.Client{
+		Transport:     client.Transport,
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := browser.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	to, err := resp.Location()
+	if err != nil {
+		t.Fatalf("authorization endpoint answered %s instead of a redirect", resp.Status)
+	}
+	return to
+}
+
+// fake is what the providers share: one listener, its faults and its memory.
+type fake struct {
+	// URL is where the fake listens.
+	URL    string
+	closed chan struct{} // ends hanging requests
+
+	mu          sync.Mutex
+	user        User
+	fault       Fault
+	broken      map[Endpoint]Breakage
+	count       map[Endpoint]int
+	sent        map[Endpoint]url.Values
+	refuseAuthz string
+	refuseToken string
+	codes       map[string]visit
+	tokens      map[string]User
+}
+
+// visit is what a code stands for.
+type visit struct {
+	user        User
+	redirectURI string
+	challenge   string
+	nonce       string
+}
+
+func (f *fake) start(t testing.TB, handler http.Handler) {
+	f.closed = make(chan struct{})
+	f.broken = map[Endpoint]Breakage{}
+	f.count = map[Endpoint]int{}
+	f.sent = map[Endpoint]url.Values{}
+	f.codes = map[string]visit{}
+	f.tokens = map[string]User{}
+	server := httptest.NewServer(handler)
+	f.URL = server.URL
+	t.Cleanup(func() {
+		close(f.closed)
+		server.Close()
+	})
+}
+
+// SignInAs implements Provider.
+func (f *fake) SignInAs(u User) { f.set(func() { f.user = u }) }
+
+// RefuseAuthorization implements Provider.
+func (f *fake) RefuseAuthorization(code string) { f.set(func() { f.refuseAuthz = code }) }
+
+// RefuseToken implements Provider.
+func (f *fake) RefuseToken(code string) { f.set(func() { f.refuseToken = code }) }
+
+// Break implements Provider.
+func (f *fake) Break(e Endpoint, b Breakage) { f.set(func() { f.broken[e] = b }) }
+
+// Count implements Provider.
+func (f *fake) Count(e Endpoint) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.count[e]
+}
+
+// Sent implements Provider.
+func (f *fake) Sent(e Endpoint) url.Values {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sent[e]
+}
+
+func (f *fake) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// Client implements Provider.
+func (f *fake) Client() *http.Client {
+	return &http.Client{Transport: redirectAll{to: strings.TrimPrefix(f.URL, "http://")}}
+}
+
+type redirectAll struct{ to string }
+
+func (r redirectAll) RoundTrip(req *http.Request) (*http.Response, error) {
+	out := req.Clone(req.Context())
+	out.Host = req.URL.Host
+	out.URL.Scheme, out.URL.Host = "http", r.to
+	resp, err := http.DefaultTransport.RoundTrip(out)
+	if resp != nil {
+		resp.Request = req
+	}
+	return resp, err
+}
+
+// at counts a request to e, breaks it if told so, and else serves it.
+func (f *fake) at(e Endpoint, serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+		_ = r.ParseForm()
+		f.mu.Lock()
+		f.count[e]++
+		f.sent[e] = r.Form
+		breakage := f.broken[e]
+		f.mu.Unlock()
+		if breakage == Works {
+			serve(w, r)
+			return
+		}
+		f.breakDown(w, r, breakage)
+	}
+}
+
+func (f *fake) breakDown(w http.ResponseWriter, r *http.Request, b Breakage) {
+	w.Header().Set("Content-Type", "application/json")
+	switch b {
+	case Hang:
+		f.wait(r)
+	case Trickle:
+		_, _ = w.Write([]byte(`{"padding":"`))
+		_ = http.NewResponseController(w).Flush()
+		f.wait(r)
+	case Huge:
+		_, _ = w.Write([]byte(`{"padding":"` + strings.Repeat("x", 2<<20) + `"}`))
+	case Garbage:
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<!doctype html><title>Sign in to the hotel network</title>"))
+	case Status500:
+		http.Error(w, `{"error":"internal"}`, http.StatusInternalServerError)
+	case Status503:
+		http.Error(w, `{"error":"maintenance"}`, http.StatusServiceUnavailable)
+	case Status429:
+		w.Header().Set("Retry-After", "60")
+		http.Error(w, `{"error":"slow_down"}`, http.StatusTooManyRequests)
+	case Redirect:
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	}
+}
+
+func (f *fake) wait(r *http.Request) {
+	select {
+	case <-r.Context().Done():
+	case <-f.closed:
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
