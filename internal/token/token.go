@@ -19,6 +19,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
 
 // MaxBytes bounds a token that is issued or read. Proxies commonly give a
@@ -35,11 +36,18 @@ type Claims struct {
 	ID       string `json:"jti"`
 	IssuedAt int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
-	// Family is shared by all tokens of one consent; revocation names it.
-	Family string `json:"fam,omitempty"`
-	// Identity is sealed: the identity headers travel in the token, so that
-	// any replica can set them, and nobody else can read them.
-	Identity string `json:"idt,omitempty"`
+	// Sealed is the Person, readable by this service only.
+	Sealed string `json:"person"`
+}
+
+// Person is what identity headers are made of. It travels sealed in the token,
+// so that any replica can set the headers and nobody else can read them: the
+// token itself holds no personal data but the subject (RFC 9068, section 6).
+type Person struct {
+	Email  string   `json:"email,omitempty"`
+	Name   string   `json:"name,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+	Flow   string   `json:"flow,omitempty"` // audit flow of the sign-in
 }
 
 // ExpiresAt returns exp as a time.
@@ -51,19 +59,43 @@ func (c *Claims) Scopes() oauth.Scopes { return strings.Fields(c.Scope) }
 // ErrTooLarge: the claims do not fit a token of MaxBytes.
 var ErrTooLarge = errors.New("access token would be larger than 4096 bytes")
 
+// Persons seals and opens the Person of a token.
+type Persons struct{ box seal.Box[Person] }
+
+// NewPersons returns the persons of this keyring.
+func NewPersons(keys *seal.Keyring) Persons {
+	return Persons{seal.NewBox[Person](keys, "person in access token")}
+}
+
 // Issuer mints tokens.
 type Issuer struct {
 	Keys     *keyset.Set
+	Persons  Persons
 	Lifetime time.Duration // one hour at most
 	Now      func() time.Time
 }
 
-// Mint fills in jti, iat and exp, signs, and returns the token with its claims.
-func (i *Issuer) Mint(c Claims) (string, Claims, error) {
+// Mint fills in jti, iat and exp, seals person, signs, and returns the token
+// with its claims. If the groups make the token too large for a header they
+// are left out; ErrTooLarge means that even then it would not fit.
+func (i *Issuer) Mint(c Claims, person Person) (string, Claims, error) {
+	raw, minted, err := i.mint(c, person)
+	if errors.Is(err, ErrTooLarge) && len(person.Groups) > 0 {
+		person.Groups = nil
+		return i.mint(c, person)
+	}
+	return raw, minted, err
+}
+
+func (i *Issuer) mint(c Claims, person Person) (string, Claims, error) {
 	now := i.Now()
 	c.ID = rand.Text()
 	c.IssuedAt = now.Unix()
 	c.Expires = now.Add(i.Lifetime).Unix()
+	var err error
+	if c.Sealed, err = i.Persons.box.Seal(person, c.ExpiresAt(), c.ID, c.Subject); err != nil {
+		return "", c, err
+	}
 	payload, err := json.Marshal(c)
 	if err != nil {
 		return "", c, err
@@ -107,8 +139,14 @@ var (
 
 // Verifier checks tokens. It needs no network and takes no lock.
 type Verifier struct {
-	Keys *keyset.Set
-	Now  func() time.Time
+	Keys    *keyset.Set
+	Persons Persons
+	Now     func() time.Time
+}
+
+// Person opens what Verify's claims carry sealed.
+func (v *Verifier) Person(c *Claims) (Person, error) {
+	return v.Persons.box.Open(c.Sealed, c.ID, c.Subject)
 }
 
 // Verify returns the claims of a token that we signed, that is alive, and whose

@@ -1,0 +1,201 @@
+// Package authorize owns the browser conversation: /authorize, /consent, /login
+// and /callback, from a client's request to the code that ends it. Each step is
+// one hop of the browser and carries one sealed value to the next; nothing is
+// stored. It cannot mint tokens: the most it gives away is a code, and it
+// redirects only to a URI that the matcher found among the client's own.
+package authorize
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// Paths of the browser conversation.
+const (
+	Path         = "/authorize"
+	ConsentPath  = "/consent"
+	LoginPath    = "/login"
+	CallbackPath = "/callback"
+)
+
+// Endpoint serves the browser conversation. Exactly one of Browser and Password is set.
+type Endpoint struct {
+	Clients   Clients
+	Redirects registration.RedirectPolicy
+	Catalogue func(ctx context.Context, r *resource.Resource) *catalog.Catalogue
+	// Browser signs people in at an identity provider, Password on our own page.
+	Browser      connector.Connector
+	Password     connector.PasswordConnector
+	ProviderName string // for people: "Google"
+	Gate         policy.Gate
+	Codes        *code.Codes
+	Guard        guard.Guard
+	Steps        Steps
+	Pages        *page.Renderer
+	Audit        *audit.Log
+	Now          func() time.Time
+	// SkipConsent: the operator lists every redirect URL and wants no page.
+	SkipConsent bool
+}
+
+// Clients finds a client by its id; errors wrap registration.ErrUnknown.
+type Clients interface {
+	Client(ctx context.Context, host *resource.Host, id string) (*registration.Client, error)
+}
+
+// Authorize answers GET /authorize: it checks the request and shows the consent
+// page. Nothing goes to the identity provider before the user said yes to this
+// client (MCP security best practices, confused deputy).
+func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	req := &request{flow: audit.NewFlow(), host: host}
+	for _, check := range e.checks() {
+		if err := check(r, req); err != nil {
+			e.refuse(w, r, req, err)
+			return
+		}
+	}
+	p := req.pending()
+	if e.SkipConsent {
+		e.beginLogin(w, r, host, p, p.Offered)
+		return
+	}
+	e.showConsent(w, r, host, p, nil, "")
+}
+
+// refuse answers a request that failed a check. Until the redirect URI is
+// matched the answer is a page. After that the client is told by redirect, but
+// only where the operator vouches for the target; others would make us an open
+// redirector, so the user decides (RFC 9700, section 4.11.2).
+func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, err error) {
+	oe, ok := errors.AsType[*oauth.Error](err)
+	if !ok {
+		oe = &oauth.Error{Code: oauth.ServerError, Description: "the service failed to answer", Cause: err}
+	}
+	entry := req.auditEntry(audit.AuthorizeRefused, oe.AuditReason())
+	entry.Cause = oe.Cause
+	e.Audit.Write(r.Context(), entry)
+
+	if !req.redirect.IsZero() && req.client.Trusted {
+		redirect(w, errorRedirect(req.redirect, req.host, req.state, oe))
+		return
+	}
+	view := errorView(oe, req.flow)
+	if req.redirect.IsZero() {
+		view.Detail = req.rejectedRedirect
+	} else {
+		view.Continue(errorRedirect(req.redirect, req.host, req.state, oe), req.redirect.DisplayHost())
+	}
+	e.Pages.Error(w, view.Error)
+}
+
+// showConsent renders the consent page for p. checked is what the user had
+// selected before, nil at first: then everything offered is.
+func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, checked oauth.Scopes, notice string) {
+	res, ok := host.Requested(p.Resource)
+	if !ok {
+		e.fail(w, r, p.Flow, errors.New("a sealed request names a resource that is gone"))
+		return
+	}
+	browser, err := e.Steps.browser(w, r, host)
+	if err != nil {
+		e.fail(w, r, p.Flow, err)
+		return
+	}
+	sealed, err := e.Steps.sealPending(host, browser, p)
+	if err != nil {
+		e.fail(w, r, p.Flow, err)
+		return
+	}
+	entry := p.auditEntry(host, audit.ConsentShown, "")
+	e.Audit.Write(r.Context(), entry)
+
+	cat := e.Catalogue(r.Context(), res)
+	view := page.Consent{
+		Action: ConsentPath, Sealed: sealed, FlowID: p.Flow, Notice: notice,
+		ClientName: p.ClientName, ClientHost: p.VouchedBy, LoopbackOnly: p.LoopbackOnly,
+		RedirectURI: p.Redirect.String(), RedirectHost: p.Redirect.DisplayHost(),
+		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.ProviderName,
+		CatalogueUnavailable: cat.Unavailable,
+	}
+	for _, name := range p.Offered {
+		view.Scopes = append(view.Scopes, consentScope(cat, name, checked == nil || checked.Contains(name)))
+	}
+	e.Pages.Consent(w, http.StatusOK, view)
+}
+
+func consentScope(cat *catalog.Catalogue, name string, checked bool) page.ConsentScope {
+	out := page.ConsentScope{Name: name, Checked: checked}
+	for _, s := range cat.Scopes {
+		if s.Name != name {
+			continue
+		}
+		out.Description = s.Description
+		for _, t := range s.Tools {
+			out.Tools = append(out.Tools, consentTool(cat, t))
+		}
+	}
+	return out
+}
+
+func consentTool(cat *catalog.Catalogue, name string) page.ConsentTool {
+	for _, t := range cat.Tools {
+		if t.Name == name {
+			return page.ConsentTool{Name: t.Name, Title: t.Title, Description: t.Description, ReadOnly: t.ReadOnly, Destructive: t.Destructive}
+		}
+	}
+	return page.ConsentTool{Name: name}
+}
+
+// redirect sends the browser on with 303, which turns a POST into a GET and so
+// never repeats a form elsewhere (RFC 9700, section 4.12).
+func redirect(w http.ResponseWriter, target string) {
+	h := w.Header()
+	h.Set("Location", target)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// errorRedirect is the error response of RFC 6749, section 4.1.2.1, with the
+// issuer of RFC 9207.
+func errorRedirect(to oauth.RedirectURI, host *resource.Host, state string, oe *oauth.Error) string {
+	params := url.Values{"error": {string(oe.Code)}, "iss": {host.Issuer}}
+	if oe.Description != "" {
+		params.Set("error_description", oe.Description)
+	}
+	if state != "" {
+		params.Set("state", state)
+	}
+	return to.With(params)
+}
+
+// fail reports a fault of ours.
+func (e *Endpoint) fail(w http.ResponseWriter, r *http.Request, flow string, err error) {
+	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: string(oauth.ServerError), Flow: flow, Cause: err})
+	e.Pages.Error(w, errorView(&oauth.Error{Code: oauth.ServerError}, flow).Error)
+}
+
+// Register puts the endpoint's handlers on mux.
+func (e *Endpoint) Register(mux *http.ServeMux, onHost func(web.HostHandler) http.Handler) {
+	mux.Handle(Path, web.Methods(onHost(e.Authorize), http.MethodGet))
+	mux.Handle(ConsentPath, web.Methods(onHost(e.Consent), http.MethodPost))
+	mux.Handle(CallbackPath, web.Methods(onHost(e.Callback), http.MethodGet))
+	if e.Password != nil {
+		mux.Handle(LoginPath, web.Methods(onHost(e.Login), http.MethodGet, http.MethodPost))
+	}
+}

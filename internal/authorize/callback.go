@@ -1,0 +1,105 @@
+package authorize
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// Callback answers GET /callback: the browser is back from the identity
+// provider. It must be the browser that left, and it may return only once.
+func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	query, err := web.Query(r)
+	if err == nil {
+		err = oauth.NewParams(query).CheckDuplicates()
+	}
+	if err != nil {
+		e.refuseForm(w, r, host, "malformed_callback", err)
+		return
+	}
+	if e.Browser == nil {
+		e.refuseForm(w, r, host, "malformed_callback", errors.New("this provider has no callback"))
+		return
+	}
+	st, err := e.Steps.currentLogin(r, host, query.Get("state"))
+	if err != nil {
+		e.refuseForm(w, r, host, "other_browser", err)
+		return
+	}
+	e.Steps.endLogin(w, r, host, st.Login.State)
+	if !e.spend(w, r, host, st.Flow, "login "+st.Login.State, loginTTL) {
+		return
+	}
+	identity, err := e.Browser.Identify(r.Context(), st.Login, query)
+	if err != nil {
+		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
+		return
+	}
+	e.complete(w, r, host, st, identity)
+}
+
+// complete ends the browser conversation: policy, then a code for the client.
+func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, identity connector.Identity) {
+	entry := st.auditEntry(host, audit.LoginCompleted, "")
+	entry.Subject, entry.Email = identity.Namespace+":"+identity.Subject, identity.Email
+	if err := e.Gate.Admit(identity); err != nil {
+		entry.Event, entry.Reason = audit.LoginRefused, err.Error()
+		e.Audit.Write(r.Context(), entry)
+		redirect(w, errorRedirect(st.Redirect, host, st.State, oauth.Errorf(oauth.AccessDenied, "this account may not use this service")))
+		return
+	}
+	sealed, err := e.Codes.Issue(host.Issuer, code.Authorization{
+		Flow: st.Flow, ClientKey: st.ClientKey, RedirectURI: st.Redirect.String(), Challenge: st.Challenge,
+		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
+	})
+	if err != nil {
+		e.endInError(w, r, host, st.pending, audit.LoginRefused, &oauth.Error{Code: oauth.ServerError, Cause: err})
+		return
+	}
+	entry.Scope = st.Granted.String()
+	e.Audit.Write(r.Context(), entry)
+	params := url.Values{"code": {sealed}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
+	if st.State != "" {
+		params.Set("state", st.State)
+	}
+	redirect(w, st.Redirect.With(params))
+}
+
+// spend uses up a single-use value, or answers and returns false.
+func (e *Endpoint) spend(w http.ResponseWriter, r *http.Request, host *resource.Host, flow, id string, ttl time.Duration) bool {
+	first, err := e.Guard.Redeem(r.Context(), id, e.Now().Add(ttl))
+	switch {
+	case err != nil:
+		e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: "guard_unavailable", Flow: flow, Host: host.Name, Cause: err})
+		w.Header().Set("Retry-After", "5")
+		e.Pages.Error(w, errorView(&oauth.Error{Code: oauth.TemporarilyUnavailable}, flow).Error)
+		return false
+	case !first:
+		e.refuseForm(w, r, host, "used_twice", nil)
+		return false
+	}
+	return true
+}
+
+// loginError maps what a connector says to what a client is told (RFC 6749,
+// section 4.1.2.1). The provider's own words stay in the log.
+func loginError(err error) *oauth.Error {
+	switch {
+	case errors.Is(err, connector.ErrCancelled):
+		return &oauth.Error{Code: oauth.AccessDenied, Description: "sign-in was cancelled", Reason: "provider_cancelled", Cause: err}
+	case errors.Is(err, connector.ErrRejected):
+		return &oauth.Error{Code: oauth.AccessDenied, Description: "sign-in was not accepted", Reason: "provider_rejected", Cause: err}
+	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err}
+	}
+	return &oauth.Error{Code: oauth.ServerError, Description: "sign-in failed", Reason: "provider_fault", Cause: err}
+}

@@ -1,0 +1,137 @@
+package authorize
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// Consent answers POST /consent: the user's yes or no. The form is sealed for
+// this browser, used once, and must come from our own page.
+func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	if err := sameOrigin(r); err != nil {
+		e.refuseForm(w, r, host, "cross_site_form", err)
+		return
+	}
+	form, err := web.Form(w, r)
+	if err != nil {
+		e.refuseForm(w, r, host, "malformed_form", err)
+		return
+	}
+	browser, err := currentBrowser(r, host)
+	if err == nil && browser == "" {
+		err = errors.New("no browser cookie")
+	}
+	if err != nil {
+		e.refuseForm(w, r, host, "other_browser", err)
+		return
+	}
+	p, err := e.Steps.openPending(host, browser, form.Get("request"))
+	if errors.Is(err, seal.ErrExpired) {
+		e.refuseForm(w, r, host, "consent_expired", err)
+		return
+	}
+	if err != nil {
+		e.refuseForm(w, r, host, "foreign_consent", err)
+		return
+	}
+	switch form.Get("decision") {
+	case "allow":
+		e.allow(w, r, host, p, form)
+	case "deny":
+		e.deny(w, r, host, p)
+	default:
+		e.showConsent(w, r, host, p, form["scope"], "")
+	}
+}
+
+// allow grants what the user left selected of what was offered; the form cannot
+// add to it.
+func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, form url.Values) {
+	granted := p.Offered.Intersect(form["scope"])
+	if len(granted) == 0 {
+		e.showConsent(w, r, host, p, oauth.Scopes{}, "Select at least one permission, or decline.")
+		return
+	}
+	if len(granted.String()) > maxScopeBytes {
+		e.showConsent(w, r, host, p, granted, "That is more than one sign-in can carry. Select fewer permissions.")
+		return
+	}
+	if !e.spend(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
+		return
+	}
+	entry := p.auditEntry(host, audit.ConsentGiven, "")
+	entry.Scope = granted.String()
+	e.Audit.Write(r.Context(), entry)
+	e.beginLogin(w, r, host, p, granted)
+}
+
+// deny tells the client, by itself only where the operator vouches for the
+// target: somebody who distrusts a client must not be sent to it.
+func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending) {
+	if !e.spend(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
+		return
+	}
+	e.Audit.Write(r.Context(), p.auditEntry(host, audit.ConsentDeclined, ""))
+	oe := oauth.Errorf(oauth.AccessDenied, "the user declined")
+	if p.Trusted {
+		redirect(w, errorRedirect(p.Redirect, host, p.State, oe))
+		return
+	}
+	view := declinedView(p.Flow)
+	view.Continue(errorRedirect(p.Redirect, host, p.State, oe), p.Redirect.DisplayHost())
+	e.Pages.Error(w, view.Error)
+}
+
+// beginLogin makes the login step, the first moment at which a cookie with
+// state exists (MCP security best practices, state validation), and sends the
+// browser to the identity provider or to our own login page.
+func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) {
+	login := connector.Login{
+		State: rand.Text(), Nonce: rand.Text(), Verifier: rand.Text() + rand.Text(),
+		RedirectURI: host.Issuer + CallbackPath, Prompt: p.Prompt,
+	}
+	target := LoginPath + "?state=" + login.State
+	if e.Password == nil {
+		var err error
+		if target, err = e.Browser.AuthorizationURL(r.Context(), login); err != nil {
+			e.endInError(w, r, host, p, audit.LoginRefused, loginError(err))
+			return
+		}
+	}
+	p.Offered = nil // the cookie carries what was granted
+	if err := e.Steps.startLogin(w, host, loginState{pending: p, Granted: granted, Login: login}); err != nil {
+		e.fail(w, r, p.Flow, err)
+		return
+	}
+	e.Audit.Write(r.Context(), p.auditEntry(host, audit.LoginStarted, ""))
+	redirect(w, target)
+}
+
+// endInError tells the client that its request failed after the user had agreed
+// to it, which makes the redirect one the user wanted.
+func (e *Endpoint) endInError(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, event audit.Event, oe *oauth.Error) {
+	entry := p.auditEntry(host, event, oe.AuditReason())
+	entry.Cause = oe.Cause
+	e.Audit.Write(r.Context(), entry)
+	redirect(w, errorRedirect(p.Redirect, host, p.State, oe))
+}
+
+// refuseForm answers a form that is not ours to honour: 403, no state changed.
+func (e *Endpoint) refuseForm(w http.ResponseWriter, r *http.Request, host *resource.Host, reason string, cause error) {
+	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: reason, Host: host.Name, Cause: cause})
+	e.Pages.Error(w, startAgainView(reason).Error)
+}
+
+// sameOrigin refuses forms that another site made the browser send.
+func sameOrigin(r *http.Request) error { return crossOrigin.Check(r) }
+
+var crossOrigin = http.NewCrossOriginProtection()

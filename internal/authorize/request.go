@@ -1,0 +1,266 @@
+package authorize
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// Bounds on what a client may send. State, redirect URI and scopes travel in
+// the browser's cookie, whose sum a proxy's header buffer must hold.
+const (
+	maxStateBytes   = 4 << 10
+	maxScopeBytes   = 1 << 10 // granted scopes also travel in every access token
+	maxCarriedBytes = 5 << 10
+)
+
+// request is an authorization request while it is being checked (RFC 6749,
+// section 4.1.1). Fields are filled by the checks, in their order.
+type request struct {
+	flow   string
+	host   *resource.Host
+	params oauth.Params
+
+	client           *registration.Client
+	redirect         oauth.RedirectURI // zero until matched
+	rejectedRedirect string            // shown, never followed
+	state            string
+	challenge        string
+	resource         *resource.Resource
+	catalogue        string
+	offered          oauth.Scopes
+	prompt           string
+}
+
+type check func(r *http.Request, req *request) error
+
+// checks lists the checks in order. The ones up to matchRedirectURI end in a
+// page; what comes after may be told to the client.
+func (e *Endpoint) checks() []check {
+	return []check{
+		readQuery,
+		refuseRepeatedIdentity,
+		e.findClient,
+		e.matchRedirectURI,
+		// From here on the redirect URI is the client's own.
+		refuseRepeated,
+		readState,
+		checkResponseType,
+		checkResponseMode,
+		refuseRequestObjects,
+		checkCodeChallenge,
+		findResource,
+		e.selectScopes,
+		checkPrompt,
+	}
+}
+
+func readQuery(r *http.Request, req *request) error {
+	values, err := web.Query(r)
+	if err != nil {
+		return err
+	}
+	req.params = oauth.NewParams(values, "resource")
+	return nil
+}
+
+// refuseRepeatedIdentity: with two of either we could not know whom to tell.
+func refuseRepeatedIdentity(_ *http.Request, req *request) error {
+	if req.params.Duplicated("client_id") || req.params.Duplicated("redirect_uri") {
+		return req.params.CheckDuplicates()
+	}
+	return nil
+}
+
+func (e *Endpoint) findClient(r *http.Request, req *request) error {
+	id := req.params.Get("client_id")
+	if id == "" {
+		return &oauth.Error{Code: oauth.InvalidRequest, Description: "client_id is missing", Reason: "client_id_missing"}
+	}
+	client, err := e.Clients.Client(r.Context(), req.host, id)
+	if errors.Is(err, registration.ErrUnknown) {
+		return &oauth.Error{Code: oauth.InvalidClient, Description: "this client is not registered here", Reason: "unknown_client", Cause: err}
+	}
+	req.client = client
+	return err
+}
+
+// matchRedirectURI: RFC 6749, section 3.1.2.3. The parameter may be left out
+// only by a client that registered exactly one.
+func (e *Endpoint) matchRedirectURI(_ *http.Request, req *request) error {
+	asked := req.params.Get("redirect_uri")
+	if asked == "" {
+		if len(req.client.RedirectURIs) != 1 {
+			return &oauth.Error{Code: oauth.InvalidRequest, Description: "redirect_uri is missing", Reason: "redirect_uri_missing"}
+		}
+		asked = req.client.RedirectURIs[0]
+	}
+	matched, ok := oauth.MatchRedirectURI(req.client.RedirectURIs, asked)
+	if !ok {
+		req.rejectedRedirect = asked
+		return &oauth.Error{Code: oauth.InvalidRequest, Description: "redirect_uri is not one that this client registered", Reason: "redirect_uri_mismatch"}
+	}
+	req.redirect = matched
+	return nil
+}
+
+func refuseRepeated(_ *http.Request, req *request) error { return req.params.CheckDuplicates() }
+
+func readState(_ *http.Request, req *request) error {
+	state := req.params.Get("state")
+	if len(state) > maxStateBytes {
+		return oauth.Errorf(oauth.InvalidRequest, "state is longer than %d bytes", maxStateBytes)
+	}
+	if len(state)+len(req.redirect.String()) > maxCarriedBytes {
+		return oauth.Errorf(oauth.InvalidRequest, "state and redirect_uri are too long together")
+	}
+	req.state = state
+	return nil
+}
+
+func checkResponseType(_ *http.Request, req *request) error {
+	switch req.params.Get("response_type") {
+	case "code":
+		return nil
+	case "":
+		return oauth.Errorf(oauth.InvalidRequest, "response_type is missing")
+	}
+	return oauth.Errorf(oauth.UnsupportedResponseType, "response_type must be code")
+}
+
+func checkResponseMode(_ *http.Request, req *request) error {
+	if m := req.params.Get("response_mode"); m != "" && m != "query" {
+		return oauth.Errorf(oauth.InvalidRequest, "response_mode must be query")
+	}
+	return nil
+}
+
+// refuseRequestObjects: OpenID Connect Core, section 6; nothing is fetched.
+func refuseRequestObjects(_ *http.Request, req *request) error {
+	if req.params.Get("request") != "" {
+		return oauth.Errorf(oauth.RequestNotSupported, "the request parameter is not supported")
+	}
+	if req.params.Get("request_uri") != "" {
+		return oauth.Errorf(oauth.RequestURINotSupported, "the request_uri parameter is not supported")
+	}
+	return nil
+}
+
+// checkCodeChallenge: PKCE with S256 for every client (RFC 7636, section 4.3;
+// a missing method would mean plain).
+func checkCodeChallenge(_ *http.Request, req *request) error {
+	challenge := req.params.Get("code_challenge")
+	switch {
+	case challenge == "":
+		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is missing; PKCE is required")
+	case req.params.Get("code_challenge_method") != "S256":
+		return oauth.Errorf(oauth.InvalidRequest, "code_challenge_method must be S256")
+	case !oauth.ValidCodeChallenge(challenge):
+		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is not an S256 challenge of 43 characters")
+	}
+	req.challenge = challenge
+	return nil
+}
+
+// findResource: RFC 8707, section 2. One token serves one resource.
+func findResource(_ *http.Request, req *request) error {
+	asked := req.params.All("resource")
+	if len(asked) == 0 {
+		// The 2025-03-26 revision knows no resource parameter.
+		res, ok := req.host.Default()
+		if !ok {
+			return oauth.Errorf(oauth.InvalidTarget, "resource is missing and this host has several")
+		}
+		req.resource = res
+		return nil
+	}
+	for _, uri := range asked {
+		res, ok := req.host.Requested(uri)
+		if !ok {
+			return oauth.Errorf(oauth.InvalidTarget, "resource is not an MCP server of this host")
+		}
+		if req.resource != nil && req.resource != res {
+			return oauth.Errorf(oauth.InvalidTarget, "more than one resource is named; ask for one")
+		}
+		req.resource = res
+	}
+	return nil
+}
+
+// selectScopes decides what the consent page offers: what the client asked for
+// and the resource has; without a scope parameter the resource's default. Scopes
+// we do not know are dropped, because clients ask for what they once saw.
+func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
+	asked, err := oauth.ParseScopes(req.params.Get("scope"))
+	if err != nil {
+		return err
+	}
+	cat := e.Catalogue(r.Context(), req.resource)
+	all := cat.ScopeNames()
+	asked = slices.DeleteFunc(asked, func(s string) bool { return s == oauth.OfflineAccess || s == "openid" })
+	switch {
+	case len(asked) > 0:
+		req.offered = asked.Intersect(all)
+	case len(req.resource.DefaultScopes) > 0:
+		req.offered = req.resource.DefaultScopes.Intersect(all)
+	default:
+		req.offered = all
+	}
+	if len(req.offered) == 0 && len(asked) > 0 && cat.Unavailable {
+		// The MCP server is down: offer the baseline instead of failing.
+		req.offered = all
+	}
+	if len(req.offered) == 0 {
+		return oauth.Errorf(oauth.InvalidScope, "none of the requested scopes exists at this MCP server")
+	}
+	req.catalogue = cat.HashScopes(req.offered...)
+	return nil
+}
+
+// checkPrompt: OpenID Connect Core, section 3.1.2.1. We keep no session, so
+// nothing can be answered without the user.
+func checkPrompt(_ *http.Request, req *request) error {
+	for p := range strings.FieldsSeq(req.params.Get("prompt")) {
+		switch p {
+		case "none":
+			return oauth.Errorf(oauth.InteractionRequired, "the user has to be asked")
+		case "login", "select_account":
+			req.prompt = p
+		}
+	}
+	return nil
+}
+
+// pending is the checked request as the consent step carries it on.
+func (req *request) pending() pending {
+	return pending{
+		Flow: req.flow, ClientKey: req.client.Key(), ClientID: req.client.ShortID(), ClientName: req.client.Name,
+		VouchedBy: req.client.VouchedBy, LoopbackOnly: req.client.LoopbackOnly(), Trusted: req.client.Trusted,
+		Redirect: req.redirect, State: req.state, Challenge: req.challenge,
+		Resource: req.resource.URI, Offered: req.offered, Catalogue: req.catalogue, Prompt: req.prompt,
+	}
+}
+
+func (req *request) auditEntry(event audit.Event, reason string) audit.Entry {
+	entry := audit.Entry{Event: event, Reason: reason, Flow: req.flow, Host: req.host.Name}
+	if req.client != nil {
+		entry.Client, entry.Name = req.client.ShortID(), req.client.Name
+	}
+	if !req.redirect.IsZero() {
+		entry.Redirect = req.redirect.DisplayHost()
+	} else if req.rejectedRedirect != "" {
+		entry.Cause = fmt.Errorf("redirect_uri %q", req.rejectedRedirect)
+	}
+	if req.resource != nil {
+		entry.Resource = req.resource.URI
+	}
+	return entry
+}

@@ -1,0 +1,59 @@
+// Package code is the authorization code: what it stands for, and its sealing.
+// A code is worth nothing without the client, redirect URI and verifier it was
+// bound to, lives for a minute, and carries everything the token endpoint needs.
+package code
+
+import (
+	"crypto/rand"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+)
+
+// Lifetime of a code (RFC 6749, section 4.1.2 allows ten minutes).
+const Lifetime = time.Minute
+
+// Authorization is what the user agreed to and who they are.
+type Authorization struct {
+	// ID is spent when the code is redeemed.
+	ID   string `json:"id"`
+	Flow string `json:"flow"`
+	// ClientKey identifies the client, see registration.Client.Key.
+	ClientKey   string             `json:"client"`
+	RedirectURI string             `json:"redirect"`
+	Challenge   string             `json:"challenge"` // S256, never empty
+	Resource    string             `json:"resource"`
+	Scopes      oauth.Scopes       `json:"scopes"`
+	Identity    connector.Identity `json:"identity"`
+	AuthTime    int64              `json:"auth_time"`
+	// Catalogue is the hash of what the user was shown.
+	Catalogue string `json:"catalogue,omitempty"`
+	Expires   int64  `json:"exp"`
+}
+
+// ExpiresAt returns when the code dies.
+func (a *Authorization) ExpiresAt() time.Time { return time.Unix(a.Expires, 0) }
+
+// Codes seals and opens codes.
+type Codes struct {
+	box seal.Box[Authorization]
+	now func() time.Time
+}
+
+// NewCodes returns the codes of this keyring.
+func NewCodes(keys *seal.Keyring, now func() time.Time) *Codes {
+	return &Codes{box: seal.NewBox[Authorization](keys, "authorization code"), now: now}
+}
+
+// Issue seals a as a code of issuer.
+func (c *Codes) Issue(issuer string, a Authorization) (string, error) {
+	a.ID = rand.Text()
+	expires := c.now().Add(Lifetime)
+	a.Expires = expires.Unix()
+	return c.box.Seal(a, expires, issuer)
+}
+
+// Open returns what a live code of issuer stands for. It does not spend it.
+func (c *Codes) Open(issuer, code string) (Authorization, error) { return c.box.Open(code, issuer) }

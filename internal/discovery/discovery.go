@@ -1,0 +1,206 @@
+// Package discovery publishes what clients find out by themselves: protected
+// resource metadata, authorization server metadata in its OAuth and OpenID
+// forms, and the signing keys. Every URL comes from the configuration; an
+// unknown path is 404, never another issuer's document.
+package discovery
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// Paths of the documents.
+const (
+	OAuthPath  = "/.well-known/oauth-authorization-server"
+	OpenIDPath = "/.well-known/openid-configuration"
+	JWKSPath   = "/openid/v1/jwks"
+)
+
+// Features says what the other endpoints do, so that nothing is advertised that
+// does not work.
+type Features struct {
+	AuthorizationPath string
+	TokenPath         string
+	RegistrationPath  string // "" when dynamic registration is off
+	GrantTypes        []string
+	AuthMethods       []string
+}
+
+// Endpoint serves the documents.
+type Endpoint struct {
+	Features Features
+	// Catalogue returns what is known of a resource's scopes, without I/O.
+	Catalogue func(r *resource.Resource) *catalog.Catalogue
+	// JWKS returns the published keys as a JWK Set.
+	JWKS func() []byte
+}
+
+// ServerMetadata is the document of RFC 8414, section 2, with the members that
+// OpenID Connect Discovery, section 3, requires besides.
+type ServerMetadata struct {
+	Issuer                            string   `json:"issuer"`
+	AuthorizationEndpoint             string   `json:"authorization_endpoint"`
+	TokenEndpoint                     string   `json:"token_endpoint"`
+	JWKSURI                           string   `json:"jwks_uri"`
+	RegistrationEndpoint              string   `json:"registration_endpoint,omitempty"`
+	ScopesSupported                   []string `json:"scopes_supported,omitempty"`
+	ResponseTypesSupported            []string `json:"response_types_supported"`
+	ResponseModesSupported            []string `json:"response_modes_supported"`
+	GrantTypesSupported               []string `json:"grant_types_supported"`
+	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
+	CodeChallengeMethodsSupported     []string `json:"code_challenge_methods_supported"`
+	// RFC 9207, section 3.
+	AuthorizationResponseIssParameterSupported bool `json:"authorization_response_iss_parameter_supported"`
+	// OpenID Connect Discovery, section 3.
+	SubjectTypesSupported            []string `json:"subject_types_supported,omitempty"`
+	IDTokenSigningAlgValuesSupported []string `json:"id_token_signing_alg_values_supported,omitempty"`
+}
+
+// ResourceMetadata is the document of RFC 9728, section 2.
+type ResourceMetadata struct {
+	Resource               string   `json:"resource"`
+	AuthorizationServers   []string `json:"authorization_servers"`
+	ScopesSupported        []string `json:"scopes_supported,omitempty"`
+	BearerMethodsSupported []string `json:"bearer_methods_supported"`
+	ResourceName           string   `json:"resource_name,omitempty"`
+}
+
+// cacheFor lets clients keep a document for a few minutes. Signing keys are
+// published a whole period, ten minutes at least, before they are used.
+const cacheFor = "public, max-age=300"
+
+// OAuth serves RFC 8414 metadata at its root and with a path inserted. MCP
+// clients of the 2025-03-26 revision and some later ones insert the path of the
+// MCP server, so a path is accepted if a resource of the host covers it; the
+// issuer stays the same.
+func (e *Endpoint) OAuth(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	e.server(w, r, host, OAuthPath, e.metadata(host))
+}
+
+// OpenID serves the same as an OpenID provider document (OpenID Connect
+// Discovery, section 4), for clients that look only there.
+func (e *Endpoint) OpenID(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	doc := e.metadata(host)
+	doc.SubjectTypesSupported = []string{"public"}
+	doc.IDTokenSigningAlgValuesSupported = []string{"RS256"}
+	e.server(w, r, host, OpenIDPath, doc)
+}
+
+func (e *Endpoint) server(w http.ResponseWriter, r *http.Request, host *resource.Host, prefix string, doc ServerMetadata) {
+	if path := strings.TrimPrefix(r.URL.EscapedPath(), prefix); !knownPath(host, path) {
+		notFound(w)
+		return
+	}
+	write(w, doc)
+}
+
+// Appended serves /<path>/.well-known/openid-configuration, the form OpenID
+// Connect Discovery has for issuers with a path and that some clients try.
+func (e *Endpoint) Appended(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	path, suffix, _ := strings.Cut(r.URL.EscapedPath(), "/.well-known/")
+	if path == "" || !knownPath(host, path) {
+		notFound(w)
+		return
+	}
+	switch "/.well-known/" + suffix {
+	case OpenIDPath:
+		r.URL.Path, r.URL.RawPath = OpenIDPath, ""
+		e.OpenID(w, r, host)
+	case OAuthPath:
+		r.URL.Path, r.URL.RawPath = OAuthPath, ""
+		e.OAuth(w, r, host)
+	default:
+		notFound(w)
+	}
+}
+
+// IsAppended reports whether the path has the form that Appended serves.
+func IsAppended(path string) bool {
+	return strings.HasSuffix(path, OpenIDPath) && path != OpenIDPath || strings.HasSuffix(path, OAuthPath) && path != OAuthPath
+}
+
+func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
+	f := e.Features
+	doc := ServerMetadata{
+		Issuer:                            host.Issuer,
+		AuthorizationEndpoint:             host.Issuer + f.AuthorizationPath,
+		TokenEndpoint:                     host.Issuer + f.TokenPath,
+		JWKSURI:                           host.Issuer + JWKSPath,
+		ResponseTypesSupported:            []string{"code"},
+		ResponseModesSupported:            []string{"query"},
+		GrantTypesSupported:               f.GrantTypes,
+		TokenEndpointAuthMethodsSupported: f.AuthMethods,
+		CodeChallengeMethodsSupported:     []string{"S256"},
+
+		AuthorizationResponseIssParameterSupported: true,
+	}
+	if f.RegistrationPath != "" {
+		doc.RegistrationEndpoint = host.Issuer + f.RegistrationPath
+	}
+	return doc
+}
+
+// Resource serves RFC 9728 metadata. The document's resource is exactly the URL
+// that its own URL derives from (section 3.3): the root document speaks for the
+// origin, the one at a path for that path, if a resource of the host covers it.
+func (e *Endpoint) Resource(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.EscapedPath(), resource.WellKnown), "/")
+	res, ok := host.Requested(host.Issuer + path)
+	if !ok || !oauth.PlainPath(path) {
+		notFound(w)
+		return
+	}
+	doc := ResourceMetadata{
+		Resource:               host.Issuer + path,
+		AuthorizationServers:   []string{host.Issuer},
+		BearerMethodsSupported: []string{"header"},
+		ResourceName:           res.DisplayName,
+	}
+	if doc.ScopesSupported = res.DefaultScopes; len(res.DefaultScopes) == 0 {
+		doc.ScopesSupported = e.Catalogue(res).ScopeNames()
+	}
+	write(w, doc)
+}
+
+// Keys serves the signing keys as a JWK Set (RFC 7517, section 5).
+func (e *Endpoint) Keys(w http.ResponseWriter, _ *http.Request, _ *resource.Host) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json") // what every client accepts; jwk-set+json is refused by some
+	h.Set("Cache-Control", cacheFor)
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.Write(e.JWKS())
+}
+
+// knownPath: "" and "/" are the issuer itself; another path must belong to a resource.
+func knownPath(host *resource.Host, path string) bool {
+	path = strings.TrimSuffix(path, "/")
+	return path == "" || host.Covering(path) != nil
+}
+
+func write(w http.ResponseWriter, doc any) {
+	w.Header().Set("Cache-Control", cacheFor)
+	web.JSON(w, http.StatusOK, doc)
+}
+
+func notFound(w http.ResponseWriter) {
+	web.JSON(w, http.StatusNotFound, web.ErrorBody{Error: "not_found", Description: "there is no such document here"})
+}
+
+// Register puts the documents on mux.
+func (e *Endpoint) Register(mux *http.ServeMux, onHost func(web.HostHandler) http.Handler) {
+	public := func(pattern string, h web.HostHandler) {
+		mux.Handle(pattern, web.Public("GET", web.Methods(onHost(h), http.MethodGet)))
+	}
+	public(resource.WellKnown, e.Resource)
+	public(resource.WellKnown+"/", e.Resource)
+	public(OAuthPath, e.OAuth)
+	public(OAuthPath+"/", e.OAuth)
+	public(OpenIDPath, e.OpenID)
+	public(OpenIDPath+"/", e.OpenID)
+	public(JWKSPath, e.Keys)
+}

@@ -1,0 +1,72 @@
+package forwardauth
+
+import "sync"
+
+// cache remembers verified tokens by the SHA-256 of their bytes. It is bounded,
+// and only good tokens get in, so a flood of bad ones pushes nothing out. Shards
+// keep readers of different tokens off each other's locks.
+type cache struct {
+	limit  int // per shard
+	shards [shardCount]shard
+}
+
+const shardCount = 64
+
+type shard struct {
+	sync.RWMutex
+	entries map[[32]byte]*verified
+	_       [32]byte // neighbours do not share a cache line
+}
+
+func newCache(limit int) *cache {
+	c := &cache{limit: max(1, limit/shardCount)}
+	for i := range c.shards {
+		c.shards[i].entries = map[[32]byte]*verified{}
+	}
+	return c
+}
+
+func (c *cache) get(key [32]byte) *verified {
+	s := &c.shards[key[0]%shardCount]
+	s.RLock()
+	v := s.entries[key]
+	s.RUnlock()
+	return v
+}
+
+// put remembers v and reports whether it was new. A full shard forgets a few
+// entries, expired ones first; a live one forgotten costs one more signature check.
+func (c *cache) put(key [32]byte, v *verified, now int64) bool {
+	s := &c.shards[key[0]%shardCount]
+	s.Lock()
+	defer s.Unlock()
+	if _, ok := s.entries[key]; ok {
+		return false
+	}
+	if len(s.entries) >= c.limit {
+		s.makeRoom(now)
+	}
+	s.entries[key] = v
+	return true
+}
+
+// makeRoom looks at a few entries in the map's random order, not at all of
+// them, so that a put costs the same however full the cache is.
+func (s *shard) makeRoom(now int64) {
+	const look = 32
+	seen, removed := 0, 0
+	var spare [32]byte
+	for k, v := range s.entries {
+		if v.expires <= now {
+			delete(s.entries, k)
+			removed++
+		}
+		spare = k
+		if seen++; seen == look {
+			break
+		}
+	}
+	if removed == 0 {
+		delete(s.entries, spare)
+	}
+}

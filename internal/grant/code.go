@@ -1,0 +1,96 @@
+package grant
+
+import (
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+// redeemCode is the authorization_code grant (RFC 6749, section 4.1.3; RFC
+// 7636, section 4.6; RFC 8707, section 2.2). Everything is checked before the
+// code is spent, so that a request with a mistake can be sent again corrected.
+func (e *Endpoint) redeemCode(c *call) (*Response, error) {
+	a, err := e.openCode(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkBinding(c, a); err != nil {
+		return nil, err
+	}
+	if err := checkResource(c, a.Resource); err != nil {
+		return nil, err
+	}
+	first, err := e.Guard.Redeem(c.Context(), "code "+a.ID, a.ExpiresAt())
+	if err != nil {
+		return nil, &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "codes cannot be redeemed right now", Reason: "guard_unavailable", Cause: err}
+	}
+	if !first {
+		return nil, invalidGrant("code_used_twice")
+	}
+	return e.mint(c, a)
+}
+
+// invalidGrant looks the same whatever was wrong with the code (AS-TOK-06).
+func invalidGrant(reason string) *oauth.Error {
+	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the code is not valid", Reason: reason}
+}
+
+func (e *Endpoint) openCode(c *call) (code.Authorization, error) {
+	raw := c.params.Get("code")
+	if raw == "" {
+		return code.Authorization{}, oauth.Errorf(oauth.InvalidRequest, "code is missing")
+	}
+	a, err := e.Codes.Open(c.host.Issuer, raw)
+	if err != nil {
+		oe := invalidGrant("invalid_code")
+		oe.Cause = err
+		return a, oe
+	}
+	c.entry.Flow, c.entry.Resource, c.entry.Scope = a.Flow, a.Resource, a.Scopes.String()
+	c.entry.Subject, c.entry.Email = a.Identity.Namespace+":"+a.Identity.Subject, a.Identity.Email
+	return a, nil
+}
+
+// checkBinding: the code belongs to this client, this redirect URI, this verifier.
+func checkBinding(c *call, a code.Authorization) error {
+	if a.ClientKey != c.client.Key() {
+		return invalidGrant("code_of_another_client")
+	}
+	// OAuth 2.1 drops the parameter here; where it is sent it must agree.
+	if uri := c.params.Get("redirect_uri"); uri != "" && uri != a.RedirectURI {
+		return invalidGrant("redirect_uri_mismatch")
+	}
+	verifier := c.params.Get("code_verifier")
+	if verifier == "" {
+		return oauth.Errorf(oauth.InvalidRequest, "code_verifier is missing")
+	}
+	if !oauth.VerifyCodeChallenge(verifier, a.Challenge) {
+		return invalidGrant("wrong_code_verifier")
+	}
+	return nil
+}
+
+// checkResource: a resource parameter must name what was granted.
+func checkResource(c *call, granted string) error {
+	for _, uri := range c.params.All("resource") {
+		if res, ok := c.host.Requested(uri); !ok || res.URI != granted {
+			return oauth.Errorf(oauth.InvalidTarget, "resource is not the one that was authorized")
+		}
+	}
+	return nil
+}
+
+func (e *Endpoint) mint(c *call, a code.Authorization) (*Response, error) {
+	raw, claims, err := e.Tokens.Mint(
+		token.Claims{
+			Issuer: c.host.Issuer, Audience: a.Resource, ClientID: c.client.ID, Scope: a.Scopes.String(),
+			Subject: a.Identity.Namespace + ":" + a.Identity.Subject,
+		},
+		token.Person{Email: a.Identity.Email, Name: a.Identity.Name, Groups: a.Identity.Groups, Flow: a.Flow},
+	)
+	if err != nil {
+		return nil, err
+	}
+	c.entry.TokenID = claims.ID
+	return &Response{AccessToken: raw, TokenType: "Bearer", ExpiresIn: claims.Expires - claims.IssuedAt, Scope: claims.Scope}, nil
+}

@@ -1,0 +1,142 @@
+// Package registration knows clients: who they say they are, where their codes
+// may go, and how they prove themselves. A dynamically registered client is its
+// client id: the id carries the metadata, so nothing is stored, and it survives
+// restarts, replicas and key rotation.
+package registration
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"regexp"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// Client authentication methods (RFC 7591, section 2).
+const (
+	AuthNone         = "none"
+	AuthSecretBasic  = "client_secret_basic"
+	AuthSecretPost   = "client_secret_post"
+	maxClientIDBytes = 2 << 10
+)
+
+// AuthMethods lists the methods that work at the token endpoint.
+var AuthMethods = []string{AuthNone, AuthSecretBasic, AuthSecretPost}
+
+// Client is a client as the endpoints see it.
+type Client struct {
+	ID           string
+	Name         string // as it calls itself; not trustworthy, not yet safe to show
+	RedirectURIs []string
+	AuthMethod   string
+	GrantTypes   []string
+	// VouchedBy is the host that vouches for the client, "" if it only registered itself.
+	VouchedBy string
+	// Trusted: the operator vouches for where its redirect URIs lead, so that
+	// an error may be sent there without asking (RFC 9700, section 4.11.2).
+	Trusted bool
+}
+
+// Key returns a short fixed-size name for the client that is as unique as its id.
+func (c *Client) Key() string {
+	sum := sha256.Sum256([]byte(c.ID))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// ShortID is the client id, cut for logs.
+func (c *Client) ShortID() string {
+	if len(c.ID) > 64 {
+		return c.ID[:48] + "…" + c.Key()[:8]
+	}
+	return c.ID
+}
+
+// MayUse reports whether the client registered this grant type.
+func (c *Client) MayUse(grantType string) bool {
+	for _, g := range c.GrantTypes {
+		if g == grantType {
+			return true
+		}
+	}
+	return false
+}
+
+// LoopbackOnly reports whether every redirect URI leads to the user's own computer.
+func (c *Client) LoopbackOnly() bool {
+	for _, u := range c.RedirectURIs {
+		if k, err := oauth.ClassifyRedirectURI(u); err != nil || k != oauth.RedirectLoopback {
+			return false
+		}
+	}
+	return len(c.RedirectURIs) > 0
+}
+
+// ErrUnknown: no such client at this host.
+var ErrUnknown = errors.New("unknown client")
+
+// Clients finds clients by id.
+type Clients struct {
+	Dynamic *Dynamic // nil: dynamic registration is off
+}
+
+// Client returns the client with this id at host. Errors wrap ErrUnknown.
+func (c *Clients) Client(_ context.Context, host *resource.Host, id string) (*Client, error) {
+	if id == "" || len(id) > maxClientIDBytes || c.Dynamic == nil {
+		return nil, ErrUnknown
+	}
+	return c.Dynamic.Client(host, id)
+}
+
+// CheckSecret reports whether secret is the client's, in constant time.
+func (c *Clients) CheckSecret(client *Client, secret string) bool {
+	return c.Dynamic != nil && c.Dynamic.CheckSecret(client.ID, secret)
+}
+
+// RedirectPolicy says which redirect URIs clients may have.
+type RedirectPolicy struct {
+	// Allowed are anchored patterns of the operator; empty admits https,
+	// loopback and well-known private-use schemes.
+	Allowed []*regexp.Regexp
+}
+
+// Check returns why a client may not have uri.
+func (p RedirectPolicy) Check(uri string) error {
+	kind, err := oauth.ClassifyRedirectURI(uri)
+	if err != nil {
+		return err
+	}
+	if len(p.Allowed) > 0 {
+		if p.Listed(uri) {
+			return nil
+		}
+		return errors.New("is not among the redirect URLs this service allows")
+	}
+	if kind == oauth.RedirectPrivateUse && !oauth.WellKnownScheme(uri) {
+		return errors.New("has a private scheme that is neither a reversed domain name nor that of a known MCP client")
+	}
+	return nil
+}
+
+// Listed reports whether the operator's list names uri.
+func (p RedirectPolicy) Listed(uri string) bool {
+	// "http://localhost/cb" stands for every port, so patterns see it as registered.
+	for _, re := range p.Allowed {
+		if re.MatchString(uri) {
+			return true
+		}
+	}
+	return false
+}
+
+// trusted reports whether the operator named every one of uris.
+func (p RedirectPolicy) trusted(uris []string) bool {
+	for _, u := range uris {
+		if !p.Listed(u) {
+			return false
+		}
+	}
+	return len(p.Allowed) > 0 && len(uris) > 0
+}
