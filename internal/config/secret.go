@@ -37,7 +37,7 @@ func (s Secret) Reveal() string {
 // IsZero reports whether no secret was configured.
 func (s Secret) IsZero() bool { return s.value == nil }
 
-// Format covers all verbs, also those that ignore String, such as %d.
+// Format covers the verbs that ignore String too, such as %d.
 func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
 func (Secret) String() string               { return redacted }
