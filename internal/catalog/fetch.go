@@ -153,9 +153,10 @@ func (f *Fetcher) fetch(ctx context.Context, w *wire, endpoint string) (*Catalog
 }
 
 // connect opens a session in the newest era the server knows. The client falls
-// back to the initialize handshake by itself where the refusal is a JSON-RPC
-// error; many older servers refuse with plain text or not at all, which breaks
-// its connection, so the older handshake is tried on a fresh one, too.
+// back to the initialize handshake by itself where the server refuses with an
+// error; an older server that answers what it does not know with a page, an
+// empty 202 or not at all breaks the client's connection, so the older
+// handshake is tried on a fresh one, too.
 func (f *Fetcher) connect(ctx context.Context, w *wire, endpoint string) (*mcp.ClientSession, error) {
 	eras := []string{modern, legacy}
 	if until, ok := f.olderEra.Load(endpoint); ok && f.now().Before(until.(time.Time)) {

@@ -142,8 +142,15 @@ func TestFetchOlderServers(t *testing.T) {
 				http.Error(w, "Bad Request: Unsupported protocol version", 400)
 			},
 			"404 text": func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) },
-			"500":      func(w http.ResponseWriter, r *http.Request) { http.Error(w, "?", 500) },
-			"drops":    func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) },
+			"200 page": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Type", "text/html") },
+			"202":      func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(202) },
+			"200 {}": func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				io.WriteString(w, "{}")
+			},
+			"empty SSE": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Type", "text/event-stream") },
+			"500":       func(w http.ResponseWriter, r *http.Request) { http.Error(w, "?", 500) },
+			"drops":     func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) },
 		} {
 			t.Run("UP-02 UP-03 "+version+" refuses by "+name, func(t *testing.T) {
 				rec, url := serve(t, olderServer(version, refusal))
@@ -466,6 +473,42 @@ func TestFetchHang(t *testing.T) {
 		_, err := new(Fetcher).Fetch(ctx, url)
 		if e, ok := errors.AsType[*Error](err); !ok || e.Result != ResultTimeout {
 			t.Errorf("%v", err)
+		}
+	})
+	t.Run("UP-12 no request outlives its fetch", func(t *testing.T) {
+		_, url := serve(t, http.HandlerFunc(hang))
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &wire{base: http.DefaultTransport}
+		time.AfterFunc(50*time.Millisecond, cancel)
+		begin := time.Now()
+		if resp, err := w.client(ctx).Post(url, "text/plain", nil); err == nil { // a request with a context of its own
+			t.Errorf("answered %s", resp.Status)
+		}
+		if resp, err := w.client(ctx).Post(url, "text/plain", nil); err == nil {
+			t.Errorf("a late request is answered %s", resp.Status)
+		}
+		if d := time.Since(begin); d > 2*time.Second {
+			t.Errorf("took %v", d)
+		}
+		if w.unreachable.Load() {
+			t.Error("our own leaving counts against the server")
+		}
+	})
+	t.Run("UP-12 the end of a session is not waited for", func(t *testing.T) {
+		older := olderServer("2025-06-18", rpcError(200, -32601, "?"))
+		_, url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete {
+				hang(w, r)
+				return
+			}
+			older.ServeHTTP(w, r)
+		}))
+		begin := time.Now()
+		if _, err := new(Fetcher).Fetch(t.Context(), url); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begin); d > closeTimeout+time.Second {
+			t.Errorf("took %v", d)
 		}
 	})
 	t.Run("UP-02 only what it does not know", func(t *testing.T) {
