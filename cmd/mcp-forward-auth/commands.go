@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/demo"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
+)
+
+// version is set by the linker in releases.
+var version string
+
+// buildVersion is the release, or what the Go tool knows of the source.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// parse parses args and wants no others.
+func parse(fs *flag.FlagSet, args []string, std streams) error {
+	fs.SetOutput(std.err)
+	if err := fs.Parse(args); err != nil {
+		if err == flag.ErrHelp {
+			return err
+		}
+		return errReported
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("%s: unexpected argument %q", fs.Name(), fs.Arg(0))
+	}
+	return nil
+}
+
+// load reads the file that --config names and reports every mistake in it.
+func load(name string, args []string, std streams) (*config.Config, error) {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	path := fs.String("config", "", "configuration `file` (YAML)")
+	if err := parse(fs, args, std); err != nil {
+		return nil, err
+	}
+	if *path == "" {
+		return nil, fmt.Errorf("%s: --config FILE is required", name)
+	}
+	return config.Load(*path)
+}
+
+func serve(ctx context.Context, args []string, std streams) error {
+	cfg, err := load("serve", args, std)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(cfg, server.Options{Logger: logger(std.out, cfg.LogLevel), Version: buildVersion()})
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}
+
+func runDemo(ctx context.Context, args []string, std streams) error {
+	fs := flag.NewFlagSet("demo", flag.ContinueOnError)
+	address := fs.String("address", "", "loopback `ip:port` of the gateway (default 127.0.0.1:8970)")
+	verbose := fs.Bool("v", false, "log what the service does")
+	if err := parse(fs, args, std); err != nil {
+		return err
+	}
+	level := slog.LevelWarn
+	if *verbose {
+		level = slog.LevelDebug
+	}
+	return demo.Run(ctx, demo.Options{Address: *address, Logger: logger(std.err, level), Version: buildVersion(), Out: std.out})
+}
+
+func checkConfig(_ context.Context, args []string, std streams) error {
+	cfg, err := load("check-config", args, std)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(std.out, cfg.Summary())
+	return err
+}
+
+func hashPassword(_ context.Context, args []string, std streams) error {
+	if err := parse(flag.NewFlagSet("hash-password", flag.ContinueOnError), args, std); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(io.LimitReader(std.in, 1<<10)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return err
+	}
+	password := strings.TrimRight(line, "\r\n")
+	if password == "" {
+		return fmt.Errorf("hash-password: no password on standard input; try  printf %%s 'secret' | mcp-forward-auth hash-password")
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), 12)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(std.out, string(hash))
+	return err
+}
+
+func printVersion(_ context.Context, args []string, std streams) error {
+	if err := parse(flag.NewFlagSet("version", flag.ContinueOnError), args, std); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(std.out, "mcp-forward-auth", buildVersion())
+	return err
+}
+
+func logger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}

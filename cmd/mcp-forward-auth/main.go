@@ -1,0 +1,73 @@
+// Command mcp-forward-auth puts OAuth 2.1 in front of MCP servers: it is the
+// authorization server, and it answers a gateway's forward-auth question.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// command is one sub-command. run gets the arguments after its name.
+type command struct {
+	name, usage, about string
+	run                func(ctx context.Context, args []string, std streams) error
+}
+
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+var commands = []command{
+	{"serve", "--config FILE", "run the service", serve},
+	{"demo", "[--address IP:PORT]", "run the service with a sample MCP server, on this computer only", runDemo},
+	{"check-config", "--config FILE", "check a configuration file and say what it means", checkConfig},
+	{"hash-password", "", "read a password from standard input and print its bcrypt hash", hashPassword},
+	{"version", "", "print the version", printVersion},
+}
+
+// errReported: the mistake is already on standard error.
+var errReported = errors.New("reported")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		if !errors.Is(err, errReported) {
+			fmt.Fprintln(os.Stderr, "mcp-forward-auth:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, std streams) error {
+	if len(args) > 0 {
+		for _, c := range commands {
+			if c.name == args[0] {
+				return c.run(ctx, args[1:], std)
+			}
+		}
+		if args[0] != "help" && args[0] != "-h" && args[0] != "--help" {
+			usage(std.err)
+			return fmt.Errorf("unknown command %q", args[0])
+		}
+		usage(std.out)
+		return nil
+	}
+	usage(std.err)
+	return errReported
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "OAuth 2.1 for MCP servers, behind any gateway.\n\nUsage: mcp-forward-auth COMMAND [FLAGS]\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-36s %s\n", c.name+" "+c.usage, c.about)
+	}
+}

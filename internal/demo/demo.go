@@ -1,0 +1,174 @@
+// Package demo runs the whole picture in one process on loopback: the service,
+// a sample MCP server, and a small gateway in front of it that asks
+// /authenticate for every request, as nginx would. It is for trying things out
+// and for tests; nothing in it is weaker than in production but plain http.
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
+)
+
+// Options are the demo's few settings.
+type Options struct {
+	Address  string // of the gateway; "127.0.0.1:8970" if empty
+	Password string // of the user "demo"; random if empty
+	Logger   *slog.Logger
+	Version  string
+	Out      io.Writer // gets the instructions
+}
+
+const user = "demo"
+
+// Run starts everything, prints how to connect, and serves until ctx ends.
+func Run(ctx context.Context, o Options) error {
+	if o.Address == "" {
+		o.Address = "127.0.0.1:8970"
+	}
+	if o.Password == "" {
+		o.Password = strings.ToLower(rand.Text()[:10])
+	}
+	front, err := listenLoopback(o.Address)
+	if err != nil {
+		return err
+	}
+	listeners := []net.Listener{front}
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, l)
+	}
+	protocol, management, tools := listeners[1], listeners[2], listeners[3]
+
+	host := front.Addr().String()
+	cfg, err := configuration(host, tools.Addr().String(), o.Password)
+	if err != nil {
+		return err
+	}
+	service, err := server.New(cfg, server.Options{Logger: o.Logger, Version: o.Version})
+	if err != nil {
+		return err
+	}
+	headers := cfg.IdentityHeaders
+	gw := newGateway(address(protocol), address(tools), []string{headers.User, headers.Email, headers.Groups})
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 3)
+	go func() { done <- service.Serve(ctx, protocol, management) }()
+	go func() { done <- serve(ctx, front, gw) }()
+	go func() {
+		done <- serve(ctx, tools, http.StripPrefix("/mcp", sample.Handler(sample.Options{Stateless: true, Version: o.Version})))
+	}()
+	fmt.Fprint(o.Out, instructions(host, management.Addr().String(), o.Password))
+
+	var first error
+	for range 3 {
+		if err := <-done; err != nil && first == nil {
+			first = err
+		}
+		stop() // the others are of no use alone
+	}
+	return first
+}
+
+// configuration is a file like an operator's, loaded like one.
+func configuration(host, tools, password string) (*config.Config, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	if err != nil {
+		return nil, fmt.Errorf("password: %w", err)
+	}
+	return config.Parse(fmt.Appendf(nil, `
+provider:
+  name: static
+  users:
+    - username: %s
+      passwordHash: %q
+      email: demo@example.com
+      name: Demo User
+      groups: [engineering]
+proxy:
+  hosts:
+    - host: %q
+      scheme: http
+      endpoint: http://%s/mcp
+      displayName: Demo notes server
+`, user, hash, host, tools), nil)
+}
+
+// listenLoopback refuses to put plain http on a network.
+func listenLoopback(addr string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return nil, fmt.Errorf("address %q: the demo speaks plain http and listens on a loopback IP only, such as 127.0.0.1:8970", addr)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w (choose another with --address)", err)
+	}
+	return l, nil
+}
+
+func address(l net.Listener) *url.URL { return &url.URL{Scheme: "http", Host: l.Addr().String()} }
+
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
+	context.AfterFunc(ctx, func() { srv.Close() })
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// instructions are what a newcomer needs, ready to paste.
+func instructions(host, management, password string) string {
+	mcp := "http://" + host + "/mcp"
+	return fmt.Sprintf(`
+  mcp-forward-auth demo is running, on this computer only.
+
+    MCP server   %[1]s
+    user         %[2]s
+    password     %[3]s
+    metrics      http://%[4]s/metrics
+
+  Add it to your MCP client; a browser opens, you choose what to allow and sign in:
+
+    Claude Code     claude mcp add --transport http demo %[1]s
+                    then, inside claude:  /mcp  → demo → Authenticate
+
+    VS Code         code --add-mcp '{"name":"demo","type":"http","url":"%[1]s"}'
+
+    Cursor          put this into ~/.cursor/mcp.json
+                    {"mcpServers": {"demo": {"url": "%[1]s"}}}
+
+    MCP Inspector   npx @modelcontextprotocol/inspector
+                    transport "Streamable HTTP", URL %[1]s
+
+  Or see what an anonymous client sees:
+
+    curl -i -X POST %[1]s
+
+  Stop with Ctrl-C. Everything is in memory; nothing remains.
+
+`, mcp, user, password, management)
+}

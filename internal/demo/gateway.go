@@ -1,0 +1,107 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+)
+
+// gateway does what nginx does with auth_request, in a few lines: before each
+// request to the MCP server it asks the service over HTTP, passes on 200 with
+// the identity headers of the answer, and returns 401 and 403 to the client.
+// The service's own paths go to the service unasked.
+type gateway struct {
+	service  *url.URL // the protocol listener
+	identity []string // headers taken from the answer, never from the client
+	toServer http.Handler
+	toAuth   http.Handler
+	client   *http.Client
+}
+
+func newGateway(service, mcpServer *url.URL, identity []string) *gateway {
+	forward := func(to *url.URL) http.Handler {
+		return &httputil.ReverseProxy{
+			FlushInterval: -1, // server-sent events must not wait in a buffer
+			ErrorLog:      log.New(io.Discard, "", 0),
+			Rewrite: func(p *httputil.ProxyRequest) {
+				p.SetURL(to)
+				p.Out.Host = p.In.Host
+			},
+		}
+	}
+	return &gateway{
+		service: service, identity: identity, toServer: forward(mcpServer), toAuth: forward(service),
+		client: &http.Client{
+			Timeout:       5 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// ownPaths are served by the service on every host.
+var ownPaths = []string{
+	authorize.Path, authorize.ConsentPath, authorize.LoginPath, authorize.CallbackPath,
+	grant.Path, registration.Path, discovery.JWKSPath,
+}
+
+func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if slices.Contains(ownPaths, r.URL.Path) || strings.Contains(r.URL.Path, "/.well-known/") {
+		g.toAuth.ServeHTTP(w, r)
+		return
+	}
+	for _, name := range g.identity {
+		r.Header.Del(name)
+	}
+	answer, err := g.ask(r.Context(), r)
+	if err != nil {
+		http.Error(w, "the authorization service does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	defer answer.Body.Close()
+	switch answer.StatusCode {
+	case http.StatusOK:
+		for _, name := range g.identity {
+			r.Header[http.CanonicalHeaderKey(name)] = answer.Header.Values(name)
+		}
+		g.toServer.ServeHTTP(w, r)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		for _, name := range []string{"WWW-Authenticate", "Content-Type", "Cache-Control"} {
+			if v := answer.Header.Get(name); v != "" {
+				w.Header().Set(name, v)
+			}
+		}
+		w.WriteHeader(answer.StatusCode)
+		io.Copy(w, io.LimitReader(answer.Body, 64<<10))
+	default: // fail closed
+		http.Error(w, fmt.Sprintf("the authorization service answered %d", answer.StatusCode), http.StatusServiceUnavailable)
+	}
+}
+
+// ask sends the sub-request of the nginx dialect: the client's headers without
+// its body, and where it wanted to go.
+func (g *gateway) ask(ctx context.Context, r *http.Request) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.service.JoinPath(forwardauth.Path).String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = r.Header.Clone()
+	req.Header.Del("Content-Length")
+	req.Header.Del("Transfer-Encoding")
+	req.Host = r.Host
+	req.Header.Set("X-Original-URL", "http://"+r.Host+r.RequestURI)
+	req.Header.Set("X-Original-Method", r.Method)
+	return g.client.Do(req)
+}

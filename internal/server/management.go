@@ -1,0 +1,35 @@
+package server
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// readiness is what /readyz says: ready once everything is built and
+// listening, not ready any more while draining.
+type readiness struct{ ready atomic.Bool }
+
+func (r *readiness) set(ready bool) { r.ready.Store(ready) }
+
+func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	if !r.ready.Load() {
+		web.JSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready"})
+		return
+	}
+	web.JSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+// management is the handler of the management listener.
+func (s *Server) management(m *metrics) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		web.JSON(w, http.StatusOK, map[string]string{"status": "alive"})
+	})
+	mux.Handle("GET /readyz", &s.ready)
+	return web.Recover(s.log, mux)
+}

@@ -1,0 +1,296 @@
+// Package server is the root: it builds every part from the configuration, puts
+// the handlers on the listeners and runs them until told to stop. It is the only
+// package that knows them all.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// liveGuardIDs bounds the replay guard's memory: some 200 MB when full, which
+// takes a million sign-ins within ten minutes.
+const liveGuardIDs = 1 << 20
+
+// Server is the whole service, built and ready to run.
+type Server struct {
+	// Protocol and Management are the handlers of the two listeners.
+	Protocol, Management http.Handler
+
+	cfg       *config.Config
+	log       *slog.Logger
+	keys      *keyset.Set
+	catalogue *catalog.Cache
+	ready     readiness
+}
+
+// Options are what the configuration does not say.
+type Options struct {
+	Logger  *slog.Logger
+	Version string
+	Now     func() time.Time // time.Now if nil
+	// HTTPClient reaches identity providers; nil is a client of our own.
+	HTTPClient *http.Client
+}
+
+// New builds the service. It makes the first signing keys, which takes a
+// moment, and opens no connection and no listener.
+func New(cfg *config.Config, opt Options) (*Server, error) {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	s := &Server{cfg: cfg, log: opt.Logger}
+	metrics := newMetrics(opt.Version)
+	log := &audit.Log{Logger: opt.Logger, Count: metrics.event}
+
+	table, err := resource.NewTable(cfg.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	secrets, sources := keyMaterial(cfg.Keys)
+	sealing, err := seal.NewKeyring(opt.Now, secrets...)
+	if err != nil {
+		return nil, err
+	}
+	s.keys, err = keyset.New(keyset.Options{
+		Sources: sources, Period: cfg.Keys.Rotation, TokenLifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now,
+		OnGenerate: func(k keyset.Key, took time.Duration) {
+			metrics.keyGenerated(took)
+			log.Write(context.Background(), audit.Entry{Event: audit.KeyGenerated, KeyID: k.ID})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	metrics.watchKeys(s.keys, opt.Now)
+	browser, password, providerName, err := identityProvider(cfg.Provider, opt.HTTPClient)
+	if err != nil {
+		return nil, err
+	}
+
+	s.catalogue = catalog.New(catalog.Options{
+		Targets: targets(table), Fetch: (&catalog.Fetcher{Version: opt.Version}).Fetch, Now: opt.Now, Logger: opt.Logger, Observe: metrics.catalogueFetch,
+	})
+	peek := func(r *resource.Resource) *catalog.Catalogue { return s.catalogue.Peek(r.URI) }
+	get := func(ctx context.Context, r *resource.Resource) *catalog.Catalogue {
+		c, _ := s.catalogue.Get(ctx, r.URI) // every resource is a target
+		return c
+	}
+
+	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs}
+	clients := &registration.Clients{}
+	if cfg.DynamicRegistration {
+		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, Now: opt.Now}
+	}
+	replay := guard.NewMemory(liveGuardIDs, opt.Now)
+	codes := code.NewCodes(sealing, opt.Now)
+	persons := token.NewPersons(sealing)
+	onHost := func(h web.HostHandler) http.Handler { return web.OnHost(table, h) }
+
+	// Every handler of the protocol listener and what it depends on.
+	mux := http.NewServeMux()
+	authorization := &authorize.Endpoint{
+		Clients: clients, Catalogue: get, Browser: browser, Password: password, ProviderName: providerName,
+		Gate: policy.NewGate(cfg.Provider), Codes: codes, Guard: replay, Steps: authorize.NewSteps(sealing, opt.Now),
+		Pages: page.New(page.Brand{}), Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
+	}
+	authorization.Register(mux, onHost)
+	tokens := &grant.Endpoint{
+		Clients: clients, Codes: codes, Guard: replay, Audit: log,
+		Tokens: &token.Issuer{Keys: s.keys, Persons: persons, Lifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now},
+	}
+	mux.Handle(grant.Path, web.Public("POST", web.Methods(onHost(tokens.Token), http.MethodPost)))
+	features := discovery.Features{
+		AuthorizationPath: authorize.Path, TokenPath: grant.Path, GrantTypes: grant.GrantTypes, AuthMethods: registration.AuthMethods,
+	}
+	if clients.Dynamic != nil {
+		features.RegistrationPath = registration.Path
+		register := &registration.Endpoint{Dynamic: clients.Dynamic, Audit: log}
+		mux.Handle(registration.Path, web.Public("POST", web.Methods(onHost(register.Serve), http.MethodPost)))
+	}
+	documents := &discovery.Endpoint{Features: features, Catalogue: peek, JWKS: s.keys.JWKS}
+	documents.Register(mux, onHost)
+	mux.Handle("/", notFound(documents, onHost))
+
+	decisions := forwardauth.New(forwardauth.Endpoint{
+		Resources: table, Verifier: &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now},
+		Catalogue: peek, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Now: opt.Now,
+	})
+	s.Protocol = route(decisions, web.Recover(opt.Logger, metrics.instrument(mux)))
+	s.Management = s.management(metrics)
+	return s, nil
+}
+
+// route sends forward-auth requests past the multiplexer, which would clean
+// their paths and redirect.
+func route(decisions, rest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if forwardauth.Owns(r.RequestURI) {
+			decisions.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
+}
+
+// notFound answers everything without a handler; /<path>/.well-known/… is the
+// one pattern that a multiplexer cannot express.
+func notFound(documents *discovery.Endpoint, onHost func(web.HostHandler) http.Handler) http.Handler {
+	appended := web.Public("GET", web.Methods(onHost(documents.Appended), http.MethodGet))
+	nothing := onHost(func(w http.ResponseWriter, _ *http.Request, _ *resource.Host) {
+		web.JSON(w, http.StatusNotFound, web.ErrorBody{Error: "not_found", Description: "there is nothing at this path"})
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if discovery.IsAppended(r.URL.EscapedPath()) {
+			appended.ServeHTTP(w, r)
+			return
+		}
+		nothing.ServeHTTP(w, r)
+	})
+}
+
+// keyMaterial returns the secrets for sealing and the sources of signing keys.
+func keyMaterial(c config.Keys) (secrets [][]byte, sources []keyset.Source) {
+	if c.Source != "seed" {
+		secret := make([]byte, 32)
+		rand.Read(secret)
+		return [][]byte{secret}, []keyset.Source{keyset.Ephemeral{}}
+	}
+	for _, s := range c.Seeds {
+		secret := []byte(s.Reveal())
+		secrets = append(secrets, secret)
+		sources = append(sources, keyset.Seed{Secret: secret, Period: c.Rotation})
+	}
+	return secrets, sources
+}
+
+// identityProvider makes the connector that the configuration names.
+func identityProvider(p config.Provider, client *http.Client) (connector.Connector, connector.PasswordConnector, string, error) {
+	switch p.Name {
+	case "google":
+		return google.New(p, client), nil, "Google", nil
+	case "github":
+		return github.New(p, client), nil, "GitHub", nil
+	case "oidc":
+		name := p.IssuerURL
+		if u, err := url.Parse(p.IssuerURL); err == nil {
+			name = u.Host
+		}
+		return oidc.FromConfig(p, client), nil, name, nil
+	case "static":
+		c, err := static.New(p)
+		return nil, c, "", err
+	}
+	return nil, nil, "", fmt.Errorf("provider.name: %q is not supported", p.Name)
+}
+
+func targets(table *resource.Table) []catalog.Target {
+	var out []catalog.Target
+	for _, r := range table.All() {
+		out = append(out, catalog.Target{Key: r.URI, Endpoint: r.Endpoint.String()})
+	}
+	return out
+}
+
+// Bounds of every listener. A forward-auth request carries the client's headers,
+// which gateways commonly limit to 32 KB.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	drainTimeout      = 20 * time.Second
+)
+
+// Run listens on the configured addresses and serves until ctx ends, then
+// drains. It returns nil after a clean stop.
+func (s *Server) Run(ctx context.Context) error {
+	protocol, err := net.Listen("tcp", s.cfg.HTTPAddress)
+	if err != nil {
+		return fmt.Errorf("listen.http: %w", err)
+	}
+	management, err := net.Listen("tcp", s.cfg.ManagementAddress)
+	if err != nil {
+		protocol.Close()
+		return fmt.Errorf("listen.management: %w", err)
+	}
+	return s.Serve(ctx, protocol, management)
+}
+
+// Serve is Run on listeners that are already open. It closes them.
+func (s *Server) Serve(ctx context.Context, protocol, management net.Listener) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	failed := make(chan error, 4)
+	servers := []*http.Server{s.httpServer(s.Protocol), s.httpServer(s.Management)}
+	for i, l := range []net.Listener{protocol, management} {
+		go func() {
+			if err := servers[i].Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		}()
+	}
+	go func() {
+		if err := s.keys.Run(work); err != nil {
+			failed <- err
+		}
+	}()
+	go s.catalogue.Run(work)
+	s.ready.set(true)
+	s.log.Info("serving", "protocol", protocol.Addr().String(), "management", management.Addr().String(), "resources", len(s.cfg.Hosts))
+
+	var cause error
+	select {
+	case <-ctx.Done():
+	case cause = <-failed:
+	}
+	s.ready.set(false)
+	s.log.Info("draining")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	for _, srv := range servers {
+		if err := srv.Shutdown(drain); err != nil {
+			srv.Close()
+			cause = errors.Join(cause, fmt.Errorf("draining: %w", err))
+		}
+	}
+	return cause
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
