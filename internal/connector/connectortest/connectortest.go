@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -105,6 +106,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("AS-FED-07 token errors", h.tokenErrors)
 	t.Run("AS-FED-04 faults", h.faults)
 	t.Run("breakage", h.breakage)
+	t.Run("client secret does not print", h.print)
 }
 
 func (h Harness) fixture(t *testing.T) Fixture {
@@ -125,6 +127,16 @@ func (h Harness) success(t *testing.T) {
 	want := connector.Identity{Namespace: f.Namespace, Subject: h.Alice.Subject, Email: h.Alice.Email, Name: h.Alice.Name}
 	if !reflect.DeepEqual(id, want) {
 		t.Errorf("identity %+v, want %+v", id, want)
+	}
+}
+
+func (h Harness) print(t *testing.T) {
+	f := h.fixture(t)
+	mustSignIn(t, f)
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
+		if text := fmt.Sprintf(verb, f.Connector); strings.Contains(text, oauthtest.ClientSecret) {
+			t.Errorf("%s shows the client secret: %s", verb, text)
+		}
 	}
 }
 

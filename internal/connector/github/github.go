@@ -28,7 +28,8 @@ const (
 
 // Connector implements connector.Connector.
 type Connector struct {
-	oauth     oauth2.Config
+	oauth     oauth2.Config // without the secret, so that it cannot be printed
+	secret    config.Secret
 	issuer    string
 	api       string
 	namespace string
@@ -49,15 +50,15 @@ func New(p config.Provider, client *http.Client) *Connector {
 	api, namespace := locate(base)
 	return &Connector{
 		oauth: oauth2.Config{
-			ClientID:     p.ClientID,
-			ClientSecret: p.ClientSecret.Reveal(),
-			Scopes:       scopes,
+			ClientID: p.ClientID,
+			Scopes:   scopes,
 			Endpoint: oauth2.Endpoint{
 				AuthURL:   base + "/login/oauth/authorize",
 				TokenURL:  base + "/login/oauth/access_token",
 				AuthStyle: oauth2.AuthStyleInParams,
 			},
 		},
+		secret:    p.ClientSecret,
 		issuer:    base + "/login/oauth",
 		api:       api,
 		namespace: namespace,
@@ -114,7 +115,9 @@ func (c *Connector) Identify(ctx context.Context, login connector.Login, query u
 	if err != nil {
 		return connector.Identity{}, err
 	}
-	token, err := c.oauth.Exchange(ctx, code,
+	oauth := c.oauth
+	oauth.ClientSecret = c.secret.Reveal()
+	token, err := oauth.Exchange(ctx, code,
 		oauth2.SetAuthURLParam("redirect_uri", login.RedirectURI), oauth2.VerifierOption(login.Verifier))
 	if err != nil {
 		return connector.Identity{}, upstream.Failed("token request", err)

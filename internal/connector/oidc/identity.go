@@ -23,7 +23,7 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 			return connector.Identity{}, upstream.Failed("userinfo", err)
 		}
 	}
-	id := connector.Identity{Namespace: c.Namespace, Subject: subject}
+	id := connector.Identity{Namespace: c.options.Namespace, Subject: subject}
 	for _, source := range []Claims{claims, more} {
 		if id.Email == "" {
 			id.Email = c.email(source)
@@ -31,8 +31,8 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 		if id.Name == "" {
 			id.Name = upstream.Name(source.String("name"))
 		}
-		if id.Groups == nil && c.GroupsClaim != "" {
-			id.Groups = upstream.Groups(source.strings(c.GroupsClaim))
+		if id.Groups == nil && c.options.GroupsClaim != "" {
+			id.Groups = upstream.Groups(source.strings(c.options.GroupsClaim))
 		}
 	}
 	return id, nil
@@ -44,7 +44,7 @@ func (c *Connector) email(claims Claims) string {
 	if email == "" || !claims.isTrue("email_verified") {
 		return ""
 	}
-	if c.TrustEmail != nil && !c.TrustEmail(email, claims) {
+	if c.options.TrustEmail != nil && !c.options.TrustEmail(email, claims) {
 		return ""
 	}
 	return email
@@ -54,12 +54,12 @@ func (c *Connector) email(claims Claims) string {
 func (c *Connector) incomplete(claims Claims) bool {
 	missing := func(name string) bool { _, ok := claims[name]; return !ok }
 	switch {
-	case slices.Contains(c.Scopes, "email") && (missing("email") || missing("email_verified")):
+	case slices.Contains(c.options.Scopes, "email") && (missing("email") || missing("email_verified")):
 		return true
-	case slices.Contains(c.Scopes, "profile") && missing("name"):
+	case slices.Contains(c.options.Scopes, "profile") && missing("name"):
 		return true
 	}
-	return c.GroupsClaim != "" && missing(c.GroupsClaim)
+	return c.options.GroupsClaim != "" && missing(c.options.GroupsClaim)
 }
 
 func (c *Connector) userInfo(ctx context.Context, p *provider, token *oauth2.Token, subject string) (Claims, error) {

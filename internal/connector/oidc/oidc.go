@@ -45,7 +45,7 @@ type Options struct {
 
 // Connector implements connector.Connector.
 type Connector struct {
-	Options
+	options   Options
 	client    *upstream.Client
 	discovery *refetched[*provider]
 }
@@ -64,7 +64,7 @@ func New(o Options) *Connector {
 	if o.Namespace == "" {
 		_, o.Namespace, _ = strings.Cut(o.Issuer, "://")
 	}
-	c := &Connector{Options: o, client: upstream.NewClient(o.HTTPClient)}
+	c := &Connector{options: o, client: upstream.NewClient(o.HTTPClient)}
 	c.discovery = &refetched[*provider]{
 		fetch:      c.discover,
 		now:        o.Now,
@@ -104,7 +104,7 @@ func (c *Connector) AuthorizationURL(ctx context.Context, login connector.Login)
 		return "", upstream.Failed("discovery", err)
 	}
 	var options []oauth2.AuthCodeOption
-	for name, value := range c.ExtraAuthParams {
+	for name, value := range c.options.ExtraAuthParams {
 		if !slices.Contains(protocolParams, name) {
 			options = append(options, oauth2.SetAuthURLParam(name, value))
 		}
@@ -157,7 +157,7 @@ func (c *Connector) checkResponseIssuer(p *provider, query url.Values) error {
 	if !query.Has("iss") && !p.ResponseIssuer {
 		return nil
 	}
-	if len(query["iss"]) != 1 || query.Get("iss") != c.Issuer {
+	if len(query["iss"]) != 1 || query.Get("iss") != c.options.Issuer {
 		return upstream.Rejected("authorization response does not name the issuer", nil)
 	}
 	return nil
@@ -165,14 +165,14 @@ func (c *Connector) checkResponseIssuer(p *provider, query url.Values) error {
 
 func (c *Connector) oauthConfig(p *provider, login connector.Login) *oauth2.Config {
 	return &oauth2.Config{
-		ClientID:     c.ClientID,
-		ClientSecret: c.ClientSecret.Reveal(),
+		ClientID:     c.options.ClientID,
+		ClientSecret: c.options.ClientSecret.Reveal(),
 		RedirectURL:  login.RedirectURI,
-		Scopes:       c.Scopes,
+		Scopes:       c.options.Scopes,
 		Endpoint: oauth2.Endpoint{
 			AuthURL:   p.AuthorizationEndpoint,
 			TokenURL:  p.TokenEndpoint,
-			AuthStyle: p.authStyle(c.ClientSecret),
+			AuthStyle: p.authStyle(c.options.ClientSecret),
 		},
 	}
 }

@@ -34,7 +34,7 @@ type provider struct {
 func (c *Connector) discover(ctx context.Context) (*provider, error) {
 	ctx, cancel := c.client.Context(ctx)
 	defer cancel()
-	document, err := gooidc.NewProvider(ctx, c.Issuer)
+	document, err := gooidc.NewProvider(ctx, c.options.Issuer)
 	if err != nil {
 		return nil, upstream.Failed("discovery", err)
 	}
@@ -42,14 +42,10 @@ func (c *Connector) discover(ctx context.Context) (*provider, error) {
 	if err := document.Claims(&p); err != nil {
 		return nil, upstream.Rejected("discovery", err)
 	}
-	if err := p.check(c.Issuer); err != nil {
+	if err := p.check(c.options.Issuer); err != nil {
 		return nil, upstream.Rejected("discovery", err)
 	}
-	p.keys = newKeySet(c.client, p.JWKSURI, c.Now)
-	// The document changes rarely; keys, and the limit on fetching them, outlive it.
-	if old := c.discovery.last(); old.serial > 0 && old.value.JWKSURI == p.JWKSURI {
-		p.keys = old.value.keys
-	}
+	p.keys = newKeySet(c.client, p.JWKSURI, c.options.Now)
 	return &p, nil
 }
 

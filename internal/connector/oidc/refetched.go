@@ -69,10 +69,3 @@ func (r *refetched[T]) run(ctx context.Context, done chan struct{}) {
 	r.inflight = nil
 	close(done)
 }
-
-// last returns the newest snapshot, however old; serial 0 means none yet.
-func (r *refetched[T]) last() snapshot[T] {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.current
-}

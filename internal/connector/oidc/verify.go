@@ -25,10 +25,10 @@ func (c *Connector) verify(ctx context.Context, p *provider, login connector.Log
 		return "", nil, errors.New("missing from the token response")
 	}
 	signature := &oneToken{keys: p.keys, algorithms: p.Algorithms}
-	verifier := gooidc.NewVerifier(c.Issuer, signature, &gooidc.Config{
-		ClientID:             c.ClientID,
+	verifier := gooidc.NewVerifier(c.options.Issuer, signature, &gooidc.Config{
+		ClientID:             c.options.ClientID,
 		SupportedSigningAlgs: p.Algorithms,
-		Now:                  c.Now,
+		Now:                  c.options.Now,
 	})
 	idToken, err := verifier.Verify(ctx, raw)
 	if signature.err != nil {
@@ -62,7 +62,7 @@ func (c *Connector) checkAuthorizedParty(idToken *gooidc.IDToken, claims Claims)
 	if _, present := claims["azp"]; !present && len(idToken.Audience) == 1 {
 		return nil
 	}
-	if claims.String("azp") != c.ClientID {
+	if claims.String("azp") != c.options.ClientID {
 		return errors.New("azp is not this client")
 	}
 	return nil
@@ -72,7 +72,7 @@ func (c *Connector) checkIssuedAt(idToken *gooidc.IDToken, claims Claims) error 
 	if _, present := claims["iat"]; !present {
 		return errors.New("iat is missing")
 	}
-	if idToken.IssuedAt.After(c.Now().Add(maxClockSkew)) {
+	if idToken.IssuedAt.After(c.options.Now().Add(maxClockSkew)) {
 		return errors.New("iat lies in the future")
 	}
 	return nil

@@ -39,7 +39,7 @@ type Connector struct {
 type account struct {
 	identity connector.Identity
 	username string
-	hash     []byte
+	hash     config.Secret
 }
 
 // New takes the accounts of p.
@@ -63,8 +63,7 @@ func (c *Connector) add(u config.User) error {
 	if slices.ContainsFunc(c.users, func(a account) bool { return a.username == u.Username }) {
 		return errors.New("username is not unique")
 	}
-	hash := []byte(u.PasswordHash.Reveal())
-	cost, err := bcrypt.Cost(hash)
+	cost, err := bcrypt.Cost([]byte(u.PasswordHash.Reveal()))
 	if err != nil {
 		return errors.New("password hash is not bcrypt")
 	}
@@ -73,7 +72,7 @@ func (c *Connector) add(u config.User) error {
 	}
 	c.users = append(c.users, account{
 		username: u.Username,
-		hash:     hash,
+		hash:     u.PasswordHash,
 		identity: connector.Identity{
 			Namespace: Namespace,
 			Subject:   u.Username,
@@ -98,7 +97,7 @@ func (c *Connector) Authenticate(ctx context.Context, username, password string)
 	defer func() { <-c.slots }()
 
 	user, known := c.find(username)
-	matches := bcrypt.CompareHashAndPassword(user.hash, []byte(password)) == nil
+	matches := bcrypt.CompareHashAndPassword([]byte(user.hash.Reveal()), []byte(password)) == nil
 	if !known || !matches {
 		return connector.Identity{}, connector.ErrRejected
 	}
@@ -123,11 +122,11 @@ func (c *Connector) acquire(ctx context.Context) error {
 // unknown name looks like any other account each time it is tried.
 func (c *Connector) find(username string) (account, bool) {
 	found := int(maphash.String(c.seed, username) % uint64(len(c.users)))
-	known := 0
+	known := false
 	for i, u := range c.users {
-		if equal := subtle.ConstantTimeCompare([]byte(u.username), []byte(username)); equal == 1 {
-			found, known = i, 1
+		if subtle.ConstantTimeCompare([]byte(u.username), []byte(username)) == 1 {
+			found, known = i, true
 		}
 	}
-	return c.users[found], known == 1
+	return c.users[found], known
 }
