@@ -38,6 +38,8 @@ class Provider {
   saveTokens(tokens) { this.stored = tokens; }
   codeVerifier() { return this.verifier; }
   saveCodeVerifier(verifier) { this.verifier = verifier; }
+  discoveryState() { return this.discovered; }
+  saveDiscoveryState(state) { this.discovered = state; }
   async redirectToAuthorization(url) {
     this.authorizationURL = url;
     const { params, visited, trail } = await walk(url, { redirectURL, username, password, keep });

@@ -86,8 +86,11 @@ export async function walk(url, { redirectURL, username, password, keep = () => 
       request = { url: new URL(location, at), method: keepMethod ? method : 'GET', body: keepMethod ? body : undefined, origin: at.origin };
       continue;
     }
+    // A page may leave it to the person to go back to the client.
+    const back = [...html.matchAll(/<a\b([^>]*)>/gi)].map((m) => attributes(m[1]).href).find((href) => href?.startsWith(redirectURL));
+    if (back) return { params: new URL(back).searchParams, visited, trail };
     const form = forms(html)[0];
-    if (response.status >= 500 || !form) {
+    if (response.status >= 400 || !form) {
       throw new Error(`the walk ended at ${visited.at(-1)}: ${html.replace(/<style[\s\S]*?<\/style>|<[^>]+>/gi, ' ').replace(/\s+/g, ' ').slice(0, 400)}\n${visited.join('\n')}`);
     }
     const offered = form.fields.filter((f) => f.name === 'scope' && f.type === 'checkbox').map((f) => f.value);

@@ -25,6 +25,15 @@ const (
 	legacy = "2025-11-25"
 )
 
+// spoken is the revision that the two ends agree on. The Go SDK serves
+// 2026-07-28, which knows no sessions, only without them.
+func (st *stack) spoken(mcpURL, asked string) string {
+	if mcpURL == st.statefulURL {
+		return legacy
+	}
+	return asked
+}
+
 // wantAlice is what the MCP server must be told; the user is checked apart,
 // because what names her is the service's own choice.
 func wantAlice(t *testing.T, got identity) {
@@ -42,7 +51,7 @@ func TestGoSDKClient(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			st.both(t, func(t *testing.T, mcpURL string) {
 				session := connectGoSDK(t, mcpURL, version, alice)
-				mustEqual(t, "protocol version", session.InitializeResult().ProtocolVersion, version)
+				mustEqual(t, "protocol version", session.InitializeResult().ProtocolVersion, st.spoken(mcpURL, version))
 				list, err := session.ListTools(t.Context(), nil)
 				if err != nil {
 					t.Fatal(err)
@@ -180,8 +189,11 @@ func TestTypeScriptClient(t *testing.T) {
 	for _, c := range []struct{ mode, version string }{{"auto", modern}, {"legacy", legacy}, {modern, modern}} {
 		t.Run(c.mode, func(t *testing.T) {
 			st.both(t, func(t *testing.T, mcpURL string) {
+				if c.mode == modern && mcpURL == st.statefulURL {
+					return // pinned to what this server does not speak
+				}
 				got := runTSClient(t, mcpURL, "MODE="+c.mode, "TOOLS=read_notes,write_note", "REFRESH=1")
-				mustEqual(t, "protocol version", got.ProtocolVersion, c.version)
+				mustEqual(t, "protocol version", got.ProtocolVersion, st.spoken(mcpURL, c.version))
 				mustEqual(t, "resource", got.Resource, mcpURL)
 				mustEqual(t, "iss", got.Iss, origin(mcpURL))
 				mustEqual(t, "registered", got.Registered, true)
@@ -208,7 +220,6 @@ func TestTypeScriptClient(t *testing.T) {
 // A person who unticks a scope gets a token without it, and the gateway refuses
 // the tools behind it. Only 2026-07-28 says the tool in a header.
 func TestNarrowedConsent(t *testing.T) {
-	track(t)
 	st := newStack(t, setup{provider: "oidc"})
 	person := alice
 	person.keep = func(scope string) bool { return scope != scopeWrite }
@@ -254,7 +265,6 @@ func callTool(t *testing.T, mcpURL, tool string, g grant) (*http.Response, []byt
 }
 
 func TestDeclinedConsent(t *testing.T) {
-	track(t)
 	st := newStack(t, setup{provider: "oidc"})
 	person := alice
 	person.decision = "deny"
@@ -268,7 +278,6 @@ func TestDeclinedConsent(t *testing.T) {
 
 // Bob exists at the identity provider, but his e-mail domain is not admitted.
 func TestForeignDomain(t *testing.T) {
-	track(t)
 	st := newStack(t, setup{provider: "oidc"})
 	a, err := register(t, st.statelessURL).authorize(t, visitor{username: "bob", password: "bob-password"})
 	if err != nil {
@@ -298,13 +307,11 @@ func TestStaticProvider(t *testing.T) {
 
 // Some providers put e-mail and groups into the ID token, some only in userinfo.
 func TestClaimsInIDToken(t *testing.T) {
-	track(t)
 	st := newStack(t, setup{provider: "oidc", claims: "id_token"})
 	wantAlice(t, whoami(t, connectGoSDK(t, st.statelessURL, modern, alice)))
 }
 
 func TestCodeAndRefreshOnce(t *testing.T) {
-	track(t)
 	st := newStack(t, setup{provider: "static"})
 	g, a := signIn(t, st.statelessURL, alice)
 	mustEqual(t, "Cache-Control", g.header.Get("Cache-Control"), "no-store")
@@ -350,7 +357,6 @@ func TestRestart(t *testing.T) {
 
 // Nothing that could be used again appears in the log, at debug level.
 func TestLogHoldsNoSecret(t *testing.T) {
-	track(t)
 	st := newStack(t, setup{provider: "oidc"})
 	g, a := signIn(t, st.statelessURL, alice)
 	next := a.client.refresh(t, g.RefreshToken)

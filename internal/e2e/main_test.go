@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +39,8 @@ type summary struct {
 	versions map[string]string
 }
 
-// track enters t, and how it ended, in the summary.
+// track enters t, and how it ended, in the summary, unless its sub-tests have
+// said the same already.
 func track(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -53,6 +55,13 @@ func track(t *testing.T) {
 		defer ledger.mu.Unlock()
 		if t.Failed() && slices.ContainsFunc(ledger.missing, func(n string) bool { return n == t.Name() }) {
 			outcome = "NOT RUN"
+		}
+		known := func(r result) bool {
+			same := r.name == t.Name() || strings.HasPrefix(r.name, t.Name()+"/")
+			return same && (outcome == "passed" || r.outcome == outcome)
+		}
+		if slices.ContainsFunc(ledger.results, known) {
+			return
 		}
 		ledger.results = append(ledger.results, result{t.Name(), outcome})
 	})
@@ -77,13 +86,7 @@ func (s *summary) String() string {
 		counts[r.outcome]++
 		fmt.Fprintf(&b, "  %-8s %s\n", r.outcome, r.name)
 	}
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for n := range s.versions {
-			if !yield(n) {
-				return
-			}
-		}
-	}) {
+	for _, name := range slices.Sorted(maps.Keys(s.versions)) {
 		fmt.Fprintf(&b, "  with %s: %s\n", name, s.versions[name])
 	}
 	fmt.Fprintf(&b, "  %d passed, %d failed, %d not run, %d skipped\n",

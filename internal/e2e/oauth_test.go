@@ -140,6 +140,10 @@ func do(t *testing.T, method, target string, body io.Reader, header ...string) (
 		t.Fatal(err)
 	}
 	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+			continue
+		}
 		req.Header.Add(header[i], header[i+1])
 	}
 	resp, err := browser.Do(req)

@@ -44,6 +44,7 @@ type setup struct {
 
 func newStack(t *testing.T, s setup) *stack {
 	t.Helper()
+	track(t)
 	binary := serviceBinary(t)
 	ports := freePorts(t, 4)
 	st := &stack{

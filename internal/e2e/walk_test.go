@@ -73,6 +73,14 @@ func (v *visitor) walk(t *testing.T, start, redirectURL string) (url.Values, err
 			at, origin = next.String(), here.Scheme+"://"+here.Host
 			continue
 		}
+		if back := linkTo(page, redirectURL); back != "" {
+			u, err := url.Parse(back)
+			if err != nil {
+				return nil, err
+			}
+			v.visited = append(v.visited, "link back to the client")
+			return u.Query(), nil
+		}
 		f := v.firstForm(page)
 		if f == nil || resp.StatusCode >= 400 {
 			return nil, &pageError{status: resp.StatusCode, text: pageText(page), visited: v.visited}
@@ -196,6 +204,16 @@ func (v *visitor) fill(f *form, c *html.Node, pressed bool) bool {
 		f.values.Add(name, v.username)
 	}
 	return pressed
+}
+
+// linkTo finds the link by which a page lets the person go back to the client.
+func linkTo(page *html.Node, prefix string) string {
+	for n := range page.Descendants() {
+		if href := attr(n, "href"); n.Data == "a" && strings.HasPrefix(href, prefix) {
+			return href
+		}
+	}
+	return ""
 }
 
 func attr(n *html.Node, key string) string {
