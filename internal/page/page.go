@@ -136,9 +136,8 @@ func setHeaders(h http.Header, referrer string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", referrer)
 	h.Set("X-Content-Type-Options", "nosniff")
-	// This cuts window.opener for good: a web client that opened us in a popup sees
-	// the popup as closed at once, and its callback page cannot post to it.
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	// No Cross-Origin-Opener-Policy: a web client that opens us in a popup would
+	// see it as closed at once, and its callback page could not answer it.
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()")
 	h.Set("X-Robots-Tag", "noindex")

@@ -28,11 +28,10 @@ func everyPage(t *testing.T, f func(t *testing.T, w *httptest.ResponseRecorder))
 func TestHeaders(t *testing.T) {
 	everyPage(t, func(t *testing.T, w *httptest.ResponseRecorder) {
 		want := map[string]string{
-			"Content-Type":               "text/html; charset=utf-8",
-			"X-Frame-Options":            "DENY",
-			"Cache-Control":              "no-store",
-			"X-Content-Type-Options":     "nosniff",
-			"Cross-Origin-Opener-Policy": "same-origin",
+			"Content-Type":           "text/html; charset=utf-8",
+			"X-Frame-Options":        "DENY",
+			"Cache-Control":          "no-store",
+			"X-Content-Type-Options": "nosniff",
 		}
 		for k, v := range want {
 			if got := w.Header()[k]; !slices.Equal(got, []string{v}) {
