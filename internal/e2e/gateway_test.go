@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -247,9 +248,10 @@ func TestDiscovery(t *testing.T) {
 			}
 			return doc
 		}
-		for _, path := range []string{"", "/mcp"} {
+		// Each document names the URL it was derived from (RFC 9728, section 3.3).
+		for path, resource := range map[string]string{"": issuer, "/mcp": mcpURL} {
 			doc := document("/.well-known/oauth-protected-resource" + path)
-			mustEqual(t, "resource", doc["resource"].(string), mcpURL)
+			mustEqual(t, "resource", doc["resource"].(string), resource)
 			servers := doc["authorization_servers"].([]any)
 			mustEqual(t, "authorization_servers[0]", servers[0].(string), issuer)
 		}
@@ -261,6 +263,8 @@ func TestDiscovery(t *testing.T) {
 					t.Errorf("%s: %s is %q", path, endpoint, url)
 				}
 			}
+			grants := fmt.Sprint(doc["grant_types_supported"])
+			mustEqual(t, path+" offers refresh_token", strings.Contains(grants, "refresh_token"), built.refresh)
 			mustEqual(t, "authorization_response_iss_parameter_supported", doc["authorization_response_iss_parameter_supported"].(bool), true)
 		}
 		if keys := document("/openid/v1/jwks")["keys"].([]any); len(keys) == 0 {

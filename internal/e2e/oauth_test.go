@@ -40,12 +40,12 @@ type grant struct {
 	header http.Header
 }
 
-// register makes a public client by RFC 7591.
-func register(t *testing.T, mcpURL string) *oauthClient {
+// register makes a public client by RFC 7591, with redirectURI and more.
+func register(t *testing.T, mcpURL string, more ...string) *oauthClient {
 	t.Helper()
 	body, _ := json.Marshal(map[string]any{
 		"client_name":   "End-to-end client",
-		"redirect_uris": []string{redirectURI},
+		"redirect_uris": append([]string{redirectURI}, more...),
 		"grant_types":   []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"},
 		"token_endpoint_auth_method": "none",
 	})
