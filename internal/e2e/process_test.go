@@ -5,10 +5,12 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -137,21 +139,32 @@ func tail(s string, n int) string {
 	return s
 }
 
-// freePorts returns n loopback ports that are free now.
+// freePorts returns n loopback ports that are free now. They lie below the range
+// that the kernel gives to outgoing connections, so that none is taken before
+// the program that is meant to listen there has started.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for range 1000 {
+		port := strconv.Itoa(10000 + rand.IntN(20000))
+		if _, taken := usedPorts.LoadOrStore(port, true); taken {
+			continue
 		}
-		defer l.Close()
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ports = append(ports, port)
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatal("no free ports")
+	return nil
 }
+
+// usedPorts are not given out twice in one run.
+var usedPorts sync.Map
 
 func dial(t *testing.T, address string) (net.Conn, error) {
 	t.Helper()
