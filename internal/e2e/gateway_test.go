@@ -44,6 +44,20 @@ func TestGateway(t *testing.T) {
 		}
 		untouched(t)
 	})
+	// A browser sends no token with a preflight (Fetch, section 3.3). The method
+	// comes from X-Original-Method, which nginx sets; "spoofed headers" below
+	// has a client that pretends.
+	sub("preflight", func(t *testing.T) {
+		resp, _ := do(t, "OPTIONS", st.statelessURL, nil, "Origin", "https://inspector.example",
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type")
+		if !built.preflight {
+			notBuilt(t, "passing CORS preflights", resp.StatusCode == http.StatusUnauthorized)
+		}
+		seen := st.stateless.requests()
+		if len(seen) != 1 || seen[0].Method != http.MethodOptions {
+			t.Errorf("answered %s, and %d requests reached the MCP server", resp.Status, len(seen))
+		}
+	})
 	sub("bad token", func(t *testing.T) {
 		for name, value := range map[string]string{
 			"garbage":            "Bearer not-a-token",
