@@ -41,6 +41,9 @@ func notBuilt(t *testing.T, part string, missing bool) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if dir := buildDir; dir != "" {
+		os.RemoveAll(dir)
+	}
 	fmt.Print(ledger)
 	os.Exit(code)
 }
@@ -161,6 +164,9 @@ func serviceBinary(t *testing.T) string {
 	return path
 }
 
+// buildDir is removed at the end.
+var buildDir string
+
 var buildOnce = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("E2E_BINARY"); path != "" {
 		return filepath.Abs(path)
@@ -169,6 +175,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	buildDir = dir
 	path := filepath.Join(dir, "mcp-forward-auth")
 	build := exec.Command("go", "build", "-o", path, "./cmd/mcp-forward-auth")
 	build.Dir = repository
