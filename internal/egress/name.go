@@ -1,0 +1,105 @@
+package egress
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// privateSuffixes end names that never lead to the public internet (RFC 6761,
+// RFC 6762, RFC 8375, RFC 9476 and habit).
+var privateSuffixes = []string{
+	"localhost", "local", "internal", "intranet", "private", "corp", "home", "lan", "localdomain",
+	"home.arpa", "test", "invalid", "onion", "alt", "arpa", "svc", "cluster.local",
+}
+
+// loopbackHosts may be named with http where the Client's Loopback is set.
+var loopbackHosts = []string{"localhost", "127.0.0.1", "::1"}
+
+// CheckURL says why raw may not be fetched, before any packet is sent. It reads
+// the raw string first: what two URL parsers could read differently is refused.
+func (c *Client) CheckURL(raw string) error {
+	_, err := c.parse(raw)
+	return err
+}
+
+func (c *Client) parse(raw string) (*url.URL, error) {
+	if raw == "" || len(raw) > maxURLBytes {
+		return nil, errors.New("is empty or longer than 2048 bytes")
+	}
+	for i := range len(raw) {
+		if b := raw[i]; b <= 0x20 || b >= 0x7f || strings.IndexByte("\"<>\\^`{|}#", b) >= 0 {
+			return nil, errors.New("has a fragment or a character that a URL cannot hold")
+		}
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Opaque != "" {
+		return nil, errors.New("is not a URL")
+	}
+	authority, _, _ := strings.Cut(strings.TrimPrefix(raw, u.Scheme+"://"), "/")
+	if u.User != nil || strings.Contains(authority, "@") {
+		return nil, errors.New("has user information")
+	}
+	if c.isLoopback(u) {
+		return u, nil
+	}
+	if !strings.HasPrefix(raw, "https://") {
+		return nil, errors.New("is not an https URL")
+	}
+	if err := checkName(u.Hostname()); err != nil {
+		return nil, err
+	}
+	return u, c.checkPort(u)
+}
+
+// isLoopback: development only; the name itself says loopback, so that no name
+// of a stranger ever leads there.
+func (c *Client) isLoopback(u *url.URL) bool {
+	return c.Loopback && u.Scheme == "http" && slices.Contains(loopbackHosts, u.Hostname())
+}
+
+func (c *Client) checkPort(u *url.URL) error {
+	if strings.HasSuffix(u.Host, ":") {
+		return errors.New("has an empty port")
+	}
+	if u.Port() == "" {
+		return nil
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil || strconv.FormatUint(n, 10) != u.Port() || n != 443 && !slices.Contains(c.Ports, uint16(n)) {
+		return errors.New("has a port that is not allowed")
+	}
+	return nil
+}
+
+// checkName admits fully qualified DNS names in lower case. No address literals
+// in any notation: decimal, octal and hexadecimal ones end in a number (WHATWG
+// URL, "ends in a number").
+func checkName(host string) error {
+	labels := strings.Split(host, ".")
+	if len(host) > 253 || len(labels) < 2 {
+		return errors.New("has no fully qualified host name")
+	}
+	for _, l := range labels {
+		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' {
+			return errors.New("has no valid host name")
+		}
+		for i := range len(l) {
+			if b := l[i]; !('a' <= b && b <= 'z' || '0' <= b && b <= '9' || b == '-') {
+				return errors.New("has no valid host name in lower case")
+			}
+		}
+	}
+	last := labels[len(labels)-1]
+	if _, err := strconv.ParseUint(last, 0, 64); err == nil || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
+		return errors.New("has an address in place of a host name")
+	}
+	for _, s := range privateSuffixes {
+		if host == s || strings.HasSuffix(host, "."+s) {
+			return errors.New("has a host name that is not public")
+		}
+	}
+	return nil
+}
