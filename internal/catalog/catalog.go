@@ -67,7 +67,7 @@ type Tool struct {
 	Title       string // untrusted plain text, one line; empty if the server gives none
 	Description string // untrusted plain text, one line, at most 300 runes; may be empty
 	ReadOnly    bool
-	Destructive bool // the specification's default for a tool that says nothing is true
+	Destructive bool // only if the server says so itself
 }
 
 // Baseline is what is offered while nothing is known about a server.

@@ -75,7 +75,9 @@ func readTool(t *mcp.Tool) Tool {
 		Title:       plainText(title, maxTitle),
 		Description: plainText(t.Description, maxDescription),
 		ReadOnly:    a.ReadOnlyHint,
-		Destructive: !a.ReadOnlyHint && (a.DestructiveHint == nil || *a.DestructiveHint),
+		// MCP's default for a tool that says nothing is destructive. Most say
+		// nothing, and a page on which everything is marked marks nothing.
+		Destructive: !a.ReadOnlyHint && a.DestructiveHint != nil && *a.DestructiveHint,
 	}
 }
 

@@ -39,6 +39,7 @@ type Config struct {
 // Provider is the identity provider that signs people in.
 type Provider struct {
 	Name         string // "google", "github", "oidc" or "static"
+	DisplayName  string // for pages; "" for static
 	ClientID     string
 	ClientSecret Secret
 	IssuerURL    string   // oidc only

@@ -59,6 +59,8 @@ type ProviderFile struct {
 	AllowAnyUser bool `json:"allowAnyUser"`
 	// ID-token or userinfo claim that lists the user's groups, for name "oidc" only. Default "groups".
 	GroupsClaim string `json:"groupsClaim"`
+	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", or the issuer's host.
+	DisplayName string `json:"displayName"`
 	// The accounts, for name "static" only. Required for name "static": at least one.
 	Users []UserFile `json:"users"`
 }

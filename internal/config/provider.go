@@ -42,7 +42,24 @@ func (r *resolver) provider(f ProviderFile) Provider {
 	p.BaseURL = r.baseURL(f)
 	p.GroupsClaim = r.groupsClaim(f)
 	p.Users = r.users(f)
+	p.DisplayName = r.providerDisplayName(f, p)
 	return p
+}
+
+// providerDisplayName is what pages call the provider; our own login page needs no name.
+func (r *resolver) providerDisplayName(f ProviderFile, p Provider) string {
+	r.text("provider.displayName", f.DisplayName)
+	switch f.Name {
+	case "google":
+		return orDefault(f.DisplayName, "Google")
+	case "github":
+		return orDefault(f.DisplayName, "GitHub")
+	case "oidc":
+		if u, err := url.Parse(p.IssuerURL); err == nil {
+			return orDefault(f.DisplayName, u.Host)
+		}
+	}
+	return f.DisplayName
 }
 
 func (r *resolver) providerName(name string) {

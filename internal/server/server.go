@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -93,7 +92,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		return nil, err
 	}
 	metrics.watchKeys(s.keys, opt.Now)
-	browser, password, providerName, err := identityProvider(cfg.Provider, opt.HTTPClient)
+	browser, password, err := identityProvider(cfg.Provider, opt.HTTPClient)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +119,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	// Every handler of the protocol listener and what it depends on.
 	mux := http.NewServeMux()
 	authorization := &authorize.Endpoint{
-		Clients: clients, Catalogue: get, Browser: browser, Password: password, ProviderName: providerName,
+		Clients: clients, Catalogue: get, Browser: browser, Password: password, ProviderName: cfg.Provider.DisplayName,
 		Gate: policy.NewGate(cfg.Provider), Codes: codes, Guard: replay, Steps: authorize.NewSteps(sealing, opt.Now),
 		Pages: page.New(page.Brand{}), Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
 	}
@@ -195,23 +194,19 @@ func keyMaterial(c config.Keys) (secrets [][]byte, sources []keyset.Source) {
 }
 
 // identityProvider makes the connector that the configuration names.
-func identityProvider(p config.Provider, client *http.Client) (connector.Connector, connector.PasswordConnector, string, error) {
+func identityProvider(p config.Provider, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
 	switch p.Name {
 	case "google":
-		return google.New(p, client), nil, "Google", nil
+		return google.New(p, client), nil, nil
 	case "github":
-		return github.New(p, client), nil, "GitHub", nil
+		return github.New(p, client), nil, nil
 	case "oidc":
-		name := p.IssuerURL
-		if u, err := url.Parse(p.IssuerURL); err == nil {
-			name = u.Host
-		}
-		return oidc.FromConfig(p, client), nil, name, nil
+		return oidc.FromConfig(p, client), nil, nil
 	case "static":
 		c, err := static.New(p)
-		return nil, c, "", err
+		return nil, c, err
 	}
-	return nil, nil, "", fmt.Errorf("provider.name: %q is not supported", p.Name)
+	return nil, nil, fmt.Errorf("provider.name: %q is not supported", p.Name)
 }
 
 func targets(table *resource.Table) []catalog.Target {

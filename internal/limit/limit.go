@@ -1,0 +1,107 @@
+// Package limit bounds how often something may happen per key: a client id, a
+// host, an address. Its memory is fixed however many keys there are, and it
+// punishes nobody for sharing an address with others more than its caller asks.
+package limit
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+)
+
+// Rate allows Burst events at once and one more every Interval after. The zero
+// Rate allows nothing.
+type Rate struct {
+	Interval time.Duration
+	Burst    int
+}
+
+// PerMinute is n events a minute, all of which may come at once.
+func PerMinute(n int) Rate { return Rate{Interval: time.Minute / time.Duration(n), Burst: n} }
+
+// Limiter applies one Rate to many keys. For each key it keeps one instant: when
+// the key's allowance will be whole again (the generic cell rate algorithm).
+// A key whose instant has passed is as good as unknown, so such keys are
+// forgotten first. When even that does not make room the table is under attack
+// by more keys than it holds, and a random one is forgotten: that key starts anew.
+type Limiter struct {
+	rate   Rate
+	now    func() time.Time
+	limit  int // keys per shard
+	seed   maphash.Seed
+	shards [shards]shard
+}
+
+const shards = 16
+
+type shard struct {
+	sync.Mutex
+	whole map[uint64]int64 // hash of the key → Unix nanoseconds
+}
+
+// New returns a limiter for at most keys keys at a time, about 40 bytes each.
+func New(rate Rate, keys int, now func() time.Time) *Limiter {
+	l := &Limiter{rate: rate, now: now, limit: max(1, keys/shards), seed: maphash.MakeSeed()}
+	for i := range l.shards {
+		l.shards[i].whole = map[uint64]int64{}
+	}
+	return l
+}
+
+// Allow counts one event for key and reports whether it may happen; if not,
+// wait says when the next one may. The seed of the hash is secret, so nobody can
+// choose a key that shares another's allowance.
+func (l *Limiter) Allow(key string) (ok bool, wait time.Duration) {
+	if l.rate.Burst <= 0 || l.rate.Interval <= 0 {
+		return false, time.Minute
+	}
+	hash := maphash.String(l.seed, key)
+	now := l.now().UnixNano()
+	s := &l.shards[hash%shards]
+	s.Lock()
+	defer s.Unlock()
+
+	whole, known := s.whole[hash]
+	whole = max(whole, now)
+	next := whole + int64(l.rate.Interval)
+	if over := next - now - int64(l.rate.Burst)*int64(l.rate.Interval); over > 0 {
+		return false, time.Duration(over)
+	}
+	if !known && len(s.whole) >= l.limit {
+		s.makeRoom(now)
+	}
+	s.whole[hash] = next
+	return true, 0
+}
+
+// makeRoom looks at a few keys in the map's random order and forgets those that
+// are whole again, or else one of them.
+func (s *shard) makeRoom(now int64) {
+	const look = 16
+	seen, forgot := 0, false
+	var last uint64
+	for key, whole := range s.whole {
+		if whole <= now {
+			delete(s.whole, key)
+			forgot = true
+		}
+		last = key
+		if seen++; seen == look {
+			break
+		}
+	}
+	if !forgot {
+		delete(s.whole, last)
+	}
+}
+
+// Len returns how many keys are held.
+func (l *Limiter) Len() int {
+	n := 0
+	for i := range l.shards {
+		l.shards[i].Lock()
+		n += len(l.shards[i].whole)
+		l.shards[i].Unlock()
+	}
+	return n
+}
