@@ -51,8 +51,8 @@ func (e *Endpoint) checks() []check {
 		e.findClient,
 		e.matchRedirectURI,
 		// From here on the redirect URI is the client's own.
-		refuseRepeated,
 		readState,
+		refuseRepeated,
 		checkResponseType,
 		checkResponseMode,
 		refuseRequestObjects,

@@ -19,7 +19,7 @@ import (
 // Credentials of the one client that a fake provider knows.
 const (
 	ClientID     = "upstream-client"
-	ClientSecret = "upstream-secret: %+/&"
+	ClientSecret = "upstream-secret:%+/&="
 )
 
 // User is who the fake signs in, without asking.

@@ -202,15 +202,25 @@ func (d *Dynamic) client(id string, rec record) *Client {
 
 // secret derives the client's secret from its id: 256 bits that need no storage.
 func (d *Dynamic) secret(id string) (string, error) {
-	b, err := d.Keys.Derive("client secret "+id, 32)
+	b, err := d.Keys.Derive(secretLabel+id, 32)
 	return base64.RawURLEncoding.EncodeToString(b), err
 }
 
-// CheckSecret compares in constant time.
+// CheckSecret compares in constant time. Secrets derived from any root of the
+// keyring count, so that a replaced seed ends no client.
 func (d *Dynamic) CheckSecret(id, secret string) bool {
-	want, err := d.secret(id)
-	return err == nil && subtle.ConstantTimeCompare([]byte(want), []byte(secret)) == 1
+	derived, err := d.Keys.DeriveAll(secretLabel+id, 32)
+	if err != nil {
+		return false
+	}
+	match := 0
+	for _, want := range derived {
+		match |= subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(want)), []byte(secret))
+	}
+	return match == 1
 }
+
+const secretLabel = "client secret "
 
 func hostHash(host *resource.Host) string {
 	sum := sha256.Sum256([]byte(host.Issuer))

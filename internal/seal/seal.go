@@ -73,6 +73,20 @@ func (k *Keyring) Derive(label string, n int) ([]byte, error) {
 	return hkdf.Key(sha256.New, k.roots[0].secret, nil, "derive "+label, n)
 }
 
+// DeriveAll returns what Derive returns for each root in turn: what an older
+// root yielded stays recognisable while that root is listed.
+func (k *Keyring) DeriveAll(label string, n int) ([][]byte, error) {
+	var out [][]byte
+	for _, r := range k.roots {
+		b, err := hkdf.Key(sha256.New, r.secret, nil, "derive "+label, n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
 // String keeps key material out of logs.
 func (k *Keyring) String() string { return "seal.Keyring" }
 

@@ -1,0 +1,345 @@
+// Package servertest runs the whole service inside a test and plays the parties
+// around it: the MCP client, the person's browser and the gateway. Its
+// invariant: like them it sees the service only over HTTP, by its public URLs;
+// nothing is replaced but the clock, and identity providers are the fakes of
+// oauthtest. Only tests import it.
+package servertest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
+)
+
+// What the default configuration names.
+const (
+	Host     = "mcp.example.com"
+	Resource = "https://" + Host + "/mcp"
+	Username = "jane"
+	Password = "correct horse battery"
+	Email    = "jane@example.com"
+	// passwordHash is Password at the lowest cost that the configuration admits.
+	passwordHash = "$2a$10$zMhjRG5dUfn2fasBODR5i.xuXvHtpddYA8HLk2W8v7S3tSMP5KcCG"
+)
+
+// Options are how one service differs from the default: one host with the
+// sample MCP server, the static provider with one user, keys from a seed, so
+// that a restart changes nothing.
+type Options struct {
+	// Edit changes the configuration file; nil leaves it.
+	Edit func(*config.File)
+	// Files are what the configuration names besides "seed".
+	Files map[string]string
+	// HTTPClient reaches the identity provider; nil is the network.
+	HTTPClient *http.Client
+	// Clock is the service's; a new one if nil.
+	Clock *Clock
+}
+
+// Service is a running service. Start makes one.
+type Service struct {
+	Clock *Clock
+	// Log is everything written at debug level and above.
+	Log *Log
+	// MCPServer is the URL of the sample MCP server behind the default host.
+	MCPServer string
+
+	t      testing.TB
+	config *config.Config
+	http   *http.Client
+
+	mu   sync.Mutex
+	live *process
+}
+
+// process is one run of the service.
+type process struct {
+	protocol, management string // addresses
+	stop                 context.CancelFunc
+	done                 chan error
+}
+
+// Start runs a service until the test ends. A configuration with a mistake
+// ends the test.
+func Start(t testing.TB, o Options) *Service {
+	t.Helper()
+	s := &Service{Clock: o.Clock, Log: new(Log), t: t, http: o.HTTPClient, MCPServer: sampleServer(t)}
+	if s.Clock == nil {
+		s.Clock = new(Clock)
+	}
+	cfg, err := s.load(o)
+	if err != nil {
+		t.Fatalf("configuration: %v", err)
+	}
+	s.config = cfg
+	s.live = s.run()
+	t.Cleanup(func() {
+		s.Stop()
+		s.Log.check(t)
+	})
+	return s
+}
+
+// Restart ends the process and starts another with the same configuration.
+// Browsers and clients go on as if nothing had happened.
+func (s *Service) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live = s.run()
+}
+
+// Stop drains the process as a SIGTERM would and fails the test if that is not clean.
+func (s *Service) Stop() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live == nil {
+		return
+	}
+	s.live.stop()
+	if err := <-s.live.done; err != nil {
+		s.t.Errorf("the service ended with: %v", err)
+	}
+	s.live = nil
+}
+
+// Replica starts a second process with the same configuration and clock. Use
+// Browser.On and Client.On to talk to it.
+func (s *Service) Replica() *Service {
+	s.t.Helper()
+	r := &Service{Clock: s.Clock, Log: s.Log, MCPServer: s.MCPServer, t: s.t, config: s.config, http: s.http}
+	r.live = r.run()
+	s.t.Cleanup(r.Stop)
+	return r
+}
+
+// Issuer returns the issuer of a host.
+func Issuer(host string) string { return "https://" + host }
+
+// load makes the configuration by the way an operator's file takes.
+func (s *Service) load(o Options) (*config.Config, error) {
+	f := config.File{
+		Provider: config.ProviderFile{Name: "static", Users: []config.UserFile{
+			{Username: Username, PasswordHash: passwordHash, Email: Email, Name: "Jane Doe", Groups: []string{"engineering", "on call"}},
+		}},
+		Proxy: config.ProxyFile{Hosts: []config.HostFile{{Host: Host, Endpoint: s.MCPServer + "/mcp", DisplayName: "Team notes"}}},
+		Keys:  config.KeysFile{Source: "seed", SeedFiles: []string{"seed"}},
+	}
+	if o.Edit != nil {
+		o.Edit(&f)
+	}
+	text, err := json.Marshal(withoutZero(f)) // JSON is YAML
+	if err != nil {
+		return nil, err
+	}
+	return config.Parse(text, func(name string) ([]byte, error) {
+		if content, ok := o.Files[name]; ok {
+			return []byte(content), nil
+		}
+		if name == "seed" {
+			return []byte(strings.Repeat("a seed for tests", 4)), nil
+		}
+		return nil, fs.ErrNotExist
+	})
+}
+
+// withoutZero turns v into what a person would write: no key that says nothing.
+func withoutZero(v any) any {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("servertest: " + err.Error())
+	}
+	var tree any
+	if err := json.Unmarshal(text, &tree); err != nil {
+		panic("servertest: " + err.Error())
+	}
+	return prune(tree)
+}
+
+func prune(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			switch e = prune(e); e {
+			case nil, "", false, float64(0):
+				// In a pointer false means something; File has no other use for it.
+				if e == false && k == "enabled" {
+					continue
+				}
+				delete(v, k)
+			default:
+				v[k] = e
+			}
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	case []any:
+		for i := range v {
+			v[i] = prune(v[i])
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	}
+	return v
+}
+
+func (s *Service) run() *process {
+	s.t.Helper()
+	srv, err := server.New(s.config, server.Options{
+		Logger:  slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Version: "test", Now: s.Clock.Now, HTTPClient: s.http,
+	})
+	if err != nil {
+		s.t.Fatalf("server.New: %v", err)
+	}
+	protocol, management := listen(s.t), listen(s.t)
+	ctx, stop := context.WithCancel(context.Background())
+	p := &process{protocol: protocol.Addr().String(), management: management.Addr().String(), stop: stop, done: make(chan error, 1)}
+	go func() { p.done <- srv.Serve(ctx, protocol, management) }()
+	return p
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// sampleServer is one MCP server for all tests of a binary: it has no state that matters.
+func sampleServer(t testing.TB) string {
+	t.Helper()
+	srv := httptest.NewServer(http.StripPrefix("/mcp", sample.Handler(sample.Options{Stateless: true})))
+	t.Cleanup(func() {
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	return srv.URL
+}
+
+// UseOIDC makes p the identity provider of the configuration.
+func UseOIDC(p *oauthtest.OIDCProvider) func(*config.File) {
+	return func(f *config.File) {
+		f.Provider = config.ProviderFile{Name: "oidc", IssuerURL: p.Issuer, ClientID: oauthtest.ClientID, ClientSecretFile: "client-secret"}
+	}
+}
+
+// UseGitHub makes g the identity provider of the configuration.
+func UseGitHub(g *oauthtest.GitHub) func(*config.File) {
+	return func(f *config.File) {
+		f.Provider = config.ProviderFile{Name: "github", BaseURL: g.URL, ClientID: oauthtest.ClientID, ClientSecretFile: "client-secret", AllowedEmailDomains: []string{`example\.com`}}
+	}
+}
+
+// ProviderFiles are the files that UseOIDC and UseGitHub name.
+var ProviderFiles = map[string]string{"client-secret": oauthtest.ClientSecret}
+
+// Edits applies several edits in order.
+func Edits(edits ...func(*config.File)) func(*config.File) {
+	return func(f *config.File) {
+		for _, edit := range edits {
+			edit(f)
+		}
+	}
+}
+
+// Clock is real time plus what was added to it.
+type Clock struct {
+	mu    sync.Mutex
+	added time.Duration
+}
+
+// Now returns the time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.added)
+}
+
+// Advance moves the clock; a negative duration sets it back.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.added += d
+}
+
+// Log is a service's log.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Entries returns the audit entries so far, as written.
+func (l *Log) Entries() []map[string]string {
+	var out []map[string]string
+	for line := range strings.Lines(l.String()) {
+		var record struct{ Audit map[string]string }
+		if json.Unmarshal([]byte(line), &record) == nil && record.Audit != nil {
+			out = append(out, record.Audit)
+		}
+	}
+	return out
+}
+
+// Last returns the last audit entry of an event, nil if there is none.
+func (l *Log) Last(event audit.Event) map[string]string {
+	for _, e := range slices.Backward(l.Entries()) {
+		if e["event"] == string(event) {
+			return e
+		}
+	}
+	return nil
+}
+
+// check holds each entry to the closed sets.
+func (l *Log) check(t testing.TB) {
+	t.Helper()
+	var problems []error
+	for _, e := range l.Entries() {
+		if !slices.Contains(audit.Events, audit.Event(e["event"])) {
+			problems = append(problems, errors.New("event "+e["event"]))
+		}
+		if _, known := audit.Reasons[e["reason"]]; !known && e["reason"] != "" {
+			problems = append(problems, errors.New("reason "+e["reason"]))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		t.Errorf("the audit log has words that package audit does not list:\n%v", err)
+	}
+}
