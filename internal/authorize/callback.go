@@ -3,6 +3,7 @@ package authorize
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -39,16 +40,20 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 	if !e.spend(w, r, host, st.Flow, "login "+st.Login.State, loginTTL) {
 		return
 	}
-	identity, err := e.Browser.Identify(r.Context(), st.Login, query)
+	identity, session, err := e.Browser.Identify(r.Context(), st.Login, query)
 	if err != nil {
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
 		return
 	}
-	e.complete(w, r, host, st, identity)
+	e.complete(w, r, host, st, identity, session)
 }
 
+// errSessionTooLarge is for the log only: the sign-in is good, but there will be
+// nothing to ask the provider with when the client refreshes.
+var errSessionTooLarge = fmt.Errorf("the identity provider's tokens are larger than %d bytes together and were dropped", code.MaxSession)
+
 // complete ends the browser conversation: policy, then a code for the client.
-func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, identity connector.Identity) {
+func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, identity connector.Identity, session connector.Session) {
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
 	entry.Subject, entry.Email = identity.Namespace+":"+identity.Subject, identity.Email
 	if err := e.Gate.Admit(identity); err != nil {
@@ -57,9 +62,14 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		redirect(w, errorRedirect(st.Redirect, host, st.State, oauth.Errorf(oauth.AccessDenied, "this account may not use this service")))
 		return
 	}
+	if session.Size() > code.MaxSession {
+		session = connector.Session{}
+		entry.Cause = errSessionTooLarge
+	}
 	sealed, err := e.Codes.Issue(host.Issuer, code.Authorization{
 		Flow: st.Flow, ClientKey: st.ClientKey, RedirectURI: st.Redirect.String(), Challenge: st.Challenge,
 		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
+		Session: session, Offline: st.Offline,
 	})
 	if err != nil {
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, &oauth.Error{Code: oauth.ServerError, Cause: err})

@@ -55,7 +55,7 @@ func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.
 	if !e.spend(w, r, host, st.Flow, "login "+st.Login.State, loginTTL) {
 		return
 	}
-	e.complete(w, r, host, st, identity)
+	e.complete(w, r, host, st, identity, connector.Session{})
 }
 
 func (e *Endpoint) showLogin(w http.ResponseWriter, host *resource.Host, st loginState, status int, username, problem string) {

@@ -37,6 +37,7 @@ type request struct {
 	resource         *resource.Resource
 	catalogue        string
 	offered          oauth.Scopes
+	offline          bool
 	prompt           string
 }
 
@@ -205,6 +206,7 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	}
 	cat := e.Catalogue(r.Context(), req.resource)
 	all := cat.ScopeNames()
+	req.offline = asked.Contains(oauth.OfflineAccess) // asks for a refresh token, not for a right
 	asked = slices.DeleteFunc(asked, func(s string) bool { return s == oauth.OfflineAccess || s == "openid" })
 	switch {
 	case len(asked) > 0:
@@ -245,7 +247,7 @@ func (req *request) pending() pending {
 		Flow: req.flow, ClientKey: req.client.Key(), ClientID: req.client.ShortID(), ClientName: req.client.Name,
 		VouchedBy: req.client.VouchedBy, LoopbackOnly: req.client.LoopbackOnly(), Trusted: req.client.Trusted,
 		Redirect: req.redirect, State: req.state, Challenge: req.challenge,
-		Resource: req.resource.URI, Offered: req.offered, Catalogue: req.catalogue, Prompt: req.prompt,
+		Resource: req.resource.URI, Offered: req.offered, Catalogue: req.catalogue, Prompt: req.prompt, Offline: req.offline,
 	}
 }
 

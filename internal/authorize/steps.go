@@ -43,6 +43,7 @@ type pending struct {
 	Offered      oauth.Scopes      `json:"scopes"`
 	Catalogue    string            `json:"catalogue,omitempty"`
 	Prompt       string            `json:"prompt,omitempty"`
+	Offline      bool              `json:"offline,omitempty"` // the client asked for offline_access
 }
 
 func (p pending) auditEntry(host *resource.Host, event audit.Event, reason string) audit.Entry {

@@ -15,6 +15,11 @@ import (
 // Lifetime of a code (RFC 6749, section 4.1.2 allows ten minutes).
 const Lifetime = time.Minute
 
+// MaxSession bounds Session.Size. A code travels in a Location header, and nginx
+// gives all headers of a response 4 KB by default: with this much session a
+// usual code stays below 3 KB. The refresh tokens of the large providers fit.
+const MaxSession = 1536
+
 // Authorization is what the user agreed to and who they are.
 type Authorization struct {
 	// ID is spent when the code is redeemed.
@@ -30,7 +35,11 @@ type Authorization struct {
 	AuthTime    int64              `json:"auth_time"`
 	// Catalogue is the hash of what the user was shown.
 	Catalogue string `json:"catalogue,omitempty"`
-	Expires   int64  `json:"exp"`
+	// Offline: the client asked for offline_access.
+	Offline bool `json:"offline,omitempty"`
+	// Session is the identity provider's, for re-checks; see MaxSession.
+	Session connector.Session `json:"session,omitzero"`
+	Expires int64             `json:"exp"`
 }
 
 // ExpiresAt returns when the code dies.

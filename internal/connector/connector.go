@@ -45,11 +45,11 @@ type Connector interface {
 	// network (discovery) and then fails with ErrUnavailable.
 	AuthorizationURL(ctx context.Context, login Login) (string, error)
 
-	// Identify turns the callback's query into an Identity. The caller has
-	// already checked that query's state equals login.State. Errors wrap
+	// Identify turns the callback's query into an Identity, and a Session for
+	// Rechecker if the connector is one. The caller has already checked that query's state equals login.State. Errors wrap
 	// ErrCancelled, ErrRejected or ErrUnavailable; any other error is a fault
 	// of ours or of the provider.
-	Identify(ctx context.Context, login Login, query url.Values) (Identity, error)
+	Identify(ctx context.Context, login Login, query url.Values) (Identity, Session, error)
 }
 
 // PasswordConnector signs people in on our own login page.

@@ -71,7 +71,17 @@ func NewLogin() connector.Login {
 // SignIn walks one visit: authorization URL, browser, callback.
 func SignIn(t *testing.T, f Fixture, login connector.Login) (connector.Identity, error) {
 	t.Helper()
-	return f.Connector.Identify(t.Context(), login, Visit(t, f, login))
+	return identify(t, f, login, Visit(t, f, login))
+}
+
+// identify calls Identify and checks that no session stands beside an error.
+func identify(t *testing.T, f Fixture, login connector.Login, query url.Values) (connector.Identity, error) {
+	t.Helper()
+	id, session, err := f.Connector.Identify(t.Context(), login, query)
+	if err != nil && session != (connector.Session{}) {
+		t.Error("a session beside an error")
+	}
+	return id, err
 }
 
 // Visit is the first half of SignIn: it returns the callback's query.
@@ -181,7 +191,7 @@ func (h Harness) wrongVerifier(t *testing.T) {
 	login := NewLogin()
 	query := Visit(t, f, login)
 	login.Verifier = NewLogin().Verifier
-	id, err := f.Connector.Identify(t.Context(), login, query)
+	id, err := identify(t, f, login, query)
 	refused(t, id, err, connector.ErrRejected)
 }
 
@@ -200,7 +210,7 @@ func (h Harness) incompleteLogin(t *testing.T) {
 		if address, err := f.Connector.AuthorizationURL(t.Context(), login); err == nil || address != "" {
 			t.Errorf("no %s: AuthorizationURL gave %q, %v", name, address, err)
 		}
-		if id, err := f.Connector.Identify(t.Context(), login, query); err == nil || !reflect.ValueOf(id).IsZero() {
+		if id, err := identify(t, f, login, query); err == nil || !reflect.ValueOf(id).IsZero() {
 			t.Errorf("no %s: Identify gave %+v, %v", name, id, err)
 		}
 	}
@@ -251,10 +261,10 @@ func (h Harness) replay(t *testing.T) {
 	f := h.fixture(t)
 	login := NewLogin()
 	query := Visit(t, f, login)
-	if _, err := f.Connector.Identify(t.Context(), login, query); err != nil {
+	if _, err := identify(t, f, login, query); err != nil {
 		t.Fatal(err)
 	}
-	id, err := f.Connector.Identify(t.Context(), login, query)
+	id, err := identify(t, f, login, query)
 	refused(t, id, err, connector.ErrRejected)
 }
 
@@ -277,7 +287,7 @@ func (h Harness) malformedCallback(t *testing.T) {
 		}
 		spoil(query)
 		before := f.Provider.Count(oauthtest.Token)
-		id, err := f.Connector.Identify(t.Context(), login, query)
+		id, err := identify(t, f, login, query)
 		t.Log(name)
 		refused(t, id, err, connector.ErrRejected)
 		if f.Provider.Count(oauthtest.Token) != before {
@@ -388,7 +398,7 @@ func (h Harness) breakage(t *testing.T) {
 				login := NewLogin()
 				query := Visit(t, f, login)
 				f.Provider.Break(endpoint, breakage)
-				id, err := within(t, func() (connector.Identity, error) { return f.Connector.Identify(t.Context(), login, query) })
+				id, err := within(t, func() (connector.Identity, error) { return identify(t, f, login, query) })
 				refused(t, id, err, expected(breakage))
 				h.elsewhere(t, f)
 			})
@@ -433,7 +443,7 @@ func (h Harness) identifyFails(t *testing.T, f Fixture, want error) {
 		return
 	}
 	callback := oauthtest.Visit(t, f.Provider.Client(), address)
-	id, err := f.Connector.Identify(t.Context(), login, callback.Query())
+	id, err := identify(t, f, login, callback.Query())
 	refused(t, id, err, want)
 }
 

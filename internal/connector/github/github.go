@@ -7,6 +7,7 @@ package github
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -101,28 +102,36 @@ func (c *Connector) AuthorizationURL(_ context.Context, login connector.Login) (
 }
 
 // Identify implements connector.Connector.
-func (c *Connector) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, error) {
+func (c *Connector) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, connector.Session, error) {
 	if err := upstream.CheckLogin(login); err != nil {
-		return connector.Identity{}, err
+		return connector.Identity{}, connector.Session{}, err
 	}
 	ctx, cancel := c.client.Context(ctx)
 	defer cancel()
 	// RFC 9207, section 2.4: GitHub does not promise iss, but a wrong one means another server's answer.
 	if query.Has("iss") && query.Get("iss") != c.issuer {
-		return connector.Identity{}, upstream.Rejected("authorization response names another issuer", nil)
+		return connector.Identity{}, connector.Session{}, upstream.Rejected("authorization response names another issuer", nil)
 	}
 	code, err := upstream.AuthorizationCode(query)
 	if err != nil {
-		return connector.Identity{}, err
+		return connector.Identity{}, connector.Session{}, err
 	}
-	oauth := c.oauth
-	oauth.ClientSecret = c.secret.Reveal()
-	token, err := oauth.Exchange(ctx, code,
+	token, err := c.withSecret().Exchange(ctx, code,
 		oauth2.SetAuthURLParam("redirect_uri", login.RedirectURI), oauth2.VerifierOption(login.Verifier))
 	if err != nil {
-		return connector.Identity{}, upstream.Failed("token request", err)
+		return connector.Identity{}, connector.Session{}, upstream.Failed("token request", err)
 	}
-	return c.identity(ctx, token.AccessToken)
+	id, err := c.identity(ctx, token.AccessToken)
+	if err != nil {
+		return connector.Identity{}, connector.Session{}, upstream.Failed("account", err)
+	}
+	return id, session(token), nil
+}
+
+func (c *Connector) withSecret() *oauth2.Config {
+	config := c.oauth
+	config.ClientSecret = c.secret.Reveal()
+	return &config
 }
 
 func (c *Connector) identity(ctx context.Context, accessToken string) (connector.Identity, error) {
@@ -132,14 +141,14 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 		Name  string `json:"name"`
 	}
 	if _, err := c.get(ctx, "/user", accessToken, &user); err != nil {
-		return connector.Identity{}, upstream.Failed("user request", err)
+		return connector.Identity{}, fmt.Errorf("user request: %w", err)
 	}
 	if user.ID <= 0 {
 		return connector.Identity{}, upstream.Rejected("user without a numeric id", nil)
 	}
 	email, err := c.verifiedEmail(ctx, accessToken)
 	if err != nil {
-		return connector.Identity{}, upstream.Failed("e-mail request", err)
+		return connector.Identity{}, fmt.Errorf("e-mail request: %w", err)
 	}
 	name := user.Name
 	if name == "" {

@@ -156,7 +156,7 @@ func TestOwnIssuerInResponse(t *testing.T) {
 	login := connectortest.NewLogin()
 	query := connectortest.Visit(t, f, login)
 	query.Set("iss", p.URL+"/login/oauth")
-	if _, err := f.Connector.Identify(t.Context(), login, query); err != nil {
+	if _, _, err := f.Connector.Identify(t.Context(), login, query); err != nil {
 		t.Error("AS-FED-03 GitHub's own iss:", err)
 	}
 }

@@ -35,16 +35,23 @@ func New(p config.Provider, client *http.Client) Connector {
 		ClientSecret: p.ClientSecret,
 		Scopes:       scopes,
 		Namespace:    Namespace,
-		TrustEmail:   authoritative,
-		HTTPClient:   client,
+		// Google gives a refresh token for access_type=offline only, and again
+		// only if the person is asked again.
+		// https://developers.google.com/identity/protocols/oauth2/web-server#offline
+		ExtraAuthParams: map[string]string{"access_type": "offline"},
+		TrustEmail:      authoritative,
+		HTTPClient:      client,
 	})}
 }
 
 // AuthorizationURL implements connector.Connector. Google does not know
 // prompt=login; the account chooser is the nearest it has.
 func (c Connector) AuthorizationURL(ctx context.Context, login connector.Login) (string, error) {
-	if login.Prompt == "login" {
-		login.Prompt = "select_account"
+	switch login.Prompt {
+	case "":
+		login.Prompt = "consent"
+	case "login", "select_account":
+		login.Prompt = "select_account consent"
 	}
 	return c.Connector.AuthorizationURL(ctx, login)
 }

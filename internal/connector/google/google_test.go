@@ -54,7 +54,7 @@ func TestEmailAuthority(t *testing.T) {
 }
 
 func TestPrompt(t *testing.T) {
-	for prompt, want := range map[string]string{"": "", "login": "select_account", "select_account": "select_account"} {
+	for prompt, want := range map[string]string{"": "consent", "login": "select_account consent", "select_account": "select_account consent"} {
 		f := fixture(t)
 		login := connectortest.NewLogin()
 		login.Prompt = prompt
@@ -63,6 +63,9 @@ func TestPrompt(t *testing.T) {
 		}
 		if got := f.Provider.Sent(oauthtest.Authorization).Get("prompt"); got != want {
 			t.Errorf("prompt %q was sent as %q", prompt, got)
+		}
+		if got := f.Provider.Sent(oauthtest.Authorization).Get("access_type"); got != "offline" {
+			t.Errorf("access_type %q: Google gives no refresh token", got)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -20,7 +21,7 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 	if p.UserInfoEndpoint != "" && c.incomplete(claims) {
 		var err error
 		if more, err = c.userInfo(ctx, p, token, subject); err != nil {
-			return connector.Identity{}, upstream.Failed("userinfo", err)
+			return connector.Identity{}, fmt.Errorf("userinfo: %w", err)
 		}
 	}
 	id := connector.Identity{Namespace: c.options.Namespace, Subject: subject}

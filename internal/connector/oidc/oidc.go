@@ -34,6 +34,9 @@ type Options struct {
 	// ExtraAuthParams go into the authorization request; they cannot replace
 	// parameters of the protocol.
 	ExtraAuthParams map[string]string
+	// OfflineScope adds offline_access to Scopes where the provider knows it
+	// (OpenID Connect Core, section 11), so that it gives a refresh token.
+	OfflineScope bool
 	// TrustEmail may refuse a verified address for which the provider is not
 	// the authority; claims are those of the source of the address. Nil trusts.
 	TrustEmail func(email string, claims Claims) bool
@@ -81,6 +84,7 @@ func FromConfig(p config.Provider, client *http.Client) *Connector {
 		ClientID:     p.ClientID,
 		ClientSecret: p.ClientSecret,
 		Scopes:       p.Scopes,
+		OfflineScope: true,
 		GroupsClaim:  p.GroupsClaim,
 		HTTPClient:   client,
 	})
@@ -119,33 +123,45 @@ func (c *Connector) AuthorizationURL(ctx context.Context, login connector.Login)
 }
 
 // Identify implements connector.Connector.
-func (c *Connector) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, error) {
+func (c *Connector) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, connector.Session, error) {
+	id, token, err := c.identify(ctx, login, query)
+	if err != nil {
+		return connector.Identity{}, connector.Session{}, err
+	}
+	return id, session(token), nil
+}
+
+func (c *Connector) identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, *oauth2.Token, error) {
 	if err := upstream.CheckLogin(login); err != nil {
-		return connector.Identity{}, err
+		return connector.Identity{}, nil, err
 	}
 	ctx, cancel := c.client.Context(ctx)
 	defer cancel()
 	p, err := c.provider(ctx)
 	if err != nil {
-		return connector.Identity{}, upstream.Failed("discovery", err)
+		return connector.Identity{}, nil, upstream.Failed("discovery", err)
 	}
 	// Before anything else of the response is believed, its error included (RFC 9207, section 2.4).
 	if err := c.checkResponseIssuer(p, query); err != nil {
-		return connector.Identity{}, err
+		return connector.Identity{}, nil, err
 	}
 	code, err := upstream.AuthorizationCode(query)
 	if err != nil {
-		return connector.Identity{}, err
+		return connector.Identity{}, nil, err
 	}
 	token, err := c.oauthConfig(p, login).Exchange(ctx, code, oauth2.VerifierOption(login.Verifier))
 	if err != nil {
-		return connector.Identity{}, upstream.Failed("token request", err)
+		return connector.Identity{}, nil, upstream.Failed("token request", err)
 	}
 	subject, claims, err := c.verify(ctx, p, login, token)
 	if err != nil {
-		return connector.Identity{}, upstream.Failed("ID token", err)
+		return connector.Identity{}, nil, upstream.Failed("ID token", err)
 	}
-	return c.identity(ctx, p, token, subject, claims)
+	id, err := c.identity(ctx, p, token, subject, claims)
+	if err != nil {
+		return connector.Identity{}, nil, upstream.Failed("identity", err)
+	}
+	return id, token, nil
 }
 
 func (c *Connector) provider(ctx context.Context) (*provider, error) {
@@ -168,11 +184,19 @@ func (c *Connector) oauthConfig(p *provider, login connector.Login) *oauth2.Conf
 		ClientID:     c.options.ClientID,
 		ClientSecret: c.options.ClientSecret.Reveal(),
 		RedirectURL:  login.RedirectURI,
-		Scopes:       c.options.Scopes,
+		Scopes:       c.scopes(p),
 		Endpoint: oauth2.Endpoint{
 			AuthURL:   p.AuthorizationEndpoint,
 			TokenURL:  p.TokenEndpoint,
 			AuthStyle: p.authStyle(c.options.ClientSecret),
 		},
 	}
+}
+
+func (c *Connector) scopes(p *provider) []string {
+	const offline = "offline_access"
+	if !c.options.OfflineScope || !slices.Contains(p.Scopes, offline) || slices.Contains(c.options.Scopes, offline) {
+		return c.options.Scopes
+	}
+	return append(slices.Clone(c.options.Scopes), offline)
 }

@@ -158,7 +158,7 @@ func TestKeys(t *testing.T) {
 					login := connectortest.NewLogin()
 					query := connectortest.Visit(t, f, login)
 					wait.Go(func() {
-						if _, err := f.Connector.Identify(t.Context(), login, query); !errors.Is(err, connector.ErrRejected) {
+						if _, _, err := f.Connector.Identify(t.Context(), login, query); !errors.Is(err, connector.ErrRejected) {
 							t.Errorf("unknown kid: %v", err)
 						}
 					})
@@ -263,14 +263,14 @@ func TestResponseIssuer(t *testing.T) {
 	login := connectortest.NewLogin()
 	query := connectortest.Visit(t, f, login)
 	t.Run("AS-FED-03 error from another issuer is not believed", func(t *testing.T) {
-		_, err := f.Connector.Identify(t.Context(), login, url.Values{"error": {"access_denied"}, "iss": {"https://attacker.example"}})
+		_, _, err := f.Connector.Identify(t.Context(), login, url.Values{"error": {"access_denied"}, "iss": {"https://attacker.example"}})
 		if !errors.Is(err, connector.ErrRejected) {
 			t.Error(err)
 		}
 	})
 	t.Run("AS-FED-03 not advertised, not sent", func(t *testing.T) {
 		query.Del("iss")
-		if _, err := f.Connector.Identify(t.Context(), login, query); err != nil {
+		if _, _, err := f.Connector.Identify(t.Context(), login, query); err != nil {
 			t.Error(err)
 		}
 	})

@@ -23,6 +23,7 @@ type provider struct {
 	JWKSURI               string   `json:"jwks_uri"`
 	Algorithms            []string `json:"id_token_signing_alg_values_supported"`
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
+	Scopes                []string `json:"scopes_supported"`
 	Prompts               []string `json:"prompt_values_supported"`
 	ResponseIssuer        bool     `json:"authorization_response_iss_parameter_supported"`
 

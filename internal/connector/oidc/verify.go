@@ -20,10 +20,27 @@ const maxClockSkew = 5 * time.Minute
 // verify checks the ID token (OpenID Connect Core, section 3.1.3.7). go-oidc
 // checks the algorithm, iss, aud and exp, the rest is here.
 func (c *Connector) verify(ctx context.Context, p *provider, login connector.Login, token *oauth2.Token) (string, Claims, error) {
-	raw, _ := token.Extra("id_token").(string)
+	raw := rawIDToken(token)
 	if raw == "" {
 		return "", nil, errors.New("missing from the token response")
 	}
+	idToken, claims, err := c.verifyIDToken(ctx, p, raw, token)
+	if err != nil {
+		return "", nil, err
+	}
+	if subtle.ConstantTimeCompare([]byte(idToken.Nonce), []byte(login.Nonce)) != 1 {
+		return "", nil, errors.New("nonce is not that of this visit")
+	}
+	return idToken.Subject, claims, nil
+}
+
+func rawIDToken(token *oauth2.Token) string {
+	raw, _ := token.Extra("id_token").(string)
+	return raw
+}
+
+// verifyIDToken makes every check but that of the nonce.
+func (c *Connector) verifyIDToken(ctx context.Context, p *provider, raw string, token *oauth2.Token) (*gooidc.IDToken, Claims, error) {
 	signature := &oneToken{keys: p.keys, algorithms: p.Algorithms}
 	verifier := gooidc.NewVerifier(c.options.Issuer, signature, &gooidc.Config{
 		ClientID:             c.options.ClientID,
@@ -32,30 +49,27 @@ func (c *Connector) verify(ctx context.Context, p *provider, login connector.Log
 	})
 	idToken, err := verifier.Verify(ctx, raw)
 	if signature.err != nil {
-		return "", nil, signature.err
+		return nil, nil, signature.err
 	}
 	if err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
 	var claims Claims
 	if err := idToken.Claims(&claims); err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
 	if err := c.checkAuthorizedParty(idToken, claims); err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
 	if err := c.checkIssuedAt(idToken, claims); err != nil {
-		return "", nil, err
-	}
-	if subtle.ConstantTimeCompare([]byte(idToken.Nonce), []byte(login.Nonce)) != 1 {
-		return "", nil, errors.New("nonce is not that of this visit")
+		return nil, nil, err
 	}
 	if idToken.AccessTokenHash != "" {
 		if err := idToken.VerifyAccessToken(token.AccessToken); err != nil {
-			return "", nil, err
+			return nil, nil, err
 		}
 	}
-	return idToken.Subject, claims, nil
+	return idToken, claims, nil
 }
 
 func (c *Connector) checkAuthorizedParty(idToken *gooidc.IDToken, claims Claims) error {

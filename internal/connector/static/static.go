@@ -130,3 +130,15 @@ func (c *Connector) find(username string) (account, bool) {
 	}
 	return c.users[found], known
 }
+
+// Recheck implements connector.Rechecker: the account is still configured.
+func (c *Connector) Recheck(_ context.Context, id connector.Identity, _ connector.Session) (connector.Identity, connector.Session, error) {
+	for _, u := range c.users {
+		if u.identity.Subject == id.Subject {
+			now := u.identity
+			now.Groups = slices.Clone(now.Groups)
+			return now, connector.Session{}, nil
+		}
+	}
+	return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: the account is not configured any more", connector.ErrGone)
+}

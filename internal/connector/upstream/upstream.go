@@ -138,6 +138,38 @@ func Rejected(what string, cause error) error {
 	return wrap(connector.ErrRejected, what, cause)
 }
 
+// Gone and SessionOver: see Unavailable.
+func Gone(what string, cause error) error { return wrap(connector.ErrGone, what, cause) }
+
+// SessionOver: see Unavailable.
+func SessionOver(what string, cause error) error {
+	return wrap(connector.ErrSessionOver, what, cause)
+}
+
+// RecheckFailed turns what went wrong while asking about somebody again into
+// one of the errors of connector.Rechecker. Only the provider's own clear word
+// ends anything; an answer that cannot be read, or one about our credentials
+// rather than the person's, is a fault that passes.
+func RecheckFailed(what string, err error) error {
+	if errors.Is(err, connector.ErrGone) || errors.Is(err, connector.ErrSessionOver) || errors.Is(err, connector.ErrUnavailable) {
+		return err
+	}
+	if status, ok := errors.AsType[*StatusError](err); ok && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) {
+		return Gone(what, err)
+	}
+	if retrieve, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		switch retrieve.ErrorCode {
+		// RFC 6749, sections 4.1.2.1 and 5.2; bad_refresh_token is GitHub's.
+		case "invalid_grant", "access_denied", "bad_refresh_token":
+			return Gone(what, err)
+		// OpenID Connect Core, section 3.1.2.6: come back with a browser.
+		case "interaction_required", "login_required", "consent_required", "account_selection_required":
+			return SessionOver(what, err)
+		}
+	}
+	return Unavailable(what, err)
+}
+
 func wrap(kind error, what string, cause error) error {
 	if cause == nil {
 		return fmt.Errorf("%w: %s", kind, what)

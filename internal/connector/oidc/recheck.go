@@ -1,0 +1,88 @@
+package oidc
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
+)
+
+// session keeps the refresh token; the access token only where it is all there is.
+func session(token *oauth2.Token) connector.Session {
+	if token.RefreshToken != "" {
+		return connector.Session{RefreshToken: token.RefreshToken}
+	}
+	s := connector.Session{AccessToken: token.AccessToken}
+	if !token.Expiry.IsZero() {
+		s.Expires = token.Expiry.Unix()
+	}
+	return s
+}
+
+// Recheck implements connector.Rechecker: with a refresh token by using it
+// (OpenID Connect Core, section 12), else by asking the userinfo endpoint for
+// as long as the access token lives.
+func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
+	ctx, cancel := c.client.Context(ctx)
+	defer cancel()
+	now, token, err := c.recheck(ctx, id, s)
+	if err != nil {
+		return connector.Identity{}, connector.Session{}, upstream.RecheckFailed("re-check", err)
+	}
+	return now, session(token), nil
+}
+
+func (c *Connector) recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, *oauth2.Token, error) {
+	if s.Size() == 0 {
+		return connector.Identity{}, nil, upstream.SessionOver("the provider gave no token to ask with", nil)
+	}
+	p, err := c.provider(ctx)
+	if err != nil {
+		return connector.Identity{}, nil, err
+	}
+	if s.RefreshToken == "" {
+		return c.recheckUserInfo(ctx, p, id, s)
+	}
+	token, err := c.oauthConfig(p, connector.Login{}).TokenSource(ctx, &oauth2.Token{RefreshToken: s.RefreshToken}).Token()
+	if err != nil {
+		return connector.Identity{}, nil, err
+	}
+	claims := Claims{}
+	if raw := rawIDToken(token); raw != "" {
+		idToken, refreshed, err := c.verifyIDToken(ctx, p, raw, token)
+		if err != nil {
+			return connector.Identity{}, nil, err
+		}
+		// OpenID Connect Core, section 12.2: sub MUST be the same.
+		if idToken.Subject != id.Subject {
+			return connector.Identity{}, nil, upstream.Gone("the refreshed ID token is about another subject", nil)
+		}
+		claims = refreshed
+	} else if p.UserInfoEndpoint == "" {
+		return connector.Identity{}, nil, upstream.SessionOver("the refresh gave no ID token and there is no userinfo endpoint", nil)
+	}
+	now, err := c.identity(ctx, p, token, id.Subject, claims)
+	return now, token, err
+}
+
+func (c *Connector) recheckUserInfo(ctx context.Context, p *provider, id connector.Identity, s connector.Session) (connector.Identity, *oauth2.Token, error) {
+	token := &oauth2.Token{AccessToken: s.AccessToken}
+	if s.Expires != 0 {
+		token.Expiry = time.Unix(s.Expires, 0)
+	}
+	switch {
+	case p.UserInfoEndpoint == "":
+		return connector.Identity{}, nil, upstream.SessionOver("the provider has no userinfo endpoint", nil)
+	case s.Expires != 0 && !c.options.Now().Before(token.Expiry):
+		return connector.Identity{}, nil, upstream.SessionOver("the access token has expired", nil)
+	}
+	claims, err := c.userInfo(ctx, p, token, id.Subject)
+	if err != nil {
+		return connector.Identity{}, nil, err
+	}
+	now, err := c.identity(ctx, p, token, id.Subject, claims)
+	return now, token, err
+}
