@@ -17,14 +17,13 @@ import (
 
 // server is a scripted Options.Fetch.
 type server struct {
-	mu     sync.Mutex
-	calls  []time.Time
-	err    error
-	ttl    time.Duration
-	delay  time.Duration
-	now    atomic.Int32
-	most   atomic.Int32
-	result *Catalogue
+	mu    sync.Mutex
+	calls []time.Time
+	err   error
+	ttl   time.Duration
+	delay time.Duration
+	now   atomic.Int32
+	most  atomic.Int32
 }
 
 func (s *server) fetch(ctx context.Context, _ string) (*Catalogue, error) {

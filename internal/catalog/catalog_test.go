@@ -234,7 +234,7 @@ func FuzzScopes(f *testing.F) {
 			checkText(t, tool.Title, maxTitle)
 			checkText(t, tool.Description, maxDescription)
 		}
-		if c.Hash() != c.Hash() {
+		if first := c.Hash(); c.Hash() != first {
 			t.Error("hash is not stable")
 		}
 	})

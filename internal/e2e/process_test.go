@@ -91,7 +91,8 @@ func (p *process) stop(t *testing.T) {
 func (p *process) waitHTTP(t *testing.T, url string, status int) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
-	for last := ""; time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	last := "nothing"
+	for ; time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		select {
 		case <-p.done:
 			t.Fatalf("%s ended at once (%v):\n%s", p.name, p.err, tail(p.out.String(), 4<<10))
@@ -109,9 +110,8 @@ func (p *process) waitHTTP(t *testing.T, url string, status int) {
 		if last = resp.Status; resp.StatusCode == status {
 			return
 		}
-		_ = last
 	}
-	t.Fatalf("%s is not ready: %s never answered %d\n%s", p.name, url, status, tail(p.out.String(), 4<<10))
+	t.Fatalf("%s is not ready: %s never answered %d, last %s\n%s", p.name, url, status, last, tail(p.out.String(), 4<<10))
 }
 
 // waitTCP waits until address accepts connections.

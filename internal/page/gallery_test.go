@@ -17,7 +17,7 @@ import (
 func rtl() locale {
 	l := locale{Lang: "ar", Dir: "rtl", Messages: maps.Clone(locales["en"].Messages)}
 	for id, m := range l.Messages {
-		l.Messages[id] = "‏" + m + " ⟩"
+		l.Messages[id] = "\u200f" + m + " ⟩"
 	}
 	return l
 }

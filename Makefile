@@ -1,0 +1,36 @@
+tool = go tool -modfile=hack/tools/go.mod
+
+.PHONY: all demo build test race e2e lint vulncheck bench fuzz ci
+all: build lint test
+
+demo: ## the whole picture on this computer
+	go run ./cmd/mcp-forward-auth demo
+
+build: ## a static binary in bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/mcp-forward-auth
+
+test: ## everything that needs nothing but Go
+	go test ./...
+
+race: ## the same with the race detector, which needs a C compiler
+	go test -race ./...
+
+e2e: ## real nginx, MCP clients, identity provider and browser
+	hack/e2e/install.sh
+	go test -tags e2e -count=1 -timeout 20m ./internal/e2e
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
+	go vet ./... && go vet -tags e2e ./internal/e2e && $(tool) staticcheck -tags e2e ./...
+
+vulncheck: ## known vulnerabilities in what is called; needs vuln.go.dev
+	$(tool) govulncheck ./...
+
+bench: ## CPU time per forward-auth request; needs Linux, at most a minute
+	go run ./hack/bench
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	hack/fuzz.sh
+
+ci: ## what runs for every change
+	.ci/run
