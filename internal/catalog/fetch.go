@@ -181,10 +181,15 @@ func (f *Fetcher) connect(ctx context.Context, w *wire, endpoint string) (*mcp.C
 	return nil, errors.Join(errs...)
 }
 
-// dial makes one attempt; its session lives until ctx ends.
+// dial makes one attempt; its session lives until ctx ends. Where the attempt
+// takes longer than limit its requests end too, because the client tells the
+// server that it gave up, and would wait five seconds more for one that hangs.
 func (f *Fetcher) dial(ctx context.Context, w *wire, endpoint, era string, limit time.Duration) (*mcp.ClientSession, error) {
 	connecting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	requests, end := context.WithCancel(ctx)
+	overdue := time.AfterFunc(limit, end)
+	defer overdue.Stop()
 	client := mcp.NewClient(
 		&mcp.Implementation{Name: "mcp-forward-auth", Version: f.Version},
 		&mcp.ClientOptions{
@@ -193,7 +198,7 @@ func (f *Fetcher) dial(ctx context.Context, w *wire, endpoint, era string, limit
 		})
 	return client.Connect(connecting, &mcp.StreamableClientTransport{
 		Endpoint:             endpoint,
-		HTTPClient:           w.client(ctx),
+		HTTPClient:           w.client(requests),
 		MaxRetries:           -1,
 		DisableStandaloneSSE: true,
 		MaxEventSize:         maxBytes,
