@@ -36,7 +36,6 @@ const (
 // Endpoint serves the browser conversation. Exactly one of Browser and Password is set.
 type Endpoint struct {
 	Clients   Clients
-	Redirects registration.RedirectPolicy
 	Catalogue func(ctx context.Context, r *resource.Resource) *catalog.Catalogue
 	// Browser signs people in at an identity provider, Password on our own page.
 	Browser      connector.Connector
@@ -87,7 +86,9 @@ func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, 
 		oe = &oauth.Error{Code: oauth.ServerError, Description: "the service failed to answer", Cause: err}
 	}
 	entry := req.auditEntry(audit.AuthorizeRefused, oe.AuditReason())
-	entry.Cause = oe.Cause
+	if oe.Cause != nil {
+		entry.Cause = oe.Cause
+	}
 	e.Audit.Write(r.Context(), entry)
 
 	if !req.redirect.IsZero() && req.client.Trusted {

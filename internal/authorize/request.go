@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -120,11 +122,30 @@ func readState(_ *http.Request, req *request) error {
 	if len(state) > maxStateBytes {
 		return oauth.Errorf(oauth.InvalidRequest, "state is longer than %d bytes", maxStateBytes)
 	}
-	if len(state)+len(req.redirect.String()) > maxCarriedBytes {
+	// RFC 6749, appendix A.5, allows visible ASCII. Other text comes back as it
+	// came; what is no text would be changed on its way through a sealed value.
+	if !utf8.ValidString(state) || strings.ContainsFunc(state, unicode.IsControl) {
+		return oauth.Errorf(oauth.InvalidRequest, "state has a control character or is not UTF-8")
+	}
+	if carriedBytes(state)+len(req.redirect.String()) > maxCarriedBytes {
 		return oauth.Errorf(oauth.InvalidRequest, "state and redirect_uri are too long together")
 	}
 	req.state = state
 	return nil
+}
+
+// carriedBytes is the size of s in a sealed value, which is JSON.
+func carriedBytes(s string) int {
+	n := len(s)
+	for _, c := range s {
+		switch c {
+		case '"', '\\':
+			n++
+		case '\u2028', '\u2029':
+			n += 3
+		}
+	}
+	return n
 }
 
 func checkResponseType(_ *http.Request, req *request) error {
@@ -230,9 +251,13 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 // checkPrompt: OpenID Connect Core, section 3.1.2.1. We keep no session, so
 // nothing can be answered without the user.
 func checkPrompt(_ *http.Request, req *request) error {
-	for p := range strings.FieldsSeq(req.params.Get("prompt")) {
+	prompts := strings.Fields(req.params.Get("prompt"))
+	for _, p := range prompts {
 		switch p {
 		case "none":
+			if len(prompts) > 1 {
+				return oauth.Errorf(oauth.InvalidRequest, "prompt none excludes every other value")
+			}
 			return oauth.Errorf(oauth.InteractionRequired, "the user has to be asked")
 		case "login", "select_account":
 			req.prompt = p

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -260,13 +261,18 @@ func decodeRecord(id string) (record, error) {
 	if err != nil || base64.RawURLEncoding.EncodedLen(len(raw)) != len(packed) {
 		return rec, ErrUnknown
 	}
-	plain, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(raw), []byte(dictionary)), MaxBodyBytes))
-	if err != nil {
+	packedBytes := bytes.NewReader(raw)
+	plain, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(packedBytes, []byte(dictionary)), MaxBodyBytes))
+	if err != nil || packedBytes.Len() > 0 {
 		return rec, ErrUnknown
 	}
 	dec := json.NewDecoder(bytes.NewReader(plain))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&rec); err != nil {
+	if err := dec.Decode(&rec); err != nil || dec.InputOffset() != int64(len(plain)) {
+		return rec, ErrUnknown
+	}
+	// An id need not come from Register: anybody can write one.
+	if utf8.RuneCountInString(rec.Name) > maxNameRunes {
 		return rec, ErrUnknown
 	}
 	return rec, nil

@@ -6,6 +6,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -107,12 +108,14 @@ func (b Box[T]) Seal(v T, expires time.Time, aad ...string) (string, error) {
 	if b.keys == nil {
 		return "", errors.New("seal: box without keys")
 	}
-	payload, err := json.Marshal(v)
-	if err != nil {
+	var plainText bytes.Buffer
+	plainText.Write(binary.BigEndian.AppendUint64(nil, uint64(expires.Unix())))
+	enc := json.NewEncoder(&plainText)
+	enc.SetEscapeHTML(false) // "&" in six bytes would make a URL outgrow a cookie
+	if err := enc.Encode(v); err != nil {
 		return "", fmt.Errorf("seal: %w", err)
 	}
-	plain := binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(payload)), uint64(expires.Unix()))
-	plain = append(plain, payload...)
+	plain := plainText.Bytes()
 
 	r := b.keys.roots[0]
 	out := make([]byte, keyIDSize+saltSize, keyIDSize+saltSize+len(plain)+64)
