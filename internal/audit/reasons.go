@@ -81,5 +81,6 @@ var Reasons = map[string]string{
 	"expired_token":         "the access token has expired, or comes from the future",
 	"unknown_host":          "the gateway asks about a host that is not configured",
 	"unknown_resource":      "the gateway asks about a path that belongs to no MCP server",
+	"unknown_dialect":       "the gateway is configured with a path below /authenticate that does not exist",
 	"ambiguous_target":      "the gateway's question can be read in more than one way",
 }

@@ -14,19 +14,19 @@ const shardCount = 64
 
 type shard struct {
 	sync.RWMutex
-	entries map[[32]byte]*verified
+	entries map[[32]byte]*Token
 	_       [32]byte // neighbours do not share a cache line
 }
 
 func newCache(limit int) *cache {
 	c := &cache{limit: max(1, limit/shardCount)}
 	for i := range c.shards {
-		c.shards[i].entries = map[[32]byte]*verified{}
+		c.shards[i].entries = map[[32]byte]*Token{}
 	}
 	return c
 }
 
-func (c *cache) get(key [32]byte) *verified {
+func (c *cache) get(key [32]byte) *Token {
 	s := &c.shards[key[0]%shardCount]
 	s.RLock()
 	v := s.entries[key]
@@ -36,7 +36,7 @@ func (c *cache) get(key [32]byte) *verified {
 
 // put remembers v and reports whether it was new. A full shard forgets a few
 // entries, expired ones first; a live one forgotten costs one more signature check.
-func (c *cache) put(key [32]byte, v *verified, now int64) bool {
+func (c *cache) put(key [32]byte, v *Token, now int64) bool {
 	s := &c.shards[key[0]%shardCount]
 	s.Lock()
 	defer s.Unlock()
@@ -57,7 +57,7 @@ func (s *shard) makeRoom(now int64) {
 	seen, removed := 0, 0
 	var spare [32]byte
 	for k, v := range s.entries {
-		if v.expires <= now {
+		if v.Expires <= now {
 			delete(s.entries, k)
 			removed++
 		}

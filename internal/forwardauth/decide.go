@@ -2,134 +2,84 @@ package forwardauth
 
 import (
 	"context"
-	"crypto/sha256"
-	"errors"
-	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
-// verified is a token that was found good, ready to answer with.
-type verified struct {
-	resource *resource.Resource
-	expires  int64 // Unix seconds
-	subject  string
-	tokenID  string
-	// Values of the identity headers, in the form net/http takes.
-	user, email, groups []string
-}
-
-// decide checks the credentials of a request to res (RFC 6750, section 2.1;
-// RFC 9068, section 4). A token already verified costs one hash.
-func (e *Endpoint) decide(res *resource.Resource, authorization []string) (*verified, Reason) {
-	raw, reason := bearer(authorization)
-	if reason != Allowed {
-		return nil, reason
-	}
-	key := sha256.Sum256([]byte(raw))
-	if v := e.verified.get(key); v != nil {
-		switch {
-		case e.Now().Unix() >= v.expires:
-			return v, Expired
-		case v.resource != res:
-			return v, WrongAudience
-		}
-		return v, Allowed
-	}
-	claims, err := e.Verifier.Verify(raw, res.Host.Issuer, res.URI)
-	if err != nil {
-		return nil, tokenReason(err)
-	}
-	person, err := e.Verifier.Person(claims)
-	if err != nil {
-		return nil, MalformedToken
-	}
-	v := &verified{
-		resource: res, expires: claims.Expires, subject: claims.Subject, tokenID: claims.ID,
-		user: headerValue(claims.Subject), email: headerValue(person.Email), groups: headerValue(person.Groups...),
-	}
-	if e.verified.put(key, v, e.Now().Unix()) {
-		e.Audit.Write(context.Background(), audit.Entry{
-			Event: audit.FirstUse, Flow: person.Flow, Subject: claims.Subject, Email: person.Email, Client: claims.ClientID,
-			Host: res.Host.Name, Resource: res.URI, Scope: claims.Scope, TokenID: claims.ID,
-		})
-	}
-	return v, Allowed
-}
-
-// bearer takes the one token out of the one Authorization header. Two headers
-// are refused, never the first taken (RFC 6750, section 3.1); another scheme is
-// no token at all.
-func bearer(authorization []string) (string, Reason) {
-	switch len(authorization) {
-	case 0:
-		return "", NoToken
-	case 1:
-	default:
-		return "", MalformedCredentials
-	}
-	scheme, raw, ok := strings.Cut(authorization[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", NoToken
-	}
-	raw = strings.Trim(raw, " ")
-	if !ok || raw == "" {
-		return "", MalformedCredentials
-	}
-	if len(raw) > token.MaxBytes {
-		return "", MalformedToken
-	}
-	for i := range len(raw) {
-		if c := raw[i]; c <= ' ' || c == ',' || c >= 0x7f {
-			return "", MalformedCredentials
-		}
-	}
-	return raw, Allowed
-}
-
-func tokenReason(err error) Reason {
+// Decide answers q, writes the audit entry and counts. It waits for nothing
+// but, where the configuration asks for the body, q.Body.
+func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
+	var d Decision
+	// The checks, in order; the first that does not pass decides.
 	switch {
-	case errors.Is(err, token.ErrKey):
-		return UnknownKey
-	case errors.Is(err, token.ErrSignature):
-		return BadSignature
-	case errors.Is(err, token.ErrIssuer):
-		return WrongIssuer
-	case errors.Is(err, token.ErrAudience):
-		return WrongAudience
-	case errors.Is(err, token.ErrExpired), errors.Is(err, token.ErrNotYet):
-		return Expired
+	case !d.pass(e.locate(q, &d)):
+	case !d.pass(e.authenticate(ctx, q, &d)):
 	}
-	return MalformedToken
+	e.answer(q, &d)
+	if !d.Allowed() {
+		e.auditDenial(ctx, q, &d)
+	}
+	e.Count(d.Reason, q.Dialect)
+	return d
 }
 
-// headerValue makes one header line of values. Nothing in it can split a header
-// or a list: other bytes are percent-encoded. An empty identity is "-", because
-// a header that is missing lets a client's own copy through at some gateways.
-func headerValue(values ...string) []string {
-	var b strings.Builder
-	for _, v := range values {
-		if v == "" {
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte(',')
-		}
-		for i := range len(v) {
-			if c := v[i]; c > ' ' && c < 0x7f && c != ',' && c != '%' && c != '"' || c == ' ' && i > 0 && i < len(v)-1 {
-				b.WriteByte(c)
-			} else {
-				const hex = "0123456789ABCDEF"
-				b.WriteByte('%')
-				b.WriteByte(hex[c>>4])
-				b.WriteByte(hex[c&15])
-			}
-		}
+// pass notes the result of a check and reports whether to go on.
+func (d *Decision) pass(r Reason) bool {
+	d.Reason = r
+	return r == Allowed
+}
+
+// locate finds the resource that the request is for.
+func (e *Endpoint) locate(q *Request, d *Decision) Reason {
+	if q.Dialect == NoDialect {
+		return UnknownDialect
 	}
-	if b.Len() == 0 {
-		return []string{"-"}
+	d.Host = e.Resources.Host(q.Host)
+	switch {
+	case q.Ambiguous:
+		return AmbiguousTarget
+	case d.Host == nil:
+		return UnknownHost
+	case q.AskedAs != "" && !e.agrees(q.AskedAs, d.Host):
+		return AmbiguousTarget
+	case q.NoPath:
+		var ok bool
+		if d.Resource, ok = d.Host.Default(); !ok {
+			return AmbiguousTarget
+		}
+		return Allowed
 	}
-	return []string{b.String()}
+	if d.Resource = d.Host.Covering(q.Path); d.Resource != nil {
+		return Allowed
+	}
+	if !oauth.PlainPath(q.Path) {
+		return AmbiguousTarget
+	}
+	return UnknownResource
+}
+
+// agrees reports whether the Host that a gateway calls us by is host's or no
+// host of ours. ingress-nginx sends it without its port, so names are compared.
+func (e *Endpoint) agrees(name string, host *resource.Host) bool {
+	other := e.Resources.Host(name)
+	return other == nil || other == host || hostname(other.Name) == hostname(host.Name)
+}
+
+// auditDenial writes down who was denied what, and why.
+func (e *Endpoint) auditDenial(ctx context.Context, q *Request, d *Decision) {
+	entry := audit.Entry{Event: audit.AccessDenied, Reason: d.Reason.String()}
+	entry.Method, _ = one(q.MCPMethod)
+	entry.Tool, _ = one(q.MCPName)
+	if d.Host != nil {
+		entry.Host = d.Host.Name
+	}
+	if d.Resource != nil {
+		entry.Resource = d.Resource.URI
+	}
+	if d.Token != nil {
+		entry.Subject, entry.Client, entry.TokenID = d.Token.Subject, d.Token.ClientID, d.Token.ID
+	}
+	e.Audit.Write(ctx, entry)
 }

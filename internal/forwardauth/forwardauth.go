@@ -1,7 +1,10 @@
 // Package forwardauth answers the gateway's question: may this request pass to
 // the MCP server? It decides from memory alone: no network, no file, no lock
-// that another request could hold for long, and it never waits for a body. What
-// it cannot place or verify is denied.
+// that another request could hold for long, and it never waits for a body that
+// does not come. What it cannot place or verify is denied.
+//
+// A gateway's dialect becomes a Request, Decide makes a Decision of it, and the
+// transport writes that down; nothing else knows a gateway.
 package forwardauth
 
 import (
@@ -10,9 +13,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
@@ -20,23 +21,36 @@ import (
 // Path is the prefix of every dialect's endpoint.
 const Path = "/authenticate"
 
+// Scopes is what an MCP server is known to advertise.
+type Scopes interface {
+	// ScopeNames returns all scopes, in a stable order.
+	ScopeNames() []string
+	// ScopesForTool returns the scopes any one of which opens the tool; none if
+	// no scope does.
+	ScopesForTool(name string) []string
+}
+
 // Endpoint serves Path.
 type Endpoint struct {
 	Resources *resource.Table
 	Verifier  *token.Verifier
-	// Catalogue returns what is known of a resource's scopes, without I/O.
-	Catalogue func(r *resource.Resource) *catalog.Catalogue
-	Headers   config.IdentityHeaders
-	Audit     *audit.Log
+	// Scopes returns what is known of a resource's scopes, without I/O.
+	Scopes  func(r *resource.Resource) Scopes
+	Headers config.IdentityHeaders
+	Audit   *audit.Log
 	// Count, if set, is told of each decision, for metrics.
-	Count func(Reason)
+	Count func(Reason, Dialect)
 	Now   func() time.Time
 
 	verified *cache
+	remove   []string
+	// removeLine is remove as the one header line that Envoy takes.
+	removeLine []string
 }
 
-// cachedTokens bounds how many verified tokens are remembered.
-const cachedTokens = 1 << 20
+// cachedTokens bounds how many verified tokens are remembered, at less than a
+// kilobyte each. A token beyond costs one more signature check per request.
+const cachedTokens = 1 << 16
 
 // New returns e ready to serve.
 func New(e Endpoint) *Endpoint {
@@ -44,11 +58,38 @@ func New(e Endpoint) *Endpoint {
 	e.Headers.User = http.CanonicalHeaderKey(e.Headers.User)
 	e.Headers.Email = http.CanonicalHeaderKey(e.Headers.Email)
 	e.Headers.Groups = http.CanonicalHeaderKey(e.Headers.Groups)
+	e.remove = aliases(e.Headers.User, e.Headers.Email, e.Headers.Groups)
+	e.removeLine = []string{strings.Join(e.remove, ",")}
 	if e.Count == nil {
-		e.Count = func(Reason) {}
+		e.Count = func(Reason, Dialect) {}
 	}
 	e.verified = newCache(cachedTokens)
 	return &e
+}
+
+// aliases returns the spellings of names that CGI-like servers (RFC 3875,
+// section 4.1.18) take for the same header: underscores in place of hyphens. A
+// name with many hyphens gives only the spelling without any.
+func aliases(names ...string) []string {
+	const most = 4
+	var out []string
+	for _, name := range names {
+		parts := strings.Split(strings.ToLower(name), "-")
+		if len(parts)-1 > most {
+			out = append(out, strings.Join(parts, "_"))
+			continue
+		}
+		spellings := parts[:1]
+		for _, part := range parts[1:] {
+			var longer []string
+			for _, s := range spellings {
+				longer = append(longer, s+"-"+part, s+"_"+part)
+			}
+			spellings = longer
+		}
+		out = append(out, spellings[1:]...) // the first is the name itself
+	}
+	return out
 }
 
 // Owns reports whether the raw request target belongs to this endpoint. It is
@@ -59,86 +100,39 @@ func Owns(target string) bool {
 	return ok && (rest == "" || rest[0] == '/' || rest[0] == '?')
 }
 
-// ServeHTTP answers with exactly 200 and no body, or 401 or 403: every other
-// status turns into a 500 at some gateway.
-func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength != 0 {
-		// A gateway may announce a body that it never sends. Without full duplex
-		// net/http would wait for it before it writes the answer.
-		_ = http.NewResponseController(w).EnableFullDuplex()
-	}
-	target, reason := e.nginx(r)
-	var v *verified
-	if reason == Allowed {
-		v, reason = e.decide(target.resource, r.Header["Authorization"])
-	}
-	e.Count(reason)
-	if reason == Allowed {
-		e.allow(w, v)
-		return
-	}
-	e.deny(w, r, target, reason, v)
-}
-
-// contentLengthZero and the like are shared by all answers; net/http does not
-// change the slices it is given.
+// Header lines shared by all answers; net/http does not change the slices it
+// is given.
 var (
 	noStore           = []string{"no-store"}
 	contentLengthZero = []string{"0"}
+	closeConnection   = []string{"close"}
 )
 
-// allow sets every identity header, so that a gateway never lets the client's
-// own copy through for want of ours.
-func (e *Endpoint) allow(w http.ResponseWriter, v *verified) {
+// ServeHTTP answers with exactly 200 and no body, or a denial: at some gateway
+// every other success turns into a 500.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := read(r)
 	h := w.Header()
-	h[e.Headers.User] = v.user
-	h[e.Headers.Email] = v.email
-	h[e.Headers.Groups] = v.groups
+	if r.ContentLength != 0 {
+		// A gateway may announce a body that it never sends. Without full duplex
+		// net/http would wait for it before it writes the answer, and without
+		// the close it would take the next request on the connection for it.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		h["Connection"] = closeConnection
+	}
+	d := e.Decide(r.Context(), &q)
+	for _, line := range d.Headers {
+		h[line.Name] = line.Value
+	}
 	h["Cache-Control"] = noStore
-	h["Content-Length"] = contentLengthZero
-	w.WriteHeader(http.StatusOK)
-}
-
-// deny answers 401 with one challenge where a token could help, else 403.
-func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, t target, reason Reason, v *verified) {
-	entry := audit.Entry{Event: audit.AccessDenied, Reason: reason.String(), Method: r.Header.Get("Mcp-Method"), Tool: r.Header.Get("Mcp-Name")}
-	if t.host != nil {
-		entry.Host = t.host.Name
-	}
-	if t.resource != nil {
-		entry.Resource = t.resource.URI
-	}
-	if v != nil {
-		entry.Subject, entry.TokenID = v.subject, v.tokenID
-	}
-	e.Audit.Write(r.Context(), entry)
-
-	h := w.Header()
-	h["Cache-Control"] = noStore
-	h.Set("Content-Type", "application/json")
-	status, code, text := reason.answer()
-	if status == http.StatusUnauthorized {
-		c := oauth.Challenge{Scope: e.baseline(t.resource), ResourceMetadata: t.resource.MetadataURL(t.metadataPath)}
-		if reason != NoToken { // RFC 6750, section 3.1: no error code without a token
-			c.Error, c.ErrorDescription = code, text
+	if d.Allowed() {
+		if q.Dialect == EnvoyHTTP && len(d.Remove) > 0 {
+			h["X-Envoy-Auth-Headers-To-Remove"] = e.removeLine
 		}
-		h.Set("WWW-Authenticate", c.String())
+		h["Content-Length"] = contentLengthZero
+		w.WriteHeader(d.Status)
+		return
 	}
-	w.WriteHeader(status)
-	w.Write([]byte(`{"error":"` + string(code) + `","error_description":"` + text + `"}` + "\n"))
-}
-
-// maxChallengeScope keeps the challenge within a gateway's header buffer.
-const maxChallengeScope = 1 << 10
-
-// baseline is the scope that a client should ask for first.
-func (e *Endpoint) baseline(r *resource.Resource) oauth.Scopes {
-	if len(r.DefaultScopes) > 0 {
-		return r.DefaultScopes
-	}
-	scopes := oauth.Scopes(e.Catalogue(r).ScopeNames())
-	if len(scopes.String()) > maxChallengeScope {
-		return nil
-	}
-	return scopes
+	w.WriteHeader(d.Status)
+	_, _ = w.Write([]byte(d.Body))
 }

@@ -25,6 +25,7 @@ const (
 	UnknownHost
 	UnknownResource
 	AmbiguousTarget
+	UnknownDialect
 	reasons // how many there are
 )
 
@@ -33,6 +34,7 @@ var slugs = [reasons]string{
 	MalformedToken: "malformed_token", UnknownKey: "unknown_signing_key", BadSignature: "bad_signature",
 	WrongIssuer: "wrong_issuer", WrongAudience: "wrong_audience", Expired: "expired_token",
 	UnknownHost: "unknown_host", UnknownResource: "unknown_resource", AmbiguousTarget: "ambiguous_target",
+	UnknownDialect: "unknown_dialect",
 }
 
 // Reasons lists every reason, for metrics and documentation.
@@ -46,14 +48,14 @@ func Reasons() []Reason {
 
 func (r Reason) String() string { return slugs[r] }
 
-// answer is what a denial tells the client. Everything that can be wrong with a
-// token looks alike (RFC 6750, section 3.1).
+// answer is what a denial tells the client at a gateway that passes every status
+// on. Everything that can be wrong with a token looks alike (RFC 6750, section 3.1).
 func (r Reason) answer() (status int, code oauth.ErrorCode, description string) {
 	switch r {
 	case NoToken:
 		return http.StatusUnauthorized, oauth.InvalidToken, "an access token is required"
 	case MalformedCredentials:
-		return http.StatusUnauthorized, oauth.InvalidRequest, "the request must carry one Authorization header with one Bearer token"
+		return http.StatusBadRequest, oauth.InvalidRequest, "the request must carry one Authorization header with one Bearer token"
 	case MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired:
 		return http.StatusUnauthorized, oauth.InvalidToken, "the access token is expired or not valid for this MCP server"
 	case UnknownHost, UnknownResource:
@@ -62,4 +64,11 @@ func (r Reason) answer() (status int, code oauth.ErrorCode, description string) 
 		return http.StatusForbidden, oauth.AccessDenied, "the address of this request can be read in more than one way"
 	}
 	return http.StatusForbidden, oauth.AccessDenied, "access denied"
+}
+
+// challenges reports whether a denial carries a challenge: where another token
+// could help, or the same one sent properly.
+func (r Reason) challenges() bool {
+	status, _, _ := r.answer()
+	return status == http.StatusUnauthorized || r == MalformedCredentials
 }

@@ -17,7 +17,7 @@ import (
 // of ours: no stranger can make a series.
 type metrics struct {
 	registry   *prometheus.Registry
-	decisions  []prometheus.Counter // by forwardauth.Reason
+	decisions  [][]prometheus.Counter // by forwardauth.Dialect and Reason
 	events     *prometheus.CounterVec
 	requests   *prometheus.CounterVec
 	durations  *prometheus.HistogramVec
@@ -48,10 +48,14 @@ func newMetrics(version string) *metrics {
 		}),
 	}
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_decisions_total", Help: "Forward-auth decisions by reason.",
-	}, []string{"reason"})
-	for _, r := range forwardauth.Reasons() {
-		m.decisions = append(m.decisions, decisions.WithLabelValues(r.String()))
+		Name: "mcp_forward_auth_decisions_total", Help: "Forward-auth decisions by gateway dialect and reason.",
+	}, []string{"dialect", "reason"})
+	for _, d := range forwardauth.Dialects() {
+		var byReason []prometheus.Counter
+		for _, r := range forwardauth.Reasons() {
+			byReason = append(byReason, decisions.WithLabelValues(d.String(), r.String()))
+		}
+		m.decisions = append(m.decisions, byReason)
 	}
 	for _, e := range audit.Events {
 		m.events.WithLabelValues(string(e))
@@ -67,7 +71,7 @@ func newMetrics(version string) *metrics {
 	return m
 }
 
-func (m *metrics) decision(r forwardauth.Reason) { m.decisions[r].Inc() }
+func (m *metrics) decision(r forwardauth.Reason, d forwardauth.Dialect) { m.decisions[d][r].Inc() }
 
 func (m *metrics) event(e audit.Event, _ string) { m.events.WithLabelValues(string(e)).Inc() }
 

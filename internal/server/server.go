@@ -143,7 +143,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 
 	decisions := forwardauth.New(forwardauth.Endpoint{
 		Resources: table, Verifier: &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now},
-		Catalogue: peek, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Now: opt.Now,
+		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Now: opt.Now,
 	})
 	s.Protocol = route(decisions, web.Recover(opt.Logger, metrics.instrument(mux)))
 	s.Management = s.management(metrics)

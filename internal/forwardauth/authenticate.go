@@ -1,0 +1,158 @@
+package forwardauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+// Token is an access token that was found good. It is shared by all requests
+// that carry it and must not be changed.
+type Token struct {
+	Subject  string
+	ClientID string
+	ID       string
+	Expires  int64 // Unix seconds
+	Scopes   oauth.Scopes
+
+	resource *resource.Resource
+	identity []Header
+}
+
+// authenticate checks the credentials of a request (RFC 6750, section 2.1; RFC
+// 9068, section 4). A token already verified costs one hash.
+func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Reason {
+	raw, reason := bearer(q.Authorization)
+	if reason != Allowed {
+		return reason
+	}
+	key := sha256.Sum256([]byte(raw))
+	t := e.verified.get(key)
+	if t == nil {
+		if t, reason = e.verify(ctx, raw, key, d.Resource); reason != Allowed {
+			return reason
+		}
+	}
+	switch {
+	case t.resource != d.Resource:
+		return WrongAudience
+	case e.Now().Unix() >= t.Expires:
+		return Expired
+	}
+	d.Token = t
+	return Allowed
+}
+
+// verify checks a token that the cache does not know, and puts it there.
+func (e *Endpoint) verify(ctx context.Context, raw string, key [32]byte, res *resource.Resource) (*Token, Reason) {
+	claims, err := e.Verifier.Verify(raw, res.Host.Issuer, res.URI)
+	if err != nil {
+		return nil, tokenReason(err)
+	}
+	person, err := e.Verifier.Person(claims)
+	if err != nil {
+		return nil, MalformedToken
+	}
+	t := &Token{
+		Subject: claims.Subject, ClientID: claims.ClientID, ID: claims.ID, Expires: claims.Expires, Scopes: claims.Scopes(),
+		resource: res, identity: e.identity(claims.Subject, person),
+	}
+	if e.verified.put(key, t, e.Now().Unix()) {
+		e.Audit.Write(ctx, audit.Entry{
+			Event: audit.FirstUse, Flow: person.Flow, Subject: claims.Subject, Email: person.Email, Client: claims.ClientID,
+			Host: res.Host.Name, Resource: res.URI, Scope: claims.Scope, TokenID: claims.ID,
+		})
+	}
+	return t, Allowed
+}
+
+// identity makes every identity header, so that a gateway never lets the
+// client's own copy through for want of ours.
+func (e *Endpoint) identity(subject string, p token.Person) []Header {
+	return []Header{
+		{e.Headers.User, headerValue(subject)},
+		{e.Headers.Email, headerValue(p.Email)},
+		{e.Headers.Groups, headerValue(p.Groups...)},
+	}
+}
+
+// bearer takes the one token out of the one Authorization header. Two headers
+// are refused, never the first taken (RFC 6750, section 3.1); another scheme is
+// no token at all.
+func bearer(authorization []string) (string, Reason) {
+	switch len(authorization) {
+	case 0:
+		return "", NoToken
+	case 1:
+	default:
+		return "", MalformedCredentials
+	}
+	scheme, raw, ok := strings.Cut(authorization[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", NoToken
+	}
+	raw = strings.Trim(raw, " ")
+	if !ok || raw == "" {
+		return "", MalformedCredentials
+	}
+	if len(raw) > token.MaxBytes {
+		return "", MalformedToken
+	}
+	for i := range len(raw) {
+		if c := raw[i]; c <= ' ' || c == ',' || c >= 0x7f {
+			return "", MalformedCredentials
+		}
+	}
+	return raw, Allowed
+}
+
+func tokenReason(err error) Reason {
+	switch {
+	case errors.Is(err, token.ErrKey):
+		return UnknownKey
+	case errors.Is(err, token.ErrSignature):
+		return BadSignature
+	case errors.Is(err, token.ErrIssuer):
+		return WrongIssuer
+	case errors.Is(err, token.ErrAudience):
+		return WrongAudience
+	case errors.Is(err, token.ErrExpired), errors.Is(err, token.ErrNotYet):
+		return Expired
+	}
+	return MalformedToken
+}
+
+// headerValue makes one header line of values. Nothing in it can split a header
+// or a list: other bytes are percent-encoded. An empty identity is "-", because
+// a header that is missing lets a client's own copy through at some gateways.
+func headerValue(values ...string) []string {
+	var b strings.Builder
+	for _, v := range values {
+		if v == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		for i := range len(v) {
+			if c := v[i]; c > ' ' && c < 0x7f && c != ',' && c != '%' && c != '"' || c == ' ' && i > 0 && i < len(v)-1 {
+				b.WriteByte(c)
+			} else {
+				const hex = "0123456789ABCDEF"
+				b.WriteByte('%')
+				b.WriteByte(hex[c>>4])
+				b.WriteByte(hex[c&15])
+			}
+		}
+	}
+	if b.Len() == 0 {
+		return []string{"-"}
+	}
+	return []string{b.String()}
+}

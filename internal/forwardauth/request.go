@@ -1,0 +1,92 @@
+package forwardauth
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// Request is what the MCP client asked of the gateway, in no dialect. Every
+// dialect makes one, and nothing but a dialect knows where its parts came from.
+type Request struct {
+	Dialect Dialect
+	// Ambiguous says that the gateway's question was incomplete or can be read
+	// in two ways. It is denied, whatever the rest holds.
+	Ambiguous bool
+	// Method is the HTTP method of the client, "" if the gateway does not say.
+	Method string
+	// Host is the host that the client named, with a port if it named one.
+	Host string
+	// AskedAs, if not empty, is the Host of the gateway's own question where
+	// that differs by nature. If it is one of ours it must agree with Host.
+	AskedAs string
+	// Path is the path as the client sent it, percent-encoded, without query.
+	Path string
+	// NoPath says that the gateway tells no path: the host's only resource is meant.
+	NoPath bool
+
+	Headers
+
+	// Body is the body of the client's request where the gateway forwards it,
+	// else nil. It is read only if the configuration of the resource says so.
+	Body io.Reader
+	// BodyCut says that the gateway forwards only the beginning of the body.
+	BodyCut bool
+}
+
+// Headers are those headers of the client's request that a decision looks at,
+// with every line that came: what must not repeat has to be seen repeating.
+// No other header has an effect on a decision.
+type Headers struct {
+	Authorization   []string
+	Origin          []string
+	PreflightMethod []string // Access-Control-Request-Method
+	ProtocolVersion []string // MCP-Protocol-Version
+	MCPMethod       []string // Mcp-Method
+	MCPName         []string // Mcp-Name
+}
+
+// headersOf takes the headers out of h without copying.
+func headersOf(h http.Header) Headers {
+	return Headers{
+		Authorization:   h["Authorization"],
+		Origin:          h["Origin"],
+		PreflightMethod: h["Access-Control-Request-Method"],
+		ProtocolVersion: h["Mcp-Protocol-Version"],
+		MCPMethod:       h["Mcp-Method"],
+		MCPName:         h["Mcp-Name"],
+	}
+}
+
+// Decision is the answer to a Request, in no dialect. A gateway that is not
+// told it word by word lets nothing pass.
+type Decision struct {
+	Reason Reason
+	// Host and Resource are what the request was for, nil if that is not ours.
+	Host     *resource.Host
+	Resource *resource.Resource
+	// Token is the verified token, nil if there was none or it is not good.
+	Token *Token
+	// Status is 200 to allow. Any other is the status of the client's answer.
+	Status int
+	// Headers of an allowed request are to be set on the request to the MCP
+	// server, in place of what the client sent by these names. Headers of a denied
+	// one belong to the client's answer. The values must not be changed.
+	Headers []Header
+	// Remove are headers to take from an allowed request: other spellings of
+	// Headers that a server may read as the same. Set Headers before removing.
+	Remove []string
+	// Body of the client's answer, JSON.
+	Body string
+}
+
+// Header is one header line. Value has one element; it is a slice because that
+// is what net/http takes.
+type Header struct {
+	Name  string // canonical
+	Value []string
+}
+
+// Allowed reports whether the request may pass.
+func (d *Decision) Allowed() bool { return d.Status == http.StatusOK }
