@@ -20,8 +20,13 @@ var Reasons = map[string]string{
 	// Clients.
 	"unknown_client":                     "the client id was not issued for this host, or the rules no longer admit the client",
 	"two_client_authentications":         "the client sent credentials in more than one way",
+	"client_document_invalid":            "what the client publishes about itself is not valid, or its URL is not accepted; the cause is in the entry",
+	"client_document_unavailable":        "what the client publishes about itself cannot be fetched right now; the cause is in the entry",
+	"client_authentication_throttled":    "the client failed to authenticate too often",
 	"two_client_ids":                     "client_id differs from the client that authenticated",
-	"malformed_client_authentication":    "the Authorization header at the token endpoint is not valid Basic authentication",
+	"invalid_client_assertion":           "the client's signed assertion does not verify; the cause is in the entry",
+	"client_assertion_used_twice":        "the client's signed assertion was used before",
+	"malformed_client_authentication":    "the client's credentials are not of a form that the token endpoint takes",
 	"wrong_client_authentication_method": "the client used another authentication method than it registered",
 	"wrong_client_secret":                "the client secret is wrong",
 

@@ -61,6 +61,7 @@ func (e *Endpoint) checks() []check {
 		refuseRequestObjects,
 		checkCodeChallenge,
 		findResource,
+		checkClientResource,
 		e.selectScopes,
 		checkPrompt,
 	}
@@ -89,7 +90,12 @@ func (e *Endpoint) findClient(r *http.Request, req *request) error {
 		return &oauth.Error{Code: oauth.InvalidRequest, Description: "client_id is missing", Reason: "client_id_missing"}
 	}
 	client, err := e.Clients.Client(r.Context(), req.host, id)
-	if errors.Is(err, registration.ErrUnknown) {
+	switch {
+	case errors.Is(err, registration.ErrUnavailable):
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the client's metadata document cannot be fetched right now", Reason: "client_document_unavailable", Cause: err}
+	case errors.Is(err, registration.ErrDocument):
+		return &oauth.Error{Code: oauth.InvalidClient, Description: "the client's metadata document is not valid", Reason: "client_document_invalid", Cause: err}
+	case errors.Is(err, registration.ErrUnknown):
 		return &oauth.Error{Code: oauth.InvalidClient, Description: "this client is not registered here", Reason: "unknown_client", Cause: err}
 	}
 	req.client = client
@@ -217,6 +223,14 @@ func findResource(_ *http.Request, req *request) error {
 	return nil
 }
 
+// checkClientResource: the operator may have limited the client to some resources.
+func checkClientResource(_ *http.Request, req *request) error {
+	if !req.client.MayReach(req.resource.URI) {
+		return oauth.Errorf(oauth.InvalidTarget, "this client may not have tokens for the resource")
+	}
+	return nil
+}
+
 // selectScopes decides what the consent page offers: what the client asked for
 // and the resource has; without a scope parameter the resource's default. Scopes
 // we do not know are dropped, because clients ask for what they once saw.
@@ -226,7 +240,7 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 		return err
 	}
 	cat := e.Catalogue(r.Context(), req.resource)
-	all := cat.ScopeNames()
+	all := req.client.Narrow(cat.ScopeNames())
 	req.offline = asked.Contains(oauth.OfflineAccess) // asks for a refresh token, not for a right
 	asked = slices.DeleteFunc(asked, func(s string) bool { return s == oauth.OfflineAccess || s == "openid" })
 	switch {

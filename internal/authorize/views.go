@@ -25,6 +25,16 @@ var texts = map[string]struct{ title, what, next string }{
 		"The app that sent you here uses a client id that this service did not issue, or that its rules no longer accept.",
 		"In the app, remove this MCP server's saved sign-in and connect again, so that it registers anew.",
 	},
+	"client_document_unavailable": {
+		"The app cannot be recognised right now",
+		"The app is known by a document that its maker publishes, and that document does not come. Nothing was granted.",
+		"Wait a minute and connect again from the app. If it happens again, tell the app's maker.",
+	},
+	"client_document_invalid": {
+		"The app is not accepted here",
+		"The app is known by a document that its maker publishes. The document is not valid, or this service does not accept apps from there.",
+		"Ask whoever runs this service, or the app's maker.",
+	},
 	"client_id_missing": {
 		"The app did not say who it is",
 		"The request has no client_id.",

@@ -30,6 +30,8 @@ type Config struct {
 	RedirectURLs []*regexp.Regexp
 
 	DynamicRegistration bool
+	MetadataDocuments   MetadataDocuments
+	Clients             []Client
 
 	Keys            Keys
 	Tokens          Tokens
@@ -51,6 +53,30 @@ type Provider struct {
 	AllowAnyUser bool
 	GroupsClaim  string
 	Users        []User // static only
+}
+
+// MetadataDocuments says which Client ID Metadata Documents are fetched.
+type MetadataDocuments struct {
+	Enabled bool
+	// AllowedDomains and DeniedDomains are host names, or "*.example.com".
+	// An empty AllowedDomains admits every public host.
+	AllowedDomains, DeniedDomains []string
+	Ports                         []uint16 // besides 443
+	AllowQuery, AllowLoopback     bool
+}
+
+// Client is a client known in advance.
+type Client struct {
+	ID           string
+	Name         string
+	RedirectURIs []string
+	AuthMethod   string
+	Secrets      []Secret // any of them is right
+	JWKS         []byte   // content of a JWK set file
+	JWKSURI      string
+	GrantTypes   []string
+	Scopes       []string // empty means no limit
+	Resources    []string // canonical URLs; empty means all
 }
 
 // User is one account of the static provider.

@@ -634,6 +634,8 @@ who may sign in       every account of the identity provider
 consent screen        on
 redirect URLs         https, loopback and private-use schemes
 dynamic registration  on
+metadata documents    of every public host
+clients in advance    0
 keys                  ephemeral (a restart ends all tokens; one replica only), a new signing key every 1h
 access tokens         valid for 1h
 identity headers      X-Auth-Request-User, X-Auth-Request-Email, X-Auth-Request-Groups

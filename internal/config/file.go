@@ -15,6 +15,8 @@ type File struct {
 	Proxy ProxyFile `json:"proxy"`
 	// How clients become known.
 	Registration RegistrationFile `json:"registration"`
+	// Clients known in advance. They work with every kind of registration off, and no list of redirect URLs applies to them.
+	Clients []ClientFile `json:"clients"`
 	// Signing and sealing keys.
 	Keys KeysFile `json:"keys"`
 	// Lifetimes of what the service issues.
@@ -109,6 +111,50 @@ type HostFile struct {
 type RegistrationFile struct {
 	// Dynamic client registration (RFC 7591), which clients older than the 2026-07-28 revision of MCP need.
 	Dynamic SwitchFile `json:"dynamic"`
+	// Client ID Metadata Documents: clients whose id is the URL of a document about them, which this service fetches.
+	MetadataDocuments MetadataDocumentsFile `json:"metadataDocuments"`
+}
+
+// MetadataDocumentsFile is the `registration.metadataDocuments` section.
+type MetadataDocumentsFile struct {
+	// Whether such clients are known. When off, this service fetches nothing that a stranger names. Default true.
+	Enabled *bool `json:"enabled"`
+	// Hosts that may publish clients: a name such as "claude.ai", or "*.example.com" for every name below example.com. The operator thereby vouches for the clients of these hosts. Default: every public host.
+	AllowedDomains []string `json:"allowedDomains"`
+	// Hosts that may not publish clients, written like allowedDomains and stronger.
+	DeniedDomains []string `json:"deniedDomains"`
+	// Ports that may stand in the URL of a document, as text, besides "443".
+	AllowedPorts []string `json:"allowedPorts"`
+	// Accept document URLs with a query, which the specification advises against. Default false.
+	AllowQuery bool `json:"allowQuery"`
+	// Accept document URLs with http on localhost, 127.0.0.1 and [::1], for development. Refused unless every entry of proxy.hosts has scheme "http", which is on loopback only. Default false.
+	AllowLoopback bool `json:"allowLoopback"`
+}
+
+// ClientFile is one entry of `clients`.
+type ClientFile struct {
+	// Client id, unique. Required.
+	ID string `json:"id"`
+	// Name on the consent page. Default: the id.
+	Name string `json:"name"`
+	// Redirect URIs, compared exactly; only the port of an http loopback URI is free. Required: at least one, if grantTypes has "authorization_code".
+	RedirectURIs []string `json:"redirectURIs"`
+	// One of "none", "client_secret_basic", "client_secret_post", "private_key_jwt". Default: what follows from the secrets and keys of this entry.
+	AuthMethod string `json:"authMethod"`
+	// Client secret of at least 128 bits; better in a file.
+	Secret string `json:"secret"`
+	// Files that hold one client secret each; a trailing newline is dropped. Name two while a secret is rotated: both are accepted.
+	SecretFiles []string `json:"secretFiles"`
+	// File with the client's public keys, a JWK set, for authMethod "private_key_jwt".
+	JWKSFile string `json:"jwksFile"`
+	// Public https URL of the client's JWK set, for authMethod "private_key_jwt"; excludes jwksFile.
+	JWKSURI string `json:"jwksURI"`
+	// Grant types that the client may use. Default: authorization_code and refresh_token.
+	GrantTypes []string `json:"grantTypes"`
+	// Scopes that the client may have. Default: no limit of its own.
+	Scopes []string `json:"scopes"`
+	// MCP servers that the client may have tokens for, by public URL such as "https://mcp.example.com/mcp". Default: all.
+	Resources []string `json:"resources"`
 }
 
 // SwitchFile turns one feature on or off.

@@ -129,7 +129,11 @@ func reference() (string, error) {
 			return "", fmt.Errorf("%s has no comment", key)
 		}
 		fmt.Fprintf(&b, "\n## `%s`\n\n%s\n\n| Key | Type | Default | Meaning |\n|---|---|---|---|\n", key, comment)
-		if err := rows(&b, key, field.Type, comments); err != nil {
+		_, section := typeName(field.Type)
+		if field.Type.Kind() == reflect.Slice {
+			key += "[]"
+		}
+		if err := rows(&b, key, section, comments); err != nil {
 			return "", err
 		}
 	}

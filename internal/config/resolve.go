@@ -48,6 +48,7 @@ func (r *resolver) resolve(f File) *Config {
 		ConsentScreen:       !f.Proxy.DisableConsentScreen,
 		RedirectURLs:        r.redirectURLs(f.Proxy),
 		DynamicRegistration: f.Registration.Dynamic.Enabled == nil || *f.Registration.Dynamic.Enabled,
+		MetadataDocuments:   r.metadataDocuments(f.Registration.MetadataDocuments, f.Proxy.Hosts),
 		Keys:                r.keys(f.Keys),
 		Tokens: Tokens{
 			AccessTokenLifetime: r.duration("tokens.accessTokenLifetime", f.Tokens.AccessTokenLifetime,
@@ -56,6 +57,7 @@ func (r *resolver) resolve(f File) *Config {
 		IdentityHeaders: r.identityHeaders(f.IdentityHeaders),
 	}
 	c.HTTPAddress, c.ManagementAddress = r.listen(f.Listen)
+	c.Clients = r.clients(f.Clients, c.Hosts)
 	return c
 }
 

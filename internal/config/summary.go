@@ -22,6 +22,8 @@ func (c *Config) Summary() string {
 	line("consent screen", "%s", onOff(c.ConsentScreen))
 	line("redirect URLs", "%s", orDefault(patternList(c.RedirectURLs), "https, loopback and private-use schemes"))
 	line("dynamic registration", "%s", onOff(c.DynamicRegistration))
+	line("metadata documents", "%s", c.MetadataDocuments.summary())
+	line("clients in advance", "%d", len(c.Clients))
 	line("keys", "%s, a new signing key every %s", c.Keys.summary(), showDuration(c.Keys.Rotation))
 	line("access tokens", "valid for %s", showDuration(c.Tokens.AccessTokenLifetime))
 	line("identity headers", "%s, %s, %s", c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups)
@@ -50,6 +52,16 @@ func (p Provider) audience() string {
 		return "every account of the identity provider"
 	}
 	return "accounts with a verified e-mail address at " + patternList(p.EmailDomains)
+}
+
+func (m MetadataDocuments) summary() string {
+	switch {
+	case !m.Enabled:
+		return "off"
+	case len(m.AllowedDomains) > 0:
+		return "of " + strings.Join(m.AllowedDomains, ", ")
+	}
+	return "of every public host"
 }
 
 func (k Keys) summary() string {

@@ -29,6 +29,10 @@ type Features struct {
 	RegistrationPath  string // "" when dynamic registration is off
 	GrantTypes        []string
 	AuthMethods       []string
+	// AuthSigningAlgs are those of private_key_jwt; empty where that is off.
+	AuthSigningAlgs []string
+	// MetadataDocuments: a client id may be the URL of a document.
+	MetadataDocuments bool
 }
 
 // Endpoint serves the documents.
@@ -53,7 +57,11 @@ type ServerMetadata struct {
 	ResponseModesSupported            []string `json:"response_modes_supported"`
 	GrantTypesSupported               []string `json:"grant_types_supported"`
 	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
-	CodeChallengeMethodsSupported     []string `json:"code_challenge_methods_supported"`
+	// RFC 8414, section 2: required where the methods have private_key_jwt.
+	TokenEndpointAuthSigningAlgs  []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	CodeChallengeMethodsSupported []string `json:"code_challenge_methods_supported"`
+	// draft-ietf-oauth-client-id-metadata-document, section 5.
+	ClientIDMetadataDocumentSupported bool `json:"client_id_metadata_document_supported,omitempty"`
 	// RFC 9207, section 3.
 	AuthorizationResponseIssParameterSupported bool `json:"authorization_response_iss_parameter_supported"`
 	// OpenID Connect Discovery, section 3.
@@ -135,7 +143,9 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 		ResponseModesSupported:            []string{"query"},
 		GrantTypesSupported:               f.GrantTypes,
 		TokenEndpointAuthMethodsSupported: f.AuthMethods,
+		TokenEndpointAuthSigningAlgs:      f.AuthSigningAlgs,
 		CodeChallengeMethodsSupported:     []string{"S256"},
+		ClientIDMetadataDocumentSupported: f.MetadataDocuments,
 
 		AuthorizationResponseIssParameterSupported: true,
 	}

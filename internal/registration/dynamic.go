@@ -2,18 +2,22 @@ package registration
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -31,30 +35,36 @@ const (
 )
 
 // Request is what we read of RFC 7591 client metadata; the rest is ignored, as
-// section 2 asks.
+// section 2 asks, software statements included (section 2.3).
 type Request struct {
-	RedirectURIs    []string `json:"redirect_uris"`
-	ClientName      string   `json:"client_name"`
-	AuthMethod      string   `json:"token_endpoint_auth_method"`
-	GrantTypes      []string `json:"grant_types"`
-	ResponseTypes   []string `json:"response_types"`
-	ApplicationType string   `json:"application_type"`
-	Scope           string   `json:"scope"`
+	RedirectURIs    []string
+	ClientName      string
+	AuthMethod      string
+	GrantTypes      []string
+	ResponseTypes   []string
+	ApplicationType string
+	Scope           string
+
+	keys    []jose.JSONWebKey
+	jwksURI string
 }
 
-// Response is the registration response of RFC 7591, section 3.2.1.
+// Response is the registration response of RFC 7591, section 3.2.1: all that is
+// in effect, whatever was asked for.
 type Response struct {
-	ClientID              string   `json:"client_id"`
-	ClientIDIssuedAt      int64    `json:"client_id_issued_at"`
-	ClientSecret          string   `json:"client_secret,omitempty"`
-	ClientSecretExpiresAt *int64   `json:"client_secret_expires_at,omitempty"`
-	RedirectURIs          []string `json:"redirect_uris"`
-	ClientName            string   `json:"client_name,omitempty"`
-	AuthMethod            string   `json:"token_endpoint_auth_method"`
-	GrantTypes            []string `json:"grant_types"`
-	ResponseTypes         []string `json:"response_types"`
-	ApplicationType       string   `json:"application_type,omitempty"`
-	Scope                 string   `json:"scope,omitempty"`
+	ClientID              string              `json:"client_id"`
+	ClientIDIssuedAt      int64               `json:"client_id_issued_at"`
+	ClientSecret          string              `json:"client_secret,omitempty"`
+	ClientSecretExpiresAt *int64              `json:"client_secret_expires_at,omitempty"`
+	RedirectURIs          []string            `json:"redirect_uris"`
+	ClientName            string              `json:"client_name,omitempty"`
+	AuthMethod            string              `json:"token_endpoint_auth_method"`
+	GrantTypes            []string            `json:"grant_types"`
+	ResponseTypes         []string            `json:"response_types"`
+	ApplicationType       string              `json:"application_type"`
+	Scope                 string              `json:"scope,omitempty"`
+	JWKSURI               string              `json:"jwks_uri,omitempty"`
+	JWKS                  *jose.JSONWebKeySet `json:"jwks,omitempty"`
 }
 
 // Dynamic registers clients and recognises them again by their id alone.
@@ -64,6 +74,7 @@ type Response struct {
 type Dynamic struct {
 	Redirects RedirectPolicy
 	Keys      *seal.Keyring // for client secrets
+	KeySets   *KeySets      // nil: a client's keys must be in its registration
 	Now       func() time.Time
 }
 
@@ -76,6 +87,10 @@ type record struct {
 	Name     string   `json:"n,omitempty"`
 	Method   string   `json:"m,omitempty"` // "" is none
 	Refresh  bool     `json:"f,omitempty"`
+	JWKSURI  string   `json:"j,omitempty"`
+
+	// PublicKeys is a list of JWKs.
+	PublicKeys []jose.JSONWebKey `json:"k,omitempty"`
 }
 
 const idPrefix = "dcr1."
@@ -87,18 +102,19 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	rec := record{Host: hostHash(host), IssuedAt: d.Now().Unix(), Nonce: make([]byte, 6), Name: req.ClientName}
 	rand.Read(rec.Nonce)
 	var err error
-	if rec.URIs, err = d.redirectURIs(req.RedirectURIs); err != nil {
+	if rec.URIs, err = d.Redirects.keep(req.RedirectURIs); err != nil {
+		return Response{}, oauth.Errorf(oauth.InvalidRedirectURI, "the registration %s", err)
+	}
+	if rec.Method, err = d.authMethod(req, rec.URIs); err != nil {
 		return Response{}, err
 	}
-	if rec.Method, err = authMethod(req.AuthMethod); err != nil {
-		return Response{}, err
+	if rec.Method == AuthPrivateKey {
+		rec.JWKSURI, rec.PublicKeys = req.jwksURI, req.keys
 	}
-	if rec.Refresh, err = grantTypes(req); err != nil {
-		return Response{}, err
+	if rec.Refresh, err = grantTypes(req.GrantTypes, req.ResponseTypes); err != nil {
+		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "the registration %s", err)
 	}
-	if n := []rune(rec.Name); len(n) > maxNameRunes {
-		rec.Name = string(n[:maxNameRunes])
-	}
+	rec.Name = clipName(rec.Name)
 	if req.ApplicationType != "" && req.ApplicationType != "web" && req.ApplicationType != "native" {
 		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "application_type must be web or native")
 	}
@@ -107,15 +123,22 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	}
 	id := rec.encode()
 	if len(id) > maxDynamicIDBytes {
-		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "redirect_uris and client_name are too long together")
+		what := "redirect_uris and client_name"
+		if len(rec.PublicKeys) > 0 {
+			what = "jwks, redirect_uris and client_name" // this server keeps nothing but the id
+		}
+		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "%s are too long together; use fewer or shorter ones, or jwks_uri", what)
 	}
 	client := d.client(id, rec)
 	resp := Response{
 		ClientID: id, ClientIDIssuedAt: rec.IssuedAt, RedirectURIs: rec.URIs, ClientName: rec.Name,
 		AuthMethod: client.AuthMethod, GrantTypes: client.GrantTypes, ResponseTypes: []string{"code"},
-		ApplicationType: req.ApplicationType, Scope: req.Scope,
+		ApplicationType: applicationType(req.ApplicationType, rec.URIs), Scope: req.Scope, JWKSURI: rec.JWKSURI,
 	}
-	if client.AuthMethod != AuthNone {
+	if len(rec.PublicKeys) > 0 {
+		resp.JWKS = &jose.JSONWebKeySet{Keys: rec.PublicKeys}
+	}
+	if isSecretMethod(client.AuthMethod) {
 		if resp.ClientSecret, err = d.secret(id); err != nil {
 			return Response{}, err
 		}
@@ -124,52 +147,57 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	return resp, nil
 }
 
-// redirectURIs keeps the entries that policy admits. One bad entry does not
-// cost a client its registration (AS-DCR-09), but an unsafe or unusable list does.
-func (d *Dynamic) redirectURIs(uris []string) ([]string, error) {
-	if len(uris) == 0 {
-		return nil, oauth.Errorf(oauth.InvalidRedirectURI, "redirect_uris must have at least one entry")
-	}
-	if len(uris) > maxRedirectURIs {
-		return nil, oauth.Errorf(oauth.InvalidRedirectURI, "redirect_uris has more than %d entries", maxRedirectURIs)
-	}
-	var kept []string
-	var why error
-	for _, u := range uris {
-		if err := d.Redirects.Check(u); err != nil {
-			why = err
-		} else if !slices.Contains(kept, u) {
-			kept = append(kept, u)
-		}
-	}
-	if len(kept) == 0 {
-		return nil, &oauth.Error{Code: oauth.InvalidRedirectURI, Description: "no entry of redirect_uris can be used; the last one " + why.Error()}
-	}
-	return kept, nil
-}
+func isSecretMethod(m string) bool { return m == AuthSecretBasic || m == AuthSecretPost }
+
+// insistOnSecret are redirect URIs of clients that register with "none" and
+// then fail without a secret. It costs nothing to give them one: a secret made
+// here is worth nothing where the code does not go.
+var insistOnSecret = []string{"https://www.perplexity.ai/", "https://perplexity.ai/"}
 
 // authMethod returns the recorded form of a method. Nearly all MCP clients are
 // public; one that says nothing becomes one, and the response says so (RFC 7591,
 // section 3.2.1, lets the server substitute values).
-func authMethod(m string) (string, error) {
-	switch m {
+func (d *Dynamic) authMethod(req Request, uris []string) (string, error) {
+	switch req.AuthMethod {
 	case "", AuthNone:
+		for _, prefix := range insistOnSecret {
+			if !slices.ContainsFunc(uris, func(u string) bool { return !strings.HasPrefix(u, prefix) }) {
+				return AuthSecretPost, nil
+			}
+		}
 		return "", nil
 	case AuthSecretBasic, AuthSecretPost:
-		return m, nil
+		return req.AuthMethod, nil
+	case AuthPrivateKey:
+		if req.jwksURI == "" && len(req.keys) == 0 {
+			return "", oauth.Errorf(oauth.InvalidClientMetadata, "private_key_jwt needs jwks or jwks_uri")
+		}
+		return AuthPrivateKey, nil
 	}
 	return "", oauth.Errorf(oauth.InvalidClientMetadata, "token_endpoint_auth_method must be one of %s", strings.Join(AuthMethods, ", "))
 }
 
 // grantTypes drops what we do not do and reports whether refresh is asked for.
-func grantTypes(req Request) (refresh bool, err error) {
-	if len(req.GrantTypes) > 0 && !slices.Contains(req.GrantTypes, "authorization_code") {
-		return false, oauth.Errorf(oauth.InvalidClientMetadata, "grant_types must include authorization_code")
+func grantTypes(grants, responses []string) (refresh bool, err error) {
+	if len(grants) > 0 && !slices.Contains(grants, "authorization_code") {
+		return false, errors.New("has grant_types without authorization_code")
 	}
-	if len(req.ResponseTypes) > 0 && !slices.Contains(req.ResponseTypes, "code") {
-		return false, oauth.Errorf(oauth.InvalidClientMetadata, "response_types must include code")
+	if len(responses) > 0 && !slices.Contains(responses, "code") {
+		return false, errors.New("has response_types without code")
 	}
-	return slices.Contains(req.GrantTypes, "refresh_token"), nil
+	return slices.Contains(grants, "refresh_token"), nil
+}
+
+// applicationType is what the client is in effect (OpenID Connect Registration,
+// section 2): one with a redirect URI on the user's computer is native,
+// whatever it says. Cursor says nothing and lists all three kinds.
+func applicationType(said string, uris []string) string {
+	for _, u := range uris {
+		if kind, err := oauth.ClassifyRedirectURI(u); err != nil || kind != oauth.RedirectHTTPS {
+			return "native"
+		}
+	}
+	return cmp.Or(said, "web")
 }
 
 // Client recognises an id of ours at host.
@@ -179,21 +207,45 @@ func (d *Dynamic) Client(host *resource.Host, id string) (*Client, error) {
 		return nil, ErrUnknown
 	}
 	// Policy may have changed since the client registered, or the id may be forged.
-	uris, err := d.redirectURIs(rec.URIs)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	if rec.URIs, err = d.Redirects.keep(rec.URIs); err != nil {
+		return nil, fmt.Errorf("%w: the registration %w", ErrUnknown, err)
 	}
-	if _, err := authMethod(rec.Method); err != nil {
-		return nil, ErrUnknown
+	if err := d.checkMethod(rec); err != nil {
+		return nil, fmt.Errorf("%w: the registration %w", ErrUnknown, err)
 	}
-	rec.URIs = uris
 	return d.client(id, rec), nil
 }
 
+// checkMethod holds what an id says about authentication to what Register admits.
+func (d *Dynamic) checkMethod(rec record) error {
+	switch rec.Method {
+	case "", AuthSecretBasic, AuthSecretPost:
+		if rec.JWKSURI != "" || len(rec.PublicKeys) > 0 {
+			return errors.New("has keys without a use")
+		}
+		return nil
+	case AuthPrivateKey:
+	default:
+		return errors.New("has an unknown authentication method")
+	}
+	if rec.JWKSURI != "" {
+		if len(rec.PublicKeys) > 0 || d.KeySets == nil {
+			return errors.New("has a jwks_uri that cannot be used")
+		}
+		return d.KeySets.urls.check(rec.JWKSURI)
+	}
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: rec.PublicKeys})
+	if err != nil {
+		return err
+	}
+	_, err = parseKeySet(set)
+	return err
+}
+
 func (d *Dynamic) client(id string, rec record) *Client {
-	c := &Client{ID: id, Name: rec.Name, RedirectURIs: rec.URIs, AuthMethod: rec.Method, GrantTypes: supportedGrants[:1], Trusted: d.Redirects.trusted(rec.URIs)}
-	if c.AuthMethod == "" {
-		c.AuthMethod = AuthNone
+	c := &Client{
+		ID: id, Name: rec.Name, RedirectURIs: rec.URIs, AuthMethod: cmp.Or(rec.Method, AuthNone), GrantTypes: supportedGrants[:1],
+		Trusted: d.Redirects.trusted(rec.URIs), keys: rec.PublicKeys, jwksURI: rec.JWKSURI,
 	}
 	if rec.Refresh {
 		c.GrantTypes = supportedGrants
@@ -207,21 +259,23 @@ func (d *Dynamic) secret(id string) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(b), err
 }
 
-// CheckSecret compares in constant time. Secrets derived from any root of the
-// keyring count, so that a replaced seed ends no client.
+// CheckSecret compares in constant time, with the secret of every root: a
+// client keeps its secret while seeds are rotated.
 func (d *Dynamic) CheckSecret(id, secret string) bool {
-	derived, err := d.Keys.DeriveAll(secretLabel+id, 32)
+	all, err := d.Keys.DeriveAll(secretLabel+id, 32)
 	if err != nil {
 		return false
 	}
-	match := 0
-	for _, want := range derived {
-		match |= subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(want)), []byte(secret))
+	found := 0
+	for _, want := range all {
+		found |= subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(want)), []byte(secret))
 	}
-	return match == 1
+	return found == 1
 }
 
 const secretLabel = "client secret "
+
+func isDynamicID(id string) bool { return strings.HasPrefix(id, idPrefix) }
 
 func hostHash(host *resource.Host) string {
 	sum := sha256.Sum256([]byte(host.Issuer))
@@ -278,64 +332,66 @@ func decodeRecord(id string) (record, error) {
 	return rec, nil
 }
 
-// ParseRequest reads a registration request. Go's decoder takes member names in
+// parseRequest reads a registration request. Go's decoder takes member names in
 // any case; a security decision must not, so names are checked first.
-func ParseRequest(body []byte) (Request, error) {
+func (d *Dynamic) parseRequest(body []byte) (Request, error) {
 	var req Request
-	bad := func(text string) (Request, error) {
-		return Request{}, oauth.Errorf(oauth.InvalidClientMetadata, "%s", text)
+	bad := func(err error) (Request, error) {
+		return Request{}, oauth.Errorf(oauth.InvalidClientMetadata, "the body %s", printable(err))
 	}
 	members, err := objectMembers(body)
 	if err != nil {
-		return bad("the body is not one JSON object without repeated members")
+		return bad(err)
 	}
-	fields := []struct {
+	for _, m := range []struct {
 		name string
 		into any
 	}{
 		{"redirect_uris", &req.RedirectURIs}, {"client_name", &req.ClientName}, {"token_endpoint_auth_method", &req.AuthMethod},
 		{"grant_types", &req.GrantTypes}, {"response_types", &req.ResponseTypes}, {"application_type", &req.ApplicationType}, {"scope", &req.Scope},
+	} {
+		if err := member(members, m.name, m.into); err != nil {
+			return bad(err)
+		}
 	}
-	for _, f := range fields {
-		raw, ok := members[f.name]
-		if !ok || string(raw) == "null" {
-			continue
-		}
-		if err := json.Unmarshal(raw, f.into); err != nil {
-			return bad(f.name + " has the wrong type")
-		}
+	if req.ClientName == "" {
+		req.ClientName = taggedName(members)
+	}
+	if req.keys, req.jwksURI, err = clientKeys(members, d.KeySets); err != nil {
+		return bad(err)
 	}
 	return req, nil
 }
 
-// objectMembers splits a JSON object into its members, refusing repeated names,
-// trailing data and anything that is not an object (RFC 8259, section 4).
-func objectMembers(body []byte) (map[string]json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("not an object")
-	}
-	out := map[string]json.RawMessage{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, err
+// taggedName finds a name with a language tag (RFC 7591, section 2.2) for a
+// client that has no plain one: English if there is, else the first by tag.
+func taggedName(members map[string]json.RawMessage) string {
+	const prefix = "client_name#"
+	var tags []string
+	for name := range members {
+		if strings.HasPrefix(name, prefix) {
+			tags = append(tags, name)
 		}
-		name := t.(string)
-		if _, dup := out[name]; dup {
-			return nil, fmt.Errorf("repeated member")
+	}
+	slices.SortFunc(tags, func(a, b string) int {
+		english := func(s string) int { return strings.Index("en", s[len(prefix):min(len(s), len(prefix)+2)]) }
+		return cmp.Or(-cmp.Compare(english(a), english(b)), cmp.Compare(a, b))
+	})
+	for _, tag := range tags {
+		var name string
+		if json.Unmarshal(members[tag], &name) == nil && name != "" {
+			return name
 		}
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); err != nil {
-			return nil, err
+	}
+	return ""
+}
+
+// printable keeps a description within the characters of RFC 6749, section 5.2.
+func printable(err error) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' {
+			return '\''
 		}
-		out[name] = raw
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("trailing data")
-	}
-	return out, nil
+		return r
+	}, err.Error())
 }

@@ -51,7 +51,7 @@ func (e *Endpoint) register(w http.ResponseWriter, r *http.Request, host *resour
 	if err != nil {
 		return Response{}, err
 	}
-	req, err := ParseRequest(body)
+	req, err := e.Dynamic.parseRequest(body)
 	if err != nil {
 		return Response{}, err
 	}

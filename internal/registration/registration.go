@@ -1,7 +1,9 @@
 // Package registration knows clients: who they say they are, where their codes
-// may go, and how they prove themselves. A dynamically registered client is its
-// client id: the id carries the metadata, so nothing is stored, and it survives
-// restarts, replicas and key rotation.
+// may go, and how they prove themselves. There are three kinds. The operator
+// wrote some into the configuration. Some have the URL of a metadata document
+// for an id; it is fetched, and kept for a while. The rest registered here, and
+// such a client is its client id: the id carries the metadata, so nothing is
+// stored, and it survives restarts, replicas and key rotation.
 package registration
 
 import (
@@ -9,7 +11,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"regexp"
+	"slices"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -20,11 +26,12 @@ const (
 	AuthNone         = "none"
 	AuthSecretBasic  = "client_secret_basic"
 	AuthSecretPost   = "client_secret_post"
+	AuthPrivateKey   = "private_key_jwt"
 	maxClientIDBytes = 2 << 10
 )
 
 // AuthMethods lists the methods that work at the token endpoint.
-var AuthMethods = []string{AuthNone, AuthSecretBasic, AuthSecretPost}
+var AuthMethods = []string{AuthNone, AuthSecretBasic, AuthSecretPost, AuthPrivateKey}
 
 // Client is a client as the endpoints see it.
 type Client struct {
@@ -38,6 +45,14 @@ type Client struct {
 	// Trusted: the operator vouches for where its redirect URIs lead, so that
 	// an error may be sent there without asking (RFC 9700, section 4.11.2).
 	Trusted bool
+	// Scopes and Resources (canonical URIs) are all that the client may have;
+	// empty means no limit of its own.
+	Scopes    oauth.Scopes
+	Resources []string
+
+	// For private_key_jwt, one of the two, see Clients.Keys.
+	keys    []jose.JSONWebKey
+	jwksURI string
 }
 
 // Key returns a short fixed-size name for the client that is as unique as its id.
@@ -56,12 +71,20 @@ func (c *Client) ShortID() string {
 
 // MayUse reports whether the client registered this grant type.
 func (c *Client) MayUse(grantType string) bool {
-	for _, g := range c.GrantTypes {
-		if g == grantType {
-			return true
-		}
+	return slices.Contains(c.GrantTypes, grantType)
+}
+
+// MayReach reports whether the client may have tokens for this resource.
+func (c *Client) MayReach(resourceURI string) bool {
+	return len(c.Resources) == 0 || slices.Contains(c.Resources, resourceURI)
+}
+
+// Narrow returns those of scopes that the client may have.
+func (c *Client) Narrow(scopes oauth.Scopes) oauth.Scopes {
+	if len(c.Scopes) == 0 {
+		return scopes
 	}
-	return false
+	return scopes.Intersect(c.Scopes)
 }
 
 // LoopbackOnly reports whether every redirect URI leads to the user's own computer.
@@ -77,22 +100,39 @@ func (c *Client) LoopbackOnly() bool {
 // ErrUnknown: no such client at this host.
 var ErrUnknown = errors.New("unknown client")
 
-// Clients finds clients by id.
+// Clients finds clients by id. What is nil is off.
 type Clients struct {
-	Dynamic *Dynamic // nil: dynamic registration is off
+	Static    *Static
+	Documents *Documents
+	Dynamic   *Dynamic
+	KeySets   *KeySets
 }
 
-// Client returns the client with this id at host. Errors wrap ErrUnknown.
-func (c *Clients) Client(_ context.Context, host *resource.Host, id string) (*Client, error) {
-	if id == "" || len(id) > maxClientIDBytes || c.Dynamic == nil {
+// Client returns the client with this id at host. Errors wrap ErrUnknown or
+// ErrUnavailable. The operator's word comes first, even for an id that looks
+// like one of the other kinds.
+func (c *Clients) Client(ctx context.Context, host *resource.Host, id string) (*Client, error) {
+	if id == "" || len(id) > maxClientIDBytes {
 		return nil, ErrUnknown
 	}
-	return c.Dynamic.Client(host, id)
+	if client := c.Static.Client(id); client != nil {
+		return client, nil
+	}
+	if c.Documents != nil && c.Documents.IsDocumentURL(id) {
+		return c.Documents.Client(ctx, id)
+	}
+	if c.Dynamic != nil {
+		return c.Dynamic.Client(host, id)
+	}
+	return nil, ErrUnknown
 }
 
 // CheckSecret reports whether secret is the client's, in constant time.
 func (c *Clients) CheckSecret(client *Client, secret string) bool {
-	return c.Dynamic != nil && c.Dynamic.CheckSecret(client.ID, secret)
+	if c.Static.Client(client.ID) != nil {
+		return c.Static.checkSecret(client.ID, secret)
+	}
+	return c.Dynamic != nil && isDynamicID(client.ID) && c.Dynamic.CheckSecret(client.ID, secret)
 }
 
 // RedirectPolicy says which redirect URIs clients may have.
@@ -118,6 +158,31 @@ func (p RedirectPolicy) Check(uri string) error {
 		return errors.New("has a private scheme that is neither a reversed domain name nor that of a known MCP client")
 	}
 	return nil
+}
+
+// keep returns the entries of a client's list that it may have. One that it may
+// not have does not cost a client its registration (AS-DCR-09), because clients
+// of several platforms list them all; a list of nothing else does.
+func (p RedirectPolicy) keep(uris []string) ([]string, error) {
+	if len(uris) == 0 {
+		return nil, errors.New("has no redirect_uris")
+	}
+	if len(uris) > maxRedirectURIs {
+		return nil, fmt.Errorf("has more than %d redirect_uris", maxRedirectURIs)
+	}
+	var kept []string
+	var why error
+	for _, u := range uris {
+		if err := p.Check(u); err != nil {
+			why = err
+		} else if !slices.Contains(kept, u) {
+			kept = append(kept, u)
+		}
+	}
+	if len(kept) == 0 {
+		return nil, fmt.Errorf("has no entry in redirect_uris that can be used; the last one %w", why)
+	}
+	return kept, nil
 }
 
 // Listed reports whether the operator's list names uri.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -24,6 +25,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
@@ -60,6 +62,8 @@ type Options struct {
 	Now     func() time.Time // time.Now if nil
 	// HTTPClient reaches identity providers; nil is a client of our own.
 	HTTPClient *http.Client
+	// Network is how URLs that strangers name are reached; zero is the internet.
+	Network egress.Network
 }
 
 // New builds the service. It makes the first signing keys, which takes a
@@ -106,10 +110,9 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		return c
 	}
 
-	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs}
-	clients := &registration.Clients{}
-	if cfg.DynamicRegistration {
-		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, Now: opt.Now}
+	clients, err := newClients(cfg, opt, sealing)
+	if err != nil {
+		return nil, err
 	}
 	replay := guard.NewMemory(liveGuardIDs, opt.Now)
 	codes := code.NewCodes(sealing, opt.Now)
@@ -125,12 +128,13 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	}
 	authorization.Register(mux, onHost)
 	tokens := &grant.Endpoint{
-		Clients: clients, Codes: codes, Guard: replay, Audit: log,
+		Clients: clients, Codes: codes, Guard: replay, Audit: log, Failures: grant.NewFailures(opt.Now), Now: opt.Now,
 		Tokens: &token.Issuer{Keys: s.keys, Persons: persons, Lifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now},
 	}
 	mux.Handle(grant.Path, web.Public("POST", web.Methods(onHost(tokens.Token), http.MethodPost)))
 	features := discovery.Features{
 		AuthorizationPath: authorize.Path, TokenPath: grant.Path, GrantTypes: grant.GrantTypes, AuthMethods: registration.AuthMethods,
+		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: clients.Documents != nil,
 	}
 	if clients.Dynamic != nil {
 		features.RegistrationPath = registration.Path
@@ -176,6 +180,37 @@ func notFound(documents *discovery.Endpoint, onHost func(web.HostHandler) http.H
 		}
 		nothing.ServeHTTP(w, r)
 	})
+}
+
+// newClients makes the three kinds of clients that the configuration admits.
+func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*registration.Clients, error) {
+	documents := cfg.MetadataDocuments
+	urls := registration.URLPolicy{
+		Egress:  &egress.Client{Ports: documents.Ports, Loopback: documents.AllowLoopback, Network: opt.Network, Now: opt.Now},
+		Allowed: documents.AllowedDomains, Denied: documents.DeniedDomains,
+	}
+	for _, h := range cfg.Hosts {
+		urls.Own = append(urls.Own, (&url.URL{Host: h.Host}).Hostname())
+	}
+	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs}
+	sets := registration.NewKeySets(urls, opt.Now)
+	clients := &registration.Clients{KeySets: sets}
+	var err error
+	if clients.Static, err = registration.NewStatic(cfg.Clients, sets); err != nil {
+		return nil, err
+	}
+	strangers := sets
+	if documents.Enabled {
+		clients.Documents = registration.NewDocuments(registration.DocumentsOptions{
+			URLs: urls, Redirects: redirects, KeySets: sets, AllowQuery: documents.AllowQuery, Now: opt.Now,
+		})
+	} else {
+		strangers = nil // nothing that a stranger names is fetched
+	}
+	if cfg.DynamicRegistration {
+		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, KeySets: strangers, Now: opt.Now}
+	}
+	return clients, nil
 }
 
 // keyMaterial returns the secrets for sealing and the sources of signing keys.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
@@ -49,6 +50,8 @@ type Options struct {
 	Files map[string]string
 	// HTTPClient reaches the identity provider; nil is the network.
 	HTTPClient *http.Client
+	// Network reaches what clients publish, see egresstest; zero is the network.
+	Network egress.Network
 	// Clock is the service's; a new one if nil.
 	Clock *Clock
 }
@@ -61,9 +64,10 @@ type Service struct {
 	// MCPServer is the URL of the sample MCP server behind the default host.
 	MCPServer string
 
-	t      testing.TB
-	config *config.Config
-	http   *http.Client
+	t       testing.TB
+	config  *config.Config
+	http    *http.Client
+	network egress.Network
 
 	mu   sync.Mutex
 	live *process
@@ -80,7 +84,7 @@ type process struct {
 // ends the test.
 func Start(t testing.TB, o Options) *Service {
 	t.Helper()
-	s := &Service{Clock: o.Clock, Log: new(Log), t: t, http: o.HTTPClient, MCPServer: sampleServer(t)}
+	s := &Service{Clock: o.Clock, Log: new(Log), t: t, http: o.HTTPClient, network: o.Network, MCPServer: sampleServer(t)}
 	if s.Clock == nil {
 		s.Clock = new(Clock)
 	}
@@ -126,7 +130,7 @@ func (s *Service) Stop() {
 // Browser.On and Client.On to talk to it.
 func (s *Service) Replica() *Service {
 	s.t.Helper()
-	r := &Service{Clock: s.Clock, Log: s.Log, MCPServer: s.MCPServer, t: s.t, config: s.config, http: s.http}
+	r := &Service{Clock: s.Clock, Log: s.Log, MCPServer: s.MCPServer, t: s.t, config: s.config, http: s.http, network: s.network}
 	r.live = r.run()
 	s.t.Cleanup(r.Stop)
 	return r
@@ -208,7 +212,7 @@ func (s *Service) run() *process {
 	s.t.Helper()
 	srv, err := server.New(s.config, server.Options{
 		Logger:  slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Version: "test", Now: s.Clock.Now, HTTPClient: s.http,
+		Version: "test", Now: s.Clock.Now, HTTPClient: s.http, Network: s.network,
 	})
 	if err != nil {
 		s.t.Fatalf("server.New: %v", err)

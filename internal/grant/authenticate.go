@@ -1,0 +1,177 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// Clients finds and authenticates clients.
+type Clients interface {
+	Client(ctx context.Context, host *resource.Host, id string) (*registration.Client, error)
+	CheckSecret(c *registration.Client, secret string) bool
+	Keys(ctx context.Context, c *registration.Client, refresh bool) ([]jose.JSONWebKey, error)
+}
+
+// failureRate is how often one client may fail to authenticate (RFC 6749,
+// section 2.3.1). It delays failures only: secrets have 128 bits and more, so no
+// rate of guesses finds one, while a rule that also shut out the right secret
+// would let anybody who knows a client id shut out the client.
+var failureRate = limit.PerMinute(20)
+
+// NewFailures returns the limiter for Endpoint.Failures.
+func NewFailures(now func() time.Time) *limit.Limiter { return limit.New(failureRate, 10_000, now) }
+
+// throttled: the client failed too often.
+type throttled struct{ wait time.Duration }
+
+func (*throttled) Error() string { return "too many failed client authentications" }
+
+func (t *throttled) write(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(t.wait/time.Second)+1))
+	web.JSON(w, http.StatusTooManyRequests, web.ErrorBody{
+		Error: string(oauth.TemporarilyUnavailable), Description: "client authentication failed too often; wait before you try again",
+	})
+}
+
+// proof is what a request shows to prove which client it comes from.
+type proof struct {
+	method  string
+	id      string   // as claimed
+	secrets []string // the ways to read the secret that was sent; any may be right
+	jwt     *assertion
+}
+
+// authenticate finds the client and checks its credentials (RFC 6749, sections
+// 2.3 and 3.2.1). An unknown client gets invalid_client, which MCP clients take
+// as the signal to register again; so what may pass is never told that way.
+func (e *Endpoint) authenticate(c *call) error {
+	p, err := readProof(c)
+	if err != nil {
+		return err
+	}
+	client, err := e.Clients.Client(c.Context(), c.host, p.id)
+	if err != nil {
+		return clientError(err)
+	}
+	c.client = client
+	c.entry.Client, c.entry.Name = client.ShortID(), client.Name
+	if err := e.checkProof(c, p); err != nil {
+		return e.countFailure(client, err)
+	}
+	return nil
+}
+
+func (e *Endpoint) checkProof(c *call, p proof) error {
+	registered := c.client.AuthMethod
+	if p.method != registered && !(isSecret(p.method) && isSecret(registered)) {
+		return invalidClient("wrong_client_authentication_method", nil)
+	}
+	switch {
+	case isSecret(p.method):
+		for _, s := range p.secrets {
+			if e.Clients.CheckSecret(c.client, s) {
+				return nil
+			}
+		}
+		return invalidClient("wrong_client_secret", nil)
+	case p.method == registration.AuthPrivateKey:
+		return e.checkAssertion(c, p.jwt)
+	}
+	return nil
+}
+
+// countFailure lets err through while the client's failures are few.
+func (e *Endpoint) countFailure(client *registration.Client, err error) error {
+	oe, ok := errors.AsType[*oauth.Error](err)
+	if !ok || oe.Code != oauth.InvalidClient || e.Failures == nil {
+		return err
+	}
+	if ok, wait := e.Failures.Allow(client.Key()); !ok {
+		return &throttled{wait}
+	}
+	return err
+}
+
+func invalidClient(reason string, cause error) error {
+	return &oauth.Error{Code: oauth.InvalidClient, Description: "client authentication failed", Reason: reason, Cause: cause}
+}
+
+// clientError: a client whose document does not come may be fine; told
+// invalid_client it would throw its registration away.
+func clientError(err error) error {
+	switch {
+	case errors.Is(err, registration.ErrUnavailable):
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "what the client publishes cannot be fetched right now", Reason: "client_document_unavailable", Cause: err}
+	case errors.Is(err, registration.ErrDocument):
+		return invalidClient("client_document_invalid", err)
+	case errors.Is(err, registration.ErrUnknown):
+		return invalidClient("unknown_client", err)
+	}
+	return err
+}
+
+// isSecret: a client may send its secret either way, whatever it registered;
+// libraries differ in which they prefer, and the proof is the same.
+func isSecret(method string) bool {
+	return method == registration.AuthSecretBasic || method == registration.AuthSecretPost
+}
+
+// readProof reads the client's id and proof from the one place they may be in.
+// "The client MUST NOT use more than one authentication method in each request"
+// (RFC 6749, section 2.3).
+func readProof(c *call) (proof, error) {
+	id, secret := c.params.Get("client_id"), c.params.Get("client_secret")
+	signed := c.params.Get("client_assertion") != "" || c.params.Get("client_assertion_type") != ""
+	header := len(c.Header.Values("Authorization"))
+	switch {
+	case header > 1, header == 1 && (secret != "" || signed), secret != "" && signed:
+		return proof{}, &oauth.Error{Code: oauth.InvalidRequest, Description: "use one client authentication method", Reason: "two_client_authentications"}
+	case header == 1:
+		return basicProof(c, id)
+	case signed:
+		return assertionProof(c, id)
+	case id == "":
+		return proof{}, &oauth.Error{Code: oauth.InvalidClient, Description: "client_id is missing", Reason: "client_id_missing"}
+	case secret != "":
+		return proof{method: registration.AuthSecretPost, id: id, secrets: []string{secret}}, nil
+	}
+	return proof{method: registration.AuthNone, id: id}, nil
+}
+
+// basicProof: id and secret are form-encoded before base64 (RFC 6749, section
+// 2.3.1). Many clients forget that, so what was sent may also be meant as it is.
+func basicProof(c *call, claimed string) (proof, error) {
+	user, pass, ok := c.BasicAuth()
+	if !ok {
+		return proof{}, &oauth.Error{Code: oauth.InvalidClient, Description: "the Authorization header is not Basic", Reason: "malformed_client_authentication"}
+	}
+	p := proof{method: registration.AuthSecretBasic, id: user, secrets: []string{pass}}
+	if decoded, err := url.QueryUnescape(user); err == nil {
+		p.id = decoded
+	}
+	if decoded, err := url.QueryUnescape(pass); err == nil && decoded != pass {
+		p.secrets = append(p.secrets, decoded)
+	}
+	return p, p.agrees(claimed)
+}
+
+// agrees: a client_id beside other credentials must be the same client's (RFC
+// 7521, section 4.2).
+func (p proof) agrees(claimed string) error {
+	if claimed != "" && claimed != p.id {
+		return &oauth.Error{Code: oauth.InvalidRequest, Description: "client_id differs from the authenticated client", Reason: "two_client_ids"}
+	}
+	return nil
+}

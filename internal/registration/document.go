@@ -1,0 +1,226 @@
+package registration
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
+)
+
+// MaxDocumentBytes is the bound that the draft recommends
+// (draft-ietf-oauth-client-id-metadata-document, section 6.6).
+const MaxDocumentBytes = 5 << 10
+
+// URLPolicy says which URLs of clients are fetched at all. It is asked before
+// any name is looked up.
+type URLPolicy struct {
+	Egress *egress.Client
+	// Allowed and Denied are host names, or "*.example.com" for all names below
+	// example.com. An empty Allowed admits all; Denied wins.
+	Allowed, Denied []string
+	// Own names the hosts of this service: asking ourselves is a loop.
+	Own []string
+}
+
+// check says why url may not be fetched.
+func (p URLPolicy) check(raw string) error {
+	if err := p.Egress.CheckURL(raw); err != nil {
+		return err
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return err
+	}
+	host := u.Hostname()
+	switch {
+	case slices.Contains(p.Own, host) && !strings.HasPrefix(raw, "http://"):
+		return errors.New("is one of this service itself")
+	case matchesDomain(p.Denied, host), len(p.Allowed) > 0 && !matchesDomain(p.Allowed, host):
+		return errors.New("is at a host that this service does not accept")
+	}
+	return nil
+}
+
+// vouched reports whether the operator named the host.
+func (p URLPolicy) vouched(host string) bool { return matchesDomain(p.Allowed, host) }
+
+func matchesDomain(list []string, host string) bool {
+	return slices.ContainsFunc(list, func(d string) bool {
+		below, wildcard := strings.CutPrefix(d, "*")
+		return d == host || wildcard && strings.HasSuffix(host, below)
+	})
+}
+
+// Documents knows clients whose id is the URL of their metadata document
+// (draft-ietf-oauth-client-id-metadata-document).
+type Documents struct {
+	urls       URLPolicy
+	redirects  RedirectPolicy
+	keySets    *KeySets
+	allowQuery bool
+	cache      *fetched[*Client]
+}
+
+// DocumentsOptions are what NewDocuments needs.
+type DocumentsOptions struct {
+	URLs      URLPolicy
+	Redirects RedirectPolicy
+	KeySets   *KeySets
+	// AllowQuery admits ids with a query, which the draft advises against.
+	AllowQuery bool
+	Now        func() time.Time
+}
+
+// NewDocuments returns an empty cache of documents.
+func NewDocuments(o DocumentsOptions) *Documents {
+	d := &Documents{urls: o.URLs, redirects: o.Redirects, keySets: o.KeySets, allowQuery: o.AllowQuery}
+	d.cache = newFetched(o.URLs.Egress, o.Now, "application/json", MaxDocumentBytes, d.read)
+	return d
+}
+
+// IsDocumentURL reports whether id is the kind of id that Documents knows. Ids
+// that we issue never look so.
+func (d *Documents) IsDocumentURL(id string) bool {
+	return strings.HasPrefix(id, "https://") || d.urls.Egress.Loopback && strings.HasPrefix(id, "http://")
+}
+
+// Client returns the client that id describes. Errors wrap ErrUnknown or ErrUnavailable.
+func (d *Documents) Client(ctx context.Context, id string) (*Client, error) {
+	if err := d.checkURL(id); err != nil {
+		return nil, fmt.Errorf("%w: the client id %w", ErrDocument, err)
+	}
+	return d.cache.get(ctx, id, false)
+}
+
+// checkURL holds the raw string to section 3 of the draft. Parsing first would
+// lose what must be seen: dot segments, an empty fragment, an empty user.
+func (d *Documents) checkURL(id string) error {
+	if err := d.urls.check(id); err != nil {
+		return err
+	}
+	_, rest, _ := strings.Cut(id, "://")
+	rest, _, query := strings.Cut(rest, "?")
+	if query && !d.allowQuery {
+		return errors.New("has a query")
+	}
+	_, path, _ := strings.Cut(rest, "/")
+	if path == "" {
+		return errors.New("has no path")
+	}
+	for segment := range strings.SplitSeq(strings.ReplaceAll(strings.ToLower(path), "%2e", "."), "/") {
+		if segment == "." || segment == ".." {
+			return errors.New("has a dot segment")
+		}
+	}
+	return nil
+}
+
+func (d *Documents) read(id string, resp *egress.Response) (*Client, error) {
+	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" && !(strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")) {
+		return nil, errors.New("is not application/json")
+	}
+	return d.parse(id, resp.Body)
+}
+
+// parse reads the document of the client with this id. Its errors complete the
+// sentence "the document …". Members it does not know are ignored, and so are
+// the URLs of logos and pages: nothing is ever fetched from them.
+func (d *Documents) parse(id string, body []byte) (*Client, error) {
+	members, err := objectMembers(body)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{ID: id}
+	var grants, responses, uris []string
+	var itself string
+	for _, m := range []struct {
+		name string
+		into any
+	}{
+		{"client_id", &itself}, {"client_name", &c.Name}, {"redirect_uris", &uris}, {"grant_types", &grants}, {"response_types", &responses},
+	} {
+		if err := member(members, m.name, m.into); err != nil {
+			return nil, err
+		}
+	}
+	// Simple string comparison (RFC 3986, section 6.2.1), and nothing else.
+	if itself != id {
+		return nil, errors.New("has a client_id that is not its URL")
+	}
+	if c.Name = strings.TrimSpace(c.Name); c.Name == "" {
+		return nil, errors.New("has no client_name")
+	}
+	c.Name = clipName(c.Name)
+	if c.RedirectURIs, err = d.redirects.keep(uris); err != nil {
+		return nil, err
+	}
+	if c.AuthMethod, err = d.negotiate(members, c); err != nil {
+		return nil, err
+	}
+	refresh, err := grantTypes(grants, responses)
+	if err != nil {
+		return nil, err
+	}
+	if c.GrantTypes = supportedGrants[:1]; refresh {
+		c.GrantTypes = supportedGrants
+	}
+	u, err := url.Parse(id)
+	if err != nil {
+		return nil, errors.New("has no URL")
+	}
+	c.VouchedBy = u.Host
+	c.Trusted = d.redirects.trusted(c.RedirectURIs) || d.urls.vouched(u.Hostname())
+	return c, nil
+}
+
+// negotiate picks how the client authenticates. No shared secret can exist
+// between us and a document everybody reads (section 4.1), and a document that
+// names no method means none. Of several, we take the one the client prefers if
+// it can be used, and hold the client to it: our metadata lists it, so the
+// client can too.
+func (d *Documents) negotiate(members map[string]json.RawMessage, c *Client) (string, error) {
+	for name := range members {
+		if strings.HasPrefix(name, "client_secret") {
+			return "", errors.New("has a client secret")
+		}
+	}
+	var preferred string
+	var offered []string
+	if err := errors.Join(member(members, "token_endpoint_auth_method", &preferred), member(members, "token_endpoint_auth_methods_supported", &offered)); err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(preferred, "client_secret") {
+		return "", errors.New("asks for authentication with a shared secret")
+	}
+	keys, uri, err := clientKeys(members, d.keySets)
+	if err != nil {
+		return "", err
+	}
+	c.keys, c.jwksURI = keys, uri
+	if preferred == "" && len(offered) == 0 {
+		return AuthNone, nil
+	}
+	for _, m := range append([]string{preferred}, offered...) {
+		if m == AuthNone || m == AuthPrivateKey && (len(keys) > 0 || uri != "") {
+			return m, nil
+		}
+	}
+	return "", errors.New("offers no authentication method that works here")
+}
+
+// clipName bounds a name; the rest of what makes it safe to show is the page's.
+func clipName(name string) string {
+	if utf8.RuneCountInString(name) <= maxNameRunes {
+		return name
+	}
+	return string([]rune(name)[:maxNameRunes])
+}

@@ -1,0 +1,268 @@
+package registration
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
+)
+
+// Bounds on what is kept of other people's documents.
+const (
+	maxFetched = 1000
+	// maxAge is how long anything is used after it was fetched, whatever its
+	// publisher says and however long the publisher is down.
+	maxAge = 24 * time.Hour
+	// defaultAge is for publishers who say nothing.
+	defaultAge = 5 * time.Minute
+	// retryAfter spaces attempts while an older copy does.
+	retryAfter = 30 * time.Second
+)
+
+// ErrUnavailable: what the client publishes cannot be fetched right now. The
+// client may be fine, so it must not be told that it is unknown.
+var ErrUnavailable = errors.New("what the client publishes cannot be fetched right now")
+
+// ErrDocument: what the client publishes is not valid. It is an ErrUnknown.
+var ErrDocument = fmt.Errorf("%w: what it publishes is not valid", ErrUnknown)
+
+// fetched is a cache of what clients publish, by URL (RFC 9111 with bounds of
+// our own). Failures and invalid documents are not kept; the budgets of egress
+// govern how often they are tried. A good copy outlives failures of its
+// publisher for a while (RFC 5861, section 4). However many ask at once, one
+// fetch is made.
+type fetched[T any] struct {
+	client *egress.Client
+	accept string
+	limit  int
+	// parse reads a document; its errors complete the sentence "the document …".
+	parse func(url string, resp *egress.Response) (T, error)
+	now   func() time.Time
+
+	mu      sync.Mutex
+	entries map[string]*list.Element // of *copied[T]
+	recent  *list.List               // most recently used first
+	flights map[string]*flight[T]
+}
+
+// copied is one good document.
+type copied[T any] struct {
+	url     string
+	value   T
+	etag    string
+	said    http.Header // about keeping it
+	fetched time.Time
+	failed  time.Time // last failure to fetch it again
+	lifetime
+}
+
+type flight[T any] struct {
+	done  chan struct{}
+	value T
+	err   error
+}
+
+func newFetched[T any](client *egress.Client, now func() time.Time, accept string, limit int, parse func(string, *egress.Response) (T, error)) *fetched[T] {
+	return &fetched[T]{
+		client: client, accept: accept, limit: limit, parse: parse, now: now,
+		entries: map[string]*list.Element{}, recent: list.New(), flights: map[string]*flight[T]{},
+	}
+}
+
+// get returns the document at url. With refresh, a copy must be younger than
+// retryAfter. Errors wrap ErrUnavailable or ErrDocument.
+func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, error) {
+	f.mu.Lock()
+	var old *copied[T]
+	if el := f.entries[url]; el != nil {
+		f.recent.MoveToFront(el)
+		old = el.Value.(*copied[T])
+		if old.usable(f.now(), refresh) {
+			f.mu.Unlock()
+			return old.value, nil
+		}
+	}
+	fl := f.flights[url]
+	if fl == nil {
+		fl = &flight[T]{done: make(chan struct{})}
+		f.flights[url] = fl
+		// The first to ask may go away; the others still want the answer.
+		go f.fly(context.WithoutCancel(ctx), url, old, fl)
+	}
+	f.mu.Unlock()
+	select {
+	case <-fl.done:
+		return fl.value, fl.err
+	case <-ctx.Done():
+		return *new(T), fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+}
+
+func (c *copied[T]) usable(now time.Time, refresh bool) bool {
+	if now.Before(c.failed.Add(retryAfter)) && now.Before(c.staleUntil) {
+		return true
+	}
+	return now.Before(c.freshUntil) && !(refresh && now.After(c.fetched.Add(retryAfter)))
+}
+
+// fly makes one fetch and settles what becomes of the copy.
+func (f *fetched[T]) fly(ctx context.Context, url string, old *copied[T], fl *flight[T]) {
+	defer close(fl.done)
+	value, err := f.fetch(ctx, url, old)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.flights, url)
+	switch {
+	case err == nil:
+		fl.value = value.value
+		f.keep(value)
+	case errors.Is(err, ErrUnavailable) && old != nil && f.now().Before(old.staleUntil):
+		old.failed = f.now()
+		fl.value = old.value
+	default:
+		fl.err = err
+		if !errors.Is(err, ErrUnavailable) {
+			f.drop(url)
+		}
+	}
+}
+
+func (f *fetched[T]) fetch(ctx context.Context, url string, old *copied[T]) (*copied[T], error) {
+	req := egress.Request{URL: url, Accept: f.accept, Limit: f.limit}
+	if old != nil {
+		req.Repeat, req.IfNoneMatch = true, old.etag
+	}
+	resp, err := f.client.Get(ctx, req)
+	switch {
+	case errors.Is(err, egress.ErrRefused), errors.Is(err, egress.ErrTooLarge):
+		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	now := f.now()
+	next := &copied[T]{url: url, etag: resp.Header.Get("ETag"), said: resp.Header, fetched: now}
+	if resp.Status == http.StatusNotModified && old != nil && next.said.Get("Cache-Control") == "" && next.said.Get("Expires") == "" {
+		next.said = old.said // RFC 9111, section 4.3.4
+	}
+	next.lifetime = lifetimeOf(next.said, now)
+	switch {
+	case resp.Status == http.StatusOK:
+		if next.value, err = f.parse(url, resp); err != nil {
+			return nil, fmt.Errorf("%w: the document %w", ErrDocument, err)
+		}
+		return next, nil
+	case resp.Status == http.StatusNotModified && old != nil && old.etag != "":
+		next.value, next.etag = old.value, old.etag
+		return next, nil
+	case resp.Status >= 500, resp.Status == http.StatusTooManyRequests, resp.Status == http.StatusRequestTimeout, resp.Status == http.StatusTooEarly:
+		return nil, fmt.Errorf("%w: status %d", ErrUnavailable, resp.Status)
+	}
+	// "If the response is not 200 OK, the authorization server MUST treat it as
+	// an error", and redirects are not followed.
+	return nil, fmt.Errorf("%w: status %d", ErrDocument, resp.Status)
+}
+
+func (f *fetched[T]) keep(c *copied[T]) {
+	f.drop(c.url)
+	if !c.store {
+		return
+	}
+	f.entries[c.url] = f.recent.PushFront(c)
+	for len(f.entries) > maxFetched {
+		f.drop(f.recent.Back().Value.(*copied[T]).url)
+	}
+}
+
+func (f *fetched[T]) drop(url string) {
+	if el := f.entries[url]; el != nil {
+		f.recent.Remove(el)
+		delete(f.entries, url)
+	}
+}
+
+// lifetime is what the headers of a document say about keeping it.
+type lifetime struct {
+	store      bool
+	freshUntil time.Time
+	staleUntil time.Time // may be used while the publisher does not answer
+}
+
+// lifetimeOf reads RFC 9111 for a shared cache: sections 3 (storing), 4.2.1
+// (freshness) and 4.2.4 (stale answers).
+func lifetimeOf(h http.Header, now time.Time) lifetime {
+	d := directives(h)
+	if d.has("no-store") || d.has("private") || h.Get("Vary") == "*" {
+		return lifetime{freshUntil: now, staleUntil: now}
+	}
+	age := defaultAge
+	if seconds, ok := d.seconds("s-maxage"); ok {
+		age = seconds
+	} else if seconds, ok := d.seconds("max-age"); ok {
+		age = seconds
+	} else if h.Get("Expires") != "" {
+		age = expires(h, now)
+	}
+	if spent, err := strconv.Atoi(h.Get("Age")); err == nil && spent > 0 {
+		age -= time.Duration(min(spent, int(maxAge/time.Second))) * time.Second
+	}
+	if d.has("no-cache") {
+		age = 0
+	}
+	l := lifetime{store: true, freshUntil: now.Add(min(max(age, 0), maxAge)), staleUntil: now.Add(maxAge)}
+	if d.has("no-cache") || d.has("must-revalidate") || d.has("proxy-revalidate") {
+		l.staleUntil = l.freshUntil
+	}
+	return l
+}
+
+// expires: an invalid date means already expired (RFC 9111, section 5.3).
+func expires(h http.Header, now time.Time) time.Duration {
+	at, err := http.ParseTime(h.Get("Expires"))
+	if err != nil {
+		return 0
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
+	return at.Sub(now)
+}
+
+// cacheControl holds the directives of Cache-Control, in lower case.
+type cacheControl map[string][]string
+
+func directives(h http.Header) cacheControl {
+	out := cacheControl{}
+	for _, line := range h.Values("Cache-Control") {
+		for part := range strings.SplitSeq(line, ",") {
+			name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+			name = strings.ToLower(strings.TrimSpace(name))
+			out[name] = append(out[name], strings.Trim(strings.TrimSpace(value), `"`))
+		}
+	}
+	return out
+}
+
+func (d cacheControl) has(name string) bool { return d[name] != nil }
+
+// seconds returns the shortest of what was said; what is no number is zero.
+func (d cacheControl) seconds(name string) (time.Duration, bool) {
+	if !d.has(name) {
+		return 0, false
+	}
+	least := maxAge
+	for _, v := range d[name] {
+		n, err := strconv.ParseUint(v, 10, 31)
+		if err != nil {
+			n = 0
+		}
+		least = min(least, time.Duration(n)*time.Second)
+	}
+	return least, true
+}

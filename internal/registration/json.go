@@ -1,0 +1,105 @@
+package registration
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxJSONDepth is more than any client metadata needs: jwks has depth four.
+const maxJSONDepth = 8
+
+// knownMembers are the names that decide something here. A member whose name
+// differs from one of them in case only is refused: some parser will take it
+// for the real one.
+var knownMembers = []string{
+	"client_id", "client_secret", "client_secret_expires_at", "redirect_uris", "client_name", "token_endpoint_auth_method",
+	"token_endpoint_auth_methods_supported", "grant_types", "response_types", "application_type", "scope", "jwks", "jwks_uri",
+}
+
+// objectMembers splits a JSON object into its members. It refuses repeated names
+// at any depth, known names in another case, trailing data, deep nesting, what
+// is not UTF-8 and what is not an object (RFC 8259, sections 4 and 8.1).
+func objectMembers(body []byte) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(body) {
+		return nil, errors.New("is not UTF-8")
+	}
+	if err := checkJSON(body); err != nil {
+		return nil, err
+	}
+	out := map[string]json.RawMessage{}
+	if err := json.Unmarshal(body, &out); err != nil || out == nil {
+		return nil, errors.New("is not a JSON object")
+	}
+	for name := range out {
+		if slices.ContainsFunc(knownMembers, func(k string) bool { return k != name && strings.EqualFold(k, name) }) {
+			return nil, fmt.Errorf("has the member %.40q, which is a known one in another case", name)
+		}
+	}
+	return out, nil
+}
+
+// checkJSON reads one JSON value to the end.
+func checkJSON(body []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	if err := checkValue(dec, 0); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("has trailing data")
+	}
+	return nil
+}
+
+func checkValue(dec *json.Decoder, depth int) error {
+	t, err := dec.Token()
+	if err != nil {
+		return errors.New("is not JSON")
+	}
+	delim, nested := t.(json.Delim)
+	if !nested {
+		return nil
+	}
+	if depth++; depth > maxJSONDepth {
+		return errors.New("is nested too deeply")
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		if delim == '{' {
+			t, err := dec.Token()
+			if err != nil {
+				return errors.New("is not JSON")
+			}
+			name := t.(string) // the decoder admits nothing else here
+			if seen[name] {
+				return fmt.Errorf("has the member %.40q twice", name)
+			}
+			seen[name] = true
+		}
+		if err := checkValue(dec, depth); err != nil {
+			return err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return errors.New("is not JSON")
+	}
+	return nil
+}
+
+// member decodes one member into target, if it is there. A null counts as absent.
+func member(members map[string]json.RawMessage, name string, target any) error {
+	raw, ok := members[name]
+	if !ok || string(raw) == "null" {
+		return nil
+	}
+	if err := json.Unmarshal(raw, target); err != nil {
+		return fmt.Errorf("has the member %s with a wrong type", name)
+	}
+	return nil
+}

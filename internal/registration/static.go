@@ -1,0 +1,87 @@
+package registration
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+// Static knows the clients that the operator wrote into the configuration. A
+// nil Static knows none.
+type Static struct {
+	clients map[string]*staticClient
+}
+
+type staticClient struct {
+	Client
+	secrets [][sha256.Size]byte // of the secrets in use; more than one while they are rotated
+}
+
+// NewStatic makes the table. The configuration has been checked; what is left
+// are the rules of this package. Redirect URIs are exact and the operator's own,
+// so the policy for strangers does not apply.
+func NewStatic(clients []config.Client, sets *KeySets) (*Static, error) {
+	s := &Static{clients: map[string]*staticClient{}}
+	for i, c := range clients {
+		at := fmt.Sprintf("clients[%d]", i)
+		if strings.HasPrefix(c.ID, idPrefix) {
+			return nil, fmt.Errorf("%s.id: ids that begin with %q are made by this service", at, idPrefix)
+		}
+		sc := &staticClient{Client: Client{
+			ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, AuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes,
+			Scopes: oauth.Scopes(c.Scopes), Resources: c.Resources, Trusted: true,
+		}}
+		for j, u := range c.RedirectURIs {
+			if _, err := oauth.ClassifyRedirectURI(u); err != nil {
+				return nil, fmt.Errorf("%s.redirectURIs[%d]: %q %w", at, j, u, err)
+			}
+		}
+		for _, secret := range c.Secrets {
+			sc.secrets = append(sc.secrets, sha256.Sum256([]byte(secret.Reveal())))
+		}
+		if err := sc.setKeys(c, sets); err != nil {
+			return nil, fmt.Errorf("%s.%w", at, err)
+		}
+		s.clients[c.ID] = sc
+	}
+	return s, nil
+}
+
+func (c *staticClient) setKeys(f config.Client, sets *KeySets) (err error) {
+	if f.JWKSURI != "" {
+		if err := sets.urls.Egress.CheckURL(f.JWKSURI); err != nil {
+			return fmt.Errorf("jwksURI: %q %w", f.JWKSURI, err)
+		}
+		c.jwksURI = f.JWKSURI
+	}
+	if len(f.JWKS) > 0 {
+		if c.keys, err = parseKeySet(f.JWKS); err != nil {
+			return fmt.Errorf("jwksFile: the file %w", err)
+		}
+	}
+	return nil
+}
+
+// Client returns the client with this id, or nil.
+func (s *Static) Client(id string) *Client {
+	if s == nil || s.clients[id] == nil {
+		return nil
+	}
+	c := s.clients[id].Client
+	c.RedirectURIs, c.GrantTypes = slices.Clone(c.RedirectURIs), slices.Clone(c.GrantTypes)
+	return &c
+}
+
+func (s *Static) checkSecret(id, secret string) bool {
+	got := sha256.Sum256([]byte(secret))
+	found := 0
+	for _, want := range s.clients[id].secrets {
+		found |= subtle.ConstantTimeCompare(want[:], got[:])
+	}
+	return found == 1
+}
