@@ -357,6 +357,12 @@ func (d *Dynamic) parseRequest(body []byte) (Request, error) {
 	if req.ClientName == "" {
 		req.ClientName = taggedName(members)
 	}
+	if members["jwks"] != nil && members["jwks_uri"] != nil {
+		return bad(errors.New("has both jwks and jwks_uri"))
+	}
+	if req.AuthMethod != AuthPrivateKey {
+		return req, nil // keys without a use are ignored, as other members are
+	}
 	if req.keys, req.jwksURI, err = clientKeys(members, d.KeySets); err != nil {
 		return bad(err)
 	}
