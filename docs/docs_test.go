@@ -1,0 +1,150 @@
+// Package docs checks the documents: what they show must work, and what they
+// point to must exist.
+package docs
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+)
+
+// documents are all Markdown files of the repository.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules" || d.Name() == "testdata"):
+			return fs.SkipDir
+		case !d.IsDir() && strings.HasSuffix(path, ".md"):
+			text, err := os.ReadFile(path)
+			out[path] = string(text)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
+
+// Every YAML block is a Kubernetes object or a whole configuration file.
+func TestYAML(t *testing.T) {
+	secrets := func(name string) ([]byte, error) { return fmt.Appendf(nil, "%x", sha256.Sum256([]byte(name))), nil }
+	configurations := map[string]int{}
+	for path, text := range documents(t) {
+		for i, block := range yamlBlock.FindAllStringSubmatch(text, -1) {
+			t.Run(fmt.Sprintf("%s block %d", filepath.Base(path), i+1), func(t *testing.T) {
+				if strings.HasPrefix(block[1], "apiVersion:") {
+					for _, object := range strings.Split(block[1], "\n---\n") {
+						var v struct{ APIVersion, Kind string }
+						if err := yaml.Unmarshal([]byte(object), &v); err != nil || v.APIVersion == "" || v.Kind == "" {
+							t.Errorf("not a Kubernetes object: %v\n%s", err, object)
+						}
+					}
+					return
+				}
+				configurations[path]++
+				if _, err := config.Parse([]byte(block[1]), secrets); err != nil {
+					t.Errorf("%v\n%s", err, block[1])
+				}
+			})
+		}
+	}
+	if configurations[filepath.Join("..", "README.md")] < 4 {
+		t.Errorf("README shows %d configurations, not one for each provider", configurations[filepath.Join("..", "README.md")])
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+func TestLinks(t *testing.T) {
+	followed := 0
+	for path, text := range documents(t) {
+		for _, l := range link.FindAllStringSubmatch(text, -1) {
+			target, anchor, _ := strings.Cut(l[1], "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			followed++
+			file := path
+			if target != "" {
+				file = filepath.Join(filepath.Dir(path), target)
+			}
+			info, err := os.Stat(file)
+			if err != nil {
+				t.Errorf("%s: %v", path, err)
+				continue
+			}
+			if anchor == "" || info.IsDir() {
+				continue
+			}
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !hasAnchor(string(content), anchor) {
+				t.Errorf("%s: %s has no heading for #%s", path, file, anchor)
+			}
+		}
+	}
+	if followed < 10 {
+		t.Errorf("followed %d links: the pattern finds none", followed)
+	}
+}
+
+// hasAnchor knows GitHub's rule for headings of plain words.
+func hasAnchor(text, anchor string) bool {
+	for line := range strings.Lines(text) {
+		if heading, ok := strings.CutPrefix(line, "#"); ok {
+			words := strings.Fields(strings.ToLower(strings.Trim(heading, "#")))
+			if strings.Map(keep, strings.Join(words, "-")) == anchor {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func keep(r rune) rune {
+	if r == '-' || r == '_' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+		return r
+	}
+	return -1
+}
+
+// The files that SECURITY.md names as tests are there, and so are the tests.
+func TestSecurityNamesTests(t *testing.T) {
+	text, err := os.ReadFile("../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`(internal/[^`]+)`(?: \\(`((?:Test|Fuzz)\\w+)`)?").FindAllStringSubmatch(string(text), -1) {
+		files, err := filepath.Glob(filepath.Join("..", m[1]))
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s is not there", m[1])
+			continue
+		}
+		if m[2] == "" {
+			continue
+		}
+		content, err := os.ReadFile(files[0])
+		if err != nil || !strings.Contains(string(content), "func "+m[2]+"(") {
+			t.Errorf("%s has no %s (%v)", m[1], m[2], err)
+		}
+	}
+}
