@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -239,27 +239,37 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	if err != nil {
 		return err
 	}
-	cat := e.Catalogue(r.Context(), req.resource)
-	all := req.client.Narrow(cat.ScopeNames())
 	req.offline = asked.Contains(oauth.OfflineAccess) // asks for a refresh token, not for a right
-	asked = slices.DeleteFunc(asked, func(s string) bool { return s == oauth.OfflineAccess || s == "openid" })
-	switch {
-	case len(asked) > 0:
-		req.offered = asked.Intersect(all)
-	case len(req.resource.DefaultScopes) > 0:
-		req.offered = req.resource.DefaultScopes.Intersect(all)
-	default:
-		req.offered = all
-	}
-	if len(req.offered) == 0 && len(asked) > 0 && cat.Unavailable {
-		// The MCP server is down: offer the baseline instead of failing.
-		req.offered = all
-	}
+	asked = asked.Without(oauth.OfflineAccess).Without("openid")
+	cat := e.Catalogue(r.Context(), req.resource)
+	req.offered = req.client.Narrow(offer(asked, req.resource.DefaultScopes, cat))
 	if len(req.offered) == 0 {
 		return oauth.Errorf(oauth.InvalidScope, "none of the requested scopes exists at this MCP server")
 	}
 	req.catalogue = cat.HashScopes(req.offered...)
 	return nil
+}
+
+// offer picks among the scopes of the catalogue. A client that connected while
+// the MCP server was down, or before it declared scopes, goes on asking for the
+// catch-all it saw then; it means whatever is the default now.
+func offer(asked, defaults oauth.Scopes, cat *catalog.Catalogue) oauth.Scopes {
+	all := oauth.Scopes(cat.ScopeNames())
+	if cat.Unavailable {
+		all = all.Union(defaults) // the operator's word, when the server cannot be asked
+	}
+	usual := defaults.Intersect(all)
+	if len(usual) == 0 {
+		usual = all
+	}
+	if len(asked) == 0 {
+		return usual
+	}
+	offered := asked.Intersect(all)
+	if len(offered) == 0 && (cat.Unavailable || asked.Contains(catalog.DefaultScope)) {
+		return usual
+	}
+	return offered
 }
 
 // checkPrompt: OpenID Connect Core, section 3.1.2.1. We keep no session, so

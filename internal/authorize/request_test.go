@@ -1,0 +1,41 @@
+package authorize
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+func TestOffer(t *testing.T) {
+	declares := &catalog.Catalogue{Declared: true, Scopes: []catalog.Scope{{Name: "read"}, {Name: "write"}, {Name: "admin"}}}
+	silent := &catalog.Catalogue{Scopes: []catalog.Scope{{Name: catalog.DefaultScope}}}
+	tests := []struct {
+		name            string
+		asked, defaults oauth.Scopes
+		catalogue       *catalog.Catalogue
+		want            oauth.Scopes
+	}{
+		{"AS-AUTHZ-20 nothing asked: everything", nil, nil, declares, oauth.Scopes{"read", "write", "admin"}},
+		{"AS-AUTHZ-20 nothing asked: the operator's default", nil, oauth.Scopes{"read"}, declares, oauth.Scopes{"read"}},
+		{"AS-AUTHZ-20 unknown scopes are dropped", oauth.Scopes{"write", "foreign"}, nil, declares, oauth.Scopes{"write"}},
+		{"AS-AUTHZ-20 nothing known remains", oauth.Scopes{"foreign"}, nil, declares, nil},
+		{"a default that the server does not have any more", nil, oauth.Scopes{"gone"}, declares, oauth.Scopes{"read", "write", "admin"}},
+		{"server declares nothing", oauth.Scopes{catalog.DefaultScope}, nil, silent, oauth.Scopes{catalog.DefaultScope}},
+		{"AS-CONS-16 server down", nil, nil, catalog.Baseline(), oauth.Scopes{catalog.DefaultScope}},
+		{"AS-CONS-16 server down, scopes known from before", oauth.Scopes{"read"}, nil, catalog.Baseline(), oauth.Scopes{catalog.DefaultScope}},
+		{"AS-CONS-16 server down, default configured", nil, oauth.Scopes{"read"}, catalog.Baseline(), oauth.Scopes{"read"}},
+		{"AS-CONS-16 server down, default configured and asked for", oauth.Scopes{"read", "admin"}, oauth.Scopes{"read"}, catalog.Baseline(), oauth.Scopes{"read"}},
+		// A client that connected while the server was down used to be refused for
+		// ever, because it asked for the stand-in that it had been told then.
+		{"stand-in asked for after the server came up", oauth.Scopes{catalog.DefaultScope}, nil, declares, oauth.Scopes{"read", "write", "admin"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := offer(tt.asked, tt.defaults, tt.catalogue); !slices.Equal(got, tt.want) {
+				t.Errorf("offered %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
