@@ -127,24 +127,40 @@ func keep(r rune) rune {
 	return -1
 }
 
-// The files that SECURITY.md names as tests are there, and so are the tests.
-func TestSecurityNamesTests(t *testing.T) {
-	text, err := os.ReadFile("../SECURITY.md")
-	if err != nil {
-		t.Fatal(err)
+var (
+	namedFile = regexp.MustCompile("`(internal/[\\w./*-]+)`(?: \\(`((?:Test|Fuzz)\\w+)`)?")
+	namedIn   = regexp.MustCompile("`(\\w+)` in `(internal/[\\w./-]+\\.go)`")
+)
+
+// Files of the code that documents name are there, and so is what is said to be in them.
+func TestNamesInTheCode(t *testing.T) {
+	named := 0
+	for path, text := range documents(t) {
+		for _, m := range namedFile.FindAllStringSubmatch(text, -1) {
+			named++
+			files, err := filepath.Glob(filepath.Join("..", m[1]))
+			if err != nil || len(files) == 0 {
+				t.Errorf("%s: %s is not there", path, m[1])
+				continue
+			}
+			if m[2] != "" {
+				mustContain(t, path, files[0], m[2])
+			}
+		}
+		for _, m := range namedIn.FindAllStringSubmatch(text, -1) {
+			mustContain(t, path, filepath.Join("..", m[2]), m[1])
+		}
 	}
-	for _, m := range regexp.MustCompile("`(internal/[^`]+)`(?: \\(`((?:Test|Fuzz)\\w+)`)?").FindAllStringSubmatch(string(text), -1) {
-		files, err := filepath.Glob(filepath.Join("..", m[1]))
-		if err != nil || len(files) == 0 {
-			t.Errorf("%s is not there", m[1])
-			continue
-		}
-		if m[2] == "" {
-			continue
-		}
-		content, err := os.ReadFile(files[0])
-		if err != nil || !strings.Contains(string(content), "func "+m[2]+"(") {
-			t.Errorf("%s has no %s (%v)", m[1], m[2], err)
-		}
+	if named < 20 {
+		t.Errorf("found %d names: the pattern finds none", named)
+	}
+}
+
+// mustContain looks for a function, method or type.
+func mustContain(t *testing.T, document, file, name string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil || !regexp.MustCompile(`(?m)^(func (\([^)]*\) )?|type )`+name+`\b`).Match(content) {
+		t.Errorf("%s: %s has no %s (%v)", document, file, name, err)
 	}
 }
