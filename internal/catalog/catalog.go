@@ -122,6 +122,16 @@ func (c *Catalogue) ScopeNames() []string {
 	return names
 }
 
+// Advertised returns the scopes that clients may be told to ask for: none while
+// the server cannot be asked, because a client told of the stand-in would go on
+// asking for it when the server is back.
+func (c *Catalogue) Advertised() []string {
+	if c.Unavailable {
+		return nil
+	}
+	return c.ScopeNames()
+}
+
 // Scope returns the scope of that name.
 func (c *Catalogue) Scope(name string) (Scope, bool) {
 	i := slices.IndexFunc(c.Scopes, func(s Scope) bool { return s.Name == name })

@@ -251,3 +251,13 @@ func checkText(t *testing.T, s string, limit int) {
 		}
 	}
 }
+
+func TestAdvertised(t *testing.T) {
+	if got := Baseline().Advertised(); len(got) != 0 {
+		t.Errorf("while the server is down clients are told of %q", got)
+	}
+	c := &Catalogue{Scopes: []Scope{{Name: "read"}}}
+	if got := c.Advertised(); len(got) != 1 || got[0] != "read" {
+		t.Errorf("advertised %q", got)
+	}
+}

@@ -171,12 +171,8 @@ func (e *Endpoint) Resource(w http.ResponseWriter, r *http.Request, host *resour
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           res.DisplayName,
 	}
-	// While the MCP server cannot be asked its scopes are not known: to name a
-	// stand-in would make clients ask for it later.
-	if cat := e.Catalogue(res); len(res.DefaultScopes) > 0 {
-		doc.ScopesSupported = res.DefaultScopes
-	} else if !cat.Unavailable {
-		doc.ScopesSupported = cat.ScopeNames()
+	if doc.ScopesSupported = res.DefaultScopes; len(res.DefaultScopes) == 0 {
+		doc.ScopesSupported = e.Catalogue(res).Advertised()
 	}
 	write(w, doc)
 }

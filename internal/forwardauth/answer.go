@@ -49,7 +49,7 @@ const maxChallengeScope = 1 << 10
 func (e *Endpoint) baseline(r *resource.Resource) oauth.Scopes {
 	scopes := r.DefaultScopes
 	if len(scopes) == 0 {
-		scopes = e.Scopes(r).ScopeNames()
+		scopes = e.Scopes(r).Advertised()
 	}
 	if len(scopes.String()) > maxChallengeScope {
 		return nil

@@ -23,8 +23,8 @@ const Path = "/authenticate"
 
 // Scopes is what an MCP server is known to advertise.
 type Scopes interface {
-	// ScopeNames returns all scopes, in a stable order.
-	ScopeNames() []string
+	// Advertised returns the scopes that clients may be told to ask for.
+	Advertised() []string
 	// ScopesForTool returns the scopes any one of which opens the tool; none if
 	// no scope does.
 	ScopesForTool(name string) []string
