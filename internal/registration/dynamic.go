@@ -14,6 +14,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -210,14 +211,14 @@ func (d *Dynamic) Client(host *resource.Host, id string) (*Client, error) {
 	if rec.URIs, err = d.Redirects.keep(rec.URIs); err != nil {
 		return nil, fmt.Errorf("%w: the registration %w", ErrUnknown, err)
 	}
-	if err := d.checkMethod(rec); err != nil {
+	if err := d.checkMethod(&rec); err != nil {
 		return nil, fmt.Errorf("%w: the registration %w", ErrUnknown, err)
 	}
 	return d.client(id, rec), nil
 }
 
 // checkMethod holds what an id says about authentication to what Register admits.
-func (d *Dynamic) checkMethod(rec record) error {
+func (d *Dynamic) checkMethod(rec *record) error {
 	switch rec.Method {
 	case "", AuthSecretBasic, AuthSecretPost:
 		if rec.JWKSURI != "" || len(rec.PublicKeys) > 0 {
@@ -238,7 +239,7 @@ func (d *Dynamic) checkMethod(rec record) error {
 	if err != nil {
 		return err
 	}
-	_, err = parseKeySet(set)
+	rec.PublicKeys, err = parseKeySet(set)
 	return err
 }
 
@@ -290,16 +291,24 @@ const dictionary = `"https://vscode.dev/redirect","https://insiders.vscode.dev/r
 	`"http://127.0.0.1/callback","http://localhost:6274/oauth/callback/debug","http://localhost:` +
 	`/callback"],"n":"","m":"client_secret_","f":true}{"h":"","t":17,"r":"","u":["https://`
 
+// compressors are large, and anybody may register.
+var compressors = sync.Pool{New: func() any {
+	w, err := flate.NewWriterDict(io.Discard, flate.BestCompression, []byte(dictionary))
+	if err != nil {
+		panic("internal error: " + err.Error()) // the level is a constant
+	}
+	return w
+}}
+
 func (r record) encode() string {
 	plain, err := json.Marshal(r)
 	if err != nil {
 		panic("internal error: " + err.Error()) // strings, numbers and bytes only
 	}
 	var b bytes.Buffer
-	w, err := flate.NewWriterDict(&b, flate.BestCompression, []byte(dictionary))
-	if err != nil {
-		panic("internal error: " + err.Error()) // the level is a constant
-	}
+	w := compressors.Get().(*flate.Writer)
+	defer compressors.Put(w)
+	w.Reset(&b)
 	w.Write(plain)
 	w.Close()
 	return idPrefix + base64.RawURLEncoding.EncodeToString(b.Bytes())
