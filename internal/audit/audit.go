@@ -27,7 +27,13 @@ const (
 	LoginRefused        Event = "login.refused"
 	LoginCompleted      Event = "login.completed"
 	TokenIssued         Event = "token.issued"
+	TokenRefreshed      Event = "token.refreshed"
 	TokenRefused        Event = "token.refused"
+	TokenRevoked        Event = "token.revoked"
+	RevocationRefused   Event = "token.revocation_refused"
+	FamilyEnded         Event = "family.ended"
+	DenyListLoaded      Event = "deny_list.loaded"
+	DenyListBroken      Event = "deny_list.broken"
 	FirstUse            Event = "access.first_use"
 	AccessDenied        Event = "access.denied"
 )
@@ -36,7 +42,8 @@ const (
 var Events = []Event{
 	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRefused,
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginRefused,
-	LoginCompleted, TokenIssued, TokenRefused, FirstUse, AccessDenied,
+	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
+	RevocationRefused, FamilyEnded, DenyListLoaded, DenyListBroken, FirstUse, AccessDenied,
 }
 
 // Entry is one line of the audit log. Empty fields are left out.
@@ -55,6 +62,7 @@ type Entry struct {
 	Method   string // MCP method, where the gateway says it
 	Tool     string // MCP tool, where the gateway says it
 	TokenID  string
+	Family   string // sign-in of a client that its tokens come from; the operator may deny it
 	KeyID    string
 	Cause    error // detail for operators; never a secret
 }
@@ -76,6 +84,9 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 		l.Count(e.Event, e.Reason)
 	}
 	level := slog.LevelInfo
+	if e.Event == DenyListBroken {
+		level = slog.LevelError // somebody may be let in whom the operator wants out
+	}
 	if e.Event == AccessDenied && e.Reason == "no_token" {
 		level = slog.LevelDebug
 	}
@@ -102,6 +113,7 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	add("mcp_method", e.Method)
 	add("mcp_tool", e.Tool)
 	add("token_id", e.TokenID)
+	add("family", e.Family)
 	add("key_id", e.KeyID)
 	if e.Cause != nil {
 		add("cause", e.Cause.Error())

@@ -36,6 +36,21 @@ var Reasons = map[string]string{
 	"code_used_twice":        "the code was redeemed before",
 	"wrong_code_verifier":    "the PKCE verifier does not belong to the code",
 
+	// Refresh tokens and revocation.
+	"invalid_refresh_token":           "the refresh token is not one of this service for this host, or it has expired",
+	"refresh_token_of_another_client": "the refresh token was issued to another client",
+	"refresh_token_reused":            "a refresh token was used after another took its place: two parties hold it, so the family is ended",
+	"scope_not_granted":               "a refresh asks for more than was granted",
+	"resource_gone":                   "the MCP server of the refresh token is not configured any more",
+	"provider_session_over":           "the identity provider gave nothing to ask about the person with, or that has expired; the person has to sign in again",
+	"user_gone":                       "the identity provider no longer vouches for the person",
+	"token_revoked":                   "the access token was revoked",
+	"family_revoked":                  "the sign-in that the token comes from was revoked",
+	"denied_by_operator":              "the operator's deny-list names the person, the client or the sign-in",
+	"token_of_another_client":         "a client asked to revoke a token that is not its own",
+	"revocation_list_full":            "the list of revocations is full, so the token could not be revoked",
+	"revoked_by_client":               "the client revoked the token",
+
 	// The person's browser.
 	"cross_site_form":      "another site made the browser send a form",
 	"consent_expired":      "the consent page was open for too long",

@@ -22,6 +22,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -42,6 +43,7 @@ type Endpoint struct {
 	Password     connector.PasswordConnector
 	ProviderName string // for people: "Google"
 	Gate         policy.Gate
+	Ended        *revocation.List
 	Codes        *code.Codes
 	Guard        guard.Guard
 	Steps        Steps

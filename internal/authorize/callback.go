@@ -13,6 +13,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -56,7 +57,7 @@ var errSessionTooLarge = fmt.Errorf("the identity provider's tokens are larger t
 func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, identity connector.Identity, session connector.Session) {
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
 	entry.Subject, entry.Email = identity.Namespace+":"+identity.Subject, identity.Email
-	if err := e.Gate.Admit(identity); err != nil {
+	if err := e.admit(st, identity); err != nil {
 		entry.Event, entry.Reason = audit.LoginRefused, err.Error()
 		e.Audit.Write(r.Context(), entry)
 		redirect(w, errorRedirect(st.Redirect, host, st.State, oauth.Errorf(oauth.AccessDenied, "this account may not use this service")))
@@ -82,6 +83,18 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		params.Set("state", st.State)
 	}
 	redirect(w, st.Redirect.With(params))
+}
+
+// admit applies the policy and the operator's deny-list. The error is an audit slug.
+func (e *Endpoint) admit(st loginState, identity connector.Identity) error {
+	if err := e.Gate.Admit(identity); err != nil {
+		return err
+	}
+	reason := e.Ended.Check(revocation.Facts{Subject: identity.Namespace + ":" + identity.Subject, Email: identity.Email, Client: st.ClientID})
+	if reason != revocation.None {
+		return errors.New(string(reason))
+	}
+	return nil
 }
 
 // spend uses up a single-use value, or answers and returns false.

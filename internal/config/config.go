@@ -35,6 +35,7 @@ type Config struct {
 
 	Keys            Keys
 	Tokens          Tokens
+	DenyList        string // path of the deny-list, "" for none
 	IdentityHeaders IdentityHeaders
 }
 
@@ -112,6 +113,10 @@ type Keys struct {
 // Tokens holds lifetimes.
 type Tokens struct {
 	AccessTokenLifetime time.Duration
+	Refresh             bool
+	// RefreshIdle is how long a refresh token lives unused, RefreshAbsolute how
+	// long after the sign-in.
+	RefreshIdle, RefreshAbsolute time.Duration
 }
 
 // IdentityHeaders are the names of the headers an allowed request carries.

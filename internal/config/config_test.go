@@ -122,7 +122,8 @@ proxy:
   - {host: "[::1]:8080", endpoint: "http://[::1]:3000/mcp?tenant=a", scheme: http}
 registration: {dynamic: {enabled: false}}
 keys: {source: seed, seedFiles: [seed, seed2], rotation: 24h}
-tokens: {accessTokenLifetime: 90s}
+tokens: {accessTokenLifetime: 90s, refreshTokens: {enabled: false}, refreshTokenIdleLifetime: 2h, refreshTokenLifetime: 3h}
+denyList: {file: secret}
 identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 `)
 	var urls []string
@@ -138,6 +139,9 @@ identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 	}
 	if c.ConsentScreen || c.DynamicRegistration || c.LogLevel != slog.LevelDebug || c.Tokens.AccessTokenLifetime != 90*time.Second || c.IdentityHeaders.User != "X-User" {
 		t.Errorf("got %+v", c)
+	}
+	if want := (Tokens{90 * time.Second, false, 2 * time.Hour, 3 * time.Hour}); c.Tokens != want || c.DenyList != "secret" {
+		t.Errorf("tokens are %+v, the deny-list is %q", c.Tokens, c.DenyList)
 	}
 	if len(c.Keys.Seeds) != 2 || !strings.HasSuffix(c.Keys.Seeds[0].Reveal(), "x\n") {
 		t.Error("a seed must be kept to the last byte")
@@ -495,6 +499,11 @@ func TestOtherSections(t *testing.T) {
 		"negative lifetime":           {"tokens: {accessTokenLifetime: -5m}", "tokens.accessTokenLifetime: is not between 1m and 1h"},
 		"short lifetime":              {"tokens: {accessTokenLifetime: 59s}", "tokens.accessTokenLifetime: is not between 1m and 1h"},
 		"long lifetime":               {"tokens: {accessTokenLifetime: 61m}", "tokens.accessTokenLifetime: is not between 1m and 1h"},
+		"short refresh lifetime":      {"tokens: {refreshTokenIdleLifetime: 59m}", "tokens.refreshTokenIdleLifetime: is not between 1h and 8760h"},
+		"long refresh lifetime":       {"tokens: {refreshTokenLifetime: 8761h}", "tokens.refreshTokenLifetime: is not between 1h and 8760h"},
+		"idle for longer than alive":  {"tokens: {refreshTokenIdleLifetime: 3h, refreshTokenLifetime: 2h}", "tokens.refreshTokenLifetime: is less than tokens.refreshTokenIdleLifetime"},
+		"no such deny-list":           {"denyList: {file: nosuch}", "denyList.file: there is no such file"},
+		"forbidden deny-list":         {"denyList: {file: forbidden}", "denyList.file: permission to read"},
 		"header with a space":         {"identityHeaders: {user: 'X User'}", "identityHeaders.user: is not a header name"},
 		"header with an underscore":   {"identityHeaders: {user: X_User}", "identityHeaders.user: is not a header name"},
 		"header with a line break":    {"identityHeaders: {user: \"X-A\\r\\nX-B\"}", "identityHeaders.user: is not a header name"},
@@ -638,6 +647,8 @@ metadata documents    of every public host
 clients in advance    0
 keys                  ephemeral (a restart ends all tokens; one replica only), a new signing key every 1h
 access tokens         valid for 1h
+refresh tokens        valid for 720h unused, 2160h after the sign-in
+deny-list             none
 identity headers      X-Auth-Request-User, X-Auth-Request-Email, X-Auth-Request-Groups
 protected MCP servers 1
   https://mcp.example.com/mcp -> http://mcp:8080/mcp?…
@@ -730,5 +741,34 @@ func noSecret(t *testing.T, outputs ...string) {
 		if strings.Contains(output, marker) {
 			t.Fatalf("a secret is in: %s", output)
 		}
+	}
+}
+
+// One lifetime of refresh tokens alone moves the other where it has to.
+func TestRefreshLifetimes(t *testing.T) {
+	for text, want := range map[string][2]time.Duration{
+		"":                                    {720 * time.Hour, 2160 * time.Hour},
+		"tokens: {refreshTokenLifetime: 24h}": {24 * time.Hour, 24 * time.Hour},
+		"tokens: {refreshTokenIdleLifetime: 4000h}": {4000 * time.Hour, 4000 * time.Hour},
+		"tokens: {refreshTokenIdleLifetime: 2h}":    {2 * time.Hour, 2160 * time.Hour},
+	} {
+		tokens := mustParse(t, minimal+text).Tokens
+		if got := [2]time.Duration{tokens.RefreshIdle, tokens.RefreshAbsolute}; got != want || !tokens.Refresh {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// A relative deny-list is read long after the start, from the same place.
+func TestDenyListPath(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"config.yaml": staticConfig + "denyList: {file: deny.yaml}\n", "deny.yaml": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := Load(filepath.Join(dir, "config.yaml"))
+	if err != nil || c.DenyList != filepath.Join(dir, "deny.yaml") {
+		t.Errorf("got %v, %v", c, err)
 	}
 }

@@ -21,6 +21,8 @@ type File struct {
 	Keys KeysFile `json:"keys"`
 	// Lifetimes of what the service issues.
 	Tokens TokensFile `json:"tokens"`
+	// Who is to be let in no more: tokens stop working with the next request.
+	DenyList DenyListFile `json:"denyList"`
 	// Names of the request headers that carry the verified identity to the MCP server.
 	IdentityHeaders IdentityHeadersFile `json:"identityHeaders"`
 }
@@ -177,6 +179,18 @@ type KeysFile struct {
 type TokensFile struct {
 	// Lifetime of an access token, "1m" to "1h". Default "1h".
 	AccessTokenLifetime string `json:"accessTokenLifetime"`
+	// Refresh tokens, with which clients go on without asking the user to sign in again. At each use the identity provider is asked whether the user is still there.
+	RefreshTokens SwitchFile `json:"refreshTokens"`
+	// How long a refresh token lives unused, "1h" to "8760h"; refreshTokenLifetime, where it is set, bounds this too. Default "720h".
+	RefreshTokenIdleLifetime string `json:"refreshTokenIdleLifetime"`
+	// How long after the sign-in refresh tokens work at all, "1h" to "8760h", and not less than refreshTokenIdleLifetime, which raises it where it is not set. Default "2160h".
+	RefreshTokenLifetime string `json:"refreshTokenLifetime"`
+}
+
+// DenyListFile is the `denyList` section.
+type DenyListFile struct {
+	// File that lists `subjects`, `emails`, `clients` (client ids) and `families`, in YAML or JSON, as they appear in the audit log. It is read again every two seconds; a file with a mistake leaves the last good one in force, and keeps the service from starting. A relative path starts at the directory of the configuration file.
+	File string `json:"file"`
 }
 
 // IdentityHeadersFile is the `identityHeaders` section.

@@ -27,12 +27,16 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	dir := filepath.Dir(path)
-	return Parse(data, func(name string) ([]byte, error) {
+	c, err := Parse(data, func(name string) ([]byte, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
 		return readBounded(name, maxSecretBytes)
 	})
+	if err == nil && c.DenyList != "" && !filepath.IsAbs(c.DenyList) {
+		c.DenyList = filepath.Join(dir, c.DenyList) // read later, when the directory may be another
+	}
+	return c, err
 }
 
 // Parse checks the configuration file with content data. It calls readFile for

@@ -50,11 +50,9 @@ func (r *resolver) resolve(f File) *Config {
 		DynamicRegistration: f.Registration.Dynamic.Enabled == nil || *f.Registration.Dynamic.Enabled,
 		MetadataDocuments:   r.metadataDocuments(f.Registration.MetadataDocuments, f.Proxy.Hosts),
 		Keys:                r.keys(f.Keys),
-		Tokens: Tokens{
-			AccessTokenLifetime: r.duration("tokens.accessTokenLifetime", f.Tokens.AccessTokenLifetime,
-				time.Hour, time.Minute, time.Hour),
-		},
-		IdentityHeaders: r.identityHeaders(f.IdentityHeaders),
+		Tokens:              r.tokens(f.Tokens),
+		DenyList:            r.denyList(f.DenyList),
+		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),
 	}
 	c.HTTPAddress, c.ManagementAddress = r.listen(f.Listen)
 	c.Clients = r.clients(f.Clients, c.Hosts)
@@ -133,6 +131,37 @@ func (r *resolver) keys(f KeysFile) Keys {
 		r.add("keys.source", `%s is not one of "ephemeral", "seed"`, show(k.Source))
 	}
 	return k
+}
+
+func (r *resolver) tokens(f TokensFile) Tokens {
+	const day = 24 * time.Hour
+	t := Tokens{
+		AccessTokenLifetime: r.duration("tokens.accessTokenLifetime", f.AccessTokenLifetime, time.Hour, time.Minute, time.Hour),
+		Refresh:             f.RefreshTokens.Enabled == nil || *f.RefreshTokens.Enabled,
+		RefreshIdle:         r.duration("tokens.refreshTokenIdleLifetime", f.RefreshTokenIdleLifetime, 30*day, time.Hour, 365*day),
+	}
+	// A long idle lifetime alone means as long a lifetime.
+	t.RefreshAbsolute = r.duration("tokens.refreshTokenLifetime", f.RefreshTokenLifetime, max(90*day, t.RefreshIdle), time.Hour, 365*day)
+	if f.RefreshTokenLifetime != "" && f.RefreshTokenIdleLifetime == "" {
+		t.RefreshIdle = min(t.RefreshIdle, t.RefreshAbsolute)
+	}
+	if t.RefreshAbsolute < t.RefreshIdle {
+		r.add("tokens.refreshTokenLifetime", "%s is less than tokens.refreshTokenIdleLifetime", show(f.RefreshTokenLifetime))
+	}
+	return t
+}
+
+// denyList checks only that there is a file; what is in it may change at any time.
+func (r *resolver) denyList(f DenyListFile) string {
+	if f.File == "" {
+		return ""
+	}
+	if _, err := r.readFile(f.File); errors.Is(err, fs.ErrNotExist) {
+		r.add("denyList.file", "there is no such file; a relative path starts at the directory of the configuration file")
+	} else if errors.Is(err, fs.ErrPermission) {
+		r.add("denyList.file", "permission to read the file is denied")
+	}
+	return f.File
 }
 
 // seeds reads the seed files as they are, to the last byte: random bytes may

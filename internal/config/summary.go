@@ -26,6 +26,8 @@ func (c *Config) Summary() string {
 	line("clients in advance", "%d", len(c.Clients))
 	line("keys", "%s, a new signing key every %s", c.Keys.summary(), showDuration(c.Keys.Rotation))
 	line("access tokens", "valid for %s", showDuration(c.Tokens.AccessTokenLifetime))
+	line("refresh tokens", "%s", c.Tokens.refreshSummary())
+	line("deny-list", "%s", orDefault(c.DenyList, "none"))
 	line("identity headers", "%s, %s, %s", c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups)
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {
@@ -62,6 +64,13 @@ func (m MetadataDocuments) summary() string {
 		return "of " + strings.Join(m.AllowedDomains, ", ")
 	}
 	return "of every public host"
+}
+
+func (t Tokens) refreshSummary() string {
+	if !t.Refresh {
+		return "off"
+	}
+	return fmt.Sprintf("valid for %s unused, %s after the sign-in", showDuration(t.RefreshIdle), showDuration(t.RefreshAbsolute))
 }
 
 func (k Keys) summary() string {

@@ -27,12 +27,15 @@ type Features struct {
 	AuthorizationPath string
 	TokenPath         string
 	RegistrationPath  string // "" when dynamic registration is off
+	RevocationPath    string
 	GrantTypes        []string
 	AuthMethods       []string
 	// AuthSigningAlgs are those of private_key_jwt; empty where that is off.
 	AuthSigningAlgs []string
 	// MetadataDocuments: a client id may be the URL of a document.
 	MetadataDocuments bool
+	// OfflineAccess: asking for that scope has an effect.
+	OfflineAccess bool
 }
 
 // Endpoint serves the documents.
@@ -52,6 +55,7 @@ type ServerMetadata struct {
 	TokenEndpoint                     string   `json:"token_endpoint"`
 	JWKSURI                           string   `json:"jwks_uri"`
 	RegistrationEndpoint              string   `json:"registration_endpoint,omitempty"`
+	RevocationEndpoint                string   `json:"revocation_endpoint,omitempty"`
 	ScopesSupported                   []string `json:"scopes_supported,omitempty"`
 	ResponseTypesSupported            []string `json:"response_types_supported"`
 	ResponseModesSupported            []string `json:"response_modes_supported"`
@@ -59,9 +63,11 @@ type ServerMetadata struct {
 	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
 	// RFC 8414, section 2: required where the methods have private_key_jwt.
 	TokenEndpointAuthSigningAlgs  []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	RevocationAuthSigningAlgs     []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
 	CodeChallengeMethodsSupported []string `json:"code_challenge_methods_supported"`
 	// draft-ietf-oauth-client-id-metadata-document, section 5.
-	ClientIDMetadataDocumentSupported bool `json:"client_id_metadata_document_supported,omitempty"`
+	ClientIDMetadataDocumentSupported bool     `json:"client_id_metadata_document_supported,omitempty"`
+	RevocationAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	// RFC 9207, section 3.
 	AuthorizationResponseIssParameterSupported bool `json:"authorization_response_iss_parameter_supported"`
 	// OpenID Connect Discovery, section 3.
@@ -152,7 +158,33 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 	if f.RegistrationPath != "" {
 		doc.RegistrationEndpoint = host.Issuer + f.RegistrationPath
 	}
+	if f.RevocationPath != "" {
+		doc.RevocationEndpoint = host.Issuer + f.RevocationPath
+		doc.RevocationAuthMethodsSupported = f.AuthMethods
+		doc.RevocationAuthSigningAlgs = f.AuthSigningAlgs
+	}
+	if f.OfflineAccess {
+		doc.ScopesSupported = e.scopes(host).Union(oauth.Scopes{oauth.OfflineAccess})
+	}
 	return doc
+}
+
+// scopes are those of all the host's resources. They stand beside
+// offline_access because some clients ask for all of this list and nothing else.
+func (e *Endpoint) scopes(host *resource.Host) oauth.Scopes {
+	var all oauth.Scopes
+	for _, res := range host.Resources {
+		all = all.Union(e.baseline(res))
+	}
+	return all
+}
+
+// baseline is what a client should ask of a resource at first.
+func (e *Endpoint) baseline(res *resource.Resource) oauth.Scopes {
+	if len(res.DefaultScopes) > 0 {
+		return res.DefaultScopes
+	}
+	return e.Catalogue(res).Advertised()
 }
 
 // Resource serves RFC 9728 metadata. The document's resource is exactly the URL
@@ -171,9 +203,7 @@ func (e *Endpoint) Resource(w http.ResponseWriter, r *http.Request, host *resour
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           res.DisplayName,
 	}
-	if doc.ScopesSupported = res.DefaultScopes; len(res.DefaultScopes) == 0 {
-		doc.ScopesSupported = e.Catalogue(res).Advertised()
-	}
+	doc.ScopesSupported = e.baseline(res)
 	write(w, doc)
 }
 

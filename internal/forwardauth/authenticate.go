@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"strings"
+	"sync/atomic"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
@@ -23,6 +25,11 @@ type Token struct {
 
 	resource *resource.Resource
 	identity []Header
+
+	// facts are what the token may be ended by; checked is the version of the
+	// list of what is ended at which nothing was known against them.
+	facts   revocation.Facts
+	checked atomic.Uint64
 }
 
 // authenticate checks the credentials of a request (RFC 6750, section 2.1; RFC
@@ -36,6 +43,7 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 	t := e.verified.get(key)
 	if t == nil {
 		if t, reason = e.verify(ctx, raw, key, d.Resource); reason != Allowed {
+			d.Token = t
 			return reason
 		}
 	}
@@ -46,7 +54,24 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 		return Expired
 	}
 	d.Token = t
-	return Allowed
+	return e.standing(t)
+}
+
+// standing says whether t is still to be honoured. The list is asked once for
+// each of its versions; in between that costs an atomic read.
+func (e *Endpoint) standing(t *Token) Reason {
+	version := e.Ended.Version() // before the check, so that a change during it is seen next time
+	if t.checked.Load() == version {
+		return Allowed
+	}
+	switch e.Ended.Check(t.facts) {
+	case revocation.None:
+		t.checked.Store(version)
+		return Allowed
+	case revocation.DeniedByOperator:
+		return DeniedByOperator
+	}
+	return Revoked
 }
 
 // verify checks a token that the cache does not know, and puts it there.
@@ -62,11 +87,17 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key [32]byte, res *re
 	t := &Token{
 		Subject: claims.Subject, ClientID: claims.ClientID, ID: claims.ID, Expires: claims.Expires, Scopes: claims.Scopes(),
 		resource: res, identity: e.identity(claims.Subject, person),
+		facts: revocation.Facts{
+			TokenID: claims.ID, Family: claims.Family, Subject: claims.Subject, Email: person.Email, Client: revocation.Client(claims.ClientID),
+		},
+	}
+	if reason := e.standing(t); reason != Allowed {
+		return t, reason // not into the cache: its first use never happened
 	}
 	if e.verified.put(key, t, e.Now().Unix()) {
 		e.Audit.Write(ctx, audit.Entry{
 			Event: audit.FirstUse, Flow: person.Flow, Subject: claims.Subject, Email: person.Email, Client: claims.ClientID,
-			Host: res.Host.Name, Resource: res.URI, Scope: claims.Scope, TokenID: claims.ID,
+			Host: res.Host.Name, Resource: res.URI, Scope: claims.Scope, TokenID: claims.ID, Family: claims.Family,
 		})
 	}
 	return t, Allowed

@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
@@ -37,7 +38,9 @@ type Endpoint struct {
 	// Scopes returns what is known of a resource's scopes, without I/O.
 	Scopes  func(r *resource.Resource) Scopes
 	Headers config.IdentityHeaders
-	Audit   *audit.Log
+	// Ended is what was revoked and who is denied; nil stands for nothing and nobody.
+	Ended *revocation.List
+	Audit *audit.Log
 	// Count, if set, is told of each decision, for metrics.
 	Count func(Reason, Dialect)
 	Now   func() time.Time
@@ -62,6 +65,9 @@ func New(e Endpoint) *Endpoint {
 	e.removeLine = []string{strings.Join(e.remove, ",")}
 	if e.Count == nil {
 		e.Count = func(Reason, Dialect) {}
+	}
+	if e.Ended == nil {
+		e.Ended = revocation.New(0, e.Now)
 	}
 	e.verified = newCache(cachedTokens)
 	return &e

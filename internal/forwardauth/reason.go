@@ -22,6 +22,8 @@ const (
 	WrongIssuer
 	WrongAudience
 	Expired
+	Revoked
+	DeniedByOperator
 	UnknownHost
 	UnknownResource
 	AmbiguousTarget
@@ -33,6 +35,7 @@ var slugs = [reasons]string{
 	Undecided: "undecided", Allowed: "allowed", NoToken: "no_token", MalformedCredentials: "malformed_credentials",
 	MalformedToken: "malformed_token", UnknownKey: "unknown_signing_key", BadSignature: "bad_signature",
 	WrongIssuer: "wrong_issuer", WrongAudience: "wrong_audience", Expired: "expired_token",
+	Revoked: "token_revoked", DeniedByOperator: "denied_by_operator",
 	UnknownHost: "unknown_host", UnknownResource: "unknown_resource", AmbiguousTarget: "ambiguous_target",
 	UnknownDialect: "unknown_dialect",
 }
@@ -56,7 +59,7 @@ func (r Reason) answer() (status int, code oauth.ErrorCode, description string) 
 		return http.StatusUnauthorized, oauth.InvalidToken, "an access token is required"
 	case MalformedCredentials:
 		return http.StatusBadRequest, oauth.InvalidRequest, "the request must carry one Authorization header with one Bearer token"
-	case MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired:
+	case MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired, Revoked, DeniedByOperator:
 		return http.StatusUnauthorized, oauth.InvalidToken, "the access token is expired or not valid for this MCP server"
 	case UnknownHost, UnknownResource:
 		return http.StatusForbidden, oauth.AccessDenied, "no MCP server is configured at this address"

@@ -2,7 +2,9 @@ package grant
 
 import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
@@ -20,14 +22,25 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	if err := checkResource(c, a.Resource); err != nil {
 		return nil, err
 	}
+	if err := e.checkEnded(c, revocation.Facts{Subject: c.entry.Subject, Email: a.Identity.Email}); err != nil {
+		return nil, err
+	}
 	first, err := e.Guard.Redeem(c.Context(), "code "+a.ID, a.ExpiresAt())
 	if err != nil {
 		return nil, &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "codes cannot be redeemed right now", Reason: "guard_unavailable", Cause: err}
 	}
 	if !first {
+		// Whoever redeems it now proved to be the client, so somebody else may
+		// have been first (OAuth 2.1, section 4.1.3): what was issued is ended.
+		e.endFamily(c, refreshToken{Family: a.ID, AuthTime: a.AuthTime}, "code_used_twice")
 		return nil, invalidGrant("code_used_twice")
 	}
-	return e.mint(c, a)
+	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity})
+	if err != nil {
+		return nil, err
+	}
+	resp.RefreshToken, err = e.Refresh.first(c, a)
+	return resp, err
 }
 
 // invalidGrant looks the same whatever was wrong with the code (AS-TOK-06).
@@ -46,6 +59,7 @@ func (e *Endpoint) openCode(c *call) (code.Authorization, error) {
 		oe.Cause = err
 		return a, oe
 	}
+	c.entry.Family = a.ID
 	c.entry.Flow, c.entry.Resource, c.entry.Scope = a.Flow, a.Resource, a.Scopes.String()
 	c.entry.Subject, c.entry.Email = a.Identity.Namespace+":"+a.Identity.Subject, a.Identity.Email
 	return a, nil
@@ -80,13 +94,21 @@ func checkResource(c *call, granted string) error {
 	return nil
 }
 
-func (e *Endpoint) mint(c *call, a code.Authorization) (*Response, error) {
+// grantee is whom an access token is minted for, and for what.
+type grantee struct {
+	Flow, Family, Resource string
+	Scopes                 oauth.Scopes
+	Identity               connector.Identity
+}
+
+func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
+	subject := g.Identity.Namespace + ":" + g.Identity.Subject
 	raw, claims, err := e.Tokens.Mint(
 		token.Claims{
-			Issuer: c.host.Issuer, Audience: a.Resource, ClientID: c.client.ID, Scope: a.Scopes.String(),
-			Subject: a.Identity.Namespace + ":" + a.Identity.Subject,
+			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: c.client.ID, Scope: g.Scopes.String(),
+			Subject: subject, Family: g.Family,
 		},
-		token.Person{Email: a.Identity.Email, Name: a.Identity.Name, Groups: a.Identity.Groups, Flow: a.Flow},
+		token.Person{Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow},
 	)
 	if err != nil {
 		return nil, err

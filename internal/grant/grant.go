@@ -1,6 +1,8 @@
-// Package grant owns /token: it authenticates the client, picks the grant and
-// mints the access token. Every answer is JSON and never cached. It reaches the
-// network only to read what a client publishes about itself, and a code is spent before anything is minted for it.
+// Package grant owns /token and /revoke: it authenticates the client, picks the
+// grant and mints the access token. Every answer is JSON and never cached. A
+// code or refresh token is spent before anything is minted for it. It reaches
+// the network for two things: to read what a client publishes about itself, and
+// to ask connector.Rechecker when a token is refreshed.
 package grant
 
 import (
@@ -16,6 +18,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -24,9 +27,14 @@ import (
 const Path = "/token"
 
 // GrantTypes lists what the endpoint serves, for discovery.
-var GrantTypes = []string{"authorization_code"}
+func (e *Endpoint) GrantTypes() []string {
+	if e.Refresh == nil {
+		return []string{"authorization_code"}
+	}
+	return []string{"authorization_code", "refresh_token"}
+}
 
-// Endpoint serves /token.
+// Endpoint serves /token and /revoke.
 type Endpoint struct {
 	Clients Clients
 	// Failures bounds how often a client may fail to authenticate.
@@ -35,7 +43,12 @@ type Endpoint struct {
 	Codes    *code.Codes
 	Guard    guard.Guard
 	Tokens   *token.Issuer
-	Audit    *audit.Log
+	// Verifier reads access tokens that are to be revoked.
+	Verifier *token.Verifier
+	// Refresh is nil where there are no refresh tokens.
+	Refresh *Refresh
+	Ended   *revocation.List
+	Audit   *audit.Log
 }
 
 // Response is the successful answer of RFC 6749, section 5.1.
@@ -44,6 +57,8 @@ type Response struct {
 	TokenType   string `json:"token_type"`
 	ExpiresIn   int64  `json:"expires_in"`
 	Scope       string `json:"scope"`
+	// RefreshToken is left out where the client gets none.
+	RefreshToken string `json:"refresh_token,omitempty"`
 }
 
 // call is one token request on its way through the steps.
@@ -53,11 +68,13 @@ type call struct {
 	params oauth.Params
 	client *registration.Client
 	entry  audit.Entry
+	// refused is the event of a call that fails.
+	refused audit.Event
 }
 
 // Token answers POST /token.
 func (e *Endpoint) Token(w http.ResponseWriter, r *http.Request, host *resource.Host) {
-	c := &call{Request: r, host: host, entry: audit.Entry{Event: audit.TokenIssued, Host: host.Name}}
+	c := &call{Request: r, host: host, entry: audit.Entry{Event: audit.TokenIssued, Host: host.Name}, refused: audit.TokenRefused}
 	resp, err := e.serve(w, c)
 	if err != nil {
 		e.refuse(w, c, err)
@@ -67,30 +84,37 @@ func (e *Endpoint) Token(w http.ResponseWriter, r *http.Request, host *resource.
 	web.JSON(w, http.StatusOK, resp)
 }
 
-func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
+// begin is what every call begins with: the form, and who sends it.
+func (e *Endpoint) begin(w http.ResponseWriter, c *call) error {
 	form, err := web.Form(w, c.Request)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.params = oauth.NewParams(form, "resource")
 	if err := c.params.CheckDuplicates(); err != nil {
+		return err
+	}
+	return e.authenticate(c)
+}
+
+func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
+	if err := e.begin(w, c); err != nil {
 		return nil, err
 	}
-	if err := e.authenticate(c); err != nil {
-		return nil, err
-	}
-	switch grantType := c.params.Get("grant_type"); grantType {
-	case "authorization_code":
-		return e.redeemCode(c)
-	case "":
+	switch grantType := c.params.Get("grant_type"); {
+	case grantType == "":
 		return nil, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
+	case grantType == "authorization_code":
+		return e.redeemCode(c)
+	case grantType == "refresh_token" && e.Refresh != nil:
+		return e.refresh(c)
 	default:
-		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "grant_type must be one of %s", strings.Join(GrantTypes, ", "))
+		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "grant_type must be one of %s", strings.Join(e.GrantTypes(), ", "))
 	}
 }
 
 func (e *Endpoint) refuse(w http.ResponseWriter, c *call, err error) {
-	c.entry.Event, c.entry.Reason, c.entry.Cause = audit.TokenRefused, string(oauth.ServerError), err
+	c.entry.Event, c.entry.Reason, c.entry.Cause = c.refused, string(oauth.ServerError), err
 	if _, ok := errors.AsType[*web.TooLarge](err); ok {
 		c.entry.Reason = "body_too_large"
 		e.Audit.Write(c.Context(), c.entry)

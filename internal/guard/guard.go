@@ -1,14 +1,23 @@
 // Package guard remembers what must not happen twice: a code redeemed, an
-// assertion used. It is the service's only memory of single events; everything
-// else travels sealed.
+// assertion used, a refresh token exchanged. It is the service's only memory of
+// single events; everything else travels sealed.
+//
+// Memory serves one process. Where several replicas run without a shared guard,
+// each sees only the events it served itself: a code is single-use per replica,
+// two replicas may exchange the same refresh token at the same time, and the
+// use of a superseded one is noticed once any replica sees both it and what
+// came of it, which happens at a later use of either. After a restart the
+// memory is empty, with the same consequence.
 package guard
 
 import (
-	"container/heap"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/expiring"
 )
 
 // Guard is asked before a single-use value is honoured.
@@ -18,27 +27,72 @@ type Guard interface {
 	// error means it could not tell; the caller refuses (ErrUnavailable wraps
 	// every such error).
 	Redeem(ctx context.Context, id string, expires time.Time) (first bool, err error)
+
+	// Rotate exchanges one generation of a family for the next by calling next,
+	// and returns what next returned. However many ask for the same exchange at
+	// once or within the grace period, next succeeds once and all get that
+	// answer. If next fails nothing was exchanged, and its error is returned
+	// as it is. A generation that was superseded before gives ErrReused and
+	// ends the family: from then on all its generations do. Errors of the guard
+	// itself wrap ErrUnavailable.
+	Rotate(ctx context.Context, r Rotation, next func(context.Context) (answer string, err error)) (string, error)
+}
+
+// Rotation is one use of a refresh token.
+type Rotation struct {
+	Family     string
+	Generation int       // of the token presented; the first is 0
+	Issued     time.Time // when that token was made
+	// Grace is how long the same answer is given again.
+	Grace time.Duration
+	// Expires is when the last token of the family is dead by itself.
+	Expires time.Time
 }
 
 // ErrUnavailable: the guard cannot tell; nothing may be honoured on it.
 var ErrUnavailable = errors.New("replay guard is unavailable")
 
-// Memory is the guard of a single process: it holds ids until they expire, up
-// to a bound. When full it fails closed with ErrUnavailable, because to forget
-// a live id would let it be used again.
-type Memory struct {
-	limit int
-	now   func() time.Time
+// ErrReused: the token was exchanged before; two parties hold the family.
+var ErrReused = errors.New("a superseded refresh token was used")
 
-	mu     sync.Mutex
-	seen   map[string]struct{}
-	expiry expiryHeap
-	grace  time.Duration
+// Memory is the guard of a single process: it holds ids until they expire, up
+// to a bound. When full Redeem fails closed with ErrUnavailable, because to
+// forget a live id would let it be used again. Rotate then forgets the family
+// that has gone unused for longest: to refuse everybody's refresh for want of
+// one family's history would do more harm, and a restart forgets it as well.
+type Memory struct {
+	now   func() time.Time
+	grace time.Duration
+
+	mu       sync.Mutex
+	seen     *expiring.Map[struct{}]
+	families *expiring.Map[family]
+	answers  *expiring.Map[string]
+	inFlight map[string]*exchange
 }
 
-// NewMemory returns a guard for at most limit live ids.
+// family is the history of a family as far as it matters.
+type family struct {
+	current int       // the generation that is to be used next
+	since   time.Time // when it was made
+	ended   bool
+}
+
+// exchange is one call of next that has not returned.
+type exchange struct {
+	generation int
+	done       chan struct{}
+	answer     string
+	err        error
+}
+
+// NewMemory returns a guard for at most limit live ids and as many families.
 func NewMemory(limit int, now func() time.Time) *Memory {
-	return &Memory{limit: limit, now: now, seen: map[string]struct{}{}, grace: time.Minute}
+	return &Memory{
+		now: now, grace: time.Minute,
+		seen: expiring.New[struct{}](limit), families: expiring.New[family](limit), answers: expiring.New[string](limit),
+		inFlight: map[string]*exchange{},
+	}
 }
 
 // Redeem implements Guard.
@@ -46,41 +100,111 @@ func (m *Memory) Redeem(_ context.Context, id string, expires time.Time) (bool, 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	// Keep ids a little past their death, so that a clock set back does not revive them.
-	for now := m.now(); len(m.expiry) > 0 && m.expiry[0].at.Add(m.grace).Before(now); {
-		delete(m.seen, heap.Pop(&m.expiry).(expiring).id)
-	}
-	if _, used := m.seen[id]; used {
+	m.seen.Sweep(m.now().Add(-m.grace))
+	if _, used := m.seen.Get(id); used {
 		return false, nil
 	}
-	if len(m.seen) >= m.limit {
-		return false, ErrUnavailable
+	if err := m.seen.Set(id, struct{}{}, expires); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	m.seen[id] = struct{}{}
-	heap.Push(&m.expiry, expiring{id, expires})
 	return true, nil
+}
+
+// Rotate implements Guard. next runs to its end even if ctx does not: a client
+// that hangs up and comes back finds the answer waiting.
+func (m *Memory) Rotate(ctx context.Context, r Rotation, next func(context.Context) (string, error)) (string, error) {
+	for {
+		answer, x, mine, err := m.begin(r)
+		switch {
+		case err != nil || x == nil:
+			return answer, err
+		case mine:
+			m.run(context.WithoutCancel(ctx), r, x, next)
+			return x.answer, x.err
+		}
+		select {
+		case <-x.done:
+		case <-ctx.Done():
+			return "", fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		}
+		if x.generation == r.Generation {
+			return x.answer, x.err
+		}
+	}
+}
+
+// begin judges r. It returns an error, an answer from before, an exchange of
+// this family under way, or, with mine, a new one for the caller to run.
+func (m *Memory) begin(r Rotation) (answer string, x *exchange, mine bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	m.families.Sweep(now.Add(-m.grace))
+	m.answers.Sweep(now)
+	if x := m.inFlight[r.Family]; x != nil {
+		return "", x, false, nil
+	}
+	f, known := m.families.Get(r.Family)
+	switch {
+	case !known:
+		// First use, or the history is lost; the token itself proves the rest.
+	case f.ended:
+		return "", nil, false, ErrReused
+	case r.Generation == f.current-1 && !now.After(f.since.Add(r.Grace)):
+		if answer, ok := m.answers.Get(r.Family); ok {
+			return answer, nil, false, nil
+		}
+		return "", nil, false, fmt.Errorf("%w: the last answer is lost", ErrUnavailable)
+	case r.Generation < f.current, r.Issued.Before(f.since.Add(-r.Grace)):
+		// Or it is newer by number but older by time than what an earlier one
+		// was exchanged for: the family has forked, on another replica or
+		// before a restart.
+		f.ended = true
+		until, _ := m.families.Expires(r.Family)
+		m.keep(r.Family, f, later(until, r.Expires))
+		return "", nil, false, ErrReused
+	}
+	x = &exchange{generation: r.Generation, done: make(chan struct{})}
+	m.inFlight[r.Family] = x
+	return "", x, true, nil
+}
+
+func (m *Memory) run(ctx context.Context, r Rotation, x *exchange, next func(context.Context) (string, error)) {
+	x.err = errors.New("internal error: the exchange ended in a panic")
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if x.err == nil {
+			now := m.now()
+			m.keep(r.Family, family{current: r.Generation + 1, since: now}, r.Expires)
+			if m.answers.Set(r.Family, x.answer, now.Add(r.Grace)) != nil {
+				m.answers.Evict()
+				_ = m.answers.Set(r.Family, x.answer, now.Add(r.Grace)) // there is room now
+			}
+		}
+		delete(m.inFlight, r.Family)
+		close(x.done)
+	}()
+	x.answer, x.err = next(ctx)
+}
+
+func (m *Memory) keep(id string, f family, expires time.Time) {
+	if m.families.Set(id, f, expires) != nil {
+		m.families.Evict()
+		_ = m.families.Set(id, f, expires) // there is room now
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // Len returns how many ids are held.
 func (m *Memory) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.seen)
-}
-
-type expiring struct {
-	id string
-	at time.Time
-}
-
-type expiryHeap []expiring
-
-func (h expiryHeap) Len() int           { return len(h) }
-func (h expiryHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiring)) }
-func (h *expiryHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
+	return m.seen.Len()
 }

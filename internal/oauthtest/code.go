@@ -49,15 +49,52 @@ func (f *fake) redeem(form url.Values, id, secret string) (v visit, accessToken,
 	if id != ClientID || secret != ClientSecret {
 		return visit{}, "", "invalid_client"
 	}
+	if form.Get("grant_type") == "refresh_token" {
+		v, ok := f.useRefreshToken(form.Get("refresh_token"))
+		if !ok {
+			return visit{}, "", "invalid_grant"
+		}
+		v.nonce = "" // OpenID Connect Core, section 12.2
+		return v, f.newAccessToken(v.user), ""
+	}
 	v, ok := f.codes[form.Get("code")]
 	delete(f.codes, form.Get("code"))
 	sum := sha256.Sum256([]byte(form.Get("code_verifier")))
 	if !ok || v.redirectURI != form.Get("redirect_uri") || v.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) {
 		return visit{}, "", "invalid_grant"
 	}
-	accessToken = "at-" + rand.Text()
-	f.tokens[accessToken] = v.user
-	return v, accessToken, ""
+	return v, f.newAccessToken(v.user), ""
+}
+
+func (f *fake) newAccessToken(u User) string {
+	token := "at-" + rand.Text()
+	f.tokens[token] = u
+	return token
+}
+
+// newRefreshToken returns "" if the fake gives none. f.mu is not held.
+func (f *fake) newRefreshToken(v visit) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.refreshing {
+		return ""
+	}
+	token := "rt-" + rand.Text()
+	f.refresh[token] = v
+	return token
+}
+
+func (f *fake) useRefreshToken(token string) (visit, bool) {
+	if subject, used := f.superseded[token]; used {
+		f.remove(subject)
+		return visit{}, false
+	}
+	v, ok := f.refresh[token]
+	if ok {
+		delete(f.refresh, token)
+		f.superseded[token] = v.user.Subject
+	}
+	return v, ok
 }
 
 // bearer returns whose access token the request carries.

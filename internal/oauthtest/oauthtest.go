@@ -7,6 +7,7 @@ package oauthtest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -169,6 +170,9 @@ type fake struct {
 	refuseToken string
 	codes       map[string]visit
 	tokens      map[string]User
+	refreshing  bool
+	refresh     map[string]visit  // live refresh tokens
+	superseded  map[string]string // used refresh tokens, and whose
 }
 
 // visit is what a code stands for.
@@ -186,6 +190,8 @@ func (f *fake) start(t testing.TB, handler http.Handler) {
 	f.sent = map[Endpoint]url.Values{}
 	f.codes = map[string]visit{}
 	f.tokens = map[string]User{}
+	f.refresh = map[string]visit{}
+	f.superseded = map[string]string{}
 	server := httptest.NewServer(handler)
 	f.URL = server.URL
 	t.Cleanup(func() {
@@ -202,6 +208,36 @@ func (f *fake) RefuseAuthorization(code string) { f.set(func() { f.refuseAuthz =
 
 // RefuseToken implements Provider.
 func (f *fake) RefuseToken(code string) { f.set(func() { f.refuseToken = code }) }
+
+// GiveRefreshTokens makes the token endpoint issue refresh tokens, each to be
+// used once: as at strict providers, the use of one that was used before ends
+// all of that user.
+func (f *fake) GiveRefreshTokens(on bool) { f.set(func() { f.refreshing = on }) }
+
+// Remove takes back every token of a user, as when the account is disabled.
+func (f *fake) Remove(subject string) { f.set(func() { f.remove(subject) }) }
+
+func (f *fake) remove(subject string) {
+	maps.DeleteFunc(f.tokens, func(_ string, u User) bool { return u.Subject == subject })
+	maps.DeleteFunc(f.refresh, func(_ string, v visit) bool { return v.user.Subject == subject })
+}
+
+// Change replaces what the provider knows of the user with this subject.
+func (f *fake) Change(u User) {
+	f.set(func() {
+		for token, old := range f.tokens {
+			if old.Subject == u.Subject {
+				f.tokens[token] = u
+			}
+		}
+		for token, v := range f.refresh {
+			if v.user.Subject == u.Subject {
+				v.user = u
+				f.refresh[token] = v
+			}
+		}
+	})
+}
 
 // Break implements Provider.
 func (f *fake) Break(e Endpoint, b Breakage) { f.set(func() { f.broken[e] = b }) }

@@ -111,7 +111,7 @@ func (p *OIDCProvider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		"subject_types_supported":                        []string{"public"},
 		"id_token_signing_alg_values_supported":          []string{"RS256", "HS256", "none"},
 		"token_endpoint_auth_methods_supported":          []string{"client_secret_basic"},
-		"scopes_supported":                               []string{"openid", "email", "profile", "groups"},
+		"scopes_supported":                               []string{"openid", "email", "profile", "groups", "offline_access"},
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true,
 	}
@@ -150,6 +150,9 @@ func (p *OIDCProvider) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := map[string]any{"access_token": accessToken, "token_type": "Bearer", "expires_in": 300}
+	if refreshToken := p.newRefreshToken(v); refreshToken != "" {
+		answer["refresh_token"] = refreshToken
+	}
 	if p.committed() != NoIDToken {
 		answer["id_token"] = p.idToken(v, accessToken)
 	}
@@ -166,6 +169,9 @@ func (p *OIDCProvider) idToken(v visit, accessToken string) string {
 		"iss": p.Issuer, "sub": v.user.Subject, "aud": ClientID, "nonce": v.nonce,
 		"iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
 		"at_hash": base64.RawURLEncoding.EncodeToString(hash[:16]),
+	}
+	if v.nonce == "" {
+		delete(claims, "nonce")
 	}
 	if !p.thin && p.fault != OtherUserInfo {
 		maps.Copy(claims, person(v.user))

@@ -8,8 +8,6 @@ package registration
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
@@ -56,18 +54,10 @@ type Client struct {
 }
 
 // Key returns a short fixed-size name for the client that is as unique as its id.
-func (c *Client) Key() string {
-	sum := sha256.Sum256([]byte(c.ID))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
+func (c *Client) Key() string { return oauth.ClientKey(c.ID) }
 
 // ShortID is the client id, cut for logs.
-func (c *Client) ShortID() string {
-	if len(c.ID) > 64 {
-		return c.ID[:48] + "…" + c.Key()[:8]
-	}
-	return c.ID
-}
+func (c *Client) ShortID() string { return oauth.ShortClientID(c.ID) }
 
 // MayUse reports whether the client registered this grant type.
 func (c *Client) MayUse(grantType string) bool {

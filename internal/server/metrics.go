@@ -23,6 +23,8 @@ type metrics struct {
 	durations  *prometheus.HistogramVec
 	catalogues *prometheus.HistogramVec
 	keys       prometheus.Histogram
+	denied     prometheus.Gauge
+	denyBroken prometheus.Gauge
 }
 
 func newMetrics(version string) *metrics {
@@ -47,6 +49,12 @@ func newMetrics(version string) *metrics {
 			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5},
 		}),
 	}
+	m.denied = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_deny_list_entries", Help: "Entries of the operator's deny-list that are in force.",
+	})
+	m.denyBroken = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_deny_list_broken", Help: "1 while the deny-list file cannot be read or has a mistake, so that an older content is in force.",
+	})
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_decisions_total", Help: "Forward-auth decisions by gateway dialect and reason.",
 	}, []string{"dialect", "reason"})
@@ -65,7 +73,7 @@ func newMetrics(version string) *metrics {
 	})
 	info.Set(1)
 	m.registry.MustRegister(
-		decisions, m.events, m.requests, m.durations, m.catalogues, m.keys, info,
+		decisions, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -74,6 +82,14 @@ func newMetrics(version string) *metrics {
 func (m *metrics) decision(r forwardauth.Reason, d forwardauth.Dialect) { m.decisions[d][r].Inc() }
 
 func (m *metrics) event(e audit.Event, _ string) { m.events.WithLabelValues(string(e)).Inc() }
+
+func (m *metrics) denyList(entries int, err error) {
+	m.denied.Set(float64(entries))
+	m.denyBroken.Set(0)
+	if err != nil {
+		m.denyBroken.Set(1)
+	}
+}
 
 func (m *metrics) keyGenerated(took time.Duration) { m.keys.Observe(took.Seconds()) }
 

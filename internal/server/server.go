@@ -34,6 +34,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -42,6 +43,10 @@ import (
 // liveGuardIDs bounds the replay guard's memory: some 200 MB when full, which
 // takes a million sign-ins within ten minutes.
 const liveGuardIDs = 1 << 20
+
+// liveRevocations bounds the list of what was revoked: some 200 MB when full.
+// Only a token that is genuine and the client's own can be revoked.
+const liveRevocations = 1 << 20
 
 // Server is the whole service, built and ready to run.
 type Server struct {
@@ -52,6 +57,7 @@ type Server struct {
 	log       *slog.Logger
 	keys      *keyset.Set
 	catalogue *catalog.Cache
+	denyList  *revocation.File // nil for none
 	ready     readiness
 }
 
@@ -115,25 +121,41 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		return nil, err
 	}
 	replay := guard.NewMemory(liveGuardIDs, opt.Now)
+	ended := revocation.New(liveRevocations, opt.Now)
+	if cfg.DenyList != "" {
+		s.denyList = &revocation.File{Path: cfg.DenyList, List: ended, Loaded: denyListLoaded(log, metrics)}
+		if err := s.denyList.Load(); err != nil {
+			return nil, err
+		}
+	}
+	gate := policy.NewGate(cfg.Provider)
 	codes := code.NewCodes(sealing, opt.Now)
 	persons := token.NewPersons(sealing)
+	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
 	onHost := func(h web.HostHandler) http.Handler { return web.OnHost(table, h) }
 
 	// Every handler of the protocol listener and what it depends on.
 	mux := http.NewServeMux()
 	authorization := &authorize.Endpoint{
 		Clients: clients, Catalogue: get, Browser: browser, Password: password, ProviderName: cfg.Provider.DisplayName,
-		Gate: policy.NewGate(cfg.Provider), Codes: codes, Guard: replay, Steps: authorize.NewSteps(sealing, opt.Now),
+		Gate: gate, Ended: ended, Codes: codes, Guard: replay, Steps: authorize.NewSteps(sealing, opt.Now),
 		Pages: page.New(page.Brand{}), Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
 	}
 	authorization.Register(mux, onHost)
 	tokens := &grant.Endpoint{
-		Clients: clients, Codes: codes, Guard: replay, Audit: log, Failures: grant.NewFailures(opt.Now), Now: opt.Now,
+		Clients: clients, Codes: codes, Guard: replay, Ended: ended, Verifier: verifier, Audit: log, Failures: grant.NewFailures(opt.Now), Now: opt.Now,
 		Tokens: &token.Issuer{Keys: s.keys, Persons: persons, Lifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now},
 	}
+	if recheck := rechecker(browser, password); recheck != nil && cfg.Tokens.Refresh {
+		tokens.Refresh = grant.NewRefresh(sealing, grant.Refresh{
+			Recheck: recheck, Gate: gate, Idle: cfg.Tokens.RefreshIdle, Absolute: cfg.Tokens.RefreshAbsolute, Now: opt.Now,
+		})
+	}
 	mux.Handle(grant.Path, web.Public("POST", web.Methods(onHost(tokens.Token), http.MethodPost)))
+	mux.Handle(grant.RevocationPath, web.Public("POST", web.Methods(onHost(tokens.Revoke), http.MethodPost)))
 	features := discovery.Features{
-		AuthorizationPath: authorize.Path, TokenPath: grant.Path, GrantTypes: grant.GrantTypes, AuthMethods: registration.AuthMethods,
+		AuthorizationPath: authorize.Path, TokenPath: grant.Path, RevocationPath: grant.RevocationPath,
+		GrantTypes: tokens.GrantTypes(), OfflineAccess: tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
 		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: clients.Documents != nil,
 	}
 	if clients.Dynamic != nil {
@@ -146,7 +168,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	mux.Handle("/", notFound(documents, onHost))
 
 	decisions := forwardauth.New(forwardauth.Endpoint{
-		Resources: table, Verifier: &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now},
+		Resources: table, Verifier: verifier, Ended: ended,
 		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Now: opt.Now,
 	})
 	s.Protocol = route(decisions, web.Recover(opt.Logger, metrics.instrument(mux)))
@@ -244,6 +266,28 @@ func identityProvider(p config.Provider, client *http.Client) (connector.Connect
 	return nil, nil, fmt.Errorf("provider.name: %q is not supported", p.Name)
 }
 
+// rechecker returns the provider as one that can be asked again, nil if it cannot.
+func rechecker(browser connector.Connector, password connector.PasswordConnector) connector.Rechecker {
+	for _, provider := range []any{browser, password} {
+		if r, ok := provider.(connector.Rechecker); ok {
+			return r
+		}
+	}
+	return nil
+}
+
+// denyListLoaded says what became of a new content of the deny-list.
+func denyListLoaded(log *audit.Log, m *metrics) func(int, error) {
+	return func(entries int, err error) {
+		entry := audit.Entry{Event: audit.DenyListLoaded}
+		if err != nil {
+			entry.Event, entry.Cause = audit.DenyListBroken, err
+		}
+		m.denyList(entries, err)
+		log.Write(context.Background(), entry)
+	}
+}
+
 func targets(table *resource.Table) []catalog.Target {
 	var out []catalog.Target
 	for _, r := range table.All() {
@@ -297,6 +341,9 @@ func (s *Server) Serve(ctx context.Context, protocol, management net.Listener) e
 		}
 	}()
 	go s.catalogue.Run(work)
+	if s.denyList != nil {
+		go s.denyList.Watch(work)
+	}
 	s.ready.set(true)
 	s.log.Info("serving", "protocol", protocol.Addr().String(), "management", management.Addr().String(), "resources", len(s.cfg.Hosts))
 

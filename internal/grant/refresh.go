@@ -1,0 +1,273 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+)
+
+// grace is how long the refresh token before the newest one still gets the same
+// answer: a response may be lost, and several processes of one client may share
+// a token and refresh at the same time (OAuth 2.1, section 4.3.1, says that a
+// superseded token betrays a thief; one who is that quick is noticed at the next
+// use of either copy).
+const grace = 2 * time.Minute
+
+// Refresh makes and honours refresh tokens. A token is a sealed value, one
+// generation of a family; the family is the sign-in that it all began with.
+type Refresh struct {
+	// Recheck asks the identity provider again at each use.
+	Recheck connector.Rechecker
+	// Gate is the policy of the sign-in, applied again.
+	Gate policy.Gate
+	// Idle is how long a token lives unused, Absolute how long after the
+	// sign-in its family does.
+	Idle, Absolute time.Duration
+	Now            func() time.Time
+
+	tokens  seal.Box[refreshToken]
+	answers seal.Box[refreshAnswer]
+}
+
+// NewRefresh returns r with the boxes of keys.
+func NewRefresh(keys *seal.Keyring, r Refresh) *Refresh {
+	r.tokens = seal.NewBox[refreshToken](keys, "refresh token")
+	r.answers = seal.NewBox[refreshAnswer](keys, "refresh answer")
+	return &r
+}
+
+// refreshToken is what a refresh token stands for. The issuer is associated data.
+type refreshToken struct {
+	Family     string            `json:"family"`
+	Generation int               `json:"gen"`
+	Issued     int64             `json:"iat"`
+	AuthTime   int64             `json:"auth_time"`
+	Flow       string            `json:"flow"`
+	ClientKey  string            `json:"client"`
+	Namespace  string            `json:"ns"`
+	Subject    string            `json:"sub"`
+	Resource   string            `json:"resource"`
+	Scopes     oauth.Scopes      `json:"scopes"`
+	Session    connector.Session `json:"session,omitzero"`
+}
+
+// refreshAnswer is what one exchange came to, as the guard keeps it for those
+// who ask for the same exchange again.
+type refreshAnswer struct {
+	Token    string             `json:"token"`
+	Identity connector.Identity `json:"identity"`
+}
+
+func (t *refreshToken) subject() string { return t.Namespace + ":" + t.Subject }
+
+// first returns the refresh token that comes with a redeemed code, "" if the
+// client is to have none: those that registered the grant get one whether or
+// not they asked for offline_access, the others if they asked.
+func (r *Refresh) first(c *call, a code.Authorization) (string, error) {
+	if r == nil || !a.Offline && !c.client.MayUse("refresh_token") {
+		return "", nil
+	}
+	return r.seal(c, refreshToken{
+		Family: a.ID, AuthTime: a.AuthTime, Flow: a.Flow, ClientKey: a.ClientKey,
+		Namespace: a.Identity.Namespace, Subject: a.Identity.Subject,
+		Resource: a.Resource, Scopes: a.Scopes, Session: a.Session,
+	})
+}
+
+func (r *Refresh) seal(c *call, t refreshToken) (string, error) {
+	now := r.Now()
+	t.Issued = now.Unix()
+	return r.tokens.Seal(t, r.expires(t, now), c.host.Issuer)
+}
+
+// expires returns when a token of t's family made now is dead.
+func (r *Refresh) expires(t refreshToken, now time.Time) time.Time {
+	idle, end := now.Add(r.Idle), time.Unix(t.AuthTime, 0).Add(r.Absolute)
+	if end.Before(idle) {
+		return end
+	}
+	return idle
+}
+
+// refresh is the refresh_token grant (RFC 6749, section 6; OAuth 2.1, section
+// 4.3). Everything is checked before the token is exchanged, so that a request
+// with a mistake, or one at a bad time, costs the client nothing.
+func (e *Endpoint) refresh(c *call) (*Response, error) {
+	c.entry.Event = audit.TokenRefreshed
+	t, err := e.openRefresh(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkResource(c, t.Resource); err != nil {
+		return nil, err
+	}
+	scopes, err := narrow(c.params.Get("scope"), t.Scopes)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.checkEnded(c, revocation.Facts{Family: t.Family, Subject: t.subject()}); err != nil {
+		return nil, err
+	}
+	answer, err := e.exchange(c, t)
+	if err != nil {
+		return nil, err
+	}
+	c.entry.Email, c.entry.Scope = answer.Identity.Email, scopes.String()
+	if err := e.checkEnded(c, revocation.Facts{Email: answer.Identity.Email}); err != nil {
+		return nil, err
+	}
+	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: scopes, Identity: answer.Identity})
+	if err != nil {
+		return nil, err
+	}
+	resp.RefreshToken = answer.Token
+	return resp, nil
+}
+
+// invalidRefresh looks the same whatever was wrong with the token.
+func invalidRefresh(reason string, cause error) *oauth.Error {
+	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the refresh token is not valid", Reason: reason, Cause: cause}
+}
+
+func (e *Endpoint) openRefresh(c *call) (refreshToken, error) {
+	raw := c.params.Get("refresh_token")
+	if raw == "" {
+		return refreshToken{}, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
+	}
+	t, err := e.Refresh.tokens.Open(raw, c.host.Issuer)
+	if err != nil {
+		return t, invalidRefresh("invalid_refresh_token", err)
+	}
+	c.entry.Flow, c.entry.Family, c.entry.Resource, c.entry.Subject = t.Flow, t.Family, t.Resource, t.subject()
+	if t.ClientKey != c.client.Key() {
+		return t, invalidRefresh("refresh_token_of_another_client", nil)
+	}
+	// The operator may have shortened the lifetime since the token was made.
+	if !e.Refresh.Now().Before(time.Unix(t.AuthTime, 0).Add(e.Refresh.Absolute)) {
+		return t, invalidRefresh("invalid_refresh_token", seal.ErrExpired)
+	}
+	if res, ok := c.host.Requested(t.Resource); !ok || res.URI != t.Resource {
+		return t, invalidRefresh("resource_gone", nil)
+	}
+	return t, nil
+}
+
+// narrow returns what the access token may do: what is asked, if all of it was
+// granted, else everything (RFC 6749, section 6). Clients repeat the words of
+// their first request, two of which are no rights.
+func narrow(asked string, granted oauth.Scopes) (oauth.Scopes, error) {
+	scopes, err := oauth.ParseScopes(asked)
+	if err != nil {
+		return nil, err
+	}
+	scopes = scopes.Without(oauth.OfflineAccess).Without("openid")
+	if len(scopes) == 0 {
+		return granted, nil
+	}
+	if len(scopes.Intersect(granted)) != len(scopes) {
+		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "scope goes beyond what was granted", Reason: "scope_not_granted"}
+	}
+	return scopes, nil
+}
+
+// checkEnded refuses what was revoked or is denied. What the operator denies
+// stays as it is, so that lifting the denial is enough.
+func (e *Endpoint) checkEnded(c *call, f revocation.Facts) error {
+	f.Client = revocation.Client(c.client.ID)
+	if reason := e.Ended.Check(f); reason != revocation.None {
+		return &oauth.Error{Code: oauth.InvalidGrant, Description: "the grant has been revoked", Reason: string(reason)}
+	}
+	return nil
+}
+
+// exchange spends t. However often it is asked within the grace period, the
+// identity provider is asked once and the answer is the same.
+func (e *Endpoint) exchange(c *call, t refreshToken) (refreshAnswer, error) {
+	r := e.Refresh
+	rotation := guard.Rotation{
+		Family: t.Family, Generation: t.Generation, Issued: time.Unix(t.Issued, 0), Grace: grace,
+		Expires: r.expires(t, r.Now()),
+	}
+	sealed, err := e.Guard.Rotate(c.Context(), rotation, func(ctx context.Context) (string, error) { return e.successor(ctx, c, t) })
+	switch {
+	case errors.Is(err, guard.ErrReused):
+		e.endFamily(c, t, "refresh_token_reused")
+		return refreshAnswer{}, invalidRefresh("refresh_token_reused", nil)
+	case errors.Is(err, guard.ErrUnavailable):
+		return refreshAnswer{}, &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "refresh tokens cannot be used right now", Reason: "guard_unavailable", Cause: err}
+	case err != nil:
+		return refreshAnswer{}, err
+	}
+	return r.answers.Open(sealed, t.Family)
+}
+
+// successor asks who the person is now and seals the next generation for them.
+func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (string, error) {
+	r := e.Refresh
+	identity, session, err := r.Recheck.Recheck(ctx, connector.Identity{Namespace: t.Namespace, Subject: t.Subject}, t.Session)
+	switch {
+	case errors.Is(err, connector.ErrGone):
+		e.endFamily(c, t, "user_gone")
+		return "", invalidRefresh("user_gone", err)
+	case errors.Is(err, connector.ErrSessionOver):
+		return "", invalidRefresh("provider_session_over", err)
+	case err != nil:
+		return "", &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err}
+	}
+	if identity.Namespace != t.Namespace || identity.Subject != t.Subject {
+		return "", errors.New("internal error: the re-check returned another person")
+	}
+	if err := r.Gate.Admit(identity); err != nil {
+		e.endFamily(c, t, err.Error())
+		return "", invalidRefresh(err.Error(), nil)
+	}
+	// The session may have been exchanged at the provider, so from here on the
+	// family has to go on with the new one: a denial by e-mail is left to the
+	// check of what is minted.
+	if session.Size() > maxSession {
+		session = connector.Session{}
+	}
+	t.Generation++
+	t.Session = session
+	next, err := r.seal(c, t)
+	if err != nil {
+		return "", err
+	}
+	return r.answers.Seal(refreshAnswer{Token: next, Identity: identity}, r.Now().Add(grace+time.Minute), t.Family)
+}
+
+// maxSession bounds what a refresh token carries of the provider's. It travels
+// in bodies only, so there is more room than in a code.
+const maxSession = 4 << 10
+
+// endFamily revokes everything that came of a sign-in. That the list is full
+// changes nothing for the caller, who refuses anyway; the entry says it.
+func (e *Endpoint) endFamily(c *call, t refreshToken, reason string) {
+	entry := c.entry
+	entry.Event, entry.Reason = audit.FamilyEnded, reason
+	entry.Cause = e.Ended.RevokeFamily(t.Family, e.familyDies(t.AuthTime))
+	e.Audit.Write(c.Context(), entry)
+}
+
+// familyDies returns when the last token of a family that is ended now would
+// have died by itself: no new one is made, so none is idle for longer.
+func (e *Endpoint) familyDies(authTime int64) time.Time {
+	now := e.Tokens.Now()
+	access := now.Add(e.Tokens.Lifetime)
+	if e.Refresh == nil {
+		return access
+	}
+	if refresh := e.Refresh.expires(refreshToken{AuthTime: authTime}, now); refresh.After(access) {
+		return refresh
+	}
+	return access
+}

@@ -1,0 +1,92 @@
+package grant
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// RevocationPath is the path of the revocation endpoint (RFC 7009).
+const RevocationPath = "/revoke"
+
+// Revoke answers POST /revoke. A token that is unknown, or dead already, is as
+// good as revoked (RFC 7009, section 2.2).
+func (e *Endpoint) Revoke(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	c := &call{Request: r, host: host, entry: audit.Entry{Host: host.Name}, refused: audit.RevocationRefused}
+	err := e.begin(w, c)
+	if err == nil {
+		err = e.revoke(c)
+	}
+	if err != nil {
+		e.refuse(w, c, err)
+		return
+	}
+	if c.entry.Event != "" {
+		e.Audit.Write(r.Context(), c.entry)
+	}
+	web.JSON(w, http.StatusOK, struct{}{})
+}
+
+// revoke finds out what the token is by itself; the hint could only say it
+// sooner, and a wrong one must not matter (RFC 7009, section 2.1).
+func (e *Endpoint) revoke(c *call) error {
+	raw := c.params.Get("token")
+	if raw == "" {
+		return oauth.Errorf(oauth.InvalidRequest, "token is missing")
+	}
+	if e.Refresh != nil {
+		t, err := e.Refresh.tokens.Open(raw, c.host.Issuer)
+		if err == nil {
+			return e.revokeRefresh(c, t)
+		}
+		if errors.Is(err, seal.ErrExpired) {
+			return nil
+		}
+	}
+	return e.revokeAccess(c, raw)
+}
+
+// revokeRefresh ends the family, and with it the access tokens made from it
+// (RFC 7009, section 2.1). Any generation will do: a client that lost the
+// newest one must be able to end the family too.
+func (e *Endpoint) revokeRefresh(c *call, t refreshToken) error {
+	c.entry.Flow, c.entry.Family, c.entry.Resource, c.entry.Subject = t.Flow, t.Family, t.Resource, t.subject()
+	if t.ClientKey != c.client.Key() {
+		return foreignToken()
+	}
+	if err := e.Ended.RevokeFamily(t.Family, e.familyDies(t.AuthTime)); err != nil {
+		return cannotRevoke(err)
+	}
+	c.entry.Event, c.entry.Reason = audit.FamilyEnded, "revoked_by_client"
+	return nil
+}
+
+func (e *Endpoint) revokeAccess(c *call, raw string) error {
+	claims, err := e.Verifier.Open(raw, c.host.Issuer)
+	if err != nil {
+		return nil
+	}
+	c.entry.Family, c.entry.Resource, c.entry.Subject, c.entry.TokenID = claims.Family, claims.Audience, claims.Subject, claims.ID
+	if claims.ClientID != c.client.ID {
+		return foreignToken()
+	}
+	if err := e.Ended.RevokeToken(claims.ID, claims.ExpiresAt()); err != nil {
+		return cannotRevoke(err)
+	}
+	c.entry.Event, c.entry.Reason = audit.TokenRevoked, "revoked_by_client"
+	return nil
+}
+
+func foreignToken() error {
+	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the token was issued to another client", Reason: "token_of_another_client"}
+}
+
+// cannotRevoke: the client must assume that the token still lives (RFC 7009, section 2.2.1).
+func cannotRevoke(err error) error {
+	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the token could not be revoked", Reason: "revocation_list_full", Cause: err}
+}

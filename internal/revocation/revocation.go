@@ -1,0 +1,133 @@
+// Package revocation knows what was ended before its time: access tokens and
+// whole families of tokens that a client or this service revoked, and the
+// people, clients and families that the operator denies. Its invariant: once a
+// call that ends something has returned, every Check that begins later says so,
+// until what was ended is dead by itself.
+//
+// The list is of this process. A store that several replicas share goes in
+// front of Revoke, and applies what the other replicas wrote in the same way.
+package revocation
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/expiring"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+// Reason says why something is no longer honoured; an audit slug.
+type Reason string
+
+// Reasons. The empty Reason means that nothing is known against it.
+const (
+	None             Reason = ""
+	TokenRevoked     Reason = "token_revoked"
+	FamilyRevoked    Reason = "family_revoked"
+	DeniedByOperator Reason = "denied_by_operator"
+)
+
+// Facts are what a token or a sign-in is known by. Empty ones are not looked up.
+type Facts struct {
+	TokenID string // jti
+	Family  string
+	Subject string // with its namespace, as in the sub claim
+	Email   string
+	Client  string // oauth.ShortClientID of the client id
+}
+
+// ErrFull: the list cannot take another entry, so what was to be revoked lives on.
+var ErrFull = errors.New("revocation list is full")
+
+// List is safe for concurrent use. New makes one.
+type List struct {
+	now func() time.Time
+	// version changes after every change of the list. Whoever found nothing
+	// at one version need not ask again until there is another.
+	version atomic.Uint64
+
+	mu     sync.RWMutex
+	ended  *expiring.Map[struct{}]
+	denied Denied
+}
+
+// grace keeps entries a little past their death, so that a clock set back
+// revives nothing.
+const grace = time.Minute
+
+// New returns a list for at most limit revocations.
+func New(limit int, now func() time.Time) *List {
+	l := &List{now: now, ended: expiring.New[struct{}](limit)}
+	l.version.Store(1) // so that 0 means never asked
+	return l
+}
+
+// Version returns a number that changes with the list. It takes no lock.
+func (l *List) Version() uint64 { return l.version.Load() }
+
+// RevokeToken ends one access token, which would die at expires by itself.
+func (l *List) RevokeToken(id string, expires time.Time) error { return l.revoke("token "+id, expires) }
+
+// RevokeFamily ends a family: its refresh tokens and the access tokens made
+// from them, the last of which would die at expires by itself.
+func (l *List) RevokeFamily(id string, expires time.Time) error {
+	return l.revoke("family "+id, expires)
+}
+
+func (l *List) revoke(key string, expires time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended.Sweep(l.now().Add(-grace))
+	if until, known := l.ended.Expires(key); known && until.After(expires) {
+		expires = until
+	}
+	if l.ended.Set(key, struct{}{}, expires) != nil {
+		return ErrFull
+	}
+	l.version.Add(1)
+	return nil
+}
+
+// Deny replaces what the operator denies.
+func (l *List) Deny(d Denied) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.denied = d
+	l.version.Add(1)
+}
+
+// Check returns why f is no longer honoured, or None.
+func (l *List) Check(f Facts) Reason {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.denied.matches(f) {
+		return DeniedByOperator
+	}
+	if l.has("token ", f.TokenID) {
+		return TokenRevoked
+	}
+	if l.has("family ", f.Family) {
+		return FamilyRevoked
+	}
+	return None
+}
+
+func (l *List) has(kind, id string) bool {
+	if id == "" {
+		return false
+	}
+	_, ended := l.ended.Get(kind + id)
+	return ended
+}
+
+// Len returns how many revocations are held.
+func (l *List) Len() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.ended.Len()
+}
+
+// Client returns the form of a client id that Facts and Denied take.
+func Client(id string) string { return oauth.ShortClientID(id) }

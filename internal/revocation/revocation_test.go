@@ -1,0 +1,184 @@
+package revocation
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(3, time.Now)
+		check := func(f Facts, want Reason) {
+			t.Helper()
+			if got := l.Check(f); got != want {
+				t.Errorf("%+v: %q, want %q", f, got, want)
+			}
+		}
+		before := l.Version()
+		if before == 0 {
+			t.Error("version 0 means never asked")
+		}
+		if l.RevokeToken("x", time.Now().Add(time.Minute)) != nil || l.RevokeFamily("x", time.Now().Add(time.Hour)) != nil {
+			t.Fatal("not revoked")
+		}
+		if l.Version() == before {
+			t.Error("the version is the same")
+		}
+		check(Facts{TokenID: "x"}, TokenRevoked)
+		check(Facts{Family: "x", TokenID: "y"}, FamilyRevoked)
+		check(Facts{TokenID: "y", Family: "y", Subject: "x", Email: "x", Client: "x"}, None)
+		check(Facts{}, None)
+
+		// A shorter revocation must not cut a longer one short.
+		_ = l.RevokeFamily("x", time.Now().Add(time.Second))
+		time.Sleep(time.Minute + 30*time.Second)
+		check(Facts{Family: "x"}, FamilyRevoked)
+		check(Facts{TokenID: "x"}, TokenRevoked) // a little past its death
+
+		for i := range 2 {
+			_ = l.RevokeToken(fmt.Sprint(i), time.Now().Add(time.Hour))
+		}
+		if err := l.RevokeToken("one too many", time.Now().Add(time.Hour)); !errors.Is(err, ErrFull) {
+			t.Errorf("a full list said %v", err)
+		}
+		time.Sleep(2 * time.Hour)
+		if err := l.RevokeToken("z", time.Now().Add(time.Hour)); err != nil || l.Len() != 1 {
+			t.Errorf("%v, %d held", err, l.Len())
+		}
+		check(Facts{Family: "x"}, None)
+	})
+}
+
+func TestDenied(t *testing.T) {
+	long := "dcr1." + strings.Repeat("x", 300)
+	d, err := ParseDenied([]byte("subjects: ['google:1']\nemails: [Jane@Example.com]\nfamilies: [F]\nclients: [short, " + long + "]\n"))
+	if err != nil || d.Len() != 5 {
+		t.Fatal(d.Len(), err)
+	}
+	l := New(1, time.Now)
+	l.Deny(d)
+	for f, want := range map[Facts]Reason{
+		{Subject: "google:1"}:                DeniedByOperator,
+		{Subject: "google:2"}:                None,
+		{Subject: "GOOGLE:1"}:                None,
+		{Email: "jANE@example.com"}:          DeniedByOperator,
+		{Email: "jane@example.org"}:          None,
+		{Family: "F", Subject: "google:2"}:   DeniedByOperator,
+		{Family: "google:1"}:                 None,
+		{Client: "short"}:                    DeniedByOperator,
+		{Client: Client(long)}:               DeniedByOperator,
+		{Client: Client(long + "x")}:         None,
+		{Subject: "", Email: "", Client: ""}: None,
+	} {
+		if got := l.Check(f); got != want {
+			t.Errorf("%+v: %q, want %q", f, got, want)
+		}
+	}
+	if Client(Client(long)) != Client(long) {
+		t.Error("an operator cannot name a client as the audit log does")
+	}
+	for name, text := range map[string]string{
+		"empty": "", "comment": "# nobody\n", "unknown key": "subject: [x]", "not a list": "subjects: x", "a list": "- x",
+		"empty entry": "emails: ['']", "space": "emails: ['a@b ']", "twice": "emails: [a]\nemails: [b]", "long": "families: [" + strings.Repeat("x", maxEntryBytes+1) + "]",
+		"not text": "subjects: [\xff]", "half": "subjects: [a, b", "number": "subjects: [[1]]",
+	} {
+		if _, err := ParseDenied([]byte(text)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	for _, text := range []string{"{}", "subjects: []", `{"emails": ["a@b"]}`} {
+		if _, err := ParseDenied([]byte(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestFile goes through what happens to a mounted ConfigMap.
+func TestFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "deny.yaml")
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(to string) {
+		t.Helper()
+		if os.Symlink(filepath.Join(dir, to), path+".new") != nil || os.Rename(path+".new", path) != nil {
+			t.Fatal("no link")
+		}
+	}
+	var told []string
+	l := New(1, time.Now)
+	f := &File{Path: path, List: l, Loaded: func(entries int, err error) { told = append(told, fmt.Sprint(entries, err != nil)) }}
+	if f.Load() == nil {
+		t.Error("a missing file is no mistake at the start")
+	}
+	write("..1", "subjects: [a]")
+	link("..1")
+	if err := f.Load(); err != nil {
+		t.Fatal(err)
+	}
+	denied := func(want string) {
+		t.Helper()
+		for _, subject := range []string{"a", "b"} {
+			if got := l.Check(Facts{Subject: subject}) == DeniedByOperator; got != strings.Contains(want, subject) {
+				t.Errorf("%s denied: %v", subject, got)
+			}
+		}
+	}
+	denied("a")
+	f.look()
+	write("..2", "subjects: [b]")
+	link("..2")
+	f.look()
+	denied("b")
+	write("..2", "subjects: [b") // broken in place
+	f.look()
+	f.look()
+	denied("b")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	f.look()
+	denied("b")
+	link("..1") // good again
+	f.look()
+	denied("a")
+	write("..1", "subjects: [a") // broken, then as it was
+	f.look()
+	write("..1", "subjects: [a]")
+	f.look()
+	f.look()
+	write("..1", "#"+strings.Repeat("x", maxFileBytes)+"\n")
+	f.look()
+	denied("a")
+	if got, want := strings.Join(told, ", "), "1 false, 1 false, 1 true, 1 true, 1 false, 1 true, 1 false, 1 true"; got != want {
+		t.Errorf("told %s\nwant %s", got, want)
+	}
+}
+
+func TestTogether(t *testing.T) {
+	l := New(1000, time.Now)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 100 {
+				id := fmt.Sprint(i, j)
+				_ = l.RevokeToken(id, time.Now().Add(time.Hour))
+				if l.Check(Facts{TokenID: id}) != TokenRevoked {
+					t.Error("revoked and yet honoured")
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

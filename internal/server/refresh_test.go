@@ -1,0 +1,779 @@
+package server_test
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
+)
+
+// withRefresh is the registration of a client that can refresh.
+var withRefresh = servertest.Metadata{"grant_types": []string{"authorization_code", "refresh_token"}}
+
+// tokens are what a client holds after a sign-in.
+type tokens struct {
+	client          *servertest.Client
+	access, refresh string
+}
+
+// signIn goes the whole way and returns what the client holds.
+func signIn(t *testing.T, c *servertest.Client) tokens {
+	t.Helper()
+	a := c.Begin()
+	answer := a.Exchange(t, a.Code(t, c.Service.NewBrowser()))
+	if answer.Status != 200 || answer.String("refresh_token") == "" {
+		t.Fatalf("no refresh token: %d %s", answer.Status, answer.Body)
+	}
+	return tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+}
+
+// refreshForm is a correct refresh; more is name, value, name, value.
+func refreshForm(c *servertest.Client, refreshToken string, more ...string) url.Values {
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}, "client_id": {c.ID}}
+	if c.Secret != "" {
+		form.Set("client_secret", c.Secret)
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		form.Set(more[i], more[i+1])
+	}
+	return form
+}
+
+// again refreshes, which has to work, and returns the new tokens.
+func (k tokens) again(t *testing.T, more ...string) tokens {
+	t.Helper()
+	a := k.client.Token(t, refreshForm(k.client, k.refresh, more...))
+	if a.Status != 200 || a.String("access_token") == "" || a.String("refresh_token") == "" {
+		t.Fatalf("refresh: %d %s", a.Status, a.Body)
+	}
+	return tokens{k.client, a.String("access_token"), a.String("refresh_token")}
+}
+
+// refused refreshes, which has to fail in this way, for this reason.
+func (k tokens) refused(t *testing.T, status int, code, reason string, more ...string) {
+	t.Helper()
+	a := k.client.Token(t, refreshForm(k.client, k.refresh, more...))
+	if a.Status != status || a.String("error") != code || a.JSON["access_token"] != nil || a.JSON["refresh_token"] != nil {
+		t.Errorf("refresh: %d %s, want %d %s", a.Status, a.Body, status, code)
+	}
+	if e := k.client.Service.Log.Last(audit.TokenRefused); e["reason"] != reason {
+		t.Errorf("audit says %v, want reason %s", e, reason)
+	}
+}
+
+func revoke(t *testing.T, c *servertest.Client, token string, more ...string) *servertest.Answer {
+	t.Helper()
+	form := url.Values{"token": {token}, "client_id": {c.ID}}
+	if c.Secret != "" {
+		form.Set("client_secret", c.Secret)
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		form.Set(more[i], more[i+1])
+	}
+	return c.Service.Send(t, servertest.Request(t, http.MethodPost, servertest.Issuer(c.Host)+"/revoke", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
+}
+
+func mustRevoke(t *testing.T, c *servertest.Client, token string, more ...string) {
+	t.Helper()
+	if a := revoke(t, c, token, more...); a.Status != 200 || a.Header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("revoke: %d %s", a.Status, a.Body)
+	}
+}
+
+func TestRefreshIssued(t *testing.T) {
+	t.Parallel()
+	on := servertest.Start(t, servertest.Options{})
+	off := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Tokens.RefreshTokens.Enabled = new(bool) }})
+	for name, tt := range map[string]struct {
+		service *servertest.Service
+		client  servertest.Metadata
+		scope   string
+		want    bool
+	}{
+		"registered":              {on, withRefresh, "", true},
+		"registered and asked":    {on, withRefresh, "notes:read offline_access", true},
+		"only asked":              {on, nil, "notes:read offline_access", true},
+		"asked for nothing else":  {on, nil, "offline_access", true},
+		"neither":                 {on, nil, "notes:read", false},
+		"registered but off":      {off, withRefresh, "", false},
+		"registered, asked, off":  {off, withRefresh, "offline_access", false},
+		"a client with a secret":  {on, servertest.Metadata{"grant_types": withRefresh["grant_types"], "token_endpoint_auth_method": "client_secret_post"}, "", true},
+		"asked beside an unknown": {on, nil, "notes:read no-such-scope offline_access", true},
+	} {
+		t.Run("AS-RT-01 "+name, func(t *testing.T) {
+			t.Parallel()
+			c := tt.service.NewClient(t, servertest.Host, tt.client)
+			c.Scope = tt.scope
+			a := c.Begin()
+			answer := a.Exchange(t, a.Code(t, tt.service.NewBrowser()))
+			if got := answer.String("refresh_token") != ""; answer.Status != 200 || got != tt.want {
+				t.Errorf("%d, refresh token: %v, want %v", answer.Status, got, tt.want)
+			}
+			if strings.Contains(answer.String("scope"), "offline_access") {
+				t.Errorf("offline_access was granted as a right: %s", answer.String("scope"))
+			}
+		})
+	}
+	t.Run("AS-META-04 what is advertised has an effect", func(t *testing.T) {
+		for service, want := range map[*servertest.Service]bool{on: true, off: false} {
+			for _, path := range []string{"oauth-authorization-server", "openid-configuration"} {
+				doc := service.Get(t, "https://"+servertest.Host+"/.well-known/"+path)
+				has := func(member, value string) bool {
+					list, _ := doc.JSON[member].([]any)
+					for _, v := range list {
+						if v == value {
+							return true
+						}
+					}
+					return false
+				}
+				if has("scopes_supported", "offline_access") != want || has("grant_types_supported", "refresh_token") != want || want && !has("scopes_supported", "notes:read") {
+					t.Errorf("%s, refresh tokens %v: %s", path, want, doc.Body)
+				}
+				if doc.String("revocation_endpoint") != "https://"+servertest.Host+"/revoke" || !has("revocation_endpoint_auth_methods_supported", "none") {
+					t.Errorf("%s: %s", path, doc.Body)
+				}
+			}
+			if doc := service.Get(t, "https://"+servertest.Host+"/.well-known/oauth-protected-resource/mcp"); strings.Contains(doc.Body, "offline_access") {
+				t.Errorf("offline_access is in %s", doc.Body)
+			}
+		}
+	})
+}
+
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	s := servertest.Start(t, servertest.Options{Edit: secondHost})
+	c := s.NewClient(t, servertest.Host, withRefresh)
+	const grace = 2 * time.Minute
+
+	t.Run("AS-RT-02 each use gives a new token", func(t *testing.T) {
+		first := signIn(t, c)
+		second := first.again(t)
+		third := second.again(t)
+		if first.refresh == second.refresh || second.refresh == third.refresh || first.access == second.access {
+			t.Error("a token came twice")
+		}
+		for _, k := range []tokens{first, second, third} {
+			if k.client != nil {
+				s.MustPass(t, servertest.Resource, k.access)
+			}
+			if len(k.refresh) >= 4<<10 {
+				t.Errorf("a refresh token of %d bytes", len(k.refresh))
+			}
+		}
+		e := s.Log.Last(audit.TokenRefreshed)
+		if e["family"] == "" || e["flow"] == "" || e["subject"] != "static:jane" || e["email"] != servertest.Email || e["token_id"] == "" {
+			t.Errorf("audit says %v", e)
+		}
+	})
+	t.Run("AS-RT-04 the token before gets the same answer for a while", func(t *testing.T) {
+		first := signIn(t, c)
+		second := first.again(t)
+		if retry := first.again(t); retry.refresh != second.refresh {
+			t.Error("a retry gave another token")
+		}
+		second.again(t)
+	})
+	t.Run("AS-RT-04 AS-TOK-07 fifty refreshes at once", func(t *testing.T) {
+		first := signIn(t, c)
+		answers := together(t, s, 50, func() *http.Request {
+			return servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token", refreshForm(c, first.refresh).Encode(), "Content-Type", "application/x-www-form-urlencoded")
+		})
+		seen := map[string]bool{}
+		for _, a := range answers {
+			seen[a.String("refresh_token")] = true
+			if a.Status != 200 {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+		}
+		if len(seen) != 1 {
+			t.Errorf("%d different refresh tokens", len(seen))
+		}
+		tokens{c, "", answers[0].String("refresh_token")}.again(t)
+	})
+	t.Run("AS-RT-03 ATK-34 a superseded token ends the family", func(t *testing.T) {
+		other := signIn(t, c)
+		first := signIn(t, c)
+		second := first.again(t)
+		s.Clock.Advance(grace + time.Second)
+		s.MustPass(t, servertest.Resource, second.access)
+		first.refused(t, 400, "invalid_grant", "refresh_token_reused")
+		second.refused(t, 400, "invalid_grant", "family_revoked")
+		first.refused(t, 400, "invalid_grant", "family_revoked")
+		s.MustNotPass(t, servertest.Resource, first.access, "invalid_token")
+		s.MustNotPass(t, servertest.Resource, second.access, "invalid_token")
+		if e := s.Log.Last(audit.FamilyEnded); e["reason"] != "refresh_token_reused" || e["family"] == "" {
+			t.Errorf("audit says %v", e)
+		}
+		s.MustPass(t, servertest.Resource, other.access)
+		other.again(t)
+	})
+	t.Run("AS-RT-05 bound to client, host and kind", func(t *testing.T) {
+		k := signIn(t, c)
+		stranger := s.NewClient(t, servertest.Host, withRefresh)
+		tokens{stranger, "", k.refresh}.refused(t, 400, "invalid_grant", "refresh_token_of_another_client")
+		elsewhere := s.NewClient(t, "other.example.com", withRefresh)
+		tokens{elsewhere, "", k.refresh}.refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		confidential := s.NewClient(t, servertest.Host, servertest.Metadata{"grant_types": withRefresh["grant_types"], "token_endpoint_auth_method": "client_secret_post"})
+		secret := signIn(t, confidential)
+		bare := *confidential
+		bare.Secret = ""
+		tokens{&bare, "", secret.refresh}.refused(t, 401, "invalid_client", "wrong_client_authentication_method")
+		bare.Secret = "wrong"
+		tokens{&bare, "", secret.refresh}.refused(t, 401, "invalid_client", "wrong_client_secret")
+		secret.again(t)
+		k.again(t)
+	})
+	t.Run("ATK-62 AS-RT-08 what is sealed for one purpose opens for no other", func(t *testing.T) {
+		k := signIn(t, c)
+		a := c.Begin()
+		page := s.NewBrowser().Consent(t, a.URL())
+		code := c.Begin().Code(t, s.NewBrowser())
+		flipped := []byte(k.refresh)
+		flipped[len(flipped)/2] ^= 1
+		for name, value := range map[string]string{
+			"code": code, "consent": page.Form.Values.Get("request"), "access token": k.access, "client id": c.ID, "flipped": string(flipped),
+			"cut": k.refresh[:len(k.refresh)-4], "padded": k.refresh + "=", "newline": k.refresh + "\n", "empty box": "AAAA",
+		} {
+			t.Log(name)
+			tokens{c, "", value}.refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		}
+		s.MustNotPass(t, servertest.Resource, k.refresh, "invalid_token")
+		if got := a.Exchange(t, k.refresh); got.String("error") != "invalid_grant" {
+			t.Errorf("as a code: %d %s", got.Status, got.Body)
+		}
+		if got := c.Token(t, refreshForm(c, "")); got.Status != 400 || got.String("error") != "invalid_request" {
+			t.Errorf("missing: %d %s", got.Status, got.Body)
+		}
+		if got := c.Service.Send(t, servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token?refresh_token="+k.refresh,
+			refreshForm(c, "").Encode(), "Content-Type", "application/x-www-form-urlencoded")); got.Status != 400 {
+			t.Errorf("in the query: %d", got.Status)
+		}
+		k.again(t)
+	})
+	t.Run("AS-RT-06 ATK-54 scope narrows the access token alone", func(t *testing.T) {
+		k := signIn(t, c)
+		a := c.Token(t, refreshForm(c, k.refresh, "scope", "notes:read"))
+		if a.Status != 200 || a.String("scope") != "notes:read" {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+		s.Clock.Advance(grace + time.Second)
+		b := c.Token(t, refreshForm(c, a.String("refresh_token"), "scope", "offline_access openid"))
+		if b.Status != 200 || b.String("scope") != "notes:read notes:write weather:read profile" {
+			t.Errorf("%d %s", b.Status, b.Body)
+		}
+	})
+	t.Run("AS-RT-06 a mistake costs nothing", func(t *testing.T) {
+		narrow := *c
+		narrow.Scope = "notes:read"
+		k := signIn(t, &narrow)
+		k.refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:read notes:write")
+		k.refused(t, 400, "invalid_scope", "invalid_scope", "scope", "notes:read\"")
+		k.refused(t, 400, "invalid_target", "invalid_target", "resource", "https://mcp.example.com/wiki")
+		k.refused(t, 400, "invalid_target", "invalid_target", "resource", "https://evil.example/mcp")
+		k.refused(t, 401, "invalid_client", "unknown_client", "client_id", "nobody")
+		s.Clock.Advance(grace + time.Second)
+		next := k.again(t, "resource", "https://MCP.example.com:443/mcp/")
+		s.MustPass(t, servertest.Resource, next.access)
+		s.MustNotPass(t, "https://mcp.example.com/wiki", next.access, "invalid_token")
+	})
+}
+
+// together sends n requests at the same time.
+func together(t *testing.T, s *servertest.Service, n int, request func() *http.Request) []*servertest.Answer {
+	t.Helper()
+	answers := make([]*servertest.Answer, n)
+	var wg sync.WaitGroup
+	var failed atomic.Value
+	for i := range n {
+		req := request()
+		wg.Go(func() {
+			a, err := s.TrySend(req)
+			if err != nil {
+				failed.Store(err)
+				a = &servertest.Answer{}
+			}
+			answers[i] = a
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		t.Fatal(err)
+	}
+	return answers
+}
+
+func TestRefreshExpiry(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	t.Run("AS-RT-07 idle", func(t *testing.T) {
+		t.Parallel()
+		s := servertest.Start(t, servertest.Options{})
+		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		s.Clock.Advance(30*day - time.Minute)
+		k = k.again(t)
+		s.Clock.Advance(30*day + time.Second)
+		k.refused(t, 400, "invalid_grant", "invalid_refresh_token")
+	})
+	t.Run("AS-RT-07 absolute", func(t *testing.T) {
+		t.Parallel()
+		s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
+			f.Tokens.RefreshTokenIdleLifetime, f.Tokens.RefreshTokenLifetime = "48h", "120h"
+		}})
+		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		for range 3 {
+			s.Clock.Advance(47 * time.Hour)
+			if s.Clock.Now().Sub(time.Now()) < 120*time.Hour {
+				k = k.again(t)
+			}
+		}
+		k.refused(t, 400, "invalid_grant", "invalid_refresh_token")
+	})
+}
+
+func TestRefreshRestart(t *testing.T) {
+	t.Run("AS-RT-09 with a seed it goes on", func(t *testing.T) {
+		t.Parallel()
+		s := servertest.Start(t, servertest.Options{})
+		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		s.Restart()
+		k = k.again(t)
+		s.Restart()
+		s.MustPass(t, servertest.Resource, k.access)
+		k.again(t)
+	})
+	t.Run("AS-RT-09 with ephemeral keys it ends cleanly", func(t *testing.T) {
+		t.Parallel()
+		s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Keys = config.KeysFile{} }})
+		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		s.Restart()
+		k.refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		mustRevoke(t, k.client, k.refresh)
+		mustRevoke(t, k.client, k.access)
+	})
+	t.Run("the MCP server of the token is gone", func(t *testing.T) {
+		t.Parallel()
+		both := servertest.Start(t, servertest.Options{Edit: secondHost})
+		c := both.NewClient(t, servertest.Host, withRefresh)
+		c.Resource = "https://mcp.example.com/wiki"
+		k := signIn(t, c)
+		one := servertest.Start(t, servertest.Options{})
+		tokens{c.On(one), "", k.refresh}.refused(t, 400, "invalid_grant", "resource_gone")
+	})
+	t.Run("AS-RT-03 a fork across replicas without a shared guard", func(t *testing.T) {
+		t.Parallel()
+		one := servertest.Start(t, servertest.Options{})
+		two := one.Replica()
+		client := one.NewClient(t, servertest.Host, withRefresh)
+		first := signIn(t, client)
+		second := first.again(t)
+		one.Clock.Advance(time.Hour)
+		thief := tokens{client.On(two), "", first.refresh}.again(t) // not noticed
+		one.Clock.Advance(time.Hour)
+		tokens{client.On(two), "", second.refresh}.refused(t, 400, "invalid_grant", "refresh_token_reused")
+		thief.refused(t, 400, "invalid_grant", "family_revoked")
+	})
+}
+
+func TestRecheck(t *testing.T) {
+	oidc := func(t *testing.T, refreshTokens bool) (*oauthtest.OIDCProvider, *servertest.Service, *servertest.Client) {
+		t.Parallel()
+		p := oauthtest.NewOIDCProvider(t)
+		p.SignInAs(person)
+		p.GiveRefreshTokens(refreshTokens)
+		domain := func(f *config.File) { f.Provider.AllowedEmailDomains = []string{`example\.com`} }
+		s := servertest.Start(t, servertest.Options{Edit: servertest.Edits(servertest.UseOIDC(p), domain), Files: servertest.ProviderFiles})
+		return p, s, s.NewClient(t, servertest.Host, withRefresh)
+	}
+	t.Run("AS-FED-09 each refresh asks the provider once", func(t *testing.T) {
+		p, s, c := oidc(t, true)
+		k := signIn(t, c)
+		if scope := p.Sent(oauthtest.Authorization).Get("scope"); !strings.Contains(scope, "offline_access") {
+			t.Errorf("the provider was asked for %q", scope)
+		}
+		for range 3 {
+			before := p.Count(oauthtest.Token)
+			for _, a := range together(t, s, 20, func() *http.Request {
+				return servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token", refreshForm(c, k.refresh).Encode(), "Content-Type", "application/x-www-form-urlencoded")
+			}) {
+				if a.Status != 200 {
+					t.Fatalf("%d %s", a.Status, a.Body)
+				}
+				k.refresh, k.access = a.String("refresh_token"), a.String("access_token")
+			}
+			if n := p.Count(oauthtest.Token) - before; n != 1 {
+				t.Errorf("%d requests to the provider, whose refresh tokens work once", n)
+			}
+		}
+		s.MustPass(t, servertest.Resource, k.access)
+	})
+	t.Run("AS-FED-09 a change shows", func(t *testing.T) {
+		p, s, c := oidc(t, true)
+		k := signIn(t, c)
+		moved := person
+		moved.Email, moved.Groups = "jane.married@example.com", []string{"new group"}
+		p.Change(moved)
+		h := s.MustPass(t, servertest.Resource, k.again(t).access).Header
+		if h.Get("X-Auth-Request-Email") != moved.Email || h.Get("X-Auth-Request-Groups") != "new group" {
+			t.Errorf("headers %v", h)
+		}
+	})
+	t.Run("AS-FED-09 AS-RT-07 ATK-34 the user is removed", func(t *testing.T) {
+		p, s, c := oidc(t, true)
+		k := signIn(t, c)
+		k = k.again(t)
+		p.Remove(person.Subject)
+		k.refused(t, 400, "invalid_grant", "user_gone")
+		k.refused(t, 400, "invalid_grant", "family_revoked")
+		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		if e := s.Log.Last(audit.FamilyEnded); e["reason"] != "user_gone" {
+			t.Errorf("audit says %v", e)
+		}
+	})
+	t.Run("AS-FED-09 the policy admits the user no more", func(t *testing.T) {
+		p, s, c := oidc(t, true)
+		k := signIn(t, c)
+		moved := person
+		moved.Email = "jane@elsewhere.example"
+		p.Change(moved)
+		k.refused(t, 400, "invalid_grant", "email_domain_not_allowed")
+		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+	})
+	t.Run("AS-TOK-04 AS-RT-06 the provider is down for a while", func(t *testing.T) {
+		p, s, c := oidc(t, true)
+		k := signIn(t, c)
+		for _, trouble := range []func(on bool){
+			func(on bool) { p.Break(oauthtest.Token, oauthtest.Status503); unbreak(p, on) },
+			func(on bool) { p.Break(oauthtest.Token, oauthtest.Garbage); unbreak(p, on) },
+			func(on bool) { p.Break(oauthtest.Token, oauthtest.Redirect); unbreak(p, on) },
+			func(on bool) { p.RefuseToken(map[bool]string{true: "temporarily_unavailable"}[on]) },
+			func(on bool) { p.RefuseToken(map[bool]string{true: "invalid_client"}[on]) }, // our secret, not their account
+		} {
+			trouble(true)
+			a := c.Token(t, refreshForm(c, k.refresh))
+			if a.Status != 503 || a.String("error") != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+			s.Clock.Advance(5 * time.Minute)
+			trouble(false)
+		}
+		s.MustPass(t, servertest.Resource, k.access)
+		k.again(t).again(t)
+	})
+	t.Run("AS-FED-09 no refresh token, but userinfo", func(t *testing.T) {
+		p, _, c := oidc(t, false)
+		k := signIn(t, c)
+		before := p.Count(oauthtest.UserInfo)
+		k = k.again(t)
+		if p.Count(oauthtest.UserInfo) == before {
+			t.Error("the provider was not asked")
+		}
+		p.Remove(person.Subject)
+		k.refused(t, 400, "invalid_grant", "user_gone")
+	})
+	t.Run("AS-FED-09 nothing to ask with", func(t *testing.T) {
+		p, s, c := oidc(t, false)
+		p.EditMetadata(func(d map[string]any) { delete(d, "userinfo_endpoint") })
+		k := signIn(t, c)
+		k.refused(t, 400, "invalid_grant", "provider_session_over")
+		s.MustPass(t, servertest.Resource, k.access) // nothing is known against the person
+	})
+	t.Run("AS-FED-09 GitHub", func(t *testing.T) {
+		t.Parallel()
+		g := oauthtest.NewGitHub(t)
+		g.SignInAs(person)
+		s := servertest.Start(t, servertest.Options{Edit: servertest.UseGitHub(g), Files: servertest.ProviderFiles})
+		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh)).again(t)
+		g.RateLimit(true)
+		k.refused(t, 503, "temporarily_unavailable", "provider_unavailable")
+		g.RateLimit(false)
+		k = k.again(t)
+		g.Remove(person.Subject)
+		k.refused(t, 400, "invalid_grant", "user_gone")
+		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+	})
+	t.Run("AS-FED-09 a static account is taken out", func(t *testing.T) {
+		t.Parallel()
+		s := servertest.Start(t, servertest.Options{})
+		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		without := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Provider.Users[0].Username = "joe" }})
+		tokens{k.client.On(without), "", k.refresh}.refused(t, 400, "invalid_grant", "user_gone")
+		k.again(t)
+	})
+	t.Run("AS-FED-08 nothing of the provider's is in what clients get", func(t *testing.T) {
+		p, s, c := oidc(t, true)
+		a := c.Begin()
+		code := a.Code(t, s.NewBrowser())
+		if len(code) > 3<<10 {
+			t.Errorf("a code of %d bytes", len(code))
+		}
+		answer := a.Exchange(t, code)
+		k := tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+		next := k.again(t)
+		out := []string{code, answer.Body, next.access, next.refresh, s.MustPass(t, servertest.Resource, next.access).Body, s.Log.String()}
+		upstream := p.Sent(oauthtest.Token).Get("refresh_token")
+		if !strings.HasPrefix(upstream, "rt-") {
+			t.Fatalf("the provider got %q", upstream)
+		}
+		for _, text := range out {
+			for part := range strings.FieldsFuncSeq(text, func(r rune) bool {
+				return !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", r)
+			}) {
+				plain, _ := base64.RawURLEncoding.DecodeString(part)
+				if strings.Contains(part, upstream) || strings.Contains(string(plain), upstream) || strings.Contains(string(plain), "at-") && strings.Contains(string(plain), "rt-") {
+					t.Error("a token of the provider's is in an output")
+				}
+			}
+		}
+	})
+}
+
+func unbreak(p *oauthtest.OIDCProvider, on bool) {
+	if !on {
+		p.Break(oauthtest.Token, oauthtest.Works)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	s := servertest.Start(t, servertest.Options{Edit: secondHost})
+	c := s.NewClient(t, servertest.Host, withRefresh)
+	for _, hint := range []string{"", "access_token", "refresh_token", "no_such_type"} {
+		t.Run("AS-REV-01 AS-REV-03 hint "+hint, func(t *testing.T) {
+			k := signIn(t, c)
+			s.MustPass(t, servertest.Resource, k.access)
+			other := k.again(t)
+			mustRevoke(t, c, k.access, "token_type_hint", hint)
+			s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+			if e := s.Log.Last(audit.TokenRevoked); e["reason"] != "revoked_by_client" || e["token_id"] == "" {
+				t.Errorf("audit says %v", e)
+			}
+			s.MustPass(t, servertest.Resource, other.access) // one token is not the family
+			mustRevoke(t, c, k.refresh, "token_type_hint", hint)
+			s.MustNotPass(t, servertest.Resource, other.access, "invalid_token")
+			other.refused(t, 400, "invalid_grant", "family_revoked")
+			mustRevoke(t, c, k.refresh, "token_type_hint", hint)
+		})
+	}
+	t.Run("AS-REV-01 unknown tokens", func(t *testing.T) {
+		k := signIn(t, c)
+		code := c.Begin().Code(t, s.NewBrowser())
+		for _, token := range []string{"x", code, k.access + "x", k.refresh[:20], strings.Repeat("y", 30<<10)} {
+			mustRevoke(t, c, token)
+		}
+		s.MustPass(t, servertest.Resource, k.access)
+		k.again(t)
+	})
+	t.Run("AS-REV-01 wrong requests", func(t *testing.T) {
+		k := signIn(t, c)
+		if a := revoke(t, c, ""); a.Status != 400 || a.String("error") != "invalid_request" {
+			t.Errorf("no token: %d %s", a.Status, a.Body)
+		}
+		if a := revoke(t, c, k.access, "client_id", ""); a.Status != 401 || a.String("error") != "invalid_client" {
+			t.Errorf("no client: %d %s", a.Status, a.Body)
+		}
+		if a := revoke(t, c, k.access, "client_secret", "x"); a.Status != 401 {
+			t.Errorf("a secret of a public client: %d %s", a.Status, a.Body)
+		}
+		twice := url.Values{"token": {k.access, k.access}, "client_id": {c.ID}}
+		if a := s.Send(t, servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/revoke", twice.Encode(), "Content-Type", "application/x-www-form-urlencoded")); a.Status != 400 {
+			t.Errorf("two tokens: %d %s", a.Status, a.Body)
+		}
+		s.MustPass(t, servertest.Resource, k.access)
+	})
+	t.Run("AS-REV-02 a foreign client's token", func(t *testing.T) {
+		k := signIn(t, c)
+		stranger := s.NewClient(t, servertest.Host, nil)
+		for _, token := range []string{k.access, k.refresh} {
+			if a := revoke(t, stranger, token); a.Status != 400 || a.String("error") != "invalid_grant" {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+			if e := s.Log.Last(audit.RevocationRefused); e["reason"] != "token_of_another_client" {
+				t.Errorf("audit says %v", e)
+			}
+		}
+		elsewhere := s.NewClient(t, "other.example.com", nil)
+		mustRevoke(t, elsewhere, k.access) // unknown at that host
+		mustRevoke(t, elsewhere, k.refresh)
+		s.MustPass(t, servertest.Resource, k.access)
+		k.again(t)
+	})
+	t.Run("AS-REV-04 POST only", func(t *testing.T) {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete} {
+			a := s.Send(t, servertest.Request(t, method, "https://"+servertest.Host+"/revoke?token=x&callback=f&client_id="+url.QueryEscape(c.ID), ""))
+			if a.Status != http.StatusMethodNotAllowed || a.Header.Get("Allow") != "POST" {
+				t.Errorf("%s: %d", method, a.Status)
+			}
+		}
+	})
+	t.Run("AS-CONS-18 an approval withdrawn ends refresh at once", func(t *testing.T) {
+		k := signIn(t, c)
+		k = k.again(t)
+		mustRevoke(t, c, k.refresh)
+		k.refused(t, 400, "invalid_grant", "family_revoked")
+	})
+}
+
+func TestCodeReplay(t *testing.T) {
+	t.Parallel()
+	s := servertest.Start(t, servertest.Options{})
+	c := s.NewClient(t, servertest.Host, withRefresh)
+	t.Run("AS-TOK-08 ATK-33 a replay that proves itself ends what was issued", func(t *testing.T) {
+		a := c.Begin()
+		code := a.Code(t, s.NewBrowser())
+		first := a.Exchange(t, code)
+		k := tokens{c, first.String("access_token"), first.String("refresh_token")}
+		s.MustPass(t, servertest.Resource, k.access)
+		if got := a.Exchange(t, code); got.Status != 400 || got.String("error") != "invalid_grant" {
+			t.Errorf("%d %s", got.Status, got.Body)
+		}
+		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		k.refused(t, 400, "invalid_grant", "family_revoked")
+		if e := s.Log.Last(audit.FamilyEnded); e["reason"] != "code_used_twice" {
+			t.Errorf("audit says %v", e)
+		}
+	})
+	t.Run("AS-TOK-08 ATK-02 a replay that proves nothing ends nothing", func(t *testing.T) {
+		a := c.Begin()
+		code := a.Code(t, s.NewBrowser())
+		first := a.Exchange(t, code)
+		k := tokens{c, first.String("access_token"), first.String("refresh_token")}
+		form := a.TokenForm(code)
+		form.Set("code_verifier", strings.Repeat("x", 43))
+		if got := c.Token(t, form); got.String("error") != "invalid_grant" {
+			t.Errorf("wrong verifier: %d %s", got.Status, got.Body)
+		}
+		form = a.TokenForm(code)
+		form.Set("client_id", s.NewClient(t, servertest.Host, nil).ID)
+		if got := c.Token(t, form); got.String("error") != "invalid_grant" {
+			t.Errorf("wrong client: %d %s", got.Status, got.Body)
+		}
+		s.MustPass(t, servertest.Resource, k.access)
+		k.again(t)
+	})
+	t.Run("AS-TOK-07 ATK-33 fifty redemptions at once", func(t *testing.T) {
+		a := c.Begin()
+		form := a.TokenForm(a.Code(t, s.NewBrowser()))
+		good := 0
+		for _, answer := range together(t, s, 50, func() *http.Request {
+			return servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+		}) {
+			if answer.Status == 200 {
+				good++
+				s.MustNotPass(t, servertest.Resource, answer.String("access_token"), "invalid_token")
+			} else if answer.String("error") != "invalid_grant" {
+				t.Errorf("%d %s", answer.Status, answer.Body)
+			}
+		}
+		if good != 1 {
+			t.Errorf("%d redemptions of one code", good)
+		}
+	})
+}
+
+func TestDenyList(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "deny.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("subjects: []")
+	s := servertest.Start(t, servertest.Options{
+		Edit: func(f *config.File) { f.DenyList.File = path }, Files: map[string]string{path: ""},
+	})
+	c := s.NewClient(t, servertest.Host, withRefresh)
+	applied := func(event audit.Event) {
+		t.Helper()
+		count := func() (n int) {
+			for _, e := range s.Log.Entries() {
+				if e["event"] == string(event) {
+					n++
+				}
+			}
+			return n
+		}
+		before := count()
+		for range 100 {
+			if count() > before {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Fatal("the deny-list was not read within five seconds")
+	}
+	k := signIn(t, c)
+	s.MustPass(t, servertest.Resource, k.access)
+	family := s.Log.Last(audit.TokenIssued)["family"]
+	waiting := c.Begin()
+	code := waiting.Code(t, s.NewBrowser())
+	for name, text := range map[string]string{
+		"subject": "subjects: ['static:jane']", "email": "emails: [JANE@example.com]", "client": "clients: ['" + c.ID + "']",
+		"client as logged": "clients: ['" + s.Log.Last(audit.TokenIssued)["client"] + "']",
+	} {
+		t.Run("AS-CONS-18 denied by "+name, func(t *testing.T) {
+			write(text)
+			applied(audit.DenyListLoaded)
+			a := s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+			if e := s.Log.Last(audit.AccessDenied); e["reason"] != "denied_by_operator" || a.Body == "" {
+				t.Errorf("audit says %v", e)
+			}
+			k.refused(t, 400, "invalid_grant", "denied_by_operator")
+			if got := waiting.Exchange(t, code); got.Status != 400 || got.String("error") != "invalid_grant" {
+				t.Errorf("code: %d %s", got.Status, got.Body)
+			}
+			b := s.NewBrowser()
+			attempt := c.Begin()
+			if q := b.Walk(t, b.Open(t, attempt.URL()), c.RedirectURI).Query(); q.Get("error") != "access_denied" || q.Has("code") {
+				t.Errorf("callback: %v", q)
+			}
+			if e := s.Log.Last(audit.LoginRefused); e["reason"] != "denied_by_operator" {
+				t.Errorf("audit says %v", e)
+			}
+			write("subjects: []")
+			applied(audit.DenyListLoaded)
+			s.MustPass(t, servertest.Resource, k.access)
+		})
+	}
+	t.Run("AS-CONS-18 denied by family", func(t *testing.T) {
+		write("families: ['" + family + "']")
+		applied(audit.DenyListLoaded)
+		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		k.refused(t, 400, "invalid_grant", "denied_by_operator")
+		signIn(t, c).again(t) // another sign-in of the same person and client
+	})
+	t.Run("a broken file leaves the last good one in force and says so", func(t *testing.T) {
+		write("subject: ['static:jane']")
+		applied(audit.DenyListBroken)
+		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		if _, text := s.Management(t, "/metrics"); !strings.Contains(text, "mcp_forward_auth_deny_list_broken 1\n") || !strings.Contains(text, "mcp_forward_auth_deny_list_entries 1\n") {
+			t.Error("the metrics do not say so")
+		}
+		if !strings.Contains(s.Log.String(), `"level":"ERROR"`) {
+			t.Error("the log does not say so loudly")
+		}
+		write("{}")
+		applied(audit.DenyListLoaded)
+		s.MustPass(t, servertest.Resource, k.access)
+		if _, text := s.Management(t, "/metrics"); !strings.Contains(text, "mcp_forward_auth_deny_list_broken 0\n") {
+			t.Error("the metrics still say that it is broken")
+		}
+	})
+}
