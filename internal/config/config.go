@@ -18,6 +18,8 @@ type Config struct {
 	HTTPAddress string
 	// ManagementAddress is where metrics and probes bind.
 	ManagementAddress string
+	// GRPCAddress is where Envoy's ext_authz is served; empty is nowhere.
+	GRPCAddress string
 	LogLevel          slog.Level
 
 	Provider Provider

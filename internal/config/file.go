@@ -33,6 +33,8 @@ type ListenFile struct {
 	HTTP string `json:"http"`
 	// Address of the management listener: /metrics, /healthz, /readyz. Never expose it. Default ":9090".
 	Management string `json:"management"`
+	// Address of the gRPC listener for Envoy's ext_authz (plain HTTP/2), such as ":9001". Only gateways may reach it. Default: none.
+	GRPC string `json:"grpc"`
 }
 
 // LoggingFile is the `logging` section.

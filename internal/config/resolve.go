@@ -54,20 +54,29 @@ func (r *resolver) resolve(f File) *Config {
 		DenyList:            r.denyList(f.DenyList),
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),
 	}
-	c.HTTPAddress, c.ManagementAddress = r.listen(f.Listen)
+	r.listen(f.Listen, c)
 	c.Clients = r.clients(f.Clients, c.Hosts)
 	return c
 }
 
-// listen checks both addresses. They differ because the management listener
-// must never be reachable where the protocol listener is.
-func (r *resolver) listen(f ListenFile) (protocol, management string) {
-	protocol = r.address("listen.http", orDefault(f.HTTP, ":8080"))
-	management = r.address("listen.management", orDefault(f.Management, ":9090"))
-	if protocol != "" && management != "" && overlap(protocol, management) {
-		r.add("listen.management", "%q is taken by listen.http (%q); choose another port", management, protocol)
+// listen checks the addresses. They differ because each listener is for other
+// callers: the management and gRPC listeners must never be reachable where the
+// protocol listener is.
+func (r *resolver) listen(f ListenFile, c *Config) {
+	c.HTTPAddress = r.address("listen.http", orDefault(f.HTTP, ":8080"))
+	c.ManagementAddress = r.address("listen.management", orDefault(f.Management, ":9090"))
+	if f.GRPC != "" {
+		c.GRPCAddress = r.address("listen.grpc", f.GRPC)
 	}
-	return protocol, management
+	r.apart("listen.management", c.ManagementAddress, "listen.http", c.HTTPAddress)
+	r.apart("listen.grpc", c.GRPCAddress, "listen.http", c.HTTPAddress)
+	r.apart("listen.grpc", c.GRPCAddress, "listen.management", c.ManagementAddress)
+}
+
+func (r *resolver) apart(at, address, otherAt, other string) {
+	if address != "" && other != "" && overlap(address, other) {
+		r.add(at, "%q is taken by %s (%q); choose another port", address, otherAt, other)
+	}
 }
 
 // address returns value if one can listen there, else "".

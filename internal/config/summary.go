@@ -16,6 +16,9 @@ func (c *Config) Summary() string {
 	}
 	line("protocol listener", "%s", c.HTTPAddress)
 	line("management listener", "%s (never expose it)", c.ManagementAddress)
+	if c.GRPCAddress != "" {
+		line("gRPC listener", "%s (for gateways only)", c.GRPCAddress)
+	}
 	line("log level", "%s", strings.ToLower(c.LogLevel.String()))
 	line("identity provider", "%s", c.Provider.summary())
 	line("who may sign in", "%s", c.Provider.audience())

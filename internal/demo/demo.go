@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 3)
-	go func() { done <- service.Serve(ctx, protocol, management) }()
+	go func() { done <- service.Serve(ctx, server.Listeners{Protocol: protocol, Management: management}) }()
 	go func() { done <- serve(ctx, front, gw) }()
 	go func() {
 		done <- serve(ctx, tools, http.StripPrefix("/mcp", sample.Handler(sample.Options{Stateless: true, Version: o.Version})))

@@ -6,13 +6,13 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
+
+	"google.golang.org/grpc"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
@@ -26,6 +26,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
@@ -50,8 +51,10 @@ const liveRevocations = 1 << 20
 
 // Server is the whole service, built and ready to run.
 type Server struct {
-	// Protocol and Management are the handlers of the two listeners.
+	// Protocol and Management are the handlers of the HTTP listeners.
 	Protocol, Management http.Handler
+	// ExtAuthz answers Envoy over gRPC; it is served only if it has a listener.
+	ExtAuthz *grpc.Server
 
 	cfg       *config.Config
 	log       *slog.Logger
@@ -173,6 +176,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	})
 	s.Protocol = route(decisions, web.Recover(opt.Logger, metrics.instrument(mux)))
 	s.Management = s.management(metrics)
+	s.ExtAuthz = extauthz.NewServer(decisions, opt.Logger)
 	return s, nil
 }
 
@@ -294,80 +298,4 @@ func targets(table *resource.Table) []catalog.Target {
 		out = append(out, catalog.Target{Key: r.URI, Endpoint: r.Endpoint.String()})
 	}
 	return out
-}
-
-// Bounds of every listener. A forward-auth request carries the client's headers,
-// which gateways commonly limit to 32 KB.
-const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 15 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
-	drainTimeout      = 20 * time.Second
-)
-
-// Run listens on the configured addresses and serves until ctx ends, then
-// drains. It returns nil after a clean stop.
-func (s *Server) Run(ctx context.Context) error {
-	protocol, err := net.Listen("tcp", s.cfg.HTTPAddress)
-	if err != nil {
-		return fmt.Errorf("listen.http: %w", err)
-	}
-	management, err := net.Listen("tcp", s.cfg.ManagementAddress)
-	if err != nil {
-		protocol.Close()
-		return fmt.Errorf("listen.management: %w", err)
-	}
-	return s.Serve(ctx, protocol, management)
-}
-
-// Serve is Run on listeners that are already open. It closes them.
-func (s *Server) Serve(ctx context.Context, protocol, management net.Listener) error {
-	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	failed := make(chan error, 4)
-	servers := []*http.Server{s.httpServer(s.Protocol), s.httpServer(s.Management)}
-	for i, l := range []net.Listener{protocol, management} {
-		go func() {
-			if err := servers[i].Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
-			}
-		}()
-	}
-	go func() {
-		if err := s.keys.Run(work); err != nil {
-			failed <- err
-		}
-	}()
-	go s.catalogue.Run(work)
-	if s.denyList != nil {
-		go s.denyList.Watch(work)
-	}
-	s.ready.set(true)
-	s.log.Info("serving", "protocol", protocol.Addr().String(), "management", management.Addr().String(), "resources", len(s.cfg.Hosts))
-
-	var cause error
-	select {
-	case <-ctx.Done():
-	case cause = <-failed:
-	}
-	s.ready.set(false)
-	s.log.Info("draining")
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	for _, srv := range servers {
-		if err := srv.Shutdown(drain); err != nil {
-			srv.Close()
-			cause = errors.Join(cause, fmt.Errorf("draining: %w", err))
-		}
-	}
-	return cause
-}
-
-func (s *Server) httpServer(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
 }

@@ -220,7 +220,7 @@ func (s *Service) run() *process {
 	protocol, management := listen(s.t), listen(s.t)
 	ctx, stop := context.WithCancel(context.Background())
 	p := &process{protocol: protocol.Addr().String(), management: management.Addr().String(), stop: stop, done: make(chan error, 1)}
-	go func() { p.done <- srv.Serve(ctx, protocol, management) }()
+	go func() { p.done <- srv.Serve(ctx, server.Listeners{Protocol: protocol, Management: management}) }()
 	return p
 }
 

@@ -1,0 +1,120 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// Bounds of every HTTP listener. A forward-auth request carries the client's
+// headers, which gateways commonly limit to 32 KB.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	drainTimeout      = 20 * time.Second
+)
+
+// Listeners are where the service is reached. GRPC is nil unless Envoy asks over gRPC.
+type Listeners struct {
+	Protocol, Management, GRPC net.Listener
+}
+
+func (l Listeners) close() {
+	for _, each := range []net.Listener{l.Protocol, l.Management, l.GRPC} {
+		if each != nil {
+			each.Close()
+		}
+	}
+}
+
+// Run listens on the configured addresses and serves until ctx ends, then
+// drains. It returns nil after a clean stop.
+func (s *Server) Run(ctx context.Context) error {
+	var l Listeners
+	for _, open := range []struct {
+		key, address string
+		into         *net.Listener
+	}{
+		{"listen.http", s.cfg.HTTPAddress, &l.Protocol},
+		{"listen.management", s.cfg.ManagementAddress, &l.Management},
+		{"listen.grpc", s.cfg.GRPCAddress, &l.GRPC},
+	} {
+		if open.address == "" {
+			continue
+		}
+		listener, err := net.Listen("tcp", open.address)
+		if err != nil {
+			l.close()
+			return fmt.Errorf("%s: %w", open.key, err)
+		}
+		*open.into = listener
+	}
+	return s.Serve(ctx, l)
+}
+
+// Serve is Run on listeners that are already open. It closes them.
+func (s *Server) Serve(ctx context.Context, l Listeners) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	failed := make(chan error, 8)
+	report := func(err error) {
+		if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
+			failed <- err
+		}
+	}
+	servers := []*http.Server{s.httpServer(s.Protocol), s.httpServer(s.Management)}
+	go func() { report(servers[0].Serve(l.Protocol)) }()
+	go func() { report(servers[1].Serve(l.Management)) }()
+	if l.GRPC != nil {
+		go func() { report(s.ExtAuthz.Serve(l.GRPC)) }()
+		s.log.Info("serving ext_authz", "grpc", l.GRPC.Addr().String())
+	}
+	go func() { report(s.keys.Run(work)) }()
+	go s.catalogue.Run(work)
+	if s.denyList != nil {
+		go s.denyList.Watch(work)
+	}
+	s.ready.set(true)
+	s.log.Info("serving", "protocol", l.Protocol.Addr().String(), "management", l.Management.Addr().String(), "resources", len(s.cfg.Hosts))
+
+	var cause error
+	select {
+	case <-ctx.Done():
+	case cause = <-failed:
+	}
+	s.ready.set(false)
+	s.log.Info("draining")
+	return errors.Join(cause, s.drain(servers))
+}
+
+// drain lets requests under way finish, within bounds.
+func (s *Server) drain(servers []*http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	context.AfterFunc(ctx, s.ExtAuthz.Stop)
+	s.ExtAuthz.GracefulStop()
+	var failed error
+	for _, srv := range servers {
+		if err := srv.Shutdown(ctx); err != nil {
+			srv.Close()
+			failed = errors.Join(failed, fmt.Errorf("draining: %w", err))
+		}
+	}
+	return failed
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
