@@ -27,10 +27,20 @@ type streams struct {
 var commands = []command{
 	{"serve", "--config FILE", "run the service", serve},
 	{"demo", "[--address IP:PORT]", "run the service with a sample MCP server, on this computer only", runDemo},
+	{"doctor", "URL [FLAGS]", "look at a protected MCP server as a client does and name each fault", runDoctor},
 	{"check-config", "--config FILE", "check a configuration file and say what it means", checkConfig},
 	{"hash-password", "", "read a password from standard input and print its bcrypt hash", hashPassword},
 	{"version", "", "print the version", printVersion},
 }
+
+// exitError ends the program with a code other than 1.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string { return e.err.Error() }
+func (e exitError) Unwrap() error { return e.err }
 
 // errReported: the mistake is already on standard error.
 var errReported = errors.New("reported")
@@ -43,7 +53,11 @@ func main() {
 		if !errors.Is(err, errReported) {
 			fmt.Fprintln(os.Stderr, "mcp-forward-auth:", err)
 		}
-		os.Exit(1)
+		code := 1
+		if e, ok := errors.AsType[exitError](err); ok {
+			code = e.code
+		}
+		os.Exit(code)
 	}
 }
 

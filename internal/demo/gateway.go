@@ -31,6 +31,12 @@ type gateway struct {
 	client   *http.Client
 }
 
+// NewGateway returns the gateway as a handler, for tests that put something of
+// their own around it. identity are the headers that the service sets.
+func NewGateway(service, mcpServer *url.URL, identity []string) http.Handler {
+	return newGateway(service, mcpServer, identity)
+}
+
 func newGateway(service, mcpServer *url.URL, identity []string) *gateway {
 	forward := func(to *url.URL) http.Handler {
 		return &httputil.ReverseProxy{
@@ -62,6 +68,9 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.toAuth.ServeHTTP(w, r)
 		return
 	}
+	if allowBrowsers(w, r) {
+		return
+	}
 	for _, name := range g.identity {
 		r.Header.Del(name)
 	}
@@ -88,6 +97,22 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default: // fail closed
 		http.Error(w, fmt.Sprintf("the authorization service answered %d", answer.StatusCode), http.StatusServiceUnavailable)
 	}
+}
+
+// allowBrowsers lets web clients of any origin read the answer, which is safe
+// where a token and no cookie opens the door. It answers a preflight itself: a
+// browser sends no token with one. It reports whether it did.
+func allowBrowsers(w http.ResponseWriter, r *http.Request) bool {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Mcp-Session-Id")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP, Last-Event-ID, Mcp-Method, Mcp-Name, MCP-Protocol-Version, Mcp-Session-Id")
+	w.WriteHeader(http.StatusNoContent)
+	return true
 }
 
 // ask sends the sub-request of the nginx dialect: the client's headers without

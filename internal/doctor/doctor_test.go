@@ -1,0 +1,517 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestGoodSetup(t *testing.T) {
+	st := newStack(t)
+	t.Run("without signing in", func(t *testing.T) {
+		r := st.run(t, Options{Register: true})
+		if got := faults(r); got != "" || !r.OK {
+			t.Errorf("faults in a good set-up: %s\n%s", got, text(r, ""))
+		}
+		for _, f := range r.Findings {
+			if f.Group != login && f.Status != Passed {
+				t.Errorf("%s: %s %s", f.ID, f.Status, f.Detail)
+			}
+		}
+		if want := []string{st.origin()}; !slices.Equal(r.Origins, want) {
+			t.Errorf("talked to %q, want only %q", r.Origins, want)
+		}
+	})
+	t.Run("with a sign-in", func(t *testing.T) {
+		var opened string
+		walk := signIn(t)
+		r := st.run(t, Options{Login: true, Open: func(at string) { opened = at; walk(at) }})
+		if got := faults(r); got != "" {
+			t.Errorf("faults in a good set-up: %s\n%s", got, text(r, ""))
+		}
+		for _, id := range []string{"login", "exchange", "session", "stream"} {
+			if f := finding(r, id); f.Status != Passed {
+				t.Errorf("%s: %s %s", id, f.Status, f.Detail)
+			}
+		}
+		for _, want := range []string{"code_challenge_method=S256", "resource=", "state="} {
+			if !strings.Contains(opened, want) {
+				t.Errorf("authorization URL without %s: %s", want, opened)
+			}
+		}
+	})
+}
+
+// broken is a set-up with one thing wrong, and the fault that must be named.
+type broken struct {
+	want string
+	// wrap puts something between client and gateway.
+	wrap func(st *stack, next http.Handler) http.Handler
+	opt  Options
+	url  func(st *stack) string // what the client is given, if not the right URL
+}
+
+// onPath replaces the answer at one path.
+func onPath(path string, h http.HandlerFunc) func(*stack, http.Handler) http.Handler {
+	return when(func(r *http.Request) bool { return r.URL.Path == path }, h)
+}
+
+func when(match func(*http.Request) bool, h http.HandlerFunc) func(*stack, http.Handler) http.Handler {
+	return func(_ *stack, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if match(r) {
+				h(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// rewrite changes answers after the fact.
+func rewrite(match func(*http.Request) bool, change func(st *stack, a *httptest.ResponseRecorder)) func(*stack, http.Handler) http.Handler {
+	return func(st *stack, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !match(r) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			a := httptest.NewRecorder()
+			next.ServeHTTP(a, r)
+			change(st, a)
+			maps.Copy(w.Header(), a.Header())
+			w.WriteHeader(a.Code)
+			w.Write(a.Body.Bytes())
+		})
+	}
+}
+
+// replace changes strings in the bodies below a path; old and new may say ORIGIN.
+func replace(path, old, new string) func(*stack, http.Handler) http.Handler {
+	return rewrite(func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, path) }, func(st *stack, a *httptest.ResponseRecorder) {
+		in := func(s string) string { return strings.ReplaceAll(s, "ORIGIN", st.origin()) }
+		body := strings.ReplaceAll(a.Body.String(), in(old), in(new))
+		a.Body = bytes.NewBufferString(body)
+		a.Header().Del("Content-Length")
+	})
+}
+
+// header changes the header of answers to unauthorized requests for the MCP server.
+func header(name string, change func(st *stack, old string) string) func(*stack, http.Handler) http.Handler {
+	return rewrite(isMCP, func(st *stack, a *httptest.ResponseRecorder) {
+		if v := change(st, a.Header().Get(name)); v != "" {
+			a.Header().Set(name, v)
+		} else {
+			a.Header().Del(name)
+		}
+	})
+}
+
+func isMCP(r *http.Request) bool { return r.URL.Path == "/mcp" && r.Method != http.MethodOptions }
+
+func anonymous(method string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		return isMCP(r) && r.Method == method && r.Header.Get("Authorization") == ""
+	}
+}
+
+func gate(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("WWW-Authenticate", `Bearer resource_metadata="http://127.0.0.1/.well-known/oauth-protected-resource"`)
+	w.WriteHeader(http.StatusUnauthorized)
+}
+
+func page(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html")
+	w.Write([]byte("<!doctype html><title>Welcome</title>"))
+}
+
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+func redirect(to string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) }
+}
+
+const prmPath = wellKnownResource + "/mcp"
+
+var brokenSetups = map[string]broken{
+	"no forward auth at all":          {want: "post.unprotected", wrap: when(anonymous("POST"), status(200))},
+	"POST redirected to a slash":      {want: "post.redirected", wrap: when(anonymous("POST"), redirect("/mcp/"))},
+	"POST redirected to a login page": {want: "post.redirected", wrap: when(anonymous("POST"), redirect("/login"))},
+	"403 for everybody":               {want: "post.forbidden", wrap: when(anonymous("POST"), status(403))},
+	"no such route":                   {want: "post.missing", wrap: when(anonymous("POST"), status(404))},
+	"POST not allowed":                {want: "post.method", wrap: when(anonymous("POST"), status(405))},
+	"nginx made 500 of it":            {want: "post.failing", wrap: when(anonymous("POST"), status(500))},
+	"Host rewritten":                  {want: "post.misdirected", wrap: when(anonymous("POST"), status(421))},
+	"an odd status":                   {want: "post.unexpected", wrap: when(anonymous("POST"), status(400))},
+	"401 without a challenge":         {want: "challenge.missing", wrap: header("WWW-Authenticate", func(*stack, string) string { return "" })},
+	"Basic":                           {want: "challenge.scheme", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Basic realm="x"` })},
+	"garbage for a challenge":         {want: "challenge.malformed", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Bearer "` })},
+	"challenge doubled":               {want: "challenge.several", wrap: header("WWW-Authenticate", func(_ *stack, old string) string { return old + ", " + old })},
+	"parameters stripped from the challenge": {want: "challenge.stripped", wrap: header("WWW-Authenticate", func(_ *stack, old string) string {
+		if strings.Contains(old, "invalid_token") {
+			return `Bearer error="invalid_token"`
+		}
+		return "Bearer"
+	})},
+	"metadata address relative": {want: "metadata-url.relative", wrap: header("WWW-Authenticate", func(st *stack, old string) string {
+		return strings.ReplaceAll(old, st.origin(), "")
+	})},
+	"metadata address on plain http": {want: "metadata-url.insecure", wrap: header("WWW-Authenticate", func(st *stack, old string) string {
+		return strings.ReplaceAll(old, st.origin(), "http://mcp.example.com")
+	})},
+	"metadata address with an inner port": {want: "metadata-url.foreign", wrap: func(st *stack, next http.Handler) http.Handler {
+		inner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // dies with the test binary
+			r.Host = strings.TrimPrefix(st.origin(), "http://")
+			next.ServeHTTP(w, r)
+		}))
+		return header("WWW-Authenticate", func(st *stack, old string) string { return strings.ReplaceAll(old, st.origin(), inner.URL) })(st, next)
+	}},
+
+	"metadata 404":                    {want: "metadata.missing", wrap: onPath(prmPath, http.NotFound)},
+	"well-known behind forward auth":  {want: "metadata.protected", wrap: when(func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/.well-known/") }, gate)},
+	"HTML instead of metadata":        {want: "metadata.swallowed", wrap: onPath(prmPath, page)},
+	"the MCP server answers metadata": {want: "metadata.swallowed", wrap: onPath(prmPath, status(400))},
+	"metadata redirected":             {want: "metadata.redirected", wrap: onPath(prmPath, redirect("/.well-known/oauth-protected-resource"))},
+	"metadata 502":                    {want: "metadata.failing", wrap: onPath(prmPath, status(502))},
+	"metadata 421":                    {want: "metadata.misdirected", wrap: onPath(prmPath, status(421))},
+	"metadata is no JSON":             {want: "metadata.malformed", wrap: replace(prmPath, "{", "")},
+	"challenge names the root, path missing": {want: "metadata-path.missing", wrap: func(st *stack, next http.Handler) http.Handler {
+		next = onPath(prmPath, http.NotFound)(st, next)
+		next = replace(wellKnownResource, `"resource":"ORIGIN"`, `"resource":"ORIGIN/mcp"`)(st, next)
+		return header("WWW-Authenticate", func(_ *stack, old string) string { return strings.ReplaceAll(old, prmPath, wellKnownResource) })(st, next)
+	}},
+	"no resource":              {want: "resource.absent", wrap: replace(prmPath, `"resource"`, `"x"`)},
+	"resource with a slash":    {want: "resource.trailing-slash", wrap: replace(prmPath, "/mcp", "/mcp/")},
+	"resource with scheme":     {want: "resource.scheme", wrap: replace(prmPath, `"resource":"http:`, `"resource":"https:`)},
+	"resource with inner port": {want: "resource.port", wrap: replace(prmPath, `"resource":"ORIGIN/mcp"`, `"resource":"http://127.0.0.1:1/mcp"`)},
+	"resource of another host": {want: "resource.host", wrap: replace(prmPath, `"resource":"http://127.0.0.1`, `"resource":"http://mcp.svc`)},
+	"resource is the origin":   {want: "resource.path", wrap: replace(prmPath, `"resource":"ORIGIN/mcp"`, `"resource":"ORIGIN"`)},
+	"client given a slash":     {want: "resource.trailing-slash", url: func(st *stack) string { return st.mcpURL + "/" }},
+	"no authorization server":  {want: "servers.none", wrap: replace(prmPath, "authorization_servers", "x")},
+	"http authorization server": {want: "servers.unusable", wrap: replace(prmPath, `"authorization_servers":["http://127.0.0.1`,
+		`"authorization_servers":["http://mcp.example.com`)},
+
+	"no server metadata": {want: "as.missing", wrap: when(func(r *http.Request) bool {
+		return strings.HasPrefix(r.URL.Path, wellKnownOAuth) || strings.HasPrefix(r.URL.Path, wellKnownOpenID)
+	}, http.NotFound)},
+	"HTML in place of the first variant": {want: "as.swallowed", wrap: onPath(wellKnownOAuth, page)},
+	"issuer with a slash":                {want: "issuer.mismatch", wrap: replace("/.well-known/o", `"issuer":"ORIGIN"`, `"issuer":"ORIGIN/"`)},
+	"issuer of an inner host":            {want: "issuer.mismatch", wrap: replace("/.well-known/o", `"issuer":"http://127.0.0.1`, `"issuer":"http://mcp-forward-auth.auth.svc`)},
+	"no token endpoint":                  {want: "endpoints.missing", wrap: replace("/.well-known/o", `"token_endpoint"`, `"x"`)},
+	"http endpoint":                      {want: "endpoints.insecure", wrap: replace("/.well-known/o", `"authorization_endpoint":"http://127.0.0.1`, `"authorization_endpoint":"http://mcp.example.com`)},
+	"authorize 404":                      {want: "authorize.missing", wrap: onPath("/authorize", http.NotFound)},
+	"authorize behind forward auth":      {want: "authorize.protected", wrap: onPath("/authorize", gate)},
+	"token 404":                          {want: "token.missing", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/token" && r.Method == "POST" }, http.NotFound)},
+	"token behind forward auth":          {want: "token.protected, cors-endpoints.gated", wrap: onPath("/token", gate)},
+	"token redirected":                   {want: "token.redirected", wrap: rewrite(func(r *http.Request) bool { return r.URL.Path == "/token" && r.Method == "POST" }, func(_ *stack, a *httptest.ResponseRecorder) { a.Code = 308 })},
+	"token is a page": {want: "token.swallowed", wrap: rewrite(func(r *http.Request) bool { return r.URL.Path == "/token" && r.Method == "POST" }, func(_ *stack, a *httptest.ResponseRecorder) {
+		a.Code = 200
+		a.Header().Set("Content-Type", "text/html")
+	})},
+	"no S256": {want: "pkce.missing", wrap: replace("/.well-known/o", `"S256"`, `"plain"`)},
+	"no way to register": {want: "clients.none", wrap: func(st *stack, next http.Handler) http.Handler {
+		next = replace("/.well-known/o", `"registration_endpoint"`, `"x"`)(st, next)
+		return replace("/.well-known/o", `"client_id_metadata_document_supported"`, `"y"`)(st, next)
+	}},
+	"private key published":            {want: "keys.private", wrap: replace("/openid/v1/jwks", `"kty":`, `"d":"c2VjcmV0","kty":`)},
+	"weak key":                         {want: "keys.weak", wrap: replace("/openid/v1/jwks", `"n":"`, `"n":"c2hvcnQ","x":"`)},
+	"no key":                           {want: "keys.unusable", wrap: replace("/openid/v1/jwks", `"use":"sig"`, `"use":"enc"`)},
+	"keys 404":                         {want: "keys.missing", wrap: onPath("/openid/v1/jwks", http.NotFound)},
+	"registration refused":             {want: "register.refused", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && r.Method == "POST" }, status(400))},
+	"registration 404":                 {want: "register.missing", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && r.Method == "POST" }, http.NotFound)},
+	"registration behind forward auth": {want: "register.protected", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && r.Method == "POST" }, gate)},
+
+	"preflight 401":                   {want: "cors-preflight.gated", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/mcp" && r.Method == "OPTIONS" }, gate)},
+	"preflight 405":                   {want: "cors-preflight.refused", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/mcp" && r.Method == "OPTIONS" }, status(405))},
+	"preflight without Authorization": {want: "cors-preflight.headers", wrap: rewrite(func(r *http.Request) bool { return r.URL.Path == "/mcp" && r.Method == "OPTIONS" }, func(_ *stack, a *httptest.ResponseRecorder) { a.Header().Set("Access-Control-Allow-Headers", "*") })},
+	"challenge not exposed":           {want: "cors-challenge.hidden", wrap: header("Access-Control-Expose-Headers", func(*stack, string) string { return "Mcp-Session-Id" })},
+	"metadata not for scripts":        {want: "cors-documents.hidden", wrap: rewrite(func(r *http.Request) bool { return r.URL.Path == prmPath }, func(_ *stack, a *httptest.ResponseRecorder) { a.Header().Del("Access-Control-Allow-Origin") })},
+	"metadata preflight 401": {want: "cors-documents.gated", wrap: when(func(r *http.Request) bool {
+		return strings.HasPrefix(r.URL.Path, "/.well-known/") && r.Method == "OPTIONS"
+	}, gate)},
+	"token not for scripts": {want: "cors-endpoints.hidden", wrap: rewrite(func(r *http.Request) bool { return r.URL.Path == "/token" }, func(_ *stack, a *httptest.ResponseRecorder) { a.Header().Del("Access-Control-Allow-Origin") })},
+
+	"GET not gated": {want: "get.open", wrap: when(anonymous("GET"), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.WriteHeader(200)
+	})},
+	"DELETE not gated":            {want: "delete.open", wrap: when(anonymous("DELETE"), status(400))},
+	"any token will do":           {want: "bad-token.accepted", wrap: when(func(r *http.Request) bool { return isMCP(r) && r.Header.Get("Authorization") != "" }, status(200))},
+	"bad token 403":               {want: "bad-token.status", wrap: when(func(r *http.Request) bool { return isMCP(r) && r.Header.Get("Authorization") != "" }, status(403))},
+	"error code dropped":          {want: "bad-token.code", wrap: header("WWW-Authenticate", func(_ *stack, old string) string { return strings.ReplaceAll(old, "invalid_token", "denied") })},
+	"headers too large":           {want: "large-token.rejected", wrap: when(func(r *http.Request) bool { return len(r.Header.Get("Authorization")) > 4<<10 }, status(431))},
+	"headers too large for nginx": {want: "large-token.rejected", wrap: when(func(r *http.Request) bool { return len(r.Header.Get("Authorization")) > 4<<10 }, status(400))},
+	"X-Original-URL believed": {want: "spoof.admitted", wrap: when(func(r *http.Request) bool {
+		return isMCP(r) && strings.Contains(r.Header.Get("X-Original-Url"), "/.well-known/")
+	}, status(200))},
+	"X-Forwarded-Method believed": {want: "spoof.admitted", wrap: when(func(r *http.Request) bool {
+		return isMCP(r) && r.Header.Get("X-Forwarded-Method") == "OPTIONS"
+	}, status(200))},
+	"X-Forwarded-Host believed": {want: "spoof.reflected", wrap: func(st *stack, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if h := r.Header.Get("X-Forwarded-Host"); h != "" && h != r.Host && isMCP(r) {
+				w.Header().Set("WWW-Authenticate", `Bearer resource_metadata="http://`+h+`/"`)
+				w.WriteHeader(401)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}},
+
+	"state cut off": {want: "login.state", opt: Options{Login: true}, wrap: tamper("state", "x")},
+	"foreign iss":   {want: "login.iss", opt: Options{Login: true}, wrap: tamper("iss", "https://accounts.example.com")},
+	"code refused":  {want: "exchange.refused", opt: Options{Login: true}, wrap: tamper("code", "x")},
+	"token answer is no JSON": {want: "exchange.malformed", opt: Options{Login: true}, wrap: rewrite(func(r *http.Request) bool { return r.URL.Path == "/token" }, func(_ *stack, a *httptest.ResponseRecorder) {
+		if a.Code == 200 {
+			a.Header().Set("Content-Type", "text/plain")
+		}
+	})},
+	"gateway drops the token": {want: "session.denied", opt: Options{Login: true}, wrap: func(_ *stack, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if isMCP(r) && !strings.Contains(r.Header.Get("Authorization"), "not-a-token") {
+				r.Header.Del("Authorization")
+			}
+			next.ServeHTTP(w, r)
+		})
+	}},
+	"MCP server down": {want: "session.failed", opt: Options{Login: true}, wrap: when(withRealToken, status(502))},
+	"events held back": {want: "stream.buffered", opt: Options{Login: true, StreamTimeout: 200 * time.Millisecond}, wrap: when(func(r *http.Request) bool {
+		return withRealToken(r) && r.Method == "GET"
+	}, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })},
+	"403 header lost": {want: "step-up.bare", opt: Options{Login: true}, wrap: when(outsideScope, status(403))},
+	"403 without scope": {want: "step-up.vague", opt: Options{Login: true}, wrap: when(outsideScope, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
+		w.WriteHeader(403)
+	})},
+}
+
+func withRealToken(r *http.Request) bool {
+	return isMCP(r) && strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ey")
+}
+
+// outsideScope matches the question of check step-up only.
+func outsideScope(r *http.Request) bool {
+	return isMCP(r) && r.Header.Get("Mcp-Name") != ""
+}
+
+// tamper changes a parameter on the way back to the client.
+func tamper(name, value string) func(*stack, http.Handler) http.Handler {
+	return rewrite(func(r *http.Request) bool { return r.URL.Path != "/mcp" }, func(_ *stack, a *httptest.ResponseRecorder) {
+		to := a.Header().Get("Location")
+		before, query, ok := strings.Cut(to, "/callback?")
+		if !ok || strings.HasSuffix(before, "/login") {
+			return
+		}
+		parts := strings.Split(query, "&")
+		for i, p := range parts {
+			if strings.HasPrefix(p, name+"=") {
+				parts[i] = name + "=" + value
+			}
+		}
+		a.Header().Set("Location", before+"/callback?"+strings.Join(parts, "&"))
+	})
+}
+
+func TestBrokenSetups(t *testing.T) {
+	st := newStack(t)
+	for _, name := range slices.Sorted(maps.Keys(brokenSetups)) {
+		b := brokenSetups[name]
+		t.Run(name, func(t *testing.T) {
+			h := st.good
+			if b.wrap != nil {
+				h = b.wrap(st, h)
+			}
+			st.put(h)
+			o := b.opt
+			if b.url != nil {
+				o.URL = b.url(st)
+			}
+			if o.Login {
+				o.Open = signIn(t)
+			}
+			r := st.run(t, o)
+			if got := faults(r); got != b.want {
+				t.Errorf("faults %q, want %q\n%s", got, b.want, text(r, ""))
+			}
+		})
+	}
+}
+
+// TestConnections are faults that come before any answer.
+func TestConnections(t *testing.T) {
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(secure.Close)
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	hangs := func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+	for _, test := range []struct {
+		name string
+		opt  Options
+		want string
+	}{
+		{"no host", Options{URL: "mcp.example.com/mcp"}, "url.form"},
+		{"fragment", Options{URL: "https://mcp.example.com/mcp#x"}, "url.form"},
+		{"user", Options{URL: "https://me@mcp.example.com/mcp"}, "url.form"},
+		{"other scheme", Options{URL: "ftp://mcp.example.com/mcp"}, "url.form"},
+		{"plain http", Options{URL: "http://mcp.example.com/mcp"}, "url.insecure"},
+		{"no such name", Options{URL: "https://mcp.invalid/mcp", Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.DNSError{Err: "no such host", Name: "mcp.invalid", IsNotFound: true}
+		}}, "reach.dns"},
+		{"nobody listens", Options{URL: "https://mcp.invalid/mcp", Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("connection refused")
+		}}, "reach.connect"},
+		{"no answer", Options{URL: "https://mcp.invalid/mcp", Dial: hangs, Timeout: 50 * time.Millisecond}, "reach.timeout"},
+		{"unknown authority", Options{URL: secure.URL + "/mcp"}, "reach.tls"},
+		{"http behind https", Options{URL: strings.Replace(plain.URL, "http:", "https:", 1)}, "reach.tls"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, err := Run(t.Context(), test.opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := faults(r); got != test.want {
+				t.Errorf("faults %q, want %q\n%s", got, test.want, text(r, ""))
+			}
+			if r.Passed+len(r.Findings)-r.Passed != r.Passed+r.Skipped+1 {
+				t.Errorf("%d checks, %d passed, %d skipped", len(r.Findings), r.Passed, r.Skipped)
+			}
+		})
+	}
+	t.Run("a trusted certificate", func(t *testing.T) {
+		roots := secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+		r, err := Run(t.Context(), Options{URL: secure.URL + "/mcp", Roots: roots})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := finding(r, "reach"); f.Status != Passed || !strings.Contains(f.Detail, tls.VersionName(tls.VersionTLS13)) {
+			t.Errorf("reach: %+v", f)
+		}
+		if got := faults(r); got != "post.missing" {
+			t.Errorf("faults %q", got)
+		}
+	})
+}
+
+// Only what it is told to: no registration, no other origin, no redirect.
+func TestModesty(t *testing.T) {
+	st := newStack(t)
+	var seen []string
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
+	t.Cleanup(elsewhere.Close)
+	st.put(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Method+" "+r.URL.Path)
+		if !strings.HasPrefix(r.UserAgent(), "mcp-forward-auth-doctor/1.2.3") {
+			t.Errorf("User-Agent %q", r.UserAgent())
+		}
+		if r.URL.Path == prmPath {
+			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
+			return
+		}
+		st.good.ServeHTTP(w, r)
+	}))
+	r := st.run(t, Options{Version: "1.2.3"})
+	if got := faults(r); got != "metadata.redirected" {
+		t.Errorf("faults %q", got)
+	}
+	if slices.Contains(seen, "POST /register") {
+		t.Error("registered without being asked to")
+	}
+}
+
+func TestSkip(t *testing.T) {
+	st := newStack(t)
+	st.put(brokenSetups["preflight 401"].wrap(st, st.good))
+	r := st.run(t, Options{Skip: []string{"cors", "spoof"}})
+	if got := faults(r); got != "" {
+		t.Errorf("faults %q", got)
+	}
+	for _, id := range []string{"cors-preflight", "cors-endpoints", "spoof"} {
+		if f := finding(r, id); f.Status != Skipped {
+			t.Errorf("%s: %s", id, f.Status)
+		}
+	}
+}
+
+// A server must not be able to write to the terminal of who examines it.
+func TestPrintable(t *testing.T) {
+	st := newStack(t)
+	st.put(onPath(prmPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(404)
+		w.Write([]byte("\x1b]0;owned\x07\u202eevil"))
+	})(st, st.good))
+	r := st.run(t, Options{})
+	out := text(r, "nginx")
+	if strings.ContainsAny(out, "\x1b\x07\u202e") {
+		t.Errorf("control characters got through: %q", out)
+	}
+	if !strings.Contains(out, "evil") {
+		t.Error("the text itself is gone")
+	}
+}
+
+// No token, code or verifier in what is printed.
+func TestNoSecrets(t *testing.T) {
+	st := newStack(t)
+	var secrets []string
+	st.put(rewrite(func(r *http.Request) bool { return r.URL.Path == "/token" }, func(_ *stack, a *httptest.ResponseRecorder) {
+		var answer tokens
+		if json.Unmarshal(a.Body.Bytes(), &answer) == nil && answer.Access != "" {
+			secrets = append(secrets, answer.Access)
+			a.Header().Set("Content-Type", "text/plain") // makes a fault of it
+		}
+	})(st, st.good))
+	r := st.run(t, Options{Login: true, Open: signIn(t)})
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(secrets) == 0 {
+		t.Fatalf("no token was issued: %s", text(r, ""))
+	}
+	for _, s := range secrets {
+		if bytes.Contains(encoded, []byte(s)) || strings.Contains(text(r, ""), s) {
+			t.Error("a token is in the report")
+		}
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Run(ctx, Options{URL: "https://mcp.invalid/mcp"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func finding(r Report, id string) Finding {
+	for _, f := range r.Findings {
+		if f.ID == id {
+			return f
+		}
+	}
+	return Finding{}
+}
+
+func text(r Report, gateway string) string {
+	var b strings.Builder
+	p := &Printer{Out: &b, Gateway: gateway}
+	p.Heading(r.URL)
+	for _, f := range r.Findings {
+		p.Finding(f)
+	}
+	p.Summary(r)
+	return b.String()
+}

@@ -1,0 +1,171 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
+)
+
+func (w *walk) checkURL(context.Context) outcome {
+	u, err := url.Parse(w.opt.URL)
+	switch {
+	case err != nil:
+		return fail(urlForm, "it cannot be parsed: "+transport(err))
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" || strings.Contains(w.opt.URL, "#"):
+		return fail(urlForm, w.opt.URL)
+	case u.Scheme == "http" && !loopback(u):
+		return fail(urlInsecure, w.opt.URL)
+	}
+	w.url = u
+	w.probe.plain = u.Scheme == "http"
+	if w.probe.plain {
+		return pass("plain http, which clients accept on loopback only")
+	}
+	return pass("")
+}
+
+// hello is the first thing that a client sends.
+const hello = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"mcp-forward-auth-doctor","version":"1"}}}`
+
+// post sends hello with more headers.
+func (w *walk) post(ctx context.Context, header ...string) (*answer, error) {
+	return w.probe.do(ctx, request{http.MethodPost, w.url.String(), append([]string{
+		"Content-Type", "application/json", "Accept", "application/json, text/event-stream"}, header...), hello})
+}
+
+func (w *walk) checkReach(ctx context.Context) outcome {
+	a, err := w.post(ctx)
+	if err != nil {
+		return fail(connectFault(err), transport(err))
+	}
+	w.anonymous = a
+	if a.tls == nil {
+		return pass("")
+	}
+	leaf := a.tls.PeerCertificates[0]
+	return pass(fmt.Sprintf("%s, certificate valid until %s", tls.VersionName(a.tls.Version), leaf.NotAfter.UTC().Format("2006-01-02")))
+}
+
+func connectFault(err error) Fault {
+	_, dns := errors.AsType[*net.DNSError](err)
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	_, host := errors.AsType[x509.HostnameError](err)
+	var timeout net.Error
+	switch {
+	case dns:
+		return reachDNS
+	case certificate || record || alert || host || errors.Is(err, http.ErrSchemeMismatch):
+		return reachTLS
+	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
+		return reachTimeout
+	}
+	return reachConnect
+}
+
+func (w *walk) checkPost(context.Context) outcome {
+	a := w.anonymous
+	switch s := a.status; {
+	case s == http.StatusUnauthorized:
+		return pass("")
+	case s < 300:
+		return fail(postUnprotected, a.String())
+	case s < 400:
+		return fail(postRedirected, a.String())
+	case s == http.StatusForbidden:
+		return fail(postForbidden, a.String())
+	case s == http.StatusNotFound:
+		return fail(postMissing, a.String())
+	case s == http.StatusMethodNotAllowed:
+		return fail(postMethod, a.String())
+	case s == http.StatusMisdirectedRequest:
+		return fail(postMisdirected, a.String())
+	case s >= 500:
+		return fail(postFailing, a.String())
+	}
+	return fail(postUnexpected, a.String())
+}
+
+func (w *walk) checkChallenge(context.Context) outcome {
+	lines := w.anonymous.header.Values("WWW-Authenticate")
+	if len(lines) == 0 {
+		return fail(challengeMissing, w.anonymous.String()+" and no WWW-Authenticate")
+	}
+	saw := "WWW-Authenticate: " + strings.Join(lines, " | ")
+	bearer, others, err := bearerChallenges(lines)
+	switch {
+	case err != nil:
+		return fail(challengeMalformed, saw)
+	case len(bearer) == 0:
+		return fail(challengeScheme, saw)
+	}
+	w.bearer = bearer[0]
+	switch {
+	case len(bearer) > 1:
+		return fail(challengeSeveral, saw)
+	case w.bearer["resource_metadata"] == "":
+		return fail(challengeStripped, saw)
+	case others:
+		return pass("besides Bearer there is another scheme, which MCP clients ignore")
+	}
+	return pass("")
+}
+
+// bearerChallenges returns the parameters of each Bearer challenge, never nil
+// ones, and whether there are challenges of other schemes.
+func bearerChallenges(lines []string) (bearer []map[string]string, others bool, err error) {
+	all, err := oauthex.ParseWWWAuthenticate(lines)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, c := range all {
+		if c.Scheme != "bearer" {
+			others = true
+			continue
+		}
+		if c.Params == nil {
+			c.Params = map[string]string{}
+		}
+		bearer = append(bearer, c.Params)
+	}
+	return bearer, others, nil
+}
+
+func (w *walk) checkMetadataURL(context.Context) outcome {
+	raw := w.bearer["resource_metadata"]
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Scheme == "" || u.Host == "":
+		return fail(metadataURLRelative, raw)
+	case !w.probe.usable(u):
+		return fail(metadataURLInsecure, raw)
+	}
+	w.metadataURL = raw
+	if !sameOrigin(u, w.url) {
+		return fail(metadataURLForeign, raw)
+	}
+	return pass(raw)
+}
+
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+}
+
+func port(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}

@@ -1,0 +1,298 @@
+package doctor
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// callback listens on loopback for the browser to come back (RFC 8252, section 7.3).
+type callback struct {
+	url    string
+	server *http.Server
+	got    chan url.Values
+}
+
+func (w *walk) listen() error {
+	if w.callback != nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	c := &callback{url: "http://" + l.Addr().String() + "/callback", got: make(chan url.Values, 1)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /callback", func(rw http.ResponseWriter, r *http.Request) {
+		select {
+		case c.got <- r.URL.Query():
+		default: // only the first answer counts
+		}
+		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		rw.Header().Set("Referrer-Policy", "no-referrer") // the code is in the address
+		io.WriteString(rw, "The doctor has what it needs. You can close this page.\n")
+	})
+	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: maxHeaderBytes}
+	go c.server.Serve(l)
+	w.callback = c
+	return nil
+}
+
+// close lets the browser have its page first.
+func (c *callback) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if c.server.Shutdown(ctx) != nil {
+		c.server.Close()
+	}
+}
+
+// checkLogin sends the user's browser to the authorization endpoint and waits.
+func (w *walk) checkLogin(ctx context.Context) outcome {
+	if err := w.listen(); err != nil {
+		return skip("no port to listen on: " + err.Error())
+	}
+	if !w.usableAt(w.server.AuthorizationEndpoint) {
+		return skip(noEndpoint)
+	}
+	at, _ := url.Parse(w.server.AuthorizationEndpoint)
+	state := rand.Text()
+	w.verifier = rand.Text() + rand.Text()
+	sum := sha256.Sum256([]byte(w.verifier))
+	q := at.Query()
+	for k, v := range map[string]string{
+		"response_type": "code", "client_id": w.client.ID, "redirect_uri": w.callback.url, "state": state, "resource": w.resource.Resource,
+		"code_challenge": base64.RawURLEncoding.EncodeToString(sum[:]), "code_challenge_method": "S256",
+	} {
+		q.Set(k, v)
+	}
+	if scope := w.narrowScope(); scope != "" {
+		q.Set("scope", scope)
+	}
+	at.RawQuery = q.Encode()
+	if w.opt.Open != nil {
+		w.opt.Open(at.String())
+	}
+	select {
+	case got := <-w.callback.got:
+		return w.judge(got, state)
+	case <-time.After(w.opt.LoginTimeout):
+		return fail(loginTimeout, "no answer at "+w.callback.url+" within "+w.opt.LoginTimeout.String())
+	case <-ctx.Done():
+		return skip(ctx.Err().Error())
+	}
+}
+
+// narrowScope asks for the first scope only where there are several, so that
+// some tool is left to be refused.
+func (w *walk) narrowScope() string {
+	if offered := strings.Fields(w.bearer["scope"]); len(offered) > 0 {
+		return offered[0]
+	}
+	if len(w.resource.ScopesSupported) > 0 {
+		return w.resource.ScopesSupported[0]
+	}
+	return ""
+}
+
+func (w *walk) judge(got url.Values, state string) outcome {
+	iss := got.Get("iss")
+	switch {
+	case got.Get("state") != state:
+		return fail(loginState, fmt.Sprintf("%d characters were sent and %d came back", len(state), len(got.Get("state"))))
+	case got.Has("iss") && iss != w.server.Issuer || !got.Has("iss") && w.server.IssParameter:
+		return fail(loginIss, fmt.Sprintf("iss is %q, the issuer %q", iss, w.server.Issuer))
+	case got.Get("error") != "":
+		return fail(loginRefused, strings.TrimSpace(got.Get("error")+" "+got.Get("error_description")))
+	case got.Get("code") == "":
+		return fail(loginRefused, "neither code nor error came back")
+	}
+	w.code = got.Get("code")
+	return pass("")
+}
+
+// tokens is what is read of the token answer (RFC 6749, section 5.1).
+type tokens struct {
+	Access  string `json:"access_token"`
+	Type    string `json:"token_type"`
+	Refresh string `json:"refresh_token"`
+	Scope   string `json:"scope"`
+	Expires int64  `json:"expires_in"`
+}
+
+func (w *walk) checkExchange(ctx context.Context) outcome {
+	form := url.Values{
+		"grant_type": {"authorization_code"}, "code": {w.code}, "redirect_uri": {w.callback.url},
+		"code_verifier": {w.verifier}, "client_id": {w.client.ID}, "resource": {w.resource.Resource},
+	}
+	if w.client.Secret != "" {
+		form.Set("client_secret", w.client.Secret)
+	}
+	a, err := w.postForm(ctx, w.server.TokenEndpoint, form)
+	if err != nil {
+		return fail(exchangeMalformed, transport(err))
+	}
+	if a.status >= 400 {
+		return fail(exchangeRefused, a.String())
+	}
+	// From here on the body holds a token and is not shown.
+	var t tokens
+	if a.status != http.StatusOK || !a.isJSON() || json.Unmarshal(a.body, &t) != nil || t.Access == "" || !strings.EqualFold(t.Type, "Bearer") {
+		return fail(exchangeMalformed, fmt.Sprintf("%d, %s, token_type %q", a.status, a.media(), t.Type))
+	}
+	w.token = &t
+	return pass(fmt.Sprintf("%d bytes, good for %s, scope %q", len(t.Access), time.Duration(t.Expires)*time.Second, t.Scope))
+}
+
+// session is a connection to the MCP server through the gate.
+type session struct {
+	*mcp.ClientSession
+	tools  []string
+	scopes []declaredScope
+}
+
+type declaredScope struct {
+	Name  string   `json:"name"`
+	Tools []string `json:"tools"`
+}
+
+// withToken adds the token to requests to the MCP URL's origin, and remembers
+// the last answer that was not a good one.
+type withToken struct {
+	walk    *walk
+	refused *http.Response
+}
+
+func (t *withToken) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !sameOrigin(r.URL, t.walk.url) {
+		return nil, errors.New("the doctor takes its token nowhere else")
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+t.walk.token.Access)
+	t.walk.probe.note(r)
+	resp, err := t.walk.probe.client.Transport.RoundTrip(r)
+	if err == nil && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden) {
+		t.refused = resp
+	}
+	return resp, err
+}
+
+func (w *walk) checkSession(ctx context.Context) outcome {
+	ctx, cancel := context.WithTimeout(ctx, w.opt.Timeout)
+	defer cancel()
+	carrier := &withToken{walk: w}
+	client := mcp.NewClient(&mcp.Implementation{Name: "mcp-forward-auth-doctor", Version: w.opt.Version}, nil)
+	opened, err := client.Connect(ctx, &mcp.StreamableClientTransport{
+		Endpoint: w.url.String(), MaxRetries: -1, DisableStandaloneSSE: true,
+		HTTPClient: &http.Client{Transport: carrier, CheckRedirect: w.probe.client.CheckRedirect},
+	}, nil)
+	var list *mcp.ListToolsResult
+	if err == nil {
+		if list, err = opened.ListTools(ctx, nil); err != nil {
+			opened.Close()
+		}
+	}
+	if err != nil {
+		if r := carrier.refused; r != nil {
+			return fail(sessionDenied, fmt.Sprintf("%d%s", r.StatusCode, shownHeader(&answer{header: r.Header}, "WWW-Authenticate")))
+		}
+		return fail(sessionFailed, err.Error())
+	}
+	w.session = &session{ClientSession: opened}
+	for _, t := range list.Tools {
+		w.session.tools = append(w.session.tools, t.Name)
+	}
+	if raw, err := json.Marshal(list.Meta["scopes"]); err == nil {
+		_ = json.Unmarshal(raw, &w.session.scopes) // a server need not declare any
+	}
+	version := "?"
+	if init := opened.InitializeResult(); init != nil {
+		version = init.ProtocolVersion
+	}
+	return pass(fmt.Sprintf("MCP %s, %d tools", version, len(list.Tools)))
+}
+
+// checkStream opens the event stream of a session. A good gateway passes the
+// answer's header on at once; one that buffers waits for more.
+func (w *walk) checkStream(ctx context.Context) outcome {
+	id := w.session.ID()
+	if id == "" {
+		return skip("the MCP server keeps no session, so it has no stream that stays open")
+	}
+	a, err := w.probe.within(ctx, w.opt.StreamTimeout, request{http.MethodGet, w.url.String(), []string{
+		"Accept", "text/event-stream", "Authorization", "Bearer " + w.token.Access,
+		"Mcp-Session-Id", id, "MCP-Protocol-Version", w.session.InitializeResult().ProtocolVersion,
+	}, ""})
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fail(streamBuffered, fmt.Sprintf("GET %s: nothing within %s", w.url, w.opt.StreamTimeout))
+	case err != nil:
+		return skip(transport(err))
+	case a.status != http.StatusOK || a.media() != "text/event-stream":
+		return skip("the MCP server opens no stream: " + a.String())
+	}
+	return pass(fmt.Sprintf("the stream began after %s", a.headers.Round(time.Millisecond)))
+}
+
+// checkStepUp asks for a tool outside the token's scopes, by the headers that
+// the gate reads (MCP 2026-07-28). The body asks for a tool that does not exist,
+// so that nothing happens should the request get through.
+func (w *walk) checkStepUp(ctx context.Context) outcome {
+	tool := w.session.outside(strings.Fields(w.token.Scope))
+	if tool == "" {
+		return skip("every tool is within the granted scopes")
+	}
+	a, err := w.probe.do(ctx, request{http.MethodPost, w.url.String(), []string{
+		"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "Authorization", "Bearer " + w.token.Access,
+		"MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", tool,
+	}, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"mcp-forward-auth-doctor/no-such-tool","arguments":{},` +
+		`"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcp-forward-auth-doctor","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`})
+	if err != nil {
+		return skip(transport(err))
+	}
+	lines := a.header.Values("WWW-Authenticate")
+	saw := fmt.Sprintf("tool %q: %s%s", tool, a, shownHeader(a, "WWW-Authenticate"))
+	bearer, _, err := bearerChallenges(lines)
+	switch {
+	case a.status != http.StatusForbidden && a.status != http.StatusUnauthorized:
+		return skip("the gate does not tell tools apart: " + a.String())
+	case len(lines) == 0:
+		return fail(stepUpBare, saw)
+	case err != nil || len(bearer) == 0 || bearer[0]["scope"] == "" || bearer[0]["error"] != "insufficient_scope":
+		return fail(stepUpVague, saw)
+	}
+	return pass(fmt.Sprintf("%d, scope %q", a.status, bearer[0]["scope"]))
+}
+
+// outside returns a tool that no granted scope has, "" if there is none.
+func (s *session) outside(granted []string) string {
+	covered, declared := map[string]bool{}, map[string]bool{}
+	for _, sc := range s.scopes {
+		for _, tool := range sc.Tools {
+			declared[tool] = true
+			if slices.Contains(granted, sc.Name) {
+				covered[tool] = true
+			}
+		}
+	}
+	for _, tool := range slices.Sorted(maps.Keys(declared)) {
+		if !covered[tool] && slices.Contains(s.tools, tool) {
+			return tool
+		}
+	}
+	return ""
+}

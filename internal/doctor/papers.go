@@ -1,0 +1,158 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// resourceDocument is what is read of RFC 9728 metadata.
+type resourceDocument struct {
+	Resource             string   `json:"resource"`
+	AuthorizationServers []string `json:"authorization_servers"`
+	ScopesSupported      []string `json:"scopes_supported"`
+}
+
+const wellKnownResource = "/.well-known/oauth-protected-resource"
+
+// read gets a JSON document into doc, or says what is wrong with the answer.
+func (w *walk) read(ctx context.Context, at string, doc any) (problem, string) {
+	a, err := w.probe.get(ctx, at)
+	if err != nil {
+		return unreachable, "GET " + at + ": " + transport(err)
+	}
+	p := documentProblem(a)
+	if p == fine && json.Unmarshal(a.body, doc) != nil {
+		p = malformed
+	}
+	return p, "GET " + at + ": " + a.String()
+}
+
+// documentProblem judges the answer to a GET of a JSON document.
+func documentProblem(a *answer) problem {
+	switch s := a.status; {
+	case s == http.StatusOK && !a.isJSON() && (a.media() == "text/html" || a.media() == "text/event-stream" || strings.HasPrefix(strings.TrimSpace(string(a.body)), "<")):
+		return swallowed
+	case s == http.StatusOK && !a.isJSON():
+		return malformed
+	case s == http.StatusOK:
+		return fine
+	case s < 300:
+		return swallowed
+	case s < 400:
+		return redirected
+	case s == http.StatusUnauthorized || s == http.StatusForbidden:
+		return protected
+	case s == http.StatusNotFound || s == http.StatusGone:
+		return missing
+	case s == http.StatusMisdirectedRequest:
+		return misdirected
+	case s >= 500:
+		return failing
+	}
+	return swallowed // 400, 405, 406: an MCP server looking for a session
+}
+
+// inserted puts a well-known path before the path of u (RFC 8414, section 3.1).
+func inserted(u *url.URL, wellKnown string) string {
+	return origin(u) + wellKnown + strings.TrimSuffix(u.EscapedPath(), "/")
+}
+
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+func (w *walk) checkMetadata(ctx context.Context) outcome {
+	candidates := []string{w.metadataURL}
+	if w.metadataURL == "" { // where clients look without a challenge
+		candidates = []string{inserted(w.url, wellKnownResource), origin(w.url) + wellKnownResource}
+	}
+	var first outcome
+	for i, at := range candidates {
+		var doc resourceDocument
+		p, saw := w.read(ctx, at, &doc)
+		if p == fine {
+			w.resource, w.resourceAt = &doc, at
+			return pass(at)
+		}
+		if i == 0 {
+			first = fail(metadataFaults[p], saw)
+		}
+	}
+	return first
+}
+
+func (w *walk) checkMetadataPath(ctx context.Context) outcome {
+	at := inserted(w.url, wellKnownResource)
+	if at == w.resourceAt {
+		return pass("the same address")
+	}
+	var doc resourceDocument
+	p, saw := w.read(ctx, at, &doc)
+	if p != fine {
+		return fail(metadataPathFaults[p], saw)
+	}
+	if doc.Resource != w.resource.Resource {
+		return fail(metadataPathFaults[malformed], fmt.Sprintf("%s is about %q, %s about %q", at, doc.Resource, w.resourceAt, w.resource.Resource))
+	}
+	return pass(at)
+}
+
+// checkMetadataRoot finds no fault: the root speaks for the whole host, and
+// where a host has several MCP servers it has nothing to say.
+func (w *walk) checkMetadataRoot(ctx context.Context) outcome {
+	at := origin(w.url) + wellKnownResource
+	if at == w.resourceAt || at == inserted(w.url, wellKnownResource) {
+		return pass("the same address")
+	}
+	var doc resourceDocument
+	if p, saw := w.read(ctx, at, &doc); p != fine {
+		return skip("not needed, and not there: " + saw)
+	}
+	return pass("")
+}
+
+func (w *walk) checkResource(context.Context) outcome {
+	got, want := w.resource.Resource, w.opt.URL
+	if got == "" {
+		return fail(resourceAbsent, w.resourceAt+" has no resource")
+	}
+	saw := fmt.Sprintf("resource is %q, the URL is %q", got, want)
+	u, err := url.Parse(got)
+	switch {
+	case got == want:
+		return pass("")
+	case err != nil:
+		return fail(resourceHost, saw)
+	case u.Scheme != w.url.Scheme:
+		return fail(resourceScheme, saw)
+	case !strings.EqualFold(u.Hostname(), w.url.Hostname()):
+		return fail(resourceHost, saw)
+	case port(u) != port(w.url):
+		return fail(resourcePort, saw)
+	case strings.TrimSuffix(got, "/") == strings.TrimSuffix(want, "/") && (u.Path == "" || w.url.Path == ""):
+		return pass("an origin with and without its slash is the same URL") // RFC 3986, section 6.2.3
+	case strings.TrimSuffix(got, "/") == strings.TrimSuffix(want, "/"):
+		return fail(resourceSlash, saw)
+	case u.EscapedPath() == w.url.EscapedPath() && u.RawQuery == w.url.RawQuery:
+		return pass("the same URL in another spelling; give clients " + got)
+	}
+	return fail(resourcePath, saw)
+}
+
+func (w *walk) checkServers(context.Context) outcome {
+	if len(w.resource.AuthorizationServers) == 0 {
+		return fail(serversNone, w.resourceAt+" has no authorization_servers")
+	}
+	issuer := w.resource.AuthorizationServers[0]
+	u, err := url.Parse(issuer)
+	if err != nil || !w.probe.usable(u) || u.RawQuery != "" {
+		return fail(serversUnusable, issuer)
+	}
+	w.issuer = issuer
+	if n := len(w.resource.AuthorizationServers); n > 1 {
+		return pass(fmt.Sprintf("%s; %d more are not looked at", issuer, n-1))
+	}
+	return pass(issuer)
+}

@@ -1,0 +1,205 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds on what an answer may bring.
+const (
+	maxBodyBytes   = 1 << 20
+	maxHeaderBytes = 64 << 10
+	maxShown       = 300 // characters of anything a server sent
+)
+
+// prober sends the doctor's requests.
+type prober struct {
+	client    *http.Client
+	userAgent string
+	timeout   time.Duration
+	plain     bool // http is all right, because the MCP server is on loopback without TLS
+
+	mu      sync.Mutex
+	origins []string
+}
+
+func newProber(opt Options) *prober {
+	dial := opt.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: opt.Timeout}).DialContext
+	}
+	return &prober{
+		userAgent: strings.TrimSuffix("mcp-forward-auth-doctor/"+opt.Version, "/"),
+		timeout:   opt.Timeout,
+		client: &http.Client{
+			// A redirect is a finding, not something to follow.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport: &http.Transport{
+				Proxy: http.ProxyFromEnvironment, DialContext: dial, ForceAttemptHTTP2: true,
+				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: opt.Roots},
+				TLSHandshakeTimeout:    opt.Timeout,
+				MaxResponseHeaderBytes: maxHeaderBytes, IdleConnTimeout: 30 * time.Second,
+			},
+		},
+	}
+}
+
+func (p *prober) close() { p.client.CloseIdleConnections() }
+
+// contacted lists the origins that were talked to, the first one first.
+func (p *prober) contacted() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.origins)
+}
+
+// answer is a response that has been read.
+type answer struct {
+	url     string
+	status  int
+	header  http.Header
+	body    []byte
+	tls     *tls.ConnectionState
+	headers time.Duration // until the header was there
+}
+
+// request is what to send; header is name, value, name, value, …
+type request struct {
+	method, url string
+	header      []string
+	body        string
+}
+
+var errPlain = errors.New("the doctor does not speak plain http beyond loopback")
+
+func (p *prober) do(ctx context.Context, r request) (*answer, error) {
+	return p.within(ctx, p.timeout, r)
+}
+
+// within sends one request. An event stream is not read: it may never end.
+func (p *prober) within(ctx context.Context, timeout time.Duration, r request) (*answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, r.method, r.url, strings.NewReader(r.body))
+	if err != nil {
+		return nil, err
+	}
+	if req.URL.Scheme != "https" && !(p.plain && loopback(req.URL)) {
+		return nil, errPlain
+	}
+	p.note(req)
+	for i := 0; i+1 < len(r.header); i += 2 {
+		req.Header.Add(r.header[i], r.header[i+1])
+	}
+	start := time.Now()
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	a := &answer{url: r.url, status: resp.StatusCode, header: resp.Header, tls: resp.TLS, headers: time.Since(start)}
+	if a.media() != "text/event-stream" {
+		a.body, _ = io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes)) // a torn body shows when it is parsed
+	}
+	return a, nil
+}
+
+// note prepares req and remembers where it goes.
+func (p *prober) note(req *http.Request) {
+	req.Header.Set("User-Agent", p.userAgent)
+	origin := req.URL.Scheme + "://" + req.URL.Host
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.origins, origin) {
+		p.origins = append(p.origins, origin)
+	}
+}
+
+func (p *prober) get(ctx context.Context, at string, header ...string) (*answer, error) {
+	return p.do(ctx, request{http.MethodGet, at, append([]string{"Accept", "application/json"}, header...), ""})
+}
+
+func (a *answer) media() string {
+	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return media
+}
+
+func (a *answer) isJSON() bool {
+	return a.media() == "application/json" || strings.HasSuffix(a.media(), "+json")
+}
+
+// String says in a few words what came back.
+func (a *answer) String() string {
+	s := fmt.Sprintf("%d %s", a.status, http.StatusText(a.status))
+	if location := a.header.Get("Location"); location != "" {
+		return s + " to " + location
+	}
+	if media := a.media(); media != "" {
+		s += ", " + media
+	}
+	if text := strings.TrimSpace(string(a.body[:min(len(a.body), maxShown)])); text != "" && (a.isJSON() || a.media() == "text/plain") && a.status >= 400 {
+		if line, _, _ := strings.Cut(text, "\n"); len(line) < 200 {
+			s += ": " + line
+		}
+	}
+	return s
+}
+
+// transport says why a request got no answer.
+func transport(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err.Error()
+	}
+	return err.Error()
+}
+
+func loopback(u *url.URL) bool {
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// usable reports whether u, which a server named, is an address that clients
+// would use: absolute, and https unless the MCP server itself is on loopback.
+func (p *prober) usable(u *url.URL) bool {
+	return u.Host != "" && u.User == nil && u.Fragment == "" && (u.Scheme == "https" || u.Scheme == "http" && p.plain && loopback(u))
+}
+
+// printable makes something that a server sent fit for a terminal: no control
+// characters, no direction changes, one line, not long.
+func printable(s string) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; n > maxShown*3 {
+			b.WriteString("…")
+			break
+		}
+		if r == utf8.RuneError || !unicode.IsPrint(r) && r != ' ' {
+			r = ' '
+			if s := b.String(); strings.HasSuffix(s, " ") {
+				continue
+			}
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

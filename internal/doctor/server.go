@@ -1,0 +1,376 @@
+package doctor
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// serverDocument is what is read of RFC 8414 metadata.
+type serverDocument struct {
+	Issuer                 string   `json:"issuer"`
+	AuthorizationEndpoint  string   `json:"authorization_endpoint"`
+	TokenEndpoint          string   `json:"token_endpoint"`
+	RegistrationEndpoint   string   `json:"registration_endpoint"`
+	JWKSURI                string   `json:"jwks_uri"`
+	ScopesSupported        []string `json:"scopes_supported"`
+	CodeChallengeMethods   []string `json:"code_challenge_methods_supported"`
+	AuthMethods            []string `json:"token_endpoint_auth_methods_supported"`
+	IssParameter           bool     `json:"authorization_response_iss_parameter_supported"`
+	ClientMetadataDocument bool     `json:"client_id_metadata_document_supported"`
+}
+
+// variant is one address where the metadata may be.
+type variant struct {
+	at      string
+	problem problem
+	saw     string
+	doc     serverDocument
+}
+
+const (
+	wellKnownOAuth  = "/.well-known/oauth-authorization-server"
+	wellKnownOpenID = "/.well-known/openid-configuration"
+)
+
+// addresses lists where clients look, in the order of the MCP specification
+// ("Authorization Server Metadata Discovery").
+func addresses(issuer *url.URL) []string {
+	at := []string{inserted(issuer, wellKnownOAuth), inserted(issuer, wellKnownOpenID)}
+	if path := strings.TrimSuffix(issuer.EscapedPath(), "/"); path != "" {
+		at = append(at, origin(issuer)+path+wellKnownOpenID)
+	}
+	return at
+}
+
+// checkAS reads every variant. Clients take the first good one; they pass over
+// a 404, but many stop at a page or a server error.
+func (w *walk) checkAS(ctx context.Context) outcome {
+	issuer, err := url.Parse(w.issuer)
+	if err != nil { // it was parsed before
+		return fail(serversUnusable, w.issuer)
+	}
+	var shown []string
+	var worst *variant
+	for _, at := range addresses(issuer) {
+		v := variant{at: at}
+		v.problem, v.saw = w.read(ctx, at, &v.doc)
+		w.variants = append(w.variants, v)
+		if v.problem == fine {
+			shown = append(shown, strings.TrimPrefix(at, origin(issuer)))
+			if w.server == nil {
+				w.server, w.serverAt = &v.doc, at
+			}
+		} else if w.server == nil && (worst == nil || worst.problem == missing) {
+			worst = &v
+		}
+	}
+	if worst != nil && (w.server == nil || stopsClients(worst.problem)) {
+		return fail(asFaults[worst.problem], worst.saw)
+	}
+	return pass("at " + strings.Join(shown, " and "))
+}
+
+func stopsClients(p problem) bool { return p != missing && p != protected }
+
+func (w *walk) checkIssuer(context.Context) outcome {
+	for _, v := range w.variants {
+		if v.problem == fine && v.doc.Issuer != w.issuer {
+			saw := fmt.Sprintf("authorization_servers has %q, %s has issuer %q", w.issuer, v.at, v.doc.Issuer)
+			return fail(issuerMismatch, saw+difference(w.issuer, v.doc.Issuer))
+		}
+	}
+	return pass(w.issuer)
+}
+
+// difference says what two URLs differ in, where it is telling.
+func difference(want, got string) string {
+	a, err1 := url.Parse(want)
+	b, err2 := url.Parse(got)
+	switch {
+	case err1 != nil || err2 != nil || b.Host == "":
+		return ""
+	case strings.TrimSuffix(want, "/") == strings.TrimSuffix(got, "/"):
+		return ": they differ in the trailing slash"
+	case !strings.EqualFold(a.Hostname(), b.Hostname()):
+		return ": another host, perhaps one that the gateway put in place of the client's"
+	case a.Scheme != b.Scheme:
+		return ": another scheme, perhaps because TLS ends at the gateway"
+	case port(a) != port(b):
+		return ": another port, perhaps that of an inner listener"
+	}
+	return ""
+}
+
+func (w *walk) checkEndpoints(context.Context) outcome {
+	issuer, _ := url.Parse(w.issuer)
+	var elsewhere []string
+	for _, e := range []struct {
+		name, at string
+		needed   bool
+	}{
+		{"authorization_endpoint", w.server.AuthorizationEndpoint, true},
+		{"token_endpoint", w.server.TokenEndpoint, true},
+		{"registration_endpoint", w.server.RegistrationEndpoint, false},
+		{"jwks_uri", w.server.JWKSURI, false},
+	} {
+		if e.at == "" {
+			if e.needed {
+				return fail(endpointsMissing, w.serverAt+" has no "+e.name)
+			}
+			continue
+		}
+		u, err := url.Parse(e.at)
+		if err != nil || !w.probe.usable(u) {
+			return fail(endpointsInsecure, e.name+" is "+e.at)
+		}
+		if !sameOrigin(u, issuer) {
+			elsewhere = append(elsewhere, e.name+" is at "+origin(u))
+		}
+	}
+	if elsewhere != nil {
+		return pass("not on the issuer's origin: " + strings.Join(elsewhere, ", "))
+	}
+	return pass("on the issuer's origin")
+}
+
+// usableAt reports whether the endpoint can be asked; if not, checkEndpoints has said why.
+func (w *walk) usableAt(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && w.probe.usable(u)
+}
+
+const noEndpoint = "the metadata names no usable one"
+
+// checkAuthorize asks without parameters: an error page or a redirect is right.
+func (w *walk) checkAuthorize(ctx context.Context) outcome {
+	at := w.server.AuthorizationEndpoint
+	if !w.usableAt(at) {
+		return skip(noEndpoint)
+	}
+	a, err := w.probe.do(ctx, request{http.MethodGet, at, []string{"Accept", "text/html"}, ""})
+	if err != nil {
+		return fail(authorizeFaults[unreachable], "GET "+at+": "+transport(err))
+	}
+	saw := "GET " + at + ": " + a.String()
+	switch s := a.status; {
+	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed:
+		return fail(authorizeFaults[missing], saw)
+	case s == http.StatusMisdirectedRequest:
+		return fail(authorizeFaults[misdirected], saw)
+	case s >= 500:
+		return fail(authorizeFaults[failing], saw)
+	case s == http.StatusForbidden || s == http.StatusUnauthorized && a.header.Get("WWW-Authenticate") != "":
+		return fail(authorizeFaults[protected], saw)
+	}
+	return pass(at)
+}
+
+// checkToken sends a code that nobody issued: an OAuth error is right.
+func (w *walk) checkToken(ctx context.Context) outcome {
+	at := w.server.TokenEndpoint
+	if !w.usableAt(at) {
+		return skip(noEndpoint)
+	}
+	a, err := w.postForm(ctx, at, url.Values{
+		"grant_type": {"authorization_code"}, "code": {"doctor"}, "client_id": {"mcp-forward-auth-doctor"},
+		"redirect_uri": {"http://127.0.0.1/callback"}, "code_verifier": {strings.Repeat("doctor", 8)},
+	})
+	if err != nil {
+		return fail(tokenFaults[unreachable], "POST "+at+": "+transport(err))
+	}
+	saw := "POST " + at + ": " + a.String()
+	var refusal struct {
+		Error string `json:"error"`
+	}
+	isOAuth := a.isJSON() && json.Unmarshal(a.body, &refusal) == nil && refusal.Error != ""
+	bearer, _, _ := bearerChallenges(a.header.Values("WWW-Authenticate"))
+	switch s := a.status; {
+	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed:
+		return fail(tokenFaults[missing], saw)
+	case s == http.StatusMisdirectedRequest:
+		return fail(tokenFaults[misdirected], saw)
+	case s == http.StatusForbidden || s == http.StatusUnauthorized && bearer != nil:
+		return fail(tokenFaults[protected], saw)
+	case s >= 500:
+		return fail(tokenFaults[failing], saw)
+	case s >= 300 && s < 400:
+		return fail(tokenFaults[redirected], saw)
+	case s >= 400 && isOAuth:
+		return pass(at)
+	case s >= 400 && a.media() != "text/html" && a.media() != "text/plain":
+		return fail(tokenFaults[malformed], saw)
+	}
+	return fail(tokenFaults[swallowed], saw)
+}
+
+func (w *walk) postForm(ctx context.Context, at string, form url.Values, header ...string) (*answer, error) {
+	return w.probe.do(ctx, request{http.MethodPost, at, append([]string{
+		"Content-Type", "application/x-www-form-urlencoded", "Accept", "application/json"}, header...), form.Encode()})
+}
+
+func (w *walk) checkPKCE(context.Context) outcome {
+	if !slices.Contains(w.server.CodeChallengeMethods, "S256") {
+		return fail(pkceMissing, fmt.Sprintf("code_challenge_methods_supported is %q", w.server.CodeChallengeMethods))
+	}
+	return pass("")
+}
+
+// checkIss finds no fault: `iss` protects clients that use several servers, and
+// none breaks without it (RFC 9207).
+func (w *walk) checkIss(context.Context) outcome {
+	if !w.server.IssParameter {
+		return skip("authorization_response_iss_parameter_supported is not set; clients with several servers are open to mix-up attacks (RFC 9207)")
+	}
+	return pass("")
+}
+
+func (w *walk) checkClients(context.Context) outcome {
+	var ways []string
+	if w.server.RegistrationEndpoint != "" {
+		ways = append(ways, "dynamic registration")
+	}
+	if w.server.ClientMetadataDocument {
+		ways = append(ways, "client ID metadata documents")
+	}
+	if ways == nil {
+		return fail(clientsNone, w.serverAt+" has neither registration_endpoint nor client_id_metadata_document_supported")
+	}
+	detail := strings.Join(ways, " and ")
+	if w.server.ClientMetadataDocument && !slices.Contains(w.server.AuthMethods, "none") {
+		detail += "; some clients use the latter only if token_endpoint_auth_methods_supported has \"none\""
+	}
+	return pass(detail)
+}
+
+// jwk is what is read of a key (RFC 7517, section 4).
+type jwk struct {
+	Type string `json:"kty"`
+	Use  string `json:"use"`
+	ID   string `json:"kid"`
+	Alg  string `json:"alg"`
+	N    string `json:"n"`
+	// Members that only a private or a shared key has (RFC 7518, section 6).
+	D, P, Q, DP, DQ, QI, K, Oth json.RawMessage
+}
+
+func (k *jwk) private() bool {
+	for _, m := range []json.RawMessage{k.D, k.P, k.Q, k.DP, k.DQ, k.QI, k.K, k.Oth} {
+		if m != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// bits is the length of an RSA modulus, 0 if it is no number.
+func (k *jwk) bits() int {
+	n, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(k.N, "="))
+	if err != nil {
+		return 0
+	}
+	for len(n) > 0 && n[0] == 0 {
+		n = n[1:]
+	}
+	if len(n) == 0 {
+		return 0
+	}
+	bits := len(n) * 8
+	for b := n[0]; b < 0x80; b <<= 1 {
+		bits--
+	}
+	return bits
+}
+
+func (w *walk) checkKeys(ctx context.Context) outcome {
+	at := w.server.JWKSURI
+	if at == "" {
+		return skip("no jwks_uri; the tokens may be opaque")
+	}
+	if !w.usableAt(at) {
+		return skip(noEndpoint)
+	}
+	var set struct {
+		Keys []jwk `json:"keys"`
+	}
+	p, saw := w.read(ctx, at, &set)
+	if p != fine {
+		return fail(keysFaults[p], saw)
+	}
+	var good []string
+	for _, k := range set.Keys {
+		switch {
+		case k.private():
+			return fail(keysPrivate, fmt.Sprintf("key %q at %s", k.ID, at))
+		case k.Use == "enc":
+		case k.Type == "RSA" && k.bits() < 2048:
+			return fail(keysWeak, fmt.Sprintf("key %q has %d bits", k.ID, k.bits()))
+		case k.Type == "RSA" || k.Type == "EC" || k.Type == "OKP":
+			good = append(good, strings.TrimSpace(k.Type+" "+k.Alg))
+		}
+	}
+	if good == nil {
+		return fail(keysUnusable, fmt.Sprintf("%s has %d keys, none for signatures", at, len(set.Keys)))
+	}
+	return pass(fmt.Sprintf("%d, %s", len(good), strings.Join(slices.Compact(slices.Sorted(slices.Values(good))), ", ")))
+}
+
+// registered is what the doctor got from the registration endpoint.
+type registered struct {
+	ID         string `json:"client_id"`
+	Secret     string `json:"client_secret"`
+	AuthMethod string `json:"token_endpoint_auth_method"`
+}
+
+// checkRegister registers only when asked to: other servers than this one
+// store each client.
+func (w *walk) checkRegister(ctx context.Context) outcome {
+	if w.opt.ClientID != "" {
+		w.client = &registered{ID: w.opt.ClientID}
+		return skip("--client-id is used instead")
+	}
+	if !w.opt.Register && !w.opt.Login {
+		return skip("a server may store what registers; --register tries it")
+	}
+	at := w.server.RegistrationEndpoint
+	if at == "" {
+		return skip("dynamic registration is not offered")
+	}
+	if !w.usableAt(at) {
+		return skip(noEndpoint)
+	}
+	redirect := "http://127.0.0.1:33418/callback"
+	if w.opt.Login {
+		if err := w.listen(); err != nil {
+			return skip("no port to listen on: " + err.Error())
+		}
+		redirect = w.callback.url
+	}
+	body, _ := json.Marshal(map[string]any{
+		"client_name": "mcp-forward-auth doctor", "redirect_uris": []string{redirect}, "token_endpoint_auth_method": "none",
+		"grant_types": []string{"authorization_code"}, "response_types": []string{"code"}, "application_type": "native",
+	})
+	a, err := w.probe.do(ctx, request{http.MethodPost, at, []string{"Content-Type", "application/json", "Accept", "application/json"}, string(body)})
+	if err != nil {
+		return fail(registerMissing, "POST "+at+": "+transport(err))
+	}
+	saw := "POST " + at + ": " + a.String()
+	var client registered
+	switch s := a.status; {
+	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed || s >= 300 && s < 400:
+		return fail(registerMissing, saw)
+	case s == http.StatusUnauthorized || s == http.StatusForbidden && !a.isJSON():
+		return fail(registerProtected, saw)
+	case s >= 400:
+		return fail(registerRefused, saw)
+	case !a.isJSON() || json.Unmarshal(a.body, &client) != nil || client.ID == "":
+		return fail(registerMalformed, saw)
+	}
+	w.client = &client
+	return pass("as a public client with the redirect URI " + redirect)
+}
