@@ -72,7 +72,7 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 	}
 	p := req.pending()
 	if e.SkipConsent {
-		e.beginLogin(w, r, host, p, p.Offered)
+		e.beginLogin(w, r, host, p, fitting(p.Offered, p.ScopeRoom))
 		return
 	}
 	e.showConsent(w, r, host, p, nil, "")
@@ -107,7 +107,7 @@ func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, 
 }
 
 // showConsent renders the consent page for p. checked is what the user had
-// selected before, nil at first: then everything offered is.
+// selected before, nil at first: then everything offered is, as far as one token can hold it.
 func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, checked oauth.Scopes, notice string) {
 	res, ok := host.Requested(p.Resource)
 	if !ok {
@@ -135,8 +135,11 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.ProviderName,
 		CatalogueUnavailable: cat.Unavailable,
 	}
+	if checked == nil {
+		checked = fitting(p.Offered, p.ScopeRoom)
+	}
 	for _, name := range p.Offered {
-		view.Scopes = append(view.Scopes, consentScope(cat, name, checked == nil || checked.Contains(name)))
+		view.Scopes = append(view.Scopes, consentScope(cat, name, checked.Contains(name)))
 	}
 	e.Pages.Consent(w, http.StatusOK, view)
 }

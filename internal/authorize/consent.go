@@ -61,7 +61,7 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 		e.showConsent(w, r, host, p, oauth.Scopes{}, "Select at least one permission, or decline.")
 		return
 	}
-	if len(granted.String()) > maxScopeBytes {
+	if len(granted.String()) > p.ScopeRoom {
 		e.showConsent(w, r, host, p, granted, "That is more than one sign-in can carry. Select fewer permissions.")
 		return
 	}

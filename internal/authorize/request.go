@@ -20,8 +20,12 @@ import (
 // the browser's cookie, whose sum a proxy's header buffer must hold.
 const (
 	maxStateBytes   = 4 << 10
-	maxScopeBytes   = 1 << 10 // granted scopes also travel in every access token
-	maxCarriedBytes = 5 << 10
+	maxOfferedBytes = 4 << 10 // of the scopes on one consent page
+	// Granted scopes and the client id travel in every access token, which has
+	// to fit a header whoever the person is.
+	maxScopeBytes    = 1 << 10
+	maxIDScopesBytes = 1600
+	maxCarriedBytes  = 5 << 10
 )
 
 // request is an authorization request while it is being checked (RFC 6749,
@@ -246,6 +250,8 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	if len(req.offered) == 0 {
 		return oauth.Errorf(oauth.InvalidScope, "none of the requested scopes exists at this MCP server")
 	}
+	// An MCP server may advertise more than a consent page can carry.
+	req.offered = fitting(req.offered, maxOfferedBytes)
 	req.catalogue = cat.HashScopes(req.offered...)
 	return nil
 }
@@ -272,6 +278,22 @@ func offer(asked, defaults oauth.Scopes, cat *catalog.Catalogue) oauth.Scopes {
 	return offered
 }
 
+// fitting returns the first of scopes, as many as fit a scope parameter of limit bytes.
+func fitting(scopes oauth.Scopes, limit int) oauth.Scopes {
+	room := limit + 1
+	for i, s := range scopes {
+		if room -= len(s) + 1; room < 0 {
+			return scopes[:i]
+		}
+	}
+	return scopes
+}
+
+// scopeRoom is how many bytes of scopes an access token of this client can hold.
+func scopeRoom(clientID string) int {
+	return max(maxScopeBytes/4, min(maxScopeBytes, maxIDScopesBytes-len(clientID)))
+}
+
 // checkPrompt: OpenID Connect Core, section 3.1.2.1. We keep no session, so
 // nothing can be answered without the user.
 func checkPrompt(_ *http.Request, req *request) error {
@@ -296,7 +318,7 @@ func (req *request) pending() pending {
 		Flow: req.flow, ClientKey: req.client.Key(), ClientID: req.client.ShortID(), ClientName: req.client.Name,
 		VouchedBy: req.client.VouchedBy, LoopbackOnly: req.client.LoopbackOnly(), Trusted: req.client.Trusted,
 		Redirect: req.redirect, State: req.state, Challenge: req.challenge,
-		Resource: req.resource.URI, Offered: req.offered, Catalogue: req.catalogue, Prompt: req.prompt, Offline: req.offline,
+		Resource: req.resource.URI, Offered: req.offered, Catalogue: req.catalogue, Prompt: req.prompt, ScopeRoom: scopeRoom(req.client.ID), Offline: req.offline,
 	}
 }
 

@@ -41,6 +41,7 @@ type pending struct {
 	Challenge    string            `json:"challenge"`
 	Resource     string            `json:"resource"`
 	Offered      oauth.Scopes      `json:"scopes"`
+	ScopeRoom    int               `json:"room"` // bytes of scopes that may be granted
 	Catalogue    string            `json:"catalogue,omitempty"`
 	Prompt       string            `json:"prompt,omitempty"`
 	Offline      bool              `json:"offline,omitempty"` // the client asked for offline_access

@@ -56,8 +56,20 @@ func NewCodes(keys *seal.Keyring, now func() time.Time) *Codes {
 	return &Codes{box: seal.NewBox[Authorization](keys, "authorization code"), now: now}
 }
 
-// Issue seals a as a code of issuer.
+// maxGroupBytes bounds the groups in a code: it travels in a URL and in a
+// response header, which gateways commonly limit to 4 or 8 KB.
+const maxGroupBytes = 1 << 10
+
+// Issue seals a as a code of issuer. Groups that do not fit are left out, the
+// last ones first, which only ever takes rights away.
 func (c *Codes) Issue(issuer string, a Authorization) (string, error) {
+	room := maxGroupBytes
+	for i, g := range a.Identity.Groups {
+		if room -= len(g) + 3; room < 0 { // quotes and a comma
+			a.Identity.Groups = a.Identity.Groups[:i]
+			break
+		}
+	}
 	a.ID = rand.Text()
 	expires := c.now().Add(Lifetime)
 	a.Expires = expires.Unix()

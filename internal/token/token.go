@@ -78,15 +78,23 @@ type Issuer struct {
 }
 
 // Mint fills in jti, iat and exp, seals person, signs, and returns the token
-// with its claims. If the groups make the token too large for a header they
-// are left out; ErrTooLarge means that even then it would not fit.
+// with its claims. If the person makes the token too large for a header, some
+// groups are left out, then the name: that only ever takes rights away.
+// ErrTooLarge means that even then it would not fit.
 func (i *Issuer) Mint(c Claims, person Person) (string, Claims, error) {
-	raw, minted, err := i.mint(c, person)
-	if errors.Is(err, ErrTooLarge) && len(person.Groups) > 0 {
-		person.Groups = nil
-		return i.mint(c, person)
+	for {
+		raw, minted, err := i.mint(c, person)
+		switch {
+		case !errors.Is(err, ErrTooLarge):
+			return raw, minted, err
+		case len(person.Groups) > 0:
+			person.Groups = person.Groups[:len(person.Groups)/2]
+		case person.Name != "":
+			person.Name = ""
+		default:
+			return raw, minted, err
+		}
 	}
-	return raw, minted, err
 }
 
 func (i *Issuer) mint(c Claims, person Person) (string, Claims, error) {
@@ -98,7 +106,7 @@ func (i *Issuer) mint(c Claims, person Person) (string, Claims, error) {
 	if c.Sealed, err = i.Persons.box.Seal(person, c.ExpiresAt(), c.ID, c.Subject); err != nil {
 		return "", c, err
 	}
-	payload, err := json.Marshal(c)
+	payload, err := marshal(c)
 	if err != nil {
 		return "", c, err
 	}
@@ -108,6 +116,9 @@ func (i *Issuer) mint(c Claims, person Person) (string, Claims, error) {
 	out = b64.AppendEncode(out, []byte(headerStart+key.ID+headerEnd))
 	out = append(out, '.')
 	out = b64.AppendEncode(out, payload)
+	if len(out)+1+b64.EncodedLen(key.Private.Size()) > MaxBytes {
+		return "", c, ErrTooLarge
+	}
 	digest := sha256.Sum256(out)
 	sig, err := rsa.SignPKCS1v15(nil, key.Private, crypto.SHA256, digest[:])
 	if err != nil {
@@ -115,10 +126,17 @@ func (i *Issuer) mint(c Claims, person Person) (string, Claims, error) {
 	}
 	out = append(out, '.')
 	out = b64.AppendEncode(out, sig)
-	if len(out) > MaxBytes {
-		return "", c, ErrTooLarge
-	}
 	return string(out), c, nil
+}
+
+// marshal is json.Marshal without its care for HTML, which would write the "&"
+// of a URL in six bytes.
+func marshal(c Claims) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(c)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 const (
