@@ -58,9 +58,7 @@ func main() {
 	if *bare {
 		run = serveBare
 	}
-	ctx, stop := context.WithTimeout(context.Background(), limit)
-	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -79,9 +77,11 @@ func benchmark(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "mcp-forward-auth")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/mcp-forward-auth").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", program, "./cmd/mcp-forward-auth").CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
+	ctx, stop := context.WithTimeout(ctx, limit) // for the measurements; a cold build may take longer
+	defer stop()
 	tools := httptest.NewServer(http.StripPrefix("/mcp", sample.Handler(sample.Options{Stateless: true})))
 	defer tools.Close()
 	config, seed, err := writeConfig(dir, tools.URL+"/mcp")
