@@ -20,7 +20,7 @@ type Config struct {
 	ManagementAddress string
 	// GRPCAddress is where Envoy's ext_authz is served; empty is nowhere.
 	GRPCAddress string
-	LogLevel          slog.Level
+	LogLevel    slog.Level
 
 	Provider Provider
 	Hosts    []Host
