@@ -36,6 +36,8 @@ const (
 	DenyListBroken      Event = "deny_list.broken"
 	FirstUse            Event = "access.first_use"
 	AccessDenied        Event = "access.denied"
+	// AccessAdvised: an advisory tool policy would have denied it.
+	AccessAdvised Event = "access.advised"
 )
 
 // Events lists every event, for metrics and documentation.
@@ -44,6 +46,7 @@ var Events = []Event{
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
 	RevocationRefused, FamilyEnded, DenyListLoaded, DenyListBroken, FirstUse, AccessDenied,
+	AccessAdvised,
 }
 
 // Entry is one line of the audit log. Empty fields are left out.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 )
 
 const (
@@ -31,9 +33,10 @@ const (
 var ErrUnknownResource = errors.New("catalog: unknown resource")
 
 // Target is one MCP server: Key names it to callers (its resource URI),
-// Endpoint is the URL it is asked at.
+// Endpoint is the URL it is asked at, Scopes are those of the operator's own.
 type Target struct {
 	Key, Endpoint string
+	Scopes        []config.ScopeRule
 }
 
 // Options are the dependencies and settings of a Cache. Zero durations mean
@@ -97,7 +100,7 @@ func New(o Options) *Cache {
 	}
 	c := &Cache{Options: o, entries: map[string]*entry{}, unknown: Baseline()}
 	for _, t := range o.Targets {
-		c.entries[t.Key] = &entry{Target: t, baseline: Baseline()}
+		c.entries[t.Key] = &entry{Target: t, baseline: Baseline().with(t.Scopes)}
 	}
 	return c
 }
@@ -237,7 +240,7 @@ func (c *Cache) fetch(ctx context.Context, e *entry) {
 		if got.FetchedAt.IsZero() {
 			got.FetchedAt = now
 		}
-		e.held.Store(got)
+		e.held.Store(got.with(e.Scopes))
 	}
 	stopped := errors.Is(context.Cause(ctx), context.Canceled) // we are going down: says nothing about the server
 

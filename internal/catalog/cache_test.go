@@ -49,7 +49,7 @@ func (s *server) set(f func()) { s.mu.Lock(); f(); s.mu.Unlock() }
 func (s *server) count() int { s.mu.Lock(); defer s.mu.Unlock(); return len(s.calls) }
 
 func oneTarget(s *server) *Cache {
-	return New(Options{Targets: []Target{{"https://r.example", "http://r"}}, Fetch: s.fetch})
+	return New(Options{Targets: []Target{{Key: "https://r.example", Endpoint: "http://r"}}, Fetch: s.fetch})
 }
 
 const key = "https://r.example"
@@ -80,7 +80,7 @@ func TestGet(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &server{err: &Error{ResultUnauthorized, errors.New("401")}}
 			var results []string
-			c := New(Options{Targets: []Target{{key, "u"}}, Fetch: s.fetch, Observe: func(r string, _ time.Duration) { results = append(results, r) }})
+			c := New(Options{Targets: []Target{{Key: key, Endpoint: "u"}}, Fetch: s.fetch, Observe: func(r string, _ time.Duration) { results = append(results, r) }})
 			for range 10 { // a sign-in does not hammer it either
 				got, err := c.Get(t.Context(), key)
 				if err != nil || !got.Unavailable || fmt.Sprint(got.ScopeNames()) != "[mcp]" {
@@ -233,7 +233,7 @@ func TestRun(t *testing.T) {
 			s := &server{delay: time.Second}
 			o := Options{Fetch: s.fetch}
 			for i := range 20 {
-				o.Targets = append(o.Targets, Target{fmt.Sprint(i), "u"})
+				o.Targets = append(o.Targets, Target{Key: fmt.Sprint(i), Endpoint: "u"})
 			}
 			c := New(o)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -250,7 +250,7 @@ func TestRun(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
 			c := New(Options{
-				Targets: []Target{{key, "u"}}, Fetch: (&server{delay: time.Hour}).fetch,
+				Targets: []Target{{Key: key, Endpoint: "u"}}, Fetch: (&server{delay: time.Hour}).fetch,
 				Logger:  slog.New(slog.NewTextHandler(&log, nil)),
 				Observe: func(r string, _ time.Duration) { t.Errorf("observed %s", r) },
 			})
@@ -268,7 +268,7 @@ func TestRun(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
 			s := &server{err: errors.New("down")}
-			c := New(Options{Targets: []Target{{key, "u"}}, Fetch: s.fetch, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			c := New(Options{Targets: []Target{{Key: key, Endpoint: "u"}}, Fetch: s.fetch, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
 			time.AfterFunc(30*time.Minute, func() { s.set(func() { s.err = nil }) })

@@ -21,6 +21,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 )
 
 // DefaultScope is the one scope of a server that declares none, and the
@@ -51,6 +53,10 @@ type Catalogue struct {
 
 	index  sync.Once
 	byTool map[string][]string
+	// otherwise opens the tools of a server that declares no scopes.
+	otherwise []string
+	// operator holds the operator's scopes; they come before the server's word.
+	operator []config.ScopeRule
 }
 
 // Scope is one permission a user can grant, and the tools it opens.
@@ -87,25 +93,37 @@ func defaultScope(tools []Tool) Scope {
 // ScopesForTool returns the scopes any one of which opens the tool. An empty
 // answer means that no scope does: the server declares scopes and left this
 // tool out. When the server declares none, every name, listed or not, is
-// opened by DefaultScope. The result must not be changed.
+// opened by DefaultScope. What the operator names is opened by the operator's
+// scopes alone. The result must not be changed.
 func (c *Catalogue) ScopesForTool(name string) []string {
 	c.index.Do(c.buildIndex)
-	if !c.Declared {
-		return c.byTool[""]
+	if names, ok := c.byTool[name]; ok {
+		return names
 	}
-	return c.byTool[name]
+	if names := c.operatorScopes(name); len(names) > 0 { // not listed, but named
+		return names
+	}
+	if !c.Declared {
+		return c.otherwise
+	}
+	return nil
 }
 
 func (c *Catalogue) buildIndex() {
 	c.byTool = map[string][]string{}
+	c.otherwise = []string{DefaultScope}
+	for _, t := range c.Tools {
+		if names := c.operatorScopes(t.Name); len(names) > 0 {
+			c.byTool[t.Name] = names
+		}
+	}
 	if !c.Declared {
-		c.byTool[""] = c.ScopeNames()
 		return
 	}
 	for _, s := range c.Scopes {
 		for _, t := range s.Tools {
 			names := c.byTool[t]
-			if t == "" || len(names) > 0 && names[len(names)-1] == s.Name {
+			if t == "" || c.governed(t) || len(names) > 0 && names[len(names)-1] == s.Name {
 				continue
 			}
 			c.byTool[t] = append(names, s.Name)
@@ -168,6 +186,13 @@ func (c *Catalogue) HashScopes(names ...string) string {
 	h := sha256.New()
 	for _, name := range slices.Compact(names) {
 		hashPart(h, 's', name)
+		if patterns := c.operatorPatterns(name); len(patterns) > 0 {
+			// The operator's own words: a tool that comes to match was meant.
+			for _, p := range slices.Sorted(slices.Values(patterns)) {
+				hashPart(h, 'o', p)
+			}
+			continue
+		}
 		if !c.Declared {
 			hashPart(h, '*', "")
 			continue

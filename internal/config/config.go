@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -103,6 +104,50 @@ type Host struct {
 	DisplayName string
 	// DefaultScopes are asked for at first; empty means all the server advertises.
 	DefaultScopes []string
+	Rules         Rules
+}
+
+// Rules say what is asked of a request beyond a valid token.
+type Rules struct {
+	ToolPolicy ToolPolicy
+	Scopes     []ScopeRule
+	// Body: the body decides. Only for gateways that forward it.
+	Body bool
+	// StepUpStatus is 401, 403, or 0 for what suits the gateway.
+	StepUpStatus int
+	// AllowedOrigins are serialized origins, or "*"; empty means that Origin is
+	// not looked at and no preflight passes.
+	AllowedOrigins []string
+}
+
+// ToolPolicy says what a request may do that no scope opens or that cannot be decided.
+type ToolPolicy string
+
+// Tool policies. The zero value enforces.
+const (
+	Enforce  ToolPolicy = "enforce"
+	Strict   ToolPolicy = "strict"
+	Advisory ToolPolicy = "advisory"
+)
+
+// ScopeRule is a scope of the operator's and what it opens. Tools, Resources and
+// Prompts are patterns for Match.
+type ScopeRule struct {
+	Name        string
+	Description string
+	Tools       []string
+	Resources   []string
+	Prompts     []string
+	Includes    []string
+}
+
+// Match reports whether pattern stands for name: the same, or its beginning
+// where the pattern ends in an asterisk.
+func Match(pattern, name string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(name, prefix)
+	}
+	return pattern == name
 }
 
 // Keys says where signing and sealing keys come from.

@@ -109,6 +109,38 @@ type HostFile struct {
 	DisplayName string `json:"displayName"`
 	// Scopes that clients are told to ask for at first; the rest comes by step-up. Default: all scopes the MCP server advertises.
 	DefaultScopes []string `json:"defaultScopes"`
+	// What is asked of a request beyond a valid token. "enforce": a request of MCP revision 2026-07-28 or later passes only if a granted scope opens its tool, and an older one with any valid token; "strict": also refuses what cannot be decided, which is every request of an older revision unless body is set; "advisory": nothing more is asked, only written to the audit log. See docs/tool-policy.md. Default "enforce".
+	ToolPolicy string `json:"toolPolicy"`
+	// Scopes of your own, and what they open, beside those that the MCP server declares. What an entry names is opened by entries alone, whatever the server declares.
+	Scopes []ScopeFile `json:"scopes"`
+	// The gateway forwards the body of each request, of at most 1 MiB, and the body decides what the request is. For gateways that do so by configuration: Traefik with forwardBody, Envoy with with_request_body. With any other gateway every request is refused. Default false.
+	Body bool `json:"body"`
+	// Status of the answer that asks a client for more scopes: "403", as the standards have it, or "401", for gateways that lose the challenge of a 403 and clients that ignore it. Default: "401" where the gateway is nginx, ingress-nginx or NGINX Gateway Fabric, else "403".
+	StepUp string `json:"stepUp"`
+	// Clients that run in a browser.
+	CORS CORSFile `json:"cors"`
+}
+
+// ScopeFile is one entry of `proxy.hosts[].scopes`.
+type ScopeFile struct {
+	// The scope, as in a token. Required.
+	Name string `json:"name"`
+	// What the scope means to a person, for the consent page.
+	Description string `json:"description"`
+	// Names of tools that the scope opens; an asterisk at the end stands for anything.
+	Tools []string `json:"tools"`
+	// URIs of resources that the scope opens; an asterisk at the end stands for anything. Once any entry names resources, those that none names are closed.
+	Resources []string `json:"resources"`
+	// Names of prompts that the scope opens; an asterisk at the end stands for anything. Once any entry names prompts, those that none names are closed.
+	Prompts []string `json:"prompts"`
+	// Scopes that this one stands for as well, of these entries or of the MCP server.
+	Includes []string `json:"includes"`
+}
+
+// CORSFile is the `proxy.hosts[].cors` section.
+type CORSFile struct {
+	// Origins of web pages that may use the MCP server, such as "https://app.example.com", or "*". If set, a request that carries another Origin is refused, and a browser's preflight passes without a token; that needs a gateway which tells the client's method. Default: no preflight passes, and Origin is not looked at.
+	AllowedOrigins []string `json:"allowedOrigins"`
 }
 
 // RegistrationFile is the `registration` section.

@@ -69,6 +69,7 @@ func (r *resolver) host(at string, f HostFile) (h Host, ok bool) {
 			r.add(element(at+".defaultScopes", i), "offline_access is a matter between client and authorization server; remove it")
 		}
 	}
+	h.Rules = r.rules(at, f)
 	return h, ok
 }
 

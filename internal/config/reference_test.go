@@ -84,6 +84,8 @@ func TestReferenceDefaults(t *testing.T) {
 		"provider.baseURL":                mustParse(t, githubConfig).Provider.BaseURL,
 		"provider.allowedEmailDomains":    "",
 		"proxy.hosts[].displayName":       "",
+		"proxy.hosts[].toolPolicy":        c.Hosts[0].Rules.ToolPolicy,
+		"proxy.hosts[].body":              c.Hosts[0].Rules.Body,
 		"provider.users[].passwordHash":   "",
 	} {
 		cell := fmt.Sprintf("`%v`", value)

@@ -10,27 +10,50 @@ import (
 
 // answer fills in what the gateway is told.
 func (e *Endpoint) answer(q *Request, d *Decision) {
-	if d.Reason == Allowed {
+	switch d.Reason {
+	case Allowed, Advised:
 		d.Status, d.Headers, d.Remove = http.StatusOK, d.Token.identity, e.remove
 		return
+	case Preflight: // nobody is known, and the client's own headers must go
+		d.Status, d.Headers, d.Remove, d.Client = http.StatusOK, e.nobody, e.remove, corsHeaders(q, d)
+		return
 	}
-	status, code, text := d.Reason.answer()
-	if status == http.StatusBadRequest && traits[q.Dialect].strict {
-		status = http.StatusForbidden
-		if d.Reason == MalformedCredentials {
-			status = http.StatusUnauthorized
-		}
+	a := answers[d.Reason]
+	d.Status = d.Reason.status(q.Dialect)
+	if d.Reason == InsufficientScope && d.Resource.Rules.StepUpStatus != 0 {
+		d.Status = d.Resource.Rules.StepUpStatus
 	}
-	d.Status = status
-	d.Headers = append(d.Headers, Header{"Content-Type", []string{"application/json"}})
-	if d.Reason.challenges() {
-		c := oauth.Challenge{Scope: e.baseline(d.Resource), ResourceMetadata: d.Resource.MetadataURL(metadataPath(q, d.Resource))}
-		if d.Reason != NoToken { // RFC 6750, section 3.1: no error code without a token
-			c.Error, c.ErrorDescription = code, text
-		}
-		d.Headers = append(d.Headers, Header{"Www-Authenticate", []string{c.String()}})
+	d.Headers = append(corsHeaders(q, d), Header{"Content-Type", jsonType})
+	if a.challenge {
+		d.Headers = append(d.Headers, Header{"Www-Authenticate", []string{e.challenge(q, d)}})
 	}
-	d.Body = `{"error":"` + string(code) + `","error_description":"` + text + `"}` + "\n"
+	d.Body = a.body
+}
+
+// challenge makes the one challenge of a denial that another token could cure.
+// It depends on the request and the token alone, so asking again gives the same.
+func (e *Endpoint) challenge(q *Request, d *Decision) string {
+	c := oauth.Challenge{ResourceMetadata: d.Resource.MetadataURL(metadataPath(q, d.Resource))}
+	if d.Reason != NoToken { // RFC 6750, section 3.1: no error code without a token
+		c.Error, c.ErrorDescription = answers[d.Reason].code, answers[d.Reason].text
+	}
+	if d.Reason == InsufficientScope {
+		c.Scope = stepUp(d)
+	} else {
+		c.Scope = e.baseline(d.Resource)
+	}
+	return c.String()
+}
+
+// stepUp is what a client should ask for: what it has and what it needs, since
+// some clients ask for exactly that and would lose the rest (MCP, "Scope
+// Challenge Handling").
+func stepUp(d *Decision) oauth.Scopes {
+	all := d.Token.Scopes.Without(oauth.OfflineAccess).Union(d.needed)
+	if len(all.String()) > maxChallengeScope {
+		return d.needed
+	}
+	return all
 }
 
 // metadataPath is the path whose metadata document a challenge names, so that
@@ -51,6 +74,7 @@ func (e *Endpoint) baseline(r *resource.Resource) oauth.Scopes {
 	if len(scopes) == 0 {
 		scopes = e.Scopes(r).Advertised()
 	}
+	scopes = scopes.Without(oauth.OfflineAccess)
 	if len(scopes.String()) > maxChallengeScope {
 		return nil
 	}

@@ -23,6 +23,8 @@ type Token struct {
 	Expires  int64 // Unix seconds
 	Scopes   oauth.Scopes
 
+	// opens are Scopes and what they include.
+	opens    oauth.Scopes
 	resource *resource.Resource
 	identity []Header
 
@@ -86,7 +88,7 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key [32]byte, res *re
 	}
 	t := &Token{
 		Subject: claims.Subject, ClientID: claims.ClientID, ID: claims.ID, Expires: claims.Expires, Scopes: claims.Scopes(),
-		resource: res, identity: e.identity(claims.Subject, person),
+		opens: withIncluded(&res.Rules, claims.Scopes()), resource: res, identity: e.identity(claims.Subject, person),
 		facts: revocation.Facts{
 			TokenID: claims.ID, Family: claims.Family, Subject: claims.Subject, Email: person.Email, Client: revocation.Client(claims.ClientID),
 		},

@@ -15,11 +15,15 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	// The checks, in order; the first that does not pass decides.
 	switch {
 	case !d.pass(e.locate(q, &d)):
+	case !d.pass(origin(q, &d)):
+	case preflight(q, &d):
+		d.Reason = Preflight
 	case !d.pass(e.authenticate(ctx, q, &d)):
+	case !d.pass(e.authorize(ctx, q, &d)):
 	}
 	e.answer(q, &d)
 	if !d.Allowed() {
-		e.auditDenial(ctx, q, &d)
+		e.auditDenial(ctx, audit.AccessDenied, d.Reason, q, &d)
 	}
 	e.Count(d.Reason, q.Dialect)
 	return d
@@ -68,10 +72,12 @@ func (e *Endpoint) agrees(name string, host *resource.Host) bool {
 }
 
 // auditDenial writes down who was denied what, and why.
-func (e *Endpoint) auditDenial(ctx context.Context, q *Request, d *Decision) {
-	entry := audit.Entry{Event: audit.AccessDenied, Reason: d.Reason.String()}
-	entry.Method, _ = one(q.MCPMethod)
-	entry.Tool, _ = one(q.MCPName)
+func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Reason, q *Request, d *Decision) {
+	entry := audit.Entry{Event: event, Reason: reason.String(), Method: d.refused.method, Tool: d.refused.name}
+	if entry.Method == "" { // what the client says
+		entry.Method, _ = one(q.MCPMethod)
+		entry.Tool, _ = one(q.MCPName)
+	}
 	if d.Host != nil {
 		entry.Host = d.Host.Name
 	}
@@ -80,6 +86,7 @@ func (e *Endpoint) auditDenial(ctx context.Context, q *Request, d *Decision) {
 	}
 	if d.Token != nil {
 		entry.Subject, entry.Client, entry.TokenID = d.Token.Subject, d.Token.ClientID, d.Token.ID
+		entry.Scope = d.needed.String()
 	}
 	e.Audit.Write(ctx, entry)
 }

@@ -26,9 +26,14 @@ const Path = "/authenticate"
 type Scopes interface {
 	// Advertised returns the scopes that clients may be told to ask for.
 	Advertised() []string
+	// ScopeNames returns the scopes that can be granted, in a stable order.
+	ScopeNames() []string
 	// ScopesForTool returns the scopes any one of which opens the tool; none if
 	// no scope does.
 	ScopesForTool(name string) []string
+	// Knows reports whether that is the server's or the operator's word, rather
+	// than a guess while the server does not answer.
+	Knows(tool string) bool
 }
 
 // Endpoint serves Path.
@@ -46,6 +51,7 @@ type Endpoint struct {
 	Now   func() time.Time
 
 	verified *cache
+	nobody   []Header // the identity headers of a preflight
 	remove   []string
 	// removeLine is remove as the one header line that Envoy takes.
 	removeLine []string
@@ -69,6 +75,7 @@ func New(e Endpoint) *Endpoint {
 	if e.Ended == nil {
 		e.Ended = revocation.New(0, e.Now)
 	}
+	e.nobody = e.identity("", token.Person{})
 	e.verified = newCache(cachedTokens)
 	return &e
 }
@@ -112,6 +119,7 @@ var (
 	noStore           = []string{"no-store"}
 	contentLengthZero = []string{"0"}
 	closeConnection   = []string{"close"}
+	jsonType          = []string{"application/json"}
 )
 
 // ServeHTTP answers with exactly 200 and no body, or a denial: at some gateway
@@ -119,17 +127,25 @@ var (
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := read(r)
 	h := w.Header()
+	var body *patientBody
 	if r.ContentLength != 0 {
 		// A gateway may announce a body that it never sends. Without full duplex
-		// net/http would wait for it before it writes the answer, and without
-		// the close it would take the next request on the connection for it.
-		_ = http.NewResponseController(w).EnableFullDuplex()
-		h["Connection"] = closeConnection
+		// net/http would wait for it before it writes the answer.
+		conn := http.NewResponseController(w)
+		_ = conn.EnableFullDuplex()
+		if traits[q.Dialect].body {
+			body = &patientBody{Reader: r.Body, conn: conn}
+			q.Body = body
+		}
 	}
 	d := e.Decide(r.Context(), &q)
-	for _, line := range d.Headers {
-		h[line.Name] = line.Value
+	if r.ContentLength != 0 && (body == nil || !body.ended) {
+		// What comes next on the connection could be the body or, if that never
+		// comes, the next question, which must not be taken for the body.
+		h["Connection"] = closeConnection
 	}
+	setAll(h, d.Headers)
+	setAll(h, d.Client)
 	h["Cache-Control"] = noStore
 	if d.Allowed() {
 		if q.Dialect == EnvoyHTTP && len(d.Remove) > 0 {
@@ -141,4 +157,10 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(d.Status)
 	_, _ = w.Write([]byte(d.Body))
+}
+
+func setAll(h http.Header, lines []Header) {
+	for _, line := range lines {
+		h[line.Name] = line.Value
+	}
 }

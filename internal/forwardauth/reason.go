@@ -28,6 +28,21 @@ const (
 	UnknownResource
 	AmbiguousTarget
 	UnknownDialect
+	Preflight // allowed
+	Advised   // allowed: an advisory policy only writes down
+	ForbiddenOrigin
+	RepeatedHeader
+	MissingHeader
+	MalformedHeader
+	HeaderMismatch
+	MalformedBody
+	BodyMissing
+	BodyTooLarge
+	OldProtocol
+	InsufficientScope
+	NoScope
+	CatalogueUnavailable
+	AmbiguousURI
 	reasons // how many there are
 )
 
@@ -37,7 +52,11 @@ var slugs = [reasons]string{
 	WrongIssuer: "wrong_issuer", WrongAudience: "wrong_audience", Expired: "expired_token",
 	Revoked: "token_revoked", DeniedByOperator: "denied_by_operator",
 	UnknownHost: "unknown_host", UnknownResource: "unknown_resource", AmbiguousTarget: "ambiguous_target",
-	UnknownDialect: "unknown_dialect",
+	UnknownDialect: "unknown_dialect", Preflight: "preflight", Advised: "allowed_by_advisory_policy", ForbiddenOrigin: "forbidden_origin",
+	RepeatedHeader: "repeated_mcp_header", MissingHeader: "missing_mcp_header", MalformedHeader: "malformed_mcp_header",
+	HeaderMismatch: "header_body_mismatch", MalformedBody: "malformed_body", BodyMissing: "body_missing", BodyTooLarge: "body_too_large",
+	OldProtocol: "old_protocol_version", InsufficientScope: "insufficient_scope", NoScope: "no_scope_opens_it",
+	CatalogueUnavailable: "catalogue_unavailable", AmbiguousURI: "ambiguous_uri",
 }
 
 // Reasons lists every reason, for metrics and documentation.
@@ -51,27 +70,80 @@ func Reasons() []Reason {
 
 func (r Reason) String() string { return slugs[r] }
 
-// answer is what a denial tells the client at a gateway that passes every status
-// on. Everything that can be wrong with a token looks alike (RFC 6750, section 3.1).
-func (r Reason) answer() (status int, code oauth.ErrorCode, description string) {
-	switch r {
-	case NoToken:
-		return http.StatusUnauthorized, oauth.InvalidToken, "an access token is required"
-	case MalformedCredentials:
-		return http.StatusBadRequest, oauth.InvalidRequest, "the request must carry one Authorization header with one Bearer token"
-	case MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired, Revoked, DeniedByOperator:
-		return http.StatusUnauthorized, oauth.InvalidToken, "the access token is expired or not valid for this MCP server"
-	case UnknownHost, UnknownResource:
-		return http.StatusForbidden, oauth.AccessDenied, "no MCP server is configured at this address"
-	case AmbiguousTarget:
-		return http.StatusForbidden, oauth.AccessDenied, "the address of this request can be read in more than one way"
-	}
-	return http.StatusForbidden, oauth.AccessDenied, "access denied"
+// answer is what a denial tells the client.
+type answer struct {
+	// status at a gateway that passes every status on; strict is the one at a
+	// gateway that passes on 401, with its challenge, and 403.
+	status, strict int
+	code           oauth.ErrorCode
+	text           string
+	// challenge: another token could help, or the same one sent properly.
+	challenge bool
+	body      string // made of the others
 }
 
-// challenges reports whether a denial carries a challenge: where another token
-// could help, or the same one sent properly.
-func (r Reason) challenges() bool {
-	status, _, _ := r.answer()
-	return status == http.StatusUnauthorized || r == MalformedCredentials
+// status returns the status of a denial for gateways of that dialect.
+func (r Reason) status(d Dialect) int {
+	if traits[d].strict {
+		return answers[r].strict
+	}
+	return answers[r].status
 }
+
+// headerMismatch is the error code of MCP for headers that do not say what the
+// body says, or are not there ("Server Validation").
+const headerMismatch = "-32020"
+
+// answers of all reasons. Everything that can be wrong with a token looks alike
+// (RFC 6750, section 3.1).
+var answers = func() (all [reasons]answer) {
+	denied := func(text string) answer {
+		return answer{status: http.StatusForbidden, strict: http.StatusForbidden, code: oauth.AccessDenied, text: text}
+	}
+	badHeaders := func(text string) answer {
+		return answer{
+			status: http.StatusBadRequest, strict: http.StatusForbidden, code: oauth.InvalidRequest, text: text,
+			body: `{"jsonrpc":"2.0","id":null,"error":{"code":` + headerMismatch + `,"message":"` + text + `"}}` + "\n",
+		}
+	}
+	unauthorized := func(code oauth.ErrorCode, text string) answer {
+		return answer{status: http.StatusUnauthorized, strict: http.StatusUnauthorized, code: code, text: text, challenge: true}
+	}
+	badToken := unauthorized(oauth.InvalidToken, "the access token is expired or not valid for this MCP server")
+	for r := range all {
+		all[r] = denied("access denied")
+	}
+	all[NoToken] = unauthorized(oauth.InvalidToken, "an access token is required")
+	all[MalformedCredentials] = unauthorized(oauth.InvalidRequest, "the request must carry one Authorization header with one Bearer token")
+	all[MalformedCredentials].status = http.StatusBadRequest
+	for _, r := range []Reason{MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired, Revoked, DeniedByOperator} {
+		all[r] = badToken
+	}
+	all[UnknownHost] = denied("no MCP server is configured at this address")
+	all[UnknownResource] = all[UnknownHost]
+	all[AmbiguousTarget] = denied("the address of this request can be read in more than one way")
+	all[UnknownDialect] = denied("the gateway asks at an address that does not exist")
+	all[ForbiddenOrigin] = denied("this page may not use the MCP server")
+	all[RepeatedHeader] = badHeaders("MCP-Protocol-Version, Mcp-Method and Mcp-Name must not repeat")
+	all[MissingHeader] = badHeaders("this revision of MCP needs the header Mcp-Method, and for this method Mcp-Name")
+	all[MalformedHeader] = badHeaders("Mcp-Method or Mcp-Name holds a value that is not properly encoded")
+	all[HeaderMismatch] = badHeaders("the headers of the request do not say what its body says")
+	all[MalformedBody] = denied("the body is not JSON-RPC that everybody reads alike")
+	all[MalformedBody].status, all[MalformedBody].code = http.StatusBadRequest, oauth.InvalidRequest
+	all[BodyMissing] = denied("the body of the request could not be seen")
+	all[BodyTooLarge] = denied("the body of the request is too large")
+	all[OldProtocol] = denied("this MCP server is open to revision 2026-07-28 of MCP and later only")
+	all[InsufficientScope] = answer{
+		status: http.StatusForbidden, strict: http.StatusUnauthorized, code: oauth.InsufficientScope,
+		text: "the access token lacks a scope that this request needs", challenge: true,
+	}
+	all[NoScope] = denied("no scope opens this to anybody")
+	all[CatalogueUnavailable] = denied("which scope this needs is not known for the moment")
+	all[AmbiguousURI] = denied("the URI of the resource can be read in more than one way")
+	for r := range all {
+		if all[r].body == "" {
+			all[r].body = `{"error":"` + string(all[r].code) + `","error_description":"` + all[r].text + `"}` + "\n"
+		}
+	}
+	return all
+}()

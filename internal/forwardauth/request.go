@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -77,8 +78,15 @@ type Decision struct {
 	// Remove are headers to take from an allowed request: other spellings of
 	// Headers that a server may read as the same. Set Headers before removing.
 	Remove []string
+	// Client are headers for the client's answer to an allowed request, where
+	// the gateway can add to what the MCP server answers.
+	Client []Header
 	// Body of the client's answer, JSON.
 	Body string
+
+	// refused is the operation that was, and needed the scopes that would open it.
+	refused operation
+	needed  oauth.Scopes
 }
 
 // Header is one header line. Value has one element; it is a slice because that

@@ -28,6 +28,8 @@ type Resource struct {
 	Endpoint      *url.URL
 	DisplayName   string
 	DefaultScopes oauth.Scopes
+	// Rules say what is asked of a request beyond a valid token.
+	Rules config.Rules
 }
 
 // MetadataURL returns the URL of the metadata document of the resource at path,
@@ -115,7 +117,7 @@ func NewTable(hosts []config.Host) (*Table, error) {
 		}
 		r := &Resource{
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
-			DisplayName: cmp.Or(c.DisplayName, name), DefaultScopes: c.DefaultScopes,
+			DisplayName: cmp.Or(c.DisplayName, name), DefaultScopes: c.DefaultScopes, Rules: c.Rules,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)

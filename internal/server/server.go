@@ -295,7 +295,7 @@ func denyListLoaded(log *audit.Log, m *metrics) func(int, error) {
 func targets(table *resource.Table) []catalog.Target {
 	var out []catalog.Target
 	for _, r := range table.All() {
-		out = append(out, catalog.Target{Key: r.URI, Endpoint: r.Endpoint.String()})
+		out = append(out, catalog.Target{Key: r.URI, Endpoint: r.Endpoint.String(), Scopes: r.Rules.Scopes})
 	}
 	return out
 }

@@ -1,0 +1,65 @@
+package config
+
+import (
+	"reflect"
+	"testing"
+)
+
+func TestRules(t *testing.T) {
+	host := func(keys string) string {
+		return oidc + "proxy: {hosts: [{host: mcp.example.com, endpoint: 'http://mcp:8080/mcp', " + keys + "}]}\n"
+	}
+	t.Run("absent", func(t *testing.T) {
+		if got, want := mustParse(t, minimal).Hosts[0].Rules, (Rules{ToolPolicy: Enforce}); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("everything", func(t *testing.T) {
+		got := mustParse(t, host(`toolPolicy: strict, body: true, stepUp: "401", cors: {allowedOrigins: ["https://app.example.com", "http://localhost:6274"]},
+  scopes: [{name: notes:read, description: Read, tools: [notes_read, "list_*"], resources: ["note://*"], prompts: [sum]}, {name: admin, includes: [notes:read, other]}]`)).Hosts[0].Rules
+		want := Rules{
+			ToolPolicy: Strict, Body: true, StepUpStatus: 401, AllowedOrigins: []string{"https://app.example.com", "http://localhost:6274"},
+			Scopes: []ScopeRule{
+				{Name: "notes:read", Description: "Read", Tools: []string{"notes_read", "list_*"}, Resources: []string{"note://*"}, Prompts: []string{"sum"}},
+				{Name: "admin", Includes: []string{"notes:read", "other"}},
+			},
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v", got)
+		}
+	})
+	const at = "proxy.hosts[0]."
+	for name, tt := range map[string]struct {
+		keys string
+		want []string
+	}{
+		"policy":           {"toolPolicy: Strict", []string{at + "toolPolicy: is not one of"}},
+		"step-up":          {`stepUp: "400"`, []string{at + "stepUp: is not one of"}},
+		"step-up unquoted": {"stepUp: 403", []string{at + "stepUp: must be text, not a number; put it in quotes"}},
+		"nameless scope":   {"scopes: [{tools: [a]}]", []string{at + "scopes[0].name: is required"}},
+		"odd scope":        {"scopes: [{name: a b, tools: [a]}, {name: offline_access, tools: [a]}]", []string{at + "scopes[0].name: not a scope", at + "scopes[1].name: meaning of its own"}},
+		"scope twice":      {"scopes: [{name: a, tools: [a]}, {name: a, tools: [b]}]", []string{at + "scopes[1].name: listed twice"}},
+		"opens nothing":    {"scopes: [{name: a}]", []string{at + "scopes[0]: opens nothing"}},
+		"asterisk inside":  {`scopes: [{name: a, tools: ["a*b", "", "**"]}]`, []string{at + "scopes[0].tools[0]: asterisk", at + "scopes[0].tools[1]: not a name", at + "scopes[0].tools[2]: asterisk"}},
+		"origins": {`cors: {allowedOrigins: ["https://a.example/", "https://A.example", "https://a.example:443", "null", "*", a.example]}`, []string{
+			at + "cors.allowedOrigins[0]: not an origin", at + "cors.allowedOrigins[1]: not an origin", at + "cors.allowedOrigins[2]: not an origin",
+			at + "cors.allowedOrigins[3]: not an origin", at + "cors.allowedOrigins[4]: every origin already", at + "cors.allowedOrigins[5]: not an origin",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) { refused(t, host(tt.keys), tt.want...) })
+	}
+}
+
+func TestMatch(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"read", "read", true}, {"read", "Read", false}, {"read", "read ", false}, {"read", "reader", false},
+		{"read*", "read", true}, {"read*", "reader", true}, {"read*", "rea", false}, {"*", "", true}, {"*", "x", true},
+	} {
+		if got := Match(tt.pattern, tt.name); got != tt.want {
+			t.Errorf("Match(%q, %q) is %v", tt.pattern, tt.name, got)
+		}
+	}
+}

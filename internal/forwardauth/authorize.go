@@ -1,0 +1,200 @@
+package forwardauth
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+// authorize asks whether the token opens what the request does. An advisory
+// policy writes the answer down and lets the request pass.
+func (e *Endpoint) authorize(ctx context.Context, q *Request, d *Decision) Reason {
+	reason := e.permitted(q, d)
+	if reason == Allowed || d.Resource.Rules.ToolPolicy != config.Advisory {
+		return reason
+	}
+	e.auditDenial(ctx, audit.AccessAdvised, reason, q, d)
+	return Advised
+}
+
+// permitted finds out what the request does, and whether the token's scopes
+// open all of it.
+func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
+	rules := &d.Resource.Rules
+	provable, reason := modern(q.ProtocolVersion)
+	if reason != Allowed {
+		return reason
+	}
+	if rules.Body {
+		ops, reason := fromBody(q)
+		if reason != Allowed {
+			return reason
+		}
+		if provable && len(ops) > 0 && !agree(&q.Headers, ops) {
+			return HeaderMismatch
+		}
+		return e.permitAll(ops, d)
+	}
+	switch {
+	case provable:
+		op, reason := fromHeaders(&q.Headers)
+		if reason != Allowed {
+			return reason
+		}
+		return e.permit(op, d)
+	case rules.ToolPolicy == config.Strict:
+		return OldProtocol
+	}
+	return Allowed // the coarse rule: any valid token of the resource
+}
+
+// agree reports whether the headers say what the body says (MCP, "Server
+// Validation"). A response has no headers of its own.
+func agree(h *Headers, ops []operation) bool {
+	if len(ops) != 1 {
+		return false // batches are of a revision without such headers
+	}
+	if ops[0].method == "" {
+		return true
+	}
+	op, reason := fromHeaders(h)
+	return reason == Allowed && op.method == ops[0].method && (!named(op.method) || op.name == ops[0].name)
+}
+
+// permitAll permits all or nothing. What no scope can cure comes first, and the
+// scopes that are missing are named all at once.
+func (e *Endpoint) permitAll(ops []operation, d *Decision) Reason {
+	result := Allowed
+	for _, op := range ops {
+		switch reason := e.permit(op, d); reason {
+		case Allowed:
+		case InsufficientScope:
+			result = reason
+		default:
+			return reason
+		}
+	}
+	return result
+}
+
+// permit decides one operation. If a scope is missing it notes which.
+func (e *Endpoint) permit(op operation, d *Decision) Reason {
+	var openers []string // any one of them opens it
+	rules := &d.Resource.Rules
+	switch op.method {
+	case toolsCall:
+		openers = e.Scopes(d.Resource).ScopesForTool(op.name)
+	case resourcesRead:
+		if !anyPattern(rules, resources) {
+			return Allowed
+		}
+		if !plainURI(op.name) {
+			return AmbiguousURI
+		}
+		openers = openersOf(rules, resources, op.name)
+	case promptsGet:
+		if !anyPattern(rules, prompts) {
+			return Allowed
+		}
+		openers = openersOf(rules, prompts, op.name)
+	default:
+		return Allowed
+	}
+	if slices.ContainsFunc(openers, d.Token.opens.Contains) {
+		return Allowed
+	}
+	d.refused = op
+	if op.method == toolsCall && !e.Scopes(d.Resource).Knows(op.name) {
+		return CatalogueUnavailable
+	}
+	needed, ok := narrowest(rules, openers, e.Scopes(d.Resource).ScopeNames())
+	if !ok {
+		return NoScope
+	}
+	d.needed = d.needed.Union(oauth.Scopes{needed})
+	return InsufficientScope
+}
+
+// resources and prompts select the patterns of a rule.
+func resources(r *config.ScopeRule) []string { return r.Resources }
+func prompts(r *config.ScopeRule) []string   { return r.Prompts }
+
+// anyPattern reports whether the operator has named any resource, or prompt.
+func anyPattern(rules *config.Rules, patterns func(*config.ScopeRule) []string) bool {
+	for i := range rules.Scopes {
+		if len(patterns(&rules.Scopes[i])) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// openersOf returns the scopes whose patterns match name.
+func openersOf(rules *config.Rules, patterns func(*config.ScopeRule) []string, name string) []string {
+	var out []string
+	for i := range rules.Scopes {
+		if slices.ContainsFunc(patterns(&rules.Scopes[i]), func(p string) bool { return config.Match(p, name) }) {
+			out = append(out, rules.Scopes[i].Name)
+		}
+	}
+	return out
+}
+
+// narrowest returns the first of openers that can be granted and does not stand
+// for another of them.
+func narrowest(rules *config.Rules, openers, grantable []string) (string, bool) {
+	best := ""
+	for _, o := range openers {
+		if !slices.Contains(grantable, o) {
+			continue
+		}
+		if best == "" {
+			best = o
+		}
+		wide := slices.ContainsFunc(withIncluded(rules, oauth.Scopes{o}), func(s string) bool { return s != o && slices.Contains(openers, s) })
+		if !wide {
+			return o, true
+		}
+	}
+	return best, best != ""
+}
+
+// withIncluded returns granted with every scope that one of them includes, and
+// those that these include.
+func withIncluded(rules *config.Rules, granted oauth.Scopes) oauth.Scopes {
+	out := slices.Clip(granted)
+	for i := 0; i < len(out); i++ { // out grows
+		for _, r := range rules.Scopes {
+			if r.Name == out[i] {
+				out = out.Union(r.Includes)
+			}
+		}
+	}
+	return out
+}
+
+// plainURI reports whether a pattern can judge the URI: nothing in it leads
+// elsewhere, and it cannot be two values that a proxy joined.
+func plainURI(uri string) bool {
+	for i := range len(uri) {
+		switch c := uri[i]; {
+		case c <= ' ' || c == 0x7f || c == '\\' || c == ',':
+			return false
+		case c == '%' && i+2 < len(uri):
+			switch strings.ToLower(uri[i+1 : i+3]) {
+			case "25", "2e", "2f", "5c":
+				return false
+			}
+		}
+	}
+	for segment := range strings.FieldsFuncSeq(uri, func(r rune) bool { return r == '/' || r == '?' || r == '#' || r == ';' }) {
+		if segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
+}

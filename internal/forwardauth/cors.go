@@ -1,0 +1,75 @@
+package forwardauth
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+)
+
+// origin refuses a page that may not use the MCP server, before its token is
+// looked at (MCP, "Security Warning" of the Streamable HTTP transport). Clients
+// that are no browsers send no Origin.
+func origin(q *Request, d *Decision) Reason {
+	rules := &d.Resource.Rules
+	if len(rules.AllowedOrigins) == 0 || len(q.Origin) == 0 {
+		return Allowed
+	}
+	if allowedOrigin(rules, q.Origin) == "" {
+		return ForbiddenOrigin
+	}
+	return Allowed
+}
+
+// allowedOrigin returns the configuration's word for the origin of a request,
+// "" if it has none that is allowed.
+func allowedOrigin(rules *config.Rules, lines []string) string {
+	origin, ok := one(lines)
+	if !ok {
+		return ""
+	}
+	if slices.Contains(rules.AllowedOrigins, "*") {
+		return "*"
+	}
+	if i := slices.Index(rules.AllowedOrigins, origin); i >= 0 {
+		return rules.AllowedOrigins[i]
+	}
+	return ""
+}
+
+// preflight recognizes what a browser asks before the request it means, and
+// never with a token (Fetch, section 4.8). It passes only where the operator
+// allows pages: it trusts the gateway to say the client's method.
+func preflight(q *Request, d *Decision) bool {
+	return q.Method == http.MethodOptions && len(q.Authorization) == 0 && len(q.PreflightMethod) == 1 &&
+		allowedOrigin(&d.Resource.Rules, q.Origin) != ""
+}
+
+// Header values of answers to pages. Allow-Headers cannot be "*" where a token
+// is sent (Fetch, section 3.3.5).
+var (
+	exposedHeaders = []string{"WWW-Authenticate, Mcp-Session-Id"}
+	allowedMethods = []string{"GET, POST, DELETE"}
+	allowedHeaders = []string{"Authorization, Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id"}
+	varyOrigin     = []string{"Origin"}
+)
+
+// corsHeaders lets an allowed page read the answer.
+func corsHeaders(q *Request, d *Decision) []Header {
+	if d.Resource == nil {
+		return nil
+	}
+	origin := allowedOrigin(&d.Resource.Rules, q.Origin)
+	if origin == "" {
+		return nil
+	}
+	h := []Header{
+		{"Access-Control-Allow-Origin", []string{origin}},
+		{"Access-Control-Expose-Headers", exposedHeaders},
+		{"Vary", varyOrigin},
+	}
+	if d.Reason == Preflight {
+		h = append(h, Header{"Access-Control-Allow-Methods", allowedMethods}, Header{"Access-Control-Allow-Headers", allowedHeaders})
+	}
+	return h
+}

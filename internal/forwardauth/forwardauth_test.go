@@ -1,0 +1,234 @@
+package forwardauth
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+// start is when every test begins.
+var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// newKeys makes signing keys; all tests but those about keys share one set.
+func newKeys(tb testing.TB, secret string) *keyset.Set {
+	tb.Helper()
+	keys, err := keyset.New(keyset.Options{
+		Sources: []keyset.Source{keyset.Seed{Secret: []byte(secret), Period: time.Hour}}, Period: time.Hour, TokenLifetime: time.Hour,
+		Now: func() time.Time { return start },
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return keys
+}
+
+var shared struct {
+	sync.Once
+	keys *keyset.Set
+}
+
+// fixed is a catalogue that says what a test wants.
+type fixed struct {
+	names []string
+	tools map[string][]string
+	known bool
+}
+
+func (f fixed) ScopeNames() []string               { return f.names }
+func (f fixed) Advertised() []string               { return f.names }
+func (f fixed) ScopesForTool(name string) []string { return f.tools[name] }
+func (f fixed) Knows(string) bool                  { return f.known }
+
+// fixture is an endpoint in front of a few MCP servers.
+type fixture struct {
+	*Endpoint
+	issuer  *token.Issuer
+	now     time.Time
+	audit   bytes.Buffer
+	scopes  fixed
+	reasons map[Reason]int
+}
+
+const defaultHosts = `a.example/mcp a.example/mcp/admin a.example/two b.example c.example:8443/mcp`
+
+// newFixture protects the hosts; rules may change what is asked at each.
+func newFixture(tb testing.TB, hosts string, rules func(uri string, r *config.Rules)) *fixture {
+	tb.Helper()
+	f := &fixture{
+		now: start, reasons: map[Reason]int{},
+		scopes: fixed{
+			names: []string{"read", "write"}, known: true,
+			tools: map[string][]string{"list": {"read"}, "get": {"read", "write"}, "put": {"write"}, "naïve": {"write"}, "=?base64?bGlzdA==?=": {"write"}},
+		},
+	}
+	var list []config.Host
+	for h := range strings.FieldsSeq(hosts) {
+		name, path, found := strings.Cut(h, "/")
+		if found {
+			path = "/" + path
+		}
+		c := config.Host{Host: name, Scheme: "https", Path: path, Endpoint: &url.URL{Scheme: "http", Host: "mcp"}, Rules: config.Rules{ToolPolicy: config.Enforce}}
+		if rules != nil {
+			rules("https://"+h, &c.Rules)
+		}
+		list = append(list, c)
+	}
+	table, err := resource.NewTable(list)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ring, err := seal.NewKeyring(func() time.Time { return f.now }, []byte(strings.Repeat("s", 32)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	shared.Do(func() { shared.keys = newKeys(tb, strings.Repeat("k", 32)) })
+	persons, now := token.NewPersons(ring), func() time.Time { return f.now }
+	f.issuer = &token.Issuer{Keys: shared.keys, Persons: persons, Lifetime: time.Hour, Now: now}
+	f.Endpoint = New(Endpoint{
+		Resources: table, Verifier: &token.Verifier{Keys: shared.keys, Persons: persons, Now: now},
+		Scopes:  func(*resource.Resource) Scopes { return f.scopes },
+		Headers: config.IdentityHeaders{User: "x-auth-request-user", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
+		Audit:   &audit.Log{Logger: slog.New(slog.NewJSONHandler(&f.audit, &slog.HandlerOptions{Level: slog.LevelDebug}))},
+		Count:   func(r Reason, _ Dialect) { f.reasons[r]++ }, Now: now,
+	})
+	return f
+}
+
+// token mints one for the resource.
+func (f *fixture) token(tb testing.TB, uri, scope string) string {
+	tb.Helper()
+	return f.mint(tb, f.issuer, uri, scope, token.Person{Email: "jane@example.com", Groups: []string{"staff", "a,b"}})
+}
+
+func (f *fixture) mint(tb testing.TB, issuer *token.Issuer, uri, scope string, p token.Person) string {
+	tb.Helper()
+	u, err := url.Parse(uri)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	raw, _, err := issuer.Mint(token.Claims{Issuer: "https://" + u.Host, Subject: "jane", Audience: uri, ClientID: "client", Scope: scope}, p)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
+}
+
+// nginxRequest is what nginx sends about a request for target.
+func nginxRequest(method, target string, headers ...string) *http.Request {
+	u, err := url.Parse(target)
+	if err != nil {
+		panic(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, Path, nil)
+	r.Host = u.Host
+	r.Header.Set("X-Original-Url", target)
+	r.Header.Set("X-Original-Method", method)
+	return with(r, headers...)
+}
+
+// with adds header lines: name, value, name, value …
+func with(r *http.Request, headers ...string) *http.Request {
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return r
+}
+
+// forwardedRequest is what Traefik sends, with a body if it is not empty.
+func forwardedRequest(method, target, body string, headers ...string) *http.Request {
+	u, err := url.Parse(target)
+	if err != nil {
+		panic(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, Path+"/forwarded", nil)
+	if body != "" {
+		r = httptest.NewRequest(http.MethodPost, Path+"/forwarded", strings.NewReader(body))
+	}
+	r.Host = "auth.internal"
+	r.Header.Set("X-Forwarded-Method", method)
+	r.Header.Set("X-Forwarded-Host", u.Host)
+	r.Header.Set("X-Forwarded-Uri", u.RequestURI())
+	return with(r, headers...)
+}
+
+// ask serves one request and checks what is true of every answer.
+func (f *fixture) ask(tb testing.TB, r *http.Request) *http.Response {
+	tb.Helper()
+	w := httptest.NewRecorder()
+	f.ServeHTTP(w, r)
+	resp := w.Result()
+	switch resp.StatusCode {
+	case http.StatusOK:
+		if w.Body.Len() != 0 || resp.Header.Get("Content-Length") != "0" {
+			tb.Errorf("an allowed request is answered with a body: %q", w.Body)
+		}
+		for _, name := range []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups"} {
+			if v := resp.Header[name]; len(v) != 1 || v[0] == "" {
+				tb.Errorf("%s is %q", name, v)
+			}
+		}
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+	default:
+		tb.Errorf("status %d", resp.StatusCode)
+	}
+	if resp.Header.Get("Cache-Control") != "no-store" {
+		tb.Error("the answer may be cached")
+	}
+	size := 0
+	for name, lines := range resp.Header {
+		for _, v := range lines {
+			size += len(name) + len(v) + 4
+			if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > '~' }) {
+				tb.Errorf("%s: %q", name, v)
+			}
+		}
+	}
+	if size > 4<<10 {
+		tb.Errorf("the headers have %d bytes", size)
+	}
+	if n := len(resp.Header["Www-Authenticate"]); n > 1 || n == 0 && resp.StatusCode == http.StatusUnauthorized {
+		tb.Errorf("%d challenges", n)
+	}
+	return resp
+}
+
+// challenge parses the parameters of a Bearer challenge strictly (RFC 9110,
+// section 11.6.1; RFC 6750, section 3).
+func challenge(tb testing.TB, resp *http.Response) map[string]string {
+	tb.Helper()
+	lines := resp.Header["Www-Authenticate"]
+	if len(lines) == 0 {
+		return nil
+	}
+	rest, ok := strings.CutPrefix(lines[0], "Bearer ")
+	if !ok {
+		tb.Fatalf("challenge %q", lines[0])
+	}
+	out := map[string]string{}
+	for rest != "" {
+		name, after, ok := strings.Cut(rest, `="`)
+		value, after, ok2 := strings.Cut(after, `"`)
+		if _, twice := out[name]; !ok || !ok2 || twice {
+			tb.Fatalf("challenge %q", lines[0])
+		}
+		out[name] = value
+		rest = strings.TrimPrefix(after, ", ")
+	}
+	return out
+}
+
+func scopesOf(s string) oauth.Scopes { return strings.Fields(s) }
