@@ -144,7 +144,7 @@ func allow(d *forwardauth.Decision) *auth.CheckResponse {
 		Status: &rpcstatus.Status{Code: int32(codes.OK)},
 		HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: &auth.OkHttpResponse{
 			Headers:         lines(d.Headers),
-			HeadersToRemove: d.Remove,
+			HeadersToRemove: d.Remove, ResponseHeadersToAdd: lines(d.Client),
 		}},
 		DynamicMetadata: metadata(d.Token),
 	}
