@@ -30,14 +30,14 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 		return reason
 	}
 	if rules.Body {
-		ops, reason := fromBody(q)
+		body, reason := fromBody(q)
 		if reason != Allowed {
 			return reason
 		}
-		if provable && len(ops) > 0 && !agree(&q.Headers, ops) {
+		if provable && !agree(&q.Headers, body) {
 			return HeaderMismatch
 		}
-		return e.permitAll(ops, d)
+		return e.permitAll(body.ops, d)
 	}
 	switch {
 	case provable:
@@ -53,16 +53,17 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 }
 
 // agree reports whether the headers say what the body says (MCP, "Server
-// Validation"). A response has no headers of its own.
-func agree(h *Headers, ops []operation) bool {
-	if len(ops) != 1 {
-		return false // batches are of a revision without such headers
-	}
-	if ops[0].method == "" {
+// Validation"). Batches are of a revision without such headers; a response, and
+// a request without a body, have none.
+func agree(h *Headers, body content) bool {
+	switch {
+	case body.batch:
+		return false
+	case len(body.ops) == 0 || body.ops[0].method == "":
 		return true
 	}
 	op, reason := fromHeaders(h)
-	return reason == Allowed && op.method == ops[0].method && (!named(op.method) || op.name == ops[0].name)
+	return reason == Allowed && op == body.ops[0]
 }
 
 // permitAll permits all or nothing. What no scope can cure comes first, and the

@@ -22,32 +22,38 @@ const (
 	maxDepth = 256
 )
 
+// content is what a body asks for.
+type content struct {
+	ops   []operation
+	batch bool
+}
+
 // fromBody reads the operations out of the request's body. A request without a
 // body asks nothing of the server, but only where its method says that there is
 // none: otherwise the gateway did not forward it.
-func fromBody(q *Request) ([]operation, Reason) {
+func fromBody(q *Request) (content, Reason) {
 	if q.BodyCut {
-		return nil, BodyTooLarge
+		return content{}, BodyTooLarge
 	}
 	if !traits[q.Dialect].body {
-		return nil, BodyMissing
+		return content{}, BodyMissing
 	}
 	var body []byte
 	if q.Body != nil {
 		var err error
 		if body, err = io.ReadAll(io.LimitReader(q.Body, maxBody+1)); err != nil {
-			return nil, BodyMissing
+			return content{}, BodyMissing
 		}
 	}
 	switch {
 	case len(body) > maxBody:
-		return nil, BodyTooLarge
+		return content{}, BodyTooLarge
 	case len(body) > 0:
 		return parseBody(body)
 	case q.Method == http.MethodGet || q.Method == http.MethodHead || q.Method == http.MethodDelete || q.Method == http.MethodOptions:
-		return nil, Allowed
+		return content{}, Allowed
 	}
-	return nil, BodyMissing
+	return content{}, BodyMissing
 }
 
 var errBody = errors.New("not a message of JSON-RPC that everybody reads alike")
@@ -55,55 +61,56 @@ var errBody = errors.New("not a message of JSON-RPC that everybody reads alike")
 // parseBody reads JSON-RPC messages (JSON-RPC 2.0, section 4): one, or a batch.
 // What two parsers could read differently is refused: repeated members, members
 // that differ from ours in case only, text that is not UTF-8, a second document.
-func parseBody(body []byte) ([]operation, Reason) {
+func parseBody(body []byte) (content, Reason) {
 	if !utf8.Valid(body) || !json.Valid(body) {
-		return nil, MalformedBody
+		return content{}, MalformedBody
 	}
 	p := parser{dec: json.NewDecoder(bytes.NewReader(body))}
 	p.dec.UseNumber()
-	ops, err := p.document()
+	c, err := p.document()
 	if err != nil {
-		return nil, MalformedBody
+		return content{}, MalformedBody
 	}
-	return ops, Allowed
+	return c, Allowed
 }
 
 // parser walks the tokens of one document.
 type parser struct{ dec *json.Decoder }
 
-func (p parser) document() (ops []operation, err error) {
+func (p parser) document() (c content, err error) {
 	start, err := p.dec.Token()
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	switch start {
 	case json.Delim('{'):
 		op, err := p.message()
 		if err != nil {
-			return nil, err
+			return c, err
 		}
-		ops = append(ops, op)
+		c.ops = append(c.ops, op)
 	case json.Delim('['):
+		c.batch = true
 		for p.dec.More() {
-			if t, err := p.dec.Token(); err != nil || t != json.Delim('{') || len(ops) == maxBatch {
-				return nil, errBody
+			if t, err := p.dec.Token(); err != nil || t != json.Delim('{') || len(c.ops) == maxBatch {
+				return c, errBody
 			}
 			op, err := p.message()
 			if err != nil {
-				return nil, err
+				return c, err
 			}
-			ops = append(ops, op)
+			c.ops = append(c.ops, op)
 		}
-		if _, err := p.dec.Token(); err != nil || len(ops) == 0 {
-			return nil, errBody
+		if _, err := p.dec.Token(); err != nil || len(c.ops) == 0 {
+			return c, errBody
 		}
 	default:
-		return nil, errBody
+		return c, errBody
 	}
 	if _, err := p.dec.Token(); err != io.EOF {
-		return nil, errBody
+		return c, errBody
 	}
-	return ops, nil
+	return c, nil
 }
 
 // message reads the rest of a message object. A response, which has no method,

@@ -60,6 +60,7 @@ type fixture struct {
 	now     time.Time
 	audit   bytes.Buffer
 	scopes  fixed
+	mu      sync.Mutex
 	reasons map[Reason]int
 }
 
@@ -103,7 +104,12 @@ func newFixture(tb testing.TB, hosts string, rules func(uri string, r *config.Ru
 		Scopes:  func(*resource.Resource) Scopes { return f.scopes },
 		Headers: config.IdentityHeaders{User: "x-auth-request-user", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
 		Audit:   &audit.Log{Logger: slog.New(slog.NewJSONHandler(&f.audit, &slog.HandlerOptions{Level: slog.LevelDebug}))},
-		Count:   func(r Reason, _ Dialect) { f.reasons[r]++ }, Now: now,
+		Count: func(r Reason, _ Dialect) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.reasons[r]++
+		},
+		Now: now,
 	})
 	return f
 }

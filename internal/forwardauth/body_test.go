@@ -1,0 +1,204 @@
+package forwardauth
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+)
+
+// message is a JSON-RPC request; params may be empty.
+func message(method, params string) string {
+	if params == "" {
+		params = "{}"
+	}
+	return `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":` + params + `}`
+}
+
+func TestBody(t *testing.T) {
+	f := newFixture(t, "a.example/mcp strict.example/mcp b.example/mcp", func(uri string, r *config.Rules) {
+		r.Body = !strings.Contains(uri, "b.example")
+		r.Scopes = []config.ScopeRule{{Name: "notes", Resources: []string{"note://*"}}}
+		if strings.Contains(uri, "strict") {
+			r.ToolPolicy = config.Strict
+		}
+	})
+	f.scopes.names = append(f.scopes.names, "notes")
+	secrets := map[string]string{}
+	for _, host := range []string{"a", "b", "strict"} {
+		secrets[host] = f.token(t, "https://"+host+".example/mcp", "read")
+	}
+	old := []string{"MCP-Protocol-Version", "2025-11-25"}
+	list, put := message("tools/call", `{"name":"list","arguments":{"name":"put","Name":1}}`), message("tools/call", `{"name":"put"}`)
+	for name, tt := range map[string]struct {
+		method, body string
+		headers      []string
+		reason       Reason
+	}{
+		"an opened tool":                     {"POST", list, old, Allowed},
+		"ATK-55 another tool, old version":   {"POST", put, old, InsufficientScope},
+		"ATK-55 another tool, no version":    {"POST", put, nil, InsufficientScope},
+		"ATK-55 another tool, odd version":   {"POST", put, []string{"MCP-Protocol-Version", "x"}, InsufficientScope},
+		"unknown tool":                       {"POST", message("tools/call", `{"name":"drop"}`), old, NoScope},
+		"other method":                       {"POST", message("tools/list", ""), old, Allowed},
+		"notification":                       {"POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, old, Allowed},
+		"response":                           {"POST", `{"jsonrpc":"2.0","id":1,"result":{"method":"tools/call"}}`, old, Allowed},
+		"resource":                           {"POST", message("resources/read", `{"uri":"note://1"}`), old, InsufficientScope},
+		"modern, headers agree":              {"POST", list, call("list"), Allowed},
+		"modern, encoded header agrees":      {"POST", list, call(b64("list")), Allowed},
+		"RS-HDR-09 other name in the body":   {"POST", put, call("list"), HeaderMismatch},
+		"RS-HDR-09 other method in the body": {"POST", put, []string{"MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/list"}, HeaderMismatch},
+		"RS-HDR-09 harmless body":            {"POST", list, call("put"), HeaderMismatch},
+		"RS-HDR-09 no headers":               {"POST", list, []string{"MCP-Protocol-Version", "2026-07-28"}, HeaderMismatch},
+		"RS-HDR-09 modern batch":             {"POST", "[" + list + "]", call("list"), HeaderMismatch},
+		"modern response":                    {"POST", `{"jsonrpc":"2.0","id":1,"result":{}}`, []string{"MCP-Protocol-Version", "2026-07-28"}, Allowed},
+		"RS-HDR-09 batch, all opened":        {"POST", "[" + list + "," + message("tools/list", "") + "]", old, Allowed},
+		"RS-HDR-09 batch, one not opened":    {"POST", "[" + list + "," + put + "]", old, InsufficientScope},
+		"RS-HDR-09 batch, one unknown":       {"POST", "[" + put + "," + message("tools/call", `{"name":"drop"}`) + "]", old, NoScope},
+		"RS-HDR-09 empty batch":              {"POST", "[]", old, MalformedBody},
+		"RS-HDR-09 batch in a batch":         {"POST", "[[" + list + "]]", old, MalformedBody},
+		"RS-HDR-09 long batch":               {"POST", "[" + strings.Repeat(list+",", maxBatch) + list + "]", old, MalformedBody},
+		"RS-HDR-09 longest batch":            {"POST", "[" + strings.Repeat(list+",", maxBatch-1) + list + "]", old, Allowed},
+		"RS-HDR-09 repeated method":          {"POST", `{"method":"tools/list","method":"tools/call","params":{"name":"put"}}`, old, MalformedBody},
+		"RS-HDR-09 repeated params":          {"POST", `{"method":"tools/call","params":{"name":"list"},"params":{"name":"put"}}`, old, MalformedBody},
+		"RS-HDR-09 repeated name":            {"POST", message("tools/call", `{"name":"list","name":"put"}`), old, MalformedBody},
+		"RS-HDR-09 repeated by an escape":    {"POST", message("tools/call", `{"name":"list","n\u0061me":"put"}`), old, MalformedBody},
+		"RS-HDR-09 method in another case":   {"POST", `{"method":"tools/list","Method":"tools/call","params":{"name":"put"}}`, old, MalformedBody},
+		"RS-HDR-09 only in another case":     {"POST", `{"METHOD":"tools/call","params":{"name":"put"}}`, old, MalformedBody},
+		"RS-HDR-09 params with a long s":     {"POST", `{"method":"tools/call","param\u017f":{"name":"put"},"params":{"name":"list"}}`, old, MalformedBody},
+		"RS-HDR-09 name in another case":     {"POST", message("tools/call", `{"name":"list","NAME":"put"}`), old, MalformedBody},
+		"RS-HDR-09 no name":                  {"POST", message("tools/call", `{"arguments":{}}`), old, MalformedBody},
+		"RS-HDR-09 name is no text":          {"POST", message("tools/call", `{"name":["list"]}`), old, MalformedBody},
+		"RS-HDR-09 name is an object":        {"POST", message("tools/call", `{"name":{"name":"list"}}`), old, MalformedBody},
+		"RS-HDR-09 no params":                {"POST", `{"method":"tools/call"}`, old, MalformedBody},
+		"RS-HDR-09 params by position":       {"POST", message("tools/call", `["list"]`), old, MalformedBody},
+		"RS-HDR-09 method is no text":        {"POST", `{"method":1}`, old, MalformedBody},
+		"RS-HDR-09 broken escape":            {"POST", message("tools/call", `{"name":"list\ud800"}`), old, MalformedBody},
+		"RS-HDR-09 not UTF-8":                {"POST", message("tools/call", "{\"name\":\"list\xff\"}"), old, MalformedBody},
+		"RS-HDR-09 two documents":            {"POST", list + put, old, MalformedBody},
+		"RS-HDR-09 a second line":            {"POST", list + "\n" + put, old, MalformedBody},
+		"RS-HDR-09 no JSON":                  {"POST", "name=put", old, MalformedBody},
+		"RS-HDR-09 a comma too many":         {"POST", `{"method":"tools/list",}`, old, MalformedBody},
+		"RS-HDR-09 cut":                      {"POST", list[:len(list)-1], old, MalformedBody},
+		"RS-HDR-09 byte order mark":          {"POST", "\ufeff" + list, old, MalformedBody},
+		"deep":                               {"POST", message("tools/call", `{"name":"list","arguments":`+strings.Repeat("[", 300)+strings.Repeat("]", 300)+`}`), old, MalformedBody},
+		"the largest body":                   {"POST", list + strings.Repeat(" ", maxBody-len(list)), old, Allowed},
+		"too large":                          {"POST", list + strings.Repeat(" ", maxBody-len(list)+1), old, BodyTooLarge},
+		"white space around":                 {"POST", " \r\n" + list + "\n ", old, Allowed},
+		"none":                               {"POST", "", old, BodyMissing},
+		"none, method not told":              {"", "", old, BodyMissing},
+		"stream":                             {"GET", "", old, Allowed},
+		"end of a session":                   {"DELETE", "", old, Allowed},
+		"GET with a body":                    {"GET", put, old, InsufficientScope},
+	} {
+		for _, host := range []string{"a", "strict"} {
+			t.Run(name+"/"+host, func(t *testing.T) {
+				r := forwardedRequest(tt.method, "https://"+host+".example/mcp", tt.body, append([]string{"Authorization", "Bearer " + secrets[host]}, tt.headers...)...)
+				if tt.method == "" {
+					r.Header.Del("X-Forwarded-Method")
+				}
+				before := f.reasons[tt.reason]
+				resp := f.ask(t, r)
+				if f.reasons[tt.reason] != before+1 {
+					t.Errorf("status %d, want %s: %s", resp.StatusCode, tt.reason, f.audit.String()[max(0, f.audit.Len()-400):])
+				}
+			})
+		}
+	}
+	t.Run("a client cannot have its body decide", func(t *testing.T) {
+		r := forwardedRequest("POST", "https://b.example/mcp", put, append(call("list"), "Authorization", "Bearer "+secrets["b"])...)
+		if resp := f.ask(t, r); resp.StatusCode != 200 || resp.Header.Get("Connection") != "close" {
+			t.Errorf("status %d, %v", resp.StatusCode, resp.Header)
+		}
+	})
+	t.Run("nor escape that where the gateway does not forward it", func(t *testing.T) {
+		r := nginxRequest("POST", "https://a.example/mcp", append(call("list"), "Authorization", "Bearer "+secrets["a"])...)
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(list)), int64(len(list))
+		if resp := f.ask(t, r); resp.StatusCode != 403 {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+	})
+	t.Run("Envoy sends a part", func(t *testing.T) {
+		for header, want := range map[string]int{"true": 403, "false": 200} {
+			r := httptest.NewRequest("POST", Path+"/envoy/mcp", strings.NewReader(list))
+			r.Host = "a.example"
+			if resp := f.ask(t, with(r, "Authorization", "Bearer "+secrets["a"], "X-Envoy-Auth-Partial-Body", header)); resp.StatusCode != want {
+				t.Errorf("%s: status %d", header, resp.StatusCode)
+			}
+		}
+	})
+	t.Run("the body of a stranger is not read", func(t *testing.T) {
+		r := forwardedRequest("POST", "https://a.example/mcp", "")
+		r.Body, r.ContentLength = io.NopCloser(unread{t}), 10
+		if resp := f.ask(t, r); resp.StatusCode != 401 {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+	})
+}
+
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("it is")
+	return 0, io.EOF
+}
+
+// Gateways announce bodies that they never send. The answer comes all the same,
+// and what follows on the connection is not taken for the body.
+func TestAnnouncedBody(t *testing.T) {
+	f := newFixture(t, "a.example/mcp b.example/mcp", func(uri string, r *config.Rules) { r.Body = strings.Contains(uri, "b.example") })
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	for name, tt := range map[string]struct {
+		host, announce, target string
+		status                 int
+		atMost                 time.Duration
+	}{
+		"length":                 {"a.example", "Content-Length: 57", "", 200, 500 * time.Millisecond},
+		"chunked":                {"a.example", "Transfer-Encoding: chunked", "/forwarded", 200, 500 * time.Millisecond},
+		"length, body wanted":    {"b.example", "Content-Length: 57", "/forwarded", 403, bodyPatience + 500*time.Millisecond},
+		"chunked, body wanted":   {"b.example", "Transfer-Encoding: chunked", "/forwarded", 403, bodyPatience + 500*time.Millisecond},
+		"length, never wanted":   {"b.example", "Content-Length: 57", "", 403, 500 * time.Millisecond},
+		"no body and keep-alive": {"a.example", "X-None: x", "", 200, 500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			raw := f.mint(t, f.issuer, "https://"+tt.host+"/mcp", "read", personOf("jane@example.com"))
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(5 * time.Second))
+			began := time.Now()
+			fmt.Fprintf(conn, "POST %s%s HTTP/1.1\r\nHost: %s\r\n%s\r\nAuthorization: Bearer %s\r\n"+
+				"X-Original-Url: https://%s/mcp\r\nX-Original-Method: POST\r\nX-Forwarded-Host: %s\r\nX-Forwarded-Uri: /mcp\r\nX-Forwarded-Method: POST\r\n\r\n",
+				Path, tt.target, tt.host, tt.announce, raw, tt.host, tt.host)
+			answers := bufio.NewReader(conn)
+			resp, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			if took := time.Since(began); resp.StatusCode != tt.status || took > tt.atMost {
+				t.Errorf("status %d after %s", resp.StatusCode, took)
+			}
+			if keep := tt.announce == "X-None: x"; resp.Close == keep {
+				t.Errorf("the connection closes: %v", resp.Close)
+			}
+			if resp.Close {
+				fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", Path)
+				if next, err := http.ReadResponse(answers, nil); err == nil {
+					t.Errorf("what follows is answered with %d", next.StatusCode)
+				}
+			}
+		})
+	}
+}
