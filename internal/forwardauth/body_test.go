@@ -2,6 +2,7 @@ package forwardauth
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -201,4 +202,25 @@ func TestAnnouncedBody(t *testing.T) {
 			}
 		})
 	}
+}
+
+// leniently is a message as encoding/json reads it: the last of repeated
+// members, in any case.
+type leniently struct {
+	Method string
+	Params map[string]any
+}
+
+func lenient(t *testing.T, body string) (m leniently) {
+	t.Helper()
+	var all struct {
+		Method json.RawMessage
+		Params json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(body), &all); err != nil {
+		t.Fatal(err)
+	}
+	_ = json.Unmarshal(all.Method, &m.Method)
+	_ = json.Unmarshal(all.Params, &m.Params)
+	return m
 }

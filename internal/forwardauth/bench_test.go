@@ -1,0 +1,135 @@
+package forwardauth
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// cached returns an endpoint and a request for a tool, with a token that the
+// endpoint has seen.
+func cached(tb testing.TB) (*fixture, *http.Request) {
+	f := newFixture(tb, defaultHosts, nil)
+	r := nginxRequest("POST", aMCP, append(call("get"), "Authorization", "Bearer "+f.token(tb, aMCP, "read write"))...)
+	var scopes Scopes = f.scopes // making an interface of a struct allocates; the service has pointers
+	f.Endpoint.Scopes = func(*resource.Resource) Scopes { return scopes }
+	f.Endpoint.Count = func(Reason, Dialect) {}
+	if resp := f.ask(tb, r); resp.StatusCode != 200 {
+		tb.Fatalf("status %d", resp.StatusCode)
+	}
+	return f, r
+}
+
+// A decision about a token already seen allocates nothing.
+func TestAllocations(t *testing.T) {
+	f, r := cached(t)
+	decide := testing.AllocsPerRun(500, func() {
+		q := read(r)
+		if d := f.Decide(t.Context(), &q); !d.Allowed() {
+			t.Fatal(d.Reason)
+		}
+	})
+	if decide > 0 {
+		t.Errorf("a decision allocates %v times", decide)
+	}
+	w := &recorder{header: http.Header{}}
+	serve := testing.AllocsPerRun(500, func() { f.ServeHTTP(w, r) })
+	if serve > 1 {
+		t.Errorf("an answer allocates %v times", serve)
+	}
+}
+
+// recorder is a ResponseWriter that costs nothing.
+type recorder struct {
+	header http.Header
+	status int
+}
+
+func (w *recorder) Header() http.Header         { return w.header }
+func (w *recorder) WriteHeader(status int)      { w.status = status }
+func (w *recorder) Write(b []byte) (int, error) { return len(b), nil }
+
+func BenchmarkDecideCached(b *testing.B) {
+	f, r := cached(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		q := read(r)
+		if d := f.Decide(b.Context(), &q); !d.Allowed() {
+			b.Fatal(d.Reason)
+		}
+	}
+}
+
+func BenchmarkDecideCachedParallel(b *testing.B) {
+	f, r := cached(b)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			q := read(r)
+			if d := f.Decide(b.Context(), &q); !d.Allowed() {
+				b.Fatal(d.Reason)
+			}
+		}
+	})
+}
+
+func BenchmarkDecideCold(b *testing.B) {
+	f, r := cached(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		f.verified = newCache(1)
+		b.StartTimer()
+		q := read(r)
+		if d := f.Decide(b.Context(), &q); !d.Allowed() {
+			b.Fatal(d.Reason)
+		}
+	}
+}
+
+// BenchmarkDecideBad is what a flood of bad tokens costs.
+func BenchmarkDecideBad(b *testing.B) {
+	f, r := cached(b)
+	raw := r.Header.Get("Authorization")
+	r.Header.Set("Authorization", raw[:len(raw)-8]+"AAAAAAAA")
+	f.Endpoint.Audit = nil
+	b.ReportAllocs()
+	for b.Loop() {
+		q := read(r)
+		if d := f.Decide(b.Context(), &q); d.Allowed() {
+			b.Fatal("allowed")
+		}
+	}
+}
+
+// BenchmarkHandlerCached is to be read beside BenchmarkHandlerBare, a handler
+// that does nothing, over the same kind of connection.
+func BenchmarkHandlerCached(b *testing.B) {
+	f, r := cached(b)
+	overHTTP(b, f, r)
+}
+
+func BenchmarkHandlerBare(b *testing.B) {
+	_, r := cached(b)
+	overHTTP(b, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), r)
+}
+
+func overHTTP(b *testing.B, h http.Handler, ask *http.Request) {
+	server := httptest.NewServer(h)
+	defer server.Close()
+	r, err := http.NewRequest(http.MethodGet, server.URL+Path, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Header, r.Host = ask.Header, ask.Host
+	b.ReportAllocs()
+	for b.Loop() {
+		resp, err := server.Client().Do(r)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			b.Fatal(resp, err)
+		}
+		resp.Body.Close()
+	}
+}
