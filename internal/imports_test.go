@@ -1,0 +1,186 @@
+// Package internal_test holds the directions in which packages may import each
+// other. Rules are data with their reasons; a package without a rule of its own
+// is bound by its layer.
+package internal_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/mcp-forward-auth/mcp-forward-auth/internal/"
+
+// rule forbids imports. Packages are named below internal/; a name ending in
+// "/..." includes what is below it, "*" is every package of ours.
+type rule struct {
+	from   string
+	forbid []string
+	except []string
+	reason string
+}
+
+var rules = []rule{
+	{"oauth", []string{"*"}, nil, "the vocabulary is pure, so that all may share it"},
+	{"seal", []string{"*"}, nil, "sealing knows keys and bytes, not what they mean"},
+	{"audit", []string{"*"}, nil, "entries are typed words; whoever writes one brings them"},
+	{"config", []string{"*"}, nil, "the configuration is read before anything else exists"},
+	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
+	{"guard", []string{"*"}, []string{"config", "expiring", "guard/..."}, "the memory of single events knows ids only"},
+	{"keyset", []string{"*"}, nil, "keys do not know what they sign"},
+	{"egress", []string{"*"}, nil, "what reaches the network for strangers shares nothing with the rest"},
+	{"resource", []string{"*"}, []string{"config", "oauth"}, "the table is made of the configuration alone"},
+	{"token", []string{"*"}, []string{"keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
+	{"code", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
+	{"policy", []string{"*"}, []string{"config", "connector", "oauth"}, "who may come in depends on the identity and the configuration"},
+	{"catalog", []string{"*"}, []string{"oauth"}, "what an MCP server says is foreign text; it reaches nothing of ours"},
+	{"connector/...", []string{"*"}, []string{"config", "connector/...", "oauthtest", "egress"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},
+
+	{"forwardauth", []string{"connector/...", "egress", "authorize", "registration", "policy", "code", "page"}, nil, "the decision needs no network, no client lookup and no page"},
+	{"authorize", []string{"token", "keyset", "grant", "egress"}, nil, "the browser conversation cannot mint tokens"},
+	{"grant", []string{"catalog", "page", "egress", "connector/..."}, []string{"connector"}, "the token endpoint shows no page and reaches an identity provider through one interface only"},
+	{"discovery", []string{"token", "keyset", "seal", "code", "registration", "connector/..."}, nil, "documents are made of configuration and public keys"},
+	{"registration", []string{"token", "keyset", "code", "connector/...", "page", "policy"}, nil, "clients are known before anybody signs in"},
+	{"web", []string{"*"}, []string{"oauth", "resource", "audit"}, "the HTTP kit decides nothing"},
+	{"sample", []string{"*"}, nil, "the sample MCP server knows nothing of authorization"},
+	{"oauthtest", []string{"*"}, nil, "fakes must not share a mistake with what they test"},
+}
+
+// endpoints never import one another: what they share lives below them.
+var endpoints = []string{"authorize", "grant", "forwardauth", "discovery"}
+
+// roots may know everything; nothing below may import them.
+var roots = []string{"server", "demo", "doctor", "servertest", "conformance", "e2e"}
+
+// testOnly packages are imported by tests and by each other, never by the program.
+var testOnly = []string{"oauthtest", "servertest", "conformance", "e2e", "connector/connectortest", "guard/guardtest", "guardtest"}
+
+// typesOnly packages may be imported for their data only: these names reach the network.
+var typesOnly = []struct {
+	from, of string
+	names    []string
+	reason   string
+}{
+	{"forwardauth", "catalog", []string{"Fetcher", "Cache", "New", "Options", "Target"}, "the decision looks at what is known and never asks"},
+	{"discovery", "catalog", []string{"Fetcher", "Cache", "New", "Options", "Target"}, "documents are made without I/O"},
+	{"forwardauth", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "net/http is there for handler types"},
+	{"grant", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "the token endpoint reaches no network itself"},
+	{"token", "net/http", []string{"Client", "Transport", "Get"}, "keys are never fetched"},
+}
+
+type file struct {
+	pkg, name string
+	imports   map[string]string // path → name in the file
+	syntax    *ast.File
+}
+
+func TestImports(t *testing.T) {
+	files := parse(t)
+	if len(files) < 50 {
+		t.Fatalf("only %d files found", len(files))
+	}
+	known := map[string]bool{}
+	for _, f := range files {
+		known[f.pkg] = true
+		for path := range f.imports {
+			to, ours := strings.CutPrefix(path, module)
+			if !ours {
+				continue
+			}
+			if slices.Contains(testOnly, to) && !slices.Contains(testOnly, f.pkg) {
+				t.Errorf("%s imports %s, which is for tests", f.name, to)
+			}
+			if slices.Contains(roots, to) && !slices.Contains(roots, f.pkg) {
+				t.Errorf("%s imports %s: nothing below a root may know it", f.name, to)
+			}
+			if slices.Contains(endpoints, f.pkg) && slices.Contains(endpoints, to) && f.pkg != to {
+				t.Errorf("%s imports %s: endpoints never import one another", f.name, to)
+			}
+			for _, r := range rules {
+				if matches(r.from, f.pkg) && anyMatches(r.forbid, to) && !anyMatches(r.except, to) && to != f.pkg {
+					t.Errorf("%s imports %s: %s", f.name, to, r.reason)
+				}
+			}
+		}
+		checkNames(t, f)
+	}
+	for _, r := range rules { // a rule about nothing is a mistake
+		if name := strings.TrimSuffix(r.from, "/..."); !known[name] {
+			t.Errorf("there is a rule for package %s, but no such package", name)
+		}
+	}
+}
+
+func checkNames(t *testing.T, f file) {
+	for _, r := range typesOnly {
+		if f.pkg != r.from {
+			continue
+		}
+		path := r.of
+		if !strings.Contains(path, "/") {
+			path = module + path
+		}
+		name, ok := f.imports[path]
+		if !ok {
+			continue
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := s.X.(*ast.Ident); ok && x.Name == name && slices.Contains(r.names, s.Sel.Name) {
+					t.Errorf("%s uses %s.%s: %s", f.name, name, s.Sel.Name, r.reason)
+				}
+			}
+			return true
+		})
+	}
+}
+
+func matches(pattern, pkg string) bool {
+	if below, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return pkg == below || strings.HasPrefix(pkg, below+"/")
+	}
+	return pattern == "*" || pattern == pkg
+}
+
+func anyMatches(patterns []string, pkg string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, pkg) })
+}
+
+// parse reads every file of ours that is not a test.
+func parse(t *testing.T) []file {
+	t.Helper()
+	var files []file
+	set := token.NewFileSet()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "testdata") {
+			return err
+		}
+		syntax, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		f := file{pkg: filepath.ToSlash(filepath.Dir(path)), name: filepath.ToSlash(path), imports: map[string]string{}, syntax: syntax}
+		for _, spec := range syntax.Imports {
+			p, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			f.imports[p] = p[strings.LastIndexByte(p, '/')+1:]
+			if spec.Name != nil {
+				f.imports[p] = spec.Name.Name
+			}
+		}
+		files = append(files, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
