@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -85,4 +86,41 @@ func TestSlowClient(t *testing.T) {
 			t.Errorf("cut after %v", took)
 		}
 	})
+}
+
+// TestDrain: a SIGTERM ends the context of Serve; what is under way is finished.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	oidc := oauthtest.NewOIDCProvider(t)
+	oidc.SignInAs(person)
+	s := servertest.Start(t, servertest.Options{
+		Edit: servertest.Edits(servertest.UseOIDC(oidc), withoutConsent), Files: servertest.ProviderFiles, HTTPClient: &http.Client{Timeout: 2 * time.Second},
+	})
+	if status, _ := s.Management(t, "/readyz"); status != 200 {
+		t.Errorf("readyz answers %d", status)
+	}
+	b := s.NewBrowser()
+	page := b.Open(t, s.NewClient(t, servertest.Host, nil).Begin().URL())
+	page = b.Open(t, page.Location())
+	oidc.Break(oauthtest.Token, oauthtest.Hang)
+	req := servertest.Request(t, "GET", page.Location(), "")
+	ended := make(chan string, 1)
+	go func() {
+		p, err := b.TrySend(req)
+		if err != nil {
+			ended <- err.Error()
+			return
+		}
+		ended <- p.Location()
+	}()
+	for range 200 {
+		if oidc.Count(oauthtest.Token) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.Stop() // fails the test unless the end is clean
+	if got := <-ended; !strings.Contains(got, "error=temporarily_unavailable") {
+		t.Errorf("the request under way ended with %s", got)
+	}
 }

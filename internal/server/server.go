@@ -174,10 +174,16 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		Resources: table, Verifier: verifier, Ended: ended,
 		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Now: opt.Now,
 	})
-	s.Protocol = route(decisions, web.Recover(opt.Logger, metrics.instrument(mux)))
+	s.Protocol = protocol(opt.Logger, decisions, metrics.instrument(mux))
 	s.Management = s.management(metrics)
 	s.ExtAuthz = extauthz.NewServer(decisions, opt.Logger)
 	return s, nil
+}
+
+// protocol is the handler of the protocol listener. A panic is a 500 everywhere:
+// at the gateway that is no yes.
+func protocol(log *slog.Logger, decisions, rest http.Handler) http.Handler {
+	return web.Recover(log, route(decisions, rest))
 }
 
 // route sends forward-auth requests past the multiplexer, which would clean

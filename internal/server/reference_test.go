@@ -1,0 +1,117 @@
+package server
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+)
+
+var update = flag.Bool("update", false, "write the reference pages")
+
+// filled is the registry after every metric has a value.
+func filled(t *testing.T) *metrics {
+	t.Helper()
+	keys, err := keyset.New(keyset.Options{Sources: []keyset.Source{keyset.Ephemeral{}}, Period: time.Hour, TokenLifetime: time.Hour, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMetrics("test")
+	m.watchKeys(keys, time.Now)
+	m.instrument(http.NewServeMux()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	m.catalogueFetch("ok", time.Millisecond)
+	return m
+}
+
+// TestMetricsReference holds docs/reference/metrics.md to the registry.
+func TestMetricsReference(t *testing.T) {
+	m := filled(t)
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	var b strings.Builder
+	b.WriteString("# Metrics\n\nServed at `/metrics` of the management listener. Generated from the code; do not edit.\nBesides these there are the usual `go_` and `process_` metrics.\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n")
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "mcp_forward_auth_") {
+			continue
+		}
+		labels := map[string]bool{}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				labels["`"+l.GetName()+"`"] = true
+			}
+		}
+		names := strings.Join(slices.Sorted(maps.Keys(labels)), ", ")
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), names, f.GetHelp())
+	}
+	compare(t, "../../docs/reference/metrics.md", b.String())
+}
+
+// TestAuditReference holds docs/reference/audit.md to package audit, and the
+// reasons of decisions to the closed set.
+func TestAuditReference(t *testing.T) {
+	for _, r := range forwardauth.Reasons() {
+		if audit.Reasons[r.String()] == "" {
+			t.Errorf("audit.Reasons lacks %s", r)
+		}
+	}
+	var b strings.Builder
+	b.WriteString("# Audit log\n\nOne JSON line per event, in the member `audit`. Generated from the code; do not edit.\nEntries hold no token, code, secret or sealed value.\n\n## Events\n\n")
+	for _, e := range audit.Events {
+		fmt.Fprintf(&b, "- `%s`\n", e)
+	}
+	b.WriteString("\n## Reasons\n\n| Reason | Meaning |\n|---|---|\n")
+	for _, r := range slices.Sorted(maps.Keys(audit.Reasons)) {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", r, audit.Reasons[r])
+	}
+	compare(t, "../../docs/reference/audit.md", b.String())
+}
+
+func compare(t *testing.T, name, want string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(name)
+	if err != nil || !bytes.Equal(got, []byte(want)) {
+		t.Errorf("%s is not what the code says (%v); run: go test ./internal/server -run Reference -update", name, err)
+	}
+}
+
+func TestPanic(t *testing.T) {
+	panics := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a bug") })
+	var log bytes.Buffer
+	h := protocol(slog.New(slog.NewTextHandler(&log, nil)), panics, panics)
+	for _, path := range []string{"/authenticate", "/authenticate/x", "/token", "/"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != 500 || strings.Contains(w.Body.String(), "a bug") || !strings.Contains(log.String(), "a bug") {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+		log.Reset()
+	}
+}
