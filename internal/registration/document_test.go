@@ -359,6 +359,7 @@ func TestDocumentCache(t *testing.T) {
 		{"overflow", 0, []string{"Cache-Control", "max-age=99999999999999999999"}},
 		{"Age", 10 * time.Minute, []string{"Cache-Control", "max-age=3600", "Age", "3000"}},
 		{"Expires", 30 * time.Minute, []string{"Date", "Thu, 01 Jan 2026 00:00:00 GMT", "Expires", "Thu, 01 Jan 2026 00:30:00 GMT"}},
+		{"Expires in years", 24 * time.Hour, []string{"Date", "Thu, 01 Jan 2026 00:00:00 GMT", "Expires", "Thu, 01 Jan 2036 00:30:00 GMT"}},
 		{"Expires 0", 0, []string{"Expires", "0"}},
 		{"no-store", 0, []string{"Cache-Control", "no-store, max-age=3600"}},
 		{"private", 0, []string{"Cache-Control", "private, max-age=3600"}},

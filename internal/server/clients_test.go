@@ -365,10 +365,12 @@ func TestPreRegistered(t *testing.T) {
 	files["new"] = newSecret + "\n"
 	s := servertest.Start(t, servertest.Options{
 		Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
+			f.Proxy.Hosts = append(f.Proxy.Hosts, config.HostFile{Host: "other.example.com", Endpoint: f.Proxy.Hosts[0].Endpoint})
 			f.Registration.Dynamic.Enabled, f.Registration.MetadataDocuments.Enabled = &off, &off
 			f.Clients = []config.ClientFile{
 				{ID: "desktop", Name: "Desktop", RedirectURIs: []string{"http://localhost/callback"}},
-				{ID: "web", RedirectURIs: []string{appCallback}, Secret: oldSecret, SecretFiles: []string{"new"}, Resources: []string{servertest.Resource}, Scopes: []string{"echo"}},
+				{ID: "web", RedirectURIs: []string{appCallback}, Secret: oldSecret, SecretFiles: []string{"new"}, Resources: []string{servertest.Resource}, Scopes: []string{"notes:read"}},
+				{ID: "elsewhere", RedirectURIs: []string{appCallback}, Resources: []string{"https://other.example.com/mcp"}},
 			}
 		}),
 		Files: files,
@@ -381,6 +383,18 @@ func TestPreRegistered(t *testing.T) {
 	})
 	t.Run("AS-PRE-01 exact redirects", func(t *testing.T) {
 		if p := s.NewBrowser().Open(t, client("web", appCallback+"/x", "").Begin().URL()); p.Status != 400 || p.Location() != "" {
+			t.Errorf("%d %s", p.Status, p.Location())
+		}
+	})
+	t.Run("AS-PRE-01 scopes and resources of its own", func(t *testing.T) {
+		b := s.NewBrowser()
+		c := client("web", appCallback, newSecret)
+		a := c.Begin()
+		if answer := a.Exchange(t, a.Code(t, b)); answer.Status != 200 || answer.String("scope") != "notes:read" {
+			t.Errorf("%d %s", answer.Status, answer.Body)
+		}
+		limited := client("elsewhere", appCallback, "")
+		if p := b.Open(t, limited.Begin().URL()); !strings.Contains(p.Location(), "error=invalid_target") {
 			t.Errorf("%d %s", p.Status, p.Location())
 		}
 	})
