@@ -20,6 +20,7 @@ var Reasons = map[string]string{
 	// Clients.
 	"unknown_client":                     "the client id was not issued for this host, or the rules no longer admit the client",
 	"two_client_authentications":         "the client sent credentials in more than one way",
+	"client_limited":                     "the configuration no longer lets the client have what the refresh token stands for",
 	"client_document_invalid":            "what the client publishes about itself is not valid, or its URL is not accepted; the cause is in the entry",
 	"client_document_unavailable":        "what the client publishes about itself cannot be fetched right now; the cause is in the entry",
 	"client_authentication_throttled":    "the client failed to authenticate too often",

@@ -73,7 +73,7 @@ func (t *refreshToken) subject() string { return t.Namespace + ":" + t.Subject }
 // client is to have none: those that registered the grant get one whether or
 // not they asked for offline_access, the others if they asked.
 func (r *Refresh) first(c *call, a code.Authorization) (string, error) {
-	if r == nil || !a.Offline && !c.client.MayUse("refresh_token") {
+	if may := c.client.MayUse("refresh_token"); r == nil || !may && (!a.Offline || c.client.PreRegistered) {
 		return "", nil
 	}
 	return r.seal(c, refreshToken{
@@ -114,6 +114,9 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if scopes, err = checkClientLimits(c, t, scopes); err != nil {
+		return nil, err
+	}
 	if err := e.checkEnded(c, revocation.Facts{Family: t.Family, Subject: t.subject()}); err != nil {
 		return nil, err
 	}
@@ -131,6 +134,16 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	}
 	resp.RefreshToken = answer.Token
 	return resp, nil
+}
+
+// checkClientLimits: the operator may have limited the client since it got the token.
+func checkClientLimits(c *call, t refreshToken, scopes oauth.Scopes) (oauth.Scopes, error) {
+	may := c.client.MayUse("refresh_token") || !c.client.PreRegistered
+	scopes = c.client.Narrow(scopes)
+	if !may || !c.client.MayReach(t.Resource) || len(scopes) == 0 {
+		return nil, invalidRefresh("client_limited", nil)
+	}
+	return scopes, nil
 }
 
 // invalidRefresh looks the same whatever was wrong with the token.

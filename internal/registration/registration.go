@@ -43,6 +43,9 @@ type Client struct {
 	// Trusted: the operator vouches for where its redirect URIs lead, so that
 	// an error may be sent there without asking (RFC 9700, section 4.11.2).
 	Trusted bool
+	// PreRegistered: the operator wrote the client down, so its grant types are
+	// a limit and not a wish.
+	PreRegistered bool
 	// Scopes and Resources (canonical URIs) are all that the client may have;
 	// empty means no limit of its own.
 	Scopes    oauth.Scopes

@@ -370,6 +370,7 @@ func TestPreRegistered(t *testing.T) {
 			f.Clients = []config.ClientFile{
 				{ID: "desktop", Name: "Desktop", RedirectURIs: []string{"http://localhost/callback"}},
 				{ID: "web", RedirectURIs: []string{appCallback}, Secret: oldSecret, SecretFiles: []string{"new"}, Resources: []string{servertest.Resource}, Scopes: []string{"notes:read"}},
+				{ID: "once", RedirectURIs: []string{"http://localhost/callback"}, GrantTypes: []string{"authorization_code"}},
 				{ID: "elsewhere", RedirectURIs: []string{appCallback}, Resources: []string{"https://other.example.com/mcp"}},
 			}
 		}),
@@ -380,6 +381,17 @@ func TestPreRegistered(t *testing.T) {
 	}
 	t.Run("AS-PRE-01 public, with both registrations off", func(t *testing.T) {
 		s.MustPass(t, servertest.Resource, client("desktop", "http://localhost:51234/callback", "").AccessToken(t, s.NewBrowser()))
+	})
+	t.Run("AS-PRE-01 grant types are a limit", func(t *testing.T) {
+		b := s.NewBrowser()
+		for id, want := range map[string]bool{"desktop": true, "once": false} {
+			c := client(id, "http://localhost:51234/callback", "")
+			c.Scope = "notes:read offline_access"
+			a := c.Begin()
+			if answer := a.Exchange(t, a.Code(t, b)); answer.Status != 200 || (answer.String("refresh_token") != "") != want {
+				t.Errorf("%s: %d %s", id, answer.Status, answer.Body)
+			}
+		}
 	})
 	t.Run("AS-PRE-01 exact redirects", func(t *testing.T) {
 		if p := s.NewBrowser().Open(t, client("web", appCallback+"/x", "").Begin().URL()); p.Status != 400 || p.Location() != "" {
