@@ -39,7 +39,7 @@ var rules = []rule{
 	{"token", []string{"*"}, []string{"keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
 	{"code", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
 	{"policy", []string{"*"}, []string{"config", "connector", "oauth"}, "who may come in depends on the identity and the configuration"},
-	{"catalog", []string{"*"}, []string{"oauth"}, "what an MCP server says is foreign text; it reaches nothing of ours"},
+	{"catalog", []string{"*"}, []string{"config", "oauth"}, "what an MCP server says is foreign text; beside it only the operator has a word"},
 	{"connector/...", []string{"*"}, []string{"config", "connector/...", "oauthtest", "egress"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},
 
 	{"forwardauth", []string{"connector/...", "egress", "authorize", "registration", "policy", "code", "page"}, nil, "the decision needs no network, no client lookup and no page"},
