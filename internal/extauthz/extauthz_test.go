@@ -143,7 +143,7 @@ func TestAllow(t *testing.T) {
 		t.Errorf("header %v", h)
 	}
 	// Appending would leave the client's own copy in place, and first.
-	if h.GetAppendAction() != core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD || h.GetAppend() != nil { //nolint:staticcheck // deprecated on purpose
+	if h.GetAppendAction() != core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD || h.ProtoReflect().Has(h.ProtoReflect().Descriptor().Fields().ByName("append")) {
 		t.Errorf("RS-FWD-04: header is not set to overwrite: %v", h)
 	}
 	if got := ok.GetHeadersToRemove(); len(got) != 1 || got[0] != "x_auth_request_user" {

@@ -66,7 +66,7 @@ func TestAccessTokenIndependently(t *testing.T) {
 		}
 	})
 	t.Run("AS-AT-01 AS-AT-02 AS-AT-03 AS-AT-04 with go-jose", func(t *testing.T) {
-		jws, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+		jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 		if err != nil {
 			t.Fatal(err)
 		}

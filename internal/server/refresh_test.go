@@ -335,7 +335,7 @@ func TestRefreshExpiry(t *testing.T) {
 		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
 		for range 3 {
 			s.Clock.Advance(47 * time.Hour)
-			if s.Clock.Now().Sub(time.Now()) < 120*time.Hour {
+			if time.Until(s.Clock.Now()) < 120*time.Hour {
 				k = k.again(t)
 			}
 		}
