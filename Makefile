@@ -1,6 +1,6 @@
 tool = go tool -modfile=hack/tools/go.mod
 
-.PHONY: all demo build test race e2e lint vulncheck bench fuzz ci
+.PHONY: all demo build test race e2e lint vulncheck chart chart-update bench fuzz ci
 all: build lint test
 
 demo: ## the whole picture on this computer
@@ -25,6 +25,12 @@ lint: ## gofmt, vet, staticcheck
 
 vulncheck: ## known vulnerabilities in what is called; needs vuln.go.dev
 	$(tool) govulncheck ./...
+
+chart: ## the Helm chart: both majors of Helm, schemas, kube-score, README
+	cd hack/chart && go test -count=1 ./...
+
+chart-update: ## write what follows from the chart's values and templates
+	cd hack/chart && go test -count=1 ./... -update
 
 bench: ## CPU time per forward-auth request; needs Linux, at most a minute
 	go run ./hack/bench

@@ -30,6 +30,7 @@ var commands = []command{
 	{"doctor", "URL [FLAGS]", "look at a protected MCP server as a client does and name each fault", runDoctor},
 	{"check-config", "--config FILE", "check a configuration file and say what it means", checkConfig},
 	{"hash-password", "", "read a password from standard input and print its bcrypt hash", hashPassword},
+	{"probe", "[--status CODE] URL", "ask a URL and fail unless it answers as wanted, for probes of containers", probe},
 	{"version", "", "print the version", printVersion},
 }
 

@@ -1,0 +1,569 @@
+// Package charts holds what the Helm chart renders against the program: the
+// golden files in ci/golden are what Helm makes of ci/*-values.yaml, which the
+// tests in hack/chart see to. The tests here need nothing but Go.
+package charts
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
+)
+
+const chart = "mcp-forward-auth"
+
+// object is as much of a Kubernetes object as the tests look at.
+type object struct {
+	APIVersion, Kind string
+	Metadata         struct {
+		Name, Namespace     string
+		Labels, Annotations map[string]string
+	}
+	StringData, Data map[string]string
+	Spec             json.RawMessage
+}
+
+// rendered is one golden file.
+type rendered struct {
+	name    string
+	objects []object
+}
+
+func (r rendered) of(kind string) (found []object) {
+	for _, o := range r.objects {
+		if o.Kind == kind {
+			found = append(found, o)
+		}
+	}
+	return found
+}
+
+func (o object) spec(t *testing.T, into any) {
+	t.Helper()
+	if err := json.Unmarshal(o.Spec, into); err != nil {
+		t.Fatalf("%s %s: %v", o.Kind, o.Metadata.Name, err)
+	}
+}
+
+// each runs f over all golden files.
+func each(t *testing.T, f func(t *testing.T, r rendered)) {
+	t.Helper()
+	values, _ := filepath.Glob(filepath.Join(chart, "ci", "*-values.yaml"))
+	files, _ := filepath.Glob(filepath.Join(chart, "ci", "golden", "*.yaml"))
+	if len(files) != len(values) || len(files) < 5 {
+		t.Fatalf("%d golden files for %d values files; run make chart-update", len(files), len(values))
+	}
+	for _, file := range files {
+		r := rendered{name: strings.TrimSuffix(filepath.Base(file), ".yaml")}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range regexp.MustCompile(`(?m)^---$`).Split(string(text), -1) {
+			var o object
+			if err := yaml.Unmarshal([]byte(document), &o); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if o.Kind != "" {
+				r.objects = append(r.objects, o)
+			}
+		}
+		t.Run(r.name, func(t *testing.T) { f(t, r) })
+	}
+}
+
+// pod is the specification of a pod, as far as the tests look at it.
+type pod struct {
+	AutomountServiceAccountToken *bool
+	HostNetwork, HostPID         bool
+	SecurityContext              struct {
+		RunAsNonRoot   *bool
+		RunAsUser      *int
+		SeccompProfile struct{ Type string }
+	}
+	TerminationGracePeriodSeconds int
+	InitContainers, Containers    []container
+	Volumes                       []struct {
+		Name      string
+		HostPath  *struct{}
+		Projected struct {
+			Sources []struct {
+				Secret struct {
+					Name  string
+					Items []struct{ Key, Path string }
+				}
+			}
+		}
+	}
+}
+
+type container struct {
+	Name            string
+	Args            []string
+	SecurityContext struct {
+		AllowPrivilegeEscalation, ReadOnlyRootFilesystem, RunAsNonRoot *bool
+		RunAsUser                                                      *int
+		Capabilities                                                   struct{ Drop, Add []string }
+	}
+	VolumeMounts []struct{ Name, MountPath string }
+}
+
+func (r rendered) pod(t *testing.T) pod {
+	t.Helper()
+	deployments := r.of("Deployment")
+	if len(deployments) != 1 {
+		t.Fatalf("%d Deployments", len(deployments))
+	}
+	var d struct{ Template struct{ Spec pod } }
+	deployments[0].spec(t, &d)
+	return d.Template.Spec
+}
+
+// file is what the program reads at a path relative to its configuration: only
+// what the pod mounts there is to be had.
+func (r rendered) file(t *testing.T, name string) ([]byte, error) {
+	t.Helper()
+	for _, v := range r.pod(t).Volumes {
+		for _, source := range v.Projected.Sources {
+			for _, item := range source.Secret.Items {
+				if item.Path == name {
+					return []byte(source.Secret.Name + "/" + item.Key + strings.Repeat("-", 32)), nil
+				}
+			}
+		}
+	}
+	return nil, fs.ErrNotExist
+}
+
+// config is the configuration as the program reads it, nil if the chart does not make it.
+func (r rendered) config(t *testing.T) *config.Config {
+	t.Helper()
+	for _, secret := range r.of("Secret") {
+		if text := secret.StringData["config.yaml"]; text != "" {
+			c, err := config.Parse([]byte(text), func(name string) ([]byte, error) { return r.file(t, name) })
+			if err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
+			return c
+		}
+	}
+	return nil
+}
+
+func TestConfiguration(t *testing.T) {
+	each(t, func(t *testing.T, r rendered) {
+		if c := r.config(t); c == nil && r.name != "existing-config" {
+			t.Error("there is no configuration")
+		}
+		if _, err := r.file(t, "config.yaml"); err != nil {
+			t.Error("config.yaml is not mounted")
+		}
+		main := r.pod(t).Containers[0]
+		if !slices.Contains(main.Args, "--config=/etc/mcp-forward-auth/config.yaml") || main.VolumeMounts[0].MountPath != "/etc/mcp-forward-auth" {
+			t.Errorf("args %q, mounts %v", main.Args, main.VolumeMounts)
+		}
+	})
+}
+
+// More than one replica shares its keys.
+func TestReplicasShareKeys(t *testing.T) {
+	each(t, func(t *testing.T, r rendered) {
+		var d struct{ Replicas *int }
+		r.of("Deployment")[0].spec(t, &d)
+		several := d.Replicas == nil || *d.Replicas > 1
+		c := r.config(t)
+		if c == nil {
+			return
+		}
+		if several && c.Keys.Source != "seed" {
+			t.Errorf("replicas %v with keys of source %s", d.Replicas, c.Keys.Source)
+		}
+		if got := len(r.of("PodDisruptionBudget")) == 1; got != several {
+			t.Errorf("there is a disruption budget: %v, several replicas: %v", got, several)
+		}
+	})
+}
+
+// The Pod Security Standard "restricted", on all pods whose values do not say otherwise.
+func TestRestricted(t *testing.T) {
+	each(t, func(t *testing.T, r rendered) {
+		if r.name == "predecessor" || r.name == "everything" {
+			t.Skip("these values set security contexts and containers of their own")
+		}
+		pods := map[string]pod{"Deployment": r.pod(t)}
+		for _, o := range r.of("Pod") {
+			var p pod
+			o.spec(t, &p)
+			pods[o.Metadata.Name] = p
+		}
+		if len(pods) != 2 {
+			t.Errorf("%d pods, want the service and the test", len(pods))
+		}
+		yes := func(b *bool) bool { return b != nil && *b }
+		no := func(b *bool) bool { return b != nil && !*b }
+		for name, p := range pods {
+			if p.HostNetwork || p.HostPID || !yes(p.SecurityContext.RunAsNonRoot) || p.SecurityContext.RunAsUser == nil ||
+				*p.SecurityContext.RunAsUser == 0 || p.SecurityContext.SeccompProfile.Type != "RuntimeDefault" || !no(p.AutomountServiceAccountToken) {
+				t.Errorf("%s: %+v", name, p.SecurityContext)
+			}
+			for _, c := range append(p.Containers, p.InitContainers...) {
+				s := c.SecurityContext
+				if !no(s.AllowPrivilegeEscalation) || !yes(s.ReadOnlyRootFilesystem) || !slices.Equal(s.Capabilities.Drop, []string{"ALL"}) || s.Capabilities.Add != nil {
+					t.Errorf("%s, container %s: %+v", name, c.Name, s)
+				}
+			}
+			for _, v := range p.Volumes {
+				if v.HostPath != nil {
+					t.Errorf("%s: volume %s is of the node", name, v.Name)
+				}
+			}
+		}
+	})
+}
+
+// route is one path that a gateway sends to a Service.
+type route struct {
+	host, path, kind, service string
+}
+
+func (r rendered) routes(t *testing.T) (all []route) {
+	t.Helper()
+	for _, o := range r.of("Ingress") {
+		var spec struct {
+			Rules []struct {
+				Host string
+				HTTP struct {
+					Paths []struct {
+						Path, PathType string
+						Backend        struct{ Service struct{ Name string } }
+					}
+				}
+			}
+		}
+		o.spec(t, &spec)
+		for _, rule := range spec.Rules {
+			for _, p := range rule.HTTP.Paths {
+				all = append(all, route{rule.Host, p.Path, p.PathType, p.Backend.Service.Name})
+			}
+		}
+	}
+	for _, o := range r.of("HTTPRoute") {
+		var spec struct {
+			Hostnames []string
+			Rules     []struct {
+				Matches     []struct{ Path struct{ Type, Value string } }
+				BackendRefs []struct{ Name string }
+			}
+		}
+		o.spec(t, &spec)
+		for _, host := range spec.Hostnames {
+			for _, rule := range spec.Rules {
+				for _, m := range rule.Matches {
+					all = append(all, route{host, m.Path.Value, strings.TrimPrefix(m.Path.Type, "Path"), rule.BackendRefs[0].Name})
+				}
+			}
+		}
+	}
+	return all
+}
+
+func (ro route) covers(host, path string) bool {
+	return ro.host == host && (ro.path == path || ro.kind == "Prefix" && strings.HasPrefix(path, strings.TrimSuffix(ro.path, "/")+"/"))
+}
+
+// Every endpoint that the program publishes reaches it, everything that reaches
+// it is there, and /authenticate never is.
+func TestRoutes(t *testing.T) {
+	seen := 0
+	each(t, func(t *testing.T, r rendered) {
+		service := r.of("Service")[0].Metadata.Name
+		var own []route
+		for _, ro := range r.routes(t) {
+			if ro.service == service {
+				own = append(own, ro)
+			}
+			if ro.service == service && (ro.covers(ro.host, "/authenticate") || ro.covers(ro.host, "/authenticate/forwarded")) {
+				t.Errorf("%s%s lets the world ask", ro.host, ro.path)
+			}
+		}
+		c := r.config(t)
+		if c == nil || own == nil {
+			return
+		}
+		seen++
+		s, err := server.New(c, server.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		get := func(host, path string) *httptest.ResponseRecorder {
+			req := httptest.NewRequest(http.MethodGet, path, nil)
+			req.Host = host
+			rec := httptest.NewRecorder()
+			s.Protocol.ServeHTTP(rec, req)
+			return rec
+		}
+		for _, h := range c.Hosts {
+			name, _, _ := strings.Cut(h.Host, ":")
+			must := []string{
+				"/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource" + h.Path, "/.well-known/oauth-authorization-server",
+				"/.well-known/oauth-authorization-server" + h.Path, "/.well-known/openid-configuration", "/consent", "/callback", "/login",
+			}
+			if h.Path != "/" {
+				must = append(must, h.Path+"/.well-known/openid-configuration")
+			}
+			var published map[string]any
+			if err := json.Unmarshal(get(h.Host, "/.well-known/oauth-authorization-server").Body.Bytes(), &published); err != nil {
+				t.Fatal(err)
+			}
+			for key, value := range published {
+				if url, ok := value.(string); ok && (strings.HasSuffix(key, "_endpoint") || key == "jwks_uri") {
+					must = append(must, strings.TrimPrefix(url, "https://"+h.Host))
+				}
+			}
+			if len(must) < 11 {
+				t.Errorf("%s publishes only %v", h.Host, published)
+			}
+			for _, path := range must {
+				if !slices.ContainsFunc(own, func(ro route) bool { return ro.covers(name, path) }) {
+					t.Errorf("%s%s is not routed to the service", name, path)
+				}
+			}
+		}
+		optional := []string{"/login"} // of providers with passwords
+		for _, ro := range own {
+			host := c.Hosts[slices.IndexFunc(c.Hosts, func(h config.Host) bool { return strings.HasPrefix(h.Host, ro.host) })]
+			appended := strings.HasSuffix(ro.path, "/.well-known/openid-configuration") && !strings.HasPrefix(ro.path, host.Path+"/")
+			path := ro.path
+			if ro.kind == "Prefix" {
+				path += strings.TrimSuffix(host.Path, "/")
+			}
+			if got := get(host.Host, path).Code; got == http.StatusNotFound && !slices.Contains(optional, ro.path) && !appended {
+				t.Errorf("%s%s is routed to the service, which answers 404", ro.host, ro.path)
+			}
+		}
+	})
+	if seen < 3 {
+		t.Errorf("only %d files have routes", seen)
+	}
+}
+
+// What asks the service asks it at an address that is there, by a path of the
+// dialect that the gateway speaks, and fails closed.
+func TestProtection(t *testing.T) {
+	each(t, func(t *testing.T, r rendered) {
+		service := r.of("Service")[0].Metadata
+		port := servicePort(t, r.of("Service")[0])
+		url := fmt.Sprintf("http://%s.%s.svc.cluster.local", service.Name, service.Namespace)
+		if port != 80 {
+			url += fmt.Sprintf(":%d", port)
+		}
+		headers := []string{"X-Auth-Request-Email", "X-Auth-Request-Groups", "X-Auth-Request-User"}
+		if c := r.config(t); c != nil {
+			headers = []string{c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups}
+		}
+		slices.Sort(headers)
+		for _, o := range r.of("Ingress") {
+			if o.Metadata.Name == service.Name {
+				if len(o.Metadata.Annotations) > 0 && o.Metadata.Annotations["nginx.ingress.kubernetes.io/auth-url"] != "" {
+					t.Error("the OAuth paths are protected, so nobody can sign in")
+				}
+				continue
+			}
+			if got := o.Metadata.Annotations["nginx.ingress.kubernetes.io/auth-url"]; got != url+"/authenticate" {
+				t.Errorf("auth-url is %s, want %s", got, url)
+			}
+			if got := o.Metadata.Annotations["nginx.ingress.kubernetes.io/auth-response-headers"]; got != strings.Join(headers, ",") {
+				t.Errorf("auth-response-headers is %s", got)
+			}
+		}
+		for _, o := range r.of("Middleware") {
+			var m struct {
+				ForwardAuth struct {
+					Address             string
+					TrustForwardHeader  *bool
+					AuthResponseHeaders []string
+				}
+			}
+			o.spec(t, &m)
+			if m.ForwardAuth.Address != url+"/authenticate/forwarded" || m.ForwardAuth.TrustForwardHeader == nil || *m.ForwardAuth.TrustForwardHeader ||
+				!slices.Equal(m.ForwardAuth.AuthResponseHeaders, headers) {
+				t.Errorf("%+v", m)
+			}
+		}
+		for _, o := range r.of("SecurityPolicy") {
+			var p struct {
+				ExtAuth struct {
+					FailOpen *bool
+					HTTP     struct {
+						Path        string
+						BackendRefs []struct {
+							Name, Namespace string
+							Port            int
+						}
+					}
+				}
+			}
+			o.spec(t, &p)
+			if b := p.ExtAuth.HTTP.BackendRefs; p.ExtAuth.FailOpen == nil || *p.ExtAuth.FailOpen || p.ExtAuth.HTTP.Path != "/authenticate/envoy" ||
+				b[0].Name != service.Name || b[0].Namespace != service.Namespace || b[0].Port != port {
+				t.Errorf("%+v", p)
+			}
+		}
+	})
+}
+
+func servicePort(t *testing.T, o object) int {
+	t.Helper()
+	var s struct{ Ports []struct{ Port int } }
+	o.spec(t, &s)
+	return s.Ports[0].Port
+}
+
+// The policy lets gateways in, nobody to the management port who need not, and
+// the service out to what its configuration names.
+func TestNetworkPolicy(t *testing.T) {
+	type peer struct {
+		NamespaceSelector, PodSelector *struct{ MatchLabels map[string]string }
+	}
+	type rule struct {
+		Ports    []struct{ Port any }
+		From, To []peer
+	}
+	each(t, func(t *testing.T, r rendered) {
+		policies := r.of("NetworkPolicy")
+		if r.name == "istio" {
+			if len(policies) != 0 {
+				t.Error("networkPolicy.create is false, and there is one")
+			}
+			return
+		}
+		var p struct {
+			PolicyTypes     []string
+			Ingress, Egress []rule
+		}
+		policies[0].spec(t, &p)
+		if !slices.Equal(p.PolicyTypes, []string{"Ingress", "Egress"}) || len(p.Ingress) != 2 {
+			t.Fatalf("%+v", p)
+		}
+		http, management := p.Ingress[0], p.Ingress[1]
+		if http.Ports[0].Port != "http" || management.Ports[0].Port != "management" || len(management.From) == 0 {
+			t.Errorf("%+v", p.Ingress)
+		}
+		if limited := r.name == "predecessor" || r.name == "nginx" || r.name == "gateway-api"; limited != (len(http.From) > 0) {
+			t.Errorf("who may ask: %+v", http.From)
+		}
+		c := r.config(t)
+		if c == nil {
+			return
+		}
+		for _, h := range c.Hosts {
+			labels := strings.Split(h.Endpoint.Hostname(), ".")
+			reached := slices.ContainsFunc(p.Egress, func(e rule) bool {
+				if len(e.To) == 0 {
+					return slices.ContainsFunc(e.Ports, func(p struct{ Port any }) bool { return fmt.Sprint(p.Port) == h.Endpoint.Port() })
+				}
+				return slices.ContainsFunc(e.To, func(to peer) bool {
+					return to.NamespaceSelector.MatchLabels["kubernetes.io/metadata.name"] == labels[1]
+				})
+			})
+			if !reached {
+				t.Errorf("%s cannot be reached", h.Endpoint)
+			}
+		}
+	})
+}
+
+var (
+	metricName = regexp.MustCompile(`mcp_forward_auth_\w+`)
+	labelValue = regexp.MustCompile(`(reason|event)(?:=|!=|=~|!~)\\?"([\w.|]+)\\?"`)
+)
+
+// Rules and dashboard speak of metrics and labels that there are.
+func TestMetrics(t *testing.T) {
+	source, err := os.ReadFile("../internal/server/metrics.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []string
+	for _, m := range regexp.MustCompile(`Name: "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
+		known = append(known, m[1])
+	}
+	var reasons, events []string
+	for _, r := range forwardauth.Reasons() {
+		reasons = append(reasons, r.String())
+	}
+	for _, e := range audit.Events {
+		events = append(events, string(e))
+	}
+	dashboard, err := os.ReadFile(filepath.Join(chart, "dashboards", chart+".json"))
+	if err != nil || !json.Valid(dashboard) {
+		t.Fatalf("the dashboard is not JSON, or %v", err)
+	}
+	rules, err := os.ReadFile(filepath.Join(chart, "templates", "monitoring.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(dashboard) + string(rules)
+	used := 0
+	for _, name := range metricName.FindAllString(text, -1) {
+		base := name
+		for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+			base = strings.TrimSuffix(base, suffix)
+		}
+		if used++; !slices.Contains(known, base) {
+			t.Errorf("there is no metric %s", name)
+		}
+	}
+	for _, m := range labelValue.FindAllStringSubmatch(text, -1) {
+		for _, value := range strings.Split(m[2], "|") {
+			if used++; !slices.Contains(map[string][]string{"reason": reasons, "event": events}[m[1]], value) {
+				t.Errorf("there is no %s %s", m[1], value)
+			}
+		}
+	}
+	if used < 30 {
+		t.Errorf("found %d names: the patterns find none", used)
+	}
+}
+
+// Chart.yaml has what Artifact Hub wants, in the form it wants.
+func TestChartFile(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(chart, "Chart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c struct {
+		Version, AppVersion, KubeVersion, Home string
+		Annotations                            map[string]string
+	}
+	if err := yaml.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`^\d+\.\d+\.\d+`).MatchString(c.Version) || c.KubeVersion == "" || c.Home == "" {
+		t.Errorf("%+v", c)
+	}
+	for _, key := range []string{"artifacthub.io/links", "artifacthub.io/images", "artifacthub.io/changes"} {
+		var list []map[string]any
+		if err := yaml.Unmarshal([]byte(c.Annotations[key]), &list); err != nil || len(list) == 0 {
+			t.Errorf("%s: %v, %d entries", key, err, len(list))
+		}
+	}
+	if !strings.Contains(c.Annotations["artifacthub.io/images"], ":"+c.AppVersion) {
+		t.Errorf("the image is not that of version %s", c.AppVersion)
+	}
+}

@@ -1,0 +1,305 @@
+{{- define "mcp-forward-auth.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* 50 characters leave room for what names of objects end in. */}}
+{{- define "mcp-forward-auth.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "mcp-forward-auth.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
+{{- define "mcp-forward-auth.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "mcp-forward-auth.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "mcp-forward-auth.labels" -}}
+{{- $own := dict
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" (default .Chart.AppVersion .Values.image.tag | replace "+" "_" | trunc 63 | trimSuffix "-" | trimSuffix "." | trimSuffix "_")
+  "app.kubernetes.io/managed-by" .Release.Service
+  "app.kubernetes.io/part-of" "mcp-forward-auth" }}
+{{- toYaml (merge (include "mcp-forward-auth.selectorLabels" . | fromYaml) $own .Values.commonLabels) }}
+{{- end }}
+
+{{/*
+The metadata of an object. Arguments: root, and optionally name (suffix),
+namespace, labels, annotations.
+*/}}
+{{- define "mcp-forward-auth.metadata" -}}
+{{- $root := .root -}}
+name: {{ include "mcp-forward-auth.fullname" $root }}{{ with .name }}-{{ . }}{{ end }}
+namespace: {{ .namespace | default (include "mcp-forward-auth.namespace" $root) }}
+labels:
+  {{- include "mcp-forward-auth.labels" $root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (.annotations | default dict) $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "mcp-forward-auth.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "mcp-forward-auth.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "mcp-forward-auth.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{/* More than one pod may serve at the same time. */}}
+{{- define "mcp-forward-auth.several" -}}
+{{- if or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1) }}true{{ end }}
+{{- end }}
+
+{{/* Where the program looks for keys: keys.source, or what the number of replicas needs. */}}
+{{- define "mcp-forward-auth.keySource" -}}
+{{- if .Values.keys.source }}
+{{- .Values.keys.source }}
+{{- else if or (include "mcp-forward-auth.several" .) .Values.keys.seedFiles .Values.existingSecrets.seed.name }}
+{{- "seed" }}
+{{- else }}
+{{- "ephemeral" }}
+{{- end }}
+{{- end }}
+
+{{/* The chart makes the seed if nobody brings one. */}}
+{{- define "mcp-forward-auth.makesSeed" -}}
+{{- if and (not .Values.existingSecrets.config.name) (eq (include "mcp-forward-auth.keySource" .) "seed") (not .Values.keys.seedFiles) (not .Values.existingSecrets.seed.name) }}true{{ end }}
+{{- end }}
+
+{{/*
+Keys of values that belong to the chart. Every other key is a section of the
+configuration file: values.schema.json knows them from the program's source.
+*/}}
+{{- define "mcp-forward-auth.chartKeys" -}}
+enabled existingSecrets replicaCount autoscaling podDisruptionBudget image imagePullSecrets nameOverride
+fullnameOverride namespaceOverride commonLabels commonAnnotations clusterDomain serviceAccount podAnnotations
+podLabels podSecurityContext securityContext service resources startupProbe livenessProbe readinessProbe
+lifecycle terminationGracePeriodSeconds strategy revisionHistoryLimit env envFrom extraArgs volumes volumeMounts initContainers
+extraContainers nodeSelector tolerations affinity topologySpreadConstraints priorityClassName runtimeClassName
+hostUsers dnsConfig hostAliases ingress httpRoute protection networkPolicy podMonitor serviceMonitor
+prometheusRule dashboard extraObjects tests global
+{{- end }}
+
+{{/* The configuration file: the sections as given, and the files that the chart mounts. */}}
+{{- define "mcp-forward-auth.config" -}}
+{{- $own := regexSplit "\\s+" (include "mcp-forward-auth.chartKeys" . | trim) -1 }}
+{{- $config := dict }}
+{{- range $key, $section := .Values }}
+{{- if and (not (has $key $own)) $section }}
+{{- $_ := set $config $key (deepCopy $section) }}
+{{- end }}
+{{- end }}
+{{- if .Values.existingSecrets.clientSecret.name }}
+{{- $_ := set $config.provider "clientSecretFile" "client-secret" }}
+{{- end }}
+{{- if eq (include "mcp-forward-auth.keySource" .) "seed" }}
+{{- $keys := $config.keys | default dict }}
+{{- $_ := set $keys "source" "seed" }}
+{{- if not $keys.seedFiles }}
+{{- $files := list }}
+{{- range ternary .Values.existingSecrets.seed.keys (list "seed") (ne .Values.existingSecrets.seed.name "") }}
+{{- $files = append $files (printf "seeds/%s" .) }}
+{{- end }}
+{{- $_ := set $keys "seedFiles" $files }}
+{{- end }}
+{{- $_ := set $config "keys" $keys }}
+{{- end }}
+{{- toYaml $config }}
+{{- end }}
+
+{{/* Sources of the volume that holds the configuration and every secret file. */}}
+{{- define "mcp-forward-auth.configSources" -}}
+{{- $e := .Values.existingSecrets -}}
+- secret:
+    name: {{ $e.config.name | default (include "mcp-forward-auth.fullname" .) }}
+    items:
+      - key: {{ ternary $e.config.key "config.yaml" (ne $e.config.name "") }}
+        path: config.yaml
+{{- with $e.clientSecret.name }}
+- secret:
+    name: {{ . }}
+    items:
+      - key: {{ $e.clientSecret.key }}
+        path: client-secret
+{{- end }}
+{{- if or $e.seed.name (include "mcp-forward-auth.makesSeed" .) }}
+- secret:
+    name: {{ $e.seed.name | default (printf "%s-seed" (include "mcp-forward-auth.fullname" .)) }}
+    items:
+      {{- range ternary $e.seed.keys (list "seed") (ne $e.seed.name "") }}
+      - key: {{ . }}
+        path: seeds/{{ . }}
+      {{- end }}
+{{- end }}
+{{- range $e.files }}
+{{- $name := .name }}
+- secret:
+    name: {{ $name }}
+    items:
+      {{- range .keys }}
+      - key: {{ . }}
+        path: secrets/{{ $name }}/{{ . }}
+      {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Ports by the name of the listener, from the addresses in the section listen. */}}
+{{- define "mcp-forward-auth.ports" -}}
+{{- $ports := dict "http" 8080 "management" 9090 }}
+{{- range $name, $address := .Values.listen }}
+{{- with regexFind "[0-9]+$" (toString $address) }}
+{{- $_ := set $ports $name (int .) }}
+{{- end }}
+{{- end }}
+{{- toYaml $ports }}
+{{- end }}
+
+{{/* Names of public hosts, without ports and addresses, each once. */}}
+{{- define "mcp-forward-auth.hostnames" -}}
+{{- $hosts := list }}
+{{- range .Values.proxy.hosts }}
+{{- $host := regexReplaceAll ":[0-9]+$" .host "" }}
+{{- if not (regexMatch "^([0-9.]+|\\[.*\\])$" $host) }}
+{{- $hosts = append $hosts $host }}
+{{- end }}
+{{- end }}
+{{- toYaml (dict "list" (uniq $hosts)) }}
+{{- end }}
+
+{{/* The public path of an entry of proxy.hosts. */}}
+{{- define "mcp-forward-auth.publicPath" -}}
+{{- $path := .path | default (get (urlParse .endpoint) "path") | trimSuffix "/" }}
+{{- $path | default "/" }}
+{{- end }}
+
+{{/*
+What the gateway must route here: {path, type}. /authenticate is not among them;
+only the gateway itself asks there.
+*/}}
+{{- define "mcp-forward-auth.paths" -}}
+{{- $paths := list }}
+{{- range list "/.well-known/oauth-protected-resource" "/.well-known/oauth-authorization-server" "/.well-known/openid-configuration" }}
+{{- $paths = append $paths (dict "path" . "type" "Prefix") }}
+{{- end }}
+{{- range list "/openid/v1/jwks" "/register" "/authorize" "/consent" "/login" "/callback" "/token" "/revoke" }}
+{{- $paths = append $paths (dict "path" . "type" "Exact") }}
+{{- end }}
+{{- $appended := list }}
+{{- range .Values.proxy.hosts }}
+{{- $path := include "mcp-forward-auth.publicPath" . }}
+{{- if ne $path "/" }}
+{{- $appended = append $appended (printf "%s/.well-known/openid-configuration" $path) }}
+{{- end }}
+{{- end }}
+{{- range uniq $appended }}
+{{- $paths = append $paths (dict "path" . "type" "Exact") }}
+{{- end }}
+{{- toYaml (dict "list" $paths) }}
+{{- end }}
+
+{{/* host:port of the Service inside the cluster, without the port of http. */}}
+{{- define "mcp-forward-auth.serviceHost" -}}
+{{ include "mcp-forward-auth.fullname" . }}.{{ include "mcp-forward-auth.namespace" . }}.svc.{{ .Values.clusterDomain }}
+{{- end }}
+{{- define "mcp-forward-auth.serviceURL" -}}
+http://{{ include "mcp-forward-auth.serviceHost" . }}{{ if ne (int .Values.service.port) 80 }}:{{ .Values.service.port }}{{ end }}
+{{- end }}
+
+{{/* Names of the identity headers, as the program resolves them. */}}
+{{- define "mcp-forward-auth.identityHeaders" -}}
+{{- $headers := dict "user" "X-Auth-Request-User" "email" "X-Auth-Request-Email" "groups" "X-Auth-Request-Groups" }}
+{{- range $key, $name := .Values.identityHeaders }}
+{{- if $name }}
+{{- $_ := set $headers $key $name }}
+{{- end }}
+{{- end }}
+{{- toYaml (dict "list" (values $headers | sortAlpha | uniq)) }}
+{{- end }}
+
+{{/*
+The MCP servers as Services of this cluster: {host, path, name, service, namespace,
+port, url}. It fails for an endpoint that is none. Arguments: root, what.
+*/}}
+{{- define "mcp-forward-auth.backends" -}}
+{{- $root := .root }}
+{{- $what := .what }}
+{{- $backends := list }}
+{{- range $i, $entry := .root.Values.proxy.hosts }}
+{{- $url := urlParse $entry.endpoint }}
+{{- $labels := splitList "." (regexReplaceAll ":[0-9]+$" $url.host "" | trimSuffix ".") }}
+{{- if or (ne $url.scheme "http") (lt (len $labels) 3) (ne (index $labels 2) "svc") }}
+{{- fail (printf "%s.enabled needs Services of this cluster, but proxy.hosts[%d].endpoint is %q: write it as http://NAME.NAMESPACE.svc.%s:PORT/PATH, or route that server yourself." $what $i $entry.endpoint $root.Values.clusterDomain) }}
+{{- end }}
+{{- $path := include "mcp-forward-auth.publicPath" $entry }}
+{{- if ne $path ($url.path | trimSuffix "/" | default "/") }}
+{{- fail (printf "%s.enabled cannot rewrite paths, but proxy.hosts[%d] has the public path %q and the endpoint %q: route that server yourself." $what $i $path $entry.endpoint) }}
+{{- end }}
+{{- $host := regexReplaceAll ":[0-9]+$" $entry.host "" }}
+{{- $backends = append $backends (dict
+  "host" $host "path" $path "service" (index $labels 0) "namespace" (index $labels 1)
+  "port" (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default "80" | int)
+  "name" (printf "%s%s" $host ($path | trimSuffix "/") | lower | replace "/" "-" | replace "." "-" | replace "_" "-" | trunc 60 | trimAll "-")) }}
+{{- end }}
+{{- toYaml (dict "list" $backends) }}
+{{- end }}
+
+{{/* Annotations that make ingress-nginx ask this service. */}}
+{{- define "mcp-forward-auth.nginxAnnotations" -}}
+nginx.ingress.kubernetes.io/auth-url: {{ include "mcp-forward-auth.serviceURL" . }}/authenticate
+nginx.ingress.kubernetes.io/auth-response-headers: {{ join "," (include "mcp-forward-auth.identityHeaders" . | fromYaml).list }}
+nginx.ingress.kubernetes.io/proxy-read-timeout: "3600"
+nginx.ingress.kubernetes.io/proxy-send-timeout: "3600"
+{{- end }}
+
+{{/* A Go duration in seconds. */}}
+{{- define "mcp-forward-auth.seconds" -}}
+{{- $total := 0 }}
+{{- range regexFindAll "[0-9]+(h|ms|m|s)" . -1 }}
+{{- $n := regexFind "^[0-9]+" . | int }}
+{{- if hasSuffix "ms" . }}
+{{- else if hasSuffix "h" . }}{{ $total = add $total (mul $n 3600) }}
+{{- else if hasSuffix "m" . }}{{ $total = add $total (mul $n 60) }}
+{{- else }}{{ $total = add $total $n }}
+{{- end }}
+{{- end }}
+{{- $total }}
+{{- end }}
+
+{{/* Nine tenths of a memory limit in bytes, or nothing if the limit is written unusually. */}}
+{{- define "mcp-forward-auth.memoryLimit" -}}
+{{- $limit := toString . }}
+{{- if regexMatch "^[0-9]+(Ki|Mi|Gi|k|M|G)?$" $limit }}
+{{- $unit := get (dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "k" 1000 "M" 1000000 "G" 1000000000 "" 1) (regexFind "[A-Za-z]*$" $limit) }}
+{{- div (mul (regexFind "^[0-9]+" $limit | int64) $unit 9) 10 }}
+{{- end }}
+{{- end }}
+
+{{/* The port of a URL. */}}
+{{- define "mcp-forward-auth.urlPort" -}}
+{{- $url := urlParse . }}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) }}
+{{- end }}

@@ -1,0 +1,177 @@
+package chart
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// releases of Kubernetes whose schemas the chart is held to: the oldest and the
+// newest that it supports, and with CHART_KUBERNETES=all each minor between.
+func releases() []string {
+	switch versions := os.Getenv("CHART_KUBERNETES"); versions {
+	case "":
+		return []string{"1.30.14", "1.37.1"}
+	case "all":
+		return []string{"1.30.14", "1.31.14", "1.32.13", "1.33.13", "1.34.4", "1.35.4", "1.36.4", "1.37.1"}
+	default:
+		return strings.Fields(versions)
+	}
+}
+
+// definitions are where the modules of others keep their custom resources.
+var definitions = []struct {
+	module string
+	files  []string
+}{
+	// ExternalAuth is in the experimental channel.
+	{"sigs.k8s.io/gateway-api@v1.6.2", []string{"config/crd/experimental/gateway.networking.k8s.io_httproutes.yaml", "config/crd/experimental/gateway.networking.k8s.io_referencegrants.yaml"}},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", []string{
+		"example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
+		"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+		"example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"}},
+	{"github.com/traefik/traefik/v3@v3.7.13", []string{"docs/content/reference/dynamic-configuration/traefik.io_middlewares.yaml"}},
+	{"github.com/envoyproxy/gateway@v1.9.1", []string{"charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_securitypolicies.yaml"}},
+	{"istio.io/api@v1.31.1", []string{"kubernetes/customresourcedefinitions.gen.yaml"}},
+}
+
+func customResources(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range definitions {
+		source := moduleDir(t, d.module)
+		for _, file := range d.files {
+			data, err := os.ReadFile(filepath.Join(source, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, filepath.Base(file)), data)
+		}
+	}
+	return dir
+}
+
+// schemas copies the OpenAPI documents of a release, which are part of its
+// source, into the layout that kubectl-validate wants: api/v1.json and
+// apis/GROUP/VERSION.json.
+func schemas(t *testing.T, release string) string {
+	t.Helper()
+	dir := t.TempDir()
+	files, err := filepath.Glob(filepath.Join(moduleDir(t, "k8s.io/kubernetes@v"+release), "api", "openapi-spec", "v3", "*_openapi.json"))
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d schemas, %v", len(files), err)
+	}
+	for _, file := range files {
+		parts := strings.Split(strings.TrimSuffix(filepath.Base(file), "_openapi.json"), "__")
+		if !(len(parts) == 2 && parts[0] == "api" || len(parts) == 3 && parts[0] == "apis") {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, filepath.Join(parts...)+".json"), data)
+	}
+	return dir
+}
+
+func write(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The golden files, which are what Helm renders, are valid for each release,
+// with its rules in CEL and without unknown fields.
+func TestKubernetesTakesIt(t *testing.T) {
+	resources := customResources(t)
+	for _, version := range releases() {
+		t.Run(version, func(t *testing.T) {
+			validate := func(t *testing.T, files ...string) (string, error) {
+				t.Helper()
+				// --version is what stands in for a kind that the local schemas lack; it must be one that the tool carries.
+				out, errOut, err := kubectlValidate.run(t, nil, append([]string{"--version", "1.30",
+					"--local-schemas", schemas(t, version), "--local-crds", resources}, files...)...)
+				return out + errOut, err
+			}
+			var files []string
+			for _, file := range valuesFiles(t) {
+				data, err := os.ReadFile(filepath.Join(chartDir, "ci", "golden", caseName(file)+".yaml"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				path := filepath.Join(t.TempDir(), caseName(file)+".yaml")
+				write(t, path, data)
+				files = append(files, path)
+			}
+			if out, err := validate(t, files...); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			// The check can fail.
+			data, _ := os.ReadFile(filepath.Join(chartDir, "ci", "golden", "traefik.yaml"))
+			for old, wrong := range map[string]string{"trustForwardHeader:": "trustForwardedHeader:", "terminationGracePeriodSeconds:": "terminationGracePeriod:"} {
+				bad := filepath.Join(t.TempDir(), "bad.yaml")
+				write(t, bad, []byte(strings.ReplaceAll(string(data), old, wrong)))
+				if out, err := validate(t, bad); err == nil || !strings.Contains(out, strings.TrimSuffix(wrong, ":")) {
+					t.Errorf("%s is taken: %v\n%s", wrong, err, out)
+				}
+			}
+		})
+	}
+}
+
+// accepted are findings of kube-score that the chart does not share.
+var accepted = []string{
+	"container-image-pull-policy", // images carry versions; Always would make a start depend on the registry
+	"deployment-replicas",         // one, with keys in memory, is the default on purpose
+	"ingress-targets-service",     // the Services of the MCP servers are not the chart's
+	"pod-networkpolicy",           // only the pod of helm test has none, which lives for a second
+	// topologySpreadConstraints do it.
+	"deployment-has-host-podantiaffinity",
+}
+
+func TestKubeScore(t *testing.T) {
+	for _, name := range []string{"minimal", "nginx", "gateway-api", "traefik"} {
+		args := []string{"score", filepath.Join(chartDir, "ci", "golden", name+".yaml"), "--output-format", "ci",
+			"--ignore-container-cpu-limit", "--kubernetes-version", "v1.30"}
+		for _, test := range accepted {
+			args = append(args, "--ignore-test", test)
+		}
+		out, errOut, err := kubeScore.run(t, nil, args...)
+		for line := range strings.Lines(out) {
+			if regexp.MustCompile(`^\[(CRITICAL|WARNING)\]`).MatchString(line) {
+				t.Errorf("%s: %s", name, line)
+			}
+		}
+		if out == "" {
+			t.Errorf("%s: %v\n%s", name, err, errOut)
+		}
+	}
+}
+
+// The chart's README is generated from values.yaml.
+func TestReadme(t *testing.T) {
+	out, errOut, err := helmDocs.run(t, nil, "--chart-search-root", chartDir, "--dry-run", "--sort-values-order", "file", "--log-level", "warning")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, errOut)
+	}
+	path := filepath.Join(chartDir, "README.md")
+	got := strings.TrimRight(out, "\n") + "\n"
+	if *update {
+		write(t, path, []byte(got))
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("README.md of the chart differs from values.yaml; run make chart-update (%s)", cmp.Or(errOut, "no message"))
+	}
+}
