@@ -42,7 +42,11 @@ func startMCP(t *testing.T, stateless bool) *mcpServer {
 	t.Helper()
 	server := newSample()
 	streamable := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server },
-		&mcp.StreamableHTTPOptions{Stateless: stateless})
+		&mcp.StreamableHTTPOptions{
+			Stateless: stateless,
+			// Behind a gateway the Host is that of the outside.
+			DisableLocalhostProtection: true,
+		})
 	mux := http.NewServeMux()
 	mux.Handle("/mcp", streamable)
 	mux.HandleFunc("/mcp/probe/events", slowEvents)
