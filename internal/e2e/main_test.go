@@ -28,7 +28,7 @@ var (
 // tested too: it must be absent in the way the standards want, and the test is
 // reported as skipped. A part that appears makes its test fail until it is
 // entered here, so that none stays untested.
-var built = struct{ refresh, toolPolicy, preflight bool }{refresh: true}
+var built = struct{ refresh, toolPolicy, preflight bool }{refresh: true, toolPolicy: true, preflight: true}
 
 // notBuilt ends a test that has seen a missing part to be missing properly.
 func notBuilt(t *testing.T, part string, missing bool) {

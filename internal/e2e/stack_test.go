@@ -97,6 +97,7 @@ func (st *stack) file() map[string]any {
 		return map[string]any{
 			"host": name + ":" + st.port, "scheme": "http", "path": "/mcp",
 			"endpoint": s.URL + "/mcp", "displayName": display,
+			"cors": map[string]any{"allowedOrigins": []any{"https://inspector.example"}},
 		}
 	}
 	return map[string]any{
