@@ -46,10 +46,12 @@ type Endpoint struct {
 	Ended        *revocation.List
 	Codes        *code.Codes
 	Guard        guard.Guard
-	Steps        Steps
-	Pages        *page.Renderer
-	Audit        *audit.Log
-	Now          func() time.Time
+	// Answered remembers answered pages and callbacks, as well as it can.
+	Answered *guard.Memory
+	Steps    Steps
+	Pages    *page.Renderer
+	Audit    *audit.Log
+	Now      func() time.Time
 	// SkipConsent: the operator lists every redirect URL and wants no page.
 	SkipConsent bool
 }

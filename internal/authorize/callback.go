@@ -38,12 +38,16 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	e.Steps.endLogin(w, r, host, st.Login.State)
-	if !e.spend(w, r, host, st.Flow, "login "+st.Login.State, loginTTL) {
+	if !e.firstAnswer(w, r, host, "login "+st.Login.State, loginTTL) {
 		return
 	}
 	identity, session, err := e.Browser.Identify(r.Context(), st.Login, query)
 	if err != nil {
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
+		return
+	}
+	// Here somebody is vouched for, so strangers cannot fill the guard.
+	if !e.spend(w, r, host, st.Flow, "login "+st.Login.State, loginTTL) {
 		return
 	}
 	e.complete(w, r, host, st, identity, session)
@@ -95,6 +99,18 @@ func (e *Endpoint) admit(st loginState, identity connector.Identity) error {
 		return errors.New(string(reason))
 	}
 	return nil
+}
+
+// firstAnswer makes sure that a form or callback is answered once, before it
+// costs anything. Anybody can ask for pages and answer them, so these answers are
+// remembered apart from the guard, and a flood of them makes this memory forget
+// instead of stopping everybody's sign-in; what must hold then is spent later.
+func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *resource.Host, id string, ttl time.Duration) bool {
+	if first, err := e.Answered.Redeem(r.Context(), id, e.Now().Add(ttl)); err == nil && !first {
+		e.refuseForm(w, r, host, "used_twice", nil)
+		return false
+	}
+	return true
 }
 
 // spend uses up a single-use value, or answers and returns false.

@@ -65,7 +65,7 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 		e.showConsent(w, r, host, p, granted, "That is more than one sign-in can carry. Select fewer permissions.")
 		return
 	}
-	if !e.spend(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
+	if !e.firstAnswer(w, r, host, "consent "+p.ID, consentTTL) {
 		return
 	}
 	entry := p.auditEntry(host, audit.ConsentGiven, "")
@@ -77,7 +77,7 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 // deny tells the client, by itself only where the operator vouches for the
 // target: somebody who distrusts a client must not be sent to it.
 func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending) {
-	if !e.spend(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
+	if !e.firstAnswer(w, r, host, "consent "+p.ID, consentTTL) {
 		return
 	}
 	e.Audit.Write(r.Context(), p.auditEntry(host, audit.ConsentDeclined, ""))

@@ -45,6 +45,9 @@ import (
 // takes a million sign-ins within ten minutes.
 const liveGuardIDs = 1 << 20
 
+// answeredPages bounds the memory of answered consent pages and callbacks.
+const answeredPages = 1 << 16
+
 // liveRevocations bounds the list of what was revoked: some 200 MB when full.
 // Only a token that is genuine and the client's own can be revoked.
 const liveRevocations = 1 << 20
@@ -141,7 +144,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	mux := http.NewServeMux()
 	authorization := &authorize.Endpoint{
 		Clients: clients, Catalogue: get, Browser: browser, Password: password, ProviderName: cfg.Provider.DisplayName,
-		Gate: gate, Ended: ended, Codes: codes, Guard: replay, Steps: authorize.NewSteps(sealing, opt.Now),
+		Gate: gate, Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now),
 		Pages: page.New(page.Brand{}), Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
 	}
 	authorization.Register(mux, onHost)
