@@ -67,12 +67,20 @@ func (g *GitHub) RateLimit(on bool) { g.set(func() { g.rateLimited = on }) }
 
 // token answers as GitHub does: errors with status 200.
 func (g *GitHub) token(w http.ResponseWriter, r *http.Request) {
-	_, accessToken, code := g.redeem(r.PostForm, r.PostForm.Get("client_id"), r.PostForm.Get("client_secret"))
+	v, accessToken, code := g.redeem(r.PostForm, r.PostForm.Get("client_id"), r.PostForm.Get("client_secret"))
 	answer := map[string]string{"access_token": accessToken, "token_type": "bearer", "scope": "read:user,user:email"}
+	if code == "" {
+		if refreshToken := g.newRefreshToken(v); refreshToken != "" { // a GitHub App with expiring user tokens
+			answer["refresh_token"], answer["expires_in"] = refreshToken, "28800"
+		}
+	}
 	if code != "" {
 		switch code { // GitHub's own names
 		case "invalid_grant":
 			code = "bad_verification_code"
+			if r.PostForm.Get("grant_type") == "refresh_token" {
+				code = "bad_refresh_token"
+			}
 		case "invalid_client":
 			code = "incorrect_client_credentials"
 		}

@@ -116,6 +116,11 @@ type Provider interface {
 	// error code; "" ends that. RefuseToken does so for the token endpoint.
 	RefuseAuthorization(code string)
 	RefuseToken(code string)
+	// GiveRefreshTokens makes the token endpoint issue refresh tokens.
+	GiveRefreshTokens(bool)
+	// Remove takes back every token of a user; Change replaces the user.
+	Remove(subject string)
+	Change(User)
 	// Break breaks an endpoint.
 	Break(Endpoint, Breakage)
 	// Commit makes the provider commit a fault. It reports false if this

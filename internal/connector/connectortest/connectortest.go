@@ -52,6 +52,8 @@ type Harness struct {
 	// AuthorizationURLNeeds and IdentifyNeeds are the endpoints without which
 	// these methods cannot work, when the connector is new.
 	AuthorizationURLNeeds, IdentifyNeeds []oauthtest.Endpoint
+	// RecheckNeeds are the endpoints without which Recheck cannot work.
+	RecheckNeeds []oauthtest.Endpoint
 	// NoNonce is the reason why the provider knows no nonce, if it does not.
 	NoNonce string
 	// NotApplicable gives the reason for each fault that the provider cannot commit.
@@ -117,6 +119,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("AS-FED-04 faults", h.faults)
 	t.Run("breakage", h.breakage)
 	t.Run("client secret does not print", h.print)
+	t.Run("AS-FED-09 re-check", h.recheck)
 }
 
 func (h Harness) fixture(t *testing.T) Fixture {

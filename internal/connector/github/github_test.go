@@ -58,6 +58,7 @@ func TestSuite(t *testing.T) {
 				New:           func(t *testing.T) connectortest.Fixture { f, _ := at(t, base); return f },
 				Alice:         alice,
 				IdentifyNeeds: []oauthtest.Endpoint{oauthtest.Token, oauthtest.UserInfo, oauthtest.Emails},
+				RecheckNeeds:  []oauthtest.Endpoint{oauthtest.UserInfo, oauthtest.Emails},
 				NoNonce:       "GitHub speaks OAuth 2.0, not OpenID Connect; PKCE binds the code to the visit",
 				NotApplicable: excluded,
 			})
@@ -158,5 +159,35 @@ func TestOwnIssuerInResponse(t *testing.T) {
 	query.Set("iss", p.URL+"/login/oauth")
 	if _, _, err := f.Connector.Identify(t.Context(), login, query); err != nil {
 		t.Error("AS-FED-03 GitHub's own iss:", err)
+	}
+}
+
+// A GitHub App may let its user tokens expire after eight hours.
+func TestExpiringTokens(t *testing.T) {
+	f, g := at(t, "https://github.com")
+	g.GiveRefreshTokens(true)
+	g.SignInAs(alice)
+	login := connectortest.NewLogin()
+	id, session, err := f.Connector.Identify(t.Context(), login, connectortest.Visit(t, f, login))
+	if err != nil || session.RefreshToken == "" || session.Expires == 0 {
+		t.Fatalf("%v", err)
+	}
+	recheck := func() error {
+		session.Expires = 1
+		now, next, err := f.Connector.(connector.Rechecker).Recheck(t.Context(), id, session)
+		if err == nil && (now.Subject != id.Subject || next.RefreshToken == session.RefreshToken || next.AccessToken == session.AccessToken || next.Expires < 2) {
+			t.Errorf("the tokens are the old ones, or somebody else's: %+v", now)
+		}
+		session = next
+		return err
+	}
+	for range 2 {
+		if err := recheck(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.Remove(alice.Subject)
+	if err := recheck(); !errors.Is(err, connector.ErrGone) {
+		t.Errorf("after the account's tokens were taken back: %v", err)
 	}
 }

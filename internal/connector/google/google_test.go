@@ -26,6 +26,7 @@ func TestSuite(t *testing.T) {
 		Alice:                 alice,
 		AuthorizationURLNeeds: []oauthtest.Endpoint{oauthtest.Discovery},
 		IdentifyNeeds:         []oauthtest.Endpoint{oauthtest.Token, oauthtest.Keys},
+		RecheckNeeds:          []oauthtest.Endpoint{oauthtest.Token},
 		NotApplicable:         map[oauthtest.Fault]string{},
 	})
 }

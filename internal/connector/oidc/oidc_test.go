@@ -83,6 +83,7 @@ func TestSuite(t *testing.T) {
 				Alice:                 alice,
 				AuthorizationURLNeeds: []oauthtest.Endpoint{oauthtest.Discovery},
 				IdentifyNeeds:         needs,
+				RecheckNeeds:          []oauthtest.Endpoint{oauthtest.Token},
 			})
 		})
 	}

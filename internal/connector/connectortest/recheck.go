@@ -1,0 +1,135 @@
+package connectortest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+)
+
+// visited is somebody who has signed in.
+type visited struct {
+	Fixture
+	identity connector.Identity
+	session  connector.Session
+}
+
+func (h Harness) visited(t *testing.T) visited {
+	t.Helper()
+	f := h.fixture(t)
+	f.Provider.GiveRefreshTokens(true)
+	login := NewLogin()
+	id, session, err := f.Connector.Identify(t.Context(), login, Visit(t, f, login))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return visited{f, id, session}
+}
+
+func (v visited) recheck(t *testing.T) (connector.Identity, connector.Session, error) {
+	t.Helper()
+	bare := connector.Identity{Namespace: v.identity.Namespace, Subject: v.identity.Subject}
+	return v.Connector.(connector.Rechecker).Recheck(t.Context(), bare, v.session)
+}
+
+func (h Harness) recheck(t *testing.T) {
+	t.Run("again and again", func(t *testing.T) {
+		t.Parallel()
+		v := h.visited(t)
+		for range 3 {
+			id, session, err := v.recheck(t)
+			if err != nil || !reflect.DeepEqual(id, v.identity) {
+				t.Fatalf("identity %+v, %v, want %+v", id, err, v.identity)
+			}
+			v.session = session
+		}
+	})
+	t.Run("a change shows", func(t *testing.T) {
+		t.Parallel()
+		v := h.visited(t)
+		moved := h.Alice
+		moved.Email, moved.Name = "alice.married@corp.example", "Alice Married"
+		v.Provider.Change(moved)
+		if id, _, err := v.recheck(t); err != nil || id.Email != moved.Email || id.Name != moved.Name || id.Subject != v.identity.Subject {
+			t.Errorf("identity %+v, %v", id, err)
+		}
+	})
+	t.Run("an address that is verified no more", func(t *testing.T) {
+		t.Parallel()
+		v := h.visited(t)
+		moved := h.Alice
+		moved.EmailVerified = false
+		v.Provider.Change(moved)
+		if id, _, err := v.recheck(t); err != nil || id.Email != "" {
+			t.Errorf("identity %+v, %v", id, err)
+		}
+	})
+	t.Run("gone", func(t *testing.T) {
+		t.Parallel()
+		v := h.visited(t)
+		v.Provider.Remove(h.Alice.Subject)
+		v.refused(t, connector.ErrGone)
+	})
+	t.Run("nothing to ask with", func(t *testing.T) {
+		t.Parallel()
+		v := h.visited(t)
+		v.session = connector.Session{}
+		v.refused(t, connector.ErrSessionOver)
+	})
+	t.Run("somebody else", func(t *testing.T) {
+		t.Parallel()
+		v := h.visited(t)
+		v.identity.Subject = "424242"
+		if id, session, err := v.recheck(t); err == nil || !reflect.ValueOf(id).IsZero() || session != (connector.Session{}) {
+			t.Errorf("got %+v, %v", id, err)
+		}
+	})
+	t.Run("the session does not print", func(t *testing.T) {
+		v := h.visited(t)
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+			text := fmt.Sprintf(verb, v.session) + fmt.Sprintf(verb, struct{ S connector.Session }{v.session})
+			for _, secret := range []string{v.session.AccessToken, v.session.RefreshToken} {
+				if secret != "" && (strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret))) {
+					t.Errorf("%s shows a token", verb)
+				}
+			}
+		}
+	})
+	for _, endpoint := range h.RecheckNeeds {
+		for _, breakage := range oauthtest.Breakages {
+			t.Run(string(endpoint)+" "+string(breakage), func(t *testing.T) {
+				t.Parallel()
+				v := h.visited(t)
+				v.Provider.Break(endpoint, breakage)
+				within(t, func() (any, error) { v.refused(t, connector.ErrUnavailable); return nil, nil })
+				h.elsewhere(t, v.Fixture)
+			})
+		}
+	}
+}
+
+// refused re-checks and wants this error and no other kind, and nothing beside it.
+func (v visited) refused(t *testing.T, want error) {
+	t.Helper()
+	id, session, err := v.recheck(t)
+	for _, kind := range []error{connector.ErrGone, connector.ErrSessionOver, connector.ErrUnavailable} {
+		if errors.Is(err, kind) != (kind == want) {
+			t.Errorf("error %v, want only %v", err, want)
+		}
+	}
+	if !reflect.ValueOf(id).IsZero() || session != (connector.Session{}) {
+		t.Errorf("identity %+v beside an error", id)
+	}
+	if err == nil {
+		return
+	}
+	for _, secret := range []string{oauthtest.ClientSecret, "at-", "rt-", "\r", "\n"} {
+		if strings.Contains(err.Error(), secret) {
+			t.Errorf("error text shows %q: %v", secret, err)
+		}
+	}
+}
