@@ -248,6 +248,7 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (stri
 	// check of what is minted.
 	if session.Size() > maxSession {
 		session = connector.Session{}
+		c.entry.Cause = errors.New("the identity provider's tokens are too large and were dropped; the next refresh will be refused")
 	}
 	t.Generation++
 	t.Session = session
