@@ -16,26 +16,27 @@ type Event string
 
 // Events.
 const (
-	KeyGenerated        Event = "key.generated"
-	ClientRegistered    Event = "client.registered"
-	RegistrationRefused Event = "client.registration_refused"
-	AuthorizeRefused    Event = "authorize.refused"
-	ConsentShown        Event = "consent.shown"
-	ConsentGiven        Event = "consent.given"
-	ConsentDeclined     Event = "consent.declined"
-	LoginStarted        Event = "login.started"
-	LoginRefused        Event = "login.refused"
-	LoginCompleted      Event = "login.completed"
-	TokenIssued         Event = "token.issued"
-	TokenRefreshed      Event = "token.refreshed"
-	TokenRefused        Event = "token.refused"
-	TokenRevoked        Event = "token.revoked"
-	RevocationRefused   Event = "token.revocation_refused"
-	FamilyEnded         Event = "family.ended"
-	DenyListLoaded      Event = "deny_list.loaded"
-	DenyListBroken      Event = "deny_list.broken"
-	FirstUse            Event = "access.first_use"
-	AccessDenied        Event = "access.denied"
+	KeyGenerated         Event = "key.generated"
+	ClientRegistered     Event = "client.registered"
+	RegistrationRefused  Event = "client.registration_refused"
+	AuthorizeRefused     Event = "authorize.refused"
+	ConsentShown         Event = "consent.shown"
+	ConsentGiven         Event = "consent.given"
+	ConsentDeclined      Event = "consent.declined"
+	LoginStarted         Event = "login.started"
+	LoginRefused         Event = "login.refused"
+	LoginCompleted       Event = "login.completed"
+	TokenIssued          Event = "token.issued"
+	TokenRefreshed       Event = "token.refreshed"
+	TokenRefused         Event = "token.refused"
+	TokenRevoked         Event = "token.revoked"
+	RevocationRefused    Event = "token.revocation_refused"
+	FamilyEnded          Event = "family.ended"
+	IntrospectionRefused Event = "introspection.refused"
+	DenyListLoaded       Event = "deny_list.loaded"
+	DenyListBroken       Event = "deny_list.broken"
+	FirstUse             Event = "access.first_use"
+	AccessDenied         Event = "access.denied"
 	// AccessAdvised: an advisory tool policy would have denied it.
 	AccessAdvised Event = "access.advised"
 )
@@ -45,7 +46,7 @@ var Events = []Event{
 	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRefused,
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
-	RevocationRefused, FamilyEnded, DenyListLoaded, DenyListBroken, FirstUse, AccessDenied,
+	RevocationRefused, FamilyEnded, IntrospectionRefused, DenyListLoaded, DenyListBroken, FirstUse, AccessDenied,
 	AccessAdvised,
 }
 

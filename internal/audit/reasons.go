@@ -42,7 +42,7 @@ var Reasons = map[string]string{
 	"refresh_token_of_another_client": "the refresh token was issued to another client",
 	"refresh_token_reused":            "a refresh token was used after another took its place: two parties hold it, so the family is ended",
 	"scope_not_granted":               "a refresh asks for more than was granted",
-	"resource_gone":                   "the MCP server of the refresh token is not configured any more",
+	"resource_gone":                   "the MCP server of the refresh token is not configured any more, or not for this client",
 	"provider_session_over":           "the identity provider gave nothing to ask about the person with, or that has expired; the person has to sign in again",
 	"user_gone":                       "the identity provider no longer vouches for the person",
 	"token_revoked":                   "the access token was revoked",
@@ -50,6 +50,7 @@ var Reasons = map[string]string{
 	"denied_by_operator":              "the operator's deny-list names the person, the client or the sign-in",
 	"token_of_another_client":         "a client asked to revoke a token that is not its own",
 	"revocation_list_full":            "the list of revocations is full, so the token could not be revoked",
+	"introspection_not_for_client":    "a client that the operator did not configure with credentials asked about a token",
 	"revoked_by_client":               "the client revoked the token",
 
 	// The person's browser.

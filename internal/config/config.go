@@ -38,6 +38,7 @@ type Config struct {
 
 	Keys            Keys
 	Tokens          Tokens
+	Introspection   bool
 	DenyList        string // path of the deny-list, "" for none
 	IdentityHeaders IdentityHeaders
 }

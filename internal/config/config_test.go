@@ -124,6 +124,7 @@ registration: {dynamic: {enabled: false}}
 keys: {source: seed, seedFiles: [seed, seed2], rotation: 24h}
 tokens: {accessTokenLifetime: 90s, refreshTokens: {enabled: false}, refreshTokenIdleLifetime: 2h, refreshTokenLifetime: 3h}
 denyList: {file: secret}
+introspection: {enabled: true}
 identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 `)
 	var urls []string
@@ -140,7 +141,7 @@ identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 	if c.ConsentScreen || c.DynamicRegistration || c.LogLevel != slog.LevelDebug || c.Tokens.AccessTokenLifetime != 90*time.Second || c.IdentityHeaders.User != "X-User" {
 		t.Errorf("got %+v", c)
 	}
-	if want := (Tokens{90 * time.Second, false, 2 * time.Hour, 3 * time.Hour}); c.Tokens != want || c.DenyList != "secret" {
+	if want := (Tokens{90 * time.Second, false, 2 * time.Hour, 3 * time.Hour}); c.Tokens != want || c.DenyList != "secret" || !c.Introspection {
 		t.Errorf("tokens are %+v, the deny-list is %q", c.Tokens, c.DenyList)
 	}
 	if len(c.Keys.Seeds) != 2 || !strings.HasSuffix(c.Keys.Seeds[0].Reveal(), "x\n") {
@@ -648,6 +649,7 @@ clients in advance    0
 keys                  ephemeral (a restart ends all tokens; one replica only), a new signing key every 1h
 access tokens         valid for 1h
 refresh tokens        valid for 720h unused, 2160h after the sign-in
+introspection         off
 deny-list             none
 identity headers      X-Auth-Request-User, X-Auth-Request-Email, X-Auth-Request-Groups
 protected MCP servers 1

@@ -21,6 +21,8 @@ type File struct {
 	Keys KeysFile `json:"keys"`
 	// Lifetimes of what the service issues.
 	Tokens TokensFile `json:"tokens"`
+	// Token introspection (RFC 7662), for MCP servers that cannot check tokens themselves.
+	Introspection IntrospectionFile `json:"introspection"`
 	// Who is to be let in no more: tokens stop working with the next request.
 	DenyList DenyListFile `json:"denyList"`
 	// Names of the request headers that carry the verified identity to the MCP server.
@@ -219,6 +221,12 @@ type TokensFile struct {
 	RefreshTokenIdleLifetime string `json:"refreshTokenIdleLifetime"`
 	// How long after the sign-in refresh tokens work at all, "1h" to "8760h", and not less than refreshTokenIdleLifetime, which raises it where it is not set. Default "2160h".
 	RefreshTokenLifetime string `json:"refreshTokenLifetime"`
+}
+
+// IntrospectionFile is the `introspection` section.
+type IntrospectionFile struct {
+	// Serve /introspect to the clients of this file that have a secret or a key; a client with `resources` sees tokens for those only. Default false.
+	Enabled bool `json:"enabled"`
 }
 
 // DenyListFile is the `denyList` section.

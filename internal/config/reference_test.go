@@ -74,6 +74,7 @@ func TestReferenceDefaults(t *testing.T) {
 		"keys.source":                     c.Keys.Source,
 		"keys.rotation":                   showDuration(c.Keys.Rotation),
 		"tokens.accessTokenLifetime":      showDuration(c.Tokens.AccessTokenLifetime),
+		"introspection.enabled":           c.Introspection,
 		"tokens.refreshTokens.enabled":    c.Tokens.Refresh,
 		"tokens.refreshTokenIdleLifetime": showDuration(c.Tokens.RefreshIdle),
 		"tokens.refreshTokenLifetime":     showDuration(c.Tokens.RefreshAbsolute),

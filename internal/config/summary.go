@@ -30,6 +30,7 @@ func (c *Config) Summary() string {
 	line("keys", "%s, a new signing key every %s", c.Keys.summary(), showDuration(c.Keys.Rotation))
 	line("access tokens", "valid for %s", showDuration(c.Tokens.AccessTokenLifetime))
 	line("refresh tokens", "%s", c.Tokens.refreshSummary())
+	line("introspection", "%s", onOff(c.Introspection))
 	line("deny-list", "%s", orDefault(c.DenyList, "none"))
 	line("identity headers", "%s, %s, %s", c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups)
 	line("protected MCP servers", "%d", len(c.Hosts))

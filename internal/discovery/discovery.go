@@ -28,8 +28,11 @@ type Features struct {
 	TokenPath         string
 	RegistrationPath  string // "" when dynamic registration is off
 	RevocationPath    string
-	GrantTypes        []string
-	AuthMethods       []string
+	IntrospectionPath string // "" when introspection is off
+	// IntrospectionAuthMethods are those of its callers.
+	IntrospectionAuthMethods []string
+	GrantTypes               []string
+	AuthMethods              []string
 	// AuthSigningAlgs are those of private_key_jwt; empty where that is off.
 	AuthSigningAlgs []string
 	// MetadataDocuments: a client id may be the URL of a document.
@@ -55,6 +58,9 @@ type ServerMetadata struct {
 	TokenEndpoint                     string   `json:"token_endpoint"`
 	JWKSURI                           string   `json:"jwks_uri"`
 	RegistrationEndpoint              string   `json:"registration_endpoint,omitempty"`
+	IntrospectionEndpoint             string   `json:"introspection_endpoint,omitempty"`
+	IntrospectionAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionAuthSigningAlgs      []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 	RevocationEndpoint                string   `json:"revocation_endpoint,omitempty"`
 	ScopesSupported                   []string `json:"scopes_supported,omitempty"`
 	ResponseTypesSupported            []string `json:"response_types_supported"`
@@ -162,6 +168,11 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 		doc.RevocationEndpoint = host.Issuer + f.RevocationPath
 		doc.RevocationAuthMethodsSupported = f.AuthMethods
 		doc.RevocationAuthSigningAlgs = f.AuthSigningAlgs
+	}
+	if f.IntrospectionPath != "" {
+		doc.IntrospectionEndpoint = host.Issuer + f.IntrospectionPath
+		doc.IntrospectionAuthMethodsSupported = f.IntrospectionAuthMethods
+		doc.IntrospectionAuthSigningAlgs = f.AuthSigningAlgs
 	}
 	if f.OfflineAccess {
 		doc.ScopesSupported = e.scopes(host).Union(oauth.Scopes{oauth.OfflineAccess})

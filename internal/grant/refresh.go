@@ -71,9 +71,10 @@ func (t *refreshToken) subject() string { return t.Namespace + ":" + t.Subject }
 
 // first returns the refresh token that comes with a redeemed code, "" if the
 // client is to have none: those that registered the grant get one whether or
-// not they asked for offline_access, the others if they asked.
+// not they asked for offline_access, the others if they asked. Of a client that
+// the operator configured the operator has said which grants it may use.
 func (r *Refresh) first(c *call, a code.Authorization) (string, error) {
-	if may := c.client.MayUse("refresh_token"); r == nil || !may && (!a.Offline || c.client.PreRegistered) {
+	if r == nil || !c.client.MayUse("refresh_token") && (!a.Offline || c.client.PreRegistered) {
 		return "", nil
 	}
 	return r.seal(c, refreshToken{
@@ -103,6 +104,9 @@ func (r *Refresh) expires(t refreshToken, now time.Time) time.Time {
 // with a mistake, or one at a bad time, costs the client nothing.
 func (e *Endpoint) refresh(c *call) (*Response, error) {
 	c.entry.Event = audit.TokenRefreshed
+	if c.client.PreRegistered && !c.client.MayUse("refresh_token") {
+		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use refresh tokens")
+	}
 	t, err := e.openRefresh(c)
 	if err != nil {
 		return nil, err
@@ -110,7 +114,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if err := checkResource(c, t.Resource); err != nil {
 		return nil, err
 	}
-	scopes, err := narrow(c.params.Get("scope"), t.Scopes)
+	scopes, err := narrow(c.params.Get("scope"), c.client.Narrow(t.Scopes))
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +172,7 @@ func (e *Endpoint) openRefresh(c *call) (refreshToken, error) {
 	if !e.Refresh.Now().Before(time.Unix(t.AuthTime, 0).Add(e.Refresh.Absolute)) {
 		return t, invalidRefresh("invalid_refresh_token", seal.ErrExpired)
 	}
-	if res, ok := c.host.Requested(t.Resource); !ok || res.URI != t.Resource {
+	if res, ok := c.host.Requested(t.Resource); !ok || res.URI != t.Resource || !c.client.MayReach(t.Resource) {
 		return t, invalidRefresh("resource_gone", nil)
 	}
 	return t, nil
@@ -183,10 +187,10 @@ func narrow(asked string, granted oauth.Scopes) (oauth.Scopes, error) {
 		return nil, err
 	}
 	scopes = scopes.Without(oauth.OfflineAccess).Without("openid")
-	if len(scopes) == 0 {
+	if len(scopes) == 0 && len(granted) > 0 {
 		return granted, nil
 	}
-	if len(scopes.Intersect(granted)) != len(scopes) {
+	if len(granted) == 0 || len(scopes.Intersect(granted)) != len(scopes) {
 		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "scope goes beyond what was granted", Reason: "scope_not_granted"}
 	}
 	return scopes, nil

@@ -164,6 +164,10 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		GrantTypes: tokens.GrantTypes(), OfflineAccess: tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
 		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: clients.Documents != nil,
 	}
+	if cfg.Introspection { // not for browsers: its callers have secrets
+		features.IntrospectionPath, features.IntrospectionAuthMethods = grant.IntrospectionPath, grant.IntrospectionAuthMethods
+		mux.Handle(grant.IntrospectionPath, web.Methods(onHost(tokens.Introspect), http.MethodPost))
+	}
 	if clients.Dynamic != nil {
 		features.RegistrationPath = registration.Path
 		register := &registration.Endpoint{Dynamic: clients.Dynamic, Audit: log}

@@ -1,0 +1,78 @@
+package grant
+
+import (
+	"net/http"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// IntrospectionPath is the path of the introspection endpoint (RFC 7662).
+const IntrospectionPath = "/introspect"
+
+// IntrospectionAuthMethods are the ways in which its callers authenticate.
+var IntrospectionAuthMethods = []string{registration.AuthSecretBasic, registration.AuthSecretPost, registration.AuthPrivateKey}
+
+// introspection is the answer of RFC 7662, section 2.2. Of what is not active
+// nothing but that is said.
+type introspection struct {
+	Active    bool   `json:"active"`
+	Issuer    string `json:"iss,omitempty"`
+	Audience  string `json:"aud,omitempty"`
+	Subject   string `json:"sub,omitempty"`
+	ClientID  string `json:"client_id,omitempty"`
+	Scope     string `json:"scope,omitempty"`
+	Expires   int64  `json:"exp,omitempty"`
+	IssuedAt  int64  `json:"iat,omitempty"`
+	ID        string `json:"jti,omitempty"`
+	TokenType string `json:"token_type,omitempty"`
+}
+
+// Introspect answers POST /introspect, for clients that the operator configured
+// with credentials: anybody else could use it to try tokens (RFC 7662, section 4).
+func (e *Endpoint) Introspect(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	c := &call{Request: r, host: host, entry: audit.Entry{Host: host.Name}, refused: audit.IntrospectionRefused}
+	err := e.begin(w, c)
+	switch {
+	case err != nil:
+	case !c.client.PreRegistered || c.client.AuthMethod == registration.AuthNone:
+		err = &oauth.Error{Code: oauth.InvalidClient, Description: "client authentication failed", Reason: "introspection_not_for_client"}
+	case c.params.Get("token") == "":
+		err = oauth.Errorf(oauth.InvalidRequest, "token is missing")
+	}
+	if err != nil {
+		e.refuse(w, c, err)
+		return
+	}
+	web.JSON(w, http.StatusOK, e.introspect(c))
+}
+
+// introspect says of an access token what /authenticate would: a refresh token,
+// or one for a resource that is not the caller's, is not active to it.
+func (e *Endpoint) introspect(c *call) introspection {
+	claims, err := e.Verifier.Open(c.params.Get("token"), c.host.Issuer)
+	if err != nil || !c.client.MayReach(claims.Audience) {
+		return introspection{}
+	}
+	if res, ok := c.host.Requested(claims.Audience); !ok || res.URI != claims.Audience {
+		return introspection{}
+	}
+	person, err := e.Verifier.Person(claims)
+	if err != nil {
+		return introspection{}
+	}
+	facts := revocation.Facts{
+		TokenID: claims.ID, Family: claims.Family, Subject: claims.Subject, Email: person.Email, Client: revocation.Client(claims.ClientID),
+	}
+	if e.Ended.Check(facts) != revocation.None {
+		return introspection{}
+	}
+	return introspection{
+		Active: true, Issuer: claims.Issuer, Audience: claims.Audience, Subject: claims.Subject, ClientID: claims.ClientID,
+		Scope: claims.Scope, Expires: claims.Expires, IssuedAt: claims.IssuedAt, ID: claims.ID, TokenType: "Bearer",
+	}
+}
