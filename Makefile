@@ -1,6 +1,6 @@
 tool = go tool -modfile=hack/tools/go.mod
 
-.PHONY: all demo build test race e2e lint vulncheck chart chart-update bench fuzz ci
+.PHONY: all demo build test race e2e lint vulncheck chart chart-update image bench fuzz ci
 all: build lint test
 
 demo: ## the whole picture on this computer
@@ -31,6 +31,9 @@ chart: ## the Helm chart: both majors of Helm, schemas, kube-score, README
 
 chart-update: ## write what follows from the chart's values and templates
 	cd hack/chart && go test -count=1 ./... -update
+
+image: ## the Dockerfile, built by buildah with stand-in base images, and run
+	hack/image/test.sh
 
 bench: ## CPU time per forward-auth request; needs Linux, at most a minute
 	go run ./hack/bench
