@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -409,22 +410,35 @@ func TestProtection(t *testing.T) {
 			var p struct {
 				ExtAuth struct {
 					FailOpen *bool
-					HTTP     struct {
+					HTTP     *struct {
 						Path        string
-						BackendRefs []struct {
-							Name, Namespace string
-							Port            int
-						}
+						BackendRefs []backend
 					}
+					GRPC *struct{ BackendRefs []backend }
 				}
 			}
 			o.spec(t, &p)
-			if b := p.ExtAuth.HTTP.BackendRefs; p.ExtAuth.FailOpen == nil || *p.ExtAuth.FailOpen || p.ExtAuth.HTTP.Path != "/authenticate/envoy" ||
-				b[0].Name != service.Name || b[0].Namespace != service.Namespace || b[0].Port != port {
-				t.Errorf("%+v", p)
+			want := backend{service.Name, service.Namespace, port}
+			switch e := p.ExtAuth; {
+			case e.FailOpen == nil || *e.FailOpen:
+				t.Error("it fails open")
+			case e.HTTP != nil && (e.HTTP.Path != "/authenticate/envoy" || e.HTTP.BackendRefs[0] != want):
+				t.Errorf("%+v", e.HTTP)
+			case e.GRPC != nil:
+				address := r.config(t).GRPCAddress
+				if want.Port, _ = strconv.Atoi(strings.TrimPrefix(address, ":")); e.GRPC.BackendRefs[0] != want {
+					t.Errorf("%+v, want %+v", e.GRPC, want)
+				}
+			case e.HTTP == nil:
+				t.Error("it asks nobody")
 			}
 		}
 	})
+}
+
+type backend struct {
+	Name, Namespace string
+	Port            int
 }
 
 func servicePort(t *testing.T, o object) int {
@@ -461,7 +475,12 @@ func TestNetworkPolicy(t *testing.T) {
 			t.Fatalf("%+v", p)
 		}
 		http, management := p.Ingress[0], p.Ingress[1]
-		if http.Ports[0].Port != "http" || management.Ports[0].Port != "management" || len(management.From) == 0 {
+		for _, port := range http.Ports {
+			if port.Port != "http" && port.Port != "grpc" {
+				t.Errorf("gateways reach the port %v", port.Port)
+			}
+		}
+		if len(http.Ports) == 0 || management.Ports[0].Port != "management" || len(management.From) == 0 {
 			t.Errorf("%+v", p.Ingress)
 		}
 		if limited := r.name == "predecessor" || r.name == "nginx" || r.name == "gateway-api"; limited != (len(http.From) > 0) {

@@ -34,6 +34,7 @@ func TestRefused(t *testing.T) {
 		{"route without gateway", "httpRoute: {enabled: true}", "httpRoute.enabled needs httpRoute.parentRefs"},
 		{"protection without gateway", "protection: {httpRoute: {enabled: true}}", "protection.httpRoute.enabled needs protection.httpRoute.parentRefs or httpRoute.parentRefs"},
 		{"policy without targets", "protection: {envoyGateway: {enabled: true}}", "protection.envoyGateway.enabled needs protection.envoyGateway.targetRefs"},
+		{"gRPC without a listener", "protection: {envoyGateway: {enabled: true, protocol: GRPC, targetRefs: [{group: a, kind: b, name: c}]}}", "protection.envoyGateway.protocol GRPC needs the gRPC listener"},
 		{"mesh without gateway", "protection: {istio: {enabled: true}}", "protection.istio.enabled needs protection.istio.selector or protection.istio.targetRefs"},
 		{"protection of a server elsewhere", "protection: {ingress: {enabled: true}}\nproxy: {hosts: [{host: a.example.com, endpoint: 'https://mcp.example.net/mcp'}]}", "protection.ingress.enabled needs Services of this cluster, but proxy.hosts[0].endpoint is \"https://mcp.example.net/mcp\""},
 		{"protection with another path", "protection: {ingress: {enabled: true}}\nproxy: {hosts: [{host: a.example.com, path: /a, endpoint: 'http://a.b.svc/mcp'}]}", "protection.ingress.enabled cannot rewrite paths"},
