@@ -27,10 +27,10 @@ vulncheck: ## known vulnerabilities in what is called; needs vuln.go.dev
 	$(tool) govulncheck ./...
 
 chart: ## the Helm chart: both majors of Helm, schemas, kube-score, README
-	cd hack/chart && go test -count=1 ./...
+	cd hack/chart && go test -count=1 -timeout 30m ./...
 
 chart-update: ## write what follows from the chart's values and templates
-	cd hack/chart && go test -count=1 ./... -update
+	cd hack/chart && go test -count=1 -timeout 30m ./... -update
 
 image: ## the Dockerfile, built by buildah with stand-in base images, and run
 	hack/image/test.sh

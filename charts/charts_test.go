@@ -121,7 +121,10 @@ type container struct {
 		RunAsUser                                                      *int
 		Capabilities                                                   struct{ Drop, Add []string }
 	}
-	VolumeMounts []struct{ Name, MountPath string }
+	VolumeMounts                                []struct{ Name, MountPath string }
+	StartupProbe, LivenessProbe, ReadinessProbe struct {
+		HTTPGet struct{ Path, Port string }
+	}
 }
 
 func (r rendered) pod(t *testing.T) pod {
@@ -175,6 +178,11 @@ func TestConfiguration(t *testing.T) {
 			t.Error("config.yaml is not mounted")
 		}
 		main := r.pod(t).Containers[0]
+		for _, got := range []string{main.StartupProbe.HTTPGet.Port, main.LivenessProbe.HTTPGet.Port, main.ReadinessProbe.HTTPGet.Port} {
+			if got != "management" {
+				t.Errorf("a probe asks at port %s", got)
+			}
+		}
 		if !slices.Contains(main.Args, "--config=/etc/mcp-forward-auth/config.yaml") || main.VolumeMounts[0].MountPath != "/etc/mcp-forward-auth" {
 			t.Errorf("args %q, mounts %v", main.Args, main.VolumeMounts)
 		}

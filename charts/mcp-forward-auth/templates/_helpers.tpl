@@ -303,3 +303,15 @@ nginx.ingress.kubernetes.io/proxy-send-timeout: "3600"
 {{- $url := urlParse . }}
 {{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) }}
 {{- end }}
+
+{{/*
+A probe. Values written for mcp-oauth2-proxy say port http, where this program
+answers no probes: the management port is meant.
+*/}}
+{{- define "mcp-forward-auth.probe" -}}
+{{- $probe := deepCopy . }}
+{{- if eq (toString (dig "httpGet" "port" "" $probe)) "http" }}
+{{- $_ := set $probe.httpGet "port" "management" }}
+{{- end }}
+{{- toYaml $probe }}
+{{- end }}
