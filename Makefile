@@ -1,6 +1,6 @@
 tool = go tool -modfile=hack/tools/go.mod
 
-.PHONY: all demo build test race e2e lint vulncheck chart chart-update image bench fuzz ci
+.PHONY: all demo build test race conformance e2e lint vulncheck chart chart-update image bench fuzz ci
 all: build lint test
 
 demo: ## the whole picture on this computer
@@ -14,6 +14,10 @@ test: ## everything that needs nothing but Go
 
 race: ## the same with the race detector, which needs a C compiler
 	go test -race ./...
+
+conformance: ## every requirement, whether it is met, and the totals
+	go test -count=1 ./internal/conformance
+	@cat docs/reference/conformance.md
 
 e2e: ## real nginx, MCP clients, identity provider and browser
 	hack/e2e/install.sh
