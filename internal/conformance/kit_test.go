@@ -393,7 +393,7 @@ type gateway struct {
 	mcp     *mcpServer
 }
 
-var ownPaths = []string{"/authorize", "/consent", "/login", "/callback", "/token", "/register", "/revoke", "/openid/v1/jwks", "/authenticate"}
+var ownPaths = []string{"/authorize", "/consent", "/login", "/callback", "/token", "/register", "/revoke", "/introspect", "/openid/v1/jwks", "/authenticate"}
 
 var identityHeaders = []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups"}
 

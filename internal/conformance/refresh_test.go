@@ -34,6 +34,8 @@ var refreshChecks = []Check{
 		})
 	}})},
 	{IDs: "AS-REV-04", Run: revocationIsPostOnly, Twins: twins(status("/revoke", 405, 200))},
+	{IDs: "AS-INT-01", Run: introspectionIsForKnownCallers, Twins: twins(status("/introspect", 401, 200), members("/introspect", func(m map[string]any) { m["reason"] = "malformed" }))},
+	{IDs: "AS-INT-02", Run: introspectionTellsTheTruth, Twins: twins(setMember("/introspect", "active", true), dropMember("/introspect", "client_id"))},
 	{IDs: "AS-FED-09", Run: goneUsersCannotRefresh, Twins: twins(answers("/token", 400, 200, `{"access_token":"x"}`))},
 	{IDs: "AS-CIMD-28", Run: installationsAreIndependent, Twins: twins(status("/authenticate", 200, 401))},
 }
@@ -339,4 +341,58 @@ func installationsAreIndependent(t *T) {
 	t.Want(w.ask(resourceMCP, access1).Status == 401, "the revoked installation goes on")
 	t.Want(w.ask(resourceMCP, access2).Status == 200, "the other installation's access token is dead")
 	t.Want(phone.refresh(refresh2).Status == 200, "the other installation's refresh token is dead")
+}
+
+// introspecting is a service with introspection, and its callers.
+var introspecting = configured("", `introspection: {enabled: true}
+clients:
+- {id: server-mcp, authMethod: client_secret_post, secretFiles: [secret-new], redirectURIs: ['`+callback+`'], resources: ['`+resourceMCP+`']}
+- {id: anybody, authMethod: none, redirectURIs: ['`+callback+`']}`)
+
+func (w *world) introspect(token string, edits ...edit) *answer {
+	v := url.Values{"token": {token}, "client_id": {"server-mcp"}, "client_secret": {"a-secret-of-the-conformance-suite-secret-new"}}
+	for _, e := range edits {
+		e(v)
+	}
+	return w.form(issuerMCP+"/introspect", v)
+}
+
+func introspectionIsForKnownCallers(t *T) {
+	w := t.World(introspecting)
+	c := w.register(hostMCP, nil)
+	access, refresh := c.pair()
+	for what, e := range map[string]edit{"nobody": without("client_id"), "no secret": without("client_secret"), "a wrong secret": with("client_secret", "guess"), "an unknown client": with("client_id", "nobody")} {
+		a := w.introspect(access, e)
+		t.Want(a.Status == 401 && !strings.Contains(a.Body, "active"), "%s: %d %s", what, a.Status, a.Body)
+	}
+	t.Want(w.introspect(access, with("client_id", "anybody"), without("client_secret")).Status == 401, "a public client")
+	t.Want(w.introspect(access, with("client_id", c.id), without("client_secret")).Status == 401, "a client that registered itself")
+	t.Want(w.get(issuerMCP+"/introspect?token="+access).Status == 405, "GET is served")
+	if len(t.faults) > 0 {
+		return
+	}
+	foreign := w.register(hostRoot, nil).token()
+	for what, token := range map[string]string{"malformed": "x", "refresh token": refresh, "of another host": foreign, "foreign": foreignJWT(t, t.claims(access), "at+jwt"), "changed": reclaim(access, "scope", "all").(string)} {
+		a := w.introspect(token)
+		t.Want(a.Status == 200 && strings.TrimSpace(a.Body) == `{"active":false}`, "%s: %d %s", what, a.Status, a.Body)
+	}
+	off := t.World()
+	t.Want(off.get(issuerMCP+oauthDocument).JSON()["introspection_endpoint"] == nil, "off, but advertised")
+}
+
+func introspectionTellsTheTruth(t *T) {
+	w := t.World(own, introspecting)
+	c := w.register(hostMCP, nil)
+	access, _ := c.pair()
+	m, claims := w.introspect(access).JSON(), t.claims(access)
+	t.Want(m["active"] == true, "a live token: %v", m)
+	for _, name := range []string{"aud", "iss", "sub", "client_id", "scope", "exp", "iat", "jti"} {
+		t.Want(m[name] != nil && m[name] == claims[name], "%s is %v, in the token %v", name, m[name], claims[name])
+	}
+	t.Want(m["token_type"] == "Bearer", "token_type %v", m["token_type"])
+	c.revoke(access)
+	t.Want(w.introspect(access).JSON()["active"] == false, "a revoked token is active")
+	access, _ = c.pair()
+	w.clock.Move(2 * time.Hour)
+	t.Want(w.introspect(access).JSON()["active"] == false, "an expired token is active")
 }
