@@ -377,7 +377,7 @@ func introspectionIsForKnownCallers(t *T) {
 		t.Want(a.Status == 200 && strings.TrimSpace(a.Body) == `{"active":false}`, "%s: %d %s", what, a.Status, a.Body)
 	}
 	off := t.World()
-	t.Want(off.get(issuerMCP+oauthDocument).JSON()["introspection_endpoint"] == nil, "off, but advertised")
+	t.Want(off.get(issuerMCP + oauthDocument).JSON()["introspection_endpoint"] == nil, "off, but advertised")
 }
 
 func introspectionTellsTheTruth(t *T) {
