@@ -19,6 +19,8 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY cmd cmd
 COPY internal internal
+# The recipes, which the doctor quotes.
+COPY docs/gateways docs/gateways
 # The Go Cryptographic Module that CMVP has validated, in FIPS 140-3 mode;
 # "off" for Go's own, outside of that mode. See docs/image.md.
 ARG GOFIPS140=certified

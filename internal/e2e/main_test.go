@@ -55,6 +55,7 @@ type summary struct {
 	results  []result
 	missing  []string
 	versions map[string]string
+	table    string // of the gateways
 }
 
 // track enters t, and how it ended, in the summary, unless its sub-tests have
@@ -100,6 +101,9 @@ func (s *summary) String() string {
 	defer s.mu.Unlock()
 	var b strings.Builder
 	counts := map[string]int{}
+	if s.table != "" {
+		fmt.Fprintf(&b, "\n== gateways ==\n%s", s.table)
+	}
 	b.WriteString("\n== end-to-end summary ==\n")
 	for _, r := range s.results {
 		counts[r.outcome]++
@@ -140,12 +144,16 @@ func (s *summary) note(name, path string) {
 	if s.versions == nil {
 		s.versions = map[string]string{}
 	}
-	flag := map[string]string{"nginx": "-v"}[name]
+	flag := map[string]string{"nginx": "-v", "haproxy": "-v", "caddy": "version", "traefik": "version"}[name]
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	out, _ := exec.CommandContext(ctx, path, cmp.Or(flag, "--version")).CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	s.versions[name] = cmp.Or(lines[len(lines)-1], path)
+	line := lines[len(lines)-1]
+	if name == "haproxy" || name == "traefik" {
+		line = lines[0]
+	}
+	s.versions[name] = cmp.Or(line, path)
 }
 
 // node is Node 22 from the drivers' own lock file, not what the machine has.

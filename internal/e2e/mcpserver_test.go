@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,12 @@ func startMCP(t *testing.T, stateless bool) *mcpServer {
 	mux.Handle("/mcp", streamable)
 	mux.HandleFunc("/mcp/probe/events", slowEvents)
 	mux.HandleFunc("/mcp/probe/echo", echo)
+	mux.HandleFunc("/mcp/probe/page", func(w http.ResponseWriter, r *http.Request) {
+		// An MCP server that cares for web pages itself.
+		w.Header().Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
+		w.Header().Set("Access-Control-Expose-Headers", "Mcp-Session-Id")
+		echo(w, r)
+	})
 	s := &mcpServer{}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -128,14 +135,19 @@ const (
 	eventPause = 200 * time.Millisecond
 )
 
-// slowEvents streams eventCount server-sent events with pauses between them.
+// slowEvents streams eventCount server-sent events with pauses between them, or
+// one each second for as many as the query says.
 func slowEvents(w http.ResponseWriter, r *http.Request) {
+	count, pause := eventCount, eventPause
+	if seconds, err := strconv.Atoi(r.FormValue("seconds")); err == nil {
+		count, pause = seconds+1, time.Second
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	for n := range eventCount {
+	for n := range count {
 		fmt.Fprintf(w, "data: %d\n\n", n)
 		_ = http.NewResponseController(w).Flush()
 		select {
-		case <-time.After(eventPause):
+		case <-time.After(pause):
 		case <-r.Context().Done():
 			return
 		}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"io"
@@ -25,7 +26,11 @@ type oauthClient struct {
 	mcpURL string
 	id     string
 	scope  string
+	// resource is what to ask a token for, mcpURL if empty.
+	resource string
 }
+
+func (c *oauthClient) target() string { return cmp.Or(c.resource, c.mcpURL) }
 
 // grant is what a sign-in brought.
 type grant struct {
@@ -74,7 +79,7 @@ func (c *oauthClient) authorize(t *testing.T, person visitor) (*attempt, error) 
 	query := url.Values{
 		"response_type": {"code"}, "client_id": {c.id}, "redirect_uri": {redirectURI}, "state": {a.state},
 		"code_challenge": {oauth2.S256ChallengeFromVerifier(a.verifier)}, "code_challenge_method": {"S256"},
-		"resource": {c.mcpURL},
+		"resource": {c.target()},
 	}
 	if c.scope != "" {
 		query.Set("scope", c.scope)
@@ -93,14 +98,14 @@ func (a *attempt) redeem(t *testing.T) grant {
 	t.Helper()
 	return a.client.token(t, url.Values{
 		"grant_type": {"authorization_code"}, "code": {a.answer.Get("code")}, "redirect_uri": {redirectURI},
-		"code_verifier": {a.verifier}, "client_id": {a.client.id}, "resource": {a.client.mcpURL},
+		"code_verifier": {a.verifier}, "client_id": {a.client.id}, "resource": {a.client.target()},
 	})
 }
 
 func (c *oauthClient) refresh(t *testing.T, refreshToken string) grant {
 	t.Helper()
 	return c.token(t, url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}, "client_id": {c.id}, "resource": {c.mcpURL},
+		"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}, "client_id": {c.id}, "resource": {c.target()},
 	})
 }
 
@@ -118,7 +123,12 @@ func (c *oauthClient) token(t *testing.T, form url.Values) grant {
 // signIn is the whole way to a token, without detours.
 func signIn(t *testing.T, mcpURL string, person visitor) (grant, *attempt) {
 	t.Helper()
-	a, err := register(t, mcpURL).authorize(t, person)
+	return register(t, mcpURL).signIn(t, person)
+}
+
+func (c *oauthClient) signIn(t *testing.T, person visitor) (grant, *attempt) {
+	t.Helper()
+	a, err := c.authorize(t, person)
 	if err != nil {
 		t.Fatal(err)
 	}

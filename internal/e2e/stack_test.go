@@ -25,6 +25,7 @@ type stack struct {
 	service                   *process
 	serviceAddress            string
 	managementAddress         string
+	grpcAddress               string
 	config                    string
 	idp                       *process
 }
@@ -40,17 +41,21 @@ type setup struct {
 	authHost string
 	// change edits the configuration file before it is written.
 	change func(file map[string]any)
+	// gateway stands in front instead of an nginx like that of ingress-nginx,
+	// with the stateless MCP server alone.
+	gateway *gateway
 }
 
 func newStack(t *testing.T, s setup) *stack {
 	t.Helper()
 	track(t)
 	binary := serviceBinary(t)
-	ports := freePorts(t, 4)
+	ports := freePorts(t, 5)
 	st := &stack{
 		port:              ports[0],
 		serviceAddress:    "127.0.0.1:" + ports[1],
 		managementAddress: "127.0.0.1:" + ports[2],
+		grpcAddress:       "127.0.0.1:" + ports[4],
 		stateless:         startMCP(t, true),
 		stateful:          startMCP(t, false),
 	}
@@ -60,10 +65,15 @@ func newStack(t *testing.T, s setup) *stack {
 	if s.authHost == "" {
 		s.authHost = "$http_host"
 	}
-	startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Routes: []nginxRoute{
-		{Host: "127.0.0.1", Path: "/mcp", MCP: st.stateless.address(), AuthHost: s.authHost},
-		{Host: "localhost", Path: "/mcp", MCP: st.stateful.address(), AuthHost: s.authHost},
-	}})
+	if s.gateway != nil {
+		site := gatewaySite{Port: st.port, Service: st.serviceAddress, GRPC: st.grpcAddress, MCP: st.stateless.address()}
+		s.gateway.start(t, s.gateway.path(t), site).waitTCP(t, site.public())
+	} else {
+		startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Routes: []nginxRoute{
+			{Host: "127.0.0.1", Path: "/mcp", MCP: st.stateless.address(), AuthHost: s.authHost},
+			{Host: "localhost", Path: "/mcp", MCP: st.stateful.address(), AuthHost: s.authHost},
+		}})
+	}
 	file := st.file()
 	if s.provider == "static" {
 		file["provider"] = staticProvider(t)
@@ -100,15 +110,21 @@ func (st *stack) file() map[string]any {
 			"cors": map[string]any{"allowedOrigins": []any{"https://inspector.example"}},
 		}
 	}
+	// Known to the service, and routed by no gateway.
+	other := host("127.0.0.1", st.stateless, "Other notes")
+	other["path"] = otherPath
 	return map[string]any{
-		"listen":  map[string]any{"http": st.serviceAddress, "management": st.managementAddress},
+		"listen":  map[string]any{"http": st.serviceAddress, "management": st.managementAddress, "grpc": st.grpcAddress},
 		"logging": map[string]any{"level": "debug"},
 		"proxy": map[string]any{"hosts": []any{
 			host("127.0.0.1", st.stateless, "Notes"),
 			host("localhost", st.stateful, "Notes with sessions"),
+			other,
 		}},
 	}
 }
+
+const otherPath = "/other/mcp"
 
 const clientSecret = "e2e-secret"
 

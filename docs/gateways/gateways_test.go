@@ -1,0 +1,78 @@
+package gateways
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Who copies the parts and who copies the whole must get the same.
+func TestBlocksArePartsOfTheWhole(t *testing.T) {
+	tested := 0
+	for _, name := range Names() {
+		wholes := Blocks(name, Whole)
+		if len(wholes) == 0 {
+			continue
+		}
+		tested++
+		text, _ := Page(name)
+		before, _, _ := strings.Cut(text, "\n## "+Whole+"\n")
+		whole := lines(wholes[0].Text)
+		for _, m := range fence.FindAllStringSubmatch(before, -1) {
+			// Envoy's other transport is in place of a part of the whole.
+			if m[1] != wholes[0].Language || strings.Contains(m[2], "auth-grpc") {
+				continue
+			}
+			at := 0
+			for _, line := range lines(m[2]) {
+				i := slices.Index(whole[at:], line)
+				if i < 0 {
+					t.Errorf("%s: the whole configuration lacks, or has in another order, %q", name, line)
+					break
+				}
+				at += i + 1
+			}
+		}
+	}
+	if tested < 4 {
+		t.Errorf("%d pages have a whole configuration", tested)
+	}
+}
+
+var comment = regexp.MustCompile(`(^|\s+)#\s.*$`)
+
+// lines are the lines of a block that mean something.
+func lines(block string) []string {
+	var out []string
+	for line := range strings.Lines(block) {
+		if line = strings.TrimSpace(comment.ReplaceAllString(strings.TrimSpace(line), "")); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// What a client needs before it has a token, on every page.
+func TestPublicPaths(t *testing.T) {
+	for _, name := range Names() {
+		section := Section(name, "Public paths")
+		for _, path := range []string{
+			"/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration",
+			"openid/v1/jwks", "register", "authorize", "consent", "login", "callback", "token", "revoke",
+		} {
+			if !strings.Contains(section, path) {
+				t.Errorf("%s: %q is not among the public paths", name, path)
+			}
+		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	if _, ok := Page("../gateways/nginx"); ok {
+		t.Error("a page outside the folder")
+	}
+	if _, ok := Page(index); ok {
+		t.Error("the index is no recipe")
+	}
+}

@@ -1,0 +1,248 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/docs/gateways"
+)
+
+// gateway is a real gateway, configured by what its page in docs/gateways says:
+// the blocks of the page are taken as they are, but for addresses.
+type gateway struct {
+	name     string
+	required bool
+	// path finds the program, and ends the test if there is none.
+	path  func(t *testing.T) string
+	start func(t *testing.T, path string, site gatewaySite) *process
+	// differs is what is known to be otherwise than it should, by case.
+	differs map[string]difference
+}
+
+// gatewaySite is what stands around a gateway. Addresses are host:port.
+type gatewaySite struct {
+	Port               string // of 127.0.0.1
+	Service, GRPC, MCP string
+}
+
+func (s gatewaySite) public() string { return "127.0.0.1:" + s.Port }
+
+// gatewayKinds lists them in the order of the table.
+var gatewayKinds = []gateway{
+	{name: "nginx", required: true, path: installed("nginx", "/usr/sbin/nginx"), start: recipeNginx, differs: nginxDiffers},
+	{name: "Caddy", required: true, path: installed("caddy", cached("caddy-"+caddyVersion, "caddy")), start: recipeCaddy, differs: caddyDiffers},
+	{name: "HAProxy", required: true, path: installed("haproxy", "/usr/sbin/haproxy"), start: recipeHAProxy, differs: haproxyDiffers},
+	{name: "Envoy HTTP", required: true, path: installed("envoy", envoyBinary()), start: recipeEnvoyHTTP, differs: envoyHTTPDiffers},
+	{name: "Envoy gRPC", required: true, path: installed("envoy", envoyBinary()), start: recipeEnvoyGRPC, differs: envoyGRPCDiffers},
+	{name: "Traefik", path: ifInstalled("traefik"), start: recipeTraefik, differs: traefikDiffers},
+}
+
+// Versions that hack/e2e/install.sh installs.
+const (
+	caddyVersion = "2.11.9"
+	envoyVersion = "1.40.0"
+)
+
+// cached is a program in the folder of install.sh.
+func cached(path ...string) string {
+	dir := os.Getenv("E2E_CACHE")
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(cache, "mcp-forward-auth-e2e")
+	}
+	return filepath.Join(append([]string{dir}, path...)...)
+}
+
+// envoyBinary is the program in the Python package, which `bin/envoy` only starts.
+func envoyBinary() string {
+	found, _ := filepath.Glob(cached("envoy-"+envoyVersion, "lib", "python3*", "site-packages", "envoy", "_bin", "envoy"))
+	if len(found) == 0 {
+		return ""
+	}
+	return found[0]
+}
+
+func installed(name string, candidates ...string) func(t *testing.T) string {
+	candidates = slices.DeleteFunc(candidates, func(c string) bool { return c == "" })
+	return func(t *testing.T) string { return program(t, name, candidates...) }
+}
+
+// ifInstalled is for a program that cannot be installed everywhere: the test
+// is named among what did not run.
+func ifInstalled(name string) func(t *testing.T) string {
+	return func(t *testing.T) string {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("NOT RUN: there is no %s on PATH", name)
+		}
+		return program(t, name)
+	}
+}
+
+// block is one block of a page.
+func block(t *testing.T, page, heading, language string, n int) string {
+	t.Helper()
+	for _, b := range gateways.Blocks(page, heading) {
+		if b.Language != language {
+			continue
+		}
+		if n == 0 {
+			return b.Text
+		}
+		n--
+	}
+	t.Fatalf("docs/gateways/%s.md: too few %s blocks under %q", page, language, heading)
+	return ""
+}
+
+// substitute replaces old by new, and wants each old to be there.
+func substitute(t *testing.T, text string, oldnew ...string) string {
+	t.Helper()
+	for i := 0; i < len(oldnew); i += 2 {
+		if !strings.Contains(text, oldnew[i]) {
+			t.Fatalf("the recipe has no %q", oldnew[i])
+		}
+		text = strings.ReplaceAll(text, oldnew[i], oldnew[i+1])
+	}
+	return text
+}
+
+// write puts a configuration in a folder of its own.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// recipeNginx puts the file for conf.d into the smallest nginx.conf.
+func recipeNginx(t *testing.T, path string, site gatewaySite) *process {
+	t.Helper()
+	dir := t.TempDir()
+	recipe := substitute(t, block(t, "nginx", gateways.Whole, "nginx", 0),
+		"listen 443 ssl;", "listen "+site.public()+";", "server_name mcp.example.com;", "server_name 127.0.0.1;",
+		"    ssl_certificate     /etc/nginx/tls/mcp.example.com.crt;\n", "", "    ssl_certificate_key /etc/nginx/tls/mcp.example.com.key;\n", "",
+		"server auth:8080;", "server "+site.Service+";", "server mcp:3000;", "server "+site.MCP+";")
+	user := ""
+	if os.Getuid() == 0 {
+		user = "user root;\n"
+	}
+	conf := write(t, "nginx.conf", "daemon off;\nworker_processes 1;\n"+user+"pid "+dir+"/nginx.pid;\nerror_log stderr notice;\nevents {}\nhttp {\n"+
+		"access_log "+dir+"/access.log;\nclient_body_temp_path "+dir+"/body;\nproxy_temp_path "+dir+"/proxy;\n"+
+		"fastcgi_temp_path "+dir+"/fastcgi;\nuwsgi_temp_path "+dir+"/uwsgi;\nscgi_temp_path "+dir+"/scgi;\n"+recipe+"}\n")
+	return start(t, "nginx", nil, path, "-p", dir, "-c", conf, "-e", "stderr")
+}
+
+func recipeCaddy(t *testing.T, path string, site gatewaySite) *process {
+	t.Helper()
+	recipe := substitute(t, block(t, "caddy", gateways.Whole, "caddyfile", 0),
+		"mcp.example.com {", "http://"+site.public()+" {", "auth:8080", site.Service, "mcp:3000", site.MCP)
+	conf := write(t, "Caddyfile", "{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\tpersist_config off\n}\n"+recipe)
+	dir := t.TempDir()
+	return start(t, "caddy", []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, path,
+		"run", "--adapter", "caddyfile", "--config", conf)
+}
+
+func recipeHAProxy(t *testing.T, path string, site gatewaySite) *process {
+	t.Helper()
+	script := write(t, "mcp-auth.lua", block(t, "haproxy", "Gate", "lua", 0))
+	conf := write(t, "haproxy.cfg", substitute(t, block(t, "haproxy", gateways.Whole, "haproxy", 0),
+		"/etc/haproxy/mcp-auth.lua", script, "bind :443 ssl crt /etc/haproxy/mcp.example.com.pem", "bind "+site.public(),
+		"auth:8080", site.Service, "mcp:3000", site.MCP))
+	return start(t, "haproxy", nil, path, "-db", "-f", conf)
+}
+
+// envoyConfiguration puts addresses into the recipe, whose clusters look names up.
+func envoyConfiguration(t *testing.T, text string, site gatewaySite) string {
+	t.Helper()
+	address := func(hostport string) string {
+		host, port, _ := strings.Cut(hostport, ":")
+		return "address: " + host + ", port_value: " + port + "}"
+	}
+	return substitute(t, text, "address: 0.0.0.0, port_value: 8443}", address(site.public()),
+		"address: auth, port_value: 8080}", address(site.Service), "address: mcp, port_value: 3000}", address(site.MCP),
+		"domains: [mcp.example.com]", `domains: ["`+site.public()+`"]`)
+}
+
+func recipeEnvoyHTTP(t *testing.T, path string, site gatewaySite) *process {
+	t.Helper()
+	return startEnvoy(t, path, envoyConfiguration(t, block(t, "envoy", gateways.Whole, "yml", 0), site))
+}
+
+// recipeEnvoyGRPC puts the other filter in the place of the first, and its
+// cluster with the others, as the page says.
+func recipeEnvoyGRPC(t *testing.T, path string, site gatewaySite) *process {
+	t.Helper()
+	indent := func(text string, n int) string {
+		var b strings.Builder
+		for line := range strings.Lines(text) {
+			b.WriteString(strings.Repeat(" ", n) + line)
+		}
+		return b.String()
+	}
+	text := envoyConfiguration(t, block(t, "envoy", gateways.Whole, "yml", 0), site)
+	const filter = "                  - name: envoy.filters.http."
+	before, rest, ok := strings.Cut(text, filter+"ext_authz\n")
+	_, after, ok2 := strings.Cut(rest, filter+"router\n")
+	if !ok || !ok2 {
+		t.Fatal("docs/gateways/envoy.md: the filters ext_authz and router are not where they were")
+	}
+	cluster := substitute(t, block(t, "envoy", "Gate", "yml", 2), "address: auth, port_value: 9001}",
+		"address: 127.0.0.1, port_value: "+strings.TrimPrefix(site.GRPC, "127.0.0.1:")+"}")
+	text = before + indent(block(t, "envoy", "Gate", "yml", 1), 18) + filter + "router\n" + after + indent(cluster, 4)
+	return startEnvoy(t, path, text)
+}
+
+func startEnvoy(t *testing.T, path, configuration string) *process {
+	t.Helper()
+	if _, err := yaml.YAMLToJSON([]byte(configuration)); err != nil {
+		t.Fatalf("docs/gateways/envoy.md: %v\n%s", err, configuration)
+	}
+	conf := write(t, "envoy.yaml", configuration)
+	return start(t, "envoy", nil, path, "-c", conf, "--use-dynamic-base-id", "--log-level", "warning", "--concurrency", strconv.Itoa(1))
+}
+
+func recipeTraefik(t *testing.T, path string, site gatewaySite) *process {
+	t.Helper()
+	dynamic := write(t, "mcp.yml", substitute(t, block(t, "traefik", gateways.Whole, "yml", 1),
+		"Host(`mcp.example.com`)", "Host(`127.0.0.1`)", "auth:8080", site.Service, "mcp:3000", site.MCP, "      tls: {}\n", ""))
+	static := write(t, "traefik.yml", substitute(t, block(t, "traefik", gateways.Whole, "yml", 0),
+		`":443"`, `"`+site.public()+`"`, "/etc/traefik/mcp.yml", dynamic))
+	return start(t, "traefik", nil, path, "--configFile="+static)
+}
+
+// What is known to be otherwise, and why that may be so.
+var (
+	nginxDiffers = map[string]difference{
+		"a scope that is not granted":               {"401 with a challenge: insufficient_scope", "In the dialect of nginx the service asks for more scopes with a 401 unless `stepUp` says otherwise, because nginx without the lines under \"Step-up\" drops the challenge of a 403."},
+		"two Authorization headers":                 {"400", "nginx refuses the request itself, before it asks the service."},
+		"the body of a denial":                      {"that of the gateway", "`auth_request` passes on the status and the challenge, and nothing else."},
+		"a forged X-Auth-Request-* of another name": unlisted,
+	}
+	caddyDiffers = map[string]difference{
+		"the service is down": {"502", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
+		"the service hangs":   {"504 in time", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
+	}
+	haproxyDiffers   = map[string]difference{}
+	envoyHTTPDiffers = map[string]difference{"a forged X-Auth-Request-* of another name": unlisted}
+	envoyGRPCDiffers = map[string]difference{"a forged X-Auth-Request-* of another name": unlisted}
+	// Written from Traefik's documentation and source; the first machine with a Traefik will tell.
+	traefikDiffers = map[string]difference{
+		"the service is down": {"500", "Traefik has no other answer to a sub-request that fails."},
+		"the service hangs":   {"500 after 30s", "Traefik waits 30 s for the sub-request and has no option for that."},
+	}
+	unlisted = difference{"passes", "This gateway can remove headers only by their whole name. The service sets three headers and no other, whatever an MCP server may believe: see `identityHeaders`."}
+)

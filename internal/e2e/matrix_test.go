@@ -1,0 +1,926 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+)
+
+var update = flag.Bool("update", false, "write docs/reference/gateways.md")
+
+// gatewayCase is one line of the table: a request, or several, and what must
+// come of it at every gateway.
+type gatewayCase struct {
+	name string
+	want string
+	run  func(b *gatewayBench) string
+}
+
+// difference is what comes of a case at one gateway, and why that may be so.
+type difference struct{ got, why string }
+
+// gatewayBench is one gateway with the service and an MCP server around it.
+type gatewayBench struct {
+	*stack
+	t      *testing.T // of the case
+	parent *testing.T // of the gateway
+	kind   gateway
+	grant  grant // of alice
+	long   chan string
+}
+
+// page is the origin of a web page.
+const page = "https://page.example"
+
+const seedOfTests = "only for tests! only for tests! only for tests! only for tests! "
+
+// gatewayCases in the order of the table. The last take the service away.
+var gatewayCases = []gatewayCase{
+	{"no token", "401 with a challenge", (*gatewayBench).anonymous},
+	{"a token of another MCP server", "401 with a challenge: invalid_token", (*gatewayBench).wrongAudience},
+	{"an expired token", "401 with a challenge: invalid_token", (*gatewayBench).expired},
+	{"a revoked token", "401 with a challenge: invalid_token", (*gatewayBench).revoked},
+	{"a scope that is not granted", "403 with a challenge: insufficient_scope", (*gatewayBench).insufficientScope},
+	{"the same, with `stepUp: \"403\"`", "403 with a challenge: insufficient_scope", (*gatewayBench).stepUp403},
+	{"two Authorization headers", "400 with a challenge: invalid_request", (*gatewayBench).twoTokens},
+	{"the body of a denial", "that of the service", (*gatewayBench).denialBody},
+	{"a good token", "passes, with the identity", (*gatewayBench).goodToken},
+	{"forged identity headers, in every spelling", "replaced or removed", (*gatewayBench).forgedIdentity},
+	{"a forged X-Auth-Request-* of another name", "removed", (*gatewayBench).forgedStranger},
+	{"forged X-Forwarded-*, X-Original-*, Path, Method", "no effect", (*gatewayBench).forgedAddress},
+	{"`Connection: X-Auth-Request-User`", "the identity arrives", (*gatewayBench).hopByHop},
+	{"`Connection` naming headers of the sub-request", "no effect", (*gatewayBench).hopByHopAddress},
+	{"POST with 1 MB", "arrives whole", (*gatewayBench).megabyte},
+	{"chunked POST", "arrives whole", (*gatewayBench).chunked},
+	{"POST with 1 MB and no token", "401 with a challenge", (*gatewayBench).megabyteAnonymous},
+	{"event stream", "first event within 200 ms, each at once", (*gatewayBench).events},
+	{"12 KB of headers", "passes, with the identity", (*gatewayBench).largeHeaders},
+	{"preflight", "answered without a token", (*gatewayBench).preflight},
+	{"a denial, read by a web page", "readable", (*gatewayBench).denialForPage},
+	{"an answer, read by a web page", "readable", (*gatewayBench).answerForPage},
+	{"odd paths without a token", "nothing passes", (*gatewayBench).oddPaths},
+	{"odd paths with a token", "refused, or nothing but the MCP server's path", (*gatewayBench).oddPathsWithToken},
+	{"odd hosts", "nothing passes", (*gatewayBench).oddHosts},
+	{"the public paths", "reach the service", (*gatewayBench).publicPaths},
+	{"paths that are nobody's", "nothing passes", (*gatewayBench).foreignPaths},
+	{"a long event stream", "whole", (*gatewayBench).longStream},
+	{"the service is down", "503", (*gatewayBench).serviceDown},
+	{"the service hangs", "503 in time", (*gatewayBench).serviceHangs},
+	{"the service answers 302, 404, 500 or nonsense", "nothing passes", (*gatewayBench).serviceConfused},
+	{"the service is back", "passes, with the identity", (*gatewayBench).serviceBack},
+}
+
+// TestGateways asks every gateway the same, and compares with the table in
+// docs/reference/gateways.md.
+func TestGateways(t *testing.T) {
+	results := map[string]map[string]string{}
+	for _, kind := range gatewayKinds {
+		t.Run(kind.name, func(t *testing.T) {
+			track(t)
+			kind.path(t) // ends here if there is none
+			b := &gatewayBench{stack: newStack(t, setup{provider: "static", gateway: &kind, change: func(file map[string]any) {
+				file["keys"] = map[string]any{"source": "seed", "seedFiles": []string{write(t, "seed", seedOfTests)}}
+				hosts := file["proxy"].(map[string]any)["hosts"].([]any)
+				mcp := hosts[0].(map[string]any)
+				// The service lets preflights of this page pass: who could forge one would be in.
+				mcp["cors"] = map[string]any{"allowedOrigins": []string{page}}
+				stepUp := maps.Clone(mcp)
+				stepUp["path"], stepUp["stepUp"] = stepUpPath, "403"
+				file["proxy"].(map[string]any)["hosts"] = append(hosts, stepUp)
+			}}), kind: kind, t: t, parent: t}
+			b.grant, _ = signIn(t, b.statelessURL, alice)
+			b.startLongStream(t)
+			cells := map[string]string{}
+			for _, c := range gatewayCases {
+				t.Run(c.name, func(t *testing.T) {
+					track(t)
+					b.t = t
+					b.stateless.requests()
+					got := c.run(b)
+					cells[c.name] = got
+					want := c.want
+					if d, ok := kind.differs[c.name]; ok {
+						want = d.got
+					}
+					mustEqual(t, c.name+" at "+kind.name, got, want)
+				})
+			}
+			if len(cells) == len(gatewayCases) {
+				results[kind.name] = cells
+			}
+		})
+	}
+	document(t, results)
+}
+
+// document prints the table, and compares it with the one in the repository if
+// every required gateway ran.
+func document(t *testing.T, results map[string]map[string]string) {
+	t.Helper()
+	ledger.mu.Lock()
+	ledger.table = gatewayTable(results, gatewayKinds)
+	ledger.mu.Unlock()
+	inDocument := slices.Clone(gatewayKinds)
+	for i, kind := range inDocument {
+		if kind.required && results[kind.name] == nil {
+			t.Logf("docs/reference/gateways.md is not compared, since not all of %s ran", kind.name)
+			return
+		}
+		if !kind.required { // so that every machine makes the same document
+			inDocument[i].name += " "
+		}
+	}
+	file := filepath.Join(repository, "docs", "reference", "gateways.md")
+	want := documentHead + gatewayTable(results, inDocument)
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != want {
+		t.Errorf("docs/reference/gateways.md is not what this run found (%v); `go test -tags e2e ./internal/e2e -run TestGateways -update` writes it", err)
+	}
+}
+
+const documentHead = `# What each gateway does
+
+<!-- Generated by ` + "`go test -tags e2e ./internal/e2e -run TestGateways -update`" + ` from what real gateways did. -->
+
+Every gateway runs with the configuration of its page in [docs/gateways](../gateways/README.md), with nothing changed but addresses:
+nginx and HAProxy of Debian 12, Caddy ` + caddyVersion + `, Envoy ` + envoyVersion + `. Each line is a request, or several, and what must come of it;
+✓ says that it did. A number is a difference, which the notes explain. Any other difference fails the test.
+
+`
+
+func gatewayTable(results map[string]map[string]string, kinds []gateway) string {
+	var b strings.Builder
+	var notes []string
+	b.WriteString("| Case | Must |")
+	for _, kind := range kinds {
+		fmt.Fprintf(&b, " %s |", strings.TrimSpace(kind.name))
+	}
+	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(kinds)) + "\n")
+	for _, c := range gatewayCases {
+		fmt.Fprintf(&b, "| %s | %s |", c.name, c.want)
+		for _, kind := range kinds {
+			got, ran := results[kind.name][c.name]
+			cell := got
+			switch known := kind.differs[c.name]; {
+			case !ran:
+				cell = "not run"
+			case got == known.got:
+				note := known.why
+				at := slices.Index(notes, note)
+				if at < 0 {
+					notes = append(notes, note)
+					at = len(notes) - 1
+				}
+				cell = fmt.Sprintf("%s (%d)", got, at+1)
+			case got == c.want:
+				cell = "✓"
+			}
+			fmt.Fprintf(&b, " %s |", cell)
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n")
+	for i, note := range notes {
+		fmt.Fprintf(&b, "%d. %s\n", i+1, note)
+	}
+	return b.String()
+}
+
+// outcome says what a client can do with a denial.
+func (b *gatewayBench) outcome(resp *http.Response) string {
+	out := fmt.Sprint(resp.StatusCode)
+	lines := resp.Header.Values("WWW-Authenticate")
+	switch {
+	case len(lines) == 0:
+	case len(lines) > 1:
+		out += fmt.Sprintf(" with %d challenges", len(lines))
+	case !strings.Contains(lines[0], `resource_metadata="`+origin(b.statelessURL)+`/.well-known/oauth-protected-resource`+resp.Request.URL.Path+`"`):
+		out += " with a challenge without resource_metadata"
+	default:
+		out += " with a challenge"
+		if _, rest, ok := strings.Cut(lines[0], ` error="`); ok {
+			code, _, _ := strings.Cut(rest, `"`)
+			out += ": " + code
+		}
+	}
+	if n := len(b.stateless.requests()); n > 0 && resp.StatusCode != http.StatusOK {
+		out += " AFTER IT REACHED THE MCP SERVER"
+	}
+	return out
+}
+
+// same runs the requests and wants the same of each.
+func (b *gatewayBench) same(requests map[string]func() string) string {
+	seen := map[string]string{}
+	for name, request := range requests {
+		seen[request()] += " " + name
+	}
+	if len(seen) == 1 {
+		for got := range seen {
+			return got
+		}
+	}
+	return fmt.Sprint(seen)
+}
+
+func (b *gatewayBench) ask(method string, body io.Reader, header ...string) *http.Response {
+	b.t.Helper()
+	resp, _ := do(b.t, method, b.statelessURL, body, header...)
+	return resp
+}
+
+func (b *gatewayBench) anonymous() string {
+	requests := map[string]func() string{}
+	for _, method := range []string{"GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"} {
+		requests[method] = func() string { return b.outcome(b.ask(method, nil)) }
+	}
+	requests["query"] = func() string {
+		resp, _ := do(b.t, "GET", b.statelessURL+"?access_token="+b.grant.AccessToken, nil)
+		return b.outcome(resp)
+	}
+	return b.same(requests)
+}
+
+func (b *gatewayBench) wrongAudience() string {
+	return b.outcome(b.ask("POST", nil, bearer(b.other())...))
+}
+
+// other is a token of another MCP server on the same host.
+func (b *gatewayBench) other() grant {
+	client := register(b.t, b.statelessURL)
+	client.resource = origin(b.statelessURL) + otherPath
+	g, _ := client.signIn(b.t, alice)
+	b.stateless.requests()
+	return g
+}
+
+// expired signs a token anew with the key of the service and other times.
+func (b *gatewayBench) expired() string {
+	parts := strings.Split(b.grant.AccessToken, ".")
+	decode := base64.RawURLEncoding.DecodeString
+	payload, err := decode(parts[1])
+	var claims map[string]any // every number is a date, which fits a float64
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		b.t.Fatalf("the access token is no JWT: %v", err)
+	}
+	sign := func(changes map[string]any) string {
+		for name, value := range changes {
+			claims[name] = value
+		}
+		payload, _ = json.Marshal(claims)
+		signed := parts[0] + "." + base64.RawURLEncoding.EncodeToString(payload)
+		digest := sha256.Sum256([]byte(signed))
+		signature, err := rsa.SignPKCS1v15(nil, b.signingKey(), crypto.SHA256, digest[:])
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
+	}
+	now := time.Now().Unix()
+	return b.outcome(b.ask("POST", nil, "Authorization", "Bearer "+sign(map[string]any{"iat": now - 1200, "exp": now - 300})))
+}
+
+// signingKey derives the key that signed the token of the bench.
+func (b *gatewayBench) signingKey() *rsa.PrivateKey {
+	const period = time.Hour
+	key, err := keyset.Seed{Secret: []byte(seedOfTests), Period: period}.Key(time.Now().UnixNano() / int64(period))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return key
+}
+
+func (b *gatewayBench) revoked() string {
+	g, a := signIn(b.t, b.statelessURL, alice)
+	if resp := b.ask("GET", nil, bearer(g)...); resp.StatusCode == http.StatusUnauthorized {
+		return "not accepted before"
+	}
+	b.stateless.requests()
+	resp, _ := do(b.t, "POST", origin(b.statelessURL)+"/revoke",
+		strings.NewReader(url.Values{"token": {g.AccessToken}, "client_id": {a.client.id}}.Encode()),
+		"Content-Type", "application/x-www-form-urlencoded")
+	mustEqual(b.t, "status of /revoke", resp.StatusCode, http.StatusOK)
+	return b.outcome(b.ask("POST", nil, bearer(g)...))
+}
+
+func (b *gatewayBench) insufficientScope() string {
+	person := alice
+	person.keep = func(scope string) bool { return scope != scopeWrite }
+	g, _ := signIn(b.t, b.statelessURL, person)
+	resp, _ := callTool(b.t, b.statelessURL, "read_notes", g)
+	mustEqual(b.t, "status of a tool whose scope is granted", resp.StatusCode, http.StatusOK)
+	b.stateless.requests()
+	resp, _ = callTool(b.t, b.statelessURL, "write_note", g)
+	if challenge := resp.Header.Get("WWW-Authenticate"); challenge != "" && !strings.Contains(challenge, scopeWrite) {
+		b.t.Errorf("the challenge does not name %s: %s", scopeWrite, challenge)
+	}
+	return b.outcome(resp)
+}
+
+// stepUpPath is an MCP server that is to answer 403 at every gateway.
+const stepUpPath = "/mcp/step-up-403"
+
+func (b *gatewayBench) stepUp403() string {
+	person := alice
+	person.keep = func(scope string) bool { return scope != scopeWrite }
+	client := register(b.t, b.statelessURL)
+	client.resource = origin(b.statelessURL) + stepUpPath
+	g, _ := client.signIn(b.t, person)
+	b.stateless.requests()
+	resp, _ := callTool(b.t, client.resource, "write_note", g)
+	return b.outcome(resp)
+}
+
+func (b *gatewayBench) twoTokens() string {
+	return b.outcome(b.ask("POST", nil, append(bearer(b.grant), bearer(b.grant)...)...))
+}
+
+func (b *gatewayBench) denialBody() string {
+	_, text := do(b.t, "POST", b.statelessURL, nil)
+	if strings.HasPrefix(string(text), `{"error":`) {
+		return "that of the service"
+	}
+	return "that of the gateway"
+}
+
+// echoed is what an MCP server behind the gateway sees of a request.
+func (b *gatewayBench) echoed(request *http.Response, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	if request.StatusCode != http.StatusOK {
+		return b.outcome(request)
+	}
+	seen := b.stateless.requests()
+	if len(seen) != 1 {
+		return fmt.Sprintf("%d requests reached the MCP server", len(seen))
+	}
+	return identityIn(seen[0].Header)
+}
+
+// identityIn looks for identity headers as a careless server would, which takes
+// underscores for hyphens.
+func identityIn(h http.Header) string {
+	want := map[string]string{"x-auth-request-email": "alice@example.com", "x-auth-request-groups": "engineering,admins", "x-auth-request-user": ""}
+	found := 0
+	for name, values := range h {
+		plain := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		value, ours := want[plain]
+		switch {
+		case !strings.HasPrefix(plain, "x-auth-request-"):
+		case !ours || len(values) != 1 || value != "" && values[0] != value || strings.Contains(strings.Join(values, ""), "mallory"):
+			return fmt.Sprintf("the MCP server sees %s: %q", name, values)
+		default:
+			found++
+		}
+	}
+	if found != len(want) {
+		return fmt.Sprintf("the MCP server sees %d of %d identity headers", found, len(want))
+	}
+	return passes
+}
+
+const passes = "passes, with the identity"
+
+func (b *gatewayBench) echo() string { return b.statelessURL + "/probe/echo" }
+
+func (b *gatewayBench) goodToken() string {
+	resp, _ := do(b.t, "GET", b.echo()+"?q=1&r=%2F", nil, bearer(b.grant)...)
+	return b.echoed(resp, nil)
+}
+
+// forgeries of the identity headers, as a client could write them.
+func forgeries() []string {
+	var out []string
+	for _, name := range identityHeaders {
+		out = append(out, name, "mallory", strings.ToLower(name), "mallory", strings.ToUpper(name), "mallory",
+			strings.ReplaceAll(name, "-", "_"), "mallory",
+			strings.Replace(name, "-", "_", 1), "mallory", strings.Replace(name, "Request-", "Request_", 1), "mallory")
+	}
+	return out
+}
+
+func (b *gatewayBench) forgedIdentity() string {
+	spoofed := strings.Builder{}
+	for i, forged := 0, forgeries(); i < len(forged); i += 2 {
+		fmt.Fprintf(&spoofed, "%s: %s\r\n", forged[i], forged[i+1])
+	}
+	got := b.echoed(b.raw("GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.host() + "\r\nAuthorization: Bearer " + b.grant.AccessToken + "\r\n" + spoofed.String() + "\r\n"))
+	if got != passes {
+		return got
+	}
+	resp, err := b.raw("GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.host() + "\r\n" + spoofed.String() + "\r\n")
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || len(b.stateless.requests()) > 0 {
+		return fmt.Sprintf("without a token: %v %v", resp, err)
+	}
+	return "replaced or removed"
+}
+
+// forgedStranger has a name like those of the identity headers.
+func (b *gatewayBench) forgedStranger() string {
+	resp, _ := do(b.t, "GET", b.echo(), nil, append(bearer(b.grant), "X-Auth-Request-Preferred-Username", "mallory")...)
+	mustEqual(b.t, "status", resp.StatusCode, http.StatusOK)
+	if seen := b.stateless.requests(); len(seen) != 1 || seen[0].Header.Get("X-Auth-Request-Preferred-Username") != "" {
+		return "passes"
+	}
+	return "removed"
+}
+
+func (b *gatewayBench) host() string { return "127.0.0.1:" + b.port }
+
+// forgedAddress claims to be elsewhere, in every dialect.
+func (b *gatewayBench) forgedAddress() string {
+	elsewhere := func(method, path, host string) []string {
+		return []string{
+			"X-Forwarded-Method", method, "X-Forwarded-Uri", path, "X-Forwarded-Host", host, "X-Forwarded-Proto", "https", "X-Forwarded-Port", "1",
+			"X-Forwarded-Prefix", path, "X-Forwarded-Server", host, "X-Forwarded-For", "192.0.2.1", "Forwarded", "host=" + host + ";proto=https",
+			"X-Original-Method", method, "X-Original-URL", "http://" + host + path, "X-Original-URI", path, "X-Original-Host", host,
+			"X-Rewrite-URL", path, "X-Real-IP", "127.0.0.1", "X-Http-Method-Override", method,
+			"Path", path, "Method", method, "X-Envoy-Original-Path", path, "X-Envoy-Original-Host", host, "X-Envoy-Internal", "true",
+			"X-Envoy-Auth-Headers-To-Remove", "x-auth-request-user", "X-Sent-From", "nginx-ingress-controller",
+		}
+	}
+	other := b.other()
+	fromPage := []string{"Origin", page, "Access-Control-Request-Method", "POST"}
+	for name, forged := range map[string][]string{
+		"nothing":     fromPage,
+		"preflight":   append(elsewhere("OPTIONS", "/mcp", b.host()), fromPage...),
+		"public path": elsewhere("GET", "/.well-known/oauth-protected-resource/mcp", b.host()),
+		"other path":  elsewhere("POST", "/other/mcp", b.host()),
+		"other host":  elsewhere("POST", "/mcp", "localhost:"+b.port),
+		"no path":     elsewhere("POST", "", b.host()),
+	} {
+		if got := b.outcome(b.ask("POST", nil, forged...)); got != "401 with a challenge" {
+			return name + " without a token: " + got
+		}
+		if got := b.outcome(b.ask("POST", nil, append(forged, bearer(other)...)...)); got != "401 with a challenge: invalid_token" {
+			return name + " with a token of the other path: " + got
+		}
+		resp, _ := do(b.t, "GET", b.echo(), nil, append(forged, bearer(b.grant)...)...)
+		if got := b.echoed(resp, nil); got != passes {
+			return name + " with a good token: " + got
+		}
+	}
+	return "no effect"
+}
+
+func (b *gatewayBench) hopByHop() string {
+	got := b.echoed(b.raw("GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.host() + "\r\nAuthorization: Bearer " + b.grant.AccessToken +
+		"\r\nConnection: close, X-Auth-Request-User, x-auth-request-email, X-Auth-Request-Groups\r\n\r\n"))
+	if got == passes {
+		return "the identity arrives"
+	}
+	return got
+}
+
+// hopByHopAddress tries to take from the sub-request what it is decided by. A
+// refusal is as good as no effect.
+func (b *gatewayBench) hopByHopAddress() string {
+	for name, token := range map[string]string{"good token": b.grant.AccessToken, "no token": "x"} {
+		resp, err := b.raw("GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.host() + "\r\nAuthorization: Bearer " + token + "\r\nConnection: close, Authorization, " +
+			"X-Forwarded-Uri, X-Forwarded-Host, X-Forwarded-Method, X-Original-Url, X-Original-Method, Host, Content-Length, Mcp-Name, Mcp-Method\r\n\r\n")
+		if err != nil {
+			return err.Error()
+		}
+		seen := b.stateless.requests()
+		switch {
+		case resp.StatusCode >= 400 && len(seen) == 0:
+		case resp.StatusCode == http.StatusOK && name == "good token" && len(seen) == 1 && identityIn(seen[0].Header) == passes:
+		default:
+			return fmt.Sprintf("%s: %s, %d requests reached the MCP server", name, resp.Status, len(seen))
+		}
+	}
+	return "no effect"
+}
+
+// onlyReader hides its size, so that the body goes chunked.
+type onlyReader struct{ io.Reader }
+
+func (b *gatewayBench) post(body io.Reader, size int, header ...string) string {
+	resp, text := do(b.t, "POST", b.echo(), body, header...)
+	var got struct{ Bytes int }
+	if resp.StatusCode != http.StatusOK {
+		return b.outcome(resp)
+	}
+	if err := json.Unmarshal(text, &got); err != nil || got.Bytes != size {
+		return fmt.Sprintf("%d of %d bytes arrived (%v)", got.Bytes, size, err)
+	}
+	return "arrives whole"
+}
+
+const megabyte = 1 << 20
+
+func (b *gatewayBench) megabyte() string {
+	return b.post(bytes.NewReader(make([]byte, megabyte)), megabyte, bearer(b.grant)...)
+}
+
+func (b *gatewayBench) chunked() string {
+	return b.post(onlyReader{bytes.NewReader(make([]byte, megabyte))}, megabyte, bearer(b.grant)...)
+}
+
+// megabyteAnonymous is a body that nobody wants: nothing may wait for it.
+func (b *gatewayBench) megabyteAnonymous() string {
+	began := time.Now()
+	got := b.same(map[string]func() string{
+		"sized": func() string {
+			return b.outcome(b.ask("POST", bytes.NewReader(make([]byte, megabyte))))
+		},
+		"chunked": func() string {
+			return b.outcome(b.ask("POST", onlyReader{bytes.NewReader(make([]byte, megabyte))}))
+		},
+	})
+	if took := time.Since(began); took > 4*time.Second {
+		got += " after " + took.String()
+	}
+	return got
+}
+
+// stream reads events and notes when each came.
+func (b *gatewayBench) stream(target string, first chan struct{}) (status int, arrived []time.Duration, err error) {
+	req, err := http.NewRequestWithContext(b.parent.Context(), "GET", target, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+b.grant.AccessToken)
+	req.Header.Set("Accept", "text/event-stream")
+	began := time.Now()
+	resp, err := (&http.Client{}).Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "data:") {
+			arrived = append(arrived, time.Since(began))
+			if len(arrived) == 1 && first != nil {
+				close(first)
+			}
+		}
+	}
+	return resp.StatusCode, arrived, lines.Err()
+}
+
+func (b *gatewayBench) events() string {
+	var got string
+	for range 3 { // the machine may be busy, but not three times in a row
+		status, arrived, err := b.stream(b.statelessURL+"/probe/events", nil)
+		switch {
+		case err != nil || status != http.StatusOK || len(arrived) != eventCount:
+			return fmt.Sprintf("%d, %d of %d events, %v", status, len(arrived), eventCount, err)
+		case arrived[eventCount-1]-arrived[0] < eventPause*(eventCount-1)/2:
+			got = "held back"
+		case arrived[0] > 200*time.Millisecond:
+			got = fmt.Sprintf("first event after %v", arrived[0].Round(100*time.Millisecond))
+		default:
+			return "first event within 200 ms, each at once"
+		}
+	}
+	return got
+}
+
+// longStreamSeconds is how long the long stream is; E2E_STREAM_SECONDS is for
+// those who have the time.
+func longStreamSeconds() string {
+	if s := os.Getenv("E2E_STREAM_SECONDS"); s != "" {
+		return s
+	}
+	return "10"
+}
+
+// startLongStream reads while the other cases run.
+func (b *gatewayBench) startLongStream(t *testing.T) {
+	t.Helper()
+	b.long = make(chan string, 1)
+	first := make(chan struct{})
+	go func() {
+		want := longStreamSeconds()
+		status, arrived, err := b.stream(b.statelessURL+"/probe/events?seconds="+want, first)
+		if err != nil || status != http.StatusOK || fmt.Sprint(len(arrived)-1) != want {
+			b.long <- fmt.Sprintf("%d, %d of %s events, %v", status, max(0, len(arrived)-1), want, err)
+			return
+		}
+		b.long <- "whole"
+	}()
+	select {
+	case <-first:
+	case <-time.After(5 * time.Second): // the case itself fails
+	}
+}
+
+func (b *gatewayBench) longStream() string { return <-b.long }
+
+func (b *gatewayBench) largeHeaders() string {
+	header := bearer(b.grant)
+	for i := range 12 {
+		header = append(header, fmt.Sprintf("X-Large-%d", i), strings.Repeat("x", 1000))
+	}
+	resp, _ := do(b.t, "GET", b.echo(), nil, header...)
+	return b.echoed(resp, nil)
+}
+
+// preflight is what a browser asks before it sends a token (Fetch, section 4.8).
+func (b *gatewayBench) preflight() string {
+	resp := b.ask("OPTIONS", nil, "Origin", page,
+		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,mcp-protocol-version")
+	h := resp.Header
+	allowed := strings.ToLower(h.Get("Access-Control-Allow-Headers"))
+	switch {
+	case resp.StatusCode/100 != 2:
+		return b.outcome(resp)
+	case !forOrigin(h):
+		return fmt.Sprintf("allows the origins %q", h.Values("Access-Control-Allow-Origin"))
+	case !strings.Contains(h.Get("Access-Control-Allow-Methods"), "DELETE"):
+		return "allows the methods " + h.Get("Access-Control-Allow-Methods")
+	case !strings.Contains(allowed, "authorization") || !strings.Contains(allowed, "mcp-protocol-version"):
+		return "allows the headers " + allowed
+	case len(b.stateless.requests()) > 0:
+		return "passed to the MCP server"
+	}
+	return "answered without a token"
+}
+
+func forOrigin(h http.Header) bool {
+	lines := h.Values("Access-Control-Allow-Origin")
+	return len(lines) == 1 && lines[0] == "*" // as the recipes have it
+}
+
+func readable(resp *http.Response) string {
+	switch {
+	case !forOrigin(resp.Header):
+		return fmt.Sprintf("Access-Control-Allow-Origin is %q", resp.Header.Values("Access-Control-Allow-Origin"))
+	case !strings.Contains(strings.ToLower(strings.Join(resp.Header.Values("Access-Control-Expose-Headers"), ",")), "www-authenticate"):
+		return "WWW-Authenticate is not exposed"
+	}
+	return "readable"
+}
+
+func (b *gatewayBench) denialForPage() string {
+	resp := b.ask("POST", nil, "Origin", page)
+	if got := b.outcome(resp); got != "401 with a challenge" {
+		return got
+	}
+	return readable(resp)
+}
+
+// answerForPage is from an MCP server that has CORS headers of its own.
+func (b *gatewayBench) answerForPage() string {
+	resp, _ := do(b.t, "GET", b.statelessURL+"/probe/page", nil, append(bearer(b.grant), "Origin", page)...)
+	mustEqual(b.t, "status", resp.StatusCode, http.StatusOK)
+	return readable(resp)
+}
+
+// oddities are targets that two components may read in two ways.
+var oddities = []string{
+	"//mcp", "/x/../mcp", "/%6dcp", "/%6Dcp/", "/mcp/%2e%2e/mcp", "/mcp/..;/x", "/mcp;x=1", "/mcp;/../other", "/mcp%2f..%2fx", "/mcp/./probe/echo",
+	"/mcp/../other", "/mcp/../../etc", "/mcp/%2e%2e/other", "/mcp/.%2e/other", "/mcp/%2e./other", "/mcp/%252e%252e/other", "/mcp%5c..%5cother", `/mcp\..\other`, `/mcp/..\other`,
+	`\mcp`, `/x\..\mcp`, "/MCP", "/mcp%00", "/mcp%00/x", "/mcp%0d%0aX-Auth-Request-User:%20mallory", "/mcp%20", "/mcp/%c0%ae%c0%ae/other", "/mcp/%u002e%u002e/other", "/mcp#x", "/mcp%23/../x", "/mcp?/../x", "/mcpx", "/mcp.json",
+	"/.well-known/oauth-protected-resource/../../mcp", "/.well-known/oauth-protected-resource/%2e%2e/%2e%2e/mcp", "/.well-known/oauth-protected-resource/..%2f..%2fmcp",
+	`/.well-known/oauth-protected-resource\..\..\mcp`, "/.well-known/oauth-protected-resource;/../../mcp", "/.well-known/oauth-protected-resource//../../mcp",
+	"/authorize/../mcp", "/token/..;/mcp", "/authorize%2f..%2fmcp", "/openid/v1/jwks/../../../mcp", "/openid/v1/jwks/%2e%2e/%2e%2e/%2e%2e/mcp", "/login;/mcp", "/_mcp_auth", "/_mcp_auth/../mcp", "/authenticate/../mcp",
+	"http://localhost/mcp", "http://other.example/mcp", "*", "mcp",
+}
+
+func (b *gatewayBench) oddPaths() string {
+	for _, target := range oddities {
+		resp, err := b.raw("GET " + target + " HTTP/1.1\r\nHost: " + b.host() + "\r\nConnection: close\r\n\r\n")
+		if seen := b.stateless.requests(); len(seen) > 0 {
+			return fmt.Sprintf("%s reached the MCP server as %s", target, seen[0].RequestURI)
+		}
+		if err == nil && resp.StatusCode < 300 && !strings.HasPrefix(target, "/.well-known/") {
+			return fmt.Sprintf("%s answered %s", target, resp.Status)
+		}
+	}
+	return "nothing passes"
+}
+
+// oddPathsWithToken are decided as the MCP server reads them: a token for /mcp
+// opens nothing else.
+func (b *gatewayBench) oddPathsWithToken() string {
+	for _, target := range oddities {
+		_, err := b.raw("GET " + target + " HTTP/1.1\r\nHost: " + b.host() + "\r\nAuthorization: Bearer " + b.grant.AccessToken + "\r\nConnection: close\r\n\r\n")
+		_ = err // a gateway may hang up on some
+		for _, seen := range b.stateless.requests() {
+			// As careless servers read it: decoded, backslashes and parameters too.
+			read := strings.ReplaceAll(seen.URL.Path, `\`, "/")
+			segments := strings.Split(read, "/")
+			for i := range segments {
+				segments[i], _, _ = strings.Cut(segments[i], ";")
+			}
+			if clean := path.Clean("/" + strings.Join(segments, "/")); clean != "/mcp" && !strings.HasPrefix(clean, "/mcp/") {
+				return fmt.Sprintf("%s reached the MCP server as %s", target, seen.RequestURI)
+			}
+			if got := identityIn(seen.Header); got != passes {
+				return fmt.Sprintf("%s: %s", target, got)
+			}
+		}
+	}
+	return "refused, or nothing but the MCP server's path"
+}
+
+func (b *gatewayBench) oddHosts() string {
+	token := "Authorization: Bearer " + b.grant.AccessToken + "\r\n"
+	for _, request := range []string{
+		"GET /mcp/probe/echo HTTP/1.0\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost:\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost: other.example\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.host() + "\r\nHost: other.example\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost: other.example\r\nHost: " + b.host() + "\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost: localhost:" + b.port + "\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost: 127.0.0.1\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.host() + "@other.example\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost : " + b.host() + "\r\n" + token + "\r\n",
+	} {
+		resp, err := b.raw(strings.Replace(request, "\r\n", "\r\nConnection: close\r\n", 1))
+		// Caddy answers 200 with nothing for a host that it does not know.
+		if n := len(b.stateless.requests()); n > 0 || err == nil && resp.StatusCode < 300 && resp.ContentLength != 0 {
+			return fmt.Sprintf("%q: %d requests reached the MCP server", strings.Replace(request, token, "", 1), n)
+		}
+	}
+	return "nothing passes"
+}
+
+func (b *gatewayBench) publicPaths() string {
+	for request, want := range map[string]int{
+		"GET /.well-known/oauth-protected-resource":       0,
+		"GET /.well-known/oauth-protected-resource/mcp":   http.StatusOK,
+		"GET /.well-known/oauth-authorization-server":     http.StatusOK,
+		"GET /.well-known/openid-configuration":           http.StatusOK,
+		"GET /openid/v1/jwks":                             http.StatusOK,
+		"POST /register":                                  http.StatusBadRequest,
+		"GET /authorize":                                  http.StatusBadRequest,
+		"POST /token":                                     http.StatusBadRequest,
+		"POST /revoke":                                    http.StatusBadRequest,
+		"GET /callback?state=x&code=y":                    0,
+		"GET /login":                                      0,
+		"POST /consent":                                   0,
+		"OPTIONS /token":                                  http.StatusNoContent,
+		"OPTIONS /.well-known/oauth-protected-resource":   http.StatusNoContent,
+		"OPTIONS /.well-known/oauth-authorization-server": http.StatusNoContent,
+	} {
+		method, target, _ := strings.Cut(request, " ")
+		direct, directText := do(b.t, method, "http://"+b.serviceAddress+target, nil, "Host", b.host(), "Origin", page, "Access-Control-Request-Method", "POST")
+		resp, text := do(b.t, method, origin(b.statelessURL)+target, nil, "Origin", page, "Access-Control-Request-Method", "POST")
+		if want != 0 && direct.StatusCode != want {
+			return fmt.Sprintf("%s: the service answers %s, not %d", request, direct.Status, want)
+		}
+		if resp.StatusCode != direct.StatusCode || len(text) != len(directText) {
+			return fmt.Sprintf("%s: %s with %d bytes, and directly %s with %d", request, resp.Status, len(text), direct.Status, len(directText))
+		}
+		if cors := "Access-Control-Allow-Origin"; fmt.Sprint(resp.Header.Values(cors)) != fmt.Sprint(direct.Header.Values(cors)) {
+			return fmt.Sprintf("%s: %s is %q, and directly %q", request, cors, resp.Header.Values(cors), direct.Header.Values(cors))
+		}
+	}
+	if len(b.stateless.requests()) > 0 {
+		return "reach the MCP server"
+	}
+	return "reach the service"
+}
+
+func (b *gatewayBench) foreignPaths() string {
+	for _, target := range []string{"/", "/other/mcp", "/metrics", "/healthz", "/readyz", "/authenticate", "/authenticate/forwarded", "/authenticate/envoy/mcp", "/_mcp_auth", "/debug/pprof/"} {
+		resp, _ := do(b.t, "GET", origin(b.statelessURL)+target, nil, bearer(b.grant)...)
+		if resp.StatusCode < 400 || len(b.stateless.requests()) > 0 {
+			return target + " answered " + resp.Status
+		}
+	}
+	return "nothing passes"
+}
+
+func (b *gatewayBench) serviceDown() string {
+	b.service.stop(b.t)
+	return b.same(map[string]func() string{
+		"without a token": func() string { return b.outcome(b.ask("POST", nil)) },
+		"with a token":    func() string { return b.outcome(b.ask("POST", nil, bearer(b.grant)...)) },
+	})
+}
+
+// serviceHangs has a service that takes the question and never answers.
+func (b *gatewayBench) serviceHangs() string {
+	for _, address := range []string{b.serviceAddress, b.grpcAddress} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		var conns []net.Conn
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				conns = append(conns, conn)
+			}
+		}()
+		defer func() {
+			l.Close()
+			<-done
+			for _, conn := range conns {
+				conn.Close()
+			}
+		}()
+	}
+	began := time.Now()
+	got := b.outcome(b.ask("POST", nil, bearer(b.grant)...))
+	if took := time.Since(began); took > 10*time.Second {
+		return got + " after " + took.Round(time.Second).String()
+	}
+	return got + " in time"
+}
+
+// serviceConfused has another program where the service should be.
+func (b *gatewayBench) serviceConfused() string {
+	var answer http.HandlerFunc
+	for _, address := range []string{b.serviceAddress, b.grpcAddress} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		protocols := new(http.Protocols)
+		protocols.SetHTTP1(true)
+		protocols.SetUnencryptedHTTP2(true)
+		server := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r) })}
+		go server.Serve(l)
+		defer server.Close()
+	}
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://evil.example/")
+			w.WriteHeader(code)
+		}
+	}
+	for name, handler := range map[string]http.HandlerFunc{
+		"302": status(302), "404": status(404), "405": status(405), "500": status(500), "503": status(503), "304": status(304),
+		"nonsense": func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		answer = handler
+		resp := b.ask("POST", nil, bearer(b.grant)...)
+		if len(b.stateless.requests()) > 0 || resp.StatusCode == http.StatusOK {
+			return fmt.Sprintf("%s: %s", name, resp.Status)
+		}
+	}
+	return "nothing passes"
+}
+
+func (b *gatewayBench) serviceBack() string {
+	b.startService(b.parent, serviceBinary(b.parent))
+	got := ""
+	for began := time.Now(); time.Since(began) < 12*time.Second; time.Sleep(200 * time.Millisecond) {
+		resp, _ := do(b.t, "GET", b.echo(), nil, bearer(b.grant)...)
+		if got = b.echoed(resp, nil); got == passes {
+			break
+		}
+	}
+	return got
+}
+
+// raw sends a request byte by byte.
+func (b *gatewayBench) raw(request string) (*http.Response, error) {
+	b.t.Helper()
+	conn, err := dial(b.t, b.host())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
+		return nil, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, megabyte))
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	return resp, err
+}
