@@ -15,12 +15,13 @@ import (
 // Bounds of every HTTP listener. A forward-auth request carries the client's
 // headers, which gateways commonly limit to 32 KB.
 const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 15 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
-	drainTimeout      = 20 * time.Second
+	// Header and body share one deadline: to set another between them is a
+	// system timer more on every forward-auth request, which has no body.
+	readTimeout    = 8 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 64 << 10
+	drainTimeout   = 20 * time.Second
 )
 
 // Listeners are where the service is reached. GRPC is nil unless Envoy asks over gRPC.
@@ -114,7 +115,7 @@ func (s *Server) drain(servers []*http.Server) error {
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		Handler: h, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }

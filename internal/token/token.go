@@ -207,9 +207,7 @@ func (v *Verifier) Open(raw, issuer string) (*Claims, error) {
 		return nil, ErrMalformed
 	}
 	c := new(Claims)
-	dec := json.NewDecoder(bytes.NewReader(plain))
-	dec.DisallowUnknownFields()
-	if dec.Decode(c) != nil || c.Subject == "" || c.ID == "" {
+	if json.Unmarshal(plain, c) != nil || c.Subject == "" || c.ID == "" {
 		return nil, ErrMalformed
 	}
 	now := v.Now()
