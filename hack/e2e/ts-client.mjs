@@ -7,6 +7,8 @@
 // LOGIN=user:password          at the identity provider (alice:alice-password)
 // KEEP=scope,scope             scopes to leave ticked on the consent page (all)
 // TOOLS=name,name              tools to call besides whoami
+// STEP_UP=name                 then call this tool, which KEEP should not open: refused, the
+//                              client asks for more, everything is ticked, and it calls again
 // REFRESH=1                    also spend the refresh token and call again
 //
 // Prints one JSON line about what happened; exit status 1 with {"error": …}.
@@ -17,7 +19,7 @@ import { walk } from './walk.mjs';
 const [target] = process.argv.slice(2);
 const env = process.env;
 const [username, password] = (env.LOGIN ?? 'alice:alice-password').split(':');
-const keep = env.KEEP === undefined ? () => true : (scope) => env.KEEP.split(',').includes(scope);
+let keep = env.KEEP === undefined ? () => true : (scope) => env.KEEP.split(',').includes(scope);
 const mode = { auto: 'auto', legacy: 'legacy' }[env.MODE ?? 'auto'] ?? { pin: env.MODE };
 const redirectURL = 'http://127.0.0.1:33418/callback';
 
@@ -54,8 +56,9 @@ const provider = new Provider();
 const newClient = () => new Client({ name: 'e2e-ts', version: '1.0.0' }, { versionNegotiation: { mode } });
 const newTransport = () => new StreamableHTTPClientTransport(new URL(target), { authProvider: provider });
 
+let transport; // of the latest connection
 async function connect() {
-  const transport = newTransport();
+  transport = newTransport();
   try {
     const client = newClient();
     await client.connect(transport);
@@ -65,8 +68,13 @@ async function connect() {
   }
   if (!provider.callback) throw new Error('the client asked for no authorization');
   await transport.finishAuth(provider.callback); // checks state and iss (RFC 9207)
+  return reconnect();
+}
+
+async function reconnect() {
   const client = newClient();
-  await client.connect(newTransport());
+  transport = newTransport();
+  await client.connect(transport);
   return client;
 }
 
@@ -80,6 +88,29 @@ async function call(client, name) {
   } catch (err) {
     return { error: `${err.name}: ${err.message}` };
   }
+}
+
+// stepUp calls a tool that the token does not open. The client asks for more by
+// itself; only the person's part and the second call are ours.
+async function stepUp(client, name) {
+  keep = () => true;
+  provider.authorizationURL = provider.callback = undefined;
+  const report = { asked: '', granted: '', refused: '' };
+  try {
+    await client.callTool({ name, arguments: {} });
+    return report;
+  } catch (err) {
+    report.refused = err.name;
+    if (!(err instanceof UnauthorizedError) || !provider.callback) return { ...report, call: { error: `${err.name}: ${err.message}` } };
+  }
+  report.asked = provider.authorizationURL.searchParams.get('scope') ?? '';
+  await transport.finishAuth(provider.callback);
+  report.granted = provider.stored.scope;
+  const again = await reconnect();
+  report.call = await call(again, name);
+  report.whoami = await call(again, 'whoami');
+  await again.close();
+  return report;
 }
 
 async function refresh() {
@@ -113,6 +144,7 @@ try {
     visited: provider.visited,
   });
   for (const name of (env.TOOLS ?? '').split(',').filter(Boolean)) report.calls[name] = await call(client, name);
+  if (env.STEP_UP) report.stepUp = await stepUp(client, env.STEP_UP);
   if (env.REFRESH) {
     report.refresh = await refresh();
     report.afterRefresh = await call(client, 'whoami');

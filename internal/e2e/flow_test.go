@@ -137,6 +137,13 @@ type tsReport struct {
 		NewRefreshToken bool   `json:"newRefreshToken"`
 		Scope           string `json:"scope"`
 	} `json:"refresh"`
+	StepUp struct {
+		Asked   string `json:"asked"`
+		Granted string `json:"granted"`
+		Refused string `json:"refused"`
+		Call    tsCall `json:"call"`
+		Whoami  tsCall `json:"whoami"`
+	} `json:"stepUp"`
 	Calls   map[string]tsCall `json:"calls"`
 	Visited []string          `json:"visited"`
 	Error   string            `json:"error"`
