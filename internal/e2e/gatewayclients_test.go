@@ -4,11 +4,13 @@ package e2e
 
 import (
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"sigs.k8s.io/yaml"
 )
 
 // TestClientsThroughGateways has the official clients sign in, call a tool, be
@@ -84,4 +86,58 @@ func typeScriptStepsUp(t *testing.T, st *stack) {
 	mustEqual(t, "error of write_note", got.StepUp.Call.Error, "")
 	wantAlice(t, got.StepUp.Whoami.identity(t))
 	mustEqual(t, "number of calls that reached the MCP server", toolCalls(st.stateless.requests(), "write_note"), 1)
+}
+
+// What clients make of a 401 that asks for more scopes, which is all that an
+// nginx without the lines under "Step-up" can pass on.
+func TestStepUpBy401(t *testing.T) {
+	t.Run("with refresh tokens", func(t *testing.T) {
+		st := newStack(t, setup{provider: "static"})
+		t.Run("Go SDK", func(t *testing.T) {
+			track(t)
+			goSDKStepsUp(t, st)
+		})
+		// It refreshes the token, which brings the same scopes, and gives up. That
+		// is the client's limit; should this fail, the pages can be friendlier.
+		t.Run("TypeScript SDK gives up", func(t *testing.T) {
+			track(t)
+			got := runTSClient(t, st.statelessURL, "KEEP="+scopeRead+",offline_access", "STEP_UP=write_note")
+			mustEqual(t, "what the client said", got.StepUp.Call.Error, "SdkHttpError: Server returned 401 after re-authentication")
+		})
+	})
+	t.Run("without refresh tokens", func(t *testing.T) {
+		st := newStack(t, setup{provider: "static", change: func(file map[string]any) {
+			file["tokens"] = map[string]any{"refreshTokens": map[string]any{"enabled": false}}
+		}})
+		t.Run("TypeScript SDK", func(t *testing.T) {
+			track(t)
+			typeScriptStepsUp(t, st)
+		})
+	})
+}
+
+// TestIngressStepUp is ingress-nginx with the annotation of its page, by which a
+// 403 keeps its challenge.
+func TestIngressStepUp(t *testing.T) {
+	track(t)
+	const module = "/usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so"
+	if _, err := os.Stat(module); err != nil {
+		notRun(t, "nginx has no headers-more module (hack/e2e/install.sh)")
+	}
+	annotation := block(t, "ingress-nginx", "Step-up", "yml", 0)
+	var annotations map[string]string
+	if err := yaml.Unmarshal([]byte(annotation), &annotations); err != nil {
+		t.Fatal(err)
+	}
+	st := newStack(t, setup{
+		provider: "static", modules: []string{module},
+		snippet: annotations["nginx.ingress.kubernetes.io/configuration-snippet"],
+		change: func(file map[string]any) {
+			file["proxy"].(map[string]any)["hosts"].([]any)[0].(map[string]any)["stepUp"] = "403"
+		},
+	})
+	resp, _ := do(t, "POST", st.statelessURL, nil)
+	mustEqual(t, "status without a token", resp.StatusCode, http.StatusUnauthorized)
+	oneChallenge(t, resp)
+	typeScriptStepsUp(t, st)
 }

@@ -17,6 +17,8 @@ type nginxSite struct {
 	Port    string
 	Service string // address of the service
 	Root    bool
+	// Modules are the files of dynamic modules that ingress-nginx has built in.
+	Modules []string
 	Routes  []nginxRoute
 }
 
@@ -29,6 +31,8 @@ type nginxRoute struct {
 	// operator writes the configuration, the host of auth-url (without port)
 	// in what ingress-nginx renders.
 	AuthHost string
+	// Snippet is the value of the configuration-snippet annotation.
+	Snippet string
 }
 
 // AuthLocation is the name ingress-nginx gives to the internal location.
@@ -41,7 +45,7 @@ var identityHeaders = []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X
 
 // The shape follows what ingress-nginx renders for auth-url,
 // auth-response-headers and a second Ingress without auth for the OAuth paths.
-// There is no snippet: 403 keeps no challenge here, as for most operators.
+// Without a snippet 403 keeps no challenge, as for most operators.
 var nginxConf = template.Must(template.New("nginx.conf").Funcs(template.FuncMap{
 	"headers":  func() []string { return identityHeaders },
 	"variable": func(name string) string { return strings.ToLower(strings.ReplaceAll(name, "-", "_")) },
@@ -52,6 +56,9 @@ user root;
 {{- end}}
 pid {{.Dir}}/nginx.pid;
 error_log stderr notice;
+{{- range .Modules}}
+load_module {{.}};
+{{- end}}
 events { worker_connections 512; }
 http {
   access_log {{.Dir}}/access.log;
@@ -128,6 +135,7 @@ http {
       proxy_request_buffering on;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
+      {{.Snippet}}
       proxy_pass http://{{.MCP}};
     {{end}}
 `))

@@ -39,6 +39,9 @@ type setup struct {
 	claims string
 	// authHost is the Host header of the forward-auth sub-request.
 	authHost string
+	// snippet is the configuration-snippet annotation, and modules what it needs.
+	snippet string
+	modules []string
 	// change edits the configuration file before it is written.
 	change func(file map[string]any)
 	// gateway stands in front instead of an nginx like that of ingress-nginx,
@@ -69,9 +72,9 @@ func newStack(t *testing.T, s setup) *stack {
 		site := gatewaySite{Port: st.port, Service: st.serviceAddress, GRPC: st.grpcAddress, MCP: st.stateless.address()}
 		s.gateway.start(t, s.gateway.path(t), site).waitTCP(t, site.public())
 	} else {
-		startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Routes: []nginxRoute{
-			{Host: "127.0.0.1", Path: "/mcp", MCP: st.stateless.address(), AuthHost: s.authHost},
-			{Host: "localhost", Path: "/mcp", MCP: st.stateful.address(), AuthHost: s.authHost},
+		startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Modules: s.modules, Routes: []nginxRoute{
+			{Host: "127.0.0.1", Path: "/mcp", MCP: st.stateless.address(), AuthHost: s.authHost, Snippet: s.snippet},
+			{Host: "localhost", Path: "/mcp", MCP: st.stateful.address(), AuthHost: s.authHost, Snippet: s.snippet},
 		}})
 	}
 	file := st.file()
