@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"context"
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress/egresstest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
@@ -252,7 +254,7 @@ func newCore(tb testing.TB, set settings, twin Twin) (*core, error) {
 	}
 	opt := server.Options{
 		Logger: slog.New(slog.NewJSONHandler(c.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "conformance", Now: c.clock.Now,
-		Network: c.web.internet.Network(),
+		Network: c.web.internet.Network(), KeySource: remembered,
 	}
 	if twin.Network != nil {
 		opt.Network = twin.Network(opt.Network)
@@ -282,6 +284,31 @@ func parseConfig(text string, c *core) (*config.Config, error) {
 		}
 		return []byte(testSeed + " " + name), nil
 	})
+}
+
+// remembered derives each key once, however many services have its seed.
+func remembered(s keyset.Source) keyset.Source {
+	if seed, ok := s.(keyset.Seed); ok {
+		return rememberedSeed{seed}
+	}
+	return s
+}
+
+type rememberedSeed struct{ keyset.Seed }
+
+var derived sync.Map // string → *rsa.PrivateKey
+
+// Key implements keyset.Source.
+func (s rememberedSeed) Key(period int64) (*rsa.PrivateKey, error) {
+	name := fmt.Sprintf("%s %v %d", s.Secret, s.Period, period)
+	if key, ok := derived.Load(name); ok {
+		return key.(*rsa.PrivateKey), nil
+	}
+	key, err := s.Seed.Key(period)
+	if err == nil {
+		derived.Store(name, key)
+	}
+	return key, err
 }
 
 var alice = oauthtest.User{

@@ -76,6 +76,9 @@ type Options struct {
 	HTTPClient *http.Client
 	// Network is how URLs that strangers name are reached; zero is the internet.
 	Network egress.Network
+	// KeySource, if set, stands before each source of signing keys: deriving a
+	// key is slow, and tests make many services with the same seed.
+	KeySource func(keyset.Source) keyset.Source
 }
 
 // New builds the service. It makes the first signing keys, which takes a
@@ -93,6 +96,11 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		return nil, err
 	}
 	secrets, sources := keyMaterial(cfg.Keys)
+	if opt.KeySource != nil {
+		for i := range sources {
+			sources[i] = opt.KeySource(sources[i])
+		}
+	}
 	sealing, err := seal.NewKeyring(opt.Now, secrets...)
 	if err != nil {
 		return nil, err
