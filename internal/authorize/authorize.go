@@ -143,6 +143,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	for _, name := range p.Offered {
 		view.Scopes = append(view.Scopes, consentScope(cat, name, checked.Contains(name)))
 	}
+	markNew(&view, e.Steps.remembered(r, host, p))
 	e.Pages.Consent(w, http.StatusOK, view)
 }
 

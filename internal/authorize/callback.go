@@ -82,6 +82,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	}
 	entry.Scope = st.Granted.String()
 	e.Audit.Write(r.Context(), entry)
+	e.Steps.remember(w, r, host, st)
 	params := url.Values{"code": {sealed}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
 	if st.State != "" {
 		params.Set("state", st.State)

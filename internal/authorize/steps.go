@@ -67,6 +67,7 @@ type loginState struct {
 type Steps struct {
 	pending seal.Box[pending]
 	login   seal.Box[loginState]
+	granted seal.Box[[]granted]
 	now     func() time.Time
 }
 
@@ -75,6 +76,7 @@ func NewSteps(keys *seal.Keyring, now func() time.Time) Steps {
 	return Steps{
 		pending: seal.NewBox[pending](keys, "consent step"),
 		login:   seal.NewBox[loginState](keys, "login step"),
+		granted: seal.NewBox[[]granted](keys, "granted before"),
 		now:     now,
 	}
 }
