@@ -61,12 +61,13 @@ var Reasons = map[string]string{
 	"used_twice":           "the step was done before",
 	"wrong_password":       "the user name and password do not match an account",
 	"provider_cancelled":   "the person or the identity provider cancelled the sign-in",
-	"provider_rejected":    "the identity provider's answer does not verify or does not qualify",
+	"provider_rejected":    "the identity provider's answer does not verify, or is an error that blames this service",
 	"provider_unavailable": "the identity provider does not answer",
 	"provider_fault":       "the identity provider's answer makes no sense",
 	"guard_unavailable":    "the memory of used codes cannot tell, so nothing is honoured",
 
 	// Policy.
+	"account_not_allowed":      "the account is in no tenant, hosted domain or organization that is admitted",
 	"no_verified_email":        "the policy needs a verified e-mail address and the account has none",
 	"email_domain_not_allowed": "the domain of the account's e-mail address is not allowed",
 	"nobody_is_admitted":       "the policy admits nobody",

@@ -136,8 +136,10 @@ func loginError(err error) *oauth.Error {
 	switch {
 	case errors.Is(err, connector.ErrCancelled):
 		return &oauth.Error{Code: oauth.AccessDenied, Description: "sign-in was cancelled", Reason: "provider_cancelled", Cause: err}
+	case errors.Is(err, connector.ErrNotAllowed):
+		return &oauth.Error{Code: oauth.AccessDenied, Description: "this account may not use this service", Reason: "account_not_allowed", Cause: err}
 	case errors.Is(err, connector.ErrRejected):
-		return &oauth.Error{Code: oauth.AccessDenied, Description: "sign-in was not accepted", Reason: "provider_rejected", Cause: err}
+		return &oauth.Error{Code: oauth.ServerError, Description: "the identity provider's answer was not accepted", Reason: "provider_rejected", Cause: err}
 	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err}
 	}

@@ -1,10 +1,14 @@
 package authorize
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
@@ -37,5 +41,22 @@ func TestOffer(t *testing.T) {
 				t.Errorf("offered %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// What the provider says wrong is not the person's fault: it used to read
+// access_denied, which sent people looking for a permission they had.
+func TestLoginError(t *testing.T) {
+	for err, want := range map[error][2]string{
+		connector.ErrCancelled:   {"access_denied", "provider_cancelled"},
+		connector.ErrNotAllowed:  {"access_denied", "account_not_allowed"},
+		connector.ErrRejected:    {"server_error", "provider_rejected"},
+		connector.ErrUnavailable: {"temporarily_unavailable", "provider_unavailable"},
+		errors.New("else"):       {"server_error", "provider_fault"},
+	} {
+		got := loginError(fmt.Errorf("%w: upstream words", err))
+		if [2]string{string(got.Code), got.Reason} != want || strings.Contains(got.Description, "upstream") {
+			t.Errorf("AS-FED-07 %v: %s %s %q", err, got.Code, got.Reason, got.Description)
+		}
 	}
 }

@@ -45,19 +45,27 @@ type Config struct {
 
 // Provider is the identity provider that signs people in.
 type Provider struct {
-	Name         string // "google", "github", "oidc" or "static"
+	Name         string // "google", "github", "microsoft", "oidc" or "static"
 	DisplayName  string // for pages; "" for static
 	ClientID     string
 	ClientSecret Secret
 	IssuerURL    string   // oidc only
-	BaseURL      string   // github only: https://github.com or a GitHub Enterprise Server
+	BaseURL      string   // github: https://github.com or a GitHub Enterprise Server; microsoft: the cloud
 	Scopes       []string // asked of the provider
 	// EmailDomains are anchored patterns over the domain part of a verified
 	// e-mail address, matched in lower case; empty means no restriction.
 	EmailDomains []*regexp.Regexp
 	AllowAnyUser bool
-	GroupsClaim  string
-	Users        []User // static only
+	Tenants      []string // microsoft only; lower-case ids, empty means any
+	// HostedDomains (google only) and Organizations (github only: "org" or
+	// "org/team") are in lower case; empty means no restriction.
+	HostedDomains []string
+	Organizations []string
+	GroupsClaim   string
+	GroupsFilter  []string // patterns for Match; empty keeps all
+	// TrustUnverifiedEmail takes addresses as verified that nobody vouches for.
+	TrustUnverifiedEmail bool
+	Users                []User // static only
 }
 
 // MetadataDocuments says which Client ID Metadata Documents are fetched.

@@ -248,6 +248,7 @@ func TestOneDocument(t *testing.T) {
 
 func TestProvider(t *testing.T) {
 	const creds = "clientID: id, clientSecret: " + marker
+	const tenant = "11111111-2222-3333-4444-55555555555a"
 	const user = "{username: jane, passwordHash: '" + hash10 + "'}"
 	for name, tt := range map[string]struct{ provider, want string }{
 		"oidc":                          {"name: oidc, issuerURL: 'https://idp/x/', " + creds, ""},
@@ -257,7 +258,7 @@ func TestProvider(t *testing.T) {
 		"github enterprise":             {"name: github, baseURL: 'https://ghe.example.com/', allowAnyUser: true, " + creds, ""},
 		"secret in a file":              {"name: google, allowAnyUser: true, clientID: id, clientSecretFile: secret", ""},
 		"no name":                       {creds, "name: is required: one of"},
-		"another name":                  {"name: okta, " + creds, `name: "okta" is not one of "google", "github", "oidc", "static"`},
+		"another name":                  {"name: okta, " + creds, `name: "okta" is not one of "google", "github", "microsoft", "oidc", "static"`},
 		"name in capitals":              {"name: OIDC, " + creds, `name: "OIDC" is not one of`},
 		"no client id":                  {"name: oidc, issuerURL: 'https://idp', clientSecret: x", `clientID: is required for "oidc"`},
 		"client id with a space":        {"name: oidc, issuerURL: 'https://idp', clientID: 'a b', clientSecret: x", "clientID: is not a client id"},
@@ -279,6 +280,28 @@ func TestProvider(t *testing.T) {
 		"loopback by name only":         {"name: oidc, issuerURL: 'http://localhost.example.com', " + creds, "issuerURL: must use https"},
 		"issuer for google":             {"name: google, allowAnyUser: true, issuerURL: 'https://idp', " + creds, `issuerURL: has no meaning for provider "google"`},
 		"base URL for oidc":             {"name: oidc, issuerURL: 'https://idp', baseURL: 'https://x', " + creds, "baseURL: has no meaning"},
+		"microsoft":                     {"name: microsoft, tenants: [" + tenant + "], " + creds, ""},
+		"microsoft in another cloud":    {"name: microsoft, baseURL: 'https://login.microsoftonline.us/', tenants: [" + tenant + "], " + creds, ""},
+		"microsoft at large":            {"name: microsoft, allowAnyUser: true, " + creds, ""},
+		"microsoft by omission":         {"name: microsoft, allowedEmailDomains: [a], " + creds, `tenants: is required for "microsoft", where anybody`},
+		"microsoft's unknown cloud":     {"name: microsoft, baseURL: 'https://login.example.com', tenants: [" + tenant + "], " + creds, `baseURL: "https://login.example.com" is not one of`},
+		"microsoft without profile":     {"name: microsoft, scopes: [openid], tenants: [" + tenant + "], " + creds, `scopes: must include "profile"`},
+		"tenant by name":                {"name: microsoft, tenants: [contoso.com], " + creds, `tenants[0]: "contoso.com" is not a directory id`},
+		"tenant twice":                  {"name: microsoft, tenants: [" + tenant + ", " + strings.ToUpper(tenant) + "], " + creds, "tenants[1]: "},
+		"tenant and everybody":          {"name: microsoft, allowAnyUser: true, tenants: [" + tenant + "], " + creds, "allowAnyUser: contradicts provider.tenants"},
+		"AS-FED-06 any address":         {"name: microsoft, allowAnyUser: true, insecureTrustUnverifiedEmail: true, " + creds, "insecureTrustUnverifiedEmail: is refused"},
+		"unverified addresses":          {"name: oidc, issuerURL: 'https://idp', insecureTrustUnverifiedEmail: true, " + creds, ""},
+		"unverified at google":          {"name: google, allowAnyUser: true, insecureTrustUnverifiedEmail: true, " + creds, "insecureTrustUnverifiedEmail: has no meaning"},
+		"tenants for oidc":              {"name: oidc, issuerURL: 'https://idp', tenants: [" + tenant + "], " + creds, "tenants: has no meaning"},
+		"hosted domains":                {"name: google, hostedDomains: [Example.com], " + creds, ""},
+		"hosted domain pattern":         {"name: google, hostedDomains: ['*.example.com'], " + creds, `hostedDomains[0]: "*.example.com" is not a domain`},
+		"hosted domains and everybody":  {"name: google, hostedDomains: [example.com], allowAnyUser: true, " + creds, "allowAnyUser: contradicts provider.hostedDomains"},
+		"organizations":                 {"name: github, allowedOrganizations: [Octo-Org, octo-org/sec_team], " + creds, ""},
+		"organization by URL":           {"name: github, allowedOrganizations: ['https://github.com/x'], " + creds, "allowedOrganizations[0]: "},
+		"organizations unasked":         {"name: github, scopes: [user:email], allowedOrganizations: [x], " + creds, `scopes: must include "read:org"`},
+		"organizations for oidc":        {"name: oidc, issuerURL: 'https://idp', allowedOrganizations: [x], " + creds, "allowedOrganizations: has no meaning"},
+		"groups filter":                 {"name: oidc, issuerURL: 'https://idp', groupsFilter: ['mcp-*'], " + creds, ""},
+		"groups filter inside":          {"name: oidc, issuerURL: 'https://idp', groupsFilter: ['*-mcp'], " + creds, "groupsFilter[0]: "},
 		"base URL with a path":          {"name: github, allowAnyUser: true, baseURL: 'https://x/api/v3', " + creds, "baseURL: has a path"},
 		"base URL by http":              {"name: github, allowAnyUser: true, baseURL: 'http://x', " + creds, "baseURL: must use https"},
 		"groups claim for google":       {"name: google, allowAnyUser: true, groupsClaim: g, " + creds, "groupsClaim: has no meaning"},

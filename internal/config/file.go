@@ -47,7 +47,7 @@ type LoggingFile struct {
 
 // ProviderFile is the `provider` section.
 type ProviderFile struct {
-	// One of "google", "github", "oidc", "static". Required.
+	// One of "google", "github", "microsoft", "oidc", "static". Required.
 	Name string `json:"name"`
 	// Client id of this service at the identity provider. Required, except for name "static".
 	ClientID string `json:"clientID"`
@@ -57,17 +57,27 @@ type ProviderFile struct {
 	ClientSecretFile string `json:"clientSecretFile"`
 	// Issuer URL of the OpenID provider, for name "oidc" only; https, or http on a loopback host. Its discovery document must name exactly this issuer. Required for name "oidc".
 	IssuerURL string `json:"issuerURL"`
-	// Base URL of a GitHub Enterprise Server, for name "github" only. Default "https://github.com".
+	// Base URL of a GitHub Enterprise Server, for name "github"; for name "microsoft" that of a national cloud, "https://login.microsoftonline.us" or "https://login.partner.microsoftonline.cn". Default: "https://github.com", or "https://login.microsoftonline.com".
 	BaseURL string `json:"baseURL"`
-	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "github" read:user and user:email.
+	// Directories (tenants) whose accounts may sign in, by id such as "11111111-2222-3333-4444-555555555555", for name "microsoft" only. With exactly one, Microsoft itself shows no others; with several, the groups of the identity begin with the tenant's id and a slash. Required for name "microsoft" unless allowAnyUser is set.
+	Tenants []string `json:"tenants"`
+	// Google Workspace organizations whose accounts may sign in, by primary domain such as "example.com" (claim hd), for name "google" only. Default: no such restriction.
+	HostedDomains []string `json:"hostedDomains"`
+	// Organizations and teams, such as "octo-org" or "octo-org/security-team" (the team's slug), for name "github" only: members of any of them may sign in. Default: no such restriction.
+	AllowedOrganizations []string `json:"allowedOrganizations"`
+	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "microsoft" also User.Read; for name "github" read:user, user:email and, where allowedOrganizations is set, read:org, with which organizations and teams become the groups of the identity.
 	Scopes []string `json:"scopes"`
-	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\.com". Empty admits every domain. Required for name "google" and "github" unless allowAnyUser is set.
+	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\.com". Empty admits every domain. Required for name "google" and "github" unless hostedDomains, allowedOrganizations or allowAnyUser is set. Where several of these are set, an account must satisfy each.
 	AllowedEmailDomains []string `json:"allowedEmailDomains"`
-	// Admit every account of the provider. Needed for Google and GitHub when allowedEmailDomains is empty, because anybody can have an account there; excludes allowedEmailDomains. Default false.
+	// Admit every account of the provider. Needed for Google, GitHub and Microsoft where no other key says who may sign in, because anybody can have an account there; excludes such keys. Default false.
 	AllowAnyUser bool `json:"allowAnyUser"`
 	// ID-token or userinfo claim that lists the user's groups, for name "oidc" only. Default "groups".
 	GroupsClaim string `json:"groupsClaim"`
-	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", or the issuer's host.
+	// Groups to keep, of those the provider reports: names, or beginnings of names with an asterisk at the end, such as "mcp-*". An identity carries 200 groups at most, so where people are in more, say which matter. Default: the first 200.
+	GroupsFilter []string `json:"groupsFilter"`
+	// Take e-mail addresses as verified that the provider does not say are, for name "oidc" and "microsoft". Where people can enter any address themselves, this lets them become whom they like for every rule about addresses. For "microsoft" the optional claim xms_edov is the better way; with allowAnyUser this is refused there. Default false.
+	InsecureTrustUnverifiedEmail bool `json:"insecureTrustUnverifiedEmail"`
+	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the issuer's host.
 	DisplayName string `json:"displayName"`
 	// The accounts, for name "static" only. Required for name "static": at least one.
 	Users []UserFile `json:"users"`

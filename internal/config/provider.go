@@ -13,10 +13,11 @@ import (
 
 // providerScopes are asked of each identity provider unless provider.scopes says otherwise.
 var providerScopes = map[string][]string{
-	"google": {"openid", "email", "profile"},
-	"github": {"read:user", "user:email"},
-	"oidc":   {"openid", "email", "profile"},
-	"static": nil,
+	"google":    {"openid", "email", "profile"},
+	"github":    {"read:user", "user:email"},
+	"microsoft": {"openid", "email", "profile", "User.Read"},
+	"oidc":      {"openid", "email", "profile"},
+	"static":    nil,
 }
 
 func (r *resolver) provider(f ProviderFile) Provider {
@@ -35,12 +36,21 @@ func (r *resolver) provider(f ProviderFile) Provider {
 		return p
 	} else if len(p.Scopes) == 0 {
 		p.Scopes = slices.Clone(defaults)
+		if len(f.AllowedOrganizations) > 0 {
+			p.Scopes = append(p.Scopes, OrganizationsScope)
+		}
 	}
+	r.misplaced(f)
 	r.openIDScope(f)
 	p.ClientSecret = r.clientCredentials(f)
 	p.IssuerURL = r.issuerURL(f)
 	p.BaseURL = r.baseURL(f)
+	p.Tenants = r.tenants(f)
+	p.HostedDomains = r.hostedDomains(f)
+	p.Organizations = r.organizations(f)
 	p.GroupsClaim = r.groupsClaim(f)
+	p.GroupsFilter = r.groupsFilter(f)
+	p.TrustUnverifiedEmail = r.trustUnverifiedEmail(f)
 	p.Users = r.users(f)
 	p.DisplayName = r.providerDisplayName(f, p)
 	return p
@@ -54,6 +64,8 @@ func (r *resolver) providerDisplayName(f ProviderFile, p Provider) string {
 		return orDefault(f.DisplayName, "Google")
 	case "github":
 		return orDefault(f.DisplayName, "GitHub")
+	case "microsoft":
+		return orDefault(f.DisplayName, "Microsoft")
 	case "oidc":
 		if u, err := url.Parse(p.IssuerURL); err == nil {
 			return orDefault(f.DisplayName, u.Host)
@@ -63,28 +75,12 @@ func (r *resolver) providerDisplayName(f ProviderFile, p Provider) string {
 }
 
 func (r *resolver) providerName(name string) {
-	const at, names = "provider.name", `"google", "github", "oidc", "static"`
+	const at, names = "provider.name", `"google", "github", "microsoft", "oidc", "static"`
 	if name == "" {
 		r.add(at, "is required: one of %s", names)
 		return
 	}
 	r.add(at, "%s is not one of %s", show(name), names)
-}
-
-// openToAll refuses to leave open by omission who may sign in.
-func (r *resolver) openToAll(f ProviderFile) {
-	const at = "provider.allowAnyUser"
-	if len(f.AllowedEmailDomains) > 0 {
-		if f.AllowAnyUser {
-			r.add(at, "contradicts provider.allowedEmailDomains; set one of the two")
-		}
-		return
-	}
-	open := f.Name == "google" || f.Name == "github"
-	if open && !f.AllowAnyUser && !r.isMalformed(at) {
-		r.add("provider.allowedEmailDomains", "is required for %q, where anybody can have an account; "+
-			"to admit everybody, set provider.allowAnyUser: true", f.Name)
-	}
 }
 
 // emailDomains compiles patterns over the lower-cased domain of an e-mail address.
@@ -111,8 +107,14 @@ func (r *resolver) openIDScope(f ProviderFile) {
 	case len(f.Scopes) == 0:
 	case f.Name == "static":
 		r.notFor(at, f.Name)
-	case f.Name != "github" && !slices.Contains(f.Scopes, "openid"):
+	case f.Name == "github":
+		if len(f.AllowedOrganizations) > 0 && !slices.Contains(f.Scopes, OrganizationsScope) {
+			r.add(at, "must include %q for provider.allowedOrganizations", OrganizationsScope)
+		}
+	case !slices.Contains(f.Scopes, "openid"):
 		r.add(at, `must include "openid" for %q`, f.Name)
+	case f.Name == "microsoft" && !slices.Contains(f.Scopes, "profile"):
+		r.add(at, `must include "profile" for "microsoft", which names the account (oid) only then`)
 	}
 }
 
@@ -162,9 +164,6 @@ func (r *resolver) issuerURL(f ProviderFile) string {
 	const at = "provider.issuerURL"
 	switch {
 	case f.Name != "oidc":
-		if f.IssuerURL != "" {
-			r.notFor(at, f.Name)
-		}
 		return ""
 	case f.IssuerURL == "":
 		r.add(at, "is required for %q", f.Name)
@@ -176,10 +175,11 @@ func (r *resolver) issuerURL(f ProviderFile) string {
 
 func (r *resolver) baseURL(f ProviderFile) string {
 	const at = "provider.baseURL"
-	if f.Name != "github" {
-		if f.BaseURL != "" {
-			r.notFor(at, f.Name)
-		}
+	switch f.Name {
+	case "github":
+	case "microsoft":
+		return r.cloud(at, f.BaseURL)
+	default:
 		return ""
 	}
 	base := strings.TrimSuffix(orDefault(f.BaseURL, "https://github.com"), "/")
@@ -209,9 +209,6 @@ func (r *resolver) providerURL(at, value string) *url.URL {
 func (r *resolver) groupsClaim(f ProviderFile) string {
 	const at = "provider.groupsClaim"
 	if f.Name != "oidc" {
-		if f.GroupsClaim != "" {
-			r.notFor(at, f.Name)
-		}
 		return ""
 	}
 	r.text(at, f.GroupsClaim)
@@ -227,9 +224,6 @@ func (r *resolver) users(f ProviderFile) []User {
 	const at = "provider.users"
 	switch {
 	case f.Name != "static":
-		if len(f.Users) > 0 {
-			r.notFor(at, f.Name)
-		}
 		return nil
 	case len(f.Users) == 0:
 		r.add(at, `is required for "static": at least one user`)

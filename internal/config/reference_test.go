@@ -82,7 +82,6 @@ func TestReferenceDefaults(t *testing.T) {
 		"identityHeaders.user":            c.IdentityHeaders.User,
 		"identityHeaders.email":           c.IdentityHeaders.Email,
 		"identityHeaders.groups":          c.IdentityHeaders.Groups,
-		"provider.baseURL":                mustParse(t, githubConfig).Provider.BaseURL,
 		"provider.allowedEmailDomains":    "",
 		"proxy.hosts[].displayName":       "",
 		"proxy.hosts[].toolPolicy":        c.Hosts[0].Rules.ToolPolicy,

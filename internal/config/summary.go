@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -46,6 +47,8 @@ func (p Provider) summary() string {
 		return fmt.Sprintf("oidc, issuer %s, client %q", p.IssuerURL, p.ClientID)
 	case "github":
 		return fmt.Sprintf("github at %s, client %q", p.BaseURL, p.ClientID)
+	case "microsoft":
+		return fmt.Sprintf("microsoft at %s, client %q", p.BaseURL, p.ClientID)
 	case "static":
 		return fmt.Sprintf("static, %d user(s)", len(p.Users))
 	}
@@ -54,10 +57,30 @@ func (p Provider) summary() string {
 
 // audience says whom the provider lets in, the one line to read twice.
 func (p Provider) audience() string {
-	if len(p.EmailDomains) == 0 {
+	var all []string
+	for _, restriction := range []struct {
+		what  string
+		names []string
+	}{
+		{"of tenant ", p.Tenants},
+		{"of Google Workspace ", p.HostedDomains},
+		{"in ", p.Organizations},
+	} {
+		if len(restriction.names) > 0 {
+			all = append(all, restriction.what+nameList(restriction.names))
+		}
+	}
+	if len(p.EmailDomains) > 0 {
+		verified := "verified"
+		if p.TrustUnverifiedEmail {
+			verified = "possibly unverified"
+		}
+		all = append(all, "with a "+verified+" e-mail address at "+patternList(p.EmailDomains))
+	}
+	if len(all) == 0 {
 		return "every account of the identity provider"
 	}
-	return "accounts with a verified e-mail address at " + patternList(p.EmailDomains)
+	return "accounts " + strings.Join(all, "; and ")
 }
 
 func (m MetadataDocuments) summary() string {
@@ -86,16 +109,20 @@ func (k Keys) summary() string {
 
 // patternList shows the first patterns of a list.
 func patternList(patterns []*regexp.Regexp) string {
-	const most = 5
-	var shown []string
-	for i, p := range patterns {
-		if i == most {
-			shown = append(shown, fmt.Sprintf("and %d more", len(patterns)-most))
-			break
-		}
-		shown = append(shown, p.String())
+	var names []string
+	for _, p := range patterns {
+		names = append(names, p.String())
 	}
-	return strings.Join(shown, ", ")
+	return nameList(names)
+}
+
+// nameList shows the first names of a list.
+func nameList(names []string) string {
+	const most = 5
+	if more := len(names) - most; more > 0 {
+		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
 }
 
 // withoutQuery shows an endpoint without what may be a key to it.

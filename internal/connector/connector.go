@@ -46,9 +46,10 @@ type Connector interface {
 	AuthorizationURL(ctx context.Context, login Login) (string, error)
 
 	// Identify turns the callback's query into an Identity, and a Session for
-	// Rechecker if the connector is one. The caller has already checked that query's state equals login.State. Errors wrap
-	// ErrCancelled, ErrRejected or ErrUnavailable; any other error is a fault
-	// of ours or of the provider.
+	// Rechecker if the connector is one. The caller has already checked that
+	// query's state equals login.State. Errors wrap ErrCancelled, ErrRejected,
+	// ErrNotAllowed or ErrUnavailable; any other error is a fault of ours or of
+	// the provider.
 	Identify(ctx context.Context, login Login, query url.Values) (Identity, Session, error)
 }
 
@@ -62,9 +63,12 @@ type PasswordConnector interface {
 var (
 	// ErrCancelled: the person or the provider said no (access_denied).
 	ErrCancelled = errors.New("sign-in was cancelled at the identity provider")
-	// ErrRejected: what the provider returned does not verify, or does not
-	// qualify (wrong nonce, bad signature, unverified e-mail where one is needed).
+	// ErrRejected: what the provider returned does not verify (wrong nonce, bad
+	// signature), or is an error that blames neither the person nor the moment.
 	ErrRejected = errors.New("the identity provider's answer was rejected")
+	// ErrNotAllowed: the provider vouches for the person, but the configuration
+	// admits other accounts only (a tenant, a hosted domain, an organization).
+	ErrNotAllowed = errors.New("the account is not one of those that are admitted")
 	// ErrUnavailable: the provider could not be reached, timed out, or said
 	// that it cannot serve right now.
 	ErrUnavailable = errors.New("the identity provider is unavailable")

@@ -33,9 +33,9 @@ type Rechecker interface {
 	// Recheck asks the identity provider about id again. It returns the person
 	// as they are now, with the same Namespace and Subject, and the session for
 	// the next time, which replaces s: providers rotate their tokens, so a
-	// session must not be used twice at once. Errors wrap ErrGone or
-	// ErrSessionOver; any other error means that the provider could not tell
-	// (it wraps ErrUnavailable), and s is still good.
+	// session must not be used twice at once. Errors wrap ErrGone,
+	// ErrNotAllowed or ErrSessionOver; any other error means that the provider
+	// could not tell (it wraps ErrUnavailable), and s is still good.
 	Recheck(ctx context.Context, id Identity, s Session) (Identity, Session, error)
 }
 

@@ -235,6 +235,9 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (stri
 	case errors.Is(err, connector.ErrGone):
 		e.endFamily(c, t, "user_gone")
 		return "", invalidRefresh("user_gone", err)
+	case errors.Is(err, connector.ErrNotAllowed):
+		e.endFamily(c, t, "account_not_allowed")
+		return "", invalidRefresh("account_not_allowed", err)
 	case errors.Is(err, connector.ErrSessionOver):
 		return "", invalidRefresh("provider_session_over", err)
 	case err != nil:

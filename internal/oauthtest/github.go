@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -14,6 +15,7 @@ type GitHub struct {
 	fake
 	otherEmails int
 	noEmails    int // status, instead of the list
+	noGroups    int // the same, for organizations and teams
 	rateLimited bool
 }
 
@@ -33,6 +35,8 @@ func NewGitHub(t testing.TB) *GitHub {
 	for _, prefix := range []string{"", "/api/v3"} { // api.github.com, GitHub Enterprise Server
 		mux.HandleFunc("GET "+prefix+"/user", g.at(UserInfo, g.api(g.serveUser)))
 		mux.HandleFunc("GET "+prefix+"/user/emails", g.at(Emails, g.api(g.serveEmails)))
+		mux.HandleFunc("GET "+prefix+"/user/orgs", g.at(Organizations, g.api(g.serveOrganizations)))
+		mux.HandleFunc("GET "+prefix+"/user/teams", g.at(Teams, g.api(g.serveTeams)))
 	}
 	mux.HandleFunc("/elsewhere", g.at(Elsewhere, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
 	g.start(t, mux)
@@ -62,6 +66,10 @@ func (g *GitHub) OtherEmails(n int) { g.set(func() { g.otherEmails = n }) }
 // user:email; 0 ends that.
 func (g *GitHub) RefuseEmails(status int) { g.set(func() { g.noEmails = status }) }
 
+// RefuseGroups makes the lists of organizations and teams answer with status, as
+// without the scope read:org; 0 ends that.
+func (g *GitHub) RefuseGroups(status int) { g.set(func() { g.noGroups = status }) }
+
 // RateLimit makes the API answer 403 with a used-up limit.
 func (g *GitHub) RateLimit(on bool) { g.set(func() { g.rateLimited = on }) }
 
@@ -69,12 +77,11 @@ func (g *GitHub) RateLimit(on bool) { g.set(func() { g.rateLimited = on }) }
 func (g *GitHub) token(w http.ResponseWriter, r *http.Request) {
 	v, accessToken, code := g.redeem(r.PostForm, r.PostForm.Get("client_id"), r.PostForm.Get("client_secret"))
 	answer := map[string]string{"access_token": accessToken, "token_type": "bearer", "scope": "read:user,user:email"}
-	if code == "" {
-		if refreshToken := g.newRefreshToken(v); refreshToken != "" { // a GitHub App with expiring user tokens
-			answer["refresh_token"], answer["expires_in"] = refreshToken, "28800"
+	if refreshToken := ""; code == "" {
+		if refreshToken = g.newRefreshToken(v); refreshToken != "" { // as of a GitHub App, whose tokens have no scope
+			answer["refresh_token"], answer["refresh_token_expires_in"], answer["expires_in"], answer["scope"] = refreshToken, "15897600", "28800", ""
 		}
-	}
-	if code != "" {
+	} else {
 		switch code { // GitHub's own names
 		case "invalid_grant":
 			code = "bad_verification_code"
@@ -165,11 +172,51 @@ func (g *GitHub) serveEmails(w http.ResponseWriter, r *http.Request, u User) {
 	if u.Email != "" {
 		list = append(list, address{Email: u.Email, Primary: true, Verified: u.EmailVerified, Visibility: new("private")})
 	}
+	servePage(w, r, list)
+}
+
+func (g *GitHub) serveOrganizations(w http.ResponseWriter, r *http.Request, u User) {
+	list := []map[string]any{}
+	for i, name := range u.Groups {
+		if !strings.Contains(name, "/") {
+			list = append(list, map[string]any{
+				"login": name, "id": i + 1, "node_id": "MDEyOk9yZ2FuaXphdGlvbjE=", "url": "https://api.github.com/orgs/" + name, "description": nil,
+			})
+		}
+	}
+	g.serveGroups(w, r, list)
+}
+
+func (g *GitHub) serveTeams(w http.ResponseWriter, r *http.Request, u User) {
+	list := []map[string]any{}
+	for i, name := range u.Groups {
+		if organization, slug, ok := strings.Cut(name, "/"); ok {
+			list = append(list, map[string]any{
+				"id": i + 1, "node_id": "MDQ6VGVhbTE=", "name": strings.ToUpper(slug), "slug": slug, "privacy": "closed", "permission": "pull",
+				"organization": map[string]any{"login": organization, "id": i + 1, "type": "Organization"}, "parent": nil,
+			})
+		}
+	}
+	g.serveGroups(w, r, list)
+}
+
+func (g *GitHub) serveGroups(w http.ResponseWriter, r *http.Request, list []map[string]any) {
+	g.mu.Lock()
+	refuse := g.noGroups
+	g.mu.Unlock()
+	if refuse != 0 {
+		writeJSON(w, refuse, map[string]string{"message": "You need at least read:org scope or user scope to list your organizations."})
+		return
+	}
+	servePage(w, r, list)
+}
+
+func servePage[T any](w http.ResponseWriter, r *http.Request, list []T) {
 	perPage, page := number(r, "per_page", 30, 100), number(r, "page", 1, 1<<20)
 	start := min((page-1)*perPage, len(list))
 	end := min(start+perPage, len(list))
 	if end < len(list) {
-		w.Header().Set("Link", fmt.Sprintf(`<https://api.github.com/user/emails?per_page=%d&page=%d>; rel="next"`, perPage, page+1))
+		w.Header().Set("Link", fmt.Sprintf(`<https://api.github.com%s?per_page=%d&page=%d>; rel="next"`, r.URL.Path, perPage, page+1))
 	}
 	writeJSON(w, http.StatusOK, list[start:end])
 }

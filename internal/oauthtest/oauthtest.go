@@ -25,12 +25,13 @@ const (
 
 // User is who the fake signs in, without asking.
 type User struct {
-	Subject       string // for GitHub a number
+	Subject       string // for GitHub a number, for Microsoft tid/oid
 	Login         string // GitHub only
 	Email         string
 	EmailVerified bool
 	Name          string
-	Groups        []string // not GitHub
+	Groups        []string // GitHub: organizations, and teams as org/slug
+	Roles         []string // Microsoft only
 	HostedDomain  string   // Google's hd
 }
 
@@ -44,8 +45,11 @@ const (
 	Authorization Endpoint = "authorization"
 	Token         Endpoint = "token"
 	Keys          Endpoint = "keys"
-	UserInfo      Endpoint = "userinfo" // GitHub: /user
-	Emails        Endpoint = "emails"   // GitHub only: /user/emails
+	UserInfo      Endpoint = "userinfo"      // GitHub: /user
+	Emails        Endpoint = "emails"        // GitHub only: /user/emails
+	Organizations Endpoint = "organizations" // GitHub only: /user/orgs
+	Teams         Endpoint = "teams"         // GitHub only: /user/teams
+	Graph         Endpoint = "graph"         // Microsoft only: /me/transitiveMemberOf
 	Elsewhere     Endpoint = "elsewhere"
 )
 

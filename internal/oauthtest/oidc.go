@@ -32,6 +32,11 @@ type OIDCProvider struct {
 	claims        func(map[string]any)
 	userInfo      func(map[string]any)
 	thin          bool
+	// shape makes the claims those of one vendor; describe does so for the
+	// discovery document, addKey for the published key.
+	shape    func(User, map[string]any)
+	describe func(r *http.Request, document map[string]any)
+	addKey   func(map[string]any)
 }
 
 // testKeys are made once: they cost more than most tests.
@@ -98,7 +103,7 @@ func (p *OIDCProvider) committed() Fault {
 	return p.fault
 }
 
-func (p *OIDCProvider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
+func (p *OIDCProvider) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	document := map[string]any{
@@ -114,6 +119,9 @@ func (p *OIDCProvider) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		"scopes_supported":                               []string{"openid", "email", "profile", "groups", "offline_access"},
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true,
+	}
+	if p.describe != nil {
+		p.describe(r, document)
 	}
 	if p.fault == OtherDiscovery {
 		document["issuer"] = "https://attacker.example"
@@ -175,6 +183,9 @@ func (p *OIDCProvider) idToken(v visit, accessToken string) string {
 	}
 	if !p.thin && p.fault != OtherUserInfo {
 		maps.Copy(claims, person(v.user))
+	}
+	if p.shape != nil {
+		p.shape(v.user, claims)
 	}
 	corrupt(p.fault, claims, now)
 	edit(p.claims, claims)
@@ -252,9 +263,17 @@ func (p *OIDCProvider) sign(claims map[string]any) string {
 func (p *OIDCProvider) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	writeJSON(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
-		{Key: p.key.Public(), KeyID: p.kid, Use: "sig", Algorithm: "RS256"},
-	}})
+	key := jose.JSONWebKey{Key: p.key.Public(), KeyID: p.kid, Use: "sig", Algorithm: "RS256"}
+	if p.addKey == nil {
+		writeJSON(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}})
+		return
+	}
+	members := map[string]any{}
+	if raw, err := key.MarshalJSON(); err != nil || json.Unmarshal(raw, &members) != nil {
+		panic("oauthtest: a key that is no JSON")
+	}
+	p.addKey(members)
+	writeJSON(w, http.StatusOK, map[string]any{"keys": []any{members}})
 }
 
 func (p *OIDCProvider) serveUserInfo(w http.ResponseWriter, r *http.Request) {

@@ -64,7 +64,7 @@ func TestIdentityProviderMisbehaves(t *testing.T) {
 	}
 	for code, want := range map[string][2]string{
 		"access_denied": {"access_denied", "provider_cancelled"}, "temporarily_unavailable": {"temporarily_unavailable", "provider_unavailable"},
-		"server_error": {"temporarily_unavailable", "provider_unavailable"}, "invalid_scope": {"access_denied", "provider_rejected"}, "<script>": {"access_denied", "provider_rejected"},
+		"server_error": {"server_error", "provider_rejected"}, "invalid_scope": {"server_error", "provider_rejected"}, "<script>": {"server_error", "provider_rejected"},
 	} {
 		t.Run("AS-FED-07 the provider says "+code, func(t *testing.T) {
 			oidc.RefuseAuthorization(code)
@@ -77,7 +77,7 @@ func TestIdentityProviderMisbehaves(t *testing.T) {
 		oidc.RefuseToken("invalid_grant")
 		defer oidc.RefuseToken("")
 		a, at := end(t)
-		errorAt(t, s, a, at, "access_denied", "provider_rejected")
+		errorAt(t, s, a, at, "server_error", "provider_rejected")
 	})
 	for _, fault := range []oauthtest.Fault{
 		oauthtest.WrongNonce, oauthtest.NoNonce, oauthtest.WrongIssuer, oauthtest.WrongAudience, oauthtest.Expired, oauthtest.AlgNone, oauthtest.HS256,
@@ -87,7 +87,7 @@ func TestIdentityProviderMisbehaves(t *testing.T) {
 			oidc.Commit(fault)
 			defer oidc.Commit(oauthtest.None)
 			a, at := end(t)
-			errorAt(t, s, a, at, "access_denied", "provider_rejected")
+			errorAt(t, s, a, at, "server_error", "provider_rejected")
 		})
 	}
 	for name, who := range map[string]struct {

@@ -22,6 +22,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/microsoft"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
@@ -282,6 +283,8 @@ func identityProvider(p config.Provider, client *http.Client) (connector.Connect
 		return google.New(p, client), nil, nil
 	case "github":
 		return github.New(p, client), nil, nil
+	case "microsoft":
+		return microsoft.New(p, client), nil, nil
 	case "oidc":
 		return oidc.FromConfig(p, client), nil, nil
 	case "static":

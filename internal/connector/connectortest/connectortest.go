@@ -303,7 +303,8 @@ func (h Harness) authorizationErrors(t *testing.T) {
 	for code, want := range map[string]error{
 		"access_denied":           connector.ErrCancelled,
 		"temporarily_unavailable": connector.ErrUnavailable,
-		"server_error":            connector.ErrUnavailable,
+		"unauthorized":            connector.ErrCancelled,
+		"server_error":            connector.ErrRejected,
 		"invalid_request":         connector.ErrRejected,
 		"login_required":          connector.ErrRejected,
 		"made_up\r\nSet-Cookie: x" + strings.Repeat("x", 5000): connector.ErrRejected,
@@ -463,7 +464,7 @@ func mustSignIn(t *testing.T, f Fixture) connector.Identity {
 // beside it, and that the text is fit for a log.
 func refused(t *testing.T, id connector.Identity, err, want error) {
 	t.Helper()
-	for _, kind := range []error{connector.ErrCancelled, connector.ErrRejected, connector.ErrUnavailable} {
+	for _, kind := range []error{connector.ErrCancelled, connector.ErrRejected, connector.ErrNotAllowed, connector.ErrUnavailable} {
 		if errors.Is(err, kind) != (kind == want) {
 			t.Errorf("error %v, want only %v", err, want)
 		}

@@ -116,7 +116,7 @@ func (h Harness) recheck(t *testing.T) {
 func (v visited) refused(t *testing.T, want error) {
 	t.Helper()
 	id, session, err := v.recheck(t)
-	for _, kind := range []error{connector.ErrGone, connector.ErrSessionOver, connector.ErrUnavailable} {
+	for _, kind := range []error{connector.ErrGone, connector.ErrNotAllowed, connector.ErrSessionOver, connector.ErrUnavailable} {
 		if errors.Is(err, kind) != (kind == want) {
 			t.Errorf("error %v, want only %v", err, want)
 		}

@@ -1,7 +1,8 @@
 // Package github signs people in with GitHub or a GitHub Enterprise Server,
 // which speak OAuth 2.0 without OpenID Connect. Its invariants: the numeric
-// account id is the subject (a login name can pass to somebody else), and the
-// e-mail address is the primary one, only if GitHub has verified it.
+// account id is the subject (a login name can pass to somebody else), the
+// e-mail address is the primary one, only if GitHub has verified it, and who has
+// to be in an organization is asked for it at each sign-in and each re-check.
 package github
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,7 +25,7 @@ import (
 const (
 	defaultBaseURL = "https://github.com"
 	apiVersion     = "2022-11-28"
-	emailsPerPage  = 100
+	perPage        = 100
 	maxEmailPages  = 5
 )
 
@@ -35,10 +37,15 @@ type Connector struct {
 	api       string
 	namespace string
 	client    *upstream.Client
+
+	askGroups     bool
+	organizations []string // any of which admits; empty admits everybody
+	groupsFilter  []string
 }
 
-// New takes ClientID, ClientSecret, BaseURL and Scopes of p. A nil client means
-// the default transport; see upstream.NewClient.
+// New takes ClientID, ClientSecret, BaseURL, Scopes, Organizations and
+// GroupsFilter of p. A nil client means the default transport; see
+// upstream.NewClient.
 func New(p config.Provider, client *http.Client) *Connector {
 	base := strings.TrimSuffix(p.BaseURL, "/")
 	if base == "" {
@@ -64,6 +71,10 @@ func New(p config.Provider, client *http.Client) *Connector {
 		api:       api,
 		namespace: namespace,
 		client:    upstream.NewClient(client),
+
+		askGroups:     len(p.Organizations) > 0 || slices.Contains(scopes, config.OrganizationsScope),
+		organizations: p.Organizations,
+		groupsFilter:  p.GroupsFilter,
 	}
 }
 
@@ -146,6 +157,10 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 	if user.ID <= 0 {
 		return connector.Identity{}, upstream.Rejected("user without a numeric id", nil)
 	}
+	groups, err := c.groups(ctx, accessToken)
+	if err != nil {
+		return connector.Identity{}, err
+	}
 	email, err := c.verifiedEmail(ctx, accessToken)
 	if err != nil {
 		return connector.Identity{}, fmt.Errorf("e-mail request: %w", err)
@@ -159,6 +174,7 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 		Subject:   strconv.FormatInt(user.ID, 10),
 		Email:     email,
 		Name:      upstream.Name(name),
+		Groups:    groups,
 	}, nil
 }
 
@@ -171,7 +187,7 @@ func (c *Connector) verifiedEmail(ctx context.Context, accessToken string) (stri
 			Primary  bool   `json:"primary"`
 			Verified bool   `json:"verified"`
 		}
-		path := "/user/emails?per_page=" + strconv.Itoa(emailsPerPage) + "&page=" + strconv.Itoa(page)
+		path := "/user/emails?per_page=" + strconv.Itoa(perPage) + "&page=" + strconv.Itoa(page)
 		header, err := c.get(ctx, path, accessToken, &addresses)
 		if status, ok := errors.AsType[*upstream.StatusError](err); ok && (status.Code == http.StatusForbidden || status.Code == http.StatusNotFound) {
 			return "", nil
@@ -187,13 +203,15 @@ func (c *Connector) verifiedEmail(ctx context.Context, accessToken string) (stri
 				return "", nil
 			}
 		}
-		// Only whether there is a next page; its address is ours to make.
-		if !strings.Contains(header.Get("Link"), `rel="next"`) {
+		if !hasNext(header) {
 			break
 		}
 	}
 	return "", nil
 }
+
+// hasNext says only whether there is a next page; its address is ours to make.
+func hasNext(header http.Header) bool { return strings.Contains(header.Get("Link"), `rel="next"`) }
 
 func (c *Connector) get(ctx context.Context, path, accessToken string, out any) (http.Header, error) {
 	header, err := c.client.Get(ctx, c.api+path, http.Header{

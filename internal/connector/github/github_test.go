@@ -18,7 +18,7 @@ var alice = oauthtest.User{Subject: "1001", Login: "alice", Email: "alice@corp.e
 
 // at returns a fake with a connector to it under the name base; "" is the
 // fake's own address, as of a GitHub Enterprise Server.
-func at(t *testing.T, base string) (connectortest.Fixture, *oauthtest.GitHub) {
+func at(t *testing.T, base string, organizations ...string) (connectortest.Fixture, *oauthtest.GitHub) {
 	p := oauthtest.NewGitHub(t)
 	p.SignInAs(alice)
 	if base == "" {
@@ -32,7 +32,9 @@ func at(t *testing.T, base string) (connectortest.Fixture, *oauthtest.GitHub) {
 	if u.Host == "github.com" {
 		namespace = "github"
 	}
-	conf := config.Provider{BaseURL: base, ClientID: oauthtest.ClientID, ClientSecret: config.NewSecret(oauthtest.ClientSecret)}
+	conf := config.Provider{
+		BaseURL: base, ClientID: oauthtest.ClientID, ClientSecret: config.NewSecret(oauthtest.ClientSecret), Organizations: organizations,
+	}
 	return connectortest.Fixture{Connector: github.New(conf, connectortest.Client(p)), Provider: p, Namespace: namespace}, p
 }
 
@@ -52,13 +54,19 @@ func TestSuite(t *testing.T) {
 			}
 		}
 	}
-	for _, base := range []string{"https://github.com", ""} {
+	member := alice
+	member.Groups = []string{"octo-org"}
+	for base, organizations := range map[string][]string{"https://github.com": {"octo-org"}, "": nil} {
+		needs := []oauthtest.Endpoint{oauthtest.Token, oauthtest.UserInfo, oauthtest.Emails}
+		if organizations != nil {
+			needs = append(needs, oauthtest.Organizations, oauthtest.Teams)
+		}
 		t.Run("base "+base, func(t *testing.T) {
 			connectortest.Run(t, connectortest.Harness{
-				New:           func(t *testing.T) connectortest.Fixture { f, _ := at(t, base); return f },
-				Alice:         alice,
-				IdentifyNeeds: []oauthtest.Endpoint{oauthtest.Token, oauthtest.UserInfo, oauthtest.Emails},
-				RecheckNeeds:  []oauthtest.Endpoint{oauthtest.UserInfo, oauthtest.Emails},
+				New:           func(t *testing.T) connectortest.Fixture { f, _ := at(t, base, organizations...); return f },
+				Alice:         member,
+				IdentifyNeeds: needs,
+				RecheckNeeds:  needs[1:],
 				NoNonce:       "GitHub speaks OAuth 2.0, not OpenID Connect; PKCE binds the code to the visit",
 				NotApplicable: excluded,
 			})

@@ -6,11 +6,14 @@ package google
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
 // Issuer is Google's; Namespace is that of every identity of this connector.
@@ -22,24 +25,40 @@ const (
 // Connector implements connector.Connector.
 type Connector struct{ *oidc.Connector }
 
-// New takes ClientID, ClientSecret and Scopes of p. A nil client means the
+// New takes ClientID, ClientSecret, Scopes and HostedDomains of p. A nil client means the
 // default transport; see upstream.NewClient.
 func New(p config.Provider, client *http.Client) Connector {
 	scopes := p.Scopes
 	if len(scopes) == 0 {
 		scopes = []string{"openid", "email", "profile"}
 	}
+	// Google gives a refresh token for access_type=offline only, and again
+	// only if the person is asked again.
+	// https://developers.google.com/identity/protocols/oauth2/web-server#offline
+	params := map[string]string{"access_type": "offline"}
+	var admit func(oidc.Claims) error
+	if len(p.HostedDomains) > 0 {
+		// hd in the request is only a hint for the account chooser.
+		// https://developers.google.com/identity/openid-connect/openid-connect#hd-param
+		if params["hd"] = "*"; len(p.HostedDomains) == 1 {
+			params["hd"] = p.HostedDomains[0]
+		}
+		admit = func(claims oidc.Claims) error {
+			if !slices.Contains(p.HostedDomains, strings.ToLower(claims.String("hd"))) {
+				return upstream.NotAllowed("hosted domain " + strconv.Quote(upstream.Clip(claims.String("hd"))) + " is not admitted")
+			}
+			return nil
+		}
+	}
 	return Connector{oidc.New(oidc.Options{
-		Issuer:       Issuer,
-		ClientID:     p.ClientID,
-		ClientSecret: p.ClientSecret,
-		Scopes:       scopes,
-		Namespace:    Namespace,
-		// Google gives a refresh token for access_type=offline only, and again
-		// only if the person is asked again.
-		// https://developers.google.com/identity/protocols/oauth2/web-server#offline
-		ExtraAuthParams: map[string]string{"access_type": "offline"},
+		Issuer:          Issuer,
+		ClientID:        p.ClientID,
+		ClientSecret:    p.ClientSecret,
+		Scopes:          scopes,
+		Namespace:       Namespace,
+		ExtraAuthParams: params,
 		TrustEmail:      authoritative,
+		Admit:           admit,
 		HTTPClient:      client,
 	})}
 }
@@ -61,5 +80,5 @@ func (c Connector) AuthorizationURL(ctx context.Context, login connector.Login) 
 // any other address the claim email_verified was true once, and stays.
 // https://developers.google.com/identity/gsi/web/guides/verify-google-id-token
 func authoritative(email string, claims oidc.Claims) bool {
-	return strings.HasSuffix(strings.ToLower(email), "@gmail.com") || claims.String("hd") != ""
+	return oidc.Verified(email, claims) && (strings.HasSuffix(strings.ToLower(email), "@gmail.com") || claims.String("hd") != "")
 }

@@ -24,6 +24,15 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 			return connector.Identity{}, fmt.Errorf("userinfo: %w", err)
 		}
 	}
+	if c.options.Admit != nil {
+		source := claims
+		if len(source) == 0 { // a refresh without an ID token
+			source = more
+		}
+		if err := c.options.Admit(source); err != nil {
+			return connector.Identity{}, err
+		}
+	}
 	id := connector.Identity{Namespace: c.options.Namespace, Subject: subject}
 	for _, source := range []Claims{claims, more} {
 		if id.Email == "" {
@@ -33,8 +42,15 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 			id.Name = upstream.Name(source.String("name"))
 		}
 		if id.Groups == nil && c.options.GroupsClaim != "" {
-			id.Groups = upstream.Groups(source.strings(c.options.GroupsClaim))
+			id.Groups = upstream.Groups(source.Strings(c.options.GroupsClaim), c.options.GroupsFilter)
 		}
+	}
+	if c.options.Groups != nil {
+		groups, err := c.options.Groups(ctx, c.client, claims, token.AccessToken)
+		if err != nil {
+			return connector.Identity{}, fmt.Errorf("groups: %w", err)
+		}
+		id.Groups = upstream.Groups(groups, c.options.GroupsFilter)
 	}
 	return id, nil
 }
@@ -42,14 +58,18 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 // email returns an address only with its own source's word that it is verified.
 func (c *Connector) email(claims Claims) string {
 	email := upstream.Email(claims.String("email"))
-	if email == "" || !claims.isTrue("email_verified") {
-		return ""
+	trusted := c.options.TrustEmail
+	if trusted == nil {
+		trusted = Verified
 	}
-	if c.options.TrustEmail != nil && !c.options.TrustEmail(email, claims) {
+	if email == "" || !trusted(email, claims) {
 		return ""
 	}
 	return email
 }
+
+// Verified is the provider's word about an address (OpenID Connect Core, section 5.1).
+func Verified(_ string, claims Claims) bool { return claims.IsTrue("email_verified") }
 
 // incomplete reports whether a claim is missing that was asked for.
 func (c *Connector) incomplete(claims Claims) bool {

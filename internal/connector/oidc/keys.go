@@ -15,8 +15,15 @@ import (
 // every unknown kid (OpenID Connect Core, section 10.1.1, asks for a fetch, not
 // for one per token).
 type keySet struct {
-	keys *refetched[[]jose.JSONWebKey]
+	keys *refetched[[]publicKey]
 	now  func() time.Time
+}
+
+// publicKey is one of them. Issuer is whose tokens it signs, "" for all:
+// Microsoft publishes the keys of several issuers in one set.
+type publicKey struct {
+	jose.JSONWebKey
+	issuer string
 }
 
 const (
@@ -27,7 +34,7 @@ const (
 )
 
 func newKeySet(client *upstream.Client, address string, now func() time.Time) *keySet {
-	fetch := func(ctx context.Context) ([]jose.JSONWebKey, error) {
+	fetch := func(ctx context.Context) ([]publicKey, error) {
 		ctx, cancel := client.Context(ctx)
 		defer cancel()
 		var document struct {
@@ -40,19 +47,22 @@ func newKeySet(client *upstream.Client, address string, now func() time.Time) *k
 	}
 	return &keySet{
 		now:  now,
-		keys: &refetched[[]jose.JSONWebKey]{fetch: fetch, now: now, maxAge: keysMaxAge, afterError: keysAfterError},
+		keys: &refetched[[]publicKey]{fetch: fetch, now: now, maxAge: keysMaxAge, afterError: keysAfterError},
 	}
 }
 
 // usableKeys leaves out what RFC 7517, section 5, says to leave out, and
 // anything that is not a public signing key: with a symmetric key in the set,
 // whoever reads the set could sign.
-func usableKeys(raw []json.RawMessage) []jose.JSONWebKey {
-	var keys []jose.JSONWebKey
+func usableKeys(raw []json.RawMessage) []publicKey {
+	var keys []publicKey
 	for _, r := range raw[:min(len(raw), maxKeys)] {
 		var key jose.JSONWebKey
-		if json.Unmarshal(r, &key) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
-			keys = append(keys, key)
+		var more struct {
+			Issuer string `json:"issuer"`
+		}
+		if json.Unmarshal(r, &key) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") && json.Unmarshal(r, &more) == nil {
+			keys = append(keys, publicKey{key, more.Issuer})
 		}
 	}
 	return keys
@@ -60,34 +70,35 @@ func usableKeys(raw []json.RawMessage) []jose.JSONWebKey {
 
 var errSignature = errors.New("no key of the provider verifies the signature")
 
-// verify returns the payload of a token whose algorithm is one of algs.
-func (s *keySet) verify(ctx context.Context, token string, algs []jose.SignatureAlgorithm) ([]byte, error) {
+// verify returns the payload of a token whose algorithm is one of algs, and the
+// issuer of the key that signed it.
+func (s *keySet) verify(ctx context.Context, token string, algs []jose.SignatureAlgorithm) (payload []byte, issuer string, err error) {
 	jws, err := jose.ParseSignedCompact(token, algs)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	set, err := s.keys.get(ctx, 0)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if payload := verifyWith(set.value, jws); payload != nil {
-		return payload, nil
+	if payload, issuer = verifyWith(set.value, jws); payload != nil {
+		return payload, issuer, nil
 	}
 	// The provider may have new keys; but who asks again and again is no reason to ask it.
 	if s.now().Sub(set.at) < keysInterval {
-		return nil, errSignature
+		return nil, "", errSignature
 	}
 	if set, err = s.keys.get(ctx, set.serial); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if payload := verifyWith(set.value, jws); payload != nil {
-		return payload, nil
+	if payload, issuer = verifyWith(set.value, jws); payload != nil {
+		return payload, issuer, nil
 	}
-	return nil, errSignature
+	return nil, "", errSignature
 }
 
 // verifyWith returns the payload, or nil if no key fits.
-func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) []byte {
+func verifyWith(keys []publicKey, jws *jose.JSONWebSignature) (payload []byte, issuer string) {
 	header := jws.Signatures[0].Header
 	for _, key := range keys {
 		if header.KeyID != "" && key.KeyID != header.KeyID {
@@ -97,8 +108,8 @@ func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) []byte {
 			continue
 		}
 		if payload, err := jws.Verify(key.Key); err == nil {
-			return payload
+			return payload, key.issuer
 		}
 	}
-	return nil
+	return nil, ""
 }

@@ -21,14 +21,34 @@ import (
 
 // Options describe one OpenID provider. Issuer and ClientID are required.
 type Options struct {
-	// Issuer must equal the discovery document's issuer, to the last slash.
-	Issuer       string
+	// Issuer must equal the discovery document's issuer, to the last slash. It
+	// may hold "{tenantid}" once, which stands for the claim tid of each ID token
+	// (Microsoft's way of naming all its tenants at once).
+	Issuer string
+	// KeyIssuer holds a key of the provider to the member issuer that Microsoft
+	// adds to each (it may hold "{tenantid}" too).
+	KeyIssuer bool
+	// Discovery is what stands before /.well-known/openid-configuration, where
+	// that is not Issuer.
+	Discovery    string
 	ClientID     string
 	ClientSecret config.Secret // empty: a public client
 	// Scopes default to openid, profile and email; openid is added if missing.
 	Scopes []string
 	// GroupsClaim names the claim with the groups; empty: none.
 	GroupsClaim string
+	// GroupsFilter: see config.Provider.
+	GroupsFilter []string
+	// Groups, if set, takes the place of GroupsClaim. What it returns need not be
+	// bounded. accessToken is the person's own.
+	Groups func(ctx context.Context, client *upstream.Client, claims Claims, accessToken string) ([]string, error)
+	// Subject, if set, reads the stable identifier from the ID token in the place
+	// of sub. Then the userinfo endpoint is not used: it knows sub only.
+	Subject func(Claims) (string, error)
+	// Admit may refuse an account that the configuration does not admit, with an
+	// error that wraps connector.ErrNotAllowed. It gets the ID token's claims, and
+	// where there was no ID token those of userinfo. Nil admits.
+	Admit func(Claims) error
 	// Namespace defaults to the issuer without its scheme.
 	Namespace string
 	// ExtraAuthParams go into the authorization request; they cannot replace
@@ -37,8 +57,8 @@ type Options struct {
 	// OfflineScope adds offline_access to Scopes where the provider knows it
 	// (OpenID Connect Core, section 11), so that it gives a refresh token.
 	OfflineScope bool
-	// TrustEmail may refuse a verified address for which the provider is not
-	// the authority; claims are those of the source of the address. Nil trusts.
+	// TrustEmail says whether an address is verified; claims are those of the
+	// source of the address. Nil trusts the claim email_verified.
 	TrustEmail func(email string, claims Claims) bool
 	// HTTPClient may be nil; see upstream.NewClient.
 	HTTPClient *http.Client
@@ -79,15 +99,20 @@ func New(o Options) *Connector {
 
 // FromConfig returns the connector for provider name "oidc".
 func FromConfig(p config.Provider, client *http.Client) *Connector {
-	return New(Options{
+	o := Options{
 		Issuer:       p.IssuerURL,
 		ClientID:     p.ClientID,
 		ClientSecret: p.ClientSecret,
 		Scopes:       p.Scopes,
 		OfflineScope: true,
 		GroupsClaim:  p.GroupsClaim,
+		GroupsFilter: p.GroupsFilter,
 		HTTPClient:   client,
-	})
+	}
+	if p.TrustUnverifiedEmail {
+		o.TrustEmail = func(string, Claims) bool { return true }
+	}
+	return New(o)
 }
 
 // protocolParams cannot come from ExtraAuthParams.
@@ -157,6 +182,10 @@ func (c *Connector) identify(ctx context.Context, login connector.Login, query u
 	if err != nil {
 		return connector.Identity{}, nil, upstream.Failed("ID token", err)
 	}
+	// The issuer of the response, where it has one, is that of the token.
+	if query.Has("iss") && query.Get("iss") != claims.String("iss") {
+		return connector.Identity{}, nil, upstream.Rejected("ID token is of another issuer than the authorization response", nil)
+	}
 	id, err := c.identity(ctx, p, token, subject, claims)
 	if err != nil {
 		return connector.Identity{}, nil, upstream.Failed("identity", err)
@@ -173,7 +202,7 @@ func (c *Connector) checkResponseIssuer(p *provider, query url.Values) error {
 	if !query.Has("iss") && !p.ResponseIssuer {
 		return nil
 	}
-	if len(query["iss"]) != 1 || query.Get("iss") != c.options.Issuer {
+	if len(query["iss"]) != 1 || !c.issuerFits(query.Get("iss")) {
 		return upstream.Rejected("authorization response does not name the issuer", nil)
 	}
 	return nil

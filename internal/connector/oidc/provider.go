@@ -17,6 +17,7 @@ import (
 
 // provider is what one discovery document says, checked.
 type provider struct {
+	Issuer                string   `json:"issuer"`
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
 	TokenEndpoint         string   `json:"token_endpoint"`
 	UserInfoEndpoint      string   `json:"userinfo_endpoint"`
@@ -30,12 +31,16 @@ type provider struct {
 	keys *keySet
 }
 
-// discover fetches the document. go-oidc compares the issuer exactly
-// (OpenID Connect Discovery, section 4.3).
+// discover fetches the document.
 func (c *Connector) discover(ctx context.Context) (*provider, error) {
 	ctx, cancel := c.client.Context(ctx)
 	defer cancel()
-	document, err := gooidc.NewProvider(ctx, c.options.Issuer)
+	address := c.options.Issuer
+	if c.options.Discovery != "" {
+		// Then go-oidc does not compare the issuer; check does.
+		address, ctx = c.options.Discovery, gooidc.InsecureIssuerURLContext(ctx, c.options.Issuer)
+	}
+	document, err := gooidc.NewProvider(ctx, address)
 	if err != nil {
 		return nil, upstream.Failed("discovery", err)
 	}
@@ -46,11 +51,17 @@ func (c *Connector) discover(ctx context.Context) (*provider, error) {
 	if err := p.check(c.options.Issuer); err != nil {
 		return nil, upstream.Rejected("discovery", err)
 	}
+	if c.options.Subject != nil {
+		p.UserInfoEndpoint = ""
+	}
 	p.keys = newKeySet(c.client, p.JWKSURI, c.options.Now)
 	return &p, nil
 }
 
 func (p *provider) check(issuer string) error {
+	if p.Issuer != issuer { // OpenID Connect Discovery, section 4.3
+		return errors.New("the document is of another issuer")
+	}
 	for name, address := range map[string]string{
 		"authorization_endpoint": p.AuthorizationEndpoint,
 		"token_endpoint":         p.TokenEndpoint,

@@ -57,7 +57,11 @@ func (c *Connector) recheck(ctx context.Context, id connector.Identity, s connec
 			return connector.Identity{}, nil, err
 		}
 		// OpenID Connect Core, section 12.2: sub MUST be the same.
-		if idToken.Subject != id.Subject {
+		subject, err := c.subject(idToken, refreshed)
+		if err != nil {
+			return connector.Identity{}, nil, err
+		}
+		if subject != id.Subject {
 			return connector.Identity{}, nil, upstream.Gone("the refreshed ID token is about another subject", nil)
 		}
 		claims = refreshed

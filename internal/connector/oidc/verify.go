@@ -31,7 +31,15 @@ func (c *Connector) verify(ctx context.Context, p *provider, login connector.Log
 	if subtle.ConstantTimeCompare([]byte(idToken.Nonce), []byte(login.Nonce)) != 1 {
 		return "", nil, errors.New("nonce is not that of this visit")
 	}
-	return idToken.Subject, claims, nil
+	subject, err := c.subject(idToken, claims)
+	return subject, claims, err
+}
+
+func (c *Connector) subject(idToken *gooidc.IDToken, claims Claims) (string, error) {
+	if c.options.Subject != nil {
+		return c.options.Subject(claims)
+	}
+	return idToken.Subject, nil
 }
 
 func rawIDToken(token *oauth2.Token) string {
@@ -46,6 +54,7 @@ func (c *Connector) verifyIDToken(ctx context.Context, p *provider, raw string, 
 		ClientID:             c.options.ClientID,
 		SupportedSigningAlgs: p.Algorithms,
 		Now:                  c.options.Now,
+		SkipIssuerCheck:      c.manyTenants(), // checkIssuer does it
 	})
 	idToken, err := verifier.Verify(ctx, raw)
 	if signature.err != nil {
@@ -56,6 +65,9 @@ func (c *Connector) verifyIDToken(ctx context.Context, p *provider, raw string, 
 	}
 	var claims Claims
 	if err := idToken.Claims(&claims); err != nil {
+		return nil, nil, err
+	}
+	if err := c.checkIssuer(idToken, claims, signature.issuer); err != nil {
 		return nil, nil, err
 	}
 	if err := c.checkAuthorizedParty(idToken, claims); err != nil {
@@ -97,6 +109,7 @@ func (c *Connector) checkIssuedAt(idToken *gooidc.IDToken, claims Claims) error 
 type oneToken struct {
 	keys       *keySet
 	algorithms []string
+	issuer     string // of the key
 	err        error
 }
 
@@ -106,7 +119,7 @@ func (o *oneToken) VerifySignature(ctx context.Context, token string) ([]byte, e
 		algs = append(algs, jose.SignatureAlgorithm(alg))
 	}
 	var payload []byte
-	payload, o.err = o.keys.verify(ctx, token, algs)
+	payload, o.issuer, o.err = o.keys.verify(ctx, token, algs)
 	return payload, o.err
 }
 
@@ -123,8 +136,14 @@ func (c Claims) String(name string) string {
 	return s
 }
 
-// isTrue accepts the string "true", which some providers send for a boolean.
-func (c Claims) isTrue(name string) bool {
+// Has reports whether the claim name is an object with a member.
+func (c Claims) Has(name, member string) bool {
+	var object map[string]json.RawMessage
+	return json.Unmarshal(c[name], &object) == nil && object[member] != nil
+}
+
+// IsTrue accepts the string "true", which some providers send for a boolean.
+func (c Claims) IsTrue(name string) bool {
 	var b bool
 	if json.Unmarshal(c[name], &b) == nil {
 		return b
@@ -132,8 +151,8 @@ func (c Claims) isTrue(name string) bool {
 	return c.String(name) == "true"
 }
 
-// strings returns an array of strings, or a single string as an array.
-func (c Claims) strings(name string) []string {
+// Strings returns an array of strings, or a single string as an array.
+func (c Claims) Strings(name string) []string {
 	if s := c.String(name); s != "" {
 		return []string{s}
 	}

@@ -1,9 +1,12 @@
 package upstream
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 )
 
 // Bounds of what an Identity may hold, in bytes. They end up in tokens and in
@@ -43,12 +46,17 @@ func Name(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// Groups keeps the usable ones among the first of groups. Leaving some out only
+// Groups keeps the usable ones among the first of groups that filter, patterns
+// for config.Match, lets through; an empty one lets all. Leaving some out only
 // ever takes rights away.
-func Groups(groups []string) []string {
+func Groups(groups, filter []string) []string {
 	var kept []string
 	for _, g := range groups {
-		if g = plain(g, maxGroup); g != "" && len(kept) < maxGroups {
+		if g = plain(g, maxGroup); g == "" || len(kept) == maxGroups {
+			continue
+		}
+		wanted := func(pattern string) bool { return config.Match(pattern, g) }
+		if len(filter) == 0 || slices.ContainsFunc(filter, wanted) {
 			kept = append(kept, g)
 		}
 	}

@@ -1,7 +1,7 @@
 // Package upstream holds the manners of talking to an identity provider, the
 // same for every connector. Its invariant: a call ends in bounded time, reads a
 // bounded body, never follows a redirect, and every failure becomes one of the
-// three errors of package connector with a short text that is safe to log.
+// errors of package connector with a short text that is safe to log.
 package upstream
 
 import (
@@ -138,6 +138,9 @@ func Rejected(what string, cause error) error {
 	return wrap(connector.ErrRejected, what, cause)
 }
 
+// NotAllowed: see Unavailable.
+func NotAllowed(what string) error { return wrap(connector.ErrNotAllowed, what, nil) }
+
 // Gone and SessionOver: see Unavailable.
 func Gone(what string, cause error) error { return wrap(connector.ErrGone, what, cause) }
 
@@ -151,8 +154,10 @@ func SessionOver(what string, cause error) error {
 // ends anything; an answer that cannot be read, or one about our credentials
 // rather than the person's, is a fault that passes.
 func RecheckFailed(what string, err error) error {
-	if errors.Is(err, connector.ErrGone) || errors.Is(err, connector.ErrSessionOver) || errors.Is(err, connector.ErrUnavailable) {
-		return err
+	for _, known := range []error{connector.ErrGone, connector.ErrNotAllowed, connector.ErrSessionOver, connector.ErrUnavailable} {
+		if errors.Is(err, known) {
+			return err
+		}
 	}
 	if status, ok := errors.AsType[*StatusError](err); ok && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) {
 		return Gone(what, err)
@@ -181,7 +186,7 @@ func wrap(kind error, what string, cause error) error {
 // error that is one already stays as it is.
 func Failed(what string, err error) error {
 	switch {
-	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, connector.ErrRejected), errors.Is(err, connector.ErrCancelled):
+	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, connector.ErrRejected), errors.Is(err, connector.ErrNotAllowed), errors.Is(err, connector.ErrCancelled):
 		return err
 	case unavailable(err):
 		return Unavailable(what, err)
@@ -206,7 +211,8 @@ func unavailable(err error) bool {
 	return network
 }
 
-// temporary holds the codes of RFC 6749, section 4.1.2.1, that blame the server.
+// temporary holds the codes of RFC 6749, section 4.1.2.1, that blame the server,
+// as token endpoints send them too.
 func temporary(code string) bool {
 	return code == "temporarily_unavailable" || code == "server_error"
 }
@@ -251,10 +257,11 @@ func AuthorizationCode(query url.Values) (string, error) {
 func authorizationError(code, description string) error {
 	cause := errors.New(Clip(code) + " " + description)
 	const what = "authorization response"
-	switch {
-	case code == "access_denied":
+	switch code {
+	// Auth0 says unauthorized for a person it has blocked.
+	case "access_denied", "unauthorized":
 		return wrap(connector.ErrCancelled, what, cause)
-	case temporary(code):
+	case "temporarily_unavailable":
 		return Unavailable(what, cause)
 	}
 	return Rejected(what, cause)

@@ -1,0 +1,155 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// OrganizationsScope is what GitHub wants to be asked for before it tells an
+// OAuth app of organizations and teams.
+const OrganizationsScope = "read:org"
+
+// Clouds are the base URLs of Microsoft's sign-in, each with that of the Graph
+// API beside it.
+// https://learn.microsoft.com/en-us/graph/deployments
+var Clouds = map[string]string{
+	"https://login.microsoftonline.com":        "https://graph.microsoft.com",
+	"https://login.microsoftonline.us":         "https://graph.microsoft.us",
+	"https://login.partner.microsoftonline.cn": "https://microsoftgraph.chinacloudapi.cn",
+}
+
+// misplaced reports keys that mean nothing for the chosen provider.
+func (r *resolver) misplaced(f ProviderFile) {
+	for _, key := range []struct {
+		name  string
+		set   bool
+		names []string // of providers
+	}{
+		{"issuerURL", f.IssuerURL != "", []string{"oidc"}},
+		{"baseURL", f.BaseURL != "", []string{"github", "microsoft"}},
+		{"tenants", len(f.Tenants) > 0, []string{"microsoft"}},
+		{"hostedDomains", len(f.HostedDomains) > 0, []string{"google"}},
+		{"allowedOrganizations", len(f.AllowedOrganizations) > 0, []string{"github"}},
+		{"groupsClaim", f.GroupsClaim != "", []string{"oidc"}},
+		{"groupsFilter", len(f.GroupsFilter) > 0, []string{"github", "microsoft", "oidc"}},
+		{"insecureTrustUnverifiedEmail", f.InsecureTrustUnverifiedEmail, []string{"microsoft", "oidc"}},
+		{"users", len(f.Users) > 0, []string{"static"}},
+	} {
+		if key.set && !slices.Contains(key.names, f.Name) {
+			r.notFor("provider."+key.name, f.Name)
+		}
+	}
+}
+
+// openToAll refuses to leave open by omission who may sign in.
+func (r *resolver) openToAll(f ProviderFile) {
+	const at = "provider.allowAnyUser"
+	narrowed := false
+	for _, key := range []struct {
+		name string
+		set  bool
+	}{
+		{"allowedEmailDomains", len(f.AllowedEmailDomains) > 0},
+		{"tenants", len(f.Tenants) > 0},
+		{"hostedDomains", len(f.HostedDomains) > 0},
+		{"allowedOrganizations", len(f.AllowedOrganizations) > 0},
+	} {
+		if key.set && f.AllowAnyUser {
+			r.add(at, "contradicts provider.%s; set one of the two", key.name)
+		}
+		narrowed = narrowed || key.set
+	}
+	if f.AllowAnyUser || r.isMalformed(at) {
+		return
+	}
+	const otherwise = "; to admit everybody, set provider.allowAnyUser: true"
+	switch f.Name {
+	case "google", "github":
+		if !narrowed {
+			also := map[string]string{"google": "provider.hostedDomains", "github": "provider.allowedOrganizations"}[f.Name]
+			r.add("provider.allowedEmailDomains", "is required for %q, where anybody can have an account, or %s is%s", f.Name, also, otherwise)
+		}
+	case "microsoft": // an address alone says little there, whoever vouches for it
+		if len(f.Tenants) == 0 {
+			r.add("provider.tenants", "is required for %q, where anybody can have an account%s", f.Name, otherwise)
+		}
+	}
+}
+
+func (r *resolver) cloud(at, value string) string {
+	base := strings.TrimSuffix(orDefault(value, "https://login.microsoftonline.com"), "/")
+	if _, known := Clouds[base]; !known {
+		r.add(at, "%s is not one of %s", showURL(base), strings.Join(slices.Sorted(maps.Keys(Clouds)), ", "))
+	}
+	return base
+}
+
+var directoryID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+func (r *resolver) tenants(f ProviderFile) []string {
+	const at = "provider.tenants"
+	return r.lowerNames(at, f.Tenants, func(id string) string {
+		if !directoryID.MatchString(id) {
+			return `is not a directory id such as "11111111-2222-3333-4444-555555555555"`
+		}
+		return ""
+	})
+}
+
+func (r *resolver) hostedDomains(f ProviderFile) []string {
+	const at = "provider.hostedDomains"
+	return r.lowerNames(at, f.HostedDomains, func(domain string) string {
+		if dnsNameProblem(domain) != "" || !strings.Contains(domain, ".") {
+			return `is not a domain such as "example.com"`
+		}
+		return ""
+	})
+}
+
+// organization is a login of GitHub's, with the slug of a team behind it.
+var organization = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,99}(/[a-z0-9][a-z0-9._-]{0,254})?$`)
+
+func (r *resolver) organizations(f ProviderFile) []string {
+	const at = "provider.allowedOrganizations"
+	return r.lowerNames(at, f.AllowedOrganizations, func(name string) string {
+		if !organization.MatchString(name) {
+			return `is not an organization such as "octo-org" or a team such as "octo-org/security-team"`
+		}
+		return ""
+	})
+}
+
+// lowerNames checks names that are compared without regard to case, and returns
+// them in lower case.
+func (r *resolver) lowerNames(at string, names []string, problem func(string) string) []string {
+	if r.tooMany(at, len(names), maxPatterns) {
+		return nil
+	}
+	var lower []string
+	for i, name := range names {
+		low := strings.ToLower(name)
+		if text := problem(low); text != "" {
+			r.add(element(at, i), "%s %s", show(name), text)
+		} else if slices.Contains(lower, low) {
+			r.add(element(at, i), "%s is listed twice", show(name))
+		}
+		lower = append(lower, low)
+	}
+	return lower
+}
+
+func (r *resolver) groupsFilter(f ProviderFile) []string {
+	r.namePatterns("provider.groupsFilter", f.GroupsFilter)
+	return f.GroupsFilter
+}
+
+func (r *resolver) trustUnverifiedEmail(f ProviderFile) bool {
+	// Whoever makes a directory writes any address into it, so where any
+	// directory is admitted no address means anything.
+	if f.Name == "microsoft" && f.InsecureTrustUnverifiedEmail && f.AllowAnyUser {
+		r.add("provider.insecureTrustUnverifiedEmail", "is refused with provider.allowAnyUser: anybody could come with any address; name provider.tenants")
+	}
+	return f.InsecureTrustUnverifiedEmail
+}
