@@ -447,15 +447,12 @@ func faultsAreMapped(t *T) {
 			t.Want(r >= 0x20 && r < 0x7f && r != '"' && r != '\\', "%s: description has %q", what, r)
 		}
 	}
-	for code, want := range map[string]string{"access_denied": "access_denied", "temporarily_unavailable": "temporarily_unavailable"} {
+	for code, want := range map[string]string{
+		"access_denied": "access_denied", "temporarily_unavailable": "temporarily_unavailable",
+		"weird": "server_error", "invalid_scope": "server_error", "unauthorized_client": "server_error", "server_error": "server_error",
+	} {
 		w.idp.RefuseAuthorization(code)
 		check(code, want)
-	}
-	for _, code := range []string{"weird", "invalid_scope", "unauthorized_client"} {
-		w.idp.RefuseAuthorization(code)
-		v := c.response()
-		t.Want(v.Get("error") == "server_error" || v.Get("error") == "access_denied", "%s: error %q", code, v.Get("error"))
-		t.Want(!strings.Contains(v.Encode(), "upstream"), "%s: the provider's text travels", code)
 	}
 	w.idp.RefuseAuthorization("")
 	w.idp.Break(oauthtest.Token, oauthtest.Status503)
