@@ -32,7 +32,7 @@ var rules = []rule{
 	{"audit", []string{"*"}, nil, "entries are typed words; whoever writes one brings them"},
 	{"config", []string{"*"}, nil, "the configuration is read before anything else exists"},
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
-	{"guard", []string{"*"}, []string{"config", "expiring", "guard/..."}, "the memory of single events knows ids only"},
+	{"guard/...", []string{"*"}, []string{"config", "expiring", "guard/..."}, "the memory of single events knows ids only"},
 	{"keyset", []string{"*"}, nil, "keys do not know what they sign"},
 	{"egress", []string{"*"}, nil, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"config", "oauth"}, "the table is made of the configuration alone"},

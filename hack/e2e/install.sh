@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the end-to-end tests need: the gateways (nginx, HAProxy, Caddy,
-# Envoy), Chromium and the packages of package-lock.json. What no package manager
+# Envoy), Redis and PostgreSQL, Chromium and the packages of package-lock.json. What no package manager
 # of the system has goes into a cache of this user, E2E_CACHE. Traefik is used if
 # it is there, and never installed. It may run again at any time. It does not fail when
 # something cannot be had: the tests that need it then fail as "not run".
@@ -33,6 +33,10 @@ missing=''
 [ -f /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so ] || missing="$missing libnginx-mod-http-headers-more-filter"
 [ -x /usr/bin/chromium ] || command -v chromium >/dev/null || missing="$missing chromium"
 command -v npm >/dev/null || missing="$missing npm"
+[ -x /usr/bin/redis-server ] || command -v redis-server >/dev/null || missing="$missing redis-server"
+# The tests start servers of their own, as an unprivileged user.
+postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
+[ -n "$postgres" ] || command -v postgres >/dev/null || missing="$missing postgresql"
 
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   export DEBIAN_FRONTEND=noninteractive
@@ -85,7 +89,8 @@ if [ -n "$caddy_build" ]; then
 fi
 
 echo 'install: what there is now:'
-for program in /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$(command -v traefik || echo traefik)" /usr/bin/chromium node_modules/.bin/node; do
+postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
+for program in /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$(command -v traefik || echo traefik)" /usr/bin/chromium node_modules/.bin/node; do
   case $program in *nginx | *haproxy) flag=-v ;; *caddy | *traefik) flag=version ;; *) flag=--version ;; esac
   if [ -x "$program" ]; then
     case $program in *haproxy | *traefik) line=1 ;; *) line='$' ;; esac

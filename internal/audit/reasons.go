@@ -64,7 +64,7 @@ var Reasons = map[string]string{
 	"provider_rejected":    "the identity provider's answer does not verify, or is an error that blames this service",
 	"provider_unavailable": "the identity provider does not answer",
 	"provider_fault":       "the identity provider's answer makes no sense",
-	"guard_unavailable":    "the memory of used codes cannot tell, so nothing is honoured",
+	"guard_unavailable":    "the memory of what was used and revoked does not answer, so nothing is honoured on it",
 
 	// Policy.
 	"account_not_allowed":      "the account is in no tenant, hosted domain or organization that is admitted",

@@ -5,6 +5,8 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net/url"
 	"regexp"
@@ -38,6 +40,7 @@ type Config struct {
 
 	Keys            Keys
 	Tokens          Tokens
+	Guard           Guard
 	Introspection   bool
 	DenyList        string // path of the deny-list, "" for none
 	IdentityHeaders IdentityHeaders
@@ -173,6 +176,63 @@ type Tokens struct {
 	// RefreshIdle is how long a refresh token lives unused, RefreshAbsolute how
 	// long after the sign-in.
 	RefreshIdle, RefreshAbsolute time.Duration
+}
+
+// Guard says where the memory of single events is.
+type Guard struct {
+	Backend  string // "memory", "redis" or "postgres"
+	Redis    Redis
+	Postgres Postgres
+}
+
+// Redis is a Redis or Valkey server, cluster, or what sentinels watch.
+type Redis struct {
+	Addresses        []string
+	SentinelMaster   string // "" for none
+	SentinelPassword Secret
+	Cluster          bool
+	Username         string
+	Password         Secret
+	KeyPrefix        string
+	TLS              TLS
+}
+
+// Postgres is a PostgreSQL database: a URL, or else the pieces.
+type Postgres struct {
+	URL                         Secret
+	Address, Database, Username string
+	Password                    Secret
+	TLS                         TLS // goes with the pieces
+	Schema                      string
+}
+
+// TLS says how a server is reached. The zero value is without TLS.
+type TLS struct {
+	Enabled     bool
+	ServerName  string // "" for the host of the address
+	Authorities []byte // PEM; empty for those of the system
+	Certificate []byte // PEM; empty for none
+	Key         Secret // PEM
+}
+
+// Client returns the settings of a connection, nil without TLS.
+func (t TLS) Client() *tls.Config {
+	if !t.Enabled {
+		return nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if len(t.Authorities) > 0 {
+		c.RootCAs = x509.NewCertPool()
+		c.RootCAs.AppendCertsFromPEM(t.Authorities) // Load has checked it
+	}
+	if len(t.Certificate) > 0 {
+		pair, err := tls.X509KeyPair(t.Certificate, []byte(t.Key.Reveal()))
+		if err != nil {
+			panic("internal error: a certificate that Load has not checked")
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c
 }
 
 // IdentityHeaders are the names of the headers an allowed request carries.

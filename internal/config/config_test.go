@@ -672,6 +672,7 @@ clients in advance    0
 keys                  ephemeral (a restart ends all tokens; one replica only), a new signing key every 1h
 access tokens         valid for 1h
 refresh tokens        valid for 720h unused, 2160h after the sign-in
+guard                 in memory (each replica for itself; a restart forgets)
 introspection         off
 deny-list             none
 identity headers      X-Auth-Request-User, X-Auth-Request-Email, X-Auth-Request-Groups

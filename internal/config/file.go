@@ -21,6 +21,8 @@ type File struct {
 	Keys KeysFile `json:"keys"`
 	// Lifetimes of what the service issues.
 	Tokens TokensFile `json:"tokens"`
+	// The memory of what must not happen twice: codes, sign-ins, refresh tokens; and of what was revoked. Replicas that share it act as one; see docs/replicas.md.
+	Guard GuardFile `json:"guard"`
 	// Token introspection (RFC 7662), for MCP servers that cannot check tokens themselves.
 	Introspection IntrospectionFile `json:"introspection"`
 	// Who is to be let in no more: tokens stop working with the next request.
@@ -231,6 +233,68 @@ type TokensFile struct {
 	RefreshTokenIdleLifetime string `json:"refreshTokenIdleLifetime"`
 	// How long after the sign-in refresh tokens work at all, "1h" to "8760h", and not less than refreshTokenIdleLifetime, which raises it where it is not set. Default "2160h".
 	RefreshTokenLifetime string `json:"refreshTokenLifetime"`
+}
+
+// GuardFile is the `guard` section.
+type GuardFile struct {
+	// One of "memory", which each replica has for itself and a restart empties, "redis" (or Valkey), "postgres". Default "memory".
+	Backend string `json:"backend"`
+	// The server, for backend "redis" only.
+	Redis RedisFile `json:"redis"`
+	// The database, for backend "postgres" only.
+	Postgres PostgresFile `json:"postgres"`
+}
+
+// RedisFile is the `guard.redis` section.
+type RedisFile struct {
+	// Addresses as host:port: of the one server, of the sentinels, or of some nodes of the cluster. Required for backend "redis".
+	Addresses []string `json:"addresses"`
+	// Name of the master that sentinels watch; the addresses are theirs. Default: no sentinels.
+	SentinelMaster string `json:"sentinelMaster"`
+	// File that holds the password of the sentinels; a trailing newline is dropped.
+	SentinelPasswordFile string `json:"sentinelPasswordFile"`
+	// The addresses are those of a cluster. Default false.
+	Cluster bool `json:"cluster"`
+	// ACL user. Default: the default user.
+	Username string `json:"username"`
+	// File that holds the password; a trailing newline is dropped.
+	PasswordFile string `json:"passwordFile"`
+	// What all keys begin with. Installations that share a server need different ones. Default "mcp-forward-auth:".
+	KeyPrefix string `json:"keyPrefix"`
+	// TLS to the servers, sentinels included.
+	TLS TLSFile `json:"tls"`
+}
+
+// PostgresFile is the `guard.postgres` section.
+type PostgresFile struct {
+	// File that holds a connection URL, "postgres://user:password@host/database?sslmode=verify-full". Excludes the keys address to tls. Required for backend "postgres" unless address is set.
+	URLFile string `json:"urlFile"`
+	// Address of the server as host:port. Required for backend "postgres" unless urlFile is set.
+	Address string `json:"address"`
+	// Name of the database. Required with address.
+	Database string `json:"database"`
+	// Name of the role. Required with address.
+	Username string `json:"username"`
+	// File that holds the password; a trailing newline is dropped.
+	PasswordFile string `json:"passwordFile"`
+	// TLS to the server.
+	TLS TLSFile `json:"tls"`
+	// Schema for the tables, of lower-case letters, digits and underscores; made if it is not there. Installations that share a database need different ones. Default "mcp_forward_auth".
+	Schema string `json:"schema"`
+}
+
+// TLSFile is the `tls` section of a guard's back end.
+type TLSFile struct {
+	// Use TLS; the server's certificate is always verified. Default false.
+	Enabled bool `json:"enabled"`
+	// File with the certificates of the authorities to trust, in PEM. Default: those of the system.
+	CAFile string `json:"caFile"`
+	// File with the client certificate, in PEM.
+	CertFile string `json:"certFile"`
+	// File with the key of the client certificate, in PEM. Required with certFile.
+	KeyFile string `json:"keyFile"`
+	// Name to expect in the server's certificate. Default: the host of the address.
+	ServerName string `json:"serverName"`
 }
 
 // IntrospectionFile is the `introspection` section.

@@ -51,6 +51,7 @@ func (r *resolver) resolve(f File) *Config {
 		MetadataDocuments:   r.metadataDocuments(f.Registration.MetadataDocuments, f.Proxy.Hosts),
 		Keys:                r.keys(f.Keys),
 		Tokens:              r.tokens(f.Tokens),
+		Guard:               r.guard(f.Guard),
 		Introspection:       f.Introspection.Enabled,
 		DenyList:            r.denyList(f.DenyList),
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),

@@ -31,6 +31,7 @@ func (c *Config) Summary() string {
 	line("keys", "%s, a new signing key every %s", c.Keys.summary(), showDuration(c.Keys.Rotation))
 	line("access tokens", "valid for %s", showDuration(c.Tokens.AccessTokenLifetime))
 	line("refresh tokens", "%s", c.Tokens.refreshSummary())
+	line("guard", "%s", c.Guard.summary())
 	line("introspection", "%s", onOff(c.Introspection))
 	line("deny-list", "%s", orDefault(c.DenyList, "none"))
 	line("identity headers", "%s, %s, %s", c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups)
@@ -98,6 +99,33 @@ func (t Tokens) refreshSummary() string {
 		return "off"
 	}
 	return fmt.Sprintf("valid for %s unused, %s after the sign-in", showDuration(t.RefreshIdle), showDuration(t.RefreshAbsolute))
+}
+
+// summary names the back end, and what is without TLS. A URL stays a secret.
+func (g Guard) summary() string {
+	open := func(on bool) string {
+		if on {
+			return "with TLS"
+		}
+		return "without TLS"
+	}
+	switch g.Backend {
+	case "redis":
+		kind := "redis"
+		if g.Redis.Cluster {
+			kind = "redis cluster"
+		}
+		if g.Redis.SentinelMaster != "" {
+			kind = fmt.Sprintf("redis master %q by sentinels", g.Redis.SentinelMaster)
+		}
+		return fmt.Sprintf("%s at %s, %s", kind, strings.Join(g.Redis.Addresses, ", "), open(g.Redis.TLS.Enabled))
+	case "postgres":
+		if !g.Postgres.URL.IsZero() {
+			return fmt.Sprintf("postgres by urlFile, schema %s", g.Postgres.Schema)
+		}
+		return fmt.Sprintf("postgres at %s, database %q, schema %s, %s", g.Postgres.Address, g.Postgres.Database, g.Postgres.Schema, open(g.Postgres.TLS.Enabled))
+	}
+	return "in memory (each replica for itself; a restart forgets)"
 }
 
 func (k Keys) summary() string {

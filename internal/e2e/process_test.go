@@ -48,11 +48,17 @@ func (o *output) String() string {
 // start runs a program until the test ends.
 func start(t *testing.T, name string, env []string, path string, args ...string) *process {
 	t.Helper()
+	return startAs(t, nil, name, env, path, args...)
+}
+
+// startAs is start as another user, if there is one.
+func startAs(t *testing.T, as *syscall.Credential, name string, env []string, path string, args ...string) *process {
+	t.Helper()
 	p := &process{name: name, cmd: exec.Command(path, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.Env = append(os.Environ(), env...)
 	// Its own group, so that children (nginx workers) go with it.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: as}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -88,5 +89,8 @@ func foreignToken() error {
 
 // cannotRevoke: the client must assume that the token still lives (RFC 7009, section 2.2.1).
 func cannotRevoke(err error) error {
+	if errors.Is(err, revocation.ErrUntold) {
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the token is not revoked everywhere yet", Reason: "guard_unavailable", Cause: err}
+	}
 	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the token could not be revoked", Reason: "revocation_list_full", Cause: err}
 }

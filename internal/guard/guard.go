@@ -2,7 +2,8 @@
 // assertion used, a refresh token exchanged. It is the service's only memory of
 // single events; everything else travels sealed.
 //
-// Memory serves one process. Where several replicas run without a shared guard,
+// Memory serves one process; Shared serves every replica that reaches the same
+// Store. Where several replicas run without a shared guard,
 // each sees only the events it served itself: a code is single-use per replica,
 // two replicas may exchange the same refresh token at the same time, and the
 // use of a superseded one is noticed once any replica sees both it and what
@@ -75,8 +76,40 @@ type Memory struct {
 type family struct {
 	current int       // the generation that is to be used next
 	since   time.Time // when it was made
-	ended   bool
+	// issuedBy is the same moment by the clock that Rotation.Issued is taken
+	// from, less what that clock may differ between replicas.
+	issuedBy time.Time
+	ended    bool
 }
+
+// verdict is what a use of a family comes to.
+type verdict int
+
+const (
+	fresh    verdict = iota // to be exchanged
+	repeated                // exchanged a moment ago: the same answer again
+	reused                  // superseded: the family ends, or has ended
+)
+
+// judge says what r comes to. Of the zero family everything is fresh: the token
+// itself proves the rest.
+func (f family) judge(r Rotation, now time.Time) verdict {
+	switch {
+	case f.ended:
+		return reused
+	case r.Generation == f.current-1 && !now.After(f.since.Add(r.Grace)):
+		return repeated
+	case r.Generation < f.current, r.Issued.Before(f.issuedBy):
+		// Or it is newer by number but older by time than what an earlier one
+		// was exchanged for: the family has forked, on another replica or
+		// before a restart.
+		return reused
+	}
+	return fresh
+}
+
+// errAnswerLost: the exchange is done, and nobody knows any more what came of it.
+var errAnswerLost = fmt.Errorf("%w: the last answer is lost", ErrUnavailable)
 
 // exchange is one call of next that has not returned.
 type exchange struct {
@@ -144,21 +177,14 @@ func (m *Memory) begin(r Rotation) (answer string, x *exchange, mine bool, err e
 	if x := m.inFlight[r.Family]; x != nil {
 		return "", x, false, nil
 	}
-	f, known := m.families.Get(r.Family)
-	switch {
-	case !known:
-		// First use, or the history is lost; the token itself proves the rest.
-	case f.ended:
-		return "", nil, false, ErrReused
-	case r.Generation == f.current-1 && !now.After(f.since.Add(r.Grace)):
+	f, _ := m.families.Get(r.Family) // the zero family if this is the first use or the history is lost
+	switch f.judge(r, now) {
+	case repeated:
 		if answer, ok := m.answers.Get(r.Family); ok {
 			return answer, nil, false, nil
 		}
-		return "", nil, false, fmt.Errorf("%w: the last answer is lost", ErrUnavailable)
-	case r.Generation < f.current, r.Issued.Before(f.since.Add(-r.Grace)):
-		// Or it is newer by number but older by time than what an earlier one
-		// was exchanged for: the family has forked, on another replica or
-		// before a restart.
+		return "", nil, false, errAnswerLost
+	case reused:
 		f.ended = true
 		until, _ := m.families.Expires(r.Family)
 		m.keep(r.Family, f, later(until, r.Expires))
@@ -176,7 +202,7 @@ func (m *Memory) run(ctx context.Context, r Rotation, x *exchange, next func(con
 		defer m.mu.Unlock()
 		if x.err == nil {
 			now := m.now()
-			m.keep(r.Family, family{current: r.Generation + 1, since: now}, r.Expires)
+			m.keep(r.Family, family{current: r.Generation + 1, since: now, issuedBy: now.Add(-r.Grace)}, r.Expires)
 			if m.answers.Set(r.Family, x.answer, now.Add(r.Grace)) != nil {
 				m.answers.Evict()
 				_ = m.answers.Set(r.Family, x.answer, now.Add(r.Grace)) // there is room now

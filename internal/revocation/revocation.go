@@ -4,11 +4,13 @@
 // call that ends something has returned, every Check that begins later says so,
 // until what was ended is dead by itself.
 //
-// The list is of this process. A store that several replicas share goes in
-// front of Revoke, and applies what the other replicas wrote in the same way.
+// The list is of this process, and Check never leaves it. With a Store that
+// several replicas share, what is ended here goes there too, and Poll brings
+// what the other replicas ended.
 package revocation
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -51,6 +53,11 @@ type List struct {
 	mu     sync.RWMutex
 	ended  *expiring.Map[struct{}]
 	denied Denied
+
+	store   Store                // nil for none
+	unsaid  map[string]time.Time // ended here, and not in the store yet; guarded by mu
+	polling sync.Mutex
+	read    string // position in the store; guarded by polling
 }
 
 // grace keeps entries a little past their death, so that a clock set back
@@ -76,15 +83,30 @@ func (l *List) RevokeFamily(id string, expires time.Time) error {
 	return l.revoke("family "+id, expires)
 }
 
+// revoke ends key here at once, and then for the other replicas. If only they
+// cannot be told, it is ended here nevertheless, and Poll tells them later.
 func (l *List) revoke(key string, expires time.Time) error {
+	if err := l.end(key, expires, l.store != nil); err != nil || l.store == nil {
+		return err
+	}
+	return l.tell(context.Background(), key, expires)
+}
+
+func (l *List) end(key string, expires time.Time, unsaid bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended.Sweep(l.now().Add(-grace))
-	if until, known := l.ended.Expires(key); known && until.After(expires) {
+	if until, known := l.ended.Expires(key); known && !until.Before(expires) {
+		if !unsaid { // nothing new: whoever asked at this version need not ask again
+			return nil
+		}
 		expires = until
 	}
 	if l.ended.Set(key, struct{}{}, expires) != nil {
 		return ErrFull
+	}
+	if unsaid {
+		l.unsaid[key] = expires
 	}
 	l.version.Add(1)
 	return nil

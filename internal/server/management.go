@@ -10,14 +10,23 @@ import (
 )
 
 // readiness is what /readyz says: ready once everything is built and
-// listening, not ready any more while draining.
-type readiness struct{ ready atomic.Bool }
+// listening, not ready any more while draining. A replica that lacks what all of
+// them share stays ready, because otherwise none would be left: it says what does
+// not work.
+type readiness struct {
+	ready    atomic.Bool
+	degraded func() string // what does not work, "" for nothing
+}
 
 func (r *readiness) set(ready bool) { r.ready.Store(ready) }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if !r.ready.Load() {
 		web.JSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready"})
+		return
+	}
+	if reason := r.degraded(); reason != "" {
+		web.JSON(w, http.StatusOK, map[string]string{"status": "degraded", "reason": reason})
 		return
 	}
 	web.JSON(w, http.StatusOK, map[string]string{"status": "ready"})

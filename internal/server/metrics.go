@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 )
 
@@ -23,6 +24,8 @@ type metrics struct {
 	durations  *prometheus.HistogramVec
 	catalogues *prometheus.HistogramVec
 	keys       prometheus.Histogram
+	guardCalls map[guard.Operation]map[bool]prometheus.Observer // by whether it failed
+	guardUp    prometheus.Gauge
 	denied     prometheus.Gauge
 	denyBroken prometheus.Gauge
 }
@@ -55,6 +58,20 @@ func newMetrics(version string) *metrics {
 	m.denyBroken = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_deny_list_broken", Help: "1 while the deny-list file cannot be read or has a mistake, so that an older content is in force.",
 	})
+	m.guardUp = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer, so that sign-ins and refreshes are refused; else 1.",
+	})
+	m.guardUp.Set(1)
+	guardCalls := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "mcp_forward_auth_guard_call_duration_seconds", Help: "Time of each call of the guard's shared back end, by operation and result.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .1, .5, 2.5},
+	}, []string{"operation", "result"})
+	m.guardCalls = map[guard.Operation]map[bool]prometheus.Observer{}
+	for _, op := range guard.Operations {
+		m.guardCalls[op] = map[bool]prometheus.Observer{
+			false: guardCalls.WithLabelValues(string(op), "ok"), true: guardCalls.WithLabelValues(string(op), "error"),
+		}
+	}
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_decisions_total", Help: "Forward-auth decisions by gateway dialect and reason.",
 	}, []string{"dialect", "reason"})
@@ -73,7 +90,7 @@ func newMetrics(version string) *metrics {
 	})
 	info.Set(1)
 	m.registry.MustRegister(
-		decisions, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, info,
+		decisions, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, guardCalls, m.guardUp, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -92,6 +109,10 @@ func (m *metrics) denyList(entries int, err error) {
 }
 
 func (m *metrics) keyGenerated(took time.Duration) { m.keys.Observe(took.Seconds()) }
+
+func (m *metrics) guardCall(op guard.Operation, took time.Duration, err error) {
+	m.guardCalls[op][err != nil].Observe(took.Seconds())
+}
 
 func (m *metrics) catalogueFetch(result string, took time.Duration) {
 	m.catalogues.WithLabelValues(result).Observe(took.Seconds())

@@ -81,6 +81,9 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	}
 	go func() { report(s.keys.Run(work)) }()
 	go s.catalogue.Run(work)
+	s.memory.begin(work)
+	defer s.memory.close()
+	go s.memory.run(work)
 	if s.denyList != nil {
 		go s.denyList.Watch(work)
 	}

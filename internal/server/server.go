@@ -64,6 +64,7 @@ type Server struct {
 	log       *slog.Logger
 	keys      *keyset.Set
 	catalogue *catalog.Cache
+	memory    *memory
 	denyList  *revocation.File // nil for none
 	ready     readiness
 }
@@ -135,8 +136,11 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	replay := guard.NewMemory(liveGuardIDs, opt.Now)
-	ended := revocation.New(liveRevocations, opt.Now)
+	if s.memory, err = newMemory(cfg.Guard, opt, metrics); err != nil {
+		return nil, err
+	}
+	s.ready.degraded = s.memory.degraded
+	replay, ended := s.memory.guard, s.memory.ended
 	if cfg.DenyList != "" {
 		s.denyList = &revocation.File{Path: cfg.DenyList, List: ended, Loaded: denyListLoaded(log, metrics)}
 		if err := s.denyList.Load(); err != nil {

@@ -1,0 +1,371 @@
+// Package guardtest is the one suite that every guard passes, whatever it keeps
+// its memory in.
+package guardtest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+)
+
+// Backend is one memory and the guards on it.
+type Backend struct {
+	// Open returns another guard on the same memory, as another replica has.
+	// A memory of one process returns the same guard.
+	Open func(t *testing.T) guard.Guard
+	// Stop takes the memory away and Start brings it back, with what it held.
+	// Nil where that cannot happen.
+	Stop, Start func(t *testing.T)
+}
+
+// Grace is the grace period of the tests, which pass it in real time.
+const Grace = 2 * time.Second
+
+// quick is how long a guard may take to say that it cannot tell.
+const quick = 6 * time.Second
+
+// Run runs the suite. Ids are random, so that runs may share one memory.
+func Run(t *testing.T, b Backend) {
+	t.Run("together", func(t *testing.T) {
+		for _, test := range []struct {
+			name string
+			run  func(*testing.T, Backend)
+		}{
+			{"AS-TOK-04 an id is redeemed once, at whichever replica", redeemOnce},
+			{"AS-TOK-04 fifty at once redeem once", redeemTogether},
+			{"an id that is long dead is still refused or forgotten, never an error", redeemDead},
+			{"AS-RT-04 the same answer within the grace period, at either replica", sameAnswer},
+			{"AS-RT-03 after the grace period the family ends, at both replicas", reuseEnds},
+			{"AS-RT-03 only the generation before has a grace period", onlyTheOneBefore},
+			{"AS-RT-03 a fork that began before the memory was lost", fork},
+			{"generations that another memory has seen", skipped},
+			{"AS-RT-06 a failed exchange changes nothing", failedExchange},
+			{"AS-RT-04 ATK-34 fifty at once at two replicas are one exchange", rotateTogether},
+			{"a failure is nobody else's success", failTogether},
+			{"a client that hangs up finds the answer later", hangUp},
+			{"who gives up waiting is told so", giveUp},
+			{"a panic leaves nothing locked", panics},
+			{"families do not touch one another", families},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				t.Parallel()
+				test.run(t, b)
+			})
+		}
+	})
+	if b.Stop != nil {
+		t.Run("the memory goes away and comes back", func(t *testing.T) { loss(t, b) })
+	}
+}
+
+func redeemOnce(t *testing.T, b Backend) {
+	one, other, id := b.Open(t), b.Open(t), "code "+rand.Text()
+	for i, g := range []guard.Guard{one, other, one} {
+		first, err := g.Redeem(t.Context(), id, time.Now().Add(time.Minute))
+		if err != nil || first != (i == 0) {
+			t.Errorf("use %d: %v, %v", i+1, first, err)
+		}
+	}
+	if first, err := other.Redeem(t.Context(), id+"x", time.Now().Add(time.Minute)); !first || err != nil {
+		t.Errorf("another id: %v, %v", first, err)
+	}
+}
+
+func redeemTogether(t *testing.T, b Backend) {
+	guards, id := []guard.Guard{b.Open(t), b.Open(t)}, "code "+rand.Text()
+	var firsts atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			first, err := guards[i%2].Redeem(t.Context(), id, time.Now().Add(time.Minute))
+			if err != nil {
+				t.Error(err)
+			}
+			if first {
+				firsts.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if firsts.Load() != 1 {
+		t.Errorf("redeemed %d times", firsts.Load())
+	}
+}
+
+func redeemDead(t *testing.T, b Backend) {
+	g, id := b.Open(t), rand.Text()
+	for range 2 {
+		if _, err := g.Redeem(t.Context(), id, time.Now().Add(-time.Hour)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func rotation(family string, generation int, issued time.Time) guard.Rotation {
+	return guard.Rotation{Family: family, Generation: generation, Issued: issued, Grace: Grace, Expires: time.Now().Add(24 * time.Hour)}
+}
+
+func never(context.Context) (string, error) {
+	return "", errors.New("called though there was nothing to exchange")
+}
+
+func must(t *testing.T, g guard.Guard, r guard.Rotation) {
+	t.Helper()
+	want := fmt.Sprintf("answer %d of %s", r.Generation, rand.Text())
+	if got, err := g.Rotate(t.Context(), r, func(context.Context) (string, error) { return want, nil }); err != nil || got != want {
+		t.Fatalf("generation %d: %q, %v", r.Generation, got, err)
+	}
+}
+
+func mustBeReuse(t *testing.T, g guard.Guard, r guard.Rotation) {
+	t.Helper()
+	if got, err := g.Rotate(t.Context(), r, never); !errors.Is(err, guard.ErrReused) || got != "" {
+		t.Fatalf("generation %d: %q, %v, want ErrReused", r.Generation, got, err)
+	}
+}
+
+func sameAnswer(t *testing.T, b Backend) {
+	one, other := b.Open(t), b.Open(t)
+	r := rotation(rand.Text(), 0, time.Now())
+	first, err := one.Rotate(t.Context(), r, func(context.Context) (string, error) { return "sealed " + rand.Text(), nil })
+	if err != nil || first == "" {
+		t.Fatalf("%q, %v", first, err)
+	}
+	for range 3 {
+		for _, g := range []guard.Guard{one, other} {
+			if got, err := g.Rotate(t.Context(), r, never); err != nil || got != first {
+				t.Errorf("%q, %v", got, err)
+			}
+		}
+	}
+	must(t, other, rotation(r.Family, 1, time.Now()))
+}
+
+func reuseEnds(t *testing.T, b Backend) {
+	one, other, family, start := b.Open(t), b.Open(t), rand.Text(), time.Now()
+	must(t, one, rotation(family, 0, start))
+	time.Sleep(Grace + Grace/4)
+	mustBeReuse(t, other, rotation(family, 0, start))
+	mustBeReuse(t, one, rotation(family, 1, time.Now())) // the newest one
+	mustBeReuse(t, one, rotation(family, 2, time.Now()))
+	mustBeReuse(t, other, rotation(family, 1, time.Now()))
+}
+
+func onlyTheOneBefore(t *testing.T, b Backend) {
+	g, family := b.Open(t), rand.Text()
+	must(t, g, rotation(family, 0, time.Now()))
+	must(t, g, rotation(family, 1, time.Now()))
+	mustBeReuse(t, g, rotation(family, 0, time.Now()))
+}
+
+func fork(t *testing.T, b Backend) {
+	g, family, newest := b.Open(t), rand.Text(), time.Now().Add(-time.Hour)
+	must(t, g, rotation(family, 2, newest.Add(-time.Hour))) // a thief's old one: nothing is known of it
+	mustBeReuse(t, g, rotation(family, 5, newest))
+	mustBeReuse(t, g, rotation(family, 3, time.Now())) // the thief's newest
+}
+
+func skipped(t *testing.T, b Backend) {
+	g, family := b.Open(t), rand.Text()
+	for _, generation := range []int{0, 3, 4, 9} {
+		must(t, g, rotation(family, generation, time.Now()))
+	}
+}
+
+func failedExchange(t *testing.T, b Backend) {
+	one, other, r, failure := b.Open(t), b.Open(t), rotation(rand.Text(), 0, time.Now()), errors.New("provider down")
+	for _, g := range []guard.Guard{one, other, one} {
+		if _, err := g.Rotate(t.Context(), r, func(context.Context) (string, error) { return "", failure }); err != failure {
+			t.Fatalf("got %v", err)
+		}
+	}
+	must(t, other, r)
+	must(t, one, rotation(r.Family, 1, time.Now()))
+	failing := rotation(r.Family, 2, time.Now())
+	if _, err := one.Rotate(t.Context(), failing, func(context.Context) (string, error) { return "", failure }); err != failure {
+		t.Fatalf("got %v", err)
+	}
+	must(t, other, failing)
+}
+
+func rotateTogether(t *testing.T, b Backend) {
+	guards, r := []guard.Guard{b.Open(t), b.Open(t)}, rotation(rand.Text(), 7, time.Now())
+	r.Grace = time.Minute // the machine may be slow
+	var calls atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			got, err := guards[i%2].Rotate(t.Context(), r, func(context.Context) (string, error) {
+				calls.Add(1)
+				time.Sleep(100 * time.Millisecond)
+				return "one", nil
+			})
+			if got != "one" || err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+	if calls.Load() != 1 {
+		t.Errorf("%d exchanges", calls.Load())
+	}
+}
+
+func failTogether(t *testing.T, b Backend) {
+	guards, r := []guard.Guard{b.Open(t), b.Open(t)}, rotation(rand.Text(), 0, time.Now())
+	failure := errors.New("provider down")
+	var wg sync.WaitGroup
+	for i := range 10 {
+		wg.Go(func() {
+			got, err := guards[i%2].Rotate(t.Context(), r, func(context.Context) (string, error) { return "", failure })
+			if got != "" || err != failure {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+	must(t, guards[0], r)
+}
+
+func hangUp(t *testing.T, b Backend) {
+	g, r := b.Open(t), rotation(rand.Text(), 0, time.Now())
+	r.Grace = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := g.Rotate(ctx, r, func(ctx context.Context) (string, error) {
+		cancel()
+		return "kept", ctx.Err()
+	})
+	if got, err2 := g.Rotate(t.Context(), r, never); err != nil || err2 != nil || got != "kept" {
+		t.Errorf("%v, then %q, %v", err, got, err2)
+	}
+}
+
+func giveUp(t *testing.T, b Backend) {
+	g, r := b.Open(t), rotation(rand.Text(), 0, time.Now())
+	running, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = g.Rotate(context.Background(), r, func(context.Context) (string, error) {
+			close(running)
+			<-goOn
+			return "late", nil
+		})
+	}()
+	<-running
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := g.Rotate(ctx, r, never); !errors.Is(err, guard.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	close(goOn)
+	<-done
+}
+
+func panics(t *testing.T, b Backend) {
+	one, other, r := b.Open(t), b.Open(t), rotation(rand.Text(), 0, time.Now())
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = one.Rotate(t.Context(), r, func(context.Context) (string, error) { panic("x") })
+	}()
+	must(t, other, r)
+}
+
+func families(t *testing.T, b Backend) {
+	g := b.Open(t)
+	one, other := rand.Text(), rand.Text()
+	must(t, g, rotation(one, 0, time.Now()))
+	must(t, g, rotation(one, 1, time.Now()))
+	must(t, g, rotation(other, 0, time.Now()))
+	mustBeReuse(t, g, rotation(one, 0, time.Now()))
+	must(t, g, rotation(other, 1, time.Now()))
+}
+
+// loss takes the memory away: every answer is ErrUnavailable, soon, and nothing
+// is forgotten or lost by it.
+func loss(t *testing.T, b Backend) {
+	one, other, used := b.Open(t), b.Open(t), rand.Text()
+	before := rotation(rand.Text(), 0, time.Now())
+	before.Grace = time.Hour
+	must(t, one, before)
+	if first, err := one.Redeem(t.Context(), used, time.Now().Add(time.Hour)); !first || err != nil {
+		t.Fatalf("%v, %v", first, err)
+	}
+	during := rotation(rand.Text(), 0, time.Now())
+
+	b.Stop(t)
+	for _, g := range []guard.Guard{one, other, b.Open(t)} {
+		unavailable(t, "redeem", func() error {
+			first, err := g.Redeem(t.Context(), used, time.Now().Add(time.Hour))
+			if first {
+				t.Error("redeemed without a memory")
+			}
+			return err
+		})
+		for _, r := range []guard.Rotation{before, during} {
+			unavailable(t, "rotate", func() error {
+				_, err := g.Rotate(t.Context(), r, never)
+				return err
+			})
+		}
+	}
+
+	b.Start(t)
+	recovered(t, other)
+	if first, err := other.Redeem(t.Context(), used, time.Now().Add(time.Hour)); first || err != nil {
+		t.Errorf("after the return: %v, %v", first, err)
+	}
+	if got, err := other.Rotate(t.Context(), before, never); err != nil || got == "" {
+		t.Errorf("after the return: %q, %v", got, err)
+	}
+	must(t, one, during)
+}
+
+func unavailable(t *testing.T, what string, ask func() error) {
+	t.Helper()
+	began := time.Now()
+	if err := ask(); !errors.Is(err, guard.ErrUnavailable) {
+		t.Errorf("%s: %v, want ErrUnavailable", what, err)
+	}
+	if took := time.Since(began); took > quick {
+		t.Errorf("%s: it took %s to say so", what, took)
+	}
+}
+
+// recovered waits until g works again.
+func recovered(t *testing.T, g guard.Guard) {
+	t.Helper()
+	var err error
+	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(50 * time.Millisecond) {
+		if _, err = g.Redeem(t.Context(), rand.Text(), time.Now().Add(time.Minute)); err == nil {
+			return
+		}
+	}
+	t.Fatalf("it never recovered: %v", err)
+}
+
+// Silent checks that a guard whose memory accepts connections and never answers,
+// or is not there, says so soon.
+func Silent(t *testing.T, g guard.Guard) {
+	t.Helper()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		unavailable(t, "redeem", func() error {
+			_, err := g.Redeem(t.Context(), rand.Text(), time.Now().Add(time.Hour))
+			return err
+		})
+	})
+	wg.Go(func() {
+		unavailable(t, "rotate", func() error {
+			_, err := g.Rotate(t.Context(), rotation(rand.Text(), 0, time.Now()), never)
+			return err
+		})
+	})
+	wg.Wait()
+}

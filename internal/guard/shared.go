@@ -1,0 +1,321 @@
+package guard
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Store is what replicas share: values under keys, each with a life of its own.
+// Both methods touch one key, return within a few seconds whatever the network
+// does, and may be repeated when nobody knows whether they took effect.
+type Store interface {
+	// Load returns the value under key, "" for none, and the store's own time:
+	// every replica measures with that one clock.
+	Load(ctx context.Context, key string) (value string, now time.Time, err error)
+	// Swap puts value under key for ttl if old is there now ("" for nothing),
+	// in one step. It also reports true if value is there already.
+	Swap(ctx context.Context, key, old, value string, ttl time.Duration) (swapped bool, err error)
+}
+
+// Operation is what a store was asked for; a closed set, for metrics.
+type Operation string
+
+// Operations.
+const (
+	OpLoad   Operation = "load"
+	OpSwap   Operation = "swap"
+	OpRevoke Operation = "revoke" // end something for every replica
+	OpPoll   Operation = "poll"   // learn what other replicas ended
+)
+
+// Operations are all there are.
+var Operations = []Operation{OpLoad, OpSwap, OpRevoke, OpPoll}
+
+const (
+	// exchangeLimit bounds next, and leaseTime is how long the other replicas
+	// leave a family to the one that runs it. The difference is for the store.
+	exchangeLimit = 15 * time.Second
+	leaseTime     = 25 * time.Second
+	// patience is how long one waits for another replica's exchange.
+	patience = 10 * time.Second
+	// firstPause doubles up to lastPause while one waits.
+	firstPause = 20 * time.Millisecond
+	lastPause  = 250 * time.Millisecond
+	// margin keeps entries a little past their death, because the clocks of
+	// replicas and of the store differ.
+	margin = 2 * time.Minute
+	// commits is how often the outcome of an exchange is written before it is given up.
+	commits = 3
+)
+
+// Shared is the guard of all replicas that use one store. Keys are hashes, and
+// values are numbers, random ids and what next returned, which is sealed.
+//
+// One exchange of a family runs at a time, under a lease. A replica that dies
+// holding it delays the family by at most leaseTime. One that is stopped for
+// longer and then goes on finds its lease taken: what it got is given to nobody.
+type Shared struct {
+	Store Store
+	Now   func() time.Time // the clock of the service
+	// Observe is told of every call of the store; nil tells nobody.
+	Observe func(op Operation, took time.Duration, err error)
+
+	mu       sync.Mutex
+	inFlight map[string]*exchange // by family, of this process
+}
+
+// Redeem implements Guard. The value is random for each call, so that a call the
+// store's client repeats is not taken for a second use.
+func (s *Shared) Redeem(ctx context.Context, id string, expires time.Time) (bool, error) {
+	return s.swap(ctx, storeKey("once", id), "", rand.Text(), max(expires.Sub(s.Now()), 0)+margin)
+}
+
+// Rotate implements Guard. Like Memory's, next runs to its end, or for
+// exchangeLimit, even if ctx does not.
+func (s *Shared) Rotate(ctx context.Context, r Rotation, next func(context.Context) (string, error)) (string, error) {
+	for {
+		x, mine := s.join(r)
+		if mine {
+			s.run(context.WithoutCancel(ctx), r, x, next)
+			return x.answer, x.err
+		}
+		select {
+		case <-x.done:
+		case <-ctx.Done():
+			return "", fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		}
+		if x.generation == r.Generation {
+			return x.answer, x.err
+		}
+	}
+}
+
+// join returns the exchange of the family that this process runs now, or, with
+// mine, a new one for the caller to run.
+func (s *Shared) join(r Rotation) (x *exchange, mine bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x := s.inFlight[r.Family]; x != nil {
+		return x, false
+	}
+	if s.inFlight == nil {
+		s.inFlight = map[string]*exchange{}
+	}
+	x = &exchange{generation: r.Generation, done: make(chan struct{})}
+	s.inFlight[r.Family] = x
+	return x, true
+}
+
+func (s *Shared) run(ctx context.Context, r Rotation, x *exchange, next func(context.Context) (string, error)) {
+	x.err = errors.New("internal error: the exchange ended in a panic")
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.inFlight, r.Family)
+		close(x.done)
+	}()
+	x.answer, x.err = s.exchange(ctx, r, next)
+}
+
+// exchange judges r by what the store knows, and calls next if it is fresh.
+func (s *Shared) exchange(ctx context.Context, r Rotation, next func(context.Context) (string, error)) (string, error) {
+	giveUp, pause := time.Now().Add(patience), firstPause
+	for {
+		h, err := s.history(ctx, r.Family)
+		if err != nil {
+			return "", err
+		}
+		if h.busy() {
+			if time.Now().After(giveUp) {
+				return "", fmt.Errorf("%w: another replica is still busy with the family", ErrUnavailable)
+			}
+			time.Sleep(pause)
+			pause = min(2*pause, lastPause)
+			continue
+		}
+		switch h.family().judge(r, h.now) {
+		case repeated:
+			return s.answer(ctx, h.Exchange)
+		case reused:
+			over, err := h.Ended, error(nil)
+			if !over {
+				over, err = s.write(ctx, h, record{Current: h.Current, Since: h.Since, Made: h.Made, Ended: true, Expires: max(h.Expires, r.Expires.UnixMilli())})
+			}
+			if err != nil {
+				return "", err
+			}
+			if over {
+				return "", ErrReused
+			}
+		case fresh:
+			leased := h.record
+			leased.Lease, leased.LeasedUntil = rand.Text(), h.now.Add(leaseTime).UnixMilli()
+			leased.Expires = max(leased.Expires, r.Expires.UnixMilli())
+			if mine, err := s.write(ctx, h, leased); err != nil {
+				return "", err
+			} else if mine {
+				return s.spend(ctx, r, h, leased, next)
+			}
+		}
+	}
+}
+
+// spend calls next under the lease and writes down what came of it.
+func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased record, next func(context.Context) (string, error)) (string, error) {
+	held := history{record: leased, raw: leased.encode(), key: before.key, now: before.now, read: before.read}
+	released := before.record
+	released.Expires = leased.Expires
+	exchanged := false
+	defer func() {
+		if !exchanged { // also after a panic; if this fails the lease runs out
+			_, _ = s.write(ctx, held, released)
+		}
+	}()
+	bounded, cancel := context.WithTimeout(ctx, exchangeLimit)
+	defer cancel()
+	answer, err := next(bounded)
+	if err != nil {
+		return "", err
+	}
+	exchanged = true
+	done := record{
+		Current: r.Generation + 1, Since: held.storeTime().UnixMilli(), Made: s.Now().UnixMilli(), Exchange: leased.Lease, Expires: r.Expires.UnixMilli(),
+	}
+	if err := s.commit(ctx, held, done, answer, r.Grace); err != nil {
+		return "", err
+	}
+	return answer, nil
+}
+
+// commit writes the answer and then that there is one. The client loses what the
+// identity provider gave if this fails, so it is tried more than once.
+func (s *Shared) commit(ctx context.Context, held history, done record, answer string, grace time.Duration) error {
+	var err error
+	for try := range commits {
+		if try > 0 {
+			time.Sleep(lastPause)
+		}
+		if _, err = s.swap(ctx, storeKey("answer", done.Exchange), "", answer, grace+leaseTime); err != nil {
+			continue
+		}
+		var mine bool
+		if mine, err = s.write(ctx, held, done); err != nil {
+			continue
+		}
+		if !mine {
+			return fmt.Errorf("%w: the exchange took so long that another replica has taken over", ErrUnavailable)
+		}
+		return nil
+	}
+	return err
+}
+
+// answer returns what an exchange was answered with.
+func (s *Shared) answer(ctx context.Context, exchange string) (string, error) {
+	answer, _, err := s.load(ctx, storeKey("answer", exchange))
+	if err == nil && answer == "" {
+		err = errAnswerLost
+	}
+	return answer, err
+}
+
+// record is what the store holds of a family. Times are in milliseconds since 1970.
+type record struct {
+	Current     int    `json:"current"`            // the generation that is to be used next
+	Since       int64  `json:"since"`              // when it was made, by the store
+	Made        int64  `json:"made"`               // the same by the replica that made it
+	Exchange    string `json:"exchange,omitempty"` // names the answer
+	Ended       bool   `json:"ended,omitempty"`
+	Expires     int64  `json:"expires"`
+	Lease       string `json:"lease,omitempty"` // random: who runs an exchange now
+	LeasedUntil int64  `json:"leasedUntil,omitempty"`
+}
+
+func (r record) family() family {
+	f := family{current: r.Current, since: time.UnixMilli(r.Since), ended: r.Ended}
+	if r.Made != 0 {
+		f.issuedBy = time.UnixMilli(r.Made).Add(-margin)
+	}
+	return f
+}
+
+func (r record) encode() string {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic("internal error: " + err.Error()) // numbers and strings
+	}
+	return string(text)
+}
+
+// history is a record as it was read.
+type history struct {
+	record
+	key, raw string
+	now      time.Time // by the store, when it was read
+	read     time.Time // by this process
+}
+
+// busy reports whether a replica runs an exchange, as far as anybody knows.
+func (h history) busy() bool { return h.Lease != "" && h.now.UnixMilli() < h.LeasedUntil }
+
+// storeTime is what the store's clock says now.
+func (h history) storeTime() time.Time { return h.now.Add(time.Since(h.read)) }
+
+func (s *Shared) history(ctx context.Context, family string) (history, error) {
+	h := history{key: storeKey("family", family)}
+	var err error
+	if h.raw, h.now, err = s.load(ctx, h.key); err != nil {
+		return h, err
+	}
+	h.read = time.Now()
+	if h.raw == "" {
+		return h, nil
+	}
+	if err := json.Unmarshal([]byte(h.raw), &h.record); err != nil {
+		return h, fmt.Errorf("%w: what the store holds of the family is not ours: %w", ErrUnavailable, err)
+	}
+	return h, nil
+}
+
+// write replaces h, if it is still what the store holds.
+func (s *Shared) write(ctx context.Context, h history, next record) (bool, error) {
+	ttl := time.UnixMilli(next.Expires).Sub(h.storeTime())
+	return s.swap(ctx, h.key, h.raw, next.encode(), max(ttl, leaseTime)+margin)
+}
+
+func (s *Shared) load(ctx context.Context, key string) (string, time.Time, error) {
+	began := time.Now()
+	value, now, err := s.Store.Load(ctx, key)
+	return value, now, s.observed(OpLoad, began, err)
+}
+
+func (s *Shared) swap(ctx context.Context, key, old, value string, ttl time.Duration) (bool, error) {
+	began := time.Now()
+	swapped, err := s.Store.Swap(ctx, key, old, value, ttl)
+	err = s.observed(OpSwap, began, err)
+	return swapped && err == nil, err
+}
+
+func (s *Shared) observed(op Operation, began time.Time, err error) error {
+	if s.Observe != nil {
+		s.Observe(op, time.Since(began), err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// storeKey hides what an id says: whoever reads the store learns no id of a code
+// or family, and every key has the same size.
+func storeKey(kind, id string) string {
+	sum := sha256.Sum256([]byte(kind + "\x00" + id))
+	return kind + ":" + base64.RawURLEncoding.EncodeToString(sum[:])
+}

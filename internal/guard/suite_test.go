@@ -1,0 +1,171 @@
+package guard_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/guardtest"
+)
+
+func TestMemorySuite(t *testing.T) {
+	memory := guard.NewMemory(10_000, time.Now)
+	guardtest.Run(t, guardtest.Backend{Open: func(*testing.T) guard.Guard { return memory }})
+}
+
+func TestSharedSuite(t *testing.T) {
+	store := &guardtest.Store{}
+	guardtest.Run(t, guardtest.Backend{
+		Open:  func(*testing.T) guard.Guard { return &guard.Shared{Store: store, Now: time.Now} },
+		Stop:  func(*testing.T) { store.SetDown(true) },
+		Start: func(*testing.T) { store.SetDown(false) },
+	})
+}
+
+func shared(store guard.Store) *guard.Shared { return &guard.Shared{Store: store, Now: time.Now} }
+
+func use(generation int) guard.Rotation {
+	return guard.Rotation{Family: "family-id", Generation: generation, Issued: time.Now(), Grace: time.Minute, Expires: time.Now().Add(time.Hour)}
+}
+
+func answer(text string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return text, nil }
+}
+
+func TestSharedLease(t *testing.T) {
+	t.Run("a replica that died delays the family, and no longer than its lease", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := &guardtest.Store{}
+			dead, goOn := shared(store), make(chan struct{})
+			go func() {
+				_, _ = dead.Rotate(context.Background(), use(0), func(context.Context) (string, error) {
+					<-goOn // for ever, as far as anybody knows
+					return "from the dead", nil
+				})
+			}()
+			synctest.Wait()
+			other := shared(store)
+			if _, err := other.Rotate(t.Context(), use(0), answer("x")); !errors.Is(err, guard.ErrUnavailable) {
+				t.Errorf("while the lease runs: %v", err)
+			}
+			time.Sleep(25 * time.Second)
+			if got, err := other.Rotate(t.Context(), use(0), answer("second")); got != "second" || err != nil {
+				t.Errorf("after the lease: %q, %v", got, err)
+			}
+			close(goOn) // it comes back: its answer is given to nobody
+			synctest.Wait()
+			if got, err := dead.Rotate(t.Context(), use(0), answer("third")); got != "second" || err != nil {
+				t.Errorf("the replica that came back says %q, %v", got, err)
+			}
+		})
+	})
+	t.Run("next is bounded", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, err := shared(&guardtest.Store{}).Rotate(t.Context(), use(0), func(ctx context.Context) (string, error) {
+				<-ctx.Done()
+				return "", ctx.Err()
+			})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+	t.Run("the store fails for a moment when the answer is to be written", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := &guardtest.Store{}
+			one := shared(store)
+			got, err := one.Rotate(t.Context(), use(0), func(context.Context) (string, error) {
+				store.SetDown(true)
+				time.AfterFunc(300*time.Millisecond, func() { store.SetDown(false) })
+				return "kept", nil
+			})
+			if got != "kept" || err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+			if got, err := shared(store).Rotate(t.Context(), use(0), answer("again")); got != "kept" || err != nil {
+				t.Errorf("then %q, %v", got, err)
+			}
+		})
+	})
+	t.Run("an answer that could not be written is given to nobody", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := &guardtest.Store{}
+			got, err := shared(store).Rotate(t.Context(), use(0), func(context.Context) (string, error) {
+				store.SetDown(true)
+				return "lost", nil
+			})
+			if got != "" || !errors.Is(err, guard.ErrUnavailable) {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	})
+}
+
+func TestSharedClocks(t *testing.T) {
+	t.Run("replicas whose clocks differ by a minute", func(t *testing.T) {
+		store := &guardtest.Store{}
+		ahead := &guard.Shared{Store: store, Now: func() time.Time { return time.Now().Add(time.Minute) }}
+		behind := &guard.Shared{Store: store, Now: func() time.Time { return time.Now().Add(-time.Minute) }}
+		for generation, g := range []*guard.Shared{ahead, behind, ahead, behind} {
+			r := use(generation)
+			r.Issued = time.Now().Add(-time.Minute)
+			if _, err := g.Rotate(t.Context(), r, answer("x")); err != nil {
+				t.Errorf("generation %d: %v", generation, err)
+			}
+		}
+	})
+	t.Run("ids are forgotten some time after their death", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := shared(&guardtest.Store{})
+			expires := time.Now().Add(time.Minute)
+			for _, step := range []struct {
+				sleep time.Duration
+				first bool
+			}{{0, true}, {time.Minute + time.Second, false}, {3 * time.Minute, true}} {
+				time.Sleep(step.sleep)
+				if first, err := g.Redeem(t.Context(), "id", expires); first != step.first || err != nil {
+					t.Errorf("after %s: %v, %v", step.sleep, first, err)
+				}
+			}
+		})
+	})
+}
+
+func TestSharedHides(t *testing.T) {
+	store := &guardtest.Store{}
+	g := shared(store)
+	if _, err := g.Redeem(t.Context(), "code secret-id", time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Rotate(t.Context(), use(0), answer("sealed")); err != nil {
+		t.Fatal(err)
+	}
+	held := store.Keys()
+	for key, value := range held {
+		if strings.Contains(key+value, "secret-id") || strings.Contains(key+value, "family-id") || len(key) > 60 {
+			t.Errorf("the store sees %s: %s", key, value)
+		}
+	}
+	if len(held) != 3 { // the code, the family, the answer
+		t.Errorf("%d entries", len(held))
+	}
+}
+
+func TestSharedForeignValue(t *testing.T) {
+	store := &guardtest.Store{}
+	if _, err := shared(store).Rotate(t.Context(), use(0), answer("x")); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range store.Keys() {
+		if _, err := store.Swap(t.Context(), key, value, "{broken", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := shared(store).Rotate(t.Context(), use(1), answer("x")); !errors.Is(err, guard.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,138 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+)
+
+// firstPoll bounds how long a replica waits at start for what others revoked.
+const firstPoll = 5 * time.Second
+
+// sharedStore is a back end that replicas share.
+type sharedStore interface {
+	guard.Store
+	revocation.Store
+	Run(ctx context.Context) // removes what is dead
+	Close() error
+}
+
+// memory is what must not happen twice and what was revoked: of this process, or
+// shared. While the shared one is down new sign-ins and refreshes are refused,
+// and requests with valid tokens pass: they never ask it.
+type memory struct {
+	guard guard.Guard
+	ended *revocation.List
+	store sharedStore // nil for a memory of this process
+
+	log     *slog.Logger
+	metrics *metrics
+	down    atomic.Bool
+}
+
+func newMemory(c config.Guard, opt Options, m *metrics) (*memory, error) {
+	mem := &memory{log: opt.Logger, metrics: m}
+	switch c.Backend {
+	case "redis":
+		mem.store = redis.New(c.Redis, opt.Now)
+	case "postgres":
+		store, err := postgres.New(c.Postgres)
+		if err != nil {
+			return nil, err
+		}
+		mem.store = store
+	default:
+		mem.guard, mem.ended = guard.NewMemory(liveGuardIDs, opt.Now), revocation.New(liveRevocations, opt.Now)
+		return mem, nil
+	}
+	m.guardUp.Set(1) // until it is asked
+	mem.guard = &guard.Shared{Store: mem.store, Now: opt.Now, Observe: m.guardCall}
+	mem.ended = revocation.NewShared(liveRevocations, opt.Now, observedStore{mem.store, m})
+	return mem, nil
+}
+
+// begin learns what other replicas revoked, as far as the store answers.
+func (m *memory) begin(ctx context.Context) {
+	if m.store == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstPoll)
+	defer cancel()
+	m.poll(ctx)
+}
+
+// run keeps this replica and the store in step until ctx ends.
+func (m *memory) run(ctx context.Context) {
+	if m.store == nil {
+		return
+	}
+	go m.store.Run(ctx)
+	tick := time.NewTicker(revocation.PollPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			m.poll(ctx)
+		}
+	}
+}
+
+func (m *memory) poll(ctx context.Context) {
+	err := m.ended.Poll(ctx)
+	if ctx.Err() != nil && err == nil {
+		return
+	}
+	m.metrics.guardUp.Set(1)
+	if err != nil {
+		m.metrics.guardUp.Set(0)
+	}
+	switch was := m.down.Swap(err != nil); {
+	case err != nil && !was:
+		m.log.Error("the guard's back end does not answer: sign-ins and refreshes are refused until it does", "error", err)
+	case err == nil && was:
+		m.log.Info("the guard's back end answers again")
+	}
+}
+
+func (m *memory) close() {
+	if m.store != nil {
+		m.store.Close()
+	}
+}
+
+// degraded says what does not work, "" for nothing.
+func (m *memory) degraded() string {
+	if m.down.Load() {
+		return "the guard's back end does not answer: sign-ins and refreshes get 503, requests with valid tokens pass"
+	}
+	return ""
+}
+
+// observedStore counts and times what a revocation.Store is asked.
+type observedStore struct {
+	revocation.Store
+	metrics *metrics
+}
+
+func (s observedStore) Revoke(ctx context.Context, key string, expires time.Time) error {
+	began := time.Now()
+	err := s.Store.Revoke(ctx, key, expires)
+	s.metrics.guardCall(guard.OpRevoke, time.Since(began), err)
+	return err
+}
+
+func (s observedStore) Revoked(ctx context.Context, after string, each func(string, time.Time) error) (string, error) {
+	began := time.Now()
+	position, err := s.Store.Revoked(ctx, after, each)
+	s.metrics.guardCall(guard.OpPoll, time.Since(began), err)
+	return position, err
+}
