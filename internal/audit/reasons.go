@@ -40,6 +40,7 @@ var Reasons = map[string]string{
 	// Refresh tokens and revocation.
 	"invalid_refresh_token":           "the refresh token is not one of this service for this host, or it has expired",
 	"refresh_token_of_another_client": "the refresh token was issued to another client",
+	"scopes_changed":                  "every scope of a refresh token opens other tools by now than the user agreed to, so they are asked again",
 	"refresh_token_reused":            "a refresh token was used after another took its place: two parties hold it, so the family is ended",
 	"scope_not_granted":               "a refresh asks for more than was granted",
 	"resource_gone":                   "the MCP server of the refresh token is not configured any more, or not for this client",

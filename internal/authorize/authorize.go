@@ -121,6 +121,8 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		e.fail(w, r, p.Flow, err)
 		return
 	}
+	cat := e.Catalogue(r.Context(), res)
+	p.Catalogue = cat.Fingerprints(p.Offered) // the answer is to what this page shows
 	sealed, err := e.Steps.sealPending(host, browser, p)
 	if err != nil {
 		e.fail(w, r, p.Flow, err)
@@ -129,7 +131,6 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	entry := p.auditEntry(host, audit.ConsentShown, "")
 	e.Audit.Write(r.Context(), entry)
 
-	cat := e.Catalogue(r.Context(), res)
 	view := page.Consent{
 		Action: ConsentPath, Sealed: sealed, FlowID: p.Flow, Notice: notice,
 		ClientName: p.ClientName, ClientHost: p.VouchedBy, LoopbackOnly: p.LoopbackOnly,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -65,6 +66,10 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 		e.showConsent(w, r, host, p, granted, "That is more than one sign-in can carry. Select fewer permissions.")
 		return
 	}
+	if e.changed(r, host, p, granted) {
+		e.showConsent(w, r, host, p, granted, "What these permissions cover has changed while this page was open. Look again before you allow them.")
+		return
+	}
 	if !e.firstAnswer(w, r, host, "consent "+p.ID, consentTTL) {
 		return
 	}
@@ -72,6 +77,31 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 	entry.Scope = granted.String()
 	e.Audit.Write(r.Context(), entry)
 	e.beginLogin(w, r, host, p, granted)
+}
+
+// changed reports whether one of the granted scopes opens other tools by now
+// than the page said.
+func (e *Endpoint) changed(r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) bool {
+	res, ok := host.Requested(p.Resource)
+	if !ok {
+		return false // showing the page again would not help; the code finds no resource
+	}
+	return len(granted.Intersect(e.Catalogue(r.Context(), res).Changed(p.Offered, p.Catalogue))) > 0
+}
+
+// fingerprintsOf picks the fingerprints of granted out of those of offered.
+func fingerprintsOf(granted, offered oauth.Scopes, fingerprints string) string {
+	if len(offered) == 0 || len(fingerprints)%len(offered) != 0 {
+		return ""
+	}
+	width := len(fingerprints) / len(offered)
+	var b strings.Builder
+	for i, name := range offered {
+		if granted.Contains(name) {
+			b.WriteString(fingerprints[i*width : (i+1)*width])
+		}
+	}
+	return b.String()
 }
 
 // deny tells the client, by itself only where the operator vouches for the
@@ -107,6 +137,7 @@ func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *reso
 			return
 		}
 	}
+	p.Catalogue = fingerprintsOf(granted, p.Offered, p.Catalogue)
 	p.Offered = nil // the cookie carries what was granted
 	if err := e.Steps.startLogin(w, host, loginState{pending: p, Granted: granted, Login: login}); err != nil {
 		e.fail(w, r, p.Flow, err)

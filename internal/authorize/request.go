@@ -252,7 +252,7 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	}
 	// An MCP server may advertise more than a consent page can carry.
 	req.offered = fitting(req.offered, maxOfferedBytes)
-	req.catalogue = cat.HashScopes(req.offered...)
+	req.catalogue = cat.Fingerprints(req.offered)
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"encoding/binary"
 	"hash"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -205,6 +206,40 @@ func (c *Catalogue) HashScopes(names ...string) string {
 		}
 	}
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// fingerprintBytes of a scope's hash are enough that nobody finds another set of
+// tools with the same: 60 bits, and each try is a change that people would see.
+const fingerprintBytes = 10
+
+// Fingerprints stands for what each of the scopes opens now, in their order, to
+// be kept with a consent. It is empty while the server cannot be asked: a
+// consent given then is to whatever the scopes turn out to be.
+func (c *Catalogue) Fingerprints(scopes []string) string {
+	if c.Unavailable {
+		return ""
+	}
+	var b strings.Builder
+	for _, name := range scopes {
+		b.WriteString(c.HashScopes(name)[:fingerprintBytes])
+	}
+	return b.String()
+}
+
+// Changed returns those of the scopes that do not open what they opened when
+// fingerprints was made of the same scopes. While the server cannot be asked,
+// now or then, nothing is known to have changed.
+func (c *Catalogue) Changed(scopes []string, fingerprints string) []string {
+	if c.Unavailable || len(fingerprints) != fingerprintBytes*len(scopes) {
+		return nil
+	}
+	var changed []string
+	for i, name := range scopes {
+		if c.HashScopes(name)[:fingerprintBytes] != fingerprints[i*fingerprintBytes:(i+1)*fingerprintBytes] {
+			changed = append(changed, name)
+		}
+	}
+	return changed
 }
 
 // hashPart writes a kind, a length and a value, so that no two catalogues

@@ -261,3 +261,32 @@ func TestAdvertised(t *testing.T) {
 		t.Errorf("advertised %q", got)
 	}
 }
+
+func TestChanged(t *testing.T) {
+	made := func(tools ...string) *Catalogue {
+		return &Catalogue{Declared: true, Scopes: []Scope{{Name: "read", Tools: []string{"list"}}, {Name: "write", Tools: tools}}}
+	}
+	scopes := []string{"read", "write"}
+	before := made("create")
+	seen := before.Fingerprints(scopes)
+	tests := []struct {
+		name         string
+		now          *Catalogue
+		fingerprints string
+		want         []string
+	}{
+		{"nothing changed", made("create"), seen, nil},
+		{"AS-CONS-17 a scope gained a tool", made("create", "delete"), seen, []string{"write"}},
+		{"AS-CONS-17 a scope is gone", &Catalogue{Declared: true, Scopes: before.Scopes[:1]}, seen, []string{"write"}},
+		{"the server is down now", Baseline(), seen, nil},
+		{"the server was down then", made("create"), Baseline().Fingerprints(scopes), nil},
+		{"of other scopes", made("delete"), seen[:5], nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.now.Changed(scopes, tt.fingerprints); !slices.Equal(got, tt.want) {
+				t.Errorf("changed %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -33,7 +33,7 @@ type Authorization struct {
 	Scopes      oauth.Scopes       `json:"scopes"`
 	Identity    connector.Identity `json:"identity"`
 	AuthTime    int64              `json:"auth_time"`
-	// Catalogue is the hash of what the user was shown.
+	// Catalogue fingerprints what each of Scopes opened on the consent page.
 	Catalogue string `json:"catalogue,omitempty"`
 	// Offline: the client asked for offline_access.
 	Offline bool `json:"offline,omitempty"`

@@ -29,6 +29,9 @@ type Refresh struct {
 	Recheck connector.Rechecker
 	// Gate is the policy of the sign-in, applied again.
 	Gate policy.Gate
+	// Changed returns which of a resource's scopes open other tools by now than
+	// when fingerprints was made of them, without I/O.
+	Changed func(resource string, scopes []string, fingerprints string) []string
 	// Idle is how long a token lives unused, Absolute how long after the
 	// sign-in its family does.
 	Idle, Absolute time.Duration
@@ -57,6 +60,7 @@ type refreshToken struct {
 	Subject    string            `json:"sub"`
 	Resource   string            `json:"resource"`
 	Scopes     oauth.Scopes      `json:"scopes"`
+	Catalogue  string            `json:"catalogue,omitempty"`
 	Session    connector.Session `json:"session,omitzero"`
 }
 
@@ -80,7 +84,7 @@ func (r *Refresh) first(c *call, a code.Authorization) (string, error) {
 	return r.seal(c, refreshToken{
 		Family: a.ID, AuthTime: a.AuthTime, Flow: a.Flow, ClientKey: a.ClientKey,
 		Namespace: a.Identity.Namespace, Subject: a.Identity.Subject,
-		Resource: a.Resource, Scopes: a.Scopes, Session: a.Session,
+		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: a.Session,
 	})
 }
 
@@ -119,6 +123,9 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 		return nil, err
 	}
 	if scopes, err = checkClientLimits(c, t, scopes); err != nil {
+		return nil, err
+	}
+	if scopes, err = e.unchanged(t, scopes); err != nil {
 		return nil, err
 	}
 	if err := e.checkEnded(c, revocation.Facts{Family: t.Family, Subject: t.subject()}); err != nil {
@@ -192,6 +199,20 @@ func narrow(asked string, granted oauth.Scopes) (oauth.Scopes, error) {
 	}
 	if len(granted) == 0 || len(scopes.Intersect(granted)) != len(scopes) {
 		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "scope goes beyond what was granted", Reason: "scope_not_granted"}
+	}
+	return scopes, nil
+}
+
+// unchanged leaves out scopes that open other tools by now than the user agreed
+// to: the client that needs one asks for it, and the user sees the new list. The
+// refresh token keeps them, so that a tool that was there only for a while costs
+// nothing for good.
+func (e *Endpoint) unchanged(t refreshToken, scopes oauth.Scopes) (oauth.Scopes, error) {
+	for _, name := range e.Refresh.Changed(t.Resource, t.Scopes, t.Catalogue) {
+		scopes = scopes.Without(name)
+	}
+	if len(scopes) == 0 {
+		return nil, invalidRefresh("scopes_changed", nil)
 	}
 	return scopes, nil
 }

@@ -168,6 +168,9 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	if recheck := rechecker(browser, password); recheck != nil && cfg.Tokens.Refresh {
 		tokens.Refresh = grant.NewRefresh(sealing, grant.Refresh{
 			Recheck: recheck, Gate: gate, Idle: cfg.Tokens.RefreshIdle, Absolute: cfg.Tokens.RefreshAbsolute, Now: opt.Now,
+			Changed: func(uri string, scopes []string, fingerprints string) []string {
+				return s.catalogue.Peek(uri).Changed(scopes, fingerprints)
+			},
 		})
 	}
 	mux.Handle(grant.Path, web.Public("POST", web.Methods(onHost(tokens.Token), http.MethodPost)))
