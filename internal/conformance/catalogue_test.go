@@ -58,6 +58,7 @@ var catalogueChecks = []Check{
 	}})},
 	{IDs: "UP-13", Run: eraIsRemembered, Twins: twins(Twin{Flaw: true})},
 	{IDs: "ATK-59", Run: approvalIsOfWhatWasShown, Twins: twins(replaceBody("/token", "notes:read", "notes:read notes:write"))},
+	{IDs: "AS-CONS-17", Run: grownScopeAsksAgain, Twins: twins(replaceBody("/token", `"scope":"notes:read"`, `"scope":"notes:read notes:write"`))},
 	{IDs: "ATK-61", Run: poisonedCatalogue, Twins: twins(status("/authorize", 200, 500), replaceBody("/authorize", "<body>", "<body>"+strings.Repeat("x", 3<<20)))},
 }
 
@@ -477,6 +478,20 @@ func approvalIsOfWhatWasShown(t *T) {
 	code, _, _ := strings.Cut(query, "&")
 	a := c.exchange(code)
 	t.Want(a.Status == 200 && a.Text("scope") == "notes:read", "granted %d %s", a.Status, a.Body)
+}
+
+func grownScopeAsksAgain(t *T) {
+	reads := scopeEntry("notes:read", "", "tool")
+	w := t.World(withMCP(scopesServer(reads, scopeEntry("notes:write", "", "tool"))))
+	c := w.register(hostMCP, nil)
+	_, token := c.pair()
+	// The same service later, when the MCP server has put a tool into a scope.
+	c.w = t.World(withMCP(scopesServer(reads, scopeEntry("notes:write", "", "tool", "other"))), configured("$IDP", w.idp.Issuer))
+	c.w.get(c.request()) // whatever asks for the catalogue first
+	a := c.refresh(token)
+	t.Want(a.Status == 200 && a.Text("scope") == "notes:read", "after the scope grew: %d %s", a.Status, a.Body)
+	page, _ := c.w.browser().consent(c.request())
+	t.Want(strings.Contains(page.Body, "other"), "the user is not shown the new tool")
 }
 
 func poisonedCatalogue(t *T) {
