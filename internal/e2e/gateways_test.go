@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"context"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -158,11 +161,48 @@ func recipeCaddy(t *testing.T, path string, site gatewaySite) *process {
 
 func recipeHAProxy(t *testing.T, path string, site gatewaySite) *process {
 	t.Helper()
-	script := write(t, "mcp-auth.lua", block(t, "haproxy", "Gate", "lua", 0))
+	return startHAProxy(t, path, site, block(t, "haproxy", "Gate", "lua", 0))
+}
+
+func startHAProxy(t *testing.T, path string, site gatewaySite, lua string) *process {
+	t.Helper()
+	script := write(t, "mcp-auth.lua", lua)
 	conf := write(t, "haproxy.cfg", substitute(t, block(t, "haproxy", gateways.Whole, "haproxy", 0),
 		"/etc/haproxy/mcp-auth.lua", script, "bind :443 ssl crt /etc/haproxy/mcp.example.com.pem", "bind "+site.public(),
 		"auth:8080", site.Service, "mcp:3000", site.MCP))
 	return start(t, "haproxy", nil, path, "-db", "-f", conf)
+}
+
+// When the script breaks, HAProxy goes on with the next rule.
+func TestHAProxyScriptFails(t *testing.T) {
+	const begins = "  local given = txn.http:req_get_headers()\n"
+	for name, broken := range map[string]string{
+		"at once":         "  error('broken')\n" + begins,
+		"waits too long":  "  while true do core.msleep(100) end\n" + begins,
+		"computes long":   "  while true do end\n" + begins,
+		"says nothing":    "  if true then return end\n" + begins,
+		"calls a nothing": "  txn.nothing.at_all()\n" + begins,
+	} {
+		t.Run(name, func(t *testing.T) {
+			track(t)
+			kind := gateway{path: installed("haproxy", "/usr/sbin/haproxy"), start: func(t *testing.T, path string, site gatewaySite) *process {
+				return startHAProxy(t, path, site, substitute(t, block(t, "haproxy", "Gate", "lua", 0), begins, broken))
+			}}
+			st := newStack(t, setup{provider: "static", gateway: &kind})
+			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, "POST", st.statelessURL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := browser.Do(req)
+			if err == nil {
+				resp.Body.Close()
+				mustEqual(t, "status", resp.StatusCode, http.StatusServiceUnavailable)
+			}
+			mustEqual(t, "requests that reached the MCP server", len(st.stateless.requests()), 0)
+		})
+	}
 }
 
 // envoyConfiguration puts addresses into the recipe, whose clusters look names up.

@@ -18,11 +18,13 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// mcpServer is an MCP server behind the gateway. It remembers what reached it.
+// mcpServer is an MCP server behind the gateway. It remembers what reached it
+// through the gateway, and not what the service itself asks at direct.
 type mcpServer struct {
 	*httptest.Server
-	mu   sync.Mutex
-	seen []*http.Request
+	direct *httptest.Server
+	mu     sync.Mutex
+	seen   []*http.Request
 }
 
 // address is host:port, for nginx.
@@ -65,9 +67,12 @@ func startMCP(t *testing.T, stateless bool) *mcpServer {
 		s.mu.Unlock()
 		mux.ServeHTTP(w, r)
 	}))
+	s.direct = httptest.NewServer(mux)
 	t.Cleanup(func() {
-		s.CloseClientConnections()
-		s.Close()
+		for _, server := range []*httptest.Server{s.Server, s.direct} {
+			server.CloseClientConnections()
+			server.Close()
+		}
 	})
 	return s
 }

@@ -109,7 +109,7 @@ func (st *stack) file() map[string]any {
 	host := func(name string, s *mcpServer, display string) map[string]any {
 		return map[string]any{
 			"host": name + ":" + st.port, "scheme": "http", "path": "/mcp",
-			"endpoint": s.URL + "/mcp", "displayName": display,
+			"endpoint": s.direct.URL + "/mcp", "displayName": display,
 			"cors": map[string]any{"allowedOrigins": []any{"https://inspector.example"}},
 		}
 	}
