@@ -363,6 +363,7 @@ func startPostgres(t *testing.T) *postgresServer {
 func (s *postgresServer) run(t *testing.T) {
 	t.Helper()
 	s.process = startAs(t, unprivileged(t), "postgres", nil, s.path, "-D", s.dir, "-p", s.port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off")
+	t.Cleanup(func() { s.stop(t) })
 	waitFor(t, "PostgreSQL", func() bool {
 		conn, err := pgx.Connect(t.Context(), s.admin())
 		if err != nil {
@@ -375,6 +376,11 @@ func (s *postgresServer) run(t *testing.T) {
 // stop is a fast shutdown: SIGTERM would wait for the pools' connections.
 func (s *postgresServer) stop(t *testing.T) {
 	t.Helper()
+	select {
+	case <-s.done:
+		return
+	default:
+	}
 	_ = syscall.Kill(s.cmd.Process.Pid, syscall.SIGINT)
 	select {
 	case <-s.done:

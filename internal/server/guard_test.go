@@ -1,0 +1,96 @@
+package server_test
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
+)
+
+// nobody is an address where nothing listens.
+func nobody(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// The shared memory is down: what needs it is refused with 503, what does not goes on.
+func TestGuardDown(t *testing.T) {
+	for name, section := range map[string]config.GuardFile{
+		"redis":    {Backend: "redis", Redis: config.RedisFile{Addresses: []string{nobody(t)}}},
+		"postgres": {Backend: "postgres", Postgres: config.PostgresFile{Address: nobody(t), Database: "d", Username: "u"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			before := servertest.Start(t, servertest.Options{})
+			c := before.NewClient(t, servertest.Host, withRefresh)
+			k := signIn(t, c)
+			a := c.Begin()
+			code := a.Code(t, before.NewBrowser())
+
+			s := servertest.Start(t, servertest.Options{Clock: before.Clock, Edit: func(f *config.File) { f.Guard = section }})
+			t.Run("ready, and says what does not work", func(t *testing.T) {
+				status, body := 0, ""
+				for range 100 { // ready only after it has asked
+					if status, body = s.Management(t, "/readyz"); status == http.StatusOK {
+						break
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+				if status != http.StatusOK || !strings.Contains(body, "degraded") || !strings.Contains(body, "guard") {
+					t.Errorf("%d %s", status, body)
+				}
+				if _, metrics := s.Management(t, "/metrics"); !strings.Contains(metrics, "\nmcp_forward_auth_guard_up 0\n") {
+					t.Error("the metric does not say that it is down")
+				}
+			})
+			t.Run("requests with valid tokens pass", func(t *testing.T) {
+				s.MustPass(t, servertest.Resource, k.access)
+				s.MustNotPass(t, servertest.Resource, k.access+"x", "invalid_token")
+			})
+			unavailable := func(t *testing.T, answer *servertest.Answer) {
+				t.Helper()
+				if answer.Status != http.StatusServiceUnavailable || answer.String("error") != "temporarily_unavailable" || answer.Header.Get("Retry-After") == "" {
+					t.Errorf("%d %v %s", answer.Status, answer.Header, answer.Body)
+				}
+			}
+			t.Run("a code gets 503 and is not lost", func(t *testing.T) {
+				at := *a
+				at.Client = c.On(s)
+				unavailable(t, at.Exchange(t, code))
+				if e := s.Log.Last(audit.TokenRefused); e["reason"] != "guard_unavailable" {
+					t.Errorf("audit says %v", e)
+				}
+				if got := a.Exchange(t, code); got.Status != http.StatusOK {
+					t.Errorf("where the memory works: %d %s", got.Status, got.Body)
+				}
+			})
+			t.Run("a refresh gets 503 and is not lost", func(t *testing.T) {
+				unavailable(t, c.On(s).Token(t, refreshForm(c, k.refresh)))
+				k.again(t)
+			})
+			t.Run("a revocation gets 503, and holds here", func(t *testing.T) {
+				unavailable(t, revoke(t, c.On(s), k.access))
+				s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+			})
+			t.Run("a sign-in gets 503", func(t *testing.T) {
+				b := s.NewBrowser()
+				page := b.Consent(t, c.On(s).Begin().URL())
+				page = b.Open(t, "https://mcp.example.com"+b.Submit(t, page, "decision", "allow").Location())
+				page = b.Submit(t, page, "", "")
+				if page.Status != http.StatusServiceUnavailable || page.Header.Get("Retry-After") == "" {
+					t.Errorf("%d %v\n%s", page.Status, page.Header, page.Text())
+				}
+			})
+		})
+	}
+}
