@@ -117,7 +117,7 @@ func TestCanonicalResource(t *testing.T) {
 		{"http://127.0.0.1:80/mcp", "http://127.0.0.1/mcp"},
 		{"https://[::1]:8443/mcp", "https://[::1]:8443/mcp"},
 		{"mcp.example.com", ""}, {"/mcp", ""}, {"https://mcp.example.com/mcp#f", ""}, {"https://mcp.example.com/mcp?x", ""},
-		{"https://user@mcp.example.com/mcp", ""}, {"https://mcp.example.com//mcp", ""}, {"https://mcp.example.com/a/../mcp", ""},
+		{"https://user@mcp.example.com/mcp", ""}, {"https://mcp.example.com//mcp", ""}, {"https://mcp.example.com//", ""}, {"https://mcp.example.com/mcp//", ""}, {"https://mcp.example.com/a/../mcp", ""},
 		{"https://mcp.example.com/%6dcp", ""}, {"https://mcp.example.com/mcp%2fx", ""}, {"https://mcp.example.com/mcp;x", ""},
 		{`https://mcp.example.com\mcp`, ""}, {"ftp://mcp.example.com", ""}, {"", ""}, {"https://mcp.example.com/mcp\r\nx", ""},
 	}

@@ -37,11 +37,11 @@ func CanonicalResource(raw string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	path := u.EscapedPath()
 	if !PlainPath(path) {
 		return "", errors.New("has a path that can be read in two ways")
 	}
-	return scheme + "://" + host + path, nil
+	return scheme + "://" + host + strings.TrimSuffix(path, "/"), nil
 }
 
 // CanonicalHost lower-cases a host, drops the scheme's default port and a
