@@ -68,7 +68,7 @@ var Reasons = map[string]string{
 	"guard_unavailable":    "the memory of what was used and revoked does not answer, so nothing is honoured on it",
 
 	// Policy.
-	"account_not_allowed":      "the account is in no tenant, hosted domain or organization that is admitted",
+	"account_not_allowed":      "the account is in no tenant, hosted domain or organization that is admitted, or did not sign in by a class (acr) that is",
 	"no_verified_email":        "the policy needs a verified e-mail address and the account has none",
 	"email_domain_not_allowed": "the domain of the account's e-mail address is not allowed",
 	"nobody_is_admitted":       "the policy admits nobody",

@@ -27,14 +27,24 @@ func (r *resolver) misplaced(f ProviderFile) {
 		set   bool
 		names []string // of providers
 	}{
-		{"issuerURL", f.IssuerURL != "", []string{"oidc"}},
+		{"issuerURL", f.IssuerURL != "", []string{"oidc", "oauth2"}},
+		{"authorizeURL", f.AuthorizeURL != "", []string{"oauth2"}},
+		{"tokenURL", f.TokenURL != "", []string{"oauth2"}},
+		{"userinfoURL", f.UserinfoURL != "", []string{"oauth2"}},
+		{"clientAuthMethod", f.ClientAuthMethod != "", []string{"oauth2"}},
+		{"subjectClaim", f.SubjectClaim != "", []string{"oauth2"}},
+		{"emailClaim", f.EmailClaim != "", []string{"oidc", "oauth2"}},
+		{"emailVerifiedClaim", f.EmailVerifiedClaim != "", []string{"oidc", "oauth2"}},
+		{"nameClaim", f.NameClaim != "", []string{"oidc", "oauth2"}},
+		{"acrValues", len(f.ACRValues) > 0, []string{"oidc"}},
+		{"authorizationParams", len(f.AuthorizationParams) > 0, []string{"microsoft", "oidc", "oauth2"}},
 		{"baseURL", f.BaseURL != "", []string{"github", "microsoft"}},
 		{"tenants", len(f.Tenants) > 0, []string{"microsoft"}},
 		{"hostedDomains", len(f.HostedDomains) > 0, []string{"google"}},
 		{"allowedOrganizations", len(f.AllowedOrganizations) > 0, []string{"github"}},
-		{"groupsClaim", f.GroupsClaim != "", []string{"oidc"}},
-		{"groupsFilter", len(f.GroupsFilter) > 0, []string{"github", "microsoft", "oidc"}},
-		{"insecureTrustUnverifiedEmail", f.InsecureTrustUnverifiedEmail, []string{"microsoft", "oidc"}},
+		{"groupsClaim", f.GroupsClaim != "", []string{"oidc", "oauth2"}},
+		{"groupsFilter", len(f.GroupsFilter) > 0, []string{"github", "microsoft", "oidc", "oauth2"}},
+		{"insecureTrustUnverifiedEmail", f.InsecureTrustUnverifiedEmail, []string{"microsoft", "oidc", "oauth2"}},
 		{"users", len(f.Users) > 0, []string{"static"}},
 	} {
 		if key.set && !slices.Contains(key.names, f.Name) {
@@ -70,6 +80,10 @@ func (r *resolver) openToAll(f ProviderFile) {
 		if !narrowed {
 			also := map[string]string{"google": "provider.hostedDomains", "github": "provider.allowedOrganizations"}[f.Name]
 			r.add("provider.allowedEmailDomains", "is required for %q, where anybody can have an account, or %s is%s", f.Name, also, otherwise)
+		}
+	case "oauth2": // which may be one company's or everybody's
+		if !narrowed {
+			r.add("provider.allowedEmailDomains", "is required for %q%s", f.Name, otherwise)
 		}
 	case "microsoft": // an address alone says little there, whoever vouches for it
 		if len(f.Tenants) == 0 {

@@ -48,11 +48,11 @@ type Config struct {
 
 // Provider is the identity provider that signs people in.
 type Provider struct {
-	Name         string // "google", "github", "microsoft", "oidc" or "static"
+	Name         string // "google", "github", "microsoft", "oidc", "oauth2" or "static"
 	DisplayName  string // for pages; "" for static
 	ClientID     string
 	ClientSecret Secret
-	IssuerURL    string   // oidc only
+	IssuerURL    string   // oidc; optional for oauth2
 	BaseURL      string   // github: https://github.com or a GitHub Enterprise Server; microsoft: the cloud
 	Scopes       []string // asked of the provider
 	// EmailDomains are anchored patterns over the domain part of a verified
@@ -66,6 +66,14 @@ type Provider struct {
 	Organizations []string
 	GroupsClaim   string
 	GroupsFilter  []string // patterns for Match; empty keeps all
+	// Names of claims, or JSON pointers; see File. EmailVerifiedClaim may be "":
+	// nothing then says that an address is verified.
+	SubjectClaim, EmailClaim, EmailVerifiedClaim, NameClaim string
+	ACRValues                                               []string
+	AuthorizationParams                                     map[string]string
+	// oauth2 only.
+	AuthorizeURL, TokenURL, UserinfoURL string
+	SecretInBody                        bool // client_secret_post
 	// TrustUnverifiedEmail takes addresses as verified that nobody vouches for.
 	TrustUnverifiedEmail bool
 	Users                []User // static only

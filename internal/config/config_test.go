@@ -249,6 +249,7 @@ func TestOneDocument(t *testing.T) {
 func TestProvider(t *testing.T) {
 	const creds = "clientID: id, clientSecret: " + marker
 	const tenant = "11111111-2222-3333-4444-55555555555a"
+	const endpoints = "allowAnyUser: true, authorizeURL: 'https://idp/authorize', tokenURL: 'https://idp/token', userinfoURL: 'https://idp/user'"
 	const user = "{username: jane, passwordHash: '" + hash10 + "'}"
 	for name, tt := range map[string]struct{ provider, want string }{
 		"oidc":                          {"name: oidc, issuerURL: 'https://idp/x/', " + creds, ""},
@@ -258,7 +259,7 @@ func TestProvider(t *testing.T) {
 		"github enterprise":             {"name: github, baseURL: 'https://ghe.example.com/', allowAnyUser: true, " + creds, ""},
 		"secret in a file":              {"name: google, allowAnyUser: true, clientID: id, clientSecretFile: secret", ""},
 		"no name":                       {creds, "name: is required: one of"},
-		"another name":                  {"name: okta, " + creds, `name: "okta" is not one of "google", "github", "microsoft", "oidc", "static"`},
+		"another name":                  {"name: okta, " + creds, `name: "okta" is not one of "google", "github", "microsoft", "oidc", "oauth2", "static"`},
 		"name in capitals":              {"name: OIDC, " + creds, `name: "OIDC" is not one of`},
 		"no client id":                  {"name: oidc, issuerURL: 'https://idp', clientSecret: x", `clientID: is required for "oidc"`},
 		"client id with a space":        {"name: oidc, issuerURL: 'https://idp', clientID: 'a b', clientSecret: x", "clientID: is not a client id"},
@@ -302,6 +303,28 @@ func TestProvider(t *testing.T) {
 		"organizations for oidc":        {"name: oidc, issuerURL: 'https://idp', allowedOrganizations: [x], " + creds, "allowedOrganizations: has no meaning"},
 		"groups filter":                 {"name: oidc, issuerURL: 'https://idp', groupsFilter: ['mcp-*'], " + creds, ""},
 		"groups filter inside":          {"name: oidc, issuerURL: 'https://idp', groupsFilter: ['*-mcp'], " + creds, "groupsFilter[0]: "},
+		"claims":                        {"name: oidc, issuerURL: 'https://idp', groupsClaim: /resource_access/mcp/roles, nameClaim: 'https://corp.example/name', " + creds, ""},
+		"AS-FED-06 address by itself":   {"name: oidc, issuerURL: 'https://idp', emailClaim: mail, " + creds, "emailVerifiedClaim: is required with provider.emailClaim"},
+		"AS-FED-06 address and word":    {"name: oidc, issuerURL: 'https://idp', emailClaim: /u/mail, emailVerifiedClaim: /u/ok, " + creds, ""},
+		"AS-FED-06 address on trust":    {"name: oidc, issuerURL: 'https://idp', emailClaim: mail, insecureTrustUnverifiedEmail: true, " + creds, ""},
+		"pointer with a bad escape":     {"name: oidc, issuerURL: 'https://idp', groupsClaim: /a~2, " + creds, "groupsClaim: "},
+		"subject claim for oidc":        {"name: oidc, issuerURL: 'https://idp', subjectClaim: email, " + creds, "subjectClaim: has no meaning"},
+		"acr":                           {"name: oidc, issuerURL: 'https://idp', acrValues: [phr, 'urn:x'], " + creds, ""},
+		"two acr in one":                {"name: oidc, issuerURL: 'https://idp', acrValues: ['a b'], " + creds, "acrValues[0]: "},
+		"parameters":                    {"name: oidc, issuerURL: 'https://idp', authorizationParams: {audience: 'https://x', ui_locales: de}, " + creds, ""},
+		"parameter of the protocol":     {"name: oidc, issuerURL: 'https://idp', authorizationParams: {redirect_uri: 'https://x'}, " + creds, "authorizationParams.redirect_uri: is a parameter of the protocol"},
+		"parameter in capitals":         {"name: oidc, issuerURL: 'https://idp', authorizationParams: {State: x}, " + creds, "authorizationParams.State: is a parameter of the protocol"},
+		"parameter that is a number":    {"name: oidc, issuerURL: 'https://idp', authorizationParams: {max_age: 5}, " + creds, "authorizationParams.max_age: must be text, not a number"},
+		"parameters in a list":          {"name: oidc, issuerURL: 'https://idp', authorizationParams: [a], " + creds, "authorizationParams: must be a mapping"},
+		"parameter with an odd name":    {"name: oidc, issuerURL: 'https://idp', authorizationParams: {'a&b': c}, " + creds, "authorizationParams.(a key that is not a plain word): is not the name"},
+		"resource for microsoft":        {"name: microsoft, tenants: [" + tenant + "], authorizationParams: {resource: x}, " + creds, "authorizationParams.resource: is refused"},
+		"oauth2":                        {"name: oauth2, " + endpoints + ", " + creds, ""},
+		"oauth2 without endpoints":      {"name: oauth2, " + endpoints[:strings.LastIndex(endpoints, ",")] + ", " + creds, `userinfoURL: is required for "oauth2"`},
+		"oauth2 by http":                {"name: oauth2, " + strings.Replace(endpoints, "https://idp/token", "http://idp/token", 1) + ", " + creds, "tokenURL: must use https"},
+		"oauth2's secret in the body":   {"name: oauth2, clientAuthMethod: client_secret_post, subjectClaim: id, scopes: [read], " + endpoints + ", " + creds, ""},
+		"oauth2's secret elsewhere":     {"name: oauth2, clientAuthMethod: query, " + endpoints + ", " + creds, "clientAuthMethod: "},
+		"oauth2 for all by omission":    {"name: oauth2, " + strings.TrimPrefix(endpoints, "allowAnyUser: true, ") + ", " + creds, `allowedEmailDomains: is required for "oauth2"`},
+		"endpoints for oidc":            {"name: oidc, issuerURL: 'https://idp', tokenURL: 'https://idp/token', " + creds, "tokenURL: has no meaning"},
 		"base URL with a path":          {"name: github, allowAnyUser: true, baseURL: 'https://x/api/v3', " + creds, "baseURL: has a path"},
 		"base URL by http":              {"name: github, allowAnyUser: true, baseURL: 'http://x', " + creds, "baseURL: must use https"},
 		"groups claim for google":       {"name: google, allowAnyUser: true, groupsClaim: g, " + creds, "groupsClaim: has no meaning"},

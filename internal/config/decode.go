@@ -130,6 +130,8 @@ func decodeValue(at string, value any, target reflect.Value, m *mistakes) {
 		for i, element := range list {
 			decodeValue(fmt.Sprintf("%s[%d]", at, i), element, target.Index(i), m)
 		}
+	case reflect.Map:
+		decodeMap(at, value, target, m)
 	case reflect.String:
 		text, ok := value.(string)
 		if !ok {
@@ -173,6 +175,24 @@ func decodeSection(at string, value any, target reflect.Value, m *mistakes) {
 		if section[likely] == nil {
 			m.silence(join(at, likely)) // not also "is required"
 		}
+	}
+}
+
+// decodeMap stores a mapping with keys of the operator's own.
+func decodeMap(at string, value any, target reflect.Value, m *mistakes) {
+	mapping, ok := value.(map[string]any)
+	if !ok {
+		m.addMalformed(at, "must be a mapping of names to text, not %s", typeOf(value))
+		return
+	}
+	if len(mapping) == 0 {
+		return
+	}
+	target.Set(reflect.MakeMap(target.Type()))
+	for _, key := range slices.Sorted(maps.Keys(mapping)) {
+		element := reflect.New(target.Type().Elem()).Elem()
+		decodeValue(join(at, showKey(key)), mapping[key], element, m)
+		target.SetMapIndex(reflect.ValueOf(key), element)
 	}
 }
 

@@ -49,7 +49,7 @@ type LoggingFile struct {
 
 // ProviderFile is the `provider` section.
 type ProviderFile struct {
-	// One of "google", "github", "microsoft", "oidc", "static". Required.
+	// One of "google", "github", "microsoft", "oidc", "oauth2", "static". Required.
 	Name string `json:"name"`
 	// Client id of this service at the identity provider. Required, except for name "static".
 	ClientID string `json:"clientID"`
@@ -57,29 +57,49 @@ type ProviderFile struct {
 	ClientSecret string `json:"clientSecret"`
 	// File that holds the client secret; a trailing newline is dropped. A relative path starts at the directory of the configuration file. Required unless clientSecret is set, except for name "static".
 	ClientSecretFile string `json:"clientSecretFile"`
-	// Issuer URL of the OpenID provider, for name "oidc" only; https, or http on a loopback host. Its discovery document must name exactly this issuer. Required for name "oidc".
+	// Issuer URL of the OpenID provider; https, or http on a loopback host. Its discovery document must name exactly this issuer. For name "oauth2" it is only what a provider that sends iss with its answers must send. Required for name "oidc".
 	IssuerURL string `json:"issuerURL"`
 	// Base URL of a GitHub Enterprise Server, for name "github"; for name "microsoft" that of a national cloud, "https://login.microsoftonline.us" or "https://login.partner.microsoftonline.cn". Default: "https://github.com", or "https://login.microsoftonline.com".
 	BaseURL string `json:"baseURL"`
+	// Authorization endpoint, for name "oauth2" only; https, or http on a loopback host. Required for name "oauth2".
+	AuthorizeURL string `json:"authorizeURL"`
+	// Token endpoint, for name "oauth2" only. Required for name "oauth2".
+	TokenURL string `json:"tokenURL"`
+	// Endpoint that answers a GET with the access token by a JSON object about the person, for name "oauth2" only. Its host becomes part of who people are, so a move makes everybody somebody else. Required for name "oauth2".
+	UserinfoURL string `json:"userinfoURL"`
+	// How the client secret reaches the token endpoint, for name "oauth2" only: "client_secret_basic" or "client_secret_post". Default "client_secret_basic".
+	ClientAuthMethod string `json:"clientAuthMethod"`
 	// Directories (tenants) whose accounts may sign in, by id such as "11111111-2222-3333-4444-555555555555", for name "microsoft" only. With exactly one, Microsoft itself shows no others; with several, the groups of the identity begin with the tenant's id and a slash. Required for name "microsoft" unless allowAnyUser is set.
 	Tenants []string `json:"tenants"`
 	// Google Workspace organizations whose accounts may sign in, by primary domain such as "example.com" (claim hd), for name "google" only. Default: no such restriction.
 	HostedDomains []string `json:"hostedDomains"`
 	// Organizations and teams, such as "octo-org" or "octo-org/security-team" (the team's slug), for name "github" only: members of any of them may sign in. Default: no such restriction.
 	AllowedOrganizations []string `json:"allowedOrganizations"`
-	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "microsoft" also User.Read; for name "github" read:user, user:email and, where allowedOrganizations is set, read:org, with which organizations and teams become the groups of the identity.
+	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "oauth2" none; for name "microsoft" also User.Read; for name "github" read:user, user:email and, where allowedOrganizations is set, read:org, with which organizations and teams become the groups of the identity.
 	Scopes []string `json:"scopes"`
-	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\.com". Empty admits every domain. Required for name "google" and "github" unless hostedDomains, allowedOrganizations or allowAnyUser is set. Where several of these are set, an account must satisfy each.
+	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\.com". Empty admits every domain. Required for name "google", "github" and "oauth2" unless hostedDomains, allowedOrganizations or allowAnyUser is set. Where several of these are set, an account must satisfy each.
 	AllowedEmailDomains []string `json:"allowedEmailDomains"`
-	// Admit every account of the provider. Needed for Google, GitHub and Microsoft where no other key says who may sign in, because anybody can have an account there; excludes such keys. Default false.
+	// Admit every account of the provider. Needed for Google, GitHub, Microsoft and "oauth2" where no other key says who may sign in, because anybody can have an account there; excludes such keys. Default false.
 	AllowAnyUser bool `json:"allowAnyUser"`
-	// ID-token or userinfo claim that lists the user's groups, for name "oidc" only. Default "groups".
+	// Claim with the stable identifier of the person, text or a whole number, for name "oauth2" only. Never an e-mail address or a login name: those pass to other people. Default: "sub".
+	SubjectClaim string `json:"subjectClaim"`
+	// Claim with the e-mail address, for name "oidc" and "oauth2". Where it is another than the default, emailVerifiedClaim is needed too, because email_verified speaks of email. Default: "email".
+	EmailClaim string `json:"emailClaim"`
+	// Claim that is true where the address of emailClaim is verified, for name "oidc" and "oauth2". Default: "email_verified", beside "email" only.
+	EmailVerifiedClaim string `json:"emailVerifiedClaim"`
+	// Claim with the display name, for name "oidc" and "oauth2". Default: "name".
+	NameClaim string `json:"nameClaim"`
+	// Claim that lists the user's groups, in the ID token or at userinfo, for name "oidc" and "oauth2". It and the other claims are names or, with a slash at the beginning, JSON pointers such as "/resource_access/mcp/roles". Default "groups".
 	GroupsClaim string `json:"groupsClaim"`
+	// Authentication context classes, such as "phr" or "http://schemas.openid.net/pape/policies/2007/06/multi-factor", for name "oidc" only. The provider is asked for them (acr_values), and an ID token of a sign-in must name one of them (acr). Default: none is asked for.
+	ACRValues []string `json:"acrValues"`
+	// Further parameters of the authorization request, such as Auth0's audience or Microsoft's domain_hint, for name "oidc", "oauth2" and "microsoft". Those of the protocol cannot be set. They are seen by the browser: no secrets.
+	AuthorizationParams map[string]string `json:"authorizationParams"`
 	// Groups to keep, of those the provider reports: names, or beginnings of names with an asterisk at the end, such as "mcp-*". An identity carries 200 groups at most, so where people are in more, say which matter. Default: the first 200.
 	GroupsFilter []string `json:"groupsFilter"`
-	// Take e-mail addresses as verified that the provider does not say are, for name "oidc" and "microsoft". Where people can enter any address themselves, this lets them become whom they like for every rule about addresses. For "microsoft" the optional claim xms_edov is the better way; with allowAnyUser this is refused there. Default false.
+	// Take e-mail addresses as verified that the provider does not say are, for name "oidc", "oauth2" and "microsoft". Where people can enter any address themselves, this lets them become whom they like for every rule about addresses. For "microsoft" the optional claim xms_edov is the better way; with allowAnyUser this is refused there. Default false.
 	InsecureTrustUnverifiedEmail bool `json:"insecureTrustUnverifiedEmail"`
-	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the issuer's host.
+	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the host of the issuer or of authorizeURL.
 	DisplayName string `json:"displayName"`
 	// The accounts, for name "static" only. Required for name "static": at least one.
 	Users []UserFile `json:"users"`

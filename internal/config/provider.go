@@ -17,6 +17,7 @@ var providerScopes = map[string][]string{
 	"github":    {"read:user", "user:email"},
 	"microsoft": {"openid", "email", "profile", "User.Read"},
 	"oidc":      {"openid", "email", "profile"},
+	"oauth2":    nil,
 	"static":    nil,
 }
 
@@ -48,7 +49,10 @@ func (r *resolver) provider(f ProviderFile) Provider {
 	p.Tenants = r.tenants(f)
 	p.HostedDomains = r.hostedDomains(f)
 	p.Organizations = r.organizations(f)
-	p.GroupsClaim = r.groupsClaim(f)
+	r.endpoints(f, &p)
+	r.claims(f, &p)
+	p.ACRValues = r.acrValues(f)
+	p.AuthorizationParams = r.authorizationParams(f)
 	p.GroupsFilter = r.groupsFilter(f)
 	p.TrustUnverifiedEmail = r.trustUnverifiedEmail(f)
 	p.Users = r.users(f)
@@ -70,12 +74,16 @@ func (r *resolver) providerDisplayName(f ProviderFile, p Provider) string {
 		if u, err := url.Parse(p.IssuerURL); err == nil {
 			return orDefault(f.DisplayName, u.Host)
 		}
+	case "oauth2":
+		if u, err := url.Parse(p.AuthorizeURL); err == nil {
+			return orDefault(f.DisplayName, u.Host)
+		}
 	}
 	return f.DisplayName
 }
 
 func (r *resolver) providerName(name string) {
-	const at, names = "provider.name", `"google", "github", "microsoft", "oidc", "static"`
+	const at, names = "provider.name", `"google", "github", "microsoft", "oidc", "oauth2", "static"`
 	if name == "" {
 		r.add(at, "is required: one of %s", names)
 		return
@@ -111,6 +119,7 @@ func (r *resolver) openIDScope(f ProviderFile) {
 		if len(f.AllowedOrganizations) > 0 && !slices.Contains(f.Scopes, OrganizationsScope) {
 			r.add(at, "must include %q for provider.allowedOrganizations", OrganizationsScope)
 		}
+	case f.Name == "oauth2":
 	case !slices.Contains(f.Scopes, "openid"):
 		r.add(at, `must include "openid" for %q`, f.Name)
 	case f.Name == "microsoft" && !slices.Contains(f.Scopes, "profile"):
@@ -163,7 +172,7 @@ func (r *resolver) clientCredentials(f ProviderFile) Secret {
 func (r *resolver) issuerURL(f ProviderFile) string {
 	const at = "provider.issuerURL"
 	switch {
-	case f.Name != "oidc":
+	case f.Name != "oidc" && f.Name != "oauth2", f.Name == "oauth2" && f.IssuerURL == "":
 		return ""
 	case f.IssuerURL == "":
 		r.add(at, "is required for %q", f.Name)
@@ -204,15 +213,6 @@ func (r *resolver) providerURL(at, value string) *url.URL {
 	}
 	r.add(at, "%s %s", showURL(value), problem)
 	return nil
-}
-
-func (r *resolver) groupsClaim(f ProviderFile) string {
-	const at = "provider.groupsClaim"
-	if f.Name != "oidc" {
-		return ""
-	}
-	r.text(at, f.GroupsClaim)
-	return orDefault(f.GroupsClaim, "groups")
 }
 
 // notFor reports a key that the chosen provider has no use for.

@@ -201,6 +201,8 @@ func typeName(t reflect.Type) (name string, below reflect.Type) {
 		return "list of " + map[string]string{"text": "text", "mapping": "mappings"}[name], below
 	case reflect.Struct:
 		return "mapping", t
+	case reflect.Map:
+		return "mapping of text", nil
 	case reflect.Bool:
 		return "true or false", nil
 	case reflect.String:

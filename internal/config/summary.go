@@ -46,6 +46,8 @@ func (p Provider) summary() string {
 	switch p.Name {
 	case "oidc":
 		return fmt.Sprintf("oidc, issuer %s, client %q", p.IssuerURL, p.ClientID)
+	case "oauth2":
+		return fmt.Sprintf("oauth2 at %s, client %q", p.AuthorizeURL, p.ClientID)
 	case "github":
 		return fmt.Sprintf("github at %s, client %q", p.BaseURL, p.ClientID)
 	case "microsoft":

@@ -23,6 +23,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/microsoft"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oauth2"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
@@ -294,6 +295,8 @@ func identityProvider(p config.Provider, client *http.Client) (connector.Connect
 		return microsoft.New(p, client), nil, nil
 	case "oidc":
 		return oidc.FromConfig(p, client), nil, nil
+	case "oauth2":
+		return oauth2.New(p, client), nil, nil
 	case "static":
 		c, err := static.New(p)
 		return nil, c, err

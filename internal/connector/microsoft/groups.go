@@ -54,7 +54,7 @@ func (g groups) of(ctx context.Context, client *upstream.Client, claims oidc.Cla
 // the person's token is sent must not follow from a token.
 // https://learn.microsoft.com/en-us/entra/identity-platform/id-token-claims-reference#groups-overage-claim
 func overage(claims oidc.Claims) bool {
-	return claims.Has("_claim_names", "groups") || claims.IsTrue("hasgroups")
+	return claims.Has("/_claim_names/groups") || claims.IsTrue("hasgroups")
 }
 
 // ask returns the ids of all groups that the person is in, directly or by way of

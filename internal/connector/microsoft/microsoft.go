@@ -30,8 +30,8 @@ const (
 // Connector implements connector.Connector and connector.Rechecker.
 type Connector struct{ *oidc.Connector }
 
-// New takes ClientID, ClientSecret, BaseURL, Scopes, Tenants, GroupsFilter and
-// TrustUnverifiedEmail of p. A nil client means the default transport; see
+// New takes ClientID, ClientSecret, BaseURL, Scopes, Tenants, GroupsFilter,
+// AuthorizationParams and TrustUnverifiedEmail of p. A nil client means the default transport; see
 // upstream.NewClient.
 func New(p config.Provider, client *http.Client) Connector {
 	cloud, namespace := p.BaseURL, Namespace
@@ -56,6 +56,9 @@ func New(p config.Provider, client *http.Client) Connector {
 		Admit:        func(claims oidc.Claims) error { return admit(p.Tenants, claims) },
 		TrustEmail:   verified,
 		Groups:       g.of,
+
+		ExtraAuthParams: p.AuthorizationParams,
+
 		GroupsFilter: p.GroupsFilter,
 		HTTPClient:   client,
 	}

@@ -39,7 +39,7 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 			id.Email = c.email(source)
 		}
 		if id.Name == "" {
-			id.Name = upstream.Name(source.String("name"))
+			id.Name = upstream.Name(source.String(c.options.NameClaim))
 		}
 		if id.Groups == nil && c.options.GroupsClaim != "" {
 			id.Groups = upstream.Groups(source.Strings(c.options.GroupsClaim), c.options.GroupsFilter)
@@ -57,12 +57,8 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 
 // email returns an address only with its own source's word that it is verified.
 func (c *Connector) email(claims Claims) string {
-	email := upstream.Email(claims.String("email"))
-	trusted := c.options.TrustEmail
-	if trusted == nil {
-		trusted = Verified
-	}
-	if email == "" || !trusted(email, claims) {
+	email := upstream.Email(claims.String(c.options.EmailClaim))
+	if email == "" || !c.options.TrustEmail(email, claims) {
 		return ""
 	}
 	return email
@@ -71,16 +67,17 @@ func (c *Connector) email(claims Claims) string {
 // Verified is the provider's word about an address (OpenID Connect Core, section 5.1).
 func Verified(_ string, claims Claims) bool { return claims.IsTrue("email_verified") }
 
-// incomplete reports whether a claim is missing that was asked for.
+// incomplete reports whether a claim is missing that was asked for, by scope or
+// by name.
 func (c *Connector) incomplete(claims Claims) bool {
-	missing := func(name string) bool { _, ok := claims[name]; return !ok }
+	o := c.options
 	switch {
-	case slices.Contains(c.options.Scopes, "email") && (missing("email") || missing("email_verified")):
+	case (slices.Contains(o.Scopes, "email") || o.EmailClaim != "email") && (!claims.Has(o.EmailClaim) || o.EmailVerifiedClaim != "" && !claims.Has(o.EmailVerifiedClaim)):
 		return true
-	case slices.Contains(c.options.Scopes, "profile") && missing("name"):
+	case (slices.Contains(o.Scopes, "profile") || o.NameClaim != "name") && !claims.Has(o.NameClaim):
 		return true
 	}
-	return c.options.GroupsClaim != "" && missing(c.options.GroupsClaim)
+	return o.GroupsClaim != "" && !claims.Has(o.GroupsClaim)
 }
 
 func (c *Connector) userInfo(ctx context.Context, p *provider, token *oauth2.Token, subject string) (Claims, error) {

@@ -35,6 +35,12 @@ type Options struct {
 	ClientSecret config.Secret // empty: a public client
 	// Scopes default to openid, profile and email; openid is added if missing.
 	Scopes []string
+	// EmailClaim, EmailVerifiedClaim and NameClaim default to email,
+	// email_verified (beside email only) and name.
+	EmailClaim, EmailVerifiedClaim, NameClaim string
+	// ACRValues are asked for, and one of them must be in the ID token of a
+	// sign-in; empty: none.
+	ACRValues []string
 	// GroupsClaim names the claim with the groups; empty: none.
 	GroupsClaim string
 	// GroupsFilter: see config.Provider.
@@ -58,13 +64,16 @@ type Options struct {
 	// (OpenID Connect Core, section 11), so that it gives a refresh token.
 	OfflineScope bool
 	// TrustEmail says whether an address is verified; claims are those of the
-	// source of the address. Nil trusts the claim email_verified.
+	// source of the address. Nil trusts EmailVerifiedClaim.
 	TrustEmail func(email string, claims Claims) bool
 	// HTTPClient may be nil; see upstream.NewClient.
 	HTTPClient *http.Client
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
+
+// Claims are those of an ID token or a userinfo response.
+type Claims = upstream.Claims
 
 // Connector implements connector.Connector.
 type Connector struct {
@@ -87,6 +96,19 @@ func New(o Options) *Connector {
 	if o.Namespace == "" {
 		_, o.Namespace, _ = strings.Cut(o.Issuer, "://")
 	}
+	if o.EmailClaim == "" {
+		o.EmailClaim = "email"
+	}
+	if o.EmailVerifiedClaim == "" && o.EmailClaim == "email" {
+		o.EmailVerifiedClaim = "email_verified"
+	}
+	if o.NameClaim == "" {
+		o.NameClaim = "name"
+	}
+	if o.TrustEmail == nil {
+		// Without a name for it no claim is true.
+		o.TrustEmail = func(_ string, claims Claims) bool { return claims.IsTrue(o.EmailVerifiedClaim) }
+	}
 	c := &Connector{options: o, client: upstream.NewClient(o.HTTPClient)}
 	c.discovery = &refetched[*provider]{
 		fetch:      c.discover,
@@ -108,17 +130,17 @@ func FromConfig(p config.Provider, client *http.Client) *Connector {
 		GroupsClaim:  p.GroupsClaim,
 		GroupsFilter: p.GroupsFilter,
 		HTTPClient:   client,
+
+		EmailClaim:         p.EmailClaim,
+		EmailVerifiedClaim: p.EmailVerifiedClaim,
+		NameClaim:          p.NameClaim,
+		ACRValues:          p.ACRValues,
+		ExtraAuthParams:    p.AuthorizationParams,
 	}
 	if p.TrustUnverifiedEmail {
 		o.TrustEmail = func(string, Claims) bool { return true }
 	}
 	return New(o)
-}
-
-// protocolParams cannot come from ExtraAuthParams.
-var protocolParams = []string{
-	"response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce",
-	"code_challenge", "code_challenge_method", "request", "request_uri",
 }
 
 // AuthorizationURL implements connector.Connector.
@@ -134,13 +156,16 @@ func (c *Connector) AuthorizationURL(ctx context.Context, login connector.Login)
 	}
 	var options []oauth2.AuthCodeOption
 	for name, value := range c.options.ExtraAuthParams {
-		if !slices.Contains(protocolParams, name) {
+		if !slices.Contains(config.ProtocolParams, name) {
 			options = append(options, oauth2.SetAuthURLParam(name, value))
 		}
 	}
 	options = append(options,
 		oauth2.SetAuthURLParam("nonce", login.Nonce),
 		oauth2.S256ChallengeOption(login.Verifier))
+	if len(c.options.ACRValues) > 0 {
+		options = append(options, oauth2.SetAuthURLParam("acr_values", strings.Join(c.options.ACRValues, " ")))
+	}
 	if login.Prompt != "" && p.knowsPrompt(login.Prompt) {
 		options = append(options, oauth2.SetAuthURLParam("prompt", login.Prompt))
 	}

@@ -424,3 +424,65 @@ func TestAuthorizationParameters(t *testing.T) {
 		t.Errorf("a prompt that the provider does not know was sent: %q", sent["prompt"])
 	}
 }
+
+func TestMapping(t *testing.T) {
+	conf := config.Provider{
+		IssuerURL: "https://idp.corp.example", ClientID: oauthtest.ClientID, ClientSecret: config.NewSecret(oauthtest.ClientSecret),
+		EmailClaim: "mail", EmailVerifiedClaim: "/mail_info/checked", NameClaim: "https://corp.example/name", GroupsClaim: "/access/mcp/roles",
+		GroupsFilter: []string{"mcp-*"}, AuthorizationParams: map[string]string{"audience": "corp", "nonce": "evil"},
+	}
+	claims := func(m map[string]any) {
+		m["mail"], m["mail_info"] = "alice@work.example", map[string]any{"checked": true}
+		m["https://corp.example/name"], m["access"] = "A. Lice", map[string]any{"mcp": map[string]any{"roles": []string{"mcp-read", "other"}}}
+	}
+	mapped := connector.Identity{Namespace: "idp.corp.example", Subject: alice.Subject, Email: "alice@work.example", Name: "A. Lice", Groups: []string{"mcp-read"}}
+	unverified := mapped
+	unverified.Email = ""
+	for _, c := range []struct {
+		name                string
+		config              func(*config.Provider)
+		inToken, atUserInfo func(map[string]any)
+		want                connector.Identity
+	}{
+		{"in the ID token", nil, claims, nil, mapped},
+		{"at userinfo", nil, nil, claims, mapped},
+		{"AS-FED-06 email_verified is not about another claim", func(p *config.Provider) { p.EmailVerifiedClaim = "" }, claims, claims, unverified},
+		{"AS-FED-06 not verified", nil, func(m map[string]any) { claims(m); m["mail_info"] = map[string]any{"checked": "no"} }, nil, unverified},
+		{"AS-FED-06 the operator trusts", func(p *config.Provider) { p.EmailVerifiedClaim, p.TrustUnverifiedEmail = "", true }, claims, nil, mapped},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := oauthtest.NewOIDCProviderAt(t, conf.IssuerURL)
+			p.SignInAs(alice)
+			p.EditClaims(c.inToken)
+			p.EditUserInfo(c.atUserInfo)
+			conf := conf
+			if c.config != nil {
+				c.config(&conf)
+			}
+			id, err := signIn(t, connectortest.Fixture{Provider: p, Connector: oidc.FromConfig(conf, connectortest.Client(p))})
+			if err != nil || !reflect.DeepEqual(id, c.want) {
+				t.Errorf("identity %+v, %v\nwant     %+v", id, err, c.want)
+			}
+			if sent := p.Sent(oauthtest.Authorization); sent.Get("audience") != "corp" || len(sent["nonce"]) != 1 || sent.Get("nonce") == "evil" {
+				t.Errorf("sent %v", sent)
+			}
+		})
+	}
+}
+
+func TestContextClass(t *testing.T) {
+	for acr, want := range map[string]error{"phr": nil, "mfa": nil, "pwd": connector.ErrNotAllowed, "": connector.ErrNotAllowed, "phr mfa": connector.ErrNotAllowed} {
+		f, p, _ := start(t, func(o *oidc.Options) { o.ACRValues = []string{"phr", "mfa"} })
+		p.EditClaims(func(m map[string]any) {
+			if acr != "" {
+				m["acr"] = acr
+			}
+		})
+		if id, err := signIn(t, f); !errors.Is(err, want) || (err == nil) != (id.Subject != "") {
+			t.Errorf("acr %q: %+v, %v", acr, id, err)
+		}
+		if got := p.Sent(oauthtest.Authorization).Get("acr_values"); got != "phr mfa" {
+			t.Errorf("acr_values %q", got)
+		}
+	}
+}

@@ -3,8 +3,9 @@ package oidc
 import (
 	"context"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
+	"slices"
+	"strconv"
 	"time"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
 // maxClockSkew is how far in the future iat may lie.
@@ -31,8 +33,21 @@ func (c *Connector) verify(ctx context.Context, p *provider, login connector.Log
 	if subtle.ConstantTimeCompare([]byte(idToken.Nonce), []byte(login.Nonce)) != 1 {
 		return "", nil, errors.New("nonce is not that of this visit")
 	}
+	if err := c.checkContext(claims); err != nil {
+		return "", nil, err
+	}
 	subject, err := c.subject(idToken, claims)
 	return subject, claims, err
+}
+
+// checkContext: what was asked for in acr_values is voluntary for the provider,
+// so the answer decides (OpenID Connect Core, sections 2 and 3.1.2.1).
+func (c *Connector) checkContext(claims Claims) error {
+	acr := claims.String("acr")
+	if len(c.options.ACRValues) > 0 && !slices.Contains(c.options.ACRValues, acr) {
+		return upstream.NotAllowed("signed in with acr " + strconv.Quote(upstream.Clip(acr)))
+	}
+	return nil
 }
 
 func (c *Connector) subject(idToken *gooidc.IDToken, claims Claims) (string, error) {
@@ -121,50 +136,4 @@ func (o *oneToken) VerifySignature(ctx context.Context, token string) ([]byte, e
 	var payload []byte
 	payload, o.issuer, o.err = o.keys.verify(ctx, token, algs)
 	return payload, o.err
-}
-
-// Claims are the members of an ID token or a userinfo response. A claim of an
-// unexpected type counts as absent.
-type Claims map[string]json.RawMessage
-
-// String returns a string claim, or "".
-func (c Claims) String(name string) string {
-	var s string
-	if json.Unmarshal(c[name], &s) != nil {
-		return ""
-	}
-	return s
-}
-
-// Has reports whether the claim name is an object with a member.
-func (c Claims) Has(name, member string) bool {
-	var object map[string]json.RawMessage
-	return json.Unmarshal(c[name], &object) == nil && object[member] != nil
-}
-
-// IsTrue accepts the string "true", which some providers send for a boolean.
-func (c Claims) IsTrue(name string) bool {
-	var b bool
-	if json.Unmarshal(c[name], &b) == nil {
-		return b
-	}
-	return c.String(name) == "true"
-}
-
-// Strings returns an array of strings, or a single string as an array.
-func (c Claims) Strings(name string) []string {
-	if s := c.String(name); s != "" {
-		return []string{s}
-	}
-	var values []any
-	if json.Unmarshal(c[name], &values) != nil {
-		return nil
-	}
-	var texts []string
-	for _, v := range values {
-		if s, ok := v.(string); ok {
-			texts = append(texts, s)
-		}
-	}
-	return texts
 }

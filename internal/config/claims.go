@@ -1,0 +1,107 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// ProtocolParams are those of an authorization request that the flow itself
+// sets; no configuration replaces them.
+var ProtocolParams = []string{
+	"response_type", "response_mode", "client_id", "client_secret", "redirect_uri", "scope", "state", "nonce",
+	"code_challenge", "code_challenge_method", "request", "request_uri", "acr_values",
+}
+
+// endpoints resolves what other providers publish by discovery.
+func (r *resolver) endpoints(f ProviderFile, p *Provider) {
+	if f.Name != "oauth2" {
+		return
+	}
+	for at, value := range map[string]string{
+		"provider.authorizeURL": f.AuthorizeURL, "provider.tokenURL": f.TokenURL, "provider.userinfoURL": f.UserinfoURL,
+	} {
+		if value == "" {
+			r.add(at, "is required for %q", f.Name)
+			continue
+		}
+		r.providerURL(at, value)
+	}
+	p.AuthorizeURL, p.TokenURL, p.UserinfoURL = f.AuthorizeURL, f.TokenURL, f.UserinfoURL
+	switch f.ClientAuthMethod {
+	case "", "client_secret_basic":
+	case "client_secret_post":
+		p.SecretInBody = true
+	default:
+		r.add("provider.clientAuthMethod", `%s is not one of "client_secret_basic", "client_secret_post"`, show(f.ClientAuthMethod))
+	}
+}
+
+// claims resolves where in the provider's answers a person's properties are.
+func (r *resolver) claims(f ProviderFile, p *Provider) {
+	if f.Name != "oidc" && f.Name != "oauth2" {
+		return
+	}
+	p.SubjectClaim = r.claim("provider.subjectClaim", f.SubjectClaim, "sub")
+	p.EmailClaim = r.claim("provider.emailClaim", f.EmailClaim, "email")
+	p.NameClaim = r.claim("provider.nameClaim", f.NameClaim, "name")
+	p.GroupsClaim = r.claim("provider.groupsClaim", f.GroupsClaim, "groups")
+	// OpenID Connect Core, section 5.1: email_verified is about email, and says
+	// nothing of an address from elsewhere.
+	standard := ""
+	if p.EmailClaim == "email" {
+		standard = "email_verified"
+	}
+	p.EmailVerifiedClaim = r.claim("provider.emailVerifiedClaim", f.EmailVerifiedClaim, standard)
+	if p.EmailVerifiedClaim == "" && !f.InsecureTrustUnverifiedEmail {
+		r.add("provider.emailVerifiedClaim", "is required with provider.emailClaim: name the claim that says whether that address is verified; "+
+			"where there is none, and people cannot change the address themselves, set provider.insecureTrustUnverifiedEmail: true")
+	}
+}
+
+// claim checks a claim's name or JSON pointer (RFC 6901, section 3).
+func (r *resolver) claim(at, value, standard string) string {
+	r.text(at, value)
+	if strings.HasPrefix(value, "/") && badEscape.MatchString(value) {
+		r.add(at, `%s is not a JSON pointer: "~" stands before 0 or 1 only`, show(value))
+	}
+	return orDefault(value, standard)
+}
+
+var badEscape = regexp.MustCompile(`~([^01]|$)`)
+
+func (r *resolver) acrValues(f ProviderFile) []string {
+	const at = "provider.acrValues"
+	if r.tooMany(at, len(f.ACRValues), maxScopes) {
+		return nil
+	}
+	for i, value := range f.ACRValues {
+		if !isScopeToken(value) {
+			r.add(element(at, i), "%s is not a class: printable ASCII without spaces", show(value))
+		}
+	}
+	return f.ACRValues
+}
+
+var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
+
+func (r *resolver) authorizationParams(f ProviderFile) map[string]string {
+	const at = "provider.authorizationParams"
+	if r.tooMany(at, len(f.AuthorizationParams), maxScopes) {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.AuthorizationParams)) {
+		at := join(at, showKey(name))
+		switch {
+		case !paramName.MatchString(name):
+			r.add(at, "is not the name of a parameter")
+		case slices.Contains(ProtocolParams, strings.ToLower(name)):
+			r.add(at, "is a parameter of the protocol, which this service sets itself")
+		case f.Name == "microsoft" && name == "resource":
+			r.add(at, "is refused by version 2.0 of Microsoft's endpoints; name scopes instead")
+		}
+		r.text(at, f.AuthorizationParams[name])
+	}
+	return f.AuthorizationParams
+}

@@ -1,0 +1,160 @@
+// Package oauth2 signs people in with a provider that speaks OAuth 2.0 without
+// OpenID Connect: there is no ID token, only an endpoint that says whose access
+// token this is. Its invariants: PKCE binds the code to the visit, for want of a
+// nonce; the subject is a claim that the operator named; and a response that
+// names an issuer which the operator did not is refused.
+package oauth2
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
+)
+
+// Connector implements connector.Connector and connector.Rechecker.
+type Connector struct {
+	provider  config.Provider // its secret cannot be printed
+	namespace string
+	client    *upstream.Client
+}
+
+// New takes everything of p that has a meaning for this provider. A nil client
+// means the default transport; see upstream.NewClient.
+func New(p config.Provider, client *http.Client) *Connector {
+	namespace := "oauth2@" + p.UserinfoURL
+	if u, err := url.Parse(p.UserinfoURL); err == nil && u.Host != "" {
+		namespace = "oauth2@" + strings.ToLower(u.Host)
+	}
+	return &Connector{provider: p, namespace: namespace, client: upstream.NewClient(client)}
+}
+
+// AuthorizationURL implements connector.Connector. It does not use the network.
+// A prompt is not forwarded: that is OpenID Connect's.
+func (c *Connector) AuthorizationURL(_ context.Context, login connector.Login) (string, error) {
+	if err := upstream.CheckLogin(login); err != nil {
+		return "", err
+	}
+	var options []oauth2.AuthCodeOption
+	for name, value := range c.provider.AuthorizationParams {
+		if !slices.Contains(config.ProtocolParams, name) {
+			options = append(options, oauth2.SetAuthURLParam(name, value))
+		}
+	}
+	options = append(options, oauth2.S256ChallengeOption(login.Verifier))
+	return c.oauthConfig(login.RedirectURI).AuthCodeURL(login.State, options...), nil
+}
+
+func (c *Connector) oauthConfig(redirectURI string) *oauth2.Config {
+	// One way, never a try of both, which would spend the code.
+	style := oauth2.AuthStyleInHeader
+	if c.provider.SecretInBody {
+		style = oauth2.AuthStyleInParams
+	}
+	return &oauth2.Config{
+		ClientID:     c.provider.ClientID,
+		ClientSecret: c.provider.ClientSecret.Reveal(),
+		RedirectURL:  redirectURI,
+		Scopes:       c.provider.Scopes,
+		Endpoint:     oauth2.Endpoint{AuthURL: c.provider.AuthorizeURL, TokenURL: c.provider.TokenURL, AuthStyle: style},
+	}
+}
+
+// Identify implements connector.Connector.
+func (c *Connector) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, connector.Session, error) {
+	fail := func(err error) (connector.Identity, connector.Session, error) {
+		return connector.Identity{}, connector.Session{}, err
+	}
+	if err := upstream.CheckLogin(login); err != nil {
+		return fail(err)
+	}
+	ctx, cancel := c.client.Context(ctx)
+	defer cancel()
+	// RFC 9207, section 2.4. Who sends iss has to be known by it: with another
+	// server's answer believed, our code goes where that server wants.
+	if query.Has("iss") && (len(query["iss"]) != 1 || query.Get("iss") != c.provider.IssuerURL) {
+		return fail(upstream.Rejected("authorization response names an issuer that is not provider.issuerURL", nil))
+	}
+	code, err := upstream.AuthorizationCode(query)
+	if err != nil {
+		return fail(err)
+	}
+	token, err := c.oauthConfig(login.RedirectURI).Exchange(ctx, code, oauth2.VerifierOption(login.Verifier))
+	if err != nil {
+		return fail(upstream.Failed("token request", err))
+	}
+	id, err := c.identity(ctx, token.AccessToken)
+	if err != nil {
+		return fail(upstream.Failed("userinfo", err))
+	}
+	return id, session(token), nil
+}
+
+func (c *Connector) identity(ctx context.Context, accessToken string) (connector.Identity, error) {
+	var claims upstream.Claims
+	if _, err := c.client.Get(ctx, c.provider.UserinfoURL, http.Header{"Authorization": {"Bearer " + accessToken}}, &claims); err != nil {
+		return connector.Identity{}, err
+	}
+	p := c.provider
+	id := connector.Identity{
+		Namespace: c.namespace,
+		Subject:   upstream.Subject(claims.Identifier(p.SubjectClaim)),
+		Name:      upstream.Name(claims.String(p.NameClaim)),
+		Groups:    upstream.Groups(claims.Strings(p.GroupsClaim), p.GroupsFilter),
+	}
+	if id.Subject == "" {
+		return connector.Identity{}, upstream.Rejected("the answer has no usable claim provider.subjectClaim", nil)
+	}
+	if p.TrustUnverifiedEmail || claims.IsTrue(p.EmailVerifiedClaim) {
+		id.Email = upstream.Email(claims.String(p.EmailClaim))
+	}
+	return id, nil
+}
+
+func session(token *oauth2.Token) connector.Session {
+	s := connector.Session{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken}
+	if !token.Expiry.IsZero() {
+		s.Expires = token.Expiry.Unix()
+	}
+	return s
+}
+
+// Recheck implements connector.Rechecker: it asks the userinfo endpoint again,
+// with the same access token for as long as it lives.
+func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
+	ctx, cancel := c.client.Context(ctx)
+	defer cancel()
+	fail := func(err error) (connector.Identity, connector.Session, error) {
+		return connector.Identity{}, connector.Session{}, upstream.RecheckFailed("re-check", err)
+	}
+	if s.AccessToken == "" {
+		return fail(upstream.SessionOver("there is no token to ask with", nil))
+	}
+	token := &oauth2.Token{AccessToken: s.AccessToken, RefreshToken: s.RefreshToken}
+	if s.Expires != 0 {
+		token.Expiry = time.Unix(s.Expires, 0)
+	}
+	if !token.Valid() && s.RefreshToken == "" {
+		return fail(upstream.SessionOver("the access token has expired", nil))
+	}
+	token, err := c.oauthConfig("").TokenSource(ctx, token).Token() // refreshes an expired one only
+	if err != nil {
+		return fail(err)
+	}
+	now, err := c.identity(ctx, token.AccessToken)
+	if err != nil {
+		return fail(err)
+	}
+	if now.Subject != id.Subject {
+		return fail(upstream.Gone("the token belongs to another account", nil))
+	}
+	return now, session(token), nil
+}
