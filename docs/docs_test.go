@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +73,34 @@ func TestYAML(t *testing.T) {
 	}
 	if configurations[filepath.Join("..", "README.md")] < 4 {
 		t.Errorf("README shows %d configurations, not one for each provider", configurations[filepath.Join("..", "README.md")])
+	}
+}
+
+// Each kind of provider has a page with a configuration of that kind.
+func TestProviders(t *testing.T) {
+	pages := map[string][]string{}
+	for path, text := range documents(t) {
+		if filepath.Dir(path) != filepath.Join("..", "docs", "providers") {
+			continue
+		}
+		for _, block := range yamlBlock.FindAllStringSubmatch(text, -1) {
+			c, err := config.Parse([]byte(block[1]), func(string) ([]byte, error) { return []byte("secret"), nil })
+			if err != nil {
+				t.Errorf("%s: %v", path, err)
+				continue
+			}
+			pages[c.Provider.Name] = append(pages[c.Provider.Name], filepath.Base(path))
+		}
+	}
+	for _, kind := range []string{"google", "github", "microsoft", "oidc", "oauth2", "static"} {
+		if len(pages[kind]) == 0 {
+			t.Errorf("no page shows a configuration for %q", kind)
+		}
+	}
+	for _, page := range []string{"oidc-keycloak.md", "okta.md", "auth0.md", "dex.md"} {
+		if !slices.Contains(pages["oidc"], page) {
+			t.Errorf("%s shows no configuration", page)
+		}
 	}
 }
 
