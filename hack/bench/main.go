@@ -64,10 +64,12 @@ func main() {
 	}
 }
 
-// row is one line of the table: a cost for each round.
+// row is one line of the table: a cost for each round, and the row that it is
+// to be read beside.
 type row struct {
-	name  string
-	costs []time.Duration
+	name   string
+	beside int
+	costs  []time.Duration
 }
 
 func benchmark(ctx context.Context) error {
@@ -97,7 +99,11 @@ func benchmark(ctx context.Context) error {
 		return err
 	}
 
-	rows := []row{{name: "bare net/http, 200"}, {name: "no token, 401"}, {name: "cached token, 200"}, {name: "cold token, 200"}, {name: "one RS256 verification"}}
+	rows := []row{
+		{name: "bare net/http, 200"}, {name: "no token, 401"}, {name: "cached token, 200"}, {name: "cold token, 200"},
+		{name: "bare gRPC, OK", beside: 4}, {name: "cached token, gRPC", beside: 4},
+		{name: "one RS256 verification"},
+	}
 	for range rounds {
 		costs, err := round(ctx, self, program, config, tokens)
 		if err != nil {
@@ -152,17 +158,28 @@ func round(ctx context.Context, self, program, config string, tokens []string) (
 		}
 		costs = append(costs, cost)
 	}
+	for _, p := range []*process{reference, service} {
+		for _, count := range []int{warm / 10, warm / 2} { // the first warms up
+			cost, err := p.measureGRPC(ctx, check(tokens[0]), count)
+			if err != nil {
+				return nil, err
+			}
+			if count == warm/2 {
+				costs = append(costs, cost)
+			}
+		}
+	}
 	verification, err := verify(5_000)
 	return append(costs, verification), err
 }
 
 func print(w io.Writer, rows []row) {
 	best := func(r row) float64 { return float64(slices.Min(r.costs).Nanoseconds()) / 1000 }
-	base, rs256 := best(rows[0]), best(rows[len(rows)-1])
+	rs256 := best(rows[len(rows)-1])
 	fmt.Fprintf(w, "CPU time of the server per request; best of %d rounds (and worst); %s, %d processors\n\n", rounds, runtime.Version(), runtime.NumCPU())
 	fmt.Fprintf(w, "%-24s %12s %12s %10s %10s\n", "", "µs/request", "worst", "× bare", "× RS256")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%-24s %12.1f %12.1f %10.2f %10.2f\n", r.name, best(r), float64(slices.Max(r.costs).Nanoseconds())/1000, best(r)/base, best(r)/rs256)
+		fmt.Fprintf(w, "%-24s %12.1f %12.1f %10.2f %10.2f\n", r.name, best(r), float64(slices.Max(r.costs).Nanoseconds())/1000, best(r)/best(rows[r.beside]), best(r)/rs256)
 	}
 }
 
@@ -172,7 +189,7 @@ func writeConfig(dir, endpoint string) (path string, seed []byte, err error) {
 	rand.Read(seed)
 	path = filepath.Join(dir, "config.yaml")
 	text := fmt.Sprintf(`
-listen: {http: "127.0.0.1:0", management: "127.0.0.1:0"}
+listen: {http: "127.0.0.1:0", management: "127.0.0.1:0", grpc: "127.0.0.1:0"}
 provider: {name: oidc, issuerURL: "https://idp.example.com", clientID: bench, clientSecret: bench}
 proxy: {hosts: [{host: %s, endpoint: %q}]}
 keys: {source: seed, seedFiles: [seed]}
@@ -224,8 +241,9 @@ func request(bearer string) []byte {
 
 // process is a server under measurement.
 type process struct {
-	cmd     *exec.Cmd
-	address string
+	cmd         *exec.Cmd
+	address     string
+	grpcAddress string
 }
 
 // start runs a server that logs its address as the service does.
@@ -247,9 +265,12 @@ func start(ctx context.Context, program string, args ...string) (*process, error
 			p.stop()
 			return nil, fmt.Errorf("%s did not start: %w", filepath.Base(program), err)
 		}
-		var entry struct{ Protocol string }
+		var entry struct{ Protocol, GRPC string }
 		if json.Unmarshal(line, &entry) == nil {
 			p.address = entry.Protocol
+			if entry.GRPC != "" {
+				p.grpcAddress = entry.GRPC
+			}
 		}
 	}
 	go io.Copy(io.Discard, lines)
@@ -382,13 +403,17 @@ func threadTime() (time.Duration, error) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
 }
 
-// serveBare answers 200 to everything.
+// serveBare answers 200 to everything, and OK over gRPC.
 func serveBare(ctx context.Context) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	fmt.Printf("{\"protocol\":%q}\n", l.Addr())
+	g, err := serveBareGRPC(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("{\"protocol\":%q,\"grpc\":%q}\n", l.Addr(), g)
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })}
 	context.AfterFunc(ctx, func() { srv.Close() })
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -111,17 +111,9 @@ func request(in *auth.CheckRequest) forwardauth.Request {
 // decision refuses where a header must not repeat.
 func headers(r *auth.AttributeContext_HttpRequest) forwardauth.Headers {
 	var h forwardauth.Headers
-	fields := map[string]*[]string{
-		"authorization":                 &h.Authorization,
-		"origin":                        &h.Origin,
-		"access-control-request-method": &h.PreflightMethod,
-		"mcp-protocol-version":          &h.ProtocolVersion,
-		"mcp-method":                    &h.MCPMethod,
-		"mcp-name":                      &h.MCPName,
-	}
 	if lines := r.GetHeaderMap().GetHeaders(); len(lines) > 0 {
 		for _, line := range lines {
-			if into := fields[strings.ToLower(line.GetKey())]; into != nil {
+			if into := field(&h, strings.ToLower(line.GetKey())); into != nil {
 				value := line.GetValue()
 				if raw := line.GetRawValue(); len(raw) > 0 {
 					value = string(raw)
@@ -131,12 +123,35 @@ func headers(r *auth.AttributeContext_HttpRequest) forwardauth.Headers {
 		}
 		return h
 	}
-	for name, into := range fields {
-		if value, ok := r.GetHeaders()[name]; ok {
-			*into = []string{value}
+	joined := r.GetHeaders()
+	for _, name := range looked {
+		if value, ok := joined[name]; ok {
+			*field(&h, name) = []string{value}
 		}
 	}
 	return h
+}
+
+// looked are the names that field knows.
+var looked = [...]string{"authorization", "origin", "access-control-request-method", "mcp-protocol-version", "mcp-method", "mcp-name"}
+
+// field returns where the lines of a header go, nil if no decision looks at it.
+func field(h *forwardauth.Headers, name string) *[]string {
+	switch name {
+	case "authorization":
+		return &h.Authorization
+	case "origin":
+		return &h.Origin
+	case "access-control-request-method":
+		return &h.PreflightMethod
+	case "mcp-protocol-version":
+		return &h.ProtocolVersion
+	case "mcp-method":
+		return &h.MCPMethod
+	case "mcp-name":
+		return &h.MCPName
+	}
+	return nil
 }
 
 func allow(d *forwardauth.Decision) *auth.CheckResponse {
