@@ -61,6 +61,9 @@ func CanonicalHost(hostport, scheme string) (string, error) {
 	if strings.HasPrefix(host, "[") != strings.HasSuffix(host, "]") {
 		return "", errors.New("has an invalid host")
 	}
+	if strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, "..") {
+		return "", errors.New("has an empty label in its host")
+	}
 	name := strings.Trim(host, "[]")
 	for i := range len(name) {
 		c := name[i]
