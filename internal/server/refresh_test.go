@@ -442,6 +442,30 @@ func TestRecheck(t *testing.T) {
 			t.Errorf("audit says %v", e)
 		}
 	})
+	t.Run("AS-FED-06 AS-FED-09 the user leaves the organization", func(t *testing.T) {
+		g := oauthtest.NewGitHub(t)
+		member := oauthtest.User{Subject: "1001", Login: "jane", Email: "jane@example.com", EmailVerified: true, Groups: []string{"octo-org", "octo-org/ops"}}
+		g.SignInAs(member)
+		s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(servertest.UseGitHub(g), func(f *config.File) {
+			f.Provider.AllowedOrganizations = []string{"octo-org/ops"}
+		})})
+		c := s.NewClient(t, servertest.Host, withRefresh)
+		k := signIn(t, c)
+		k = k.again(t)
+		if h := s.MustPass(t, servertest.Resource, k.access).Header; h.Get("X-Auth-Request-Groups") != "octo-org,octo-org/ops" {
+			t.Errorf("headers %v", h)
+		}
+		moved := member
+		moved.Groups = []string{"octo-org"}
+		g.Change(moved)
+		k.refused(t, 400, "invalid_grant", "account_not_allowed")
+		k.refused(t, 400, "invalid_grant", "family_revoked")
+		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		a := c.Begin()
+		b := s.NewBrowser()
+		g.SignInAs(moved)
+		errorAt(t, s, a, b.Walk(t, b.Open(t, a.URL()), c.RedirectURI), "access_denied", "account_not_allowed")
+	})
 	t.Run("AS-FED-09 the policy admits the user no more", func(t *testing.T) {
 		p, s, c := oidc(t, true)
 		k := signIn(t, c)

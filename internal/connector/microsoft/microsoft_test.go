@@ -129,6 +129,13 @@ func TestTenants(t *testing.T) {
 			if !errors.Is(err, c.err) || (err == nil) != (id.Subject == c.subject) {
 				t.Errorf("identity %+v, %v, want %v", id, err, c.err)
 			}
+			f, m = start(t, tenants(c.tenants...)) // the same where a key does not say whose it is
+			m.SignInAs(user)
+			m.EditClaims(c.claims)
+			m.KeyIssuer("")
+			if id, err := signIn(t, f); !errors.Is(err, c.err) || (err == nil) != (id.Subject == c.subject) {
+				t.Errorf("key without issuer: identity %+v, %v, want %v", id, err, c.err)
+			}
 		})
 	}
 }
@@ -220,6 +227,7 @@ func TestGroups(t *testing.T) {
 		{"200 in the token", user(manyGroups(200), nil), []string{home}, nil, nil, manyGroups(200), 0, nil},
 		{"more come from Graph", user(manyGroups(201), nil), []string{home}, last, nil, nil, 1, nil},
 		{"in pages", user(manyGroups(2500), nil), []string{home}, last, nil, last, 3, nil},
+		{"directory roles are no groups", user(manyGroups(201), nil), []string{home}, []string{"ffffffff-*"}, nil, nil, 1, nil},
 		{"by filter", user([]string{g1, g2}, []string{"Admin"}), []string{home}, []string{"role:*", g2}, nil, []string{"role:Admin", g2}, 0, nil},
 		{"too many pages", user(manyGroups(300), nil), []string{home}, nil, func(m *oauthtest.Microsoft) { m.PageSize(50) }, nil, 5, connector.ErrRejected},
 		{"the next page is elsewhere", user(manyGroups(1200), nil), []string{home}, nil,
