@@ -108,9 +108,10 @@ func TestGateways(t *testing.T) {
 				mcp := hosts[0].(map[string]any)
 				// The service lets preflights of this page pass: who could forge one would be in.
 				mcp["cors"] = map[string]any{"allowedOrigins": []string{page}}
-				stepUp := maps.Clone(mcp)
+				other, stepUp := maps.Clone(mcp), maps.Clone(mcp)
+				other["path"] = otherPath
 				stepUp["path"], stepUp["stepUp"] = stepUpPath, "403"
-				file["proxy"].(map[string]any)["hosts"] = append(hosts, stepUp)
+				file["proxy"].(map[string]any)["hosts"] = append(hosts, other, stepUp)
 			}}), kind: kind, t: t, parent: t}
 			b.grant, _ = signIn(t, b.statelessURL, alice)
 			b.startLongStream(t)
@@ -344,6 +345,9 @@ func (b *gatewayBench) insufficientScope() string {
 	}
 	return b.outcome(resp)
 }
+
+// otherPath is an MCP server that the service knows and no gateway routes to.
+const otherPath = "/other/mcp"
 
 // stepUpPath is an MCP server that is to answer 403 at every gateway.
 const stepUpPath = "/mcp/step-up-403"

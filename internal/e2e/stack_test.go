@@ -113,21 +113,15 @@ func (st *stack) file() map[string]any {
 			"cors": map[string]any{"allowedOrigins": []any{"https://inspector.example"}},
 		}
 	}
-	// Known to the service, and routed by no gateway.
-	other := host("127.0.0.1", st.stateless, "Other notes")
-	other["path"] = otherPath
 	return map[string]any{
 		"listen":  map[string]any{"http": st.serviceAddress, "management": st.managementAddress, "grpc": st.grpcAddress},
 		"logging": map[string]any{"level": "debug"},
 		"proxy": map[string]any{"hosts": []any{
 			host("127.0.0.1", st.stateless, "Notes"),
 			host("localhost", st.stateful, "Notes with sessions"),
-			other,
 		}},
 	}
 }
-
-const otherPath = "/other/mcp"
 
 const clientSecret = "e2e-secret"
 
