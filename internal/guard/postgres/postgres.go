@@ -167,12 +167,28 @@ func (s *Store) Revoked(ctx context.Context, after string, each func(key string,
 				}
 				position = number
 			}
-			return rows.Err()
+			if err := rows.Err(); err != nil || n > 0 {
+				return err
+			}
+			return s.startAgain(ctx, &position)
 		})
 		if err != nil || n < pageSize {
 			return strconv.FormatInt(position, 10), err
 		}
 	}
+}
+
+// startAgain sets position to the beginning if it is beyond what was ever
+// numbered: then this is another table than the one it was read from.
+func (s *Store) startAgain(ctx context.Context, position *int64) error {
+	var last int64
+	if err := s.pool.QueryRow(ctx, `SELECT last_value FROM `+s.schema+`.revoked_number_seq`).Scan(&last); err != nil {
+		return err
+	}
+	if *position > last {
+		*position = 0
+	}
+	return nil
 }
 
 // Run deletes what is dead until ctx ends.
