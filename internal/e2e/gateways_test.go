@@ -4,12 +4,12 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -222,9 +222,14 @@ func recipeEnvoyHTTP(t *testing.T, path string, site gatewaySite) *process {
 	return startEnvoy(t, path, envoyConfiguration(t, block(t, "envoy", gateways.Whole, "yml", 0), site))
 }
 
-// recipeEnvoyGRPC puts the other filter in the place of the first, and its
-// cluster with the others, as the page says.
 func recipeEnvoyGRPC(t *testing.T, path string, site gatewaySite) *process {
+	t.Helper()
+	return startEnvoy(t, path, envoyGRPC(t, site))
+}
+
+// envoyGRPC puts the other filter in the place of the first, and its cluster
+// with the others, as the page says.
+func envoyGRPC(t *testing.T, site gatewaySite) string {
 	t.Helper()
 	indent := func(text string, n int) string {
 		var b strings.Builder
@@ -242,8 +247,7 @@ func recipeEnvoyGRPC(t *testing.T, path string, site gatewaySite) *process {
 	}
 	cluster := substitute(t, block(t, "envoy", "Gate", "yml", 2), "address: auth, port_value: 9001}",
 		"address: 127.0.0.1, port_value: "+strings.TrimPrefix(site.GRPC, "127.0.0.1:")+"}")
-	text = before + indent(block(t, "envoy", "Gate", "yml", 1), 18) + filter + "router\n" + after + indent(cluster, 4)
-	return startEnvoy(t, path, text)
+	return before + indent(block(t, "envoy", "Gate", "yml", 1), 18) + filter + "router\n" + after + indent(cluster, 4)
 }
 
 func startEnvoy(t *testing.T, path, configuration string) *process {
@@ -252,7 +256,49 @@ func startEnvoy(t *testing.T, path, configuration string) *process {
 		t.Fatalf("docs/gateways/envoy.md: %v\n%s", err, configuration)
 	}
 	conf := write(t, "envoy.yaml", configuration)
-	return start(t, "envoy", nil, path, "-c", conf, "--use-dynamic-base-id", "--log-level", "warning", "--concurrency", strconv.Itoa(1))
+	return start(t, "envoy", nil, path, "-c", conf, "--use-dynamic-base-id", "--log-level", "warning", "--concurrency", "1", "--file-flush-interval-msec", "100")
+}
+
+// Over gRPC the verified claims are there for later filters and access logs.
+func TestEnvoyMetadata(t *testing.T) {
+	track(t)
+	var envoy *process
+	kind := gatewayKinds[slices.IndexFunc(gatewayKinds, func(g gateway) bool { return g.name == "Envoy gRPC" })]
+	kind.start = func(t *testing.T, path string, site gatewaySite) *process {
+		const logged = `
+                access_log:
+                  - name: envoy.access_loggers.stdout
+                    typed_config:
+                      "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+                      log_format: {text_format_source: {inline_string: "claims %DYNAMIC_METADATA(envoy.filters.http.ext_authz)%\n"}}`
+		envoy = startEnvoy(t, path, substitute(t, envoyGRPC(t, site), "stat_prefix: mcp", "stat_prefix: mcp"+logged))
+		return envoy
+	}
+	st := newStack(t, setup{provider: "static", gateway: &kind})
+	g, _ := signIn(t, st.statelessURL, alice)
+	resp, _ := callTool(t, st.statelessURL, "whoami", g)
+	mustEqual(t, "status", resp.StatusCode, http.StatusOK)
+	var claims struct {
+		Sub, Scope, JTI string
+		ClientID        string `json:"client_id"`
+		Exp             float64
+	}
+	for range 50 {
+		for line := range strings.Lines(envoy.out.String()) {
+			if text, ok := strings.CutPrefix(line, "claims {"); ok {
+				if err := json.Unmarshal([]byte("{"+text), &claims); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if claims.Sub != "" {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if claims.Sub == "" || claims.ClientID == "" || claims.JTI == "" || claims.Exp < float64(time.Now().Unix()) || !strings.Contains(claims.Scope, scopeRead) {
+		t.Errorf("the access log has the claims %+v", claims)
+	}
 }
 
 func recipeTraefik(t *testing.T, path string, site gatewaySite) *process {
