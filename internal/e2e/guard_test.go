@@ -50,6 +50,7 @@ func runShared(t *testing.T, open func(t *testing.T) sharedStore, stop, start fu
 		t.Cleanup(func() { s.Close() })
 		return s
 	}
+	guardtest.RunStore(t, opened(t), opened(t))
 	guardtest.Run(t, guardtest.Backend{
 		Open: func(t *testing.T) guard.Guard { return &guard.Shared{Store: opened(t), Now: time.Now} },
 		Stop: stop, Start: start,

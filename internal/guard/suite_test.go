@@ -19,6 +19,7 @@ func TestMemorySuite(t *testing.T) {
 
 func TestSharedSuite(t *testing.T) {
 	store := &guardtest.Store{}
+	guardtest.RunStore(t, store, store)
 	guardtest.Run(t, guardtest.Backend{
 		Open:  func(*testing.T) guard.Guard { return &guard.Shared{Store: store, Now: time.Now} },
 		Stop:  func(*testing.T) { store.SetDown(true) },
@@ -41,8 +42,10 @@ func TestSharedLease(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := &guardtest.Store{}
 			dead, goOn := shared(store), make(chan struct{})
+			var late string
+			var lateErr error
 			go func() {
-				_, _ = dead.Rotate(context.Background(), use(0), func(context.Context) (string, error) {
+				late, lateErr = dead.Rotate(context.Background(), use(0), func(context.Context) (string, error) {
 					<-goOn // for ever, as far as anybody knows
 					return "from the dead", nil
 				})
@@ -58,6 +61,9 @@ func TestSharedLease(t *testing.T) {
 			}
 			close(goOn) // it comes back: its answer is given to nobody
 			synctest.Wait()
+			if late != "" || !errors.Is(lateErr, guard.ErrUnavailable) {
+				t.Errorf("the replica that came back answered %q, %v", late, lateErr)
+			}
 			if got, err := dead.Rotate(t.Context(), use(0), answer("third")); got != "second" || err != nil {
 				t.Errorf("the replica that came back says %q, %v", got, err)
 			}
