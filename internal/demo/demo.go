@@ -1,7 +1,8 @@
 // Package demo runs the whole picture in one process on loopback: the service,
 // a sample MCP server, and a small gateway in front of it that asks
-// /authenticate for every request, as nginx would. It is for trying things out
-// and for tests; nothing in it is weaker than in production but plain http.
+// /authenticate for every request, as Traefik or Caddy would. It is for trying
+// things out and for tests; nothing in it is weaker than in production but
+// plain http.
 package demo
 
 import (

@@ -19,7 +19,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 )
 
-// gateway does what nginx does with auth_request, in a few lines: before each
+// gateway does what Traefik does with forwardAuth, in a few lines: before each
 // request to the MCP server it asks the service over HTTP, passes on 200 with
 // the identity headers of the answer, and returns 401 and 403 to the client.
 // The service's own paths go to the service unasked.
@@ -60,7 +60,7 @@ func newGateway(service, mcpServer *url.URL, identity []string) *gateway {
 // ownPaths are served by the service on every host.
 var ownPaths = []string{
 	authorize.Path, authorize.ConsentPath, authorize.LoginPath, authorize.CallbackPath,
-	grant.Path, registration.Path, discovery.JWKSPath,
+	grant.Path, grant.RevocationPath, registration.Path, discovery.JWKSPath,
 }
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -86,7 +86,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			r.Header[http.CanonicalHeaderKey(name)] = answer.Header.Values(name)
 		}
 		g.toServer.ServeHTTP(w, r)
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		for _, name := range []string{"WWW-Authenticate", "Content-Type", "Cache-Control"} {
 			if v := answer.Header.Get(name); v != "" {
 				w.Header().Set(name, v)
@@ -115,18 +115,21 @@ func allowBrowsers(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// ask sends the sub-request of the nginx dialect: the client's headers without
-// its body, and where it wanted to go.
+// ask sends the sub-request of the dialect that Traefik and Caddy speak: the
+// client's headers without its body, and where it wanted to go. The client's own
+// headers of these names are replaced.
 func (g *gateway) ask(ctx context.Context, r *http.Request) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.service.JoinPath(forwardauth.Path).String(), nil)
+	question := g.service.JoinPath(forwardauth.Path, "forwarded").String()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, question, nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Header = r.Header.Clone()
 	req.Header.Del("Content-Length")
 	req.Header.Del("Transfer-Encoding")
-	req.Host = r.Host
-	req.Header.Set("X-Original-URL", "http://"+r.Host+r.RequestURI)
-	req.Header.Set("X-Original-Method", r.Method)
+	req.Header.Set("X-Forwarded-Method", r.Method)
+	req.Header.Set("X-Forwarded-Proto", "http")
+	req.Header.Set("X-Forwarded-Host", r.Host)
+	req.Header.Set("X-Forwarded-Uri", r.RequestURI)
 	return g.client.Do(req)
 }
