@@ -87,6 +87,10 @@ func installed(name string, candidates ...string) func(t *testing.T) string {
 func ifInstalled(name string) func(t *testing.T) string {
 	return func(t *testing.T) string {
 		if _, err := exec.LookPath(name); err != nil {
+			track(t)
+			ledger.mu.Lock()
+			ledger.missing = append(ledger.missing, t.Name())
+			ledger.mu.Unlock()
 			t.Skipf("NOT RUN: there is no %s on PATH", name)
 		}
 		return program(t, name)

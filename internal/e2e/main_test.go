@@ -73,7 +73,7 @@ func track(t *testing.T) {
 		}
 		ledger.mu.Lock()
 		defer ledger.mu.Unlock()
-		if t.Failed() && slices.ContainsFunc(ledger.missing, func(n string) bool { return n == t.Name() }) {
+		if (t.Failed() || t.Skipped()) && slices.ContainsFunc(ledger.missing, func(n string) bool { return n == t.Name() }) {
 			outcome = "NOT RUN"
 		}
 		known := func(r result) bool {
