@@ -42,8 +42,8 @@ image: ## the Dockerfile, built by buildah with stand-in base images, and run
 bench: ## CPU time per forward-auth request; needs Linux, at most a minute
 	go run ./hack/bench
 
-fuzz: ## each fuzz target for FUZZTIME (10s)
-	hack/fuzz.sh
+fuzz: ## each fuzz target for T (10s)
+	FUZZTIME=$(or $(T),10s) hack/fuzz.sh
 
 ci: ## what runs for every change
 	.ci/run
