@@ -17,6 +17,11 @@ var Reasons = map[string]string{
 	"redirect_uri_missing":  "the client registered several redirect URIs and the request names none",
 	"redirect_uri_mismatch": "the redirect URI is not one that the client registered, or not the one of the authorization request",
 
+	// Limits.
+	"too_many_requests_of_address": "the client's address used up limits.addressRequests",
+	"too_many_registrations":       "registrations at the host used up limits.registrations",
+	"too_many_sign_ins":            "wrong passwords for the user name used up limits.signInAttempts",
+
 	// Clients.
 	"unknown_client":                     "the client id was not issued for this host, or the rules no longer admit the client",
 	"two_client_authentications":         "the client sent credentials in more than one way",
@@ -24,6 +29,7 @@ var Reasons = map[string]string{
 	"client_document_invalid":            "what the client publishes about itself is not valid, or its URL is not accepted; the cause is in the entry",
 	"client_document_unavailable":        "what the client publishes about itself cannot be fetched right now; the cause is in the entry",
 	"client_authentication_throttled":    "the client failed to authenticate too often",
+	"too_many_requests_of_client":        "the client used up limits.clientRequests",
 	"two_client_ids":                     "client_id differs from the client that authenticated",
 	"invalid_client_assertion":           "the client's signed assertion does not verify; the cause is in the entry",
 	"client_assertion_used_twice":        "the client's signed assertion was used before",

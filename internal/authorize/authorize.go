@@ -17,6 +17,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
@@ -52,6 +53,9 @@ type Endpoint struct {
 	Pages    *page.Renderer
 	Audit    *audit.Log
 	Now      func() time.Time
+	// Requests bounds the authorization requests of each client at each host,
+	// SignIns the passwords tried for each user name at each host; nil for no limit.
+	Requests, SignIns *limit.Limiter
 	// SkipConsent: the operator lists every redirect URL and wants no page.
 	SkipConsent bool
 }
@@ -85,6 +89,11 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 // only where the operator vouches for the target; others would make us an open
 // redirector, so the user decides (RFC 9700, section 4.11.2).
 func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, err error) {
+	if slow, ok := errors.AsType[*web.TooMany](err); ok {
+		e.Audit.Write(r.Context(), req.auditEntry(audit.AuthorizeRefused, slow.Reason))
+		TooMany(e.Pages, w, slow)
+		return
+	}
 	oe, ok := errors.AsType[*oauth.Error](err)
 	if !ok {
 		oe = &oauth.Error{Code: oauth.ServerError, Description: "the service failed to answer", Cause: err}

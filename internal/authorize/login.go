@@ -36,7 +36,19 @@ func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.
 		e.showLogin(w, host, st, http.StatusOK, "", "")
 		return
 	}
+	// By what was typed, so that the answer does not tell who exists, and before
+	// the password is looked at, so that guesses at the same time count too.
+	who := host.Name + " " + username
+	if ok, wait := e.SignIns.Allow(who); !ok {
+		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "too_many_sign_ins"))
+		(&web.TooMany{Wait: wait}).Headers(w.Header())
+		e.showLogin(w, host, st, http.StatusTooManyRequests, username, "Too many attempts to sign in with that user name. Wait a minute and try again.")
+		return
+	}
 	identity, err := e.Password.Authenticate(r.Context(), username, password)
+	if !errors.Is(err, connector.ErrRejected) {
+		e.SignIns.Return(who) // only wrong passwords are to be few
+	}
 	switch {
 	case errors.Is(err, connector.ErrRejected):
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "wrong_password"))

@@ -56,6 +56,7 @@ func (e *Endpoint) checks() []check {
 		readQuery,
 		refuseRepeatedIdentity,
 		e.findClient,
+		e.limitClient,
 		e.matchRedirectURI,
 		// From here on the redirect URI is the client's own.
 		readState,
@@ -104,6 +105,14 @@ func (e *Endpoint) findClient(r *http.Request, req *request) error {
 	}
 	req.client = client
 	return err
+}
+
+// limitClient comes after findClient, so that made-up ids count for nobody.
+func (e *Endpoint) limitClient(_ *http.Request, req *request) error {
+	if ok, wait := e.Requests.Allow(req.host.Name + " " + req.client.Key()); !ok {
+		return &web.TooMany{Reason: "too_many_requests_of_client", Wait: wait}
+	}
+	return nil
 }
 
 // matchRedirectURI: RFC 6749, section 3.1.2.3. The parameter may be left out

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 // view is an error page on its way; Continue is its one door to a client.
@@ -70,6 +71,11 @@ var texts = map[string]struct{ title, what, next string }{
 		"The service could not finish your request. Nothing was granted.",
 		"Connect again from your app. If it happens again, give the number below to whoever runs this service.",
 	},
+	"too_many_requests": {
+		"Too many requests right now",
+		"This service bounds how many sign-ins it answers in a minute. Nothing was granted.",
+		"Wait a minute and connect again from your app.",
+	},
 	"consent_expired": {
 		"This page was open for too long",
 		"Nothing was granted.",
@@ -119,6 +125,13 @@ func startAgainView(reason string) view {
 		t = texts["other_browser"]
 	}
 	return view{page.Error{Status: http.StatusForbidden, Title: t.title, What: t.what, Next: t.next}}
+}
+
+// TooMany writes the page for a limit that is reached.
+func TooMany(pages *page.Renderer, w http.ResponseWriter, slow *web.TooMany) {
+	slow.Headers(w.Header())
+	t := texts["too_many_requests"]
+	pages.Error(w, page.Error{Status: http.StatusTooManyRequests, Title: t.title, What: t.what, Next: t.next})
 }
 
 func declinedView(flow string) view {

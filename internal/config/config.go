@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -23,7 +24,9 @@ type Config struct {
 	ManagementAddress string
 	// GRPCAddress is where Envoy's ext_authz is served; empty is nowhere.
 	GRPCAddress string
-	LogLevel    slog.Level
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	LogLevel       slog.Level
 
 	Provider Provider
 	Hosts    []Host
@@ -40,6 +43,7 @@ type Config struct {
 
 	Keys            Keys
 	Tokens          Tokens
+	Limits          Limits
 	Guard           Guard
 	Introspection   bool
 	DenyList        string // path of the deny-list, "" for none
@@ -184,6 +188,12 @@ type Tokens struct {
 	// RefreshIdle is how long a refresh token lives unused, RefreshAbsolute how
 	// long after the sign-in.
 	RefreshIdle, RefreshAbsolute time.Duration
+}
+
+// Limits are events a minute; 0 is no limit.
+type Limits struct {
+	Registrations, ClientRequests, SignInAttempts int
+	AddressRequests                               int // 0 without TrustedProxies
 }
 
 // Guard says where the memory of single events is.

@@ -103,7 +103,8 @@ func TestDefaults(t *testing.T) {
 
 func TestEverything(t *testing.T) {
 	c := mustParse(t, `
-listen: {http: "127.0.0.1:8081", management: "[::1]:8081"}
+listen: {http: "127.0.0.1:8081", management: "[::1]:8081", trustedProxies: [10.0.0.0/8, "2001:db8::/32"]}
+limits: {registrations: 1, clientRequests: 0, signInAttempts: 1e+06, addressRequests: 4}
 logging: {level: debug}
 provider:
   name: google
@@ -695,6 +696,7 @@ clients in advance    0
 keys                  ephemeral (a restart ends all tokens; one replica only), a new signing key every 1h
 access tokens         valid for 1h
 refresh tokens        valid for 720h unused, 2160h after the sign-in
+limits a minute       600 registrations, 1200 requests of a client, 10 wrong passwords, any number of requests of an address
 guard                 in memory (each replica for itself; a restart forgets)
 introspection         off
 deny-list             none

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -146,6 +147,13 @@ func decodeValue(at string, value any, target reflect.Value, m *mistakes) {
 			return
 		}
 		target.SetBool(on)
+	case reflect.Int:
+		number, ok := value.(float64)
+		if !ok || number != math.Trunc(number) || math.Abs(number) > math.MaxInt32 {
+			m.addMalformed(at, "must be a whole number, not %s", numberOf(value))
+			return
+		}
+		target.SetInt(int64(number))
 	default:
 		panic("internal error: config.File has a field of kind " + target.Kind().String())
 	}
@@ -231,6 +239,17 @@ func typeOf(value any) string {
 	default:
 		return "a mapping"
 	}
+}
+
+// numberOf is typeOf for a place where a whole number should be.
+func numberOf(value any) string {
+	switch value.(type) {
+	case float64:
+		return "one with a fraction or that large"
+	case string:
+		return "text; leave out the quotes"
+	}
+	return typeOf(value)
 }
 
 // quoteHint says how to keep YAML from taking text for something else.

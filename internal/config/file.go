@@ -21,6 +21,8 @@ type File struct {
 	Keys KeysFile `json:"keys"`
 	// Lifetimes of what the service issues.
 	Tokens TokensFile `json:"tokens"`
+	// How often something may happen in a minute, all of it at once if need be; more is answered 429. 0 is no limit. Each replica counts for itself. /authenticate is never limited.
+	Limits LimitsFile `json:"limits"`
 	// The memory of what must not happen twice: codes, sign-ins, refresh tokens; and of what was revoked. Replicas that share it act as one; see docs/replicas.md.
 	Guard GuardFile `json:"guard"`
 	// Token introspection (RFC 7662), for MCP servers that cannot check tokens themselves.
@@ -39,6 +41,8 @@ type ListenFile struct {
 	Management string `json:"management"`
 	// Address of the gRPC listener for Envoy's ext_authz (plain HTTP/2), such as ":9001". Only gateways may reach it. Default: none.
 	GRPC string `json:"grpc"`
+	// Networks of the gateways, such as "10.0.0.0/8" or "2001:db8::/32", whose X-Forwarded-For is believed: the client's address is the right-most one in it that is of none of these networks. The gateways must add to the header or set it. Default: none, and no address is looked at.
+	TrustedProxies []string `json:"trustedProxies"`
 }
 
 // LoggingFile is the `logging` section.
@@ -253,6 +257,18 @@ type TokensFile struct {
 	RefreshTokenIdleLifetime string `json:"refreshTokenIdleLifetime"`
 	// How long after the sign-in refresh tokens work at all, "1h" to "8760h", and not less than refreshTokenIdleLifetime, which raises it where it is not set. Default "2160h".
 	RefreshTokenLifetime string `json:"refreshTokenLifetime"`
+}
+
+// LimitsFile is the `limits` section.
+type LimitsFile struct {
+	// Registrations at /register, for each host. Default 600.
+	Registrations *int `json:"registrations"`
+	// Requests of one client to /authorize, and as many to /token, for each host. Installations of a client that is known by a metadata document are one client, and whoever knows the id of a client without credentials can use up its requests, so be generous. Default 1200.
+	ClientRequests *int `json:"clientRequests"`
+	// Wrong passwords for one user name, whether there is such a user or not, for each host; for provider.name "static" only. Until the next attempt is due the right password is refused too. Default 10.
+	SignInAttempts *int `json:"signInAttempts"`
+	// Requests of one address (IPv6: of one /64) to /register, /authorize, /consent, /login, /token and /revoke together. Many people share an address, and so do all users of a client that runs in a cloud, so be generous. Needs listen.trustedProxies. Default: 600 where listen.trustedProxies is set, else no limit.
+	AddressRequests *int `json:"addressRequests"`
 }
 
 // GuardFile is the `guard` section.

@@ -75,6 +75,10 @@ func TestReferenceDefaults(t *testing.T) {
 		"keys.rotation":                   showDuration(c.Keys.Rotation),
 		"tokens.accessTokenLifetime":      showDuration(c.Tokens.AccessTokenLifetime),
 		"introspection.enabled":           c.Introspection,
+		"limits.registrations":            c.Limits.Registrations,
+		"limits.clientRequests":           c.Limits.ClientRequests,
+		"limits.signInAttempts":           c.Limits.SignInAttempts,
+		"listen.trustedProxies":           "",
 		"tokens.refreshTokens.enabled":    c.Tokens.Refresh,
 		"tokens.refreshTokenIdleLifetime": showDuration(c.Tokens.RefreshIdle),
 		"tokens.refreshTokenLifetime":     showDuration(c.Tokens.RefreshAbsolute),
@@ -207,6 +211,8 @@ func typeName(t reflect.Type) (name string, below reflect.Type) {
 		return "true or false", nil
 	case reflect.String:
 		return "text", nil
+	case reflect.Int:
+		return "whole number", nil
 	}
 	panic("internal error: unexpected kind " + t.Kind().String())
 }

@@ -57,6 +57,7 @@ func (r *resolver) resolve(f File) *Config {
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),
 	}
 	r.listen(f.Listen, c)
+	c.Limits = r.limits(f.Limits, len(f.Listen.TrustedProxies) > 0)
 	c.Clients = r.clients(f.Clients, c.Hosts)
 	return c
 }
@@ -70,6 +71,7 @@ func (r *resolver) listen(f ListenFile, c *Config) {
 	if f.GRPC != "" {
 		c.GRPCAddress = r.address("listen.grpc", f.GRPC)
 	}
+	c.TrustedProxies = r.networks("listen.trustedProxies", f.TrustedProxies)
 	r.apart("listen.management", c.ManagementAddress, "listen.http", c.HTTPAddress)
 	r.apart("listen.grpc", c.GRPCAddress, "listen.http", c.HTTPAddress)
 	r.apart("listen.grpc", c.GRPCAddress, "listen.management", c.ManagementAddress)

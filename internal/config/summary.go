@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -31,6 +32,7 @@ func (c *Config) Summary() string {
 	line("keys", "%s, a new signing key every %s", c.Keys.summary(), showDuration(c.Keys.Rotation))
 	line("access tokens", "valid for %s", showDuration(c.Tokens.AccessTokenLifetime))
 	line("refresh tokens", "%s", c.Tokens.refreshSummary())
+	line("limits a minute", "%s", c.Limits.summary())
 	line("guard", "%s", c.Guard.summary())
 	line("introspection", "%s", onOff(c.Introspection))
 	line("deny-list", "%s", orDefault(c.DenyList, "none"))
@@ -101,6 +103,17 @@ func (t Tokens) refreshSummary() string {
 		return "off"
 	}
 	return fmt.Sprintf("valid for %s unused, %s after the sign-in", showDuration(t.RefreshIdle), showDuration(t.RefreshAbsolute))
+}
+
+func (l Limits) summary() string {
+	rate := func(n int) string {
+		if n == 0 {
+			return "any number of"
+		}
+		return strconv.Itoa(n)
+	}
+	return fmt.Sprintf("%s registrations, %s requests of a client, %s wrong passwords, %s requests of an address",
+		rate(l.Registrations), rate(l.ClientRequests), rate(l.SignInAttempts), rate(l.AddressRequests))
 }
 
 // summary names the back end, and what is without TLS. A URL stays a secret.

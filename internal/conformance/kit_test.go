@@ -122,7 +122,10 @@ const (
 	callback    = "https://client.example/callback"
 )
 
+// The checks together register more clients in a minute than a host should see,
+// so registrations are limited only where AS-DCR-14 asks for it.
 const standardConfig = `
+limits: {registrations: 0}
 provider:
   name: oidc
   issuerURL: $IDP

@@ -52,7 +52,7 @@ var registrationChecks = []Check{
 		replaceBody("/register", "invalid_redirect_uri", "invalid_request"), setMember("/register", "software_statement", "x"))},
 	{IDs: "AS-DCR-13", Run: noManagementAPI, Twins: twins(setMember("/register", "registration_access_token", "x"),
 		answers("/register/*", 404, 200, "{}"))},
-	{IDs: "AS-DCR-14", Run: registrationIsBounded, Twins: twins(status("/register", 413, 201), status("/register", 400, 201))},
+	{IDs: "AS-DCR-14", Run: registrationIsBounded, Twins: twins(status("/register", 413, 201), status("/register", 400, 201), status("/register", 429, 201))},
 	{IDs: "AS-DCR-15", Run: registrationSurvivesRestart, Twins: twins(configTwin("seedFiles: [seed]", "seedFiles: [other]"))},
 	{IDs: "AS-DCR-16", Run: unknownClientAtToken, Twins: twins(replaceBody("/token", "invalid_client", "invalid_grant"), status("/token", 401, 400))},
 	{IDs: "AS-DCR-17", Run: clientBelongsToHost, Twins: twins(
@@ -220,6 +220,11 @@ func registrationIsBounded(t *T) {
 	if a.Status == 201 {
 		t.Want(len(a.Text("client_name")) <= 200, "a name of %d bytes", len(a.Text("client_name")))
 	}
+	w = t.World(own, configured("registrations: 0", "registrations: 5"))
+	for range 6 {
+		a = w.postJSON(issuerMCP+"/register", metadata())
+	}
+	t.Want(a.Status == 429 && a.Header.Get("Retry-After") != "", "a flood: %d, Retry-After %q", a.Status, a.Header.Get("Retry-After"))
 }
 
 func registrationSurvivesRestart(t *T) {

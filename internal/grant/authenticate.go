@@ -3,9 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -32,18 +30,6 @@ var failureRate = limit.PerMinute(20)
 
 // NewFailures returns the limiter for Endpoint.Failures.
 func NewFailures(now func() time.Time) *limit.Limiter { return limit.New(failureRate, 10_000, now) }
-
-// throttled: the client failed too often.
-type throttled struct{ wait time.Duration }
-
-func (*throttled) Error() string { return "too many failed client authentications" }
-
-func (t *throttled) write(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", strconv.Itoa(int(t.wait/time.Second)+1))
-	web.JSON(w, http.StatusTooManyRequests, web.ErrorBody{
-		Error: string(oauth.TemporarilyUnavailable), Description: "client authentication failed too often; wait before you try again",
-	})
-}
 
 // proof is what a request shows to prove which client it comes from.
 type proof struct {
@@ -95,11 +81,11 @@ func (e *Endpoint) checkProof(c *call, p proof) error {
 // countFailure lets err through while the client's failures are few.
 func (e *Endpoint) countFailure(client *registration.Client, err error) error {
 	oe, ok := errors.AsType[*oauth.Error](err)
-	if !ok || oe.Code != oauth.InvalidClient || e.Failures == nil {
+	if !ok || oe.Code != oauth.InvalidClient {
 		return err
 	}
 	if ok, wait := e.Failures.Allow(client.Key()); !ok {
-		return &throttled{wait}
+		return &web.TooMany{Reason: "client_authentication_throttled", Wait: wait}
 	}
 	return err
 }

@@ -39,6 +39,10 @@ type Endpoint struct {
 	Clients Clients
 	// Failures bounds how often a client may fail to authenticate.
 	Failures *limit.Limiter
+	// Requests bounds the token requests of each client at each host, nil for no
+	// limit. They are counted after authentication: nobody can use up the
+	// allowance of a client that has credentials.
+	Requests *limit.Limiter
 	Now      func() time.Time
 	Codes    *code.Codes
 	Guard    guard.Guard
@@ -101,6 +105,9 @@ func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
 	if err := e.begin(w, c); err != nil {
 		return nil, err
 	}
+	if ok, wait := e.Requests.Allow(c.host.Name + " " + c.client.Key()); !ok {
+		return nil, &web.TooMany{Reason: "too_many_requests_of_client", Wait: wait}
+	}
 	switch grantType := c.params.Get("grant_type"); {
 	case grantType == "":
 		return nil, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
@@ -121,10 +128,10 @@ func (e *Endpoint) refuse(w http.ResponseWriter, c *call, err error) {
 		web.FormError(w, err)
 		return
 	}
-	if slow, ok := errors.AsType[*throttled](err); ok {
-		c.entry.Reason = "client_authentication_throttled"
+	if slow, ok := errors.AsType[*web.TooMany](err); ok {
+		c.entry.Reason, c.entry.Cause = slow.Reason, nil
 		e.Audit.Write(c.Context(), c.entry)
-		slow.write(w)
+		web.FormError(w, slow)
 		return
 	}
 	if oe, ok := errors.AsType[*oauth.Error](err); ok {

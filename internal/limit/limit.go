@@ -50,8 +50,11 @@ func New(rate Rate, keys int, now func() time.Time) *Limiter {
 
 // Allow counts one event for key and reports whether it may happen; if not,
 // wait says when the next one may. The seed of the hash is secret, so nobody can
-// choose a key that shares another's allowance.
+// choose a key that shares another's allowance. A nil limiter allows everything.
 func (l *Limiter) Allow(key string) (ok bool, wait time.Duration) {
+	if l == nil {
+		return true, 0
+	}
 	if l.rate.Burst <= 0 || l.rate.Interval <= 0 {
 		return false, time.Minute
 	}
@@ -72,6 +75,21 @@ func (l *Limiter) Allow(key string) (ok bool, wait time.Duration) {
 	}
 	s.whole[hash] = next
 	return true, 0
+}
+
+// Return takes back one event that Allow let happen for key, for events that
+// turn out to be none of those that are to be few.
+func (l *Limiter) Return(key string) {
+	if l == nil {
+		return
+	}
+	hash := maphash.String(l.seed, key)
+	s := &l.shards[hash%shards]
+	s.Lock()
+	defer s.Unlock()
+	if whole, known := s.whole[hash]; known {
+		s.whole[hash] = whole - int64(l.rate.Interval)
+	}
 }
 
 // makeRoom looks at a few keys in the map's random order and forgets those that

@@ -56,6 +56,31 @@ func TestRefusedEventsCostNothing(t *testing.T) {
 	}
 }
 
+func TestReturn(t *testing.T) {
+	l := New(PerMinute(2), 100, func() time.Time { return start })
+	for range 10 {
+		if ok, _ := l.Allow("a"); !ok {
+			t.Fatal("an event that was taken back counts")
+		}
+		l.Return("a")
+	}
+	l.Return("a")
+	l.Return("unknown")
+	l.Allow("a")
+	l.Allow("a")
+	if ok, _ := l.Allow("a"); ok {
+		t.Error("more than the burst, by what was taken back once too often")
+	}
+}
+
+func TestNilAllowsEverything(t *testing.T) {
+	var l *Limiter
+	if ok, _ := l.Allow("a"); !ok {
+		t.Error("no limiter refused an event")
+	}
+	l.Return("a")
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	now := start
 	l := New(PerMinute(60), 1600, func() time.Time { return now })

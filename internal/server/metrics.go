@@ -28,6 +28,7 @@ type metrics struct {
 	guardUp    prometheus.Gauge
 	denied     prometheus.Gauge
 	denyBroken prometheus.Gauge
+	limited    map[string]prometheus.Counter // by audit reason
 }
 
 func newMetrics(version string) *metrics {
@@ -82,6 +83,13 @@ func newMetrics(version string) *metrics {
 		}
 		m.decisions = append(m.decisions, byReason)
 	}
+	limited := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_limited_requests_total", Help: "Requests answered 429 because a limit was reached, by audit reason.",
+	}, []string{"reason"})
+	m.limited = map[string]prometheus.Counter{}
+	for _, r := range limitReasons {
+		m.limited[r] = limited.WithLabelValues(r)
+	}
 	for _, e := range audit.Events {
 		m.events.WithLabelValues(string(e))
 	}
@@ -90,7 +98,7 @@ func newMetrics(version string) *metrics {
 	})
 	info.Set(1)
 	m.registry.MustRegister(
-		decisions, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, guardCalls, m.guardUp, info,
+		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, guardCalls, m.guardUp, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -98,7 +106,12 @@ func newMetrics(version string) *metrics {
 
 func (m *metrics) decision(r forwardauth.Reason, d forwardauth.Dialect) { m.decisions[d][r].Inc() }
 
-func (m *metrics) event(e audit.Event, _ string) { m.events.WithLabelValues(string(e)).Inc() }
+func (m *metrics) event(e audit.Event, reason string) {
+	m.events.WithLabelValues(string(e)).Inc()
+	if c := m.limited[reason]; c != nil {
+		c.Inc()
+	}
+}
 
 func (m *metrics) denyList(entries int, err error) {
 	m.denied.Set(float64(entries))

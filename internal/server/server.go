@@ -152,19 +152,23 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	codes := code.NewCodes(sealing, opt.Now)
 	persons := token.NewPersons(sealing)
 	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
-	onHost := func(h web.HostHandler) http.Handler { return web.OnHost(table, h) }
+	pages := page.New(page.Brand{})
+	limits := newLimits(cfg, pages, log, opt.Now)
+	onHost := func(h web.HostHandler) http.Handler { return web.OnHost(table, limits.before(h)) }
 
 	// Every handler of the protocol listener and what it depends on.
 	mux := http.NewServeMux()
 	authorization := &authorize.Endpoint{
 		Clients: clients, Catalogue: get, Browser: browser, Password: password, ProviderName: cfg.Provider.DisplayName,
 		Gate: gate, Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now),
-		Pages: page.New(page.Brand{}), Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
+		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now), SignIns: perMinute(cfg.Limits.SignInAttempts, opt.Now),
+		Pages: pages, Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
 	}
 	authorization.Register(mux, onHost)
 	tokens := &grant.Endpoint{
 		Clients: clients, Codes: codes, Guard: replay, Ended: ended, Verifier: verifier, Audit: log, Failures: grant.NewFailures(opt.Now), Now: opt.Now,
-		Tokens: &token.Issuer{Keys: s.keys, Persons: persons, Lifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now},
+		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now),
+		Tokens:   &token.Issuer{Keys: s.keys, Persons: persons, Lifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now},
 	}
 	if recheck := rechecker(browser, password); recheck != nil && cfg.Tokens.Refresh {
 		tokens.Refresh = grant.NewRefresh(sealing, grant.Refresh{

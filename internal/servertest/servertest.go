@@ -184,7 +184,7 @@ func prune(v any) any {
 	case map[string]any:
 		for k, e := range v {
 			switch e = prune(e); e {
-			case nil, "", false, float64(0):
+			case nil, "", false: // a number is behind a pointer, so 0 means something
 				// In a pointer false means something; File has no other use for it.
 				if e == false && k == "enabled" {
 					continue

@@ -1,5 +1,5 @@
 // Package web is what every HTTP endpoint shares: bounded form parsing, JSON
-// answers that are never cached, CORS for endpoints that any origin may call,
+// answers that are never cached, whose address a request comes from, CORS for endpoints that any origin may call,
 // the host table in front of handlers, and recovery. It decides nothing.
 package web
 
@@ -11,7 +11,9 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -110,8 +112,26 @@ type TooLarge struct{ Limit int64 }
 
 func (*TooLarge) Error() string { return "request body is too large" }
 
-// FormError writes an error of Form or Body.
+// TooMany says that a limit is reached. Reason is a slug for the audit log.
+type TooMany struct {
+	Reason string
+	Wait   time.Duration // until the next request is answered
+}
+
+func (*TooMany) Error() string { return "too many requests" }
+
+// Headers sets the headers of the answer, which is 429 in every form (RFC 6585, section 4).
+func (t *TooMany) Headers(h http.Header) {
+	h.Set("Retry-After", strconv.Itoa(int((t.Wait+time.Second-1)/time.Second)))
+}
+
+// FormError writes an error of Form or Body, or a *TooMany.
 func FormError(w http.ResponseWriter, err error) {
+	if slow, ok := err.(*TooMany); ok {
+		slow.Headers(w.Header())
+		JSON(w, http.StatusTooManyRequests, ErrorBody{Error: string(oauth.TemporarilyUnavailable), Description: "too many requests; wait before you try again"})
+		return
+	}
 	if _, ok := err.(*TooLarge); ok {
 		JSON(w, http.StatusRequestEntityTooLarge, ErrorBody{Error: string(oauth.InvalidRequest), Description: "the body is too large"})
 		return

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Bounds: trustedProxies is looked through at each request of the OAuth endpoints.
+const (
+	maxNetworks = 100
+	maxRate     = 1_000_000
+)
+
+func (r *resolver) limits(f LimitsFile, proxied bool) Limits {
+	l := Limits{
+		Registrations:  r.rate("limits.registrations", f.Registrations, 600),
+		ClientRequests: r.rate("limits.clientRequests", f.ClientRequests, 1200),
+		SignInAttempts: r.rate("limits.signInAttempts", f.SignInAttempts, 10),
+	}
+	standard := 0
+	if proxied {
+		standard = 600
+	}
+	const at = "limits.addressRequests"
+	if l.AddressRequests = r.rate(at, f.AddressRequests, standard); l.AddressRequests > 0 && !proxied {
+		r.add(at, "needs listen.trustedProxies; else all clients behind a gateway would share one address")
+	}
+	return l
+}
+
+// rate returns value, or standard if it is absent.
+func (r *resolver) rate(at string, value *int, standard int) int {
+	if value == nil {
+		return standard
+	}
+	if *value < 0 || *value > maxRate {
+		r.add(at, "%d is not between 0 and %d", *value, maxRate)
+	}
+	return *value
+}
+
+// networks checks a list of CIDRs.
+func (r *resolver) networks(at string, list []string) []netip.Prefix {
+	if r.tooMany(at, len(list), maxNetworks) {
+		return nil
+	}
+	var out []netip.Prefix
+	for i, s := range list {
+		p, err := netip.ParsePrefix(s)
+		switch {
+		case err != nil, p.Addr().Is4In6():
+			r.add(element(at, i), `%s is not a network such as "10.0.0.0/8" or "2001:db8::/32"`, show(s))
+		case p != p.Masked():
+			r.add(element(at, i), "%s has bits beyond its length; did you mean %q?", show(s), p.Masked())
+		case p.Bits() == 0:
+			r.add(element(at, i), "%s is everybody: anybody could choose the address to count for", show(s))
+		case slices.Contains(out, p):
+			r.add(element(at, i), "%s is listed twice", show(s))
+		}
+		out = append(out, p)
+	}
+	return out
+}

@@ -1,0 +1,108 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// limitedKeys bounds the memory of each limit, to some 3 MB when full.
+const limitedKeys = 1 << 16
+
+// limitReasons are the audit reasons of answers with 429; also metric labels.
+var limitReasons = []string{
+	"too_many_requests_of_address", "too_many_registrations", "too_many_requests_of_client", "too_many_sign_ins", "client_authentication_throttled",
+}
+
+// limitedRoutes are the routes whose requests count for an address: the event
+// of a refusal, and whether a person or a program reads the answer. Never add
+// /authenticate: at the gateway all users of a cloud client have one address.
+var limitedRoutes = map[string]struct {
+	refused audit.Event
+	person  bool
+}{
+	registration.Path:     {refused: audit.RegistrationRefused},
+	grant.Path:            {refused: audit.TokenRefused},
+	grant.RevocationPath:  {refused: audit.RevocationRefused},
+	authorize.Path:        {refused: audit.AuthorizeRefused, person: true},
+	authorize.ConsentPath: {refused: audit.LoginRefused, person: true},
+	authorize.LoginPath:   {refused: audit.LoginRefused, person: true},
+}
+
+// limits are those that need nothing of a request but its host and address. The
+// others are in the endpoints, where the client or the user name is known.
+type limits struct {
+	addresses, registrations *limit.Limiter
+	proxies                  []netip.Prefix
+	pages                    *page.Renderer
+	audit                    *audit.Log
+}
+
+func newLimits(cfg *config.Config, pages *page.Renderer, log *audit.Log, now func() time.Time) *limits {
+	return &limits{
+		addresses: perMinute(cfg.Limits.AddressRequests, now), registrations: perMinute(cfg.Limits.Registrations, now),
+		proxies: cfg.TrustedProxies, pages: pages, audit: log,
+	}
+}
+
+// perMinute returns a limiter for n events a minute, nil for 0.
+func perMinute(n int, now func() time.Time) *limit.Limiter {
+	if n == 0 {
+		return nil
+	}
+	return limit.New(limit.PerMinute(n), limitedKeys, now)
+}
+
+// before counts requests to the limited routes on their way to next.
+func (l *limits) before(next web.HostHandler) web.HostHandler {
+	return func(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+		route, limited := limitedRoutes[r.Pattern]
+		if limited {
+			if slow := l.check(r, host); slow != nil {
+				l.audit.Write(r.Context(), audit.Entry{Event: route.refused, Reason: slow.Reason, Host: host.Name})
+				if route.person {
+					authorize.TooMany(l.pages, w, slow)
+				} else {
+					web.FormError(w, slow)
+				}
+				return
+			}
+		}
+		next(w, r, host)
+	}
+}
+
+func (l *limits) check(r *http.Request, host *resource.Host) *web.TooMany {
+	if l.addresses != nil {
+		if ok, wait := l.addresses.Allow(l.source(r)); !ok {
+			return &web.TooMany{Reason: "too_many_requests_of_address", Wait: wait}
+		}
+	}
+	if r.Pattern == registration.Path {
+		if ok, wait := l.registrations.Allow(host.Name); !ok {
+			return &web.TooMany{Reason: "too_many_registrations", Wait: wait}
+		}
+	}
+	return nil
+}
+
+// source names whom a request counts for. A single machine has a whole /64 of
+// IPv6 addresses to choose from.
+func (l *limits) source(r *http.Request) string {
+	a := web.ClientAddress(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), l.proxies)
+	if a.Is6() {
+		network, _ := a.Prefix(64)
+		return network.String()
+	}
+	return a.String()
+}
