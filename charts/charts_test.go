@@ -393,7 +393,7 @@ func TestProtection(t *testing.T) {
 				}
 				continue
 			}
-			if got := o.Metadata.Annotations["nginx.ingress.kubernetes.io/auth-url"]; got != url+"/authenticate" {
+			if got := o.Metadata.Annotations["nginx.ingress.kubernetes.io/auth-url"]; got != url+"/authenticate?host=$host" {
 				t.Errorf("auth-url is %s, want %s", got, url)
 			}
 			if got := o.Metadata.Annotations["nginx.ingress.kubernetes.io/auth-response-headers"]; got != strings.Join(headers, ",") {

@@ -213,12 +213,18 @@ func unbuffered(t *testing.T, mcpURL string, g grant) {
 // rawGet sends a path exactly as written, which net/url would tidy.
 func rawGet(t *testing.T, port, path string) (*http.Response, error) {
 	t.Helper()
+	return rawRequest(t, port, "GET "+path+" HTTP/1.1\r\nHost: 127.0.0.1:"+port+"\r\nConnection: close\r\n\r\n")
+}
+
+// rawRequest sends request as it is written.
+func rawRequest(t *testing.T, port, request string) (*http.Response, error) {
+	t.Helper()
 	conn, err := dial(t, "127.0.0.1:"+port)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: 127.0.0.1:"+port+"\r\nConnection: close\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, request); err != nil {
 		return nil, err
 	}
 	return http.ReadResponse(bufio.NewReader(conn), nil)
@@ -242,6 +248,17 @@ func TestIngressHostHeader(t *testing.T) {
 			mustEqual(t, "status", resp.StatusCode, http.StatusOK)
 			resp, _ = callTool(t, st.statefulURL, "whoami", g)
 			mustEqual(t, "status at the other host", resp.StatusCode, http.StatusUnauthorized)
+			// nginx routes by the host of the request line and tells that of the Host header.
+			st.stateful.requests()
+			resp, err := rawRequest(t, st.port, "POST "+st.statefulURL+" HTTP/1.1\r\nHost: 127.0.0.1:"+st.port+
+				"\r\nAuthorization: Bearer "+g.AccessToken+"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustEqual(t, "status of a request with two hosts", resp.StatusCode, http.StatusForbidden)
+			if n := len(st.stateful.requests()); n != 0 {
+				t.Errorf("%d requests reached the MCP server of another host", n)
+			}
 		})
 	}
 }

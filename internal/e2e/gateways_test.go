@@ -142,7 +142,10 @@ func recipeNginx(t *testing.T, path string, site gatewaySite) *process {
 	recipe := substitute(t, block(t, "nginx", gateways.Whole, "nginx", 0),
 		"listen 443 ssl;", "listen "+site.public()+";", "server_name mcp.example.com;", "server_name 127.0.0.1;",
 		"    ssl_certificate     /etc/nginx/tls/mcp.example.com.crt;\n", "", "    ssl_certificate_key /etc/nginx/tls/mcp.example.com.key;\n", "",
-		"server auth:8080;", "server "+site.Service+";", "server mcp:3000;", "server "+site.MCP+";")
+		"server auth:8080;", "server "+site.Service+";", "server mcp:3000;", "server "+site.MCP+";",
+		"X-Original-URL $scheme://$host$request_uri;", "X-Original-URL $scheme://$public_host$request_uri;")
+	// The recipe is for the default port, which $host lacks; this one is another.
+	recipe = "map $host:$http_host $public_host { \"127.0.0.1:" + site.public() + "\" " + site.public() + "; default $host; }\n" + recipe
 	user := ""
 	if os.Getuid() == 0 {
 		user = "user root;\n"

@@ -133,7 +133,7 @@ func ingressServers(t *testing.T, objects []chartObject, service map[string]stri
 						t.Fatalf("auth-url %s leads nowhere", raw)
 					}
 					l.Auth = "/_external-auth-" + base64.RawURLEncoding.EncodeToString([]byte(p.Path)) + "-" + p.PathType
-					l.AuthURL, l.AuthHost = "http://"+address+u.Path, u.Hostname()
+					l.AuthURL, l.AuthHost = "http://"+address+u.RequestURI(), u.Hostname()
 					l.Headers = strings.Split(o.Metadata.Annotations[prefix+"auth-response-headers"], ",")
 				}
 				servers[rule.Host] = append(servers[rule.Host], l)

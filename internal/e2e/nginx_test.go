@@ -92,7 +92,7 @@ http {
       proxy_request_buffering on;
       proxy_pass_request_headers on;
       client_max_body_size 8m;
-      set $target http://{{$.Service}}/authenticate;
+      set $target http://{{$.Service}}/authenticate?host=$host;
       proxy_pass $target;
     }
 

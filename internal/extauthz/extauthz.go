@@ -100,10 +100,21 @@ func request(in *auth.CheckRequest) forwardauth.Request {
 	} else if body := r.GetBody(); body != "" {
 		q.Body = strings.NewReader(body)
 	}
-	if partial := r.GetHeaders()["x-envoy-auth-partial-body"]; partial != "" && partial != "false" {
-		q.BodyCut = true
-	}
+	q.BodyCut = cut(r)
 	return q
+}
+
+// cut reports whether Envoy sent only the beginning of the body, in either place
+// where it can say so. A client that says so itself is only denied.
+func cut(r *auth.AttributeContext_HttpRequest) bool {
+	const name = "x-envoy-auth-partial-body"
+	says := func(value string) bool { return value != "" && value != "false" }
+	for _, line := range r.GetHeaderMap().GetHeaders() {
+		if strings.EqualFold(line.GetKey(), name) && (says(line.GetValue()) || says(string(line.GetRawValue()))) {
+			return true
+		}
+	}
+	return says(r.GetHeaders()[name])
 }
 
 // headers takes the headers a decision looks at. With encode_raw_headers Envoy

@@ -105,7 +105,13 @@ func TestRequest(t *testing.T) {
 		if q := ask(t, &auth.AttributeContext_HttpRequest{Path: "/mcp", Body: "text"}); q.Body == nil || d.body != "text" || q.BodyCut {
 			t.Errorf("body %q, cut %v", d.body, q.BodyCut)
 		}
-		q := ask(t, &auth.AttributeContext_HttpRequest{Path: "/mcp", RawBody: []byte("raw"), Headers: map[string]string{"x-envoy-auth-partial-body": "true"}})
+		q := ask(t, &auth.AttributeContext_HttpRequest{Path: "/mcp", RawBody: []byte("raw"), HeaderMap: &core.HeaderMap{Headers: []*core.HeaderValue{
+			{Key: "x-envoy-auth-partial-body", RawValue: []byte("true")},
+		}}})
+		if !q.BodyCut {
+			t.Error("with encode_raw_headers a cut body is taken for a whole one")
+		}
+		q = ask(t, &auth.AttributeContext_HttpRequest{Path: "/mcp", RawBody: []byte("raw"), Headers: map[string]string{"x-envoy-auth-partial-body": "true"}})
 		if d.body != "raw" || !q.BodyCut {
 			t.Errorf("body %q, cut %v", d.body, q.BodyCut)
 		}

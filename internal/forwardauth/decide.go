@@ -2,6 +2,7 @@ package forwardauth
 
 import (
 	"context"
+	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -47,6 +48,8 @@ func (e *Endpoint) locate(q *Request, d *Decision) Reason {
 	case d.Host == nil:
 		return UnknownHost
 	case q.AskedAs != "" && !e.agrees(q.AskedAs, d.Host):
+		return AmbiguousTarget
+	case q.Routed && !strings.EqualFold(hostname(q.RoutedAs), hostname(d.Host.Name)):
 		return AmbiguousTarget
 	case q.NoPath:
 		var ok bool

@@ -56,10 +56,10 @@ func Dialects() []Dialect {
 func read(r *http.Request) Request {
 	var q Request
 	rest := strings.TrimPrefix(r.RequestURI, Path)
-	where, _, _ := strings.Cut(rest, "?") // a query is the client's, at some gateways
+	where, query, _ := strings.Cut(rest, "?") // a query is the client's, at some gateways
 	switch {
 	case where == "":
-		q = nginx(r)
+		q = nginx(r, query)
 	case where == "/forwarded":
 		q = forwarded(r)
 	case where == "/gateway-api":

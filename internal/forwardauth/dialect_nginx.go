@@ -10,8 +10,14 @@ import (
 // Host is the client's, or that of the auth-url when the gateway calls us by a
 // name of its own. Without X-Original-URL the Host's only resource is meant.
 // The body is never forwarded.
-func nginx(r *http.Request) Request {
+//
+// A client may name one host in the request line ("GET https://b/mcp HTTP/1.1")
+// and another in its Host header. nginx routes by the first, which is $host, and
+// ingress-nginx makes X-Original-URL of the second. So the operator adds the
+// query "host=$host"; whoever else could write one would only be denied for it.
+func nginx(r *http.Request, query string) Request {
 	q := Request{Dialect: NGINX}
+	q.RoutedAs, q.Routed = strings.CutPrefix(query, "host=")
 	method, ok := atMostOne(r.Header["X-Original-Method"])
 	q.Method = method
 	original := r.Header["X-Original-Url"]

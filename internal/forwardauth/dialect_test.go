@@ -143,6 +143,37 @@ func TestDialects(t *testing.T) {
 	}
 }
 
+// nginx routes by the host of the request line and ingress-nginx tells that of
+// the Host header: a token for a.example used to open b.example that way.
+func TestRoutedHost(t *testing.T) {
+	f := newFixture(t, defaultHosts, nil)
+	for target, want := range map[string]Reason{
+		"": Allowed, "?": Allowed, "?other=b.example": Allowed, // not set up
+		"?host=a.example": Allowed, "?host=A.Example": Allowed,
+		"?host=b.example": AmbiguousTarget, "?host=zzz": AmbiguousTarget, "?host=": AmbiguousTarget,
+		"?host=a.example&host=b.example": AmbiguousTarget, "?host=a.example/mcp": AmbiguousTarget,
+	} {
+		t.Run("ATK-31 "+target, func(t *testing.T) {
+			for _, address := range []string{"https://a.example/mcp", "https://a.example:443/mcp"} {
+				r := nginxRequest("POST", address)
+				r.Host, r.RequestURI = "auth.internal", Path+target
+				q := read(r)
+				var d Decision
+				if reason := f.locate(&q, &d); reason != want {
+					t.Errorf("%s: %s, want %s", address, reason, want)
+				}
+			}
+			r := nginxRequest("POST", "https://c.example:8443/mcp")
+			r.RequestURI = Path + "?host=c.example" // $host has no port
+			q := read(r)
+			var d Decision
+			if reason := f.locate(&q, &d); reason != Allowed {
+				t.Errorf("with a port: %s", reason)
+			}
+		})
+	}
+}
+
 // What gateways of one dialect overwrite, those of another pass on as the client
 // wrote it. It must have no effect there.
 func TestForeignHeaders(t *testing.T) {

@@ -22,6 +22,10 @@ type Request struct {
 	// AskedAs, if not empty, is the Host of the gateway's own question where
 	// that differs by nature. If it is one of ours it must agree with Host.
 	AskedAs string
+	// RoutedAs, if Routed, is the host by which the gateway chose where the
+	// request goes, without port. It must be Host's.
+	RoutedAs string
+	Routed   bool
 	// Path is the path as the client sent it, percent-encoded, without query.
 	Path string
 	// NoPath says that the gateway tells no path: the host's only resource is meant.

@@ -79,8 +79,7 @@ func assertionProof(c *call, claimed string) (proof, error) {
 }
 
 // checkAssertion holds an assertion to RFC 7523, section 3, as tightened by
-// draft-ietf-oauth-rfc7523bis. It is spent last, so that one with a mistake
-// costs nothing.
+// draft-ietf-oauth-rfc7523bis. It is spent later, by whoever acts on it.
 func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
 	if err := checkType(a.header); err != nil {
 		return invalidClient("invalid_client_assertion", err)
@@ -101,7 +100,19 @@ func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
 			return invalidClient("invalid_client_assertion", err)
 		}
 	}
-	return e.spendAssertion(c, a, verified)
+	c.spend = func() error { return e.countFailure(c.client, e.spendAssertion(c, a, verified)) }
+	return nil
+}
+
+// spendProof uses the client's assertion up, just before the request has an
+// effect: when all else is in order, for a code or token of the client's own.
+// Anybody can register and sign assertions, so to remember every one of them
+// would let strangers fill the guard, which then refuses everybody's sign-in.
+func (c *call) spendProof() error {
+	if c.spend == nil {
+		return nil
+	}
+	return c.spend()
 }
 
 // checkType keeps JWTs of other kinds out (RFC 8725, section 3.11). Most clients

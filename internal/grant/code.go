@@ -25,6 +25,9 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	if err := e.checkEnded(c, revocation.Facts{Subject: c.entry.Subject, Email: a.Identity.Email}); err != nil {
 		return nil, err
 	}
+	if err := c.spendProof(); err != nil {
+		return nil, err
+	}
 	first, err := e.Guard.Redeem(c.Context(), "code "+a.ID, a.ExpiresAt())
 	if err != nil {
 		return nil, &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "codes cannot be redeemed right now", Reason: "guard_unavailable", Cause: err}

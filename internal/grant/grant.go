@@ -72,6 +72,8 @@ type call struct {
 	params oauth.Params
 	client *registration.Client
 	entry  audit.Entry
+	// spend uses up what the client proved itself with; nil if that may be used again.
+	spend func() error
 	// refused is the event of a call that fails.
 	refused audit.Event
 }

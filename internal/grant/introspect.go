@@ -43,6 +43,8 @@ func (e *Endpoint) Introspect(w http.ResponseWriter, r *http.Request, host *reso
 		err = &oauth.Error{Code: oauth.InvalidClient, Description: "client authentication failed", Reason: "introspection_not_for_client"}
 	case c.params.Get("token") == "":
 		err = oauth.Errorf(oauth.InvalidRequest, "token is missing")
+	default:
+		err = c.spendProof()
 	}
 	if err != nil {
 		e.refuse(w, c, err)

@@ -131,6 +131,9 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if err := e.checkEnded(c, revocation.Facts{Family: t.Family, Subject: t.subject()}); err != nil {
 		return nil, err
 	}
+	if err := c.spendProof(); err != nil {
+		return nil, err
+	}
 	answer, err := e.exchange(c, t)
 	if err != nil {
 		return nil, err

@@ -60,6 +60,9 @@ func (e *Endpoint) revokeRefresh(c *call, t refreshToken) error {
 	if t.ClientKey != c.client.Key() {
 		return foreignToken()
 	}
+	if err := c.spendProof(); err != nil {
+		return err
+	}
 	if err := e.Ended.RevokeFamily(t.Family, e.familyDies(t.AuthTime)); err != nil {
 		return cannotRevoke(err)
 	}
@@ -75,6 +78,9 @@ func (e *Endpoint) revokeAccess(c *call, raw string) error {
 	c.entry.Family, c.entry.Resource, c.entry.Subject, c.entry.TokenID = claims.Family, claims.Audience, claims.Subject, claims.ID
 	if claims.ClientID != c.client.ID {
 		return foreignToken()
+	}
+	if err := c.spendProof(); err != nil {
+		return err
 	}
 	if err := e.Ended.RevokeToken(claims.ID, claims.ExpiresAt()); err != nil {
 		return cannotRevoke(err)

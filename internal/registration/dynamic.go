@@ -366,7 +366,7 @@ func (d *Dynamic) parseRequest(body []byte) (Request, error) {
 	if req.ClientName == "" {
 		req.ClientName = taggedName(members)
 	}
-	if members["jwks"] != nil && members["jwks_uri"] != nil {
+	if present(members, "jwks") && present(members, "jwks_uri") {
 		return bad(errors.New("has both jwks and jwks_uri"))
 	}
 	if req.AuthMethod != AuthPrivateKey {

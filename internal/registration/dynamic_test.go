@@ -103,6 +103,13 @@ func TestRegister(t *testing.T) {
 			}
 		}
 	})
+	t.Run("AS-DCR-11 null is absent", func(t *testing.T) {
+		for _, body := range []string{metadata(`"jwks":null,"jwks_uri":null`), metadata(signed, keys(ecJWK), `"jwks_uri":null`)} {
+			if _, err := register(d, body); err != nil {
+				t.Errorf("%s: %v", body, err)
+			}
+		}
+	})
 	t.Run("AS-DCR-11 keys inside the id", func(t *testing.T) {
 		for _, jwk := range []string{ecJWK, rsaJWK} {
 			resp, err := register(d, metadata(signed, keys(jwk)))

@@ -92,13 +92,18 @@ func checkValue(dec *json.Decoder, depth int) error {
 	return nil
 }
 
+// present reports whether there is a member of that name. A null counts as absent.
+func present(members map[string]json.RawMessage, name string) bool {
+	raw, ok := members[name]
+	return ok && string(raw) != "null"
+}
+
 // member decodes one member into target, if it is there. A null counts as absent.
 func member(members map[string]json.RawMessage, name string, target any) error {
-	raw, ok := members[name]
-	if !ok || string(raw) == "null" {
+	if !present(members, name) {
 		return nil
 	}
-	if err := json.Unmarshal(raw, target); err != nil {
+	if err := json.Unmarshal(members[name], target); err != nil {
 		return fmt.Errorf("has the member %s with a wrong type", name)
 	}
 	return nil

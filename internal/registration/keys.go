@@ -133,8 +133,7 @@ func clientKeys(members map[string]json.RawMessage, sets *KeySets) (keys []jose.
 	if err := member(members, "jwks_uri", &uri); err != nil {
 		return nil, "", err
 	}
-	raw, inline := members["jwks"]
-	inline = inline && string(raw) != "null"
+	raw, inline := members["jwks"], present(members, "jwks")
 	switch {
 	case inline && uri != "":
 		return nil, "", errors.New("has both jwks and jwks_uri")

@@ -269,7 +269,7 @@ port, url}. It fails for an endpoint that is none. Arguments: root, what.
 
 {{/* Annotations that make ingress-nginx ask this service. */}}
 {{- define "mcp-forward-auth.nginxAnnotations" -}}
-nginx.ingress.kubernetes.io/auth-url: {{ include "mcp-forward-auth.serviceURL" . }}/authenticate
+nginx.ingress.kubernetes.io/auth-url: {{ include "mcp-forward-auth.serviceURL" . }}/authenticate?host=$host
 nginx.ingress.kubernetes.io/auth-response-headers: {{ join "," (include "mcp-forward-auth.identityHeaders" . | fromYaml).list }}
 nginx.ingress.kubernetes.io/proxy-read-timeout: "3600"
 nginx.ingress.kubernetes.io/proxy-send-timeout: "3600"
