@@ -696,7 +696,7 @@ clients in advance    0
 keys                  ephemeral (a restart ends all tokens; one replica only), a new signing key every 1h
 access tokens         valid for 1h
 refresh tokens        valid for 720h unused, 2160h after the sign-in
-limits a minute       600 registrations, 1200 requests of a client, 10 wrong passwords, any number of requests of an address
+limits a minute       600 registrations, any number of requests of a client, 10 wrong passwords, any number of requests of an address
 guard                 in memory (each replica for itself; a restart forgets)
 introspection         off
 deny-list             none

@@ -263,7 +263,7 @@ type TokensFile struct {
 type LimitsFile struct {
 	// Registrations at /register, for each host. Default 600.
 	Registrations *int `json:"registrations"`
-	// Requests of one client to /authorize, and as many to /token, for each host. Installations of a client that is known by a metadata document are one client, and whoever knows the id of a client without credentials can use up its requests, so be generous. Default 1200.
+	// Requests of one client to /authorize, and as many to /token, for each host. Installations of a client that is known by a metadata document are one client, and whoever knows the id of a client without credentials can use up its requests, so a bound shuts others out; set one only where all clients are your own. 0 is no bound. Default 0.
 	ClientRequests *int `json:"clientRequests"`
 	// Wrong passwords for one user name, whether there is such a user or not, for each host; for provider.name "static" only. Until the next attempt is due the right password is refused too. Default 10.
 	SignInAttempts *int `json:"signInAttempts"`

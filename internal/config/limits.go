@@ -14,7 +14,7 @@ const (
 func (r *resolver) limits(f LimitsFile, proxied bool) Limits {
 	l := Limits{
 		Registrations:  r.rate("limits.registrations", f.Registrations, 600),
-		ClientRequests: r.rate("limits.clientRequests", f.ClientRequests, 1200),
+		ClientRequests: r.rate("limits.clientRequests", f.ClientRequests, 0),
 		SignInAttempts: r.rate("limits.signInAttempts", f.SignInAttempts, 10),
 	}
 	standard := 0

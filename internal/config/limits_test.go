@@ -11,12 +11,12 @@ func TestLimits(t *testing.T) {
 		name, text string
 		want       Limits
 	}{
-		{"absent", "", Limits{600, 1200, 10, 0}},
-		{"absent behind trusted proxies", "listen: {trustedProxies: [10.0.0.0/8]}\n", Limits{600, 1200, 10, 600}},
+		{"absent", "", Limits{600, 0, 10, 0}},
+		{"absent behind trusted proxies", "listen: {trustedProxies: [10.0.0.0/8]}\n", Limits{600, 0, 10, 600}},
 		{"0 turns one off", "listen: {trustedProxies: [10.0.0.0/8]}\nlimits: {clientRequests: 0, addressRequests: 0}\n", Limits{600, 0, 10, 0}},
-		{"0 needs no proxies", "limits: {addressRequests: 0}\n", Limits{600, 1200, 10, 0}},
-		{"as Helm writes large numbers", "limits: {registrations: 1e+06}\n", Limits{1_000_000, 1200, 10, 0}},
-		{"nothing is absent", "limits: {registrations: }\n", Limits{600, 1200, 10, 0}},
+		{"0 needs no proxies", "limits: {addressRequests: 0}\n", Limits{600, 0, 10, 0}},
+		{"as Helm writes large numbers", "limits: {registrations: 1e+06}\n", Limits{1_000_000, 0, 10, 0}},
+		{"nothing is absent", "limits: {registrations: }\n", Limits{600, 0, 10, 0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := mustParse(t, minimal+tt.text).Limits; got != tt.want {
