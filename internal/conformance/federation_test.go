@@ -3,6 +3,7 @@ package conformance
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +18,7 @@ var federationChecks = []Check{
 	{IDs: "AS-FED-04", Run: idTokenIsChecked, Twins: twins(acceptsCallbacks())},
 	{IDs: "AS-FED-05 AS-AT-05", Run: peopleAreSubjects, Twins: twins(members("/token", func(m map[string]any) { m["access_token"] = reclaim(m["access_token"], "sub", "alice@example.com") }))},
 	{IDs: "AS-FED-06", Run: onlyVerifiedEmail, Twins: twins(acceptsCallbacks(), configTwin("  allowedEmailDomains: ['example\\.com']\n", ""))},
-	{IDs: "AS-FED-08 ATK-21", Run: upstreamTokensStay, Twins: twins(members("/token", func(m map[string]any) { m["upstream"] = "at-LEAKED" }), errorsBecomePasses("/authenticate", 401))},
+	{IDs: "AS-FED-08 ATK-21", Run: upstreamTokensStay, Twins: twins(members("/token", func(m map[string]any) { m["upstream"] = "at-" + strings.Repeat("LEAKED", 5)[:26] }), errorsBecomePasses("/authenticate", 401))},
 	{IDs: "AS-FED-10", Run: keysAreRefetchedSlowly, Twins: twins(Twin{Flaw: true})},
 	{IDs: "AS-FED-11 ATK-13", Run: redirectOnlyInTheSameBrowser, Twins: twins(acceptsCallbacks())},
 }
@@ -181,6 +182,10 @@ func onlyVerifiedEmail(t *T) {
 	try("domain in the name", false, func(u *oauthtest.User) { u.Email = "alice@example.com@evil.example" })
 }
 
+// upstreamToken is what the fake provider's access tokens look like. Less than
+// the whole of it turns up in random base64url now and then.
+var upstreamToken = regexp.MustCompile(`at-[A-Z2-7]{26}`)
+
 func upstreamTokensStay(t *T) {
 	w := t.World(own)
 	c := w.register(hostMCP, nil)
@@ -189,7 +194,7 @@ func upstreamTokensStay(t *T) {
 	token := a.Text("access_token")
 	allowed := w.ask(resourceMCP, token)
 	for what, text := range map[string]string{"redirect": v.Encode(), "token response": a.Body, "decision": strings.Join(flat(allowed.Header), "\n"), "log": w.log.String()} {
-		t.Want(!strings.Contains(text, "at-"), "a token of the provider is in the %s", what)
+		t.Want(!upstreamToken.MatchString(text), "a token of the provider is in the %s", what)
 	}
 	payload := t.claims(token)
 	for name, value := range payload {
