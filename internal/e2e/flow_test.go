@@ -196,11 +196,7 @@ func TestTypeScriptClient(t *testing.T) {
 	for _, c := range []struct{ mode, version string }{{"auto", modern}, {"legacy", legacy}} {
 		t.Run(c.mode, func(t *testing.T) {
 			st.both(t, func(t *testing.T, mcpURL string) {
-				env := []string{"MODE=" + c.mode, "TOOLS=read_notes,write_note"}
-				if built.refresh {
-					env = append(env, "REFRESH=1")
-				}
-				got := runTSClient(t, mcpURL, env...)
+				got := runTSClient(t, mcpURL, "MODE="+c.mode, "TOOLS=read_notes,write_note", "REFRESH=1")
 				mustEqual(t, "protocol version", got.ProtocolVersion, st.spoken(mcpURL, c.version))
 				mustEqual(t, "resource", got.Resource, mcpURL)
 				mustEqual(t, "iss", got.Iss, origin(mcpURL))
@@ -217,10 +213,7 @@ func TestTypeScriptClient(t *testing.T) {
 						t.Errorf("%s was offered in %q and granted in %q", scope, got.Offered, got.GrantedScope)
 					}
 				}
-				mustEqual(t, "a refresh token", got.HasRefreshToken, built.refresh)
-				if !built.refresh {
-					return
-				}
+				mustEqual(t, "a refresh token", got.HasRefreshToken, true)
 				mustEqual(t, "a new access token", got.Refresh.NewAccessToken, true)
 				wantAlice(t, got.AfterRefresh.identity(t))
 			})
@@ -249,10 +242,6 @@ func TestToolPolicy(t *testing.T) {
 	person := alice
 	person.keep = func(scope string) bool { return scope != scopeWrite }
 	g, _ := signIn(t, st.statelessURL, person)
-	if !built.toolPolicy {
-		resp, _ := callTool(t, st.statelessURL, "write_note", g)
-		notBuilt(t, "per-tool authorization", resp.StatusCode == http.StatusOK)
-	}
 	st.stateless.requests()
 	for tool, status := range map[string]int{"read_notes": http.StatusOK, "write_note": http.StatusUnauthorized} {
 		resp, text := callTool(t, st.statelessURL, tool, g)
@@ -348,9 +337,6 @@ func TestRefresh(t *testing.T) {
 	st := newStack(t, setup{provider: "static"})
 	g, a := signIn(t, st.statelessURL, alice)
 	next := a.client.refresh(t, g.RefreshToken)
-	if !built.refresh {
-		notBuilt(t, "the refresh_token grant", g.RefreshToken == "" && next.status == http.StatusBadRequest && next.Error == "unsupported_grant_type")
-	}
 	if next.status != http.StatusOK || next.RefreshToken == g.RefreshToken {
 		t.Fatalf("refresh: %d %s, same token %t", next.status, next.Error, next.RefreshToken == g.RefreshToken)
 	}
@@ -380,9 +366,6 @@ func TestRestart(t *testing.T) {
 	mustEqual(t, "status with the token of before", resp.StatusCode, http.StatusOK)
 	if again, err := a.client.authorize(t, alice); err != nil || again.answer.Get("code") == "" {
 		t.Errorf("the client of before: %v", err)
-	}
-	if !built.refresh {
-		return
 	}
 	next := a.client.refresh(t, g.RefreshToken)
 	mustEqual(t, "refresh with the token of before", next.status, http.StatusOK)

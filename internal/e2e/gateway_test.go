@@ -50,9 +50,6 @@ func TestGateway(t *testing.T) {
 	sub("preflight", func(t *testing.T) {
 		resp, _ := do(t, "OPTIONS", st.statelessURL, nil, "Origin", "https://inspector.example",
 			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type")
-		if !built.preflight {
-			notBuilt(t, "passing CORS preflights", resp.StatusCode == http.StatusUnauthorized)
-		}
 		seen := st.stateless.requests()
 		if len(seen) != 1 || seen[0].Method != http.MethodOptions {
 			t.Errorf("answered %s, and %d requests reached the MCP server", resp.Status, len(seen))
@@ -295,7 +292,7 @@ func TestDiscovery(t *testing.T) {
 				}
 			}
 			grants := fmt.Sprint(doc["grant_types_supported"])
-			mustEqual(t, path+" offers refresh_token", strings.Contains(grants, "refresh_token"), built.refresh)
+			mustEqual(t, path+" offers refresh_token", strings.Contains(grants, "refresh_token"), true)
 			mustEqual(t, "authorization_response_iss_parameter_supported", doc["authorization_response_iss_parameter_supported"].(bool), true)
 		}
 		if keys := document("/openid/v1/jwks")["keys"].([]any); len(keys) == 0 {

@@ -25,21 +25,6 @@ var (
 	ledger = &summary{}
 )
 
-// built says which parts of the design the service has. What is missing is
-// tested too: it must be absent in the way the standards want, and the test is
-// reported as skipped. A part that appears makes its test fail until it is
-// entered here, so that none stays untested.
-var built = struct{ refresh, toolPolicy, preflight bool }{refresh: true, toolPolicy: true, preflight: true}
-
-// notBuilt ends a test that has seen a missing part to be missing properly.
-func notBuilt(t *testing.T, part string, missing bool) {
-	t.Helper()
-	if !missing {
-		t.Fatalf("%s is there now, or half there: enter it in `built` (main_test.go)", part)
-	}
-	t.Skipf("%s is not built yet", part)
-}
-
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if dir := buildDir; dir != "" {

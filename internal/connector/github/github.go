@@ -136,7 +136,7 @@ func (c *Connector) Identify(ctx context.Context, login connector.Login, query u
 	if err != nil {
 		return connector.Identity{}, connector.Session{}, upstream.Failed("account", err)
 	}
-	return id, session(token), nil
+	return id, upstream.Session(token), nil
 }
 
 func (c *Connector) withSecret() *oauth2.Config {

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/oauth2"
 
@@ -95,7 +94,7 @@ func (c *Connector) Identify(ctx context.Context, login connector.Login, query u
 	if err != nil {
 		return fail(upstream.Failed("userinfo", err))
 	}
-	return id, session(token), nil
+	return id, upstream.Session(token), nil
 }
 
 func (c *Connector) identity(ctx context.Context, accessToken string) (connector.Identity, error) {
@@ -119,14 +118,6 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 	return id, nil
 }
 
-func session(token *oauth2.Token) connector.Session {
-	s := connector.Session{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken}
-	if !token.Expiry.IsZero() {
-		s.Expires = token.Expiry.Unix()
-	}
-	return s
-}
-
 // Recheck implements connector.Rechecker: it asks the userinfo endpoint again,
 // with the same access token for as long as it lives.
 func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
@@ -138,10 +129,7 @@ func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connec
 	if s.AccessToken == "" {
 		return fail(upstream.SessionOver("there is no token to ask with", nil))
 	}
-	token := &oauth2.Token{AccessToken: s.AccessToken, RefreshToken: s.RefreshToken}
-	if s.Expires != 0 {
-		token.Expiry = time.Unix(s.Expires, 0)
-	}
+	token := upstream.Token(s)
 	if !token.Valid() && s.RefreshToken == "" {
 		return fail(upstream.SessionOver("the access token has expired", nil))
 	}
@@ -156,5 +144,5 @@ func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connec
 	if now.Subject != id.Subject {
 		return fail(upstream.Gone("the token belongs to another account", nil))
 	}
-	return now, session(token), nil
+	return now, upstream.Session(token), nil
 }

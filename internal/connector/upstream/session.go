@@ -1,0 +1,28 @@
+package upstream
+
+import (
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+)
+
+// Session keeps a token for the re-check at a refresh. One without expiry, as
+// GitHub gives OAuth apps, lives until it is taken back.
+func Session(token *oauth2.Token) connector.Session {
+	s := connector.Session{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken}
+	if !token.Expiry.IsZero() {
+		s.Expires = token.Expiry.Unix()
+	}
+	return s
+}
+
+// Token is the way back from Session.
+func Token(s connector.Session) *oauth2.Token {
+	token := &oauth2.Token{AccessToken: s.AccessToken, RefreshToken: s.RefreshToken}
+	if s.Expires != 0 {
+		token.Expiry = time.Unix(s.Expires, 0)
+	}
+	return token
+}
