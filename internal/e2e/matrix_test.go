@@ -84,6 +84,7 @@ var gatewayCases = []gatewayCase{
 	{"odd paths without a token", "nothing passes", (*gatewayBench).oddPaths},
 	{"odd paths with a token", "refused, or nothing but the MCP server's path", (*gatewayBench).oddPathsWithToken},
 	{"odd hosts", "nothing passes", (*gatewayBench).oddHosts},
+	{"another host in the request line than in Host", "nothing passes", (*gatewayBench).twoHosts},
 	{"the public paths", "reach the service", (*gatewayBench).publicPaths},
 	{"paths that are nobody's", "nothing passes", (*gatewayBench).foreignPaths},
 	{"[doctor](../doctor.md)", "no fault", (*gatewayBench).doctor},
@@ -283,30 +284,28 @@ func (b *gatewayBench) other() grant {
 	return g
 }
 
-// expired signs a token anew with the key of the service and other times.
 func (b *gatewayBench) expired() string {
+	now := time.Now().Unix()
+	return b.outcome(b.ask("POST", nil, "Authorization", "Bearer "+b.signed(map[string]any{"iat": now - 1200, "exp": now - 300})))
+}
+
+// signed is the token of the bench with other claims, signed anew with the key of the service.
+func (b *gatewayBench) signed(changes map[string]any) string {
 	parts := strings.Split(b.grant.AccessToken, ".")
-	decode := base64.RawURLEncoding.DecodeString
-	payload, err := decode(parts[1])
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	var claims map[string]any // every number is a date, which fits a float64
 	if err != nil || json.Unmarshal(payload, &claims) != nil {
 		b.t.Fatalf("the access token is no JWT: %v", err)
 	}
-	sign := func(changes map[string]any) string {
-		for name, value := range changes {
-			claims[name] = value
-		}
-		payload, _ = json.Marshal(claims)
-		signed := parts[0] + "." + base64.RawURLEncoding.EncodeToString(payload)
-		digest := sha256.Sum256([]byte(signed))
-		signature, err := rsa.SignPKCS1v15(nil, b.signingKey(), crypto.SHA256, digest[:])
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
+	maps.Copy(claims, changes)
+	payload, _ = json.Marshal(claims)
+	text := parts[0] + "." + base64.RawURLEncoding.EncodeToString(payload)
+	digest := sha256.Sum256([]byte(text))
+	signature, err := rsa.SignPKCS1v15(nil, b.signingKey(), crypto.SHA256, digest[:])
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	now := time.Now().Unix()
-	return b.outcome(b.ask("POST", nil, "Authorization", "Bearer "+sign(map[string]any{"iat": now - 1200, "exp": now - 300})))
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
 // signingKey derives the key that signed the token of the bench.
@@ -783,6 +782,26 @@ func (b *gatewayBench) oddHosts() string {
 		resp, err := b.raw(strings.Replace(request, "\r\n", "\r\nConnection: close\r\n", 1))
 		if n := len(b.stateless.requests()); n > 0 || err == nil && resp.StatusCode < 300 && resp.ContentLength != 0 {
 			return fmt.Sprintf("%q: %d requests reached the MCP server", strings.Replace(request, token, "", 1), n)
+		}
+	}
+	return "nothing passes"
+}
+
+// twoHosts sends requests whose request line names one MCP host and whose Host
+// header another (RFC 9112, section 3.2.2: the request line counts): the
+// gateway must route by the host that the service is told, or a token of one
+// MCP server would open the other.
+func (b *gatewayBench) twoHosts() string {
+	const path = "/mcp/probe/echo"
+	other := "localhost:" + b.port
+	token := b.signed(map[string]any{"iss": "http://" + other, "aud": "http://" + other + "/mcp"})
+	direct, _ := do(b.t, "GET", "http://"+b.serviceAddress+"/authenticate/forwarded", nil, "Authorization", "Bearer "+token,
+		"X-Forwarded-Method", "GET", "X-Forwarded-Proto", "http", "X-Forwarded-Host", other, "X-Forwarded-Uri", path)
+	mustEqual(b.t, "status of the other host's token at its own host", direct.StatusCode, http.StatusOK)
+	for _, hosts := range [][2]string{{b.host(), other}, {other, b.host()}} {
+		resp, err := b.raw("GET http://" + hosts[0] + path + " HTTP/1.1\r\nHost: " + hosts[1] + "\r\nConnection: close\r\nAuthorization: Bearer " + token + "\r\n\r\n")
+		if n := len(b.stateless.requests()); n > 0 || err == nil && resp.StatusCode < 300 && resp.ContentLength != 0 {
+			return fmt.Sprintf("%v: %d requests reached the MCP server", hosts, n)
 		}
 	}
 	return "nothing passes"
