@@ -58,15 +58,20 @@ func stepUp(d *Decision) oauth.Scopes {
 
 // metadataPath is the path whose metadata document a challenge names, so that
 // the document's resource is the URL the client called (RFC 9728, section 3.3).
+// One that is very long would not pass a gateway; there is a document at the
+// resource's own path too.
 func metadataPath(q *Request, r *resource.Resource) string {
-	if q.NoPath {
+	if q.NoPath || len(q.Path) > maxChallengePath {
 		return r.Path
 	}
 	return q.Path
 }
 
-// maxChallengeScope keeps the challenge within a gateway's header buffer.
-const maxChallengeScope = 1 << 10
+// These keep the challenge within a gateway's header buffer, which is 4 KB.
+const (
+	maxChallengeScope = 1 << 10
+	maxChallengePath  = 1 << 10
+)
 
 // baseline is the scope that a client should ask for first.
 func (e *Endpoint) baseline(r *resource.Resource) oauth.Scopes {

@@ -238,3 +238,17 @@ func challenge(tb testing.TB, resp *http.Response) map[string]string {
 }
 
 func scopesOf(s string) oauth.Scopes { return strings.Fields(s) }
+
+// The challenge of a very long path used to be longer than what gateways keep.
+func TestChallengeOfALongPath(t *testing.T) {
+	f := newFixture(t, defaultHosts, nil)
+	for path, want := range map[string]string{
+		"/mcp/" + strings.Repeat("a", 1000): "/mcp/" + strings.Repeat("a", 1000),
+		"/mcp/" + strings.Repeat("a", 7000): "/mcp", // its resource's own
+	} {
+		c := challenge(t, f.ask(t, nginxRequest("POST", "https://a.example"+path)))
+		if c["resource_metadata"] != "https://a.example"+resource.WellKnown+want {
+			t.Errorf("a path of %d bytes: %.80s", len(path), c["resource_metadata"])
+		}
+	}
+}
