@@ -139,7 +139,7 @@ func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *reso
 	}
 	p.Catalogue = fingerprintsOf(granted, p.Offered, p.Catalogue)
 	p.Offered = nil // the cookie carries what was granted
-	if err := e.Steps.startLogin(w, host, loginState{pending: p, Granted: granted, Login: login}); err != nil {
+	if err := e.Steps.startLogin(w, r, host, loginState{pending: p, Granted: granted, Login: login}); err != nil {
 		e.fail(w, r, p.Flow, err)
 		return
 	}

@@ -121,7 +121,7 @@ func currentBrowser(r *http.Request, host *resource.Host) (string, error) {
 }
 
 // startLogin puts st into the browser's cookie.
-func (s Steps) startLogin(w http.ResponseWriter, host *resource.Host, st loginState) error {
+func (s Steps) startLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState) error {
 	sealed, err := s.login.Seal(st, s.now().Add(loginTTL), host.Issuer, st.Login.State)
 	if err != nil {
 		return err
@@ -130,6 +130,7 @@ func (s Steps) startLogin(w http.ResponseWriter, host *resource.Host, st loginSt
 	if len(parts) > maxCookieParts {
 		return fmt.Errorf("login step of %d bytes does not fit the cookies", len(sealed))
 	}
+	dropLogins(w, r, host, maxLoginBytes-len(sealed))
 	for i, part := range parts {
 		if i == 0 {
 			part = strconv.Itoa(len(parts)) + "." + part
@@ -137,6 +138,40 @@ func (s Steps) startLogin(w http.ResponseWriter, host *resource.Host, st loginSt
 		setCookie(w, host, loginCookie(st.Login.State, i), part, loginTTL)
 	}
 	return nil
+}
+
+// dropLogins removes the oldest logins of the browser until the others have no
+// more than room bytes. Without a consent page nobody stands between a client
+// that asks again and again and the next cookie, and ten minutes of them would
+// make a header that no gateway takes. Browsers send first what they got first
+// (RFC 6265, section 5.4); if one does not, another login is dropped.
+func dropLogins(w http.ResponseWriter, r *http.Request, host *resource.Host, room int) {
+	var handles []string // oldest first
+	parts, size := map[string][]string{}, map[string]int{}
+	total := 0
+	prefix := cookieName(host, loginPrefix)
+	for _, c := range r.Cookies() {
+		rest, ours := strings.CutPrefix(c.Name, prefix)
+		handle, _, found := strings.Cut(rest, "-")
+		if !ours || !found {
+			continue
+		}
+		if parts[handle] == nil {
+			handles = append(handles, handle)
+		}
+		parts[handle] = append(parts[handle], loginPrefix+rest)
+		size[handle] += len(c.Value)
+		total += len(c.Value)
+	}
+	for _, handle := range handles {
+		if total <= room {
+			return
+		}
+		for _, name := range parts[handle] {
+			setCookie(w, host, name, "", -1)
+		}
+		total -= size[handle]
+	}
 }
 
 // errNoLogin: this browser has no such login on its way.
@@ -185,13 +220,17 @@ func (s Steps) endLogin(w http.ResponseWriter, r *http.Request, host *resource.H
 
 const (
 	browserCookie  = "mcp-browser"
+	loginPrefix    = "mcp-login-"
 	maxCookieValue = 3500 // browsers cap name, value and attributes at 4096 bytes
 	maxCookieParts = 3
+	// maxLoginBytes bounds the logins that one browser has on their way: nginx
+	// takes 8 KB of cookies unless told otherwise.
+	maxLoginBytes = 6 << 10
 )
 
 // loginCookie names the cookie of one login, so that two at once do not meet.
 func loginCookie(handle string, part int) string {
-	return "mcp-login-" + handle[:8] + "-" + strconv.Itoa(part)
+	return loginPrefix + handle[:8] + "-" + strconv.Itoa(part)
 }
 
 // cookieName adds the __Host- prefix (RFC 6265bis): only this very host, over

@@ -282,3 +282,37 @@ func TestWithoutConsent(t *testing.T) {
 		}
 	})
 }
+
+// Each redirect to the provider sets a cookie that lives ten minutes; a client
+// that asked again and again used to make a header that gateways refuse.
+func TestLoginCookiesAreBounded(t *testing.T) {
+	t.Parallel()
+	const callback = "https://app.example.org/callback"
+	oidc := oauthtest.NewOIDCProvider(t)
+	oidc.SignInAs(person)
+	s := servertest.Start(t, servertest.Options{
+		Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
+			f.Proxy.DisableConsentScreen = true
+			f.Proxy.AllowedRedirectURLs = []string{`https://app\.example\.org/callback`}
+		}),
+		Files: servertest.ProviderFiles,
+	})
+	b, c := s.NewBrowser(), s.NewClient(t, servertest.Host, servertest.Metadata{"redirect_uris": []string{callback}})
+	var begun []*servertest.Attempt
+	var pages []*servertest.Page
+	for range 20 {
+		begun = append(begun, c.Begin())
+		pages = append(pages, b.Open(t, begun[len(begun)-1].URL()))
+	}
+	total, logins := 0, 0
+	for _, cookie := range b.Cookies(servertest.Host) {
+		total += len(cookie.Name) + len(cookie.Value) + 3
+		logins++
+	}
+	if total > 7<<10 || logins < 3 {
+		t.Errorf("%d cookies of %d bytes", logins, total)
+	}
+	for _, i := range []int{19, 18} { // the newest still end well
+		s.MustPass(t, servertest.Resource, begun[i].Exchange(t, begun[i].Accept(t, b.Walk(t, pages[i], callback))).String("access_token"))
+	}
+}
