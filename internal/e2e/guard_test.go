@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -97,12 +98,16 @@ type redisServer struct {
 	args []string
 }
 
-// startRedis starts a server with further arguments; PORT in them is its port.
+// startRedis starts a server with further arguments; PORT in them is its port,
+// and BUS a second one: that of a cluster's bus would be PORT+10000, which may
+// be anybody's.
 func startRedis(t *testing.T, args ...string) *redisServer {
 	t.Helper()
-	s := &redisServer{port: freePorts(t, 1)[0]}
+	ports := freePorts(t, 2)
+	s := &redisServer{port: ports[0]}
+	args = slices.Clone(args)
 	for i := range args {
-		args[i] = strings.ReplaceAll(args[i], "PORT", s.port)
+		args[i] = strings.NewReplacer("PORT", ports[0], "BUS", ports[1]).Replace(args[i])
 	}
 	s.args = append([]string{"--bind", "127.0.0.1", "--dir", t.TempDir(), "--appendonly", "yes", "--save", "", "--port", s.port}, args...)
 	s.run(t)
@@ -179,7 +184,7 @@ func TestGuardRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3 {
-			addresses = append(addresses, startRedis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--aclfile", acl).address())
+			addresses = append(addresses, startRedis(t, "--cluster-enabled", "yes", "--cluster-port", "BUS", "--cluster-node-timeout", "2000", "--aclfile", acl).address())
 		}
 		args := append([]string{"--cluster", "create"}, addresses...)
 		if out, err := exec.Command(cli, append(args, "--cluster-yes")...).CombinedOutput(); err != nil {
