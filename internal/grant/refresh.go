@@ -37,14 +37,16 @@ type Refresh struct {
 	Idle, Absolute time.Duration
 	Now            func() time.Time
 
-	tokens  seal.Box[refreshToken]
-	answers seal.Box[refreshAnswer]
+	tokens   seal.Box[refreshToken]
+	answers  seal.Box[refreshAnswer]
+	sessions seal.Box[connector.Session]
 }
 
 // NewRefresh returns r with the boxes of keys.
 func NewRefresh(keys *seal.Keyring, r Refresh) *Refresh {
 	r.tokens = seal.NewBox[refreshToken](keys, "refresh token")
 	r.answers = seal.NewBox[refreshAnswer](keys, "refresh answer")
+	r.sessions = seal.NewBox[connector.Session](keys, "refresh session")
 	return &r
 }
 
@@ -237,6 +239,11 @@ func (e *Endpoint) exchange(c *call, t refreshToken) (refreshAnswer, error) {
 	rotation := guard.Rotation{
 		Family: t.Family, Generation: t.Generation, Issued: time.Unix(t.Issued, 0), Grace: grace,
 		Expires: r.expires(t, r.Now()),
+		Resume: func(kept string) {
+			if session, err := r.sessions.Open(kept, t.Family); err == nil {
+				t.Session = session
+			}
+		},
 	}
 	sealed, err := e.Guard.Rotate(c.Context(), rotation, func(ctx context.Context) (string, error) { return e.successor(ctx, c, t) })
 	switch {
@@ -265,7 +272,9 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (stri
 	case errors.Is(err, connector.ErrSessionOver):
 		return "", invalidRefresh("provider_session_over", err)
 	case err != nil:
-		return "", &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err}
+		return "", r.unfinished(t, session, &oauth.Error{
+			Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err,
+		})
 	}
 	if identity.Namespace != t.Namespace || identity.Subject != t.Subject {
 		return "", errors.New("internal error: the re-check returned another person")
@@ -288,6 +297,20 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (stri
 		return "", err
 	}
 	return r.answers.Seal(refreshAnswer{Token: next, Identity: identity}, r.Now().Add(grace+time.Minute), t.Family)
+}
+
+// unfinished is failure, with the session that t's was exchanged for at the
+// provider before it. The client goes on with the token it has, whose session is
+// spent: without this its next try would look like a thief's to the provider.
+func (r *Refresh) unfinished(t refreshToken, session connector.Session, failure error) error {
+	if session == (connector.Session{}) || session.Size() > maxSession {
+		return failure
+	}
+	sealed, err := r.sessions.Seal(session, r.expires(t, r.Now()), t.Family)
+	if err != nil {
+		return failure
+	}
+	return &guard.Unfinished{Keep: sealed, Err: failure}
 }
 
 // maxSession bounds what a refresh token carries of the provider's. It travels

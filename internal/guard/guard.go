@@ -33,7 +33,7 @@ type Guard interface {
 	// and returns what next returned. However many ask for the same exchange at
 	// once or within the grace period, next succeeds once and all get that
 	// answer. If next fails nothing was exchanged, and its error is returned
-	// as it is. A generation that was superseded before gives ErrReused and
+	// as it is, or what an Unfinished holds. A generation that was superseded before gives ErrReused and
 	// ends the family: from then on all its generations do. Errors of the guard
 	// itself wrap ErrUnavailable.
 	Rotate(ctx context.Context, r Rotation, next func(context.Context) (answer string, err error)) (string, error)
@@ -48,7 +48,21 @@ type Rotation struct {
 	Grace time.Duration
 	// Expires is when the last token of the family is dead by itself.
 	Expires time.Time
+	// Resume, if set, is told before next of what an earlier try of this exchange
+	// that failed asked to keep.
+	Resume func(kept string)
 }
+
+// Unfinished is how next fails when what it has done cannot be done again: the
+// next try of the same exchange, and no other, is told of Keep. A guard may lose
+// it, as it may lose a family's history.
+type Unfinished struct {
+	Keep string
+	Err  error
+}
+
+func (u *Unfinished) Error() string { return u.Err.Error() }
+func (u *Unfinished) Unwrap() error { return u.Err }
 
 // ErrUnavailable: the guard cannot tell; nothing may be honoured on it.
 var ErrUnavailable = errors.New("replay guard is unavailable")
@@ -69,6 +83,7 @@ type Memory struct {
 	seen     *expiring.Map[struct{}]
 	families *expiring.Map[family]
 	answers  *expiring.Map[string]
+	kept     *expiring.Map[kept]
 	inFlight map[string]*exchange
 }
 
@@ -80,6 +95,12 @@ type family struct {
 	// from, less what that clock may differ between replicas.
 	issuedBy time.Time
 	ended    bool
+}
+
+// kept is what an exchange of one generation left when it failed.
+type kept struct {
+	generation int
+	value      string
 }
 
 // verdict is what a use of a family comes to.
@@ -115,6 +136,7 @@ var errAnswerLost = fmt.Errorf("%w: the last answer is lost", ErrUnavailable)
 type exchange struct {
 	generation int
 	done       chan struct{}
+	kept       string // for Resume
 	answer     string
 	err        error
 }
@@ -124,6 +146,7 @@ func NewMemory(limit int, now func() time.Time) *Memory {
 	return &Memory{
 		now: now, grace: time.Minute,
 		seen: expiring.New[struct{}](limit), families: expiring.New[family](limit), answers: expiring.New[string](limit),
+		kept:     expiring.New[kept](limit),
 		inFlight: map[string]*exchange{},
 	}
 }
@@ -174,6 +197,7 @@ func (m *Memory) begin(r Rotation) (answer string, x *exchange, mine bool, err e
 	now := m.now()
 	m.families.Sweep(now.Add(-m.grace))
 	m.answers.Sweep(now)
+	m.kept.Sweep(now)
 	if x := m.inFlight[r.Family]; x != nil {
 		return "", x, false, nil
 	}
@@ -187,10 +211,13 @@ func (m *Memory) begin(r Rotation) (answer string, x *exchange, mine bool, err e
 	case reused:
 		f.ended = true
 		until, _ := m.families.Expires(r.Family)
-		m.keep(r.Family, f, later(until, r.Expires))
+		set(m.families, r.Family, f, later(until, r.Expires))
 		return "", nil, false, ErrReused
 	}
 	x = &exchange{generation: r.Generation, done: make(chan struct{})}
+	if k, ok := m.kept.Get(r.Family); ok && k.generation == r.Generation {
+		x.kept = k.value
+	}
 	m.inFlight[r.Family] = x
 	return "", x, true, nil
 }
@@ -200,24 +227,32 @@ func (m *Memory) run(ctx context.Context, r Rotation, x *exchange, next func(con
 	defer func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		if unfinished, ok := errors.AsType[*Unfinished](x.err); ok {
+			x.err = unfinished.Err
+			set(m.kept, r.Family, kept{r.Generation, unfinished.Keep}, r.Expires)
+		}
 		if x.err == nil {
 			now := m.now()
-			m.keep(r.Family, family{current: r.Generation + 1, since: now, issuedBy: now.Add(-r.Grace)}, r.Expires)
-			if m.answers.Set(r.Family, x.answer, now.Add(r.Grace)) != nil {
-				m.answers.Evict()
-				_ = m.answers.Set(r.Family, x.answer, now.Add(r.Grace)) // there is room now
+			set(m.families, r.Family, family{current: r.Generation + 1, since: now, issuedBy: now.Add(-r.Grace)}, r.Expires)
+			set(m.answers, r.Family, x.answer, now.Add(r.Grace))
+			if x.kept != "" {
+				set(m.kept, r.Family, kept{generation: -1}, now) // swept soon
 			}
 		}
 		delete(m.inFlight, r.Family)
 		close(x.done)
 	}()
+	if x.kept != "" && r.Resume != nil {
+		r.Resume(x.kept)
+	}
 	x.answer, x.err = next(ctx)
 }
 
-func (m *Memory) keep(id string, f family, expires time.Time) {
-	if m.families.Set(id, f, expires) != nil {
-		m.families.Evict()
-		_ = m.families.Set(id, f, expires) // there is room now
+// set forgets what would die first to make room.
+func set[V any](m *expiring.Map[V], key string, value V, expires time.Time) {
+	if m.Set(key, value, expires) != nil {
+		m.Evict()
+		_ = m.Set(key, value, expires) // there is room now
 	}
 }
 

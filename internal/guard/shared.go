@@ -172,6 +172,16 @@ func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased r
 	held := history{record: leased, raw: leased.encode(), key: before.key, now: before.now, read: before.read}
 	released := before.record
 	released.Expires = leased.Expires
+	if before.Kept != "" && before.KeptFor == r.Generation && r.Resume != nil {
+		kept, err := s.answer(ctx, before.Kept)
+		if err != nil && !errors.Is(err, errAnswerLost) {
+			_, _ = s.write(ctx, held, released)
+			return "", err
+		}
+		if err == nil {
+			r.Resume(kept)
+		}
+	}
 	exchanged := false
 	defer func() {
 		if !exchanged { // also after a panic; if this fails the lease runs out
@@ -181,6 +191,13 @@ func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased r
 	bounded, cancel := context.WithTimeout(ctx, exchangeLimit)
 	defer cancel()
 	answer, err := next(bounded)
+	if unfinished, ok := errors.AsType[*Unfinished](err); ok {
+		// What cannot be written down is lost, as with a replica that dies here.
+		if s.keep(ctx, leased.Lease, unfinished.Keep, r.Expires.Sub(s.Now())) == nil {
+			released.Kept, released.KeptFor = leased.Lease, r.Generation
+		}
+		return "", unfinished.Err
+	}
 	if err != nil {
 		return "", err
 	}
@@ -217,6 +234,20 @@ func (s *Shared) commit(ctx context.Context, held history, done record, answer s
 	return err
 }
 
+// keep writes down what a failed exchange has left, more than once if need be.
+func (s *Shared) keep(ctx context.Context, exchange, value string, ttl time.Duration) error {
+	var err error
+	for try := range commits {
+		if try > 0 {
+			time.Sleep(lastPause)
+		}
+		if _, err = s.swap(ctx, storeKey("answer", exchange), "", value, max(ttl, 0)+margin); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // answer returns what an exchange was answered with.
 func (s *Shared) answer(ctx context.Context, exchange string) (string, error) {
 	answer, _, err := s.load(ctx, storeKey("answer", exchange))
@@ -234,6 +265,8 @@ type record struct {
 	Exchange    string `json:"exchange,omitempty"` // names the answer
 	Ended       bool   `json:"ended,omitempty"`
 	Expires     int64  `json:"expires"`
+	Kept        string `json:"kept,omitempty"` // names what a failed exchange has left
+	KeptFor     int    `json:"keptFor,omitempty"`
 	Lease       string `json:"lease,omitempty"` // random: who runs an exchange now
 	LeasedUntil int64  `json:"leasedUntil,omitempty"`
 }

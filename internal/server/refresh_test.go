@@ -496,6 +496,23 @@ func TestRecheck(t *testing.T) {
 		s.MustPass(t, servertest.Resource, k.access)
 		k.again(t).again(t)
 	})
+	t.Run("AS-RT-06 the provider takes its refresh token and then goes silent", func(t *testing.T) {
+		// Its new refresh token used to be lost, and the old one, tried again, ended all of the user's.
+		p, s, c := oidc(t, true)
+		p.ThinIDTokens(true)
+		k := signIn(t, c)
+		p.Break(oauthtest.UserInfo, oauthtest.Status503)
+		for range 3 {
+			k.refused(t, 503, "temporarily_unavailable", "provider_unavailable")
+			s.Clock.Advance(5 * time.Minute)
+		}
+		p.Break(oauthtest.UserInfo, oauthtest.Works)
+		next := k.again(t)
+		if retry := k.again(t); retry.refresh != next.refresh {
+			t.Error("a retry gave another token")
+		}
+		s.MustPass(t, servertest.Resource, next.again(t).access)
+	})
 	t.Run("AS-FED-09 no refresh token, but userinfo", func(t *testing.T) {
 		p, _, c := oidc(t, false)
 		k := signIn(t, c)

@@ -100,6 +100,10 @@ func (h Harness) recheck(t *testing.T) {
 		}
 	})
 	for _, endpoint := range h.RecheckNeeds {
+		t.Run("AS-RT-06 the provider goes silent at "+string(endpoint)+" and comes back", func(t *testing.T) {
+			t.Parallel()
+			h.interrupted(t, endpoint)
+		})
 		for _, breakage := range oauthtest.Breakages {
 			t.Run(string(endpoint)+" "+string(breakage), func(t *testing.T) {
 				t.Parallel()
@@ -112,6 +116,31 @@ func (h Harness) recheck(t *testing.T) {
 	}
 }
 
+// interrupted: what the provider exchanged before it failed must not be lost,
+// because whoever comes with a spent refresh token is taken for a thief.
+func (h Harness) interrupted(t *testing.T, endpoint oauthtest.Endpoint) {
+	v := h.visited(t)
+	v.session.Expires = min(v.session.Expires, 1) // so that an access token that may expire has
+	for range 2 {
+		v.Provider.Break(endpoint, oauthtest.Status503)
+		id, session, err := v.recheck(t)
+		if !errors.Is(err, connector.ErrUnavailable) || !reflect.ValueOf(id).IsZero() {
+			t.Fatalf("identity %+v, %v", id, err)
+		}
+		if session != (connector.Session{}) {
+			v.session = session
+		}
+	}
+	v.Provider.Break(endpoint, oauthtest.Works)
+	for range 2 {
+		id, session, err := v.recheck(t)
+		if err != nil || !reflect.DeepEqual(id, v.identity) {
+			t.Fatalf("identity %+v, %v, want %+v", id, err, v.identity)
+		}
+		v.session = session
+	}
+}
+
 // refused re-checks and wants this error and no other kind, and nothing beside it.
 func (v visited) refused(t *testing.T, want error) {
 	t.Helper()
@@ -121,8 +150,8 @@ func (v visited) refused(t *testing.T, want error) {
 			t.Errorf("error %v, want only %v", err, want)
 		}
 	}
-	if !reflect.ValueOf(id).IsZero() || session != (connector.Session{}) {
-		t.Errorf("identity %+v beside an error", id)
+	if !reflect.ValueOf(id).IsZero() || session != (connector.Session{}) && want != connector.ErrUnavailable {
+		t.Errorf("identity %+v, or a session, beside %v", id, err)
 	}
 	if err == nil {
 		return

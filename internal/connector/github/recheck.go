@@ -12,8 +12,9 @@ import (
 func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
 	ctx, cancel := c.client.Context(ctx)
 	defer cancel()
+	exchanged := s
 	fail := func(err error) (connector.Identity, connector.Session, error) {
-		return connector.Identity{}, connector.Session{}, upstream.RecheckFailed("re-check", err)
+		return upstream.RecheckSession("re-check", err, s, exchanged)
 	}
 	if s.AccessToken == "" {
 		return fail(upstream.SessionOver("there is no token to ask with", nil))
@@ -23,6 +24,7 @@ func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connec
 	if err != nil {
 		return fail(err)
 	}
+	exchanged = upstream.Session(token)
 	now, err := c.identity(ctx, token.AccessToken)
 	if err != nil {
 		return fail(err)
@@ -30,5 +32,5 @@ func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connec
 	if now.Subject != id.Subject {
 		return fail(upstream.Gone("the token belongs to another account", nil))
 	}
-	return now, upstream.Session(token), nil
+	return now, exchanged, nil
 }

@@ -69,9 +69,9 @@ func signIn(t *testing.T, f connectortest.Fixture) (connector.Identity, error) {
 
 func TestSuite(t *testing.T) {
 	for _, thin := range []bool{false, true} {
-		needs := []oauthtest.Endpoint{oauthtest.Token, oauthtest.Keys}
+		needs, again := []oauthtest.Endpoint{oauthtest.Token, oauthtest.Keys}, []oauthtest.Endpoint{oauthtest.Token}
 		if thin {
-			needs = append(needs, oauthtest.UserInfo)
+			needs, again = append(needs, oauthtest.UserInfo), append(again, oauthtest.UserInfo)
 		}
 		t.Run(fmt.Sprintf("thin ID tokens %v", thin), func(t *testing.T) {
 			connectortest.Run(t, connectortest.Harness{
@@ -83,7 +83,7 @@ func TestSuite(t *testing.T) {
 				Alice:                 alice,
 				AuthorizationURLNeeds: []oauthtest.Endpoint{oauthtest.Discovery},
 				IdentifyNeeds:         needs,
-				RecheckNeeds:          []oauthtest.Endpoint{oauthtest.Token},
+				RecheckNeeds:          again,
 			})
 		})
 	}

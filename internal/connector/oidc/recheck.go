@@ -29,12 +29,17 @@ func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connec
 	ctx, cancel := c.client.Context(ctx)
 	defer cancel()
 	now, token, err := c.recheck(ctx, id, s)
-	if err != nil {
-		return connector.Identity{}, connector.Session{}, upstream.RecheckFailed("re-check", err)
+	if err == nil {
+		return now, session(token), nil
 	}
-	return now, session(token), nil
+	exchanged := s
+	if token != nil {
+		exchanged = session(token)
+	}
+	return upstream.RecheckSession("re-check", err, s, exchanged)
 }
 
+// recheck returns a token beside an error if s was exchanged for it before.
 func (c *Connector) recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, *oauth2.Token, error) {
 	if s.Size() == 0 {
 		return connector.Identity{}, nil, upstream.SessionOver("the provider gave no token to ask with", nil)
@@ -50,26 +55,31 @@ func (c *Connector) recheck(ctx context.Context, id connector.Identity, s connec
 	if err != nil {
 		return connector.Identity{}, nil, err
 	}
+	now, err := c.refreshed(ctx, p, id, token)
+	return now, token, err
+}
+
+// refreshed reads who somebody is now from what a refresh gave.
+func (c *Connector) refreshed(ctx context.Context, p *provider, id connector.Identity, token *oauth2.Token) (connector.Identity, error) {
 	claims := Claims{}
 	if raw := rawIDToken(token); raw != "" {
 		idToken, refreshed, err := c.verifyIDToken(ctx, p, raw, token)
 		if err != nil {
-			return connector.Identity{}, nil, err
+			return connector.Identity{}, err
 		}
 		// OpenID Connect Core, section 12.2: sub MUST be the same.
 		subject, err := c.subject(idToken, refreshed)
 		if err != nil {
-			return connector.Identity{}, nil, err
+			return connector.Identity{}, err
 		}
 		if subject != id.Subject {
-			return connector.Identity{}, nil, upstream.Gone("the refreshed ID token is about another subject", nil)
+			return connector.Identity{}, upstream.Gone("the refreshed ID token is about another subject", nil)
 		}
 		claims = refreshed
 	} else if p.UserInfoEndpoint == "" {
-		return connector.Identity{}, nil, upstream.SessionOver("the refresh gave no ID token and there is no userinfo endpoint", nil)
+		return connector.Identity{}, upstream.SessionOver("the refresh gave no ID token and there is no userinfo endpoint", nil)
 	}
-	now, err := c.identity(ctx, p, token, id.Subject, claims)
-	return now, token, err
+	return c.identity(ctx, p, token, id.Subject, claims)
 }
 
 func (c *Connector) recheckUserInfo(ctx context.Context, p *provider, id connector.Identity, s connector.Session) (connector.Identity, *oauth2.Token, error) {

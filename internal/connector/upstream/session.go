@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -16,6 +17,16 @@ func Session(token *oauth2.Token) connector.Session {
 		s.Expires = token.Expiry.Unix()
 	}
 	return s
+}
+
+// RecheckSession is what Rechecker returns after err: where the provider could
+// not tell, that is with the session that s was exchanged for, if it was.
+func RecheckSession(what string, err error, s, exchanged connector.Session) (connector.Identity, connector.Session, error) {
+	err = RecheckFailed(what, err)
+	if exchanged == s || !errors.Is(err, connector.ErrUnavailable) {
+		exchanged = connector.Session{}
+	}
+	return connector.Identity{}, exchanged, err
 }
 
 // Token is the way back from Session.

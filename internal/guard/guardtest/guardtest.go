@@ -47,6 +47,7 @@ func Run(t *testing.T, b Backend) {
 			{"AS-RT-03 a fork that began before the memory was lost", fork},
 			{"generations that another memory has seen", skipped},
 			{"AS-RT-06 a failed exchange changes nothing", failedExchange},
+			{"AS-RT-06 what a failed exchange leaves is there for the next try, at either replica", unfinished},
 			{"AS-RT-04 ATK-34 fifty at once at two replicas are one exchange", rotateTogether},
 			{"a failure is nobody else's success", failTogether},
 			{"a client that hangs up finds the answer later", hangUp},
@@ -62,6 +63,42 @@ func Run(t *testing.T, b Backend) {
 	})
 	if b.Stop != nil {
 		t.Run("the memory goes away and comes back", func(t *testing.T) { loss(t, b) })
+	}
+}
+
+func unfinished(t *testing.T, b Backend) {
+	one, other, family := b.Open(t), b.Open(t), rand.Text()
+	failure := errors.New("failed half way")
+	try := func(g guard.Guard, generation int, keep string) (told string, err error) {
+		r := rotation(family, generation, time.Now())
+		r.Resume = func(kept string) { told += kept }
+		_, err = g.Rotate(t.Context(), r, func(context.Context) (string, error) {
+			if keep == "" {
+				return "done", nil
+			}
+			if keep == "nothing" {
+				return "", failure
+			}
+			return "", fmt.Errorf("wrapped: %w", &guard.Unfinished{Keep: keep, Err: failure})
+		})
+		return told, err
+	}
+	for i, step := range []struct {
+		generation int
+		keep, told string
+	}{
+		{0, "first", ""}, {0, "nothing", "first"}, {0, "second", "first"}, {0, "", "second"},
+		{1, "third", ""}, {1, "", "third"}, {2, "", ""},
+	} {
+		g := []guard.Guard{one, other}[i%2]
+		told, err := try(g, step.generation, step.keep)
+		want := failure
+		if step.keep == "" {
+			want = nil
+		}
+		if told != step.told || err != want {
+			t.Errorf("step %d: told %q, %v, want %q, %v", i, told, err, step.told, want)
+		}
 	}
 }
 
