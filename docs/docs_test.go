@@ -89,7 +89,7 @@ func TestProviders(t *testing.T) {
 				t.Errorf("%s: %v", path, err)
 				continue
 			}
-			pages[c.Provider.Name] = append(pages[c.Provider.Name], filepath.Base(path))
+			pages[c.Providers[0].Name] = append(pages[c.Providers[0].Name], filepath.Base(path))
 		}
 	}
 	for _, kind := range []string{"google", "github", "microsoft", "oidc", "oauth2", "static"} {

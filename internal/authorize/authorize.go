@@ -15,12 +15,11 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -35,18 +34,15 @@ const (
 	CallbackPath = "/callback"
 )
 
-// Endpoint serves the browser conversation. Exactly one of Browser and Password is set.
+// Endpoint serves the browser conversation.
 type Endpoint struct {
 	Clients   Clients
 	Catalogue func(ctx context.Context, r *resource.Resource) *catalog.Catalogue
-	// Browser signs people in at an identity provider, Password on our own page.
-	Browser      connector.Connector
-	Password     connector.PasswordConnector
-	ProviderName string // for people: "Google"
-	Gate         policy.Gate
-	Ended        *revocation.List
-	Codes        *code.Codes
-	Guard        guard.Guard
+	// Providers sign people in, elsewhere or on our own page.
+	Providers provider.Set
+	Ended     *revocation.List
+	Codes     *code.Codes
+	Guard     guard.Guard
 	// Answered remembers answered pages and callbacks, as well as it can.
 	Answered *guard.Memory
 	Steps    Steps
@@ -144,7 +140,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		Action: ConsentPath, Sealed: sealed, FlowID: p.Flow, Notice: notice,
 		ClientName: p.ClientName, ClientHost: p.VouchedBy, LoopbackOnly: p.LoopbackOnly,
 		RedirectURI: p.Redirect.String(), RedirectHost: p.Redirect.DisplayHost(),
-		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.ProviderName,
+		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.providerName(),
 		CatalogueUnavailable: cat.Unavailable,
 	}
 	if checked == nil {
@@ -214,7 +210,22 @@ func (e *Endpoint) Register(mux *http.ServeMux, onHost func(web.HostHandler) htt
 	mux.Handle(Path, web.Methods(onHost(e.Authorize), http.MethodGet))
 	mux.Handle(ConsentPath, web.Methods(onHost(e.Consent), http.MethodPost))
 	mux.Handle(CallbackPath, web.Methods(onHost(e.Callback), http.MethodGet))
-	if e.Password != nil {
+	mux.Handle(CallbackPath+"/{provider}", web.Methods(onHost(e.Callback), http.MethodGet))
+	if e.hasLoginPage() {
 		mux.Handle(LoginPath, web.Methods(onHost(e.Login), http.MethodGet, http.MethodPost))
 	}
+}
+
+// hasLoginPage reports whether people choose among providers, or type a password.
+func (e *Endpoint) hasLoginPage() bool {
+	only := e.Providers.Only()
+	return only == nil || only.Password != nil
+}
+
+// providerName is where the person signs in next, "" where that is still to be chosen.
+func (e *Endpoint) providerName() string {
+	if only := e.Providers.Only(); only != nil {
+		return only.Name
+	}
+	return ""
 }

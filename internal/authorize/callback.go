@@ -12,6 +12,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -28,29 +29,34 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		e.refuseForm(w, r, host, "malformed_callback", err)
 		return
 	}
-	if e.Browser == nil {
-		e.refuseForm(w, r, host, "malformed_callback", errors.New("this provider has no callback"))
-		return
-	}
-	st, err := e.Steps.currentLogin(r, host, query.Get("state"))
+	st, err := e.Steps.visited(r, host, query.Get("state"))
 	if err != nil {
 		e.refuseForm(w, r, host, "other_browser", err)
 		return
 	}
-	e.Steps.endLogin(w, r, host, st.Login.State)
+	visited := e.Providers.Find(st.Provider)
+	if visited == nil || visited.Browser == nil {
+		e.refuseForm(w, r, host, "unknown_provider", fmt.Errorf("provider %q has no callback", st.Provider))
+		return
+	}
+	if r.URL.Path != callbackPath(visited) {
+		e.refuseForm(w, r, host, "other_provider", fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path))
+		return
+	}
+	e.Steps.endLogin(w, r, host, st.Handle)
 	if !e.firstAnswer(w, r, host, "login "+st.Login.State, loginTTL) {
 		return
 	}
-	identity, session, err := e.Browser.Identify(r.Context(), st.Login, query)
+	identity, session, err := visited.Identify(r.Context(), st.Login, query)
 	if err != nil {
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
 		return
 	}
 	// Here somebody is vouched for, so strangers cannot fill the guard.
-	if !e.spend(w, r, host, st.Flow, "login "+st.Login.State, loginTTL) {
+	if !e.spend(w, r, host, st.Flow, "login "+st.Handle, loginTTL) {
 		return
 	}
-	e.complete(w, r, host, st, identity, session)
+	e.complete(w, r, host, st, visited, identity, session)
 }
 
 // errSessionTooLarge is for the log only: the sign-in is good, but there will be
@@ -58,10 +64,10 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 var errSessionTooLarge = fmt.Errorf("the identity provider's tokens are larger than %d bytes together and were dropped", code.MaxSession)
 
 // complete ends the browser conversation: policy, then a code for the client.
-func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, identity connector.Identity, session connector.Session) {
+func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, session connector.Session) {
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
 	entry.Subject, entry.Email = identity.Namespace+":"+identity.Subject, identity.Email
-	if err := e.admit(st, identity); err != nil {
+	if err := e.admit(st, vouching, identity); err != nil {
 		entry.Event, entry.Reason = audit.LoginRefused, err.Error()
 		e.Audit.Write(r.Context(), entry)
 		redirect(w, errorRedirect(st.Redirect, host, st.State, oauth.Errorf(oauth.AccessDenied, "this account may not use this service")))
@@ -83,6 +89,9 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	entry.Scope = st.Granted.String()
 	e.Audit.Write(r.Context(), entry)
 	e.Steps.remember(w, r, host, st)
+	if e.Providers.Only() == nil {
+		setCookie(w, host, providerCookie, vouching.ID, grantedTTL)
+	}
 	params := url.Values{"code": {sealed}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
 	if st.State != "" {
 		params.Set("state", st.State)
@@ -91,8 +100,8 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 }
 
 // admit applies the policy and the operator's deny-list. The error is an audit slug.
-func (e *Endpoint) admit(st loginState, identity connector.Identity) error {
-	if err := e.Gate.Admit(identity); err != nil {
+func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity connector.Identity) error {
+	if err := vouching.Gate.Admit(identity); err != nil {
 		return err
 	}
 	reason := e.Ended.Check(revocation.Facts{Subject: identity.Namespace + ":" + identity.Subject, Email: identity.Email, Client: st.ClientID})

@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -123,28 +124,53 @@ func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.H
 
 // beginLogin makes the login step, the first moment at which a cookie with
 // state exists (MCP security best practices, state validation), and sends the
-// browser to the identity provider or to our own login page.
+// browser on: to the one provider, or to the page where people choose among several.
 func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) {
-	login := connector.Login{
-		State: rand.Text(), Nonce: rand.Text(), Verifier: rand.Text() + rand.Text(),
-		RedirectURI: host.Issuer + CallbackPath, Prompt: p.Prompt,
-	}
-	target := LoginPath + "?state=" + login.State
-	if e.Password == nil {
-		var err error
-		if target, err = e.Browser.AuthorizationURL(r.Context(), login); err != nil {
-			e.endInError(w, r, host, p, audit.LoginRefused, loginError(err))
-			return
-		}
-	}
 	p.Catalogue = fingerprintsOf(granted, p.Offered, p.Catalogue)
 	p.Offered = nil // the cookie carries what was granted
-	if err := e.Steps.startLogin(w, r, host, loginState{pending: p, Granted: granted, Login: login}); err != nil {
+	st := loginState{pending: p, Granted: granted, Handle: rand.Text()}
+	if only := e.Providers.Only(); only != nil {
+		e.visit(w, r, host, st, only)
+		return
+	}
+	if err := e.Steps.setLogin(w, r, host, st); err != nil {
 		e.fail(w, r, p.Flow, err)
 		return
 	}
-	e.Audit.Write(r.Context(), p.auditEntry(host, audit.LoginStarted, ""))
+	redirect(w, chooserURL(st.Handle))
+}
+
+// visit sends the browser to a provider, or to our own login page.
+func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, p *provider.Provider) {
+	st.Provider = p.ID
+	st.Login = connector.Login{
+		State: st.Handle + rand.Text(), Nonce: rand.Text(), Verifier: rand.Text() + rand.Text(),
+		RedirectURI: host.Issuer + callbackPath(p), Prompt: st.Prompt,
+	}
+	target := loginURL(st)
+	if p.Browser != nil {
+		var err error
+		if target, err = p.Browser.AuthorizationURL(r.Context(), st.Login); err != nil {
+			e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
+			return
+		}
+	}
+	if err := e.Steps.setLogin(w, r, host, st); err != nil {
+		e.fail(w, r, st.Flow, err)
+		return
+	}
+	e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginStarted, ""))
 	redirect(w, target)
+}
+
+// callbackPath is the provider's own where there are several: what another
+// provider made the browser bring does not pass for an answer of this one, and
+// its code goes to nobody else (RFC 9700, section 4.4.2.2).
+func callbackPath(p *provider.Provider) string {
+	if p.ID == "" {
+		return CallbackPath
+	}
+	return CallbackPath + "/" + p.ID
 }
 
 // endInError tells the client that its request failed after the user had agreed

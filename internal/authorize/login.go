@@ -2,50 +2,119 @@ package authorize
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// Login serves our own login page, for the static provider: GET shows it, POST
-// checks the password and ends the conversation as a callback would.
+// Login serves our own pages between consent and code. Where there are several
+// providers, it is first the page to choose one, to which the browser's back
+// button returns; for the static provider it is the page that asks for a
+// password and ends the conversation as a callback would.
 func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.Host) {
-	handle, username, password := r.URL.Query().Get("state"), "", ""
-	if r.Method == http.MethodPost {
-		if err := sameOrigin(r); err != nil {
-			e.refuseForm(w, r, host, "cross_site_form", err)
-			return
-		}
-		form, err := web.Form(w, r)
-		if err != nil {
-			e.refuseForm(w, r, host, "malformed_form", err)
-			return
-		}
-		handle, username, password = form.Get("state"), form.Get("username"), form.Get("password")
+	if r.Method != http.MethodPost {
+		e.loginPage(w, r, host)
+		return
 	}
-	st, err := e.Steps.currentLogin(r, host, handle)
+	if err := sameOrigin(r); err != nil {
+		e.refuseForm(w, r, host, "cross_site_form", err)
+		return
+	}
+	form, err := web.Form(w, r)
+	if err != nil {
+		e.refuseForm(w, r, host, "malformed_form", err)
+		return
+	}
+	st, err := e.Steps.currentLogin(r, host, form.Get("state"))
 	if err != nil {
 		e.refuseForm(w, r, host, "other_browser", err)
 		return
 	}
-	if r.Method != http.MethodPost {
-		e.showLogin(w, host, st, http.StatusOK, "", "")
+	switch several := e.Providers.Only() == nil; {
+	case several && form.Has("choice"):
+		e.choose(w, r, host, st, form["choice"])
+	case several && form.Has("other"):
+		redirect(w, chooserURL(st.Handle))
+	default:
+		e.password(w, r, host, st, form)
+	}
+}
+
+func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	query := r.URL.Query()
+	st, err := e.Steps.currentLogin(r, host, query.Get("state"))
+	if err != nil {
+		e.refuseForm(w, r, host, "other_browser", err)
 		return
 	}
+	asksPassword := e.passwordProvider(st) != nil
+	if e.Providers.Only() == nil && (!asksPassword || query.Get("provider") != st.Provider) {
+		e.showChooser(w, r, host, st)
+		return
+	}
+	if !asksPassword {
+		e.refuseForm(w, r, host, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
+		return
+	}
+	e.showLogin(w, host, st, http.StatusOK, "", "")
+}
+
+// passwordProvider returns the chosen provider if it asks for a password here.
+func (e *Endpoint) passwordProvider(st loginState) *provider.Provider {
+	if p := e.Providers.Find(st.Provider); p != nil && st.chosen() && p.Password != nil {
+		return p
+	}
+	return nil
+}
+
+func chooserURL(handle string) string { return LoginPath + "?state=" + handle }
+
+// loginURL is the page that asks for a password.
+func loginURL(st loginState) string {
+	if st.Provider == "" {
+		return chooserURL(st.Handle)
+	}
+	return chooserURL(st.Handle) + "&provider=" + st.Provider
+}
+
+// choose sends the browser to the provider that the person chose.
+func (e *Endpoint) choose(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, choice []string) {
+	var p *provider.Provider
+	if len(choice) == 1 && choice[0] != "" {
+		p = e.Providers.Find(choice[0])
+	}
+	if p == nil {
+		e.refuseForm(w, r, host, "unknown_provider", fmt.Errorf("choice %q", choice))
+		return
+	}
+	e.visit(w, r, host, st, p)
+}
+
+// password checks what was typed on the login page.
+func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, form url.Values) {
+	p := e.passwordProvider(st)
+	if p == nil {
+		e.refuseForm(w, r, host, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
+		return
+	}
+	username, password := form.Get("username"), form.Get("password")
 	// By what was typed, so that the answer does not tell who exists, and before
 	// the password is looked at, so that guesses at the same time count too.
-	who := host.Name + " " + username
+	who := host.Name + " " + p.ID + " " + username
 	if ok, wait := e.SignIns.Allow(who); !ok {
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "too_many_sign_ins"))
 		(&web.TooMany{Wait: wait}).Headers(w.Header())
 		e.showLogin(w, host, st, http.StatusTooManyRequests, username, "Too many attempts to sign in with that user name. Wait a minute and try again.")
 		return
 	}
-	identity, err := e.Password.Authenticate(r.Context(), username, password)
+	identity, err := p.Authenticate(r.Context(), username, password)
 	if !errors.Is(err, connector.ErrRejected) {
 		e.SignIns.Return(who) // only wrong passwords are to be few
 	}
@@ -63,17 +132,36 @@ func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
 		return
 	}
-	e.Steps.endLogin(w, r, host, st.Login.State)
-	if !e.spend(w, r, host, st.Flow, "login "+st.Login.State, loginTTL) {
+	e.Steps.endLogin(w, r, host, st.Handle)
+	if !e.spend(w, r, host, st.Flow, "login "+st.Handle, loginTTL) {
 		return
 	}
-	e.complete(w, r, host, st, identity, connector.Session{})
+	e.complete(w, r, host, st, p, identity, connector.Session{})
 }
 
 func (e *Endpoint) showLogin(w http.ResponseWriter, host *resource.Host, st loginState, status int, username, problem string) {
-	view := page.Login{Action: LoginPath, State: st.Login.State, Username: username, ErrorText: problem, ClientName: st.ClientName, FlowID: st.Flow}
+	view := page.Login{Action: LoginPath, State: st.Handle, Username: username, ErrorText: problem, ClientName: st.ClientName, FlowID: st.Flow, Others: e.Providers.Only() == nil}
 	if res, ok := host.Requested(st.Resource); ok {
 		view.ServerName = res.DisplayName
 	}
 	e.Pages.Login(w, status, view)
+}
+
+// providerCookie holds the id of the provider of this browser's last sign-in. It
+// decides nothing: that provider stands first on the page.
+const providerCookie = "mcp-provider"
+
+func (e *Endpoint) showChooser(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState) {
+	view := page.Choose{Action: LoginPath, State: st.Handle, ClientName: st.ClientName, FlowID: st.Flow}
+	if res, ok := host.Requested(st.Resource); ok {
+		view.ServerName = res.DisplayName
+	}
+	last := ""
+	if cookies := r.CookiesNamed(cookieName(host, providerCookie)); len(cookies) == 1 {
+		last = cookies[0].Value
+	}
+	for _, p := range e.Providers {
+		view.Providers = append(view.Providers, page.ChooseProvider{ID: p.ID, Name: p.Name, Last: p.ID == last})
+	}
+	e.Pages.Choose(w, view)
 }

@@ -3,6 +3,7 @@ package authorize
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -56,12 +57,22 @@ func (p pending) auditEntry(host *resource.Host, event audit.Event, reason strin
 
 // loginState is the value of the login step: what the user consented to, and
 // the visit to the identity provider. It is sealed into a cookie, which binds
-// it to the browser; the provider only sees the handle (login.State).
+// it to the browser; the provider only sees Login.State.
 type loginState struct {
 	pending
-	Granted oauth.Scopes    `json:"granted"`
-	Login   connector.Login `json:"login"`
+	Granted oauth.Scopes `json:"granted"`
+	// Handle names the step. It is spent when the step ends, however often the
+	// person went back to choose another provider.
+	Handle string `json:"handle"`
+	// Provider is the id of the provider that Login is a visit to. Without a
+	// Login none is chosen yet. A later choice replaces both, so that an answer
+	// counts only if it is of the provider that was chosen last.
+	Provider string          `json:"prov,omitempty"`
+	Login    connector.Login `json:"login,omitzero"`
 }
+
+// chosen reports whether the person is on the way to a provider.
+func (st *loginState) chosen() bool { return st.Login.State != "" }
 
 // Steps seals and opens the values that travel between browser hops.
 type Steps struct {
@@ -120,9 +131,9 @@ func currentBrowser(r *http.Request, host *resource.Host) (string, error) {
 	return cookies[0].Value, nil
 }
 
-// startLogin puts st into the browser's cookie.
-func (s Steps) startLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState) error {
-	sealed, err := s.login.Seal(st, s.now().Add(loginTTL), host.Issuer, st.Login.State)
+// setLogin puts st into the browser's cookie.
+func (s Steps) setLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState) error {
+	sealed, err := s.login.Seal(st, s.now().Add(loginTTL), host.Issuer, st.Handle)
 	if err != nil {
 		return err
 	}
@@ -130,22 +141,22 @@ func (s Steps) startLogin(w http.ResponseWriter, r *http.Request, host *resource
 	if len(parts) > maxCookieParts {
 		return fmt.Errorf("login step of %d bytes does not fit the cookies", len(sealed))
 	}
-	dropLogins(w, r, host, maxLoginBytes-len(sealed))
+	dropLogins(w, r, host, st.Handle, maxLoginBytes-len(sealed))
 	for i, part := range parts {
 		if i == 0 {
 			part = strconv.Itoa(len(parts)) + "." + part
 		}
-		setCookie(w, host, loginCookie(st.Login.State, i), part, loginTTL)
+		setCookie(w, host, loginCookie(st.Handle, i), part, loginTTL)
 	}
 	return nil
 }
 
-// dropLogins removes the oldest logins of the browser until the others have no
-// more than room bytes. Without a consent page nobody stands between a client
+// dropLogins removes the oldest logins of the browser, except own, until the
+// others have no more than room bytes. Without a consent page nobody stands between a client
 // that asks again and again and the next cookie, and ten minutes of them would
 // make a header that no gateway takes. Browsers send first what they got first
 // (RFC 6265, section 5.4); if one does not, another login is dropped.
-func dropLogins(w http.ResponseWriter, r *http.Request, host *resource.Host, room int) {
+func dropLogins(w http.ResponseWriter, r *http.Request, host *resource.Host, own string, room int) {
 	var handles []string // oldest first
 	parts, size := map[string][]string{}, map[string]int{}
 	total := 0
@@ -153,7 +164,7 @@ func dropLogins(w http.ResponseWriter, r *http.Request, host *resource.Host, roo
 	for _, c := range r.Cookies() {
 		rest, ours := strings.CutPrefix(c.Name, prefix)
 		handle, _, found := strings.Cut(rest, "-")
-		if !ours || !found {
+		if !ours || !found || handle == own[:8] {
 			continue
 		}
 		if parts[handle] == nil {
@@ -177,9 +188,25 @@ func dropLogins(w http.ResponseWriter, r *http.Request, host *resource.Host, roo
 // errNoLogin: this browser has no such login on its way.
 var errNoLogin = errors.New("this browser did not begin this sign-in")
 
+// handleSize is the length of rand.Text.
+const handleSize = 26
+
+// visited opens the login step that a provider's answer with this state belongs
+// to. The state begins with the handle; what follows is of one visit alone.
+func (s Steps) visited(r *http.Request, host *resource.Host, state string) (loginState, error) {
+	st, err := s.currentLogin(r, host, state[:min(len(state), handleSize)])
+	if err != nil {
+		return st, err
+	}
+	if subtle.ConstantTimeCompare([]byte(st.Login.State), []byte(state)) != 1 {
+		return loginState{}, fmt.Errorf("%w, or chose another provider since", errNoLogin)
+	}
+	return st, nil
+}
+
 // currentLogin opens the login step with this handle from the browser's cookies.
 func (s Steps) currentLogin(r *http.Request, host *resource.Host, handle string) (loginState, error) {
-	if len(handle) != 26 { // rand.Text
+	if len(handle) != handleSize {
 		return loginState{}, errNoLogin
 	}
 	var sealed strings.Builder

@@ -91,6 +91,16 @@ var texts = map[string]struct{ title, what, next string }{
 		"Only this service's own pages may answer for you. Nothing was granted.",
 		"Connect again from your app.",
 	},
+	"unknown_provider": {
+		"That way to sign in does not exist here",
+		"The page asked for an identity provider that this service does not have, or has no more. Nothing was granted.",
+		"Connect again from your app.",
+	},
+	"other_provider": {
+		"The answer came from another identity provider",
+		"You chose one way to sign in, and the answer came by another. For your safety it was not used, and nothing was granted.",
+		"Connect again from your app. If it happens again, tell whoever runs this service.",
+	},
 	"other_browser": {
 		"This sign-in began somewhere else",
 		"It was begun in another browser or window, it is too old, or your browser blocks cookies for this site. Nothing was granted.",

@@ -21,7 +21,7 @@ var Clouds = map[string]string{
 }
 
 // misplaced reports keys that mean nothing for the chosen provider.
-func (r *resolver) misplaced(f ProviderFile) {
+func (r *providerResolver) misplaced(f ProviderFile) {
 	for _, key := range []struct {
 		name  string
 		set   bool
@@ -48,14 +48,14 @@ func (r *resolver) misplaced(f ProviderFile) {
 		{"users", len(f.Users) > 0, []string{"static"}},
 	} {
 		if key.set && !slices.Contains(key.names, f.Name) {
-			r.notFor("provider."+key.name, f.Name)
+			r.notFor(r.key(key.name), f.Name)
 		}
 	}
 }
 
 // openToAll refuses to leave open by omission who may sign in.
-func (r *resolver) openToAll(f ProviderFile) {
-	const at = "provider.allowAnyUser"
+func (r *providerResolver) openToAll(f ProviderFile) {
+	at := r.key("allowAnyUser")
 	narrowed := false
 	for _, key := range []struct {
 		name string
@@ -67,27 +67,27 @@ func (r *resolver) openToAll(f ProviderFile) {
 		{"allowedOrganizations", len(f.AllowedOrganizations) > 0},
 	} {
 		if key.set && f.AllowAnyUser {
-			r.add(at, "contradicts provider.%s; set one of the two", key.name)
+			r.add(at, "contradicts %s; set one of the two", r.key(key.name))
 		}
 		narrowed = narrowed || key.set
 	}
 	if f.AllowAnyUser || r.isMalformed(at) {
 		return
 	}
-	const otherwise = "; to admit everybody, set provider.allowAnyUser: true"
+	otherwise := "; to admit everybody, set " + at + ": true"
 	switch f.Name {
 	case "google", "github":
 		if !narrowed {
-			also := map[string]string{"google": "provider.hostedDomains", "github": "provider.allowedOrganizations"}[f.Name]
-			r.add("provider.allowedEmailDomains", "is required for %q, where anybody can have an account, or %s is%s", f.Name, also, otherwise)
+			also := r.key(map[string]string{"google": "hostedDomains", "github": "allowedOrganizations"}[f.Name])
+			r.add(r.key("allowedEmailDomains"), "is required for %q, where anybody can have an account, or %s is%s", f.Name, also, otherwise)
 		}
 	case "oauth2": // which may be one company's or everybody's
 		if !narrowed {
-			r.add("provider.allowedEmailDomains", "is required for %q%s", f.Name, otherwise)
+			r.add(r.key("allowedEmailDomains"), "is required for %q%s", f.Name, otherwise)
 		}
 	case "microsoft": // an address alone says little there, whoever vouches for it
 		if len(f.Tenants) == 0 {
-			r.add("provider.tenants", "is required for %q, where anybody can have an account%s", f.Name, otherwise)
+			r.add(r.key("tenants"), "is required for %q, where anybody can have an account%s", f.Name, otherwise)
 		}
 	}
 }
@@ -102,8 +102,8 @@ func (r *resolver) cloud(at, value string) string {
 
 var directoryID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-func (r *resolver) tenants(f ProviderFile) []string {
-	const at = "provider.tenants"
+func (r *providerResolver) tenants(f ProviderFile) []string {
+	at := r.key("tenants")
 	return r.lowerNames(at, f.Tenants, func(id string) string {
 		if !directoryID.MatchString(id) {
 			return `is not a directory id such as "11111111-2222-3333-4444-555555555555"`
@@ -112,8 +112,8 @@ func (r *resolver) tenants(f ProviderFile) []string {
 	})
 }
 
-func (r *resolver) hostedDomains(f ProviderFile) []string {
-	const at = "provider.hostedDomains"
+func (r *providerResolver) hostedDomains(f ProviderFile) []string {
+	at := r.key("hostedDomains")
 	return r.lowerNames(at, f.HostedDomains, func(domain string) string {
 		if dnsNameProblem(domain) != "" || !strings.Contains(domain, ".") {
 			return `is not a domain such as "example.com"`
@@ -125,8 +125,8 @@ func (r *resolver) hostedDomains(f ProviderFile) []string {
 // organization is a login of GitHub's, with the slug of a team behind it.
 var organization = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,99}(/[a-z0-9][a-z0-9._-]{0,254})?$`)
 
-func (r *resolver) organizations(f ProviderFile) []string {
-	const at = "provider.allowedOrganizations"
+func (r *providerResolver) organizations(f ProviderFile) []string {
+	at := r.key("allowedOrganizations")
 	return r.lowerNames(at, f.AllowedOrganizations, func(name string) string {
 		if !organization.MatchString(name) {
 			return `is not an organization such as "octo-org" or a team such as "octo-org/security-team"`
@@ -154,16 +154,16 @@ func (r *resolver) lowerNames(at string, names []string, problem func(string) st
 	return lower
 }
 
-func (r *resolver) groupsFilter(f ProviderFile) []string {
-	r.namePatterns("provider.groupsFilter", f.GroupsFilter)
+func (r *providerResolver) groupsFilter(f ProviderFile) []string {
+	r.namePatterns(r.key("groupsFilter"), f.GroupsFilter)
 	return f.GroupsFilter
 }
 
-func (r *resolver) trustUnverifiedEmail(f ProviderFile) bool {
+func (r *providerResolver) trustUnverifiedEmail(f ProviderFile) bool {
 	// Whoever makes a directory writes any address into it, so where any
 	// directory is admitted no address means anything.
 	if f.Name == "microsoft" && f.InsecureTrustUnverifiedEmail && f.AllowAnyUser {
-		r.add("provider.insecureTrustUnverifiedEmail", "is refused with provider.allowAnyUser: anybody could come with any address; name provider.tenants")
+		r.add(r.key("insecureTrustUnverifiedEmail"), "is refused with %s: anybody could come with any address; name %s", r.key("allowAnyUser"), r.key("tenants"))
 	}
 	return f.InsecureTrustUnverifiedEmail
 }

@@ -15,12 +15,12 @@ var ProtocolParams = []string{
 }
 
 // endpoints resolves what other providers publish by discovery.
-func (r *resolver) endpoints(f ProviderFile, p *Provider) {
+func (r *providerResolver) endpoints(f ProviderFile, p *Provider) {
 	if f.Name != "oauth2" {
 		return
 	}
 	for at, value := range map[string]string{
-		"provider.authorizeURL": f.AuthorizeURL, "provider.tokenURL": f.TokenURL, "provider.userinfoURL": f.UserinfoURL,
+		r.key("authorizeURL"): f.AuthorizeURL, r.key("tokenURL"): f.TokenURL, r.key("userinfoURL"): f.UserinfoURL,
 	} {
 		if value == "" {
 			r.add(at, "is required for %q", f.Name)
@@ -34,29 +34,29 @@ func (r *resolver) endpoints(f ProviderFile, p *Provider) {
 	case "client_secret_post":
 		p.SecretInBody = true
 	default:
-		r.add("provider.clientAuthMethod", `%s is not one of "client_secret_basic", "client_secret_post"`, show(f.ClientAuthMethod))
+		r.add(r.key("clientAuthMethod"), `%s is not one of "client_secret_basic", "client_secret_post"`, show(f.ClientAuthMethod))
 	}
 }
 
 // claims resolves where in the provider's answers a person's properties are.
-func (r *resolver) claims(f ProviderFile, p *Provider) {
+func (r *providerResolver) claims(f ProviderFile, p *Provider) {
 	if f.Name != "oidc" && f.Name != "oauth2" {
 		return
 	}
-	p.SubjectClaim = r.claim("provider.subjectClaim", f.SubjectClaim, "sub")
-	p.EmailClaim = r.claim("provider.emailClaim", f.EmailClaim, "email")
-	p.NameClaim = r.claim("provider.nameClaim", f.NameClaim, "name")
-	p.GroupsClaim = r.claim("provider.groupsClaim", f.GroupsClaim, "groups")
+	p.SubjectClaim = r.claim(r.key("subjectClaim"), f.SubjectClaim, "sub")
+	p.EmailClaim = r.claim(r.key("emailClaim"), f.EmailClaim, "email")
+	p.NameClaim = r.claim(r.key("nameClaim"), f.NameClaim, "name")
+	p.GroupsClaim = r.claim(r.key("groupsClaim"), f.GroupsClaim, "groups")
 	// OpenID Connect Core, section 5.1: email_verified is about email, and says
 	// nothing of an address from elsewhere.
 	standard := ""
 	if p.EmailClaim == "email" {
 		standard = "email_verified"
 	}
-	p.EmailVerifiedClaim = r.claim("provider.emailVerifiedClaim", f.EmailVerifiedClaim, standard)
+	p.EmailVerifiedClaim = r.claim(r.key("emailVerifiedClaim"), f.EmailVerifiedClaim, standard)
 	if p.EmailVerifiedClaim == "" && !f.InsecureTrustUnverifiedEmail {
-		r.add("provider.emailVerifiedClaim", "is required with provider.emailClaim: name the claim that says whether that address is verified; "+
-			"where there is none, and people cannot change the address themselves, set provider.insecureTrustUnverifiedEmail: true")
+		r.add(r.key("emailVerifiedClaim"), "is required with %s: name the claim that says whether that address is verified; "+
+			"where there is none, and people cannot change the address themselves, set %s: true", r.key("emailClaim"), r.key("insecureTrustUnverifiedEmail"))
 	}
 }
 
@@ -71,8 +71,8 @@ func (r *resolver) claim(at, value, standard string) string {
 
 var badEscape = regexp.MustCompile(`~([^01]|$)`)
 
-func (r *resolver) acrValues(f ProviderFile) []string {
-	const at = "provider.acrValues"
+func (r *providerResolver) acrValues(f ProviderFile) []string {
+	at := r.key("acrValues")
 	if r.tooMany(at, len(f.ACRValues), maxScopes) {
 		return nil
 	}
@@ -86,8 +86,8 @@ func (r *resolver) acrValues(f ProviderFile) []string {
 
 var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
 
-func (r *resolver) authorizationParams(f ProviderFile) map[string]string {
-	const at = "provider.authorizationParams"
+func (r *providerResolver) authorizationParams(f ProviderFile) map[string]string {
+	at := r.key("authorizationParams")
 	if r.tooMany(at, len(f.AuthorizationParams), maxScopes) {
 		return nil
 	}

@@ -28,8 +28,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	LogLevel       slog.Level
 
-	Provider Provider
-	Hosts    []Host
+	// Providers are never none; one alone may be without an ID.
+	Providers []Provider
+	Hosts     []Host
 
 	// ConsentScreen is false only when RedirectURLs is not empty.
 	ConsentScreen bool
@@ -50,8 +51,12 @@ type Config struct {
 	IdentityHeaders IdentityHeaders
 }
 
-// Provider is the identity provider that signs people in.
+// Provider is an identity provider that signs people in.
 type Provider struct {
+	// ID tells it from the others; "" for the one of the `provider` section.
+	ID string
+	// KeepSubjects: it was the one provider once, and its people stay who they were.
+	KeepSubjects bool
 	Name         string // "google", "github", "microsoft", "oidc", "oauth2" or "static"
 	DisplayName  string // for pages; "" for static
 	ClientID     string

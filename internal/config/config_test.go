@@ -88,7 +88,7 @@ func refused(t *testing.T, text string, want ...string) {
 func TestDefaults(t *testing.T) {
 	c := mustParse(t, minimal)
 	h := c.Hosts[0]
-	got := fmt.Sprintln(c.HTTPAddress, c.ManagementAddress, c.LogLevel, c.Provider.Scopes, c.Provider.GroupsClaim, c.ConsentScreen,
+	got := fmt.Sprintln(c.HTTPAddress, c.ManagementAddress, c.LogLevel, c.Providers[0].Scopes, c.Providers[0].GroupsClaim, c.ConsentScreen,
 		len(c.RedirectURLs), c.DynamicRegistration, c.Keys.Source, c.Keys.Rotation, c.Tokens.AccessTokenLifetime,
 		c.IdentityHeaders, h.Scheme, h.Host, h.Path, h.Endpoint, h.DisplayName, h.DefaultScopes)
 	const want = ":8080 :9090 INFO [openid email profile] groups true 0 true ephemeral 1h0m0s 1h0m0s " +
@@ -96,7 +96,7 @@ func TestDefaults(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if c.Provider.ClientSecret.Reveal() != marker {
+	if c.Providers[0].ClientSecret.Reveal() != marker {
 		t.Error("the client secret is lost")
 	}
 }
@@ -136,7 +136,7 @@ identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 	if !reflect.DeepEqual(urls, want) {
 		t.Errorf("resources %q", urls)
 	}
-	if c.Provider.ClientSecret.Reveal() != marker {
+	if c.Providers[0].ClientSecret.Reveal() != marker {
 		t.Error("the newline after the client secret stays")
 	}
 	if c.ConsentScreen || c.DynamicRegistration || c.LogLevel != slog.LevelDebug || c.Tokens.AccessTokenLifetime != 90*time.Second || c.IdentityHeaders.User != "X-User" {
@@ -153,7 +153,7 @@ identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 		"notexample.com": false, "example.com.evil.example": false, "evil.example.net": false, "examplexcom": false, "example.com\n": false,
 	} {
 		got := false
-		for _, re := range c.Provider.EmailDomains {
+		for _, re := range c.Providers[0].EmailDomains {
 			got = got || re.MatchString(domain)
 		}
 		if got != admitted {
@@ -621,7 +621,7 @@ func TestLoad(t *testing.T) {
 	text := strings.Replace(minimal, "clientSecret: "+marker, "clientSecretFile: client", 1)
 	t.Run("relative to the configuration", func(t *testing.T) {
 		c, err := Load(write("config.yaml", text))
-		if err != nil || c.Provider.ClientSecret.Reveal() != "from-file" {
+		if err != nil || c.Providers[0].ClientSecret.Reveal() != "from-file" {
 			t.Errorf("got %v, %v", c, err)
 		}
 	})
@@ -774,9 +774,9 @@ func FuzzParse(f *testing.F) {
 		if strings.Contains(string(data), marker[:6]) {
 			return
 		}
-		c.Provider.ClientSecret = NewSecret(marker)
-		for i := range c.Provider.Users {
-			c.Provider.Users[i].PasswordHash = NewSecret(marker)
+		c.Providers[0].ClientSecret = NewSecret(marker)
+		for i := range c.Providers[0].Users {
+			c.Providers[0].Users[i].PasswordHash = NewSecret(marker)
 		}
 		encoded, err := json.Marshal(c)
 		if err != nil {

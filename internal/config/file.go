@@ -9,8 +9,10 @@ type File struct {
 	Listen ListenFile `json:"listen"`
 	// What the service logs.
 	Logging LoggingFile `json:"logging"`
-	// The identity provider that signs people in. Required.
+	// The identity provider that signs people in. Required, unless there are providers.
 	Provider ProviderFile `json:"provider"`
+	// Several identity providers, among which people choose; instead of `provider`. Each entry has the keys of `provider` and these. See docs/providers/README.md.
+	Providers []ProviderFile `json:"providers"`
 	// The MCP servers to protect, and how clients may reach them. Required.
 	Proxy ProxyFile `json:"proxy"`
 	// How clients become known.
@@ -51,7 +53,7 @@ type LoggingFile struct {
 	Level string `json:"level"`
 }
 
-// ProviderFile is the `provider` section.
+// ProviderFile is the `provider` section, or one entry of `providers`.
 type ProviderFile struct {
 	// One of "google", "github", "microsoft", "oidc", "oauth2", "static". Required.
 	Name string `json:"name"`
@@ -107,6 +109,10 @@ type ProviderFile struct {
 	DisplayName string `json:"displayName"`
 	// The accounts, for name "static" only. Required for name "static": at least one.
 	Users []UserFile `json:"users"`
+	// Name of the entry for this service: up to 32 of a-z, 0-9 and "-". It is part of who people are, in tokens and deny-lists ("corp:accounts.example.com:1234"), and of the callback URL, so it must not change. For entries of providers only. Required.
+	ID string `json:"id" in:"providers"`
+	// This entry was the one `provider` before: its people keep their subjects, without the id, and their refresh tokens. For one entry of providers only. Default false.
+	KeepSubjects bool `json:"keepSubjects" in:"providers"`
 }
 
 // UserFile is one entry of `provider.users`.

@@ -21,15 +21,17 @@ var providerScopes = map[string][]string{
 	"static":    nil,
 }
 
-func (r *resolver) provider(f ProviderFile) Provider {
+func (r *providerResolver) provider(f ProviderFile) Provider {
 	p := Provider{
+		ID:           f.ID,
+		KeepSubjects: f.KeepSubjects,
 		Name:         f.Name,
 		ClientID:     f.ClientID,
 		Scopes:       f.Scopes,
 		EmailDomains: r.emailDomains(f.AllowedEmailDomains),
 		AllowAnyUser: f.AllowAnyUser,
 	}
-	r.scopes("provider.scopes", f.Scopes)
+	r.scopes(r.key("scopes"), f.Scopes)
 	r.openToAll(f)
 	// Without a valid name, what the other keys should be is unknown.
 	if defaults, ok := providerScopes[f.Name]; !ok {
@@ -61,8 +63,8 @@ func (r *resolver) provider(f ProviderFile) Provider {
 }
 
 // providerDisplayName is what pages call the provider; our own login page needs no name.
-func (r *resolver) providerDisplayName(f ProviderFile, p Provider) string {
-	r.text("provider.displayName", f.DisplayName)
+func (r *providerResolver) providerDisplayName(f ProviderFile, p Provider) string {
+	r.text(r.key("displayName"), f.DisplayName)
 	switch f.Name {
 	case "google":
 		return orDefault(f.DisplayName, "Google")
@@ -82,8 +84,9 @@ func (r *resolver) providerDisplayName(f ProviderFile, p Provider) string {
 	return f.DisplayName
 }
 
-func (r *resolver) providerName(name string) {
-	const at, names = "provider.name", `"google", "github", "microsoft", "oidc", "oauth2", "static"`
+func (r *providerResolver) providerName(name string) {
+	at := r.key("name")
+	const names = `"google", "github", "microsoft", "oidc", "oauth2", "static"`
 	if name == "" {
 		r.add(at, "is required: one of %s", names)
 		return
@@ -92,8 +95,8 @@ func (r *resolver) providerName(name string) {
 }
 
 // emailDomains compiles patterns over the lower-cased domain of an e-mail address.
-func (r *resolver) emailDomains(patterns []string) []*regexp.Regexp {
-	const at = "provider.allowedEmailDomains"
+func (r *providerResolver) emailDomains(patterns []string) []*regexp.Regexp {
+	at := r.key("allowedEmailDomains")
 	compiled := r.patterns(at, patterns)
 	for i, pattern := range patterns {
 		switch {
@@ -109,15 +112,15 @@ func (r *resolver) emailDomains(patterns []string) []*regexp.Regexp {
 
 // openIDScope holds custom scopes to OpenID Connect Core, section 3.1.2.1:
 // without openid there is no ID token.
-func (r *resolver) openIDScope(f ProviderFile) {
-	const at = "provider.scopes"
+func (r *providerResolver) openIDScope(f ProviderFile) {
+	at := r.key("scopes")
 	switch {
 	case len(f.Scopes) == 0:
 	case f.Name == "static":
 		r.notFor(at, f.Name)
 	case f.Name == "github":
 		if len(f.AllowedOrganizations) > 0 && !slices.Contains(f.Scopes, OrganizationsScope) {
-			r.add(at, "must include %q for provider.allowedOrganizations", OrganizationsScope)
+			r.add(at, "must include %q for %s", OrganizationsScope, r.key("allowedOrganizations"))
 		}
 	case f.Name == "oauth2":
 	case !slices.Contains(f.Scopes, "openid"):
@@ -128,8 +131,8 @@ func (r *resolver) openIDScope(f ProviderFile) {
 }
 
 // clientCredentials checks clientID and returns the client secret.
-func (r *resolver) clientCredentials(f ProviderFile) Secret {
-	const id, secret, file = "provider.clientID", "provider.clientSecret", "provider.clientSecretFile"
+func (r *providerResolver) clientCredentials(f ProviderFile) Secret {
+	id, secret, file := r.key("clientID"), r.key("clientSecret"), r.key("clientSecretFile")
 	if f.Name == "static" {
 		for at, value := range map[string]string{id: f.ClientID, secret: f.ClientSecret, file: f.ClientSecretFile} {
 			if value != "" {
@@ -146,7 +149,7 @@ func (r *resolver) clientCredentials(f ProviderFile) Secret {
 	value, at := f.ClientSecret, secret
 	switch {
 	case f.ClientSecret != "" && f.ClientSecretFile != "":
-		r.add(file, "excludes provider.clientSecret; set one of the two")
+		r.add(file, "excludes %s; set one of the two", secret)
 		return Secret{}
 	case f.ClientSecretFile != "":
 		content, ok := r.file(file, f.ClientSecretFile)
@@ -159,7 +162,7 @@ func (r *resolver) clientCredentials(f ProviderFile) Secret {
 		}
 	case f.ClientSecret == "":
 		if !r.isMalformed(file) {
-			r.add(secret, "or provider.clientSecretFile is required for %q", f.Name)
+			r.add(secret, "or %s is required for %q", file, f.Name)
 		}
 		return Secret{}
 	}
@@ -169,8 +172,8 @@ func (r *resolver) clientCredentials(f ProviderFile) Secret {
 	return NewSecret(value)
 }
 
-func (r *resolver) issuerURL(f ProviderFile) string {
-	const at = "provider.issuerURL"
+func (r *providerResolver) issuerURL(f ProviderFile) string {
+	at := r.key("issuerURL")
 	switch {
 	case f.Name != "oidc" && f.Name != "oauth2", f.Name == "oauth2" && f.IssuerURL == "":
 		return ""
@@ -182,8 +185,8 @@ func (r *resolver) issuerURL(f ProviderFile) string {
 	return f.IssuerURL
 }
 
-func (r *resolver) baseURL(f ProviderFile) string {
-	const at = "provider.baseURL"
+func (r *providerResolver) baseURL(f ProviderFile) string {
+	at := r.key("baseURL")
 	switch f.Name {
 	case "github":
 	case "microsoft":
@@ -220,8 +223,8 @@ func (r *resolver) notFor(at, provider string) {
 	r.add(at, "has no meaning for provider %q; remove it", provider)
 }
 
-func (r *resolver) users(f ProviderFile) []User {
-	const at = "provider.users"
+func (r *providerResolver) users(f ProviderFile) []User {
+	at := r.key("users")
 	switch {
 	case f.Name != "static":
 		return nil
@@ -237,7 +240,7 @@ func (r *resolver) users(f ProviderFile) []User {
 		at := element(at, i)
 		first, taken := seen[u.Username]
 		if taken && u.Username != "" {
-			r.add(at+".username", "%s is the name of provider.users[%d] too", show(u.Username), first)
+			r.add(at+".username", "%s is the name of %s too", show(u.Username), element(r.key("users"), first))
 		} else {
 			seen[u.Username] = i
 		}

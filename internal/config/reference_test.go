@@ -50,7 +50,7 @@ func TestReferenceExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Hosts[0].Path != "/mcp" || c.Provider.ClientSecret.Reveal() != "from-a-file" {
+	if c.Hosts[0].Path != "/mcp" || c.Providers[0].ClientSecret.Reveal() != "from-a-file" {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -66,8 +66,8 @@ func TestReferenceDefaults(t *testing.T) {
 		"listen.http":                     c.HTTPAddress,
 		"listen.management":               c.ManagementAddress,
 		"logging.level":                   strings.ToLower(c.LogLevel.String()),
-		"provider.allowAnyUser":           c.Provider.AllowAnyUser,
-		"provider.groupsClaim":            c.Provider.GroupsClaim,
+		"provider.allowAnyUser":           c.Providers[0].AllowAnyUser,
+		"provider.groupsClaim":            c.Providers[0].GroupsClaim,
 		"proxy.disableConsentScreen":      !c.ConsentScreen,
 		"proxy.hosts[].scheme":            c.Hosts[0].Scheme,
 		"registration.dynamic.enabled":    c.DynamicRegistration,
@@ -154,6 +154,9 @@ func reference() (string, error) {
 func rows(b *strings.Builder, at string, section reflect.Type, comments map[string]string) error {
 	for i, key := range keys(section) {
 		field := section.Field(i)
+		if section == reflect.TypeFor[ProviderFile]() && (at == "providers[]") != (field.Tag.Get("in") == "providers") {
+			continue // the keys that both have are listed once
+		}
 		path := at + "." + key
 		comment := comments[section.Name()+"."+field.Name]
 		if comment == "" {

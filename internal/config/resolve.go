@@ -43,7 +43,7 @@ type resolver struct {
 func (r *resolver) resolve(f File) *Config {
 	c := &Config{
 		LogLevel:            r.logLevel(f.Logging),
-		Provider:            r.provider(f.Provider),
+		Providers:           r.providers(f),
 		Hosts:               r.hosts(f.Proxy.Hosts),
 		ConsentScreen:       !f.Proxy.DisableConsentScreen,
 		RedirectURLs:        r.redirectURLs(f.Proxy),

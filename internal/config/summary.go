@@ -22,8 +22,14 @@ func (c *Config) Summary() string {
 		line("gRPC listener", "%s (for gateways only)", c.GRPCAddress)
 	}
 	line("log level", "%s", strings.ToLower(c.LogLevel.String()))
-	line("identity provider", "%s", c.Provider.summary())
-	line("who may sign in", "%s", c.Provider.audience())
+	for _, p := range c.Providers {
+		name := ""
+		if p.ID != "" {
+			name = p.ID + ": "
+		}
+		line("identity provider", "%s%s", name, p.summary())
+		line("who may sign in", "%s%s", name, p.audience())
+	}
 	line("consent screen", "%s", onOff(c.ConsentScreen))
 	line("redirect URLs", "%s", orDefault(patternList(c.RedirectURLs), "https, loopback and private-use schemes"))
 	line("dynamic registration", "%s", onOff(c.DynamicRegistration))

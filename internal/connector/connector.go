@@ -12,8 +12,12 @@ import (
 
 // Identity is a person as the identity provider vouches for them.
 type Identity struct {
+	// Provider is the id of the identity provider in the configuration, "" where
+	// there is one without. Connectors leave it out; package provider fills it in.
+	Provider string `json:"prov,omitempty"`
 	// Namespace says who issued Subject, readable and stable: "google",
-	// "github", "static", or the issuer without its scheme. Never empty.
+	// "github", "static", or the issuer without its scheme; where there are
+	// several providers with the id and a colon before it. Never empty.
 	Namespace string `json:"ns"`
 	// Subject is the provider's stable identifier; never an e-mail address or
 	// a login name that can pass to somebody else. Never empty.

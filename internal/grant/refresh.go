@@ -10,7 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
@@ -25,10 +25,9 @@ const grace = 2 * time.Minute
 // Refresh makes and honours refresh tokens. A token is a sealed value, one
 // generation of a family; the family is the sign-in that it all began with.
 type Refresh struct {
-	// Recheck asks the identity provider again at each use.
-	Recheck connector.Rechecker
-	// Gate is the policy of the sign-in, applied again.
-	Gate policy.Gate
+	// Providers are asked again at each use, each about its own people, and their
+	// policy of the sign-in is applied again.
+	Providers provider.Set
 	// Changed returns which of a resource's scopes open other tools by now than
 	// when fingerprints was made of them, without I/O.
 	Changed func(resource string, scopes []string, fingerprints string) []string
@@ -58,6 +57,7 @@ type refreshToken struct {
 	AuthTime   int64             `json:"auth_time"`
 	Flow       string            `json:"flow"`
 	ClientKey  string            `json:"client"`
+	Provider   string            `json:"prov,omitempty"`
 	Namespace  string            `json:"ns"`
 	Subject    string            `json:"sub"`
 	Resource   string            `json:"resource"`
@@ -85,7 +85,7 @@ func (r *Refresh) first(c *call, a code.Authorization) (string, error) {
 	}
 	return r.seal(c, refreshToken{
 		Family: a.ID, AuthTime: a.AuthTime, Flow: a.Flow, ClientKey: a.ClientKey,
-		Namespace: a.Identity.Namespace, Subject: a.Identity.Subject,
+		Provider: a.Identity.Provider, Namespace: a.Identity.Namespace, Subject: a.Identity.Subject,
 		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: a.Session,
 	})
 }
@@ -184,6 +184,10 @@ func (e *Endpoint) openRefresh(c *call) (refreshToken, error) {
 	if !e.Refresh.Now().Before(time.Unix(t.AuthTime, 0).Add(e.Refresh.Absolute)) {
 		return t, invalidRefresh("invalid_refresh_token", seal.ErrExpired)
 	}
+	// Before anything is asked or spent: the operator may put it back.
+	if e.Refresh.Providers.Find(t.Provider) == nil {
+		return t, invalidRefresh("provider_removed", nil)
+	}
 	if res, ok := c.host.Requested(t.Resource); !ok || res.URI != t.Resource || !c.client.MayReach(t.Resource) {
 		return t, invalidRefresh("resource_gone", nil)
 	}
@@ -261,7 +265,8 @@ func (e *Endpoint) exchange(c *call, t refreshToken) (refreshAnswer, error) {
 // successor asks who the person is now and seals the next generation for them.
 func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (string, error) {
 	r := e.Refresh
-	identity, session, err := r.Recheck.Recheck(ctx, connector.Identity{Namespace: t.Namespace, Subject: t.Subject}, t.Session)
+	vouching := r.Providers.Find(t.Provider) // openRefresh has found it
+	identity, session, err := vouching.Recheck(ctx, connector.Identity{Namespace: t.Namespace, Subject: t.Subject}, t.Session)
 	switch {
 	case errors.Is(err, connector.ErrGone):
 		e.endFamily(c, t, "user_gone")
@@ -279,7 +284,7 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (stri
 	if identity.Namespace != t.Namespace || identity.Subject != t.Subject {
 		return "", errors.New("internal error: the re-check returned another person")
 	}
-	if err := r.Gate.Admit(identity); err != nil {
+	if err := vouching.Gate.Admit(identity); err != nil {
 		e.endFamily(c, t, err.Error())
 		return "", invalidRefresh(err.Error(), nil)
 	}

@@ -121,6 +121,17 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 		v.Scopes[1].Name = strings.Repeat("very_long_scope_name", 8)
 		r.Consent(w, 200, v)
 	},
+	"choose": func(r *Renderer, w http.ResponseWriter) {
+		r.Choose(w, Choose{Action: "/login", State: "s", ServerName: "Team Wiki", ClientName: "Claude Code", FlowID: "9f2c-41ab",
+			Providers: []ChooseProvider{{ID: "google", Name: "Google"}, {ID: "github", Name: "GitHub"}, {ID: "guests"}}})
+	},
+	"choose-last": func(r *Renderer, w http.ResponseWriter) {
+		r.Choose(w, Choose{Action: "/login", State: "s", ServerName: "Team Wiki", FlowID: "9f2c-41ab",
+			Providers: []ChooseProvider{{ID: "google", Name: "Google"}, {ID: "corp", Name: "Example Corp single sign-on", Last: true}}})
+	},
+	"login-chooser": func(r *Renderer, w http.ResponseWriter) {
+		r.Login(w, 200, Login{Action: "/login", State: "s", Others: true, ServerName: "Team Wiki", FlowID: "9f2c-41ab"})
+	},
 	"login": func(r *Renderer, w http.ResponseWriter) {
 		r.Login(w, 200, Login{Action: "/login", Sealed: "s", ServerName: "Team Wiki", ClientName: "Claude Code", FlowID: "9f2c-41ab"})
 	},

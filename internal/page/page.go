@@ -56,7 +56,7 @@ func New(b Brand) *Renderer {
 
 func newRenderer(b Brand, l locale) *Renderer {
 	r := &Renderer{brand: checkBrand(b), locale: l, pages: map[string]*template.Template{}}
-	for _, name := range []string{"consent", "login", "error", "done"} {
+	for _, name := range []string{"consent", "choose", "login", "error", "done"} {
 		t := template.New("base.html").Funcs(l.funcs())
 		r.pages[name] = template.Must(t.ParseFS(templateFiles, "templates/base.html", "templates/"+name+".html"))
 	}

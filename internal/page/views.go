@@ -15,6 +15,9 @@ type Login struct {
 	Username  string // what was typed before, to be kept after a mistake
 	ErrorText string // announced; one of our sentences
 
+	// Others: there are other ways to sign in. A second button posts "other".
+	Others bool
+
 	ServerName string
 	ClientName string
 	FlowID     string

@@ -34,7 +34,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -119,7 +119,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		return nil, err
 	}
 	metrics.watchKeys(s.keys, opt.Now)
-	browser, password, err := identityProvider(cfg.Provider, opt.HTTPClient)
+	providers, err := identityProviders(cfg.Providers, opt.HTTPClient)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,6 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	gate := policy.NewGate(cfg.Provider)
 	codes := code.NewCodes(sealing, opt.Now)
 	persons := token.NewPersons(sealing)
 	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
@@ -159,8 +158,8 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	// Every handler of the protocol listener and what it depends on.
 	mux := http.NewServeMux()
 	authorization := &authorize.Endpoint{
-		Clients: clients, Catalogue: get, Browser: browser, Password: password, ProviderName: cfg.Provider.DisplayName,
-		Gate: gate, Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now),
+		Clients: clients, Catalogue: get, Providers: providers,
+		Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now),
 		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now), SignIns: perMinute(cfg.Limits.SignInAttempts, opt.Now),
 		Pages: pages, Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
 	}
@@ -170,9 +169,9 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now),
 		Tokens:   &token.Issuer{Keys: s.keys, Persons: persons, Lifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now},
 	}
-	if recheck := rechecker(browser, password); recheck != nil && cfg.Tokens.Refresh {
+	if cfg.Tokens.Refresh {
 		tokens.Refresh = grant.NewRefresh(sealing, grant.Refresh{
-			Recheck: recheck, Gate: gate, Idle: cfg.Tokens.RefreshIdle, Absolute: cfg.Tokens.RefreshAbsolute, Now: opt.Now,
+			Providers: providers, Idle: cfg.Tokens.RefreshIdle, Absolute: cfg.Tokens.RefreshAbsolute, Now: opt.Now,
 			Changed: func(uri string, scopes []string, fingerprints string) []string {
 				return s.catalogue.Peek(uri).Changed(scopes, fingerprints)
 			},
@@ -288,6 +287,19 @@ func keyMaterial(c config.Keys) (secrets [][]byte, sources []keyset.Source) {
 	return secrets, sources
 }
 
+// identityProviders makes the providers of the configuration.
+func identityProviders(list []config.Provider, client *http.Client) (provider.Set, error) {
+	var set provider.Set
+	for _, p := range list {
+		browser, password, err := identityProvider(p, client)
+		if err != nil {
+			return nil, err
+		}
+		set = append(set, provider.New(p, browser, password))
+	}
+	return set, nil
+}
+
 // identityProvider makes the connector that the configuration names.
 func identityProvider(p config.Provider, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
 	switch p.Name {
@@ -306,16 +318,6 @@ func identityProvider(p config.Provider, client *http.Client) (connector.Connect
 		return nil, c, err
 	}
 	return nil, nil, fmt.Errorf("provider.name: %q is not supported", p.Name)
-}
-
-// rechecker returns the provider as one that can be asked again, nil if it cannot.
-func rechecker(browser connector.Connector, password connector.PasswordConnector) connector.Rechecker {
-	for _, provider := range []any{browser, password} {
-		if r, ok := provider.(connector.Rechecker); ok {
-			return r
-		}
-	}
-	return nil
 }
 
 // denyListLoaded says what became of a new content of the deny-list.

@@ -1,0 +1,92 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+)
+
+// maxProviders bounds what a person can choose among on one page.
+const maxProviders = 20
+
+// providerResolver resolves one identity provider, the `provider` section or an
+// entry of `providers`.
+type providerResolver struct {
+	*resolver
+	section string // path, such as "provider" or "providers[1]"
+}
+
+// key returns the path of a key of the provider.
+func (r *providerResolver) key(name string) string { return r.section + "." + name }
+
+// providers resolves the one provider or the list of them.
+func (r *resolver) providers(f File) []Provider {
+	const one, several = "provider", "providers"
+	if len(f.Providers) == 0 || r.tooMany(several, len(f.Providers), maxProviders) {
+		for at, set := range map[string]bool{"provider.id": f.Provider.ID != "", "provider.keepSubjects": f.Provider.KeepSubjects} {
+			if set {
+				r.add(at, "is for entries of providers; the one provider needs no name")
+			}
+		}
+		if r.isMalformed(several) || len(f.Providers) > 0 {
+			return nil
+		}
+		return []Provider{(&providerResolver{r, one}).provider(f.Provider)}
+	}
+	if !reflect.ValueOf(f.Provider).IsZero() {
+		r.add(several, "excludes provider; make that an entry of providers as well")
+	}
+	list := make([]Provider, len(f.Providers))
+	for i, entry := range f.Providers {
+		r := &providerResolver{r, element(several, i)}
+		list[i] = r.provider(entry)
+		r.id(entry.ID)
+	}
+	r.distinct(list)
+	return list
+}
+
+var providerID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+
+func (r *providerResolver) id(id string) {
+	switch at := r.key("id"); {
+	case id == "":
+		r.add(at, "is required: a name that never changes, because it is part of who people are")
+	case !providerID.MatchString(id):
+		r.add(at, `%s is not an id: up to 32 of a-z, 0-9 and "-", not at the ends`, show(id))
+	}
+}
+
+// distinct refuses what would make two providers one, for a person or for this service.
+func (r *resolver) distinct(list []Provider) {
+	kept := slices.IndexFunc(list, func(p Provider) bool { return p.KeepSubjects })
+	for i, p := range list {
+		at := func(key string) string { return fmt.Sprintf("providers[%d].%s", i, key) }
+		if first := slices.IndexFunc(list, func(o Provider) bool { return o.ID == p.ID }); p.ID != "" && first < i {
+			r.add(at("id"), "%s is the id of providers[%d] too", show(p.ID), first)
+		}
+		if first := slices.IndexFunc(list, func(o Provider) bool { return o.DisplayName == p.DisplayName }); first < i && (p.DisplayName != "" || p.Name == "static") {
+			r.add(at("displayName"), "people could not tell it from providers[%d]; give each a name of its own", first)
+		}
+		if p.KeepSubjects && kept < i {
+			r.add(at("keepSubjects"), "is set in providers[%d] too; one provider was the only one", kept)
+		}
+		if kept >= 0 && kept != i && slices.Contains(bareNamespaces(list[kept]), p.ID) {
+			r.add(at("id"), "%s is how the subjects of providers[%d] begin, which has keepSubjects; choose another", show(p.ID), kept)
+		}
+	}
+}
+
+// bareNamespaces returns what subjects of p can begin with before the first
+// colon where no id stands there: the kind of provider, or a host.
+func bareNamespaces(p Provider) []string {
+	names := []string{p.Name}
+	for _, address := range []string{p.IssuerURL, p.BaseURL, p.UserinfoURL} {
+		if u, err := url.Parse(address); err == nil && u.Hostname() != "" {
+			names = append(names, u.Hostname())
+		}
+	}
+	return names
+}

@@ -1,0 +1,108 @@
+// Package provider is the set of identity providers that people sign in with.
+// Its invariant: whoever two of them vouch for are two people, whatever the
+// providers say, because the id that the operator gave a provider is part of the
+// subject's namespace. Connectors know nothing of it.
+package provider
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+)
+
+// Provider is one identity provider. Exactly one of Browser and Password is set;
+// sign-ins go through Identify and Authenticate, which put its name on people.
+type Provider struct {
+	// ID is the operator's name for it, "" for the one of a configuration with one.
+	ID string
+	// Name is for people: "Google". "" for accounts of our own.
+	Name     string
+	Browser  connector.Connector
+	Password connector.PasswordConnector
+	// Gate says who of its people may sign in.
+	Gate policy.Gate
+
+	prefix string // of namespaces
+	kept   bool
+}
+
+// New returns the provider that c describes.
+func New(c config.Provider, browser connector.Connector, password connector.PasswordConnector) *Provider {
+	p := &Provider{ID: c.ID, Name: c.DisplayName, Browser: browser, Password: password, Gate: policy.NewGate(c), kept: c.KeepSubjects}
+	if c.ID != "" && !c.KeepSubjects {
+		p.prefix = c.ID + ":" // in no id, so that one prefix is not the beginning of another
+	}
+	return p
+}
+
+// Identify is connector.Connector's, with the identity in this provider's name.
+func (p *Provider) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, connector.Session, error) {
+	id, session, err := p.Browser.Identify(ctx, login, query)
+	return p.own(id), session, err
+}
+
+// Authenticate is connector.PasswordConnector's, with the identity in this provider's name.
+func (p *Provider) Authenticate(ctx context.Context, username, password string) (connector.Identity, error) {
+	id, err := p.Password.Authenticate(ctx, username, password)
+	return p.own(id), err
+}
+
+// Recheck is connector.Rechecker's, of somebody whom Identify or Authenticate
+// returned. It asks nobody about a person of another provider: the session is
+// for this one's eyes.
+func (p *Provider) Recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
+	bare, ours := strings.CutPrefix(id.Namespace, p.prefix)
+	if !ours {
+		return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: the person is not of provider %q", connector.ErrSessionOver, p.ID)
+	}
+	r, ok := p.rechecker()
+	if !ok {
+		return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: the provider cannot be asked again", connector.ErrSessionOver)
+	}
+	id.Namespace = bare
+	now, session, err := r.Recheck(ctx, id, s)
+	return p.own(now), session, err
+}
+
+func (p *Provider) rechecker() (connector.Rechecker, bool) {
+	if p.Password != nil {
+		r, ok := p.Password.(connector.Rechecker)
+		return r, ok
+	}
+	r, ok := p.Browser.(connector.Rechecker)
+	return r, ok
+}
+
+func (p *Provider) own(id connector.Identity) connector.Identity {
+	id.Provider = p.ID
+	id.Namespace = p.prefix + id.Namespace
+	return id
+}
+
+// Set is the configured providers, at least one, in the operator's order.
+type Set []*Provider
+
+// Find returns the provider with this id, nil if it is not configured. What was
+// made while there was one provider names none: it is of the one that took over
+// from it.
+func (s Set) Find(id string) *Provider {
+	for _, p := range s {
+		if p.ID == id || id == "" && p.kept {
+			return p
+		}
+	}
+	return nil
+}
+
+// Only returns the provider where there is one, so that nobody has to choose.
+func (s Set) Only() *Provider {
+	if len(s) == 1 {
+		return s[0]
+	}
+	return nil
+}
