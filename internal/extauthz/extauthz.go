@@ -198,10 +198,10 @@ func code(httpStatus int) codes.Code {
 	return codes.PermissionDenied
 }
 
-func lines(headers []forwardauth.Header) []*core.HeaderValueOption {
-	out := make([]*core.HeaderValueOption, 0, len(headers)+1)
-	for _, h := range headers {
-		out = append(out, line(h.Name, h.Value[0]))
+func lines(headers forwardauth.Lines) []*core.HeaderValueOption {
+	out := make([]*core.HeaderValueOption, 0, len(headers.Names)+1)
+	for i, name := range headers.Names {
+		out = append(out, line(name, headers.Values[i]))
 	}
 	return out
 }
@@ -224,9 +224,9 @@ func metadata(t *forwardauth.Token) *structpb.Struct {
 	text := structpb.NewStringValue
 	return &structpb.Struct{Fields: map[string]*structpb.Value{
 		"sub":       text(t.Subject),
-		"client_id": text(t.ClientID),
+		"client_id": text(t.Client),
 		"jti":       text(t.ID),
-		"scope":     text(t.Scopes.String()),
+		"scope":     text(t.Scope),
 		"exp":       structpb.NewNumberValue(float64(t.Expires)),
 	}}
 }

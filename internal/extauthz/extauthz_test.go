@@ -20,7 +20,6 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
 // decider answers with what the test says and keeps what it was asked.
@@ -132,9 +131,9 @@ func TestRequest(t *testing.T) {
 func TestAllow(t *testing.T) {
 	d := &decider{answer: forwardauth.Decision{
 		Status:  http.StatusOK,
-		Headers: []forwardauth.Header{{Name: "X-Auth-Request-User", Value: []string{"static:alice"}}},
+		Headers: forwardauth.Lines{Names: []string{"X-Auth-Request-User"}, Values: []string{"static:alice"}},
 		Remove:  []string{"x_auth_request_user"},
-		Token:   &forwardauth.Token{Subject: "static:alice", ClientID: "c", ID: "j", Scopes: oauth.Scopes{"a", "b"}, Expires: 1_800_000_000},
+		Token:   &forwardauth.Token{Subject: "static:alice", Client: "c", ID: "j", Expires: 1_800_000_000, Grant: &forwardauth.Grant{Scope: "a b"}},
 	}}
 	resp, err := auth.NewAuthorizationClient(dial(t, d)).Check(t.Context(), question(&auth.AttributeContext_HttpRequest{Path: "/mcp"}))
 	if err != nil {
@@ -168,7 +167,7 @@ func TestDeny(t *testing.T) {
 		http.StatusUnauthorized: codes.Unauthenticated, http.StatusForbidden: codes.PermissionDenied,
 		http.StatusBadRequest: codes.PermissionDenied, http.StatusServiceUnavailable: codes.Unavailable, 0: codes.PermissionDenied,
 	} {
-		d.answer = forwardauth.Decision{Status: status, Headers: []forwardauth.Header{{Name: "Www-Authenticate", Value: []string{"Bearer"}}}, Body: "{}"}
+		d.answer = forwardauth.Decision{Status: status, Headers: forwardauth.Lines{Names: []string{"Www-Authenticate"}, Values: []string{"Bearer"}}, Body: "{}"}
 		resp, err := client.Check(t.Context(), question(&auth.AttributeContext_HttpRequest{Path: "/mcp"}))
 		if err != nil {
 			t.Fatal(err)

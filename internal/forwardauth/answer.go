@@ -12,10 +12,10 @@ import (
 func (e *Endpoint) answer(q *Request, d *Decision) {
 	switch d.Reason {
 	case Allowed, Advised:
-		d.Status, d.Headers, d.Remove = http.StatusOK, d.Token.identity, e.remove
+		d.Status, d.Headers, d.Remove = http.StatusOK, Lines{e.names, d.Token.identity}, e.remove
 		return
 	case Preflight: // nobody is known, and the client's own headers must go
-		d.Status, d.Headers, d.Remove, d.Client = http.StatusOK, e.nobody, e.remove, corsHeaders(q, d)
+		d.Status, d.Headers, d.Remove, d.Client = http.StatusOK, Lines{e.names, e.nobody}, e.remove, corsHeaders(q, d)
 		return
 	}
 	a := answers[d.Reason]
@@ -23,9 +23,10 @@ func (e *Endpoint) answer(q *Request, d *Decision) {
 	if d.Reason == InsufficientScope && d.Resource.Rules.StepUpStatus != 0 {
 		d.Status = d.Resource.Rules.StepUpStatus
 	}
-	d.Headers = append(corsHeaders(q, d), Header{"Content-Type", jsonType})
+	d.Headers = corsHeaders(q, d)
+	d.Headers.add("Content-Type", "application/json")
 	if a.challenge {
-		d.Headers = append(d.Headers, Header{"Www-Authenticate", []string{e.challenge(q, d)}})
+		d.Headers.add("Www-Authenticate", e.challenge(q, d))
 	}
 	d.Body = a.body
 }

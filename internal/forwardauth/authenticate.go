@@ -5,34 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"strings"
-	"sync/atomic"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
-
-// Token is an access token that was found good. It is shared by all requests
-// that carry it and must not be changed.
-type Token struct {
-	Subject  string
-	ClientID string
-	ID       string
-	Expires  int64 // Unix seconds
-	Scopes   oauth.Scopes
-
-	// opens are Scopes and what they include.
-	opens    oauth.Scopes
-	resource *resource.Resource
-	identity []Header
-
-	// facts are what the token may be ended by; checked is the version of the
-	// list of what is ended at which nothing was known against them.
-	facts   revocation.Facts
-	checked atomic.Uint64
-}
 
 // authenticate checks the credentials of a request (RFC 6750, section 2.1; RFC
 // 9068, section 4). A token already verified costs one hash.
@@ -44,13 +22,16 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 	key := digest(raw)
 	t := e.verified.get(key)
 	if t == nil {
+		if reason = wellFormed(raw); reason != Allowed {
+			return reason
+		}
 		if t, reason = e.verify(ctx, raw, key, d.Resource); reason != Allowed {
 			d.Token = t
 			return reason
 		}
 	}
 	switch {
-	case t.resource != d.Resource:
+	case t.Resource != d.Resource:
 		return WrongAudience
 	case e.Now().Unix() >= t.Expires:
 		return Expired
@@ -73,7 +54,7 @@ func (e *Endpoint) standing(t *Token) Reason {
 	if t.checked.Load() == version {
 		return Allowed
 	}
-	switch e.Ended.Check(t.facts) {
+	switch e.Ended.Check(t.facts()) {
 	case revocation.None:
 		t.checked.Store(version)
 		return Allowed
@@ -93,33 +74,23 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key [32]byte, res *re
 	if err != nil {
 		return nil, MalformedToken
 	}
-	t := &Token{
-		Subject: claims.Subject, ClientID: claims.ClientID, ID: claims.ID, Expires: claims.Expires, Scopes: claims.Scopes(),
-		opens: withIncluded(&res.Rules, claims.Scopes()), resource: res, identity: e.identity(claims.Subject, person),
-		facts: revocation.Facts{
-			TokenID: claims.ID, Family: claims.Family, Subject: claims.Subject, Email: person.Email, Client: revocation.Client(claims.ClientID),
-		},
-	}
+	t := e.remember(claims, &person, res)
 	if reason := e.standing(t); reason != Allowed {
 		return t, reason // not into the cache: its first use never happened
 	}
 	if e.verified.put(key, t, e.Now().Unix()) {
 		e.Audit.Write(ctx, audit.Entry{
-			Event: audit.FirstUse, Flow: person.Flow, Subject: claims.Subject, Email: person.Email, Client: claims.ClientID,
-			Host: res.Host.Name, Resource: res.URI, Scope: claims.Scope, TokenID: claims.ID, Family: claims.Family,
+			Event: audit.FirstUse, Flow: person.Flow, Subject: t.Subject, Email: t.email, Client: t.Client,
+			Host: res.Host.Name, Resource: res.URI, Scope: t.Scope, TokenID: t.ID, Family: t.family,
 		})
 	}
 	return t, Allowed
 }
 
-// identity makes every identity header, so that a gateway never lets the
-// client's own copy through for want of ours.
-func (e *Endpoint) identity(subject string, p token.Person) []Header {
-	return []Header{
-		{e.Headers.User, headerValue(subject)},
-		{e.Headers.Email, headerValue(p.Email)},
-		{e.Headers.Groups, headerValue(p.Groups...)},
-	}
+// identity makes the value of every identity header, in the order of e.names, so
+// that a gateway never lets the client's own copy through for want of ours.
+func (e *Endpoint) identity(subject string, p *token.Person) []string {
+	return []string{headerValue(subject), headerValue(p.Email), headerValue(p.Groups...)}
 }
 
 // bearer takes the one token out of the one Authorization header. Two headers
@@ -144,12 +115,18 @@ func bearer(authorization []string) (string, Reason) {
 	if len(raw) > token.MaxBytes {
 		return "", MalformedToken
 	}
+	return raw, Allowed
+}
+
+// wellFormed refuses what is more or less than one token. A token that is
+// remembered has been through here.
+func wellFormed(raw string) Reason {
 	for i := range len(raw) {
 		if c := raw[i]; c <= ' ' || c == ',' || c >= 0x7f {
-			return "", MalformedCredentials
+			return MalformedCredentials
 		}
 	}
-	return raw, Allowed
+	return Allowed
 }
 
 func tokenReason(err error) Reason {
@@ -171,7 +148,10 @@ func tokenReason(err error) Reason {
 // headerValue makes one header line of values. Nothing in it can split a header
 // or a list: other bytes are percent-encoded. An empty identity is "-", because
 // a header that is missing lets a client's own copy through at some gateways.
-func headerValue(values ...string) []string {
+func headerValue(values ...string) string {
+	if len(values) == 1 && plainValue(values[0]) {
+		return values[0]
+	}
 	var b strings.Builder
 	for _, v := range values {
 		if v == "" {
@@ -192,7 +172,17 @@ func headerValue(values ...string) []string {
 		}
 	}
 	if b.Len() == 0 {
-		return []string{"-"}
+		return "-"
 	}
-	return []string{b.String()}
+	return b.String()
+}
+
+// plainValue reports whether headerValue leaves v as it is.
+func plainValue(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c <= ' ' || c >= 0x7f || c == ',' || c == '%' || c == '"' {
+			return false
+		}
+	}
+	return v != ""
 }

@@ -47,29 +47,28 @@ func preflight(q *Request, d *Decision) bool {
 
 // Header values of answers to pages. Allow-Headers cannot be "*" where a token
 // is sent (Fetch, section 3.3.5).
-var (
-	exposedHeaders = []string{"WWW-Authenticate, Mcp-Session-Id"}
-	allowedMethods = []string{"GET, POST, DELETE"}
-	allowedHeaders = []string{"Authorization, Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id"}
-	varyOrigin     = []string{"Origin"}
+const (
+	exposedHeaders = "WWW-Authenticate, Mcp-Session-Id"
+	allowedMethods = "GET, POST, DELETE"
+	allowedHeaders = "Authorization, Content-Type, Accept, Last-Event-ID, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id"
 )
 
 // corsHeaders lets an allowed page read the answer.
-func corsHeaders(q *Request, d *Decision) []Header {
+func corsHeaders(q *Request, d *Decision) Lines {
+	var l Lines
 	if d.Resource == nil {
-		return nil
+		return l
 	}
 	origin := allowedOrigin(&d.Resource.Rules, q.Origin)
 	if origin == "" {
-		return nil
+		return l
 	}
-	h := []Header{
-		{"Access-Control-Allow-Origin", []string{origin}},
-		{"Access-Control-Expose-Headers", exposedHeaders},
-		{"Vary", varyOrigin},
-	}
+	l.add("Access-Control-Allow-Origin", origin)
+	l.add("Access-Control-Expose-Headers", exposedHeaders)
+	l.add("Vary", "Origin")
 	if d.Reason == Preflight {
-		h = append(h, Header{"Access-Control-Allow-Methods", allowedMethods}, Header{"Access-Control-Allow-Headers", allowedHeaders})
+		l.add("Access-Control-Allow-Methods", allowedMethods)
+		l.add("Access-Control-Allow-Headers", allowedHeaders)
 	}
-	return h
+	return l
 }

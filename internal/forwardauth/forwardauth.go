@@ -51,7 +51,9 @@ type Endpoint struct {
 	Now   func() time.Time
 
 	verified *cache
-	nobody   []Header // the identity headers of a preflight
+	grants   *grants
+	names    []string // of the identity headers
+	nobody   []string // their values where nobody is known
 	remove   []string
 	// removeLine is remove as the one header line that Envoy takes.
 	removeLine []string
@@ -63,11 +65,10 @@ const cachedTokens = 1 << 16
 
 // New returns e ready to serve.
 func New(e Endpoint) *Endpoint {
-	// Canonical names, so that setting them costs no lookup per request.
-	e.Headers.User = http.CanonicalHeaderKey(e.Headers.User)
-	e.Headers.Email = http.CanonicalHeaderKey(e.Headers.Email)
-	e.Headers.Groups = http.CanonicalHeaderKey(e.Headers.Groups)
-	e.remove = aliases(e.Headers.User, e.Headers.Email, e.Headers.Groups)
+	for _, name := range []string{e.Headers.User, e.Headers.Email, e.Headers.Groups} {
+		e.names = append(e.names, http.CanonicalHeaderKey(name)) // so that setting them costs no lookup per request
+	}
+	e.remove = aliases(e.names...)
 	e.removeLine = []string{strings.Join(e.remove, ",")}
 	if e.Count == nil {
 		e.Count = func(Reason, Dialect) {}
@@ -75,8 +76,8 @@ func New(e Endpoint) *Endpoint {
 	if e.Ended == nil {
 		e.Ended = revocation.New(0, e.Now)
 	}
-	e.nobody = e.identity("", token.Person{})
-	e.verified = newCache(cachedTokens)
+	e.nobody = e.identity("", &token.Person{})
+	e.verified, e.grants = newCache(cachedTokens), new(grants)
 	return &e
 }
 
@@ -116,10 +117,8 @@ func Owns(target string) bool {
 // Header lines shared by all answers; net/http does not change the slices it
 // is given.
 var (
-	noStore           = []string{"no-store"}
-	contentLengthZero = []string{"0"}
-	closeConnection   = []string{"close"}
-	jsonType          = []string{"application/json"}
+	noStore         = []string{"no-store"}
+	closeConnection = []string{"close"}
 )
 
 // ServeHTTP answers with exactly 200 and no body, or a denial: at some gateway
@@ -144,23 +143,16 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// comes, the next question, which must not be taken for the body.
 		h["Connection"] = closeConnection
 	}
-	setAll(h, d.Headers)
-	setAll(h, d.Client)
+	d.Headers.set(h)
+	d.Client.set(h)
 	h["Cache-Control"] = noStore
 	if d.Allowed() {
 		if q.Dialect == EnvoyHTTP && len(d.Remove) > 0 {
 			h["X-Envoy-Auth-Headers-To-Remove"] = e.removeLine
 		}
-		h["Content-Length"] = contentLengthZero
 		w.WriteHeader(d.Status)
 		return
 	}
 	w.WriteHeader(d.Status)
 	_, _ = w.Write([]byte(d.Body))
-}
-
-func setAll(h http.Header, lines []Header) {
-	for _, line := range lines {
-		h[line.Name] = line.Value
-	}
 }

@@ -78,13 +78,13 @@ type Decision struct {
 	// Headers of an allowed request are to be set on the request to the MCP
 	// server, in place of what the client sent by these names. Headers of a denied
 	// one belong to the client's answer. The values must not be changed.
-	Headers []Header
+	Headers Lines
 	// Remove are headers to take from an allowed request: other spellings of
 	// Headers that a server may read as the same. Set Headers before removing.
 	Remove []string
 	// Client are headers for the client's answer to an allowed request, where
 	// the gateway can add to what the MCP server answers.
-	Client []Header
+	Client Lines
 	// Body of the client's answer, JSON.
 	Body string
 
@@ -93,11 +93,21 @@ type Decision struct {
 	needed  oauth.Scopes
 }
 
-// Header is one header line. Value has one element; it is a slice because that
-// is what net/http takes.
-type Header struct {
-	Name  string // canonical
-	Value []string
+// Lines are header lines: canonical names and, in the same order, the one value
+// of each. The names of all identity headers are the same, so that a remembered
+// token costs its values alone.
+type Lines struct{ Names, Values []string }
+
+func (l *Lines) add(name, value string) {
+	l.Names, l.Values = append(l.Names, name), append(l.Values, value)
+}
+
+// set puts the lines into h. The slices it puts there are parts of l's, so
+// nothing is allocated; net/http does not change them.
+func (l *Lines) set(h http.Header) {
+	for i, name := range l.Names {
+		h[name] = l.Values[i : i+1 : i+1]
+	}
 }
 
 // Allowed reports whether the request may pass.

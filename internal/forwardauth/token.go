@@ -1,0 +1,122 @@
+package forwardauth
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+// Token is an access token that was found good. It is shared by all requests
+// that carry it and must not be changed. There may be a million of them, so it
+// is kept small: its strings have one array, and what many tokens have in common
+// they share.
+type Token struct {
+	Subject string
+	Client  string // oauth.ShortClientID of the client id
+	ID      string
+	Expires int64 // Unix seconds
+	*Grant
+
+	email, family string
+	identity      []string // the values of the identity headers
+	// checked is the version of the list of what is ended at which nothing was
+	// known against the token.
+	checked atomic.Uint64
+}
+
+// Grant is what tokens of one scope at one resource have in common.
+type Grant struct {
+	Resource *resource.Resource
+	Scope    string // the claim
+	Scopes   oauth.Scopes
+	// opens are Scopes and what they include.
+	opens oauth.Scopes
+}
+
+// remember makes the Token of claims that were verified. It keeps nothing of
+// the memory that they were read from.
+func (e *Endpoint) remember(c *token.Claims, p *token.Person, r *resource.Resource) *Token {
+	t := &Token{
+		Subject: c.Subject, Client: oauth.ShortClientID(c.ClientID), ID: c.ID, Expires: c.Expires, Grant: e.grants.get(r, c.Scope),
+		email: p.Email, family: c.Family, identity: e.identity(c.Subject, p),
+	}
+	strs := make([]*string, 0, 16)
+	strs = append(strs, &t.Subject, &t.Client, &t.ID, &t.email, &t.family)
+	for i := range t.identity {
+		strs = append(strs, &t.identity[i])
+	}
+	pack(strs...)
+	return t
+}
+
+// facts are what the token may be ended by.
+func (t *Token) facts() revocation.Facts {
+	return revocation.Facts{TokenID: t.ID, Family: t.family, Subject: t.Subject, Email: t.email, Client: t.Client}
+}
+
+// pack moves strings into one array. Equal ones share their place in it.
+func pack(strs ...*string) {
+	size := 0
+	for _, s := range strs {
+		size += len(*s)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for i, s := range strs {
+		if same := firstEqual(strs[:i], *s); same != nil {
+			*s = *same
+			continue
+		}
+		at := b.Len()
+		b.WriteString(*s)
+		*s = b.String()[at:]
+	}
+}
+
+func firstEqual(strs []*string, want string) *string {
+	for _, s := range strs {
+		if *s == want {
+			return s
+		}
+	}
+	return nil
+}
+
+// grants finds the Grant of a scope claim. There are as many as the people
+// choose different sets of scopes, so it begins anew when it gets large; tokens
+// keep what they have.
+type grants struct {
+	mu sync.RWMutex
+	of map[grantKey]*Grant
+}
+
+type grantKey struct {
+	resource *resource.Resource
+	scope    string
+}
+
+const manyGrants = 1 << 12
+
+func (g *grants) get(r *resource.Resource, scope string) *Grant {
+	g.mu.RLock()
+	found := g.of[grantKey{r, scope}]
+	g.mu.RUnlock()
+	if found != nil {
+		return found
+	}
+	scope = strings.Clone(scope)
+	scopes := oauth.Scopes(strings.Fields(scope))
+	made := &Grant{Resource: r, Scope: scope, Scopes: scopes, opens: withIncluded(&r.Rules, scopes)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.of) >= manyGrants || g.of == nil {
+		g.of = map[grantKey]*Grant{}
+	}
+	g.of[grantKey{r, scope}] = made
+	return made
+}
