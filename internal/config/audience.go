@@ -31,8 +31,9 @@ func (r *providerResolver) misplaced(f ProviderFile) {
 		{"authorizeURL", f.AuthorizeURL != "", []string{"oauth2"}},
 		{"tokenURL", f.TokenURL != "", []string{"oauth2"}},
 		{"userinfoURL", f.UserinfoURL != "", []string{"oauth2"}},
-		{"clientAuthMethod", f.ClientAuthMethod != "", []string{"oauth2"}},
-		{"subjectClaim", f.SubjectClaim != "", []string{"oauth2"}},
+		{"clientAuthMethod", f.ClientAuthMethod != "", []string{"oidc", "oauth2", "microsoft"}},
+		{"clientKeyFile", f.ClientKeyFile != "", []string{"oidc", "microsoft"}},
+		{"subjectClaim", f.SubjectClaim != "", []string{"oidc", "oauth2"}},
 		{"emailClaim", f.EmailClaim != "", []string{"oidc", "oauth2"}},
 		{"emailVerifiedClaim", f.EmailVerifiedClaim != "", []string{"oidc", "oauth2"}},
 		{"nameClaim", f.NameClaim != "", []string{"oidc", "oauth2"}},
@@ -43,9 +44,11 @@ func (r *providerResolver) misplaced(f ProviderFile) {
 		{"hostedDomains", len(f.HostedDomains) > 0, []string{"google"}},
 		{"allowedOrganizations", len(f.AllowedOrganizations) > 0, []string{"github"}},
 		{"groupsClaim", f.GroupsClaim != "", []string{"oidc", "oauth2"}},
-		{"groupsFilter", len(f.GroupsFilter) > 0, []string{"github", "microsoft", "oidc", "oauth2"}},
+		{"workspace", f.Workspace != (WorkspaceFile{}), []string{"google"}},
+		{"groupsFilter", len(f.GroupsFilter) > 0, []string{"google", "github", "microsoft", "oidc", "oauth2"}},
 		{"insecureTrustUnverifiedEmail", f.InsecureTrustUnverifiedEmail, []string{"microsoft", "oidc", "oauth2"}},
 		{"users", len(f.Users) > 0, []string{"static"}},
+		{"usersFile", f.UsersFile != "", []string{"static"}},
 	} {
 		if key.set && !slices.Contains(key.names, f.Name) {
 			r.notFor(r.key(key.name), f.Name)

@@ -29,13 +29,6 @@ func (r *providerResolver) endpoints(f ProviderFile, p *Provider) {
 		r.providerURL(at, value)
 	}
 	p.AuthorizeURL, p.TokenURL, p.UserinfoURL = f.AuthorizeURL, f.TokenURL, f.UserinfoURL
-	switch f.ClientAuthMethod {
-	case "", "client_secret_basic":
-	case "client_secret_post":
-		p.SecretInBody = true
-	default:
-		r.add(r.key("clientAuthMethod"), `%s is not one of "client_secret_basic", "client_secret_post"`, show(f.ClientAuthMethod))
-	}
 }
 
 // claims resolves where in the provider's answers a person's properties are.

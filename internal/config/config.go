@@ -82,10 +82,18 @@ type Provider struct {
 	AuthorizationParams                                     map[string]string
 	// oauth2 only.
 	AuthorizeURL, TokenURL, UserinfoURL string
-	SecretInBody                        bool // client_secret_post
+	// ClientAuthMethod is "client_secret_basic", "client_secret_post",
+	// "private_key_jwt" (with ClientKey), or "" for what the provider says it knows.
+	ClientAuthMethod string
+	ClientKey        ClientKey
+	// AssertionForIssuer: the issuer is the audience, and not the token endpoint.
+	AssertionForIssuer bool
+	Workspace          Workspace // google only
 	// TrustUnverifiedEmail takes addresses as verified that nobody vouches for.
 	TrustUnverifiedEmail bool
 	Users                []User // static only
+	// UsersFile is the path of the file that Users come from, "" for none.
+	UsersFile string
 }
 
 // MetadataDocuments says which Client ID Metadata Documents are fetched.
@@ -115,7 +123,7 @@ type Client struct {
 // User is one account of the static provider.
 type User struct {
 	Username     string
-	PasswordHash Secret // bcrypt
+	PasswordHash Secret // bcrypt, or argon2id in the PHC string format
 	Email        string
 	Name         string
 	Groups       []string

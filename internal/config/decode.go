@@ -21,9 +21,15 @@ import (
 // mistake and takes "clientid" for "clientID".
 func decode(data []byte, m *mistakes) File {
 	var file File
+	decodeDocument(data, reflect.ValueOf(&file).Elem(), m)
+	return file
+}
+
+// decodeDocument does so for any struct.
+func decodeDocument(data []byte, target reflect.Value, m *mistakes) {
 	if line := secondDocument(data); line > 0 {
 		m.addMalformed("", "line %d: a second YAML document begins here; the configuration is one document", line)
-		return file
+		return
 	}
 	text, err := yaml.YAMLToJSONStrict(data)
 	if err != nil && addRepeatedKeys(err, m) {
@@ -35,10 +41,9 @@ func decode(data []byte, m *mistakes) File {
 	}
 	if err != nil {
 		m.addMalformed("", "%s", syntaxProblem(err))
-		return file
+		return
 	}
-	decodeValue("", document, reflect.ValueOf(&file).Elem(), m)
-	return file
+	decodeValue("", document, target, m)
 }
 
 // secondDocument returns the line on which a second document of the stream

@@ -59,9 +59,9 @@ type ProviderFile struct {
 	Name string `json:"name"`
 	// Client id of this service at the identity provider. Required, except for name "static".
 	ClientID string `json:"clientID"`
-	// Client secret of this service at the identity provider; better in a file. Required unless clientSecretFile is set, except for name "static".
+	// Client secret of this service at the identity provider; better in a file. Required unless clientSecretFile or clientKeyFile is set, except for name "static".
 	ClientSecret string `json:"clientSecret"`
-	// File that holds the client secret; a trailing newline is dropped. A relative path starts at the directory of the configuration file. Required unless clientSecret is set, except for name "static".
+	// File that holds the client secret; a trailing newline is dropped. A relative path starts at the directory of the configuration file. Required unless clientSecret or clientKeyFile is set, except for name "static".
 	ClientSecretFile string `json:"clientSecretFile"`
 	// Issuer URL of the OpenID provider; https, or http on a loopback host. Its discovery document must name exactly this issuer. For name "oauth2" it is only what a provider that sends iss with its answers must send. Required for name "oidc".
 	IssuerURL string `json:"issuerURL"`
@@ -73,12 +73,22 @@ type ProviderFile struct {
 	TokenURL string `json:"tokenURL"`
 	// Endpoint that answers a GET with the access token by a JSON object about the person, for name "oauth2" only. Its host becomes part of who people are, so a move makes everybody somebody else. Required for name "oauth2".
 	UserinfoURL string `json:"userinfoURL"`
-	// How the client secret reaches the token endpoint, for name "oauth2" only: "client_secret_basic" or "client_secret_post". Default "client_secret_basic".
+	// How this service proves itself at the token endpoint, for name "oidc", "oauth2" and "microsoft": "client_secret_basic", "client_secret_post" or, not for "oauth2", "private_key_jwt". Default: "private_key_jwt" with clientKeyFile; else what the discovery document offers, the body before the header; for "oauth2" "client_secret_basic".
 	ClientAuthMethod string `json:"clientAuthMethod"`
+	// File that holds a private key, in the place of a client secret, for name "oidc" and "microsoft": PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK; RSA of at least 2048 bits, P-256 or Ed25519. A certificate in the same PEM file is named in each assertion by its thumbprint (x5t#S256), as Microsoft wants it.
+	ClientKeyFile string `json:"clientKeyFile"`
+	// Key id (kid) by which the provider knows the key. Default: the kid of the JWK, or none.
+	ClientKeyID string `json:"clientKeyID"`
+	// One of "RS256", "PS256", "ES256", "EdDSA", as fits the key. Default: the alg of the JWK, or "RS256", "ES256" or "EdDSA".
+	ClientKeyAlgorithm string `json:"clientKeyAlgorithm"`
+	// What is named as the audience of each assertion: "token_endpoint" or "issuer". Default "token_endpoint".
+	ClientAssertionAudience string `json:"clientAssertionAudience"`
 	// Directories (tenants) whose accounts may sign in, by id such as "11111111-2222-3333-4444-555555555555", for name "microsoft" only. With exactly one, Microsoft itself shows no others; with several, the groups of the identity begin with the tenant's id and a slash. Required for name "microsoft" unless allowAnyUser is set.
 	Tenants []string `json:"tenants"`
 	// Google Workspace organizations whose accounts may sign in, by primary domain such as "example.com" (claim hd), for name "google" only. Default: no such restriction.
 	HostedDomains []string `json:"hostedDomains"`
+	// Ask the directory of Google Workspace about each account, for name "google" only. Default: it is not asked.
+	Workspace WorkspaceFile `json:"workspace"`
 	// Organizations and teams, such as "octo-org" or "octo-org/security-team" (the team's slug), for name "github" only: members of any of them may sign in. Default: no such restriction.
 	AllowedOrganizations []string `json:"allowedOrganizations"`
 	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "oauth2" none; for name "microsoft" also User.Read; for name "github" read:user, user:email and, where allowedOrganizations is set, read:org, with which organizations and teams become the groups of the identity.
@@ -87,7 +97,7 @@ type ProviderFile struct {
 	AllowedEmailDomains []string `json:"allowedEmailDomains"`
 	// Admit every account of the provider. Needed for Google, GitHub, Microsoft and "oauth2" where no other key says who may sign in, because anybody can have an account there; excludes such keys. Default false.
 	AllowAnyUser bool `json:"allowAnyUser"`
-	// Claim with the stable identifier of the person, text or a whole number, for name "oauth2" only. Never an e-mail address or a login name: those pass to other people. Default: "sub".
+	// Claim with the stable identifier of the person, text or a whole number, for name "oidc" (then of the ID token, also at each refresh) and "oauth2". Never an e-mail address or a login name: those pass to other people. Default: "sub".
 	SubjectClaim string `json:"subjectClaim"`
 	// Claim with the e-mail address, for name "oidc" and "oauth2". Where it is another than the default, emailVerifiedClaim is needed too, because email_verified speaks of email. Default: "email".
 	EmailClaim string `json:"emailClaim"`
@@ -107,19 +117,35 @@ type ProviderFile struct {
 	InsecureTrustUnverifiedEmail bool `json:"insecureTrustUnverifiedEmail"`
 	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the host of the issuer or of authorizeURL.
 	DisplayName string `json:"displayName"`
-	// The accounts, for name "static" only. Required for name "static": at least one.
+	// The accounts, for name "static" only. Required for name "static" unless usersFile is set: at least one.
 	Users []UserFile `json:"users"`
+	// File that holds the accounts, as a YAML document with the one key users, for name "static" only. It is read again when it changes; content that is broken changes nothing and is logged. Required for name "static" unless users is set.
+	UsersFile string `json:"usersFile"`
 	// Name of the entry for this service: up to 32 of a-z, 0-9 and "-". It is part of who people are, in tokens and deny-lists ("corp:accounts.example.com:1234"), and of the callback URL, so it must not change. For entries of providers only. Required.
 	ID string `json:"id" in:"providers"`
 	// This entry was the one `provider` before: its people keep their subjects, without the id, and their refresh tokens. For one entry of providers only. Default false.
 	KeepSubjects bool `json:"keepSubjects" in:"providers"`
 }
 
+// WorkspaceFile is the `provider.workspace` section. With it, an account that the directory does not know, or that is suspended or archived, is refused at sign-in and at each refresh. Only what is written here has an effect: no environment variable, and no file in a well-known place.
+type WorkspaceFile struct {
+	// Where the service account's credentials come from: "key", the JSON key in credentialsFile; "metadata", the metadata server of Google Cloud, as on GKE with Workload Identity Federation; "external", the credential configuration in credentialsFile, of federation with another cloud or cluster. With the last two, Google signs for serviceAccount (IAM Credentials API, signJwt). Required.
+	Credentials string `json:"credentials"`
+	// JSON file for credentials "key" and "external". A relative path starts at the directory of the configuration file.
+	CredentialsFile string `json:"credentialsFile"`
+	// E-mail address of the service account that has domain-wide delegation. Required for credentials "metadata" and "external".
+	ServiceAccount string `json:"serviceAccount"`
+	// E-mail address of an administrator in whose name the directory is asked; one who may read users, and groups, is enough. Required.
+	Admin string `json:"admin"`
+	// Take the addresses of the groups that the account is a direct member of as the groups of the identity. Default false.
+	Groups bool `json:"groups"`
+}
+
 // UserFile is one entry of `provider.users`.
 type UserFile struct {
 	// Name to sign in with, unique; also the subject in tokens. Required.
 	Username string `json:"username"`
-	// bcrypt hash of the password, of cost 10 to 15; `mcp-forward-auth hash-password` makes one. Required.
+	// Hash of the password: bcrypt of cost 10 to 15, or argon2id in the PHC string format; `mcp-forward-auth hash-password` makes one. Required.
 	PasswordHash string `json:"passwordHash"`
 	// E-mail address, taken as verified.
 	Email string `json:"email"`

@@ -36,7 +36,15 @@ func Load(path string) (*Config, error) {
 	if err == nil && c.DenyList != "" && !filepath.IsAbs(c.DenyList) {
 		c.DenyList = filepath.Join(dir, c.DenyList) // read later, when the directory may be another
 	}
-	return c, err
+	if err != nil {
+		return c, err
+	}
+	for i, p := range c.Providers {
+		if p.UsersFile != "" && !filepath.IsAbs(p.UsersFile) {
+			c.Providers[i].UsersFile = filepath.Join(dir, p.UsersFile)
+		}
+	}
+	return c, nil
 }
 
 // Parse checks the configuration file with content data. It calls readFile for

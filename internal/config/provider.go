@@ -1,14 +1,11 @@
 package config
 
 import (
-	"net/mail"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode"
-
-	"golang.org/x/crypto/bcrypt"
 )
 
 // providerScopes are asked of each identity provider unless provider.scopes says otherwise.
@@ -57,7 +54,11 @@ func (r *providerResolver) provider(f ProviderFile) Provider {
 	p.AuthorizationParams = r.authorizationParams(f)
 	p.GroupsFilter = r.groupsFilter(f)
 	p.TrustUnverifiedEmail = r.trustUnverifiedEmail(f)
-	p.Users = r.users(f)
+	p.ClientKey = r.clientKey(f)
+	p.ClientAuthMethod = r.clientAuth(f)
+	p.AssertionForIssuer = r.assertionAudience(f)
+	p.Workspace = r.workspace(f)
+	p.Users, p.UsersFile = r.accounts(f)
 	p.DisplayName = r.providerDisplayName(f, p)
 	return p
 }
@@ -148,6 +149,11 @@ func (r *providerResolver) clientCredentials(f ProviderFile) Secret {
 	}
 	value, at := f.ClientSecret, secret
 	switch {
+	case f.ClientKeyFile != "":
+		if f.ClientSecret != "" || f.ClientSecretFile != "" {
+			r.add(r.key("clientKeyFile"), "excludes a client secret; set one of the two")
+		}
+		return Secret{}
 	case f.ClientSecret != "" && f.ClientSecretFile != "":
 		r.add(file, "excludes %s; set one of the two", secret)
 		return Secret{}
@@ -223,51 +229,6 @@ func (r *resolver) notFor(at, provider string) {
 	r.add(at, "has no meaning for provider %q; remove it", provider)
 }
 
-func (r *providerResolver) users(f ProviderFile) []User {
-	at := r.key("users")
-	switch {
-	case f.Name != "static":
-		return nil
-	case len(f.Users) == 0:
-		r.add(at, `is required for "static": at least one user`)
-		return nil
-	case r.tooMany(at, len(f.Users), maxUsers):
-		return nil
-	}
-	var users []User
-	seen := make(map[string]int)
-	for i, u := range f.Users {
-		at := element(at, i)
-		first, taken := seen[u.Username]
-		if taken && u.Username != "" {
-			r.add(at+".username", "%s is the name of %s too", show(u.Username), element(r.key("users"), first))
-		} else {
-			seen[u.Username] = i
-		}
-		users = append(users, r.user(at, u))
-	}
-	return users
-}
-
-func (r *resolver) user(at string, f UserFile) User {
-	if f.Username == "" {
-		r.add(at+".username", "is required")
-	}
-	r.text(at+".username", f.Username)
-	if problem := bcryptProblem(f.PasswordHash); problem != "" {
-		r.add(at+".passwordHash", "%s", problem)
-	}
-	if f.Email != "" {
-		address, err := mail.ParseAddress(f.Email)
-		if err != nil || address.Address != f.Email || len(f.Email) > maxText {
-			r.add(at+".email", `%s is not an e-mail address such as "jane@example.com"`, show(f.Email))
-		}
-	}
-	r.text(at+".name", f.Name)
-	r.groups(at+".groups", f.Groups)
-	return User{f.Username, NewSecret(f.PasswordHash), f.Email, f.Name, f.Groups}
-}
-
 // groups refuses commas, which separate groups in the identity header.
 func (r *resolver) groups(at string, groups []string) {
 	if r.tooMany(at, len(groups), maxGroups) {
@@ -285,24 +246,4 @@ func (r *resolver) groups(at string, groups []string) {
 		}
 		r.text(at, group)
 	}
-}
-
-var bcryptHash = regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
-
-// bcryptProblem says what is wrong with a hash, never showing it: it may be
-// the password itself.
-func bcryptProblem(hash string) string {
-	if hash == "" {
-		return "is required"
-	}
-	cost, err := bcrypt.Cost([]byte(hash))
-	switch {
-	case err != nil || !bcryptHash.MatchString(hash):
-		return "is not a bcrypt hash; `mcp-forward-auth hash-password` makes one"
-	case cost < minBcryptCost:
-		return "is a bcrypt hash of a cost below 10, which is guessed too fast"
-	case cost > maxBcryptCost:
-		return "is a bcrypt hash of a cost above 15, which takes seconds to check"
-	}
-	return ""
 }

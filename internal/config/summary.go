@@ -61,6 +61,9 @@ func (p Provider) summary() string {
 	case "microsoft":
 		return fmt.Sprintf("microsoft at %s, client %q", p.BaseURL, p.ClientID)
 	case "static":
+		if p.UsersFile != "" {
+			return fmt.Sprintf("static, %d user(s) in %s now", len(p.Users), p.UsersFile)
+		}
 		return fmt.Sprintf("static, %d user(s)", len(p.Users))
 	}
 	return fmt.Sprintf("%s, client %q", p.Name, p.ClientID)
@@ -80,6 +83,9 @@ func (p Provider) audience() string {
 		if len(restriction.names) > 0 {
 			all = append(all, restriction.what+nameList(restriction.names))
 		}
+	}
+	if !p.Workspace.IsZero() {
+		all = append(all, "active in the directory of the Google Workspace of "+p.Workspace.Admin)
 	}
 	if len(p.EmailDomains) > 0 {
 		verified := "verified"

@@ -55,7 +55,7 @@ func (c *Connector) AuthorizationURL(_ context.Context, login connector.Login) (
 func (c *Connector) oauthConfig(redirectURI string) *oauth2.Config {
 	// One way, never a try of both, which would spend the code.
 	style := oauth2.AuthStyleInHeader
-	if c.provider.SecretInBody {
+	if c.provider.ClientAuthMethod == "client_secret_post" {
 		style = oauth2.AuthStyleInParams
 	}
 	return &oauth2.Config{

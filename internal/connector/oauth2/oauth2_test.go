@@ -91,7 +91,7 @@ func TestClaims(t *testing.T) {
 func TestRequests(t *testing.T) {
 	for _, inBody := range []bool{false, true} {
 		f, p := start(t, func(c *config.Provider) {
-			c.SecretInBody, c.Scopes = inBody, []string{"read", "teams"}
+			c.ClientAuthMethod, c.Scopes = map[bool]string{true: "client_secret_post", false: "client_secret_basic"}[inBody], []string{"read", "teams"}
 			c.AuthorizationParams = map[string]string{"audience": "x", "state": "evil", "redirect_uri": "https://attacker.example"}
 		})
 		if _, err := connectortest.SignIn(t, f, connectortest.NewLogin()); err != nil {

@@ -1,0 +1,197 @@
+package config
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+
+	jose "github.com/go-jose/go-jose/v4"
+)
+
+// ClientKey is the private key that this service proves itself with at an
+// identity provider (private_key_jwt). The zero value is no key. It does not print.
+type ClientKey struct {
+	// Signer is an *rsa.PrivateKey, an *ecdsa.PrivateKey or an ed25519.PrivateKey.
+	Signer    crypto.Signer
+	ID        string // kid, "" for none
+	Algorithm string
+	// Thumbprint is that of the certificate beside the key (x5t#S256), "" for none.
+	Thumbprint string
+}
+
+// IsZero reports whether there is no key.
+func (k ClientKey) IsZero() bool { return k.Signer == nil }
+
+// Format keeps the key out of every kind of print.
+func (ClientKey) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// LogValue keeps the key out of logs.
+func (ClientKey) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// clientKey reads provider.clientKeyFile.
+func (r *providerResolver) clientKey(f ProviderFile) ClientKey {
+	at := r.key("clientKeyFile")
+	if f.ClientKeyFile == "" {
+		for name, value := range map[string]string{
+			"clientKeyID": f.ClientKeyID, "clientKeyAlgorithm": f.ClientKeyAlgorithm, "clientAssertionAudience": f.ClientAssertionAudience,
+		} {
+			if value != "" {
+				r.add(r.key(name), "has no meaning without clientKeyFile")
+			}
+		}
+		return ClientKey{}
+	}
+	r.text(r.key("clientKeyID"), f.ClientKeyID)
+	content, ok := r.file(at, f.ClientKeyFile)
+	if !ok {
+		return ClientKey{}
+	}
+	k, err := parseClientKey([]byte(content))
+	if err != nil {
+		r.add(at, "%s", err.Error())
+		return ClientKey{}
+	}
+	k.ID = orDefault(f.ClientKeyID, k.ID)
+	fitting := keyAlgorithms(k.Signer)
+	switch {
+	case len(fitting) == 0:
+		r.add(at, "is a key of a kind that is not used: take RSA of at least 2048 bits, P-256 or Ed25519")
+		return ClientKey{}
+	case f.ClientKeyAlgorithm != "":
+		k.Algorithm = f.ClientKeyAlgorithm
+	case k.Algorithm == "":
+		k.Algorithm = fitting[0]
+	}
+	if !slices.Contains(fitting, k.Algorithm) {
+		r.add(r.key("clientKeyAlgorithm"), "%s does not fit the key; one of %s does", show(k.Algorithm), strings.Join(fitting, ", "))
+	}
+	return k
+}
+
+// keyAlgorithms are those that a key can sign with, the usual one first.
+func keyAlgorithms(key crypto.Signer) []string {
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		if k.N.BitLen() >= 2048 {
+			return []string{"RS256", "PS256"}
+		}
+	case *ecdsa.PrivateKey:
+		if k.Curve.Params().BitSize == 256 {
+			return []string{"ES256"}
+		}
+	case ed25519.PrivateKey:
+		return []string{"EdDSA"}
+	}
+	return nil
+}
+
+// errNoKey shows nothing of the file, which may be anything.
+var errNoKey = errors.New("holds no private key: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK")
+
+func parseClientKey(data []byte) (ClientKey, error) {
+	if text := strings.TrimSpace(string(data)); strings.HasPrefix(text, "{") {
+		var jwk jose.JSONWebKey
+		if jwk.UnmarshalJSON([]byte(text)) != nil || !jwk.Valid() {
+			return ClientKey{}, errNoKey
+		}
+		signer, ok := jwk.Key.(crypto.Signer)
+		if !ok || jwk.IsPublic() {
+			return ClientKey{}, errors.New("holds a JWK that is not a private key")
+		}
+		return ClientKey{Signer: signer, ID: jwk.KeyID, Algorithm: jwk.Algorithm}, nil
+	}
+	var k ClientKey
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		switch {
+		case block.Type == "CERTIFICATE" && k.Thumbprint == "":
+			sum := sha256.Sum256(block.Bytes)
+			k.Thumbprint = base64.RawURLEncoding.EncodeToString(sum[:])
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			if k.Signer != nil {
+				return ClientKey{}, errors.New("holds more than one private key")
+			}
+			k.Signer = parsePrivateKey(block.Bytes)
+		}
+	}
+	if k.Signer == nil {
+		return ClientKey{}, errNoKey
+	}
+	return k, nil
+}
+
+func parsePrivateKey(der []byte) crypto.Signer {
+	if any, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		signer, _ := any.(crypto.Signer)
+		return signer
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key
+	}
+	return nil
+}
+
+// clientAuth resolves how this service proves itself at the token endpoint. ""
+// leaves it to the discovery document.
+func (r *providerResolver) clientAuth(f ProviderFile) string {
+	at, method := r.key("clientAuthMethod"), f.ClientAuthMethod
+	known := map[string][]string{
+		"oidc":      {"client_secret_basic", "client_secret_post", privateKeyJWT},
+		"oauth2":    {"client_secret_basic", "client_secret_post"},
+		"microsoft": {"client_secret_post", privateKeyJWT},
+	}[f.Name]
+	withKey := f.ClientKeyFile != ""
+	switch {
+	case known == nil:
+		return ""
+	case method == "" && withKey:
+		return privateKeyJWT
+	case method == "" && f.Name == "oauth2":
+		return "client_secret_basic"
+	case method == "":
+		return ""
+	case !slices.Contains(known, method):
+		r.add(at, "%s is not one of %s", show(method), quoted(known))
+	case method == privateKeyJWT && !withKey:
+		r.add(at, `"private_key_jwt" needs clientKeyFile`)
+	case method != privateKeyJWT && withKey:
+		r.add(at, `%s has no use for clientKeyFile; remove it, or choose "private_key_jwt"`, show(method))
+	}
+	return method
+}
+
+const privateKeyJWT = "private_key_jwt"
+
+func quoted(names []string) string {
+	var out []string
+	for _, n := range names {
+		out = append(out, `"`+n+`"`)
+	}
+	return strings.Join(out, ", ")
+}
+
+// assertionAudience reports whether the issuer, and not the token endpoint, is
+// the audience of what this service signs.
+func (r *providerResolver) assertionAudience(f ProviderFile) (issuer bool) {
+	switch f.ClientAssertionAudience {
+	case "", "token_endpoint":
+	case "issuer":
+		return true
+	default:
+		r.add(r.key("clientAssertionAudience"), `%s is not one of "token_endpoint", "issuer"`, show(f.ClientAssertionAudience))
+	}
+	return false
+}
