@@ -33,6 +33,15 @@ type gateway struct {
 type gatewaySite struct {
 	Port               string // of 127.0.0.1
 	Service, GRPC, MCP string
+	// edit adds to a recipe what its page offers beside it.
+	edit func(recipe string) string
+}
+
+func (s gatewaySite) edited(recipe string) string {
+	if s.edit == nil {
+		return recipe
+	}
+	return s.edit(recipe)
 }
 
 func (s gatewaySite) public() string { return "127.0.0.1:" + s.Port }
@@ -210,12 +219,12 @@ func envoyConfiguration(t *testing.T, text string, site gatewaySite) string {
 
 func recipeEnvoyHTTP(t *testing.T, path string, site gatewaySite) *process {
 	t.Helper()
-	return startEnvoy(t, path, envoyConfiguration(t, block(t, "envoy", gateways.Whole, "yml", 0), site))
+	return startEnvoy(t, path, site.edited(envoyConfiguration(t, block(t, "envoy", gateways.Whole, "yml", 0), site)))
 }
 
 func recipeEnvoyGRPC(t *testing.T, path string, site gatewaySite) *process {
 	t.Helper()
-	return startEnvoy(t, path, envoyGRPC(t, site))
+	return startEnvoy(t, path, site.edited(envoyGRPC(t, site)))
 }
 
 // envoyGRPC puts the other filter in the place of the first, and its cluster
@@ -294,8 +303,8 @@ func TestEnvoyMetadata(t *testing.T) {
 
 func recipeTraefik(t *testing.T, path string, site gatewaySite) *process {
 	t.Helper()
-	dynamic := write(t, "mcp.yml", substitute(t, block(t, "traefik", gateways.Whole, "yml", 0),
-		"Host(`mcp.example.com`)", "Host(`127.0.0.1`)", "auth:8080", site.Service, "mcp:3000", site.MCP, "      tls: {}\n", ""))
+	dynamic := write(t, "mcp.yml", site.edited(substitute(t, block(t, "traefik", gateways.Whole, "yml", 0),
+		"Host(`mcp.example.com`)", "Host(`127.0.0.1`)", "auth:8080", site.Service, "mcp:3000", site.MCP, "      tls: {}\n", "")))
 	static := write(t, "traefik.yml", substitute(t, block(t, "traefik", gateways.Whole, "yml", 1),
 		`":443"`, `"`+site.public()+`"`, "/etc/traefik/mcp.yml", dynamic))
 	traefik := start(t, "traefik", nil, path, "--configFile="+static)
