@@ -22,16 +22,29 @@ import (
 // ClientKey is the private key that this service proves itself with at an
 // identity provider (private_key_jwt). The zero value is no key. It does not print.
 type ClientKey struct {
-	// Signer is an *rsa.PrivateKey, an *ecdsa.PrivateKey or an ed25519.PrivateKey.
-	Signer    crypto.Signer
+	// The key is behind a pointer for the same reason as the value of a Secret.
+	signer    *crypto.Signer
 	ID        string // kid, "" for none
 	Algorithm string
 	// Thumbprint is that of the certificate beside the key (x5t#S256), "" for none.
 	Thumbprint string
 }
 
+// NewClientKey wraps an *rsa.PrivateKey, an *ecdsa.PrivateKey or an ed25519.PrivateKey.
+func NewClientKey(signer crypto.Signer, algorithm, id string) ClientKey {
+	return ClientKey{signer: &signer, ID: id, Algorithm: algorithm}
+}
+
 // IsZero reports whether there is no key.
-func (k ClientKey) IsZero() bool { return k.Signer == nil }
+func (k ClientKey) IsZero() bool { return k.signer == nil }
+
+// Signer returns the key itself, nil for none.
+func (k ClientKey) Signer() crypto.Signer {
+	if k.signer == nil {
+		return nil
+	}
+	return *k.signer
+}
 
 // Format keeps the key out of every kind of print.
 func (ClientKey) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
@@ -63,7 +76,7 @@ func (r *providerResolver) clientKey(f ProviderFile) ClientKey {
 		return ClientKey{}
 	}
 	k.ID = orDefault(f.ClientKeyID, k.ID)
-	fitting := keyAlgorithms(k.Signer)
+	fitting := keyAlgorithms(k.Signer())
 	switch {
 	case len(fitting) == 0:
 		r.add(at, "is a key of a kind that is not used: take RSA of at least 2048 bits, P-256 or Ed25519")
@@ -109,7 +122,7 @@ func parseClientKey(data []byte) (ClientKey, error) {
 		if !ok || jwk.IsPublic() {
 			return ClientKey{}, errors.New("holds a JWK that is not a private key")
 		}
-		return ClientKey{Signer: signer, ID: jwk.KeyID, Algorithm: jwk.Algorithm}, nil
+		return NewClientKey(signer, jwk.Algorithm, jwk.KeyID), nil
 	}
 	var k ClientKey
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
@@ -118,13 +131,15 @@ func parseClientKey(data []byte) (ClientKey, error) {
 			sum := sha256.Sum256(block.Bytes)
 			k.Thumbprint = base64.RawURLEncoding.EncodeToString(sum[:])
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			if k.Signer != nil {
+			if !k.IsZero() {
 				return ClientKey{}, errors.New("holds more than one private key")
 			}
-			k.Signer = parsePrivateKey(block.Bytes)
+			if signer := parsePrivateKey(block.Bytes); signer != nil {
+				k.signer = &signer
+			}
 		}
 	}
-	if k.Signer == nil {
+	if k.IsZero() {
 		return ClientKey{}, errNoKey
 	}
 	return k, nil

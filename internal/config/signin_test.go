@@ -200,7 +200,9 @@ func TestClientKey(t *testing.T) {
 		if c.Providers[0].ClientAuthMethod != "private_key_jwt" {
 			t.Errorf("%s: method %q", file, c.Providers[0].ClientAuthMethod)
 		}
-		if text := fmt.Sprintf("%v %+v %#v", k, c, c.Providers[0]); strings.Contains(text, "PrivateKey") && !strings.Contains(text, "[redacted]") {
+		// fmt does not ask the methods of an unexported field.
+		inside := fmt.Sprintf("%v %+v %#v", struct{ k ClientKey }{k}, struct{ k *Config }{c}, struct{ p Provider }{c.Providers[0]})
+		if ed, ok := k.Signer().(ed25519.PrivateKey); ok && strings.Contains(inside, strings.Trim(fmt.Sprint([]byte(ed[:8])), "[]")) || strings.Contains(inside, "PrivateKey{") {
 			t.Errorf("%s prints", file)
 		}
 	}

@@ -83,7 +83,7 @@ func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w 
 		return
 	}
 	parsed, err := parseClientKey([]byte(key.PrivateKey))
-	if _, isRSA := parsed.Signer.(*rsa.PrivateKey); err != nil || !isRSA || key.ClientEmail == "" {
+	if _, isRSA := parsed.Signer().(*rsa.PrivateKey); err != nil || !isRSA || key.ClientEmail == "" {
 		r.add(at("credentialsFile"), "lacks client_email or an RSA key in private_key")
 		return
 	}
@@ -91,7 +91,7 @@ func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w 
 		r.add(at("serviceAccount"), "is another one than that of the key; remove it")
 	}
 	w.ServiceAccount = key.ClientEmail
-	w.Key = ClientKey{Signer: parsed.Signer, ID: key.PrivateKeyID, Algorithm: "RS256"}
+	w.Key = NewClientKey(parsed.Signer(), "RS256", key.PrivateKeyID)
 }
 
 // externalAccount reads the file of workload identity federation, of which the

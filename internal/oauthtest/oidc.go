@@ -32,6 +32,7 @@ type OIDCProvider struct {
 	claims        func(map[string]any)
 	userInfo      func(map[string]any)
 	thin          bool
+	client        clientKey
 	// shape makes the claims those of one vendor; describe does so for the
 	// discovery document, addKey for the published key.
 	shape    func(User, map[string]any)
@@ -151,6 +152,12 @@ func (p *OIDCProvider) serveToken(w http.ResponseWriter, r *http.Request) {
 	if basicID, basicSecret, ok := r.BasicAuth(); ok { // form-encoded inside: RFC 6749, section 2.3.1
 		id, _ = url.QueryUnescape(basicID)
 		secret, _ = url.QueryUnescape(basicSecret)
+	}
+	if p.registeredKey() {
+		if id, secret = p.asserted(r); id == "" {
+			writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "invalid_client"})
+			return
+		}
 	}
 	v, accessToken, code := p.redeem(r.PostForm, id, secret)
 	if code != "" {

@@ -30,7 +30,7 @@ const (
 // Connector implements connector.Connector and connector.Rechecker.
 type Connector struct{ *oidc.Connector }
 
-// New takes ClientID, ClientSecret, BaseURL, Scopes, Tenants, GroupsFilter,
+// New takes ClientID, ClientSecret or ClientKey, BaseURL, Scopes, Tenants, GroupsFilter,
 // AuthorizationParams and TrustUnverifiedEmail of p. A nil client means the default transport; see
 // upstream.NewClient.
 func New(p config.Provider, client *http.Client) Connector {
@@ -49,6 +49,7 @@ func New(p config.Provider, client *http.Client) Connector {
 		KeyIssuer:    true,
 		ClientID:     p.ClientID,
 		ClientSecret: p.ClientSecret,
+		ClientKey:    p.ClientKey,
 		Scopes:       scopes,
 		OfflineScope: true,
 		Namespace:    namespace,
@@ -57,7 +58,9 @@ func New(p config.Provider, client *http.Client) Connector {
 		TrustEmail:   verified,
 		Groups:       g.of,
 
-		ExtraAuthParams: p.AuthorizationParams,
+		ExtraAuthParams:    p.AuthorizationParams,
+		ClientAuthMethod:   p.ClientAuthMethod,
+		AssertionForIssuer: p.AssertionForIssuer,
 
 		GroupsFilter: p.GroupsFilter,
 		HTTPClient:   client,

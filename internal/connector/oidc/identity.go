@@ -20,7 +20,7 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 	more := Claims{}
 	if p.UserInfoEndpoint != "" && c.incomplete(claims) {
 		var err error
-		if more, err = c.userInfo(ctx, p, token, subject); err != nil {
+		if more, err = c.userInfo(ctx, p, token, subject, claims); err != nil {
 			return connector.Identity{}, fmt.Errorf("userinfo: %w", err)
 		}
 	}
@@ -80,14 +80,19 @@ func (c *Connector) incomplete(claims Claims) bool {
 	return o.GroupsClaim != "" && !claims.Has(o.GroupsClaim)
 }
 
-func (c *Connector) userInfo(ctx context.Context, p *provider, token *oauth2.Token, subject string) (Claims, error) {
+// userInfo asks about the person of an ID token's claims or, without those, about subject.
+func (c *Connector) userInfo(ctx context.Context, p *provider, token *oauth2.Token, subject string, idToken Claims) (Claims, error) {
 	header := http.Header{"Authorization": {"Bearer " + token.AccessToken}}
 	var claims Claims
 	if _, err := c.client.Get(ctx, p.UserInfoEndpoint, header, &claims); err != nil {
 		return nil, err
 	}
 	// OpenID Connect Core, section 5.3.2: otherwise the values MUST NOT be used.
-	if claims.String("sub") != subject {
+	same := claims.Identifier(c.options.SubjectClaim) == subject
+	if len(idToken) > 0 {
+		same = claims.String("sub") != "" && claims.String("sub") == idToken.String("sub")
+	}
+	if !same {
 		return nil, upstream.Rejected("userinfo is about another subject", nil)
 	}
 	return claims, nil

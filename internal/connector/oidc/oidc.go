@@ -32,7 +32,11 @@ type Options struct {
 	// that is not Issuer.
 	Discovery    string
 	ClientID     string
-	ClientSecret config.Secret // empty: a public client
+	ClientSecret config.Secret // empty: a public client, unless there is a ClientKey
+	// ClientAuthMethod, ClientKey and AssertionForIssuer: see config.Provider.
+	ClientAuthMethod   string
+	ClientKey          config.ClientKey
+	AssertionForIssuer bool
 	// Scopes default to openid, profile and email; openid is added if missing.
 	Scopes []string
 	// EmailClaim, EmailVerifiedClaim and NameClaim default to email,
@@ -51,6 +55,9 @@ type Options struct {
 	// Subject, if set, reads the stable identifier from the ID token in the place
 	// of sub. Then the userinfo endpoint is not used: it knows sub only.
 	Subject func(Claims) (string, error)
+	// SubjectClaim names the claim of the ID token, text or a whole number, that
+	// is the stable identifier in the place of sub.
+	SubjectClaim string
 	// Admit may refuse an account that the configuration does not admit, with an
 	// error that wraps connector.ErrNotAllowed. It gets the ID token's claims, and
 	// where there was no ID token those of userinfo. Nil admits.
@@ -102,6 +109,9 @@ func New(o Options) *Connector {
 	if o.EmailVerifiedClaim == "" && o.EmailClaim == "email" {
 		o.EmailVerifiedClaim = "email_verified"
 	}
+	if o.SubjectClaim == "" {
+		o.SubjectClaim = "sub"
+	}
 	if o.NameClaim == "" {
 		o.NameClaim = "name"
 	}
@@ -134,6 +144,10 @@ func FromConfig(p config.Provider, client *http.Client) *Connector {
 		EmailClaim:         p.EmailClaim,
 		EmailVerifiedClaim: p.EmailVerifiedClaim,
 		NameClaim:          p.NameClaim,
+		SubjectClaim:       p.SubjectClaim,
+		ClientAuthMethod:   p.ClientAuthMethod,
+		ClientKey:          p.ClientKey,
+		AssertionForIssuer: p.AssertionForIssuer,
 		ACRValues:          p.ACRValues,
 		ExtraAuthParams:    p.AuthorizationParams,
 	}
@@ -199,7 +213,7 @@ func (c *Connector) identify(ctx context.Context, login connector.Login, query u
 	if err != nil {
 		return connector.Identity{}, nil, err
 	}
-	token, err := c.oauthConfig(p, login).Exchange(ctx, code, oauth2.VerifierOption(login.Verifier))
+	token, err := c.exchange(ctx, p, login, code)
 	if err != nil {
 		return connector.Identity{}, nil, upstream.Failed("token request", err)
 	}
@@ -242,7 +256,7 @@ func (c *Connector) oauthConfig(p *provider, login connector.Login) *oauth2.Conf
 		Endpoint: oauth2.Endpoint{
 			AuthURL:   p.AuthorizationEndpoint,
 			TokenURL:  p.TokenEndpoint,
-			AuthStyle: p.authStyle(c.options.ClientSecret),
+			AuthStyle: c.authStyle(p),
 		},
 	}
 }

@@ -107,9 +107,8 @@ func (p *provider) allowedAlgorithms() []string {
 	return both
 }
 
-// authStyle decides once how the secret is sent. Trying both, as x/oauth2 does
-// by default, spends the single-use code on the first try. The body comes first
-// because providers disagree on the encoding inside the Basic header.
+// authStyle is how the provider wants the secret. The body comes first because
+// providers disagree on the encoding inside the Basic header.
 func (p *provider) authStyle(secret config.Secret) oauth2.AuthStyle {
 	if secret.IsZero() || slices.Contains(p.TokenAuthMethods, "client_secret_post") {
 		return oauth2.AuthStyleInParams

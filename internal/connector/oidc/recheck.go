@@ -51,7 +51,7 @@ func (c *Connector) recheck(ctx context.Context, id connector.Identity, s connec
 	if s.RefreshToken == "" {
 		return c.recheckUserInfo(ctx, p, id, s)
 	}
-	token, err := c.oauthConfig(p, connector.Login{}).TokenSource(ctx, &oauth2.Token{RefreshToken: s.RefreshToken}).Token()
+	token, err := c.refresh(ctx, p, s.RefreshToken)
 	if err != nil {
 		return connector.Identity{}, nil, err
 	}
@@ -93,7 +93,7 @@ func (c *Connector) recheckUserInfo(ctx context.Context, p *provider, id connect
 	case s.Expires != 0 && !c.options.Now().Before(token.Expiry):
 		return connector.Identity{}, nil, upstream.SessionOver("the access token has expired", nil)
 	}
-	claims, err := c.userInfo(ctx, p, token, id.Subject)
+	claims, err := c.userInfo(ctx, p, token, id.Subject, nil)
 	if err != nil {
 		return connector.Identity{}, nil, err
 	}

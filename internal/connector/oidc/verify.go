@@ -54,7 +54,14 @@ func (c *Connector) subject(idToken *gooidc.IDToken, claims Claims) (string, err
 	if c.options.Subject != nil {
 		return c.options.Subject(claims)
 	}
-	return idToken.Subject, nil
+	if c.options.SubjectClaim == "sub" {
+		return idToken.Subject, nil
+	}
+	subject := upstream.Subject(claims.Identifier(c.options.SubjectClaim))
+	if subject == "" {
+		return "", upstream.Rejected("ID token without a usable claim "+strconv.Quote(upstream.Clip(c.options.SubjectClaim)), nil)
+	}
+	return subject, nil
 }
 
 func rawIDToken(token *oauth2.Token) string {
