@@ -107,10 +107,16 @@ func New(opt Options) (*Set, error) {
 		return nil, errors.New("keyset: incomplete options")
 	}
 	s := &Set{opt: opt, keys: map[slot]Key{}}
-	if err := s.refresh(opt.Now()); err != nil {
-		return nil, err
+	// Making many keys takes a while. If another period began meanwhile, what the
+	// other replicas sign with by now would be unknown here until Run's first look.
+	for began := opt.Now(); ; began = opt.Now() {
+		if err := s.refresh(began); err != nil {
+			return nil, err
+		}
+		if s.index(opt.Now()) <= s.index(began) {
+			return s, nil
+		}
 	}
-	return s, nil
 }
 
 // Run rotates until ctx ends. It wakes often enough that a stepped clock is

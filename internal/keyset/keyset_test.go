@@ -3,6 +3,7 @@ package keyset
 import (
 	"bytes"
 	"context"
+	"crypto/rsa"
 	"encoding/json"
 	"sync"
 	"testing"
@@ -93,6 +94,30 @@ func TestReplicasWithOneSeedAgree(t *testing.T) {
 	rotated := newSet(t, now, Seed{Secret: bytes.Repeat([]byte("o"), 32), Period: time.Hour}, seed)
 	if rotated.Signing().ID != other.Signing().ID || rotated.Public([]byte(a.Signing().ID)) == nil {
 		t.Error("after a seed was put first, the old one's tokens must still verify")
+	}
+}
+
+// slow takes its time for each key.
+type slow struct {
+	Source
+	now *time.Time
+}
+
+func (s slow) Key(period int64) (*rsa.PrivateKey, error) {
+	*s.now = s.now.Add(20 * time.Minute)
+	return s.Source.Key(period)
+}
+
+// A replica that was still making keys when a period began used to refuse, for
+// half a minute, what the others signed.
+func TestStartAcrossTheBorderOfAPeriod(t *testing.T) {
+	seed := Seed{Secret: bytes.Repeat([]byte("s"), 32), Period: time.Hour}
+	now := start.Add(50 * time.Minute)
+	late := newSet(t, func() time.Time { return now }, slow{seed, &now})
+	then := now
+	other := newSet(t, func() time.Time { return then }, seed)
+	if late.Signing().ID != other.Signing().ID || len(published(t, late)) < 3 || published(t, late)[0] != published(t, other)[0] {
+		t.Errorf("at %v signs with %s and publishes %v; others publish %v", now, late.Signing().ID, published(t, late), published(t, other))
 	}
 }
 
