@@ -1,6 +1,6 @@
 tool = go tool -modfile=hack/tools/go.mod
 
-.PHONY: all demo build test race conformance e2e lint vulncheck chart chart-update image bench fuzz ci
+.PHONY: all demo build test race conformance e2e chaos lint vulncheck chart chart-update image bench fuzz ci
 all: build lint test
 
 demo: ## the whole picture on this computer
@@ -22,6 +22,10 @@ conformance: ## every requirement, whether it is met, and the totals
 e2e: ## real gateways, MCP clients, identity provider and browser
 	hack/e2e/install.sh
 	go test -tags e2e -count=1 -timeout 20m ./internal/e2e
+
+chaos: ## replicas under fire for T (10m)
+	hack/e2e/install.sh
+	E2E_CHAOS=$(or $(T),10m) go test -tags e2e -count=1 -v -timeout 24h -run TestChaos ./internal/e2e
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }

@@ -9,6 +9,7 @@
 // TOOLS=name,name              tools to call besides whoami
 // STEP_UP=name                 then call this tool, which KEEP should not open: refused, the
 //                              client asks for more, everything is ticked, and it calls again
+// SECONDS=n                    then call whoami again and again for so long
 // REFRESH=1                    also spend the refresh token and call again
 //
 // Prints one JSON line about what happened; exit status 1 with {"error": …}.
@@ -144,6 +145,17 @@ try {
     visited: provider.visited,
   });
   for (const name of (env.TOOLS ?? '').split(',').filter(Boolean)) report.calls[name] = await call(client, name);
+  if (env.SECONDS) {
+    report.loop = { calls: 0, failed: 0, errors: [] };
+    for (const end = Date.now() + 1000 * Number(env.SECONDS); Date.now() < end; await new Promise((r) => setTimeout(r, 20))) {
+      const { error, isError } = await call(client, 'whoami');
+      report.loop.calls++;
+      if (error || isError) {
+        report.loop.failed++;
+        report.loop.errors = [...report.loop.errors, error ?? 'isError'].slice(-5);
+      }
+    }
+  }
   if (env.STEP_UP) report.stepUp = await stepUp(client, env.STEP_UP);
   if (env.REFRESH) {
     report.refresh = await refresh();

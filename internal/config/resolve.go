@@ -127,7 +127,7 @@ func (r *resolver) logLevel(f LoggingFile) slog.Level {
 func (r *resolver) keys(f KeysFile) Keys {
 	k := Keys{
 		Source:   orDefault(f.Source, "ephemeral"),
-		Rotation: r.duration("keys.rotation", f.Rotation, time.Hour, 10*time.Minute, 24*time.Hour),
+		Rotation: r.duration("keys.rotation", f.Rotation, time.Hour, minRotation, 24*time.Hour),
 	}
 	const at = "keys.seedFiles"
 	switch k.Source {

@@ -11,5 +11,5 @@
 // E2E_BINARY names a binary to test instead of building
 // ./cmd/mcp-forward-auth; E2E_OUT is where screenshots go (e2e-out); E2E_CACHE is
 // where install.sh puts programs; E2E_STREAM_SECONDS is how long the long event
-// stream is (10).
+// stream is (10); E2E_CHAOS is how long replicas are killed in TestChaos (39s).
 package e2e

@@ -72,7 +72,18 @@ func TestGoSDKClient(t *testing.T) {
 // authorization, token, connection.
 func connectGoSDK(t *testing.T, mcpURL, version string, person visitor) *mcp.ClientSession {
 	t.Helper()
-	asked := 0
+	session, asked, err := tryGoSDK(t, mcpURL, version, person)
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	t.Cleanup(func() { session.Close() })
+	mustEqual(t, "number of sign-ins", *asked, 1)
+	return session
+}
+
+// tryGoSDK is connectGoSDK where a failure may be expected. asked counts the sign-ins.
+func tryGoSDK(t *testing.T, mcpURL, version string, person visitor) (session *mcp.ClientSession, asked *int, err error) {
+	asked = new(int)
 	handler, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
 			ClientName: "End-to-end Go client", RedirectURIs: []string{redirectURI},
@@ -80,7 +91,7 @@ func connectGoSDK(t *testing.T, mcpURL, version string, person visitor) *mcp.Cli
 		}},
 		RedirectURL: redirectURI,
 		AuthorizationCodeFetcher: func(_ context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
-			asked++
+			*asked++
 			answer, err := person.walk(t, args.URL, redirectURI)
 			if err != nil {
 				return nil, err
@@ -90,19 +101,14 @@ func connectGoSDK(t *testing.T, mcpURL, version string, person visitor) *mcp.Cli
 		RequestRefreshToken: true,
 	})
 	if err != nil {
-		t.Fatal(err)
+		return nil, asked, err
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	session, err := mcp.NewClient(&mcp.Implementation{Name: "e2e-go", Version: "1.0.0"}, nil).Connect(ctx,
+	session, err = mcp.NewClient(&mcp.Implementation{Name: "e2e-go", Version: "1.0.0"}, nil).Connect(ctx,
 		&mcp.StreamableClientTransport{Endpoint: mcpURL, OAuthHandler: handler, MaxRetries: -1},
 		&mcp.ClientSessionOptions{ProtocolVersion: version})
-	if err != nil {
-		t.Fatalf("connect: %v", err)
-	}
-	t.Cleanup(func() { session.Close() })
-	mustEqual(t, "number of sign-ins", asked, 1)
-	return session
+	return session, asked, err
 }
 
 func whoami(t *testing.T, session *mcp.ClientSession) identity {

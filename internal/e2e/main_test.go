@@ -42,6 +42,7 @@ type summary struct {
 	missing  []string
 	versions map[string]string
 	table    string // of the gateways
+	chaos    string // what TestChaos counted
 }
 
 // track enters t, and how it ended, in the summary, unless its sub-tests have
@@ -89,6 +90,9 @@ func (s *summary) String() string {
 	counts := map[string]int{}
 	if s.table != "" {
 		fmt.Fprintf(&b, "\n== gateways ==\n%s", s.table)
+	}
+	if s.chaos != "" {
+		fmt.Fprintf(&b, "\n== chaos ==\n%s", s.chaos)
 	}
 	b.WriteString("\n== end-to-end summary ==\n")
 	for _, r := range s.results {
@@ -164,20 +168,34 @@ func serviceBinary(t *testing.T) string {
 // buildDir is removed at the end.
 var buildDir string
 
+var makeBuildDir = sync.OnceValues(func() (string, error) {
+	var err error
+	buildDir, err = os.MkdirTemp("", "mcp-forward-auth-e2e-")
+	return buildDir, err
+})
+
 var buildOnce = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("E2E_BINARY"); path != "" {
 		return filepath.Abs(path)
 	}
-	dir, err := os.MkdirTemp("", "mcp-forward-auth-e2e-")
+	return build("mcp-forward-auth")
+})
+
+// buildShortKeys builds a service whose signing keys may rotate every second.
+var buildShortKeys = sync.OnceValues(func() (string, error) {
+	return build("mcp-forward-auth-short-keys", "-tags", "shortkeys")
+})
+
+func build(name string, flags ...string) (string, error) {
+	dir, err := makeBuildDir()
 	if err != nil {
 		return "", err
 	}
-	buildDir = dir
-	path := filepath.Join(dir, "mcp-forward-auth")
-	build := exec.Command("go", "build", "-o", path, "./cmd/mcp-forward-auth")
+	path := filepath.Join(dir, name)
+	build := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, "./cmd/mcp-forward-auth")...)
 	build.Dir = repository
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
 	return path, nil
-})
+}

@@ -83,7 +83,7 @@ func (v *visitor) walk(t *testing.T, start, redirectURL string) (url.Values, err
 		}
 		f := v.firstForm(page)
 		if f == nil || resp.StatusCode >= 400 {
-			return nil, &pageError{status: resp.StatusCode, text: pageText(page), visited: v.visited}
+			return nil, &pageError{status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After"), text: pageText(page), visited: v.visited}
 		}
 		next, err := here.Parse(f.action)
 		if err != nil {
@@ -96,9 +96,10 @@ func (v *visitor) walk(t *testing.T, start, redirectURL string) (url.Values, err
 
 // pageError is a page that the browser stays on.
 type pageError struct {
-	status  int
-	text    string
-	visited []string
+	status     int
+	retryAfter string
+	text       string
+	visited    []string
 }
 
 func (e *pageError) Error() string {
