@@ -30,6 +30,7 @@ var rules = []rule{
 	{"oauth", []string{"*"}, nil, "the vocabulary is pure, so that all may share it"},
 	{"seal", []string{"*"}, nil, "sealing knows keys and bytes, not what they mean"},
 	{"audit", []string{"*"}, nil, "entries are typed words; whoever writes one brings them"},
+	{"flows", []string{"*"}, []string{"audit", "web"}, "what is shown of a sign-in comes from the audit log and nowhere else"},
 	{"config", []string{"*"}, nil, "the configuration is read before anything else exists"},
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
 	{"guard/...", []string{"*"}, []string{"config", "expiring", "guard/..."}, "the memory of single events knows ids only"},

@@ -19,11 +19,13 @@ const (
 	KeyGenerated         Event = "key.generated"
 	ClientRegistered     Event = "client.registered"
 	RegistrationRefused  Event = "client.registration_refused"
+	AuthorizeRequested   Event = "authorize.requested"
 	AuthorizeRefused     Event = "authorize.refused"
 	ConsentShown         Event = "consent.shown"
 	ConsentGiven         Event = "consent.given"
 	ConsentDeclined      Event = "consent.declined"
 	LoginStarted         Event = "login.started"
+	LoginReturned        Event = "login.returned"
 	LoginRefused         Event = "login.refused"
 	LoginCompleted       Event = "login.completed"
 	TokenIssued          Event = "token.issued"
@@ -43,16 +45,36 @@ const (
 
 // Events lists every event, for metrics and documentation.
 var Events = []Event{
-	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRefused,
-	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginRefused,
+	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRequested, AuthorizeRefused,
+	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
 	RevocationRefused, FamilyEnded, IntrospectionRefused, DenyListLoaded, DenyListBroken, FirstUse, AccessDenied,
 	AccessAdvised,
 }
 
+// Step is how far a sign-in has come. The set is closed, and ordered; it is also
+// a metric label.
+type Step string
+
+// Steps of a sign-in, in order. Where there is no consent page, nobody reaches
+// the two that belong to it.
+const (
+	StepAuthorize    Step = "authorize"     // the client sent somebody here
+	StepConsentShown Step = "consent_shown" // the first consent page
+	StepApproved     Step = "approved"      // somebody said yes
+	StepProvider     Step = "provider"      // on the way to the identity provider, or our own login page
+	StepCallback     Step = "callback"      // back from it; with our own page: the password was right
+	StepCodeIssued   Step = "code_issued"   // on the way back to the client
+	StepRedeemed     Step = "redeemed"      // the client has its token
+)
+
+// Steps lists every step, in order.
+var Steps = []Step{StepAuthorize, StepConsentShown, StepApproved, StepProvider, StepCallback, StepCodeIssued, StepRedeemed}
+
 // Entry is one line of the audit log. Empty fields are left out.
 type Entry struct {
 	Event    Event
+	Step     Step   // that a sign-in reaches by this, "" for none; twice only if somebody goes back
 	Reason   string // slug, from a closed set of the package that writes it
 	Flow     string
 	Subject  string
@@ -74,24 +96,27 @@ type Entry struct {
 // Log receives entries.
 type Log struct {
 	Logger *slog.Logger
-	// Count, if set, is told of each entry, for metrics.
-	Count func(Event, string)
+	// Observe, if set, is told of each entry, whatever its level.
+	Observe func(context.Context, Entry)
 }
 
+// quiet events are the ordinary beginnings of what ends in a louder one.
+var quiet = map[Event]bool{AuthorizeRequested: true, LoginReturned: true}
+
 // Write records e. Denials of unauthenticated requests are many and carry
-// little; they go to debug level, everything else to info.
+// little; they and what is quiet go to debug level, everything else to info.
 func (l *Log) Write(ctx context.Context, e Entry) {
 	if l == nil {
 		return
 	}
-	if l.Count != nil {
-		l.Count(e.Event, e.Reason)
+	if l.Observe != nil {
+		l.Observe(ctx, e)
 	}
 	level := slog.LevelInfo
 	if e.Event == DenyListBroken {
 		level = slog.LevelError // somebody may be let in whom the operator wants out
 	}
-	if e.Event == AccessDenied && e.Reason == "no_token" {
+	if e.Event == AccessDenied && e.Reason == "no_token" || quiet[e.Event] {
 		level = slog.LevelDebug
 	}
 	if l.Logger == nil || !l.Logger.Enabled(ctx, level) {
@@ -100,11 +125,12 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	attrs := make([]slog.Attr, 0, 16)
 	add := func(key, value string) {
 		if value != "" {
-			attrs = append(attrs, slog.String(key, clip(value)))
+			attrs = append(attrs, slog.String(key, Clip(value)))
 		}
 	}
 	add("event", string(e.Event))
 	add("reason", e.Reason)
+	add("step", string(e.Step))
 	add("flow", e.Flow)
 	add("subject", e.Subject)
 	add("email", e.Email)
@@ -127,7 +153,8 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 
 const maxField = 512
 
-func clip(s string) string {
+// Clip shortens a field to what an entry may hold.
+func Clip(s string) string {
 	if len(s) > maxField {
 		return strings.ToValidUTF8(s[:maxField], "") + "…"
 	}

@@ -66,6 +66,7 @@ type Clients interface {
 // client (MCP security best practices, confused deputy).
 func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	req := &request{flow: audit.NewFlow(), host: host}
+	e.Audit.Write(r.Context(), audit.Entry{Event: audit.AuthorizeRequested, Step: audit.StepAuthorize, Flow: req.flow, Host: host.Name})
 	for _, check := range e.checks() {
 		if err := check(r, req); err != nil {
 			e.refuse(w, r, req, err)
@@ -87,7 +88,7 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, err error) {
 	if slow, ok := errors.AsType[*web.TooMany](err); ok {
 		e.Audit.Write(r.Context(), req.auditEntry(audit.AuthorizeRefused, slow.Reason))
-		TooMany(e.Pages, w, slow)
+		TooMany(e.Pages, w, slow, req.flow)
 		return
 	}
 	oe, ok := errors.AsType[*oauth.Error](err)
@@ -134,6 +135,9 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		return
 	}
 	entry := p.auditEntry(host, audit.ConsentShown, "")
+	if checked == nil {
+		entry.Step = audit.StepConsentShown
+	}
 	e.Audit.Write(r.Context(), entry)
 
 	view := page.Consent{

@@ -26,27 +26,28 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		err = oauth.NewParams(query).CheckDuplicates()
 	}
 	if err != nil {
-		e.refuseForm(w, r, host, "malformed_callback", err)
+		e.refuseForm(w, r, host, "", "malformed_callback", err)
 		return
 	}
 	st, err := e.Steps.visited(r, host, query.Get("state"))
 	if err != nil {
-		e.refuseForm(w, r, host, "other_browser", err)
+		e.refuseForm(w, r, host, "", "other_browser", err)
 		return
 	}
 	visited := e.Providers.Find(st.Provider)
 	if visited == nil || visited.Browser == nil {
-		e.refuseForm(w, r, host, "unknown_provider", fmt.Errorf("provider %q has no callback", st.Provider))
+		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q has no callback", st.Provider))
 		return
 	}
 	if r.URL.Path != callbackPath(visited) {
-		e.refuseForm(w, r, host, "other_provider", fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path))
+		e.refuseForm(w, r, host, st.Flow, "other_provider", fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path))
 		return
 	}
 	e.Steps.endLogin(w, r, host, st.Handle)
-	if !e.firstAnswer(w, r, host, "login "+st.Login.State, loginTTL) {
+	if !e.firstAnswer(w, r, host, st.Flow, "login "+st.Login.State, loginTTL) {
 		return
 	}
+	e.returned(r, host, st)
 	identity, session, err := visited.Identify(r.Context(), st.Login, query)
 	if err != nil {
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
@@ -57,6 +58,13 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	e.complete(w, r, host, st, visited, identity, session)
+}
+
+// returned notes that somebody is back from the identity provider.
+func (e *Endpoint) returned(r *http.Request, host *resource.Host, st loginState) {
+	entry := st.auditEntry(host, audit.LoginReturned, "")
+	entry.Step = audit.StepCallback
+	e.Audit.Write(r.Context(), entry)
 }
 
 // errSessionTooLarge is for the log only: the sign-in is good, but there will be
@@ -86,7 +94,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, &oauth.Error{Code: oauth.ServerError, Cause: err})
 		return
 	}
-	entry.Scope = st.Granted.String()
+	entry.Scope, entry.Step = st.Granted.String(), audit.StepCodeIssued
 	e.Audit.Write(r.Context(), entry)
 	e.Steps.remember(w, r, host, st)
 	if e.Providers.Only() == nil {
@@ -115,9 +123,9 @@ func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity co
 // costs anything. Anybody can ask for pages and answer them, so these answers are
 // remembered apart from the guard, and a flood of them makes this memory forget
 // instead of stopping everybody's sign-in; what must hold then is spent later.
-func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *resource.Host, id string, ttl time.Duration) bool {
+func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *resource.Host, flow, id string, ttl time.Duration) bool {
 	if first, err := e.Answered.Redeem(r.Context(), id, e.Now().Add(ttl)); err == nil && !first {
-		e.refuseForm(w, r, host, "used_twice", nil)
+		e.refuseForm(w, r, host, flow, "used_twice", nil)
 		return false
 	}
 	return true
@@ -133,7 +141,7 @@ func (e *Endpoint) spend(w http.ResponseWriter, r *http.Request, host *resource.
 		e.Pages.Error(w, errorView(&oauth.Error{Code: oauth.TemporarilyUnavailable}, flow).Error)
 		return false
 	case !first:
-		e.refuseForm(w, r, host, "used_twice", nil)
+		e.refuseForm(w, r, host, flow, "used_twice", nil)
 		return false
 	}
 	return true

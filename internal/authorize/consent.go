@@ -20,12 +20,12 @@ import (
 // this browser, used once, and must come from our own page.
 func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	if err := sameOrigin(r); err != nil {
-		e.refuseForm(w, r, host, "cross_site_form", err)
+		e.refuseForm(w, r, host, "", "cross_site_form", err)
 		return
 	}
 	form, err := web.Form(w, r)
 	if err != nil {
-		e.refuseForm(w, r, host, "malformed_form", err)
+		e.refuseForm(w, r, host, "", "malformed_form", err)
 		return
 	}
 	browser, err := currentBrowser(r, host)
@@ -33,16 +33,16 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 		err = errors.New("no browser cookie")
 	}
 	if err != nil {
-		e.refuseForm(w, r, host, "other_browser", err)
+		e.refuseForm(w, r, host, "", "other_browser", err)
 		return
 	}
 	p, err := e.Steps.openPending(host, browser, form.Get("request"))
 	if errors.Is(err, seal.ErrExpired) {
-		e.refuseForm(w, r, host, "consent_expired", err)
+		e.refuseForm(w, r, host, "", "consent_expired", err)
 		return
 	}
 	if err != nil {
-		e.refuseForm(w, r, host, "foreign_consent", err)
+		e.refuseForm(w, r, host, "", "foreign_consent", err)
 		return
 	}
 	switch form.Get("decision") {
@@ -51,7 +51,7 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 	case "deny":
 		e.deny(w, r, host, p)
 	default:
-		e.showConsent(w, r, host, p, form["scope"], "")
+		e.showConsent(w, r, host, p, append(oauth.Scopes{}, form["scope"]...), "")
 	}
 }
 
@@ -71,10 +71,11 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 		e.showConsent(w, r, host, p, granted, "What these permissions cover has changed while this page was open. Look again before you allow them.")
 		return
 	}
-	if !e.firstAnswer(w, r, host, "consent "+p.ID, consentTTL) {
+	if !e.firstAnswer(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
 		return
 	}
 	entry := p.auditEntry(host, audit.ConsentGiven, "")
+	entry.Step = audit.StepApproved
 	entry.Scope = granted.String()
 	e.Audit.Write(r.Context(), entry)
 	e.beginLogin(w, r, host, p, granted)
@@ -108,7 +109,7 @@ func fingerprintsOf(granted, offered oauth.Scopes, fingerprints string) string {
 // deny tells the client, by itself only where the operator vouches for the
 // target: somebody who distrusts a client must not be sent to it.
 func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending) {
-	if !e.firstAnswer(w, r, host, "consent "+p.ID, consentTTL) {
+	if !e.firstAnswer(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
 		return
 	}
 	e.Audit.Write(r.Context(), p.auditEntry(host, audit.ConsentDeclined, ""))
@@ -159,7 +160,9 @@ func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.
 		e.fail(w, r, st.Flow, err)
 		return
 	}
-	e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginStarted, ""))
+	entry := st.auditEntry(host, audit.LoginStarted, "")
+	entry.Step = audit.StepProvider
+	e.Audit.Write(r.Context(), entry)
 	redirect(w, target)
 }
 
@@ -183,9 +186,14 @@ func (e *Endpoint) endInError(w http.ResponseWriter, r *http.Request, host *reso
 }
 
 // refuseForm answers a form that is not ours to honour: 403, no state changed.
-func (e *Endpoint) refuseForm(w http.ResponseWriter, r *http.Request, host *resource.Host, reason string, cause error) {
-	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: reason, Host: host.Name, Cause: cause})
-	e.Pages.Error(w, startAgainView(reason).Error)
+// Where it does not say which flow it is of, the answer begins one, so that the
+// page has something to quote.
+func (e *Endpoint) refuseForm(w http.ResponseWriter, r *http.Request, host *resource.Host, flow, reason string, cause error) {
+	if flow == "" {
+		flow = audit.NewFlow()
+	}
+	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: reason, Flow: flow, Host: host.Name, Cause: cause})
+	e.Pages.Error(w, startAgainView(reason, flow).Error)
 }
 
 // sameOrigin refuses forms that another site made the browser send.

@@ -24,17 +24,17 @@ func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.
 		return
 	}
 	if err := sameOrigin(r); err != nil {
-		e.refuseForm(w, r, host, "cross_site_form", err)
+		e.refuseForm(w, r, host, "", "cross_site_form", err)
 		return
 	}
 	form, err := web.Form(w, r)
 	if err != nil {
-		e.refuseForm(w, r, host, "malformed_form", err)
+		e.refuseForm(w, r, host, "", "malformed_form", err)
 		return
 	}
 	st, err := e.Steps.currentLogin(r, host, form.Get("state"))
 	if err != nil {
-		e.refuseForm(w, r, host, "other_browser", err)
+		e.refuseForm(w, r, host, "", "other_browser", err)
 		return
 	}
 	switch several := e.Providers.Only() == nil; {
@@ -51,7 +51,7 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 	query := r.URL.Query()
 	st, err := e.Steps.currentLogin(r, host, query.Get("state"))
 	if err != nil {
-		e.refuseForm(w, r, host, "other_browser", err)
+		e.refuseForm(w, r, host, "", "other_browser", err)
 		return
 	}
 	asksPassword := e.passwordProvider(st) != nil
@@ -60,7 +60,7 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 		return
 	}
 	if !asksPassword {
-		e.refuseForm(w, r, host, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
+		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
 		return
 	}
 	e.showLogin(w, host, st, http.StatusOK, "", "")
@@ -91,7 +91,7 @@ func (e *Endpoint) choose(w http.ResponseWriter, r *http.Request, host *resource
 		p = e.Providers.Find(choice[0])
 	}
 	if p == nil {
-		e.refuseForm(w, r, host, "unknown_provider", fmt.Errorf("choice %q", choice))
+		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("choice %q", choice))
 		return
 	}
 	e.visit(w, r, host, st, p)
@@ -101,7 +101,7 @@ func (e *Endpoint) choose(w http.ResponseWriter, r *http.Request, host *resource
 func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, form url.Values) {
 	p := e.passwordProvider(st)
 	if p == nil {
-		e.refuseForm(w, r, host, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
+		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
 		return
 	}
 	username, password := form.Get("username"), form.Get("password")
@@ -133,6 +133,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	e.Steps.endLogin(w, r, host, st.Handle)
+	e.returned(r, host, st)
 	if !e.spend(w, r, host, st.Flow, "login "+st.Handle, loginTTL) {
 		return
 	}

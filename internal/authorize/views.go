@@ -129,19 +129,19 @@ func errorView(oe *oauth.Error, flow string) view {
 }
 
 // startAgainView is the page for a form or callback that is not ours to honour.
-func startAgainView(reason string) view {
+func startAgainView(reason, flow string) view {
 	t, ok := texts[reason]
 	if !ok {
 		t = texts["other_browser"]
 	}
-	return view{page.Error{Status: http.StatusForbidden, Title: t.title, What: t.what, Next: t.next}}
+	return view{page.Error{Status: http.StatusForbidden, Title: t.title, What: t.what, Next: t.next, FlowID: flow}}
 }
 
-// TooMany writes the page for a limit that is reached.
-func TooMany(pages *page.Renderer, w http.ResponseWriter, slow *web.TooMany) {
+// TooMany writes the page for a limit that is reached; flow may be "".
+func TooMany(pages *page.Renderer, w http.ResponseWriter, slow *web.TooMany, flow string) {
 	slow.Headers(w.Header())
 	t := texts["too_many_requests"]
-	pages.Error(w, page.Error{Status: http.StatusTooManyRequests, Title: t.title, What: t.what, Next: t.next})
+	pages.Error(w, page.Error{Status: http.StatusTooManyRequests, Title: t.title, What: t.what, Next: t.next, FlowID: flow})
 }
 
 func declinedView(flow string) view {

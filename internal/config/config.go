@@ -48,6 +48,7 @@ type Config struct {
 	Guard           Guard
 	Introspection   bool
 	DenyList        string // path of the deny-list, "" for none
+	DebugFlows      bool   // whether /debug/flows is served
 	IdentityHeaders IdentityHeaders
 }
 

@@ -31,15 +31,23 @@ type File struct {
 	Introspection IntrospectionFile `json:"introspection"`
 	// Who is to be let in no more: tokens stop working with the next request.
 	DenyList DenyListFile `json:"denyList"`
+	// What the management listener shows besides metrics.
+	Debug DebugFile `json:"debug"`
 	// Names of the request headers that carry the verified identity to the MCP server.
 	IdentityHeaders IdentityHeadersFile `json:"identityHeaders"`
+}
+
+// DebugFile is the `debug` section.
+type DebugFile struct {
+	// /debug/flows: how far each of the last 10 000 sign-ins of this replica came and why it ended, by the reference that error pages show. No person and no secret is in it.
+	Flows SwitchFile `json:"flows"`
 }
 
 // ListenFile is the `listen` section.
 type ListenFile struct {
 	// Address of the protocol listener: OAuth endpoints, discovery and /authenticate. Default ":8080".
 	HTTP string `json:"http"`
-	// Address of the management listener: /metrics, /healthz, /readyz. Never expose it. Default ":9090".
+	// Address of the management listener: /metrics, /healthz, /readyz, /debug/flows. Never expose it. Default ":9090".
 	Management string `json:"management"`
 	// Address of the gRPC listener for Envoy's ext_authz (plain HTTP/2), such as ":9001". Only gateways may reach it. Default: none.
 	GRPC string `json:"grpc"`

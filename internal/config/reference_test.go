@@ -83,6 +83,7 @@ func TestReferenceDefaults(t *testing.T) {
 		"tokens.refreshTokenIdleLifetime": showDuration(c.Tokens.RefreshIdle),
 		"tokens.refreshTokenLifetime":     showDuration(c.Tokens.RefreshAbsolute),
 		"denyList.file":                   "",
+		"debug.flows.enabled":             c.DebugFlows,
 		"identityHeaders.user":            c.IdentityHeaders.User,
 		"identityHeaders.email":           c.IdentityHeaders.Email,
 		"identityHeaders.groups":          c.IdentityHeaders.Groups,

@@ -54,6 +54,7 @@ func (r *resolver) resolve(f File) *Config {
 		Guard:               r.guard(f.Guard),
 		Introspection:       f.Introspection.Enabled,
 		DenyList:            r.denyList(f.DenyList),
+		DebugFlows:          f.Debug.Flows.Enabled == nil || *f.Debug.Flows.Enabled,
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),
 	}
 	r.listen(f.Listen, c)

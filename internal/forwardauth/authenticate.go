@@ -21,7 +21,9 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 	}
 	key := digest(raw)
 	t := e.verified.get(key)
+	d.lookup = Hit
 	if t == nil {
+		d.lookup = Miss
 		if reason = wellFormed(raw); reason != Allowed {
 			return reason
 		}

@@ -15,7 +15,7 @@ func cached(tb testing.TB) (*fixture, *http.Request) {
 	r := nginxRequest("POST", aMCP, append(call("get"), "Authorization", "Bearer "+f.token(tb, aMCP, "read write"))...)
 	var scopes Scopes = f.scopes // making an interface of a struct allocates; the service has pointers
 	f.Endpoint.Scopes = func(*resource.Resource) Scopes { return scopes }
-	f.Endpoint.Count = func(Reason, Dialect) {}
+	f.Endpoint.Count = func(Outcome) {}
 	if resp := f.ask(tb, r); resp.StatusCode != 200 {
 		tb.Fatalf("status %d", resp.StatusCode)
 	}

@@ -70,3 +70,14 @@ func (s *shard) makeRoom(now int64) {
 		delete(s.entries, spare)
 	}
 }
+
+func (c *cache) len() int {
+	n := 0
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.RLock()
+		n += len(s.entries)
+		s.RUnlock()
+	}
+	return n
+}

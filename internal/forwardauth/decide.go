@@ -3,6 +3,7 @@ package forwardauth
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -12,6 +13,7 @@ import (
 // Decide answers q, writes the audit entry and counts. It waits for nothing
 // but, where the configuration asks for the body, q.Body.
 func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
+	began := time.Now()
 	var d Decision
 	// The checks, in order; the first that does not pass decides.
 	switch {
@@ -26,7 +28,7 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	if !d.Allowed() {
 		e.auditDenial(ctx, audit.AccessDenied, d.Reason, q, &d)
 	}
-	e.Count(d.Reason, q.Dialect)
+	e.Count(Outcome{Reason: d.Reason, Dialect: q.Dialect, Resource: d.Resource, Lookup: d.lookup, Took: time.Since(began)})
 	return d
 }
 

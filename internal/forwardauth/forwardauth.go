@@ -47,7 +47,7 @@ type Endpoint struct {
 	Ended *revocation.List
 	Audit *audit.Log
 	// Count, if set, is told of each decision, for metrics.
-	Count func(Reason, Dialect)
+	Count func(Outcome)
 	Now   func() time.Time
 
 	verified *cache
@@ -71,7 +71,7 @@ func New(e Endpoint) *Endpoint {
 	e.remove = aliases(e.names...)
 	e.removeLine = []string{strings.Join(e.remove, ",")}
 	if e.Count == nil {
-		e.Count = func(Reason, Dialect) {}
+		e.Count = func(Outcome) {}
 	}
 	if e.Ended == nil {
 		e.Ended = revocation.New(0, e.Now)
@@ -80,6 +80,9 @@ func New(e Endpoint) *Endpoint {
 	e.verified, e.grants = newCache(cachedTokens), new(grants)
 	return &e
 }
+
+// Remembered returns how many verified tokens are held.
+func (e *Endpoint) Remembered() int { return e.verified.len() }
 
 // aliases returns the spellings of names that CGI-like servers (RFC 3875,
 // section 4.1.18) take for the same header: underscores in place of hyphens. A

@@ -108,10 +108,10 @@ func newFixture(tb testing.TB, hosts string, rules func(uri string, r *config.Ru
 		Scopes:  func(*resource.Resource) Scopes { return f.scopes },
 		Headers: config.IdentityHeaders{User: "x-auth-request-user", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
 		Audit:   &audit.Log{Logger: slog.New(slog.NewJSONHandler(&f.audit, &slog.HandlerOptions{Level: slog.LevelDebug}))},
-		Count: func(r Reason, _ Dialect) {
+		Count: func(o Outcome) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.reasons[r]++
+			f.reasons[o.Reason]++
 		},
 		Now: now,
 	})

@@ -46,6 +46,9 @@ const (
 	reasons // how many there are
 )
 
+// NumReasons is how many reasons there are.
+const NumReasons = int(reasons)
+
 var slugs = [reasons]string{
 	Undecided: "undecided", Allowed: "allowed", NoToken: "no_token", MalformedCredentials: "malformed_credentials",
 	MalformedToken: "malformed_token", UnknownKey: "unknown_signing_key", BadSignature: "bad_signature",

@@ -3,6 +3,7 @@ package forwardauth
 import (
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -88,10 +89,33 @@ type Decision struct {
 	// Body of the client's answer, JSON.
 	Body string
 
+	// lookup says whether the token was known.
+	lookup Lookup
 	// refused is the operation that was, and needed the scopes that would open it.
 	refused operation
 	needed  oauth.Scopes
 }
+
+// Outcome is what metrics learn of a decision. It goes by value, so that
+// telling costs no memory.
+type Outcome struct {
+	Reason  Reason
+	Dialect Dialect
+	// Resource is nil if the request was for none of ours.
+	Resource *resource.Resource
+	Lookup   Lookup
+	Took     time.Duration
+}
+
+// Lookup says whether a token was among those verified before.
+type Lookup uint8
+
+// Lookups.
+const (
+	NoLookup Lookup = iota // it did not come to that
+	Hit
+	Miss
+)
 
 // Lines are header lines: canonical names and, in the same order, the one value
 // of each. The names of all identity headers are the same, so that a remembered

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -42,8 +43,11 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp.RefreshToken, err = e.Refresh.first(c, a)
-	return resp, err
+	if resp.RefreshToken, err = e.Refresh.first(c, a); err != nil {
+		return nil, err
+	}
+	c.entry.Step = audit.StepRedeemed
+	return resp, nil
 }
 
 // invalidGrant looks the same whatever was wrong with the code (AS-TOK-06).

@@ -16,6 +16,9 @@ import (
 // firstPoll bounds how long a replica waits at start for what others revoked.
 const firstPoll = 5 * time.Second
 
+// clockPeriod is how often the clocks of the store and this replica are compared.
+const clockPeriod = time.Minute
+
 // sharedStore is a back end that replicas share.
 type sharedStore interface {
 	guard.Store
@@ -33,12 +36,13 @@ type memory struct {
 	store sharedStore // nil for a memory of this process
 
 	log     *slog.Logger
+	now     func() time.Time
 	metrics *metrics
 	down    atomic.Bool
 }
 
 func newMemory(c config.Guard, opt Options, m *metrics) (*memory, error) {
-	mem := &memory{log: opt.Logger, metrics: m}
+	mem := &memory{log: opt.Logger, now: opt.Now, metrics: m}
 	switch c.Backend {
 	case "redis":
 		mem.store = redis.New(c.Redis, opt.Now)
@@ -53,7 +57,7 @@ func newMemory(c config.Guard, opt Options, m *metrics) (*memory, error) {
 		return mem, nil
 	}
 	m.guardUp.Set(1) // until it is asked
-	mem.guard = &guard.Shared{Store: mem.store, Now: opt.Now, Observe: m.guardCall}
+	mem.guard = &guard.Shared{Store: clockedStore{mem.store, opt.Now, m}, Now: opt.Now, Observe: m.guardCall}
 	mem.ended = revocation.NewShared(liveRevocations, opt.Now, observedStore{mem.store, m})
 	return mem, nil
 }
@@ -66,6 +70,7 @@ func (m *memory) begin(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstPoll)
 	defer cancel()
 	m.poll(ctx)
+	m.compareClocks(ctx)
 }
 
 // run keeps this replica and the store in step until ctx ends.
@@ -74,16 +79,25 @@ func (m *memory) run(ctx context.Context) {
 		return
 	}
 	go m.store.Run(ctx)
-	tick := time.NewTicker(revocation.PollPeriod)
+	tick, clock := time.NewTicker(revocation.PollPeriod), time.NewTicker(clockPeriod)
 	defer tick.Stop()
+	defer clock.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 			m.poll(ctx)
+		case <-clock.C:
+			m.compareClocks(ctx)
 		}
 	}
+}
+
+// compareClocks reads a key that never is, for the time that comes with it. That
+// the store does not answer is for poll to say.
+func (m *memory) compareClocks(ctx context.Context) {
+	_, _, _ = clockedStore{m.store, m.now, m.metrics}.Load(ctx, "clock")
 }
 
 func (m *memory) poll(ctx context.Context) {
@@ -115,6 +129,24 @@ func (m *memory) degraded() string {
 		return "the guard's back end does not answer: sign-ins and refreshes get 503, requests with valid tokens pass"
 	}
 	return ""
+}
+
+// clockedStore compares the store's clock with ours. Replicas whose clocks
+// differ refuse each other's tokens.
+type clockedStore struct {
+	guard.Store
+	now     func() time.Time
+	metrics *metrics
+}
+
+func (s clockedStore) Load(ctx context.Context, key string) (string, time.Time, error) {
+	before := s.now()
+	value, theirs, err := s.Store.Load(ctx, key)
+	if err == nil {
+		half := s.now().Sub(before) / 2
+		s.metrics.skew.Set(theirs.Sub(before.Add(half)).Seconds())
+	}
+	return value, theirs, err
 }
 
 // observedStore counts and times what a revocation.Store is asked.

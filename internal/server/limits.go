@@ -71,7 +71,7 @@ func (l *limits) before(next web.HostHandler) web.HostHandler {
 			if slow := l.check(r, host); slow != nil {
 				l.audit.Write(r.Context(), audit.Entry{Event: route.refused, Reason: slow.Reason, Host: host.Name})
 				if route.person {
-					authorize.TooMany(l.pages, w, slow)
+					authorize.TooMany(l.pages, w, slow, "")
 				} else {
 					web.FormError(w, slow)
 				}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -32,13 +33,17 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	web.JSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
-// management is the handler of the management listener.
-func (s *Server) management(m *metrics) http.Handler {
+// management is the handler of the management listener. recent is nil where
+// sign-ins are not to be shown.
+func (s *Server) management(m *metrics, recent *flows.Log) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		web.JSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.Handle("GET /readyz", &s.ready)
+	if recent != nil {
+		recent.Register(mux)
+	}
 	return web.Recover(s.log, mux)
 }

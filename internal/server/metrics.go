@@ -1,17 +1,21 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 // metrics are the Prometheus metrics. Every label value comes from a closed set
@@ -29,6 +33,16 @@ type metrics struct {
 	denied     prometheus.Gauge
 	denyBroken prometheus.Gauge
 	limited    map[string]prometheus.Counter // by audit reason
+
+	decisionTime prometheus.Histogram
+	lookups      [3]prometheus.Counter // by forwardauth.Lookup; nil for none
+	// perResource counts decisions by resource and reason. A series begins with its first
+	// decision: all of them, for ten thousand MCP servers, would be too many.
+	perResource *prometheus.CounterVec
+	resources   map[*resource.Resource]*[forwardauth.NumReasons]atomic.Pointer[prometheus.Counter]
+	steps       map[audit.Step]prometheus.Counter
+	providers   *prometheus.HistogramVec
+	skew        prometheus.Gauge
 }
 
 func newMetrics(version string) *metrics {
@@ -76,6 +90,31 @@ func newMetrics(version string) *metrics {
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_decisions_total", Help: "Forward-auth decisions by gateway dialect and reason.",
 	}, []string{"dialect", "reason"})
+	m.decisionTime = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "mcp_forward_auth_decision_duration_seconds", Help: "Time to make a forward-auth decision, without reading the question and writing the answer.",
+		Buckets: []float64{.000001, .000005, .00001, .00005, .0001, .0005, .001, .005, .025, .1, 1},
+	})
+	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_token_cache_lookups_total", Help: "Access tokens looked for among those verified before, by result; a miss costs a signature check.",
+	}, []string{"result"})
+	m.lookups[forwardauth.Hit], m.lookups[forwardauth.Miss] = lookups.WithLabelValues("hit"), lookups.WithLabelValues("miss")
+	m.perResource = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_resource_decisions_total", Help: "Forward-auth decisions by MCP server and reason; a series begins with its first decision.",
+	}, []string{"resource", "reason"})
+	steps := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_login_steps_total", Help: "Sign-ins that reached a step, whatever became of them; the difference of two steps is how many ended between them.",
+	}, []string{"step"})
+	m.steps = map[audit.Step]prometheus.Counter{}
+	for _, s := range audit.Steps {
+		m.steps[s] = steps.WithLabelValues(string(s))
+	}
+	m.providers = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "mcp_forward_auth_provider_call_duration_seconds", Help: "Time of each question to the identity provider, all its requests together, by provider (its id, or name), operation and result.",
+		Buckets: []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"provider", "operation", "result"})
+	m.skew = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_guard_clock_skew_seconds", Help: "How far the clock of the guard's shared back end is ahead of this replica's, as last seen; 0 without one.",
+	})
 	for _, d := range forwardauth.Dialects() {
 		var byReason []prometheus.Counter
 		for _, r := range forwardauth.Reasons() {
@@ -99,18 +138,95 @@ func newMetrics(version string) *metrics {
 	info.Set(1)
 	m.registry.MustRegister(
 		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, guardCalls, m.guardUp, info,
+		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
 }
 
-func (m *metrics) decision(r forwardauth.Reason, d forwardauth.Dialect) { m.decisions[d][r].Inc() }
-
-func (m *metrics) event(e audit.Event, reason string) {
-	m.events.WithLabelValues(string(e)).Inc()
-	if c := m.limited[reason]; c != nil {
+func (m *metrics) decision(o forwardauth.Outcome) {
+	m.decisions[o.Dialect][o.Reason].Inc()
+	m.decisionTime.Observe(o.Took.Seconds())
+	if c := m.lookups[o.Lookup]; c != nil {
 		c.Inc()
 	}
+	if byReason := m.resources[o.Resource]; byReason != nil {
+		c := byReason[o.Reason].Load()
+		if c == nil {
+			first := m.perResource.WithLabelValues(o.Resource.URI, o.Reason.String())
+			byReason[o.Reason].Store(&first)
+			c = &first
+		}
+		(*c).Inc()
+	}
+}
+
+func (m *metrics) event(e audit.Entry) {
+	m.events.WithLabelValues(string(e.Event)).Inc()
+	if c := m.limited[e.Reason]; c != nil {
+		c.Inc()
+	}
+	if c := m.steps[e.Step]; c != nil {
+		c.Inc()
+	}
+}
+
+// watchProvider times what a provider is asked.
+func (m *metrics) watchProvider(c config.Provider) watch {
+	name := c.ID
+	if name == "" {
+		name = c.Name
+	}
+	for _, op := range providerOperations {
+		for _, result := range providerResults {
+			m.providers.WithLabelValues(name, op, result)
+		}
+	}
+	return func(ctx context.Context, operation string) (context.Context, func(error)) {
+		began := time.Now()
+		return ctx, func(err error) {
+			m.providers.WithLabelValues(name, operation, providerResult(err)).Observe(time.Since(began).Seconds())
+		}
+	}
+}
+
+// watchResources begins to count for each of table's MCP servers, and exports
+// whether its catalogue is known.
+func (m *metrics) watchResources(table *resource.Table, known func(*resource.Resource) bool) {
+	m.resources = map[*resource.Resource]*[forwardauth.NumReasons]atomic.Pointer[prometheus.Counter]{}
+	for _, r := range table.All() {
+		m.resources[r] = new([forwardauth.NumReasons]atomic.Pointer[prometheus.Counter])
+	}
+	m.registry.MustRegister(&catalogueCollector{table, known, prometheus.NewDesc(
+		"mcp_forward_auth_catalogue_known", "1 while the tools of the MCP server are known, from now or from before; 0 while consent pages and the tool policy have nothing to go by.",
+		[]string{"resource"}, nil,
+	)})
+}
+
+// catalogueCollector asks at each scrape, so that what grows too old is seen.
+type catalogueCollector struct {
+	table *resource.Table
+	known func(*resource.Resource) bool
+	desc  *prometheus.Desc
+}
+
+func (c *catalogueCollector) Describe(out chan<- *prometheus.Desc) { out <- c.desc }
+
+func (c *catalogueCollector) Collect(out chan<- prometheus.Metric) {
+	for _, r := range c.table.All() {
+		v := 0.0
+		if c.known(r) {
+			v = 1
+		}
+		out <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, v, r.URI)
+	}
+}
+
+// watchTokens exports how full the cache of verified tokens is.
+func (m *metrics) watchTokens(held func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_token_cache_entries", Help: "Access tokens that are remembered as verified.",
+	}, func() float64 { return float64(held()) }))
 }
 
 func (m *metrics) denyList(entries int, err error) {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -17,8 +18,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 var update = flag.Bool("update", false, "write the reference pages")
@@ -34,6 +37,14 @@ func filled(t *testing.T) *metrics {
 	m.watchKeys(keys, time.Now)
 	m.instrument(http.NewServeMux()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	m.catalogueFetch("ok", time.Millisecond)
+	table, err := resource.NewTable([]config.Host{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp", Path: "/mcp"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.watchResources(table, func(*resource.Resource) bool { return true })
+	m.watchProvider(config.Provider{Name: "google"})
+	m.watchTokens(func() int { return 0 })
+	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Lookup: forwardauth.Hit})
 	return m
 }
 
@@ -81,6 +92,10 @@ func TestAuditReference(t *testing.T) {
 	b.WriteString("# Audit log\n\nOne JSON line per event, in the member `audit`. Generated from the code; do not edit.\nEntries hold no token, code, secret or sealed value.\n\n## Events\n\n")
 	for _, e := range audit.Events {
 		fmt.Fprintf(&b, "- `%s`\n", e)
+	}
+	b.WriteString("\n## Steps of a sign-in\n\nIn the member `step`, in this order:\n\n")
+	for _, s := range audit.Steps {
+		fmt.Fprintf(&b, "- `%s`\n", s)
 	}
 	b.WriteString("\n## Reasons\n\n| Reason | Meaning |\n|---|---|\n")
 	for _, r := range slices.Sorted(maps.Keys(audit.Reasons)) {

@@ -29,6 +29,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
@@ -92,7 +93,11 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: opt.Logger}
 	metrics := newMetrics(opt.Version)
-	log := &audit.Log{Logger: opt.Logger, Count: metrics.event}
+	var recent *flows.Log
+	if cfg.DebugFlows {
+		recent = flows.New(opt.Now)
+	}
+	log := &audit.Log{Logger: opt.Logger, Observe: observed(metrics, recent)}
 
 	table, err := resource.NewTable(cfg.Hosts)
 	if err != nil {
@@ -119,7 +124,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		return nil, err
 	}
 	metrics.watchKeys(s.keys, opt.Now)
-	providers, err := identityProviders(cfg.Providers, opt.HTTPClient)
+	providers, err := identityProviders(cfg.Providers, opt.HTTPClient, metrics.watchProvider)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +133,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		Targets: targets(table), Fetch: (&catalog.Fetcher{Version: opt.Version}).Fetch, Now: opt.Now, Logger: opt.Logger, Observe: metrics.catalogueFetch,
 	})
 	peek := func(r *resource.Resource) *catalog.Catalogue { return s.catalogue.Peek(r.URI) }
+	metrics.watchResources(table, func(r *resource.Resource) bool { return !peek(r).Unavailable })
 	get := func(ctx context.Context, r *resource.Resource) *catalog.Catalogue {
 		c, _ := s.catalogue.Get(ctx, r.URI) // every resource is a target
 		return c
@@ -202,7 +208,8 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Now: opt.Now,
 	})
 	s.Protocol = protocol(opt.Logger, decisions, metrics.instrument(mux))
-	s.Management = s.management(metrics)
+	metrics.watchTokens(decisions.Remembered)
+	s.Management = s.management(metrics, recent)
 	s.ExtAuthz = extauthz.NewServer(decisions, opt.Logger)
 	return s, nil
 }
@@ -288,14 +295,15 @@ func keyMaterial(c config.Keys) (secrets [][]byte, sources []keyset.Source) {
 }
 
 // identityProviders makes the providers of the configuration.
-func identityProviders(list []config.Provider, client *http.Client) (provider.Set, error) {
+func identityProviders(list []config.Provider, client *http.Client, watched func(config.Provider) watch) (provider.Set, error) {
 	var set provider.Set
 	for _, p := range list {
 		browser, password, err := identityProvider(p, client)
 		if err != nil {
 			return nil, err
 		}
-		set = append(set, provider.New(p, browser, password))
+		w := watched(p)
+		set = append(set, provider.New(p, w.browser(browser), w.password(password)))
 	}
 	return set, nil
 }

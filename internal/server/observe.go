@@ -1,0 +1,130 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/url"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
+)
+
+// observed tells everybody who wants to know of an audit entry.
+func observed(m *metrics, f *flows.Log) func(context.Context, audit.Entry) {
+	return func(_ context.Context, e audit.Entry) {
+		m.event(e)
+		if f != nil {
+			f.Add(e)
+		}
+	}
+}
+
+// The calls of an identity provider and how they end; closed sets.
+const (
+	opAuthorizationURL = "authorization_url"
+	opIdentify         = "identify"
+	opAuthenticate     = "authenticate"
+	opRecheck          = "recheck"
+)
+
+var (
+	providerOperations = []string{opAuthorizationURL, opIdentify, opAuthenticate, opRecheck}
+	providerResults    = []string{"ok", "cancelled", "rejected", "not_allowed", "gone", "session_over", "unavailable", "error"}
+)
+
+// providerResult sorts errors by whose fault they are: of the person, of the
+// provider, or of one of us.
+func providerResult(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, connector.ErrCancelled):
+		return "cancelled"
+	case errors.Is(err, connector.ErrNotAllowed):
+		return "not_allowed"
+	case errors.Is(err, connector.ErrGone):
+		return "gone"
+	case errors.Is(err, connector.ErrSessionOver):
+		return "session_over"
+	case errors.Is(err, connector.ErrRejected):
+		return "rejected"
+	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return "unavailable"
+	}
+	return "error"
+}
+
+// watch is told of a question to a provider, and then how it ended.
+type watch func(ctx context.Context, operation string) (context.Context, func(error))
+
+// browser returns c watched. Like c it is a connector.Rechecker, or not.
+func (w watch) browser(c connector.Connector) connector.Connector {
+	if c == nil {
+		return nil
+	}
+	if r, ok := c.(connector.Rechecker); ok {
+		return struct {
+			watchedBrowser
+			watchedRecheck
+		}{watchedBrowser{c, w}, watchedRecheck{r, w}}
+	}
+	return watchedBrowser{c, w}
+}
+
+// password does the same for accounts of our own.
+func (w watch) password(c connector.PasswordConnector) connector.PasswordConnector {
+	if c == nil {
+		return nil
+	}
+	if r, ok := c.(connector.Rechecker); ok {
+		return struct {
+			watchedPassword
+			watchedRecheck
+		}{watchedPassword{c, w}, watchedRecheck{r, w}}
+	}
+	return watchedPassword{c, w}
+}
+
+type watchedBrowser struct {
+	next connector.Connector
+	watch
+}
+
+func (w watchedBrowser) AuthorizationURL(ctx context.Context, login connector.Login) (string, error) {
+	ctx, done := w.watch(ctx, opAuthorizationURL)
+	target, err := w.next.AuthorizationURL(ctx, login)
+	done(err)
+	return target, err
+}
+
+func (w watchedBrowser) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, connector.Session, error) {
+	ctx, done := w.watch(ctx, opIdentify)
+	identity, session, err := w.next.Identify(ctx, login, query)
+	done(err)
+	return identity, session, err
+}
+
+type watchedPassword struct {
+	next connector.PasswordConnector
+	watch
+}
+
+func (w watchedPassword) Authenticate(ctx context.Context, username, password string) (connector.Identity, error) {
+	ctx, done := w.watch(ctx, opAuthenticate)
+	identity, err := w.next.Authenticate(ctx, username, password)
+	done(err)
+	return identity, err
+}
+
+type watchedRecheck struct {
+	again connector.Rechecker
+	watch watch
+}
+
+func (w watchedRecheck) Recheck(ctx context.Context, who connector.Identity, session connector.Session) (connector.Identity, connector.Session, error) {
+	ctx, done := w.watch(ctx, opRecheck)
+	identity, next, err := w.again.Recheck(ctx, who, session)
+	done(err)
+	return identity, next, err
+}
