@@ -1,0 +1,77 @@
+// Looks at every page in every variant: a picture, axe, sideways scrolling.
+//
+//   node gallery.mjs URL
+//
+// URL       serves /<frame>/<page> and, at /, a JSON list of such paths
+// CHROMIUM  the browser (/usr/bin/chromium)
+// OUT       folder for pictures (e2e-out)
+// ONLY      a regular expression over the paths (all)
+//
+// Prints one JSON line. Findings are reported, not judged: the Go test decides.
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import axe from 'axe-core';
+import { chromium } from 'playwright-core';
+
+const [target] = process.argv.slice(2);
+const env = process.env;
+const out = env.OUT ?? 'e2e-out';
+mkdirSync(out, { recursive: true });
+
+const variants = ['light', 'dark'].flatMap((colorScheme) => [
+  { name: `desktop-${colorScheme}`, colorScheme, viewport: { width: 1280, height: 900 } },
+  { name: `phone-${colorScheme}`, colorScheme, viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true },
+]);
+const report = { pages: 0, axe: [], overflow: [], screenshots: [], console: [] };
+// Pages that are looked at unfolded too; the others unfold to more of the same.
+const unfold = /\/consent-(few|stepup|100-tools)$/;
+const only = new RegExp(env.ONLY ?? '');
+
+const browser = await chromium.launch({
+  executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+report.browser = browser.version();
+try {
+  const paths = (await (await fetch(target)).json()).filter((p) => only.test(p));
+  for (const { name: variant, ...options } of variants) {
+    const context = await browser.newContext(options);
+    const page = await context.newPage();
+    page.setDefaultTimeout(30_000);
+    let current = '';
+    page.on('console', (m) => {
+      if (m.type() === 'error' && !/the server responded with a status of [45]/.test(m.text())) report.console.push(`${current} (${variant}): ${m.text()}`);
+    });
+    for (const p of paths) {
+      current = p;
+      await page.goto(new URL(p, target).href);
+      await look(page, p, variant);
+      if (unfold.test(p)) {
+        await page.locator('details').evaluateAll((all) => all.forEach((d) => { d.open = true; }));
+        await look(page, `${p}-open`, variant);
+      }
+    }
+    await context.close();
+  }
+  report.pages = paths.length;
+  console.log(JSON.stringify(report));
+} catch (err) {
+  console.log(JSON.stringify({ ...report, error: String(err.stack ?? err) }));
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
+
+async function look(page, name, variant) {
+  const file = path.join(out, `pages-${name.replaceAll('/', '-')}-${variant}.png`);
+  await page.screenshot({ path: file, fullPage: true });
+  report.screenshots.push(file);
+  // By the debugging protocol, which the page's Content-Security-Policy does not reach.
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  for (const v of violations) {
+    report.axe.push({ page: name, variant, id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)) });
+  }
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  if (wide > 0) report.overflow.push({ page: name, variant, pixels: wide });
+}

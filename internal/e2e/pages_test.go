@@ -1,0 +1,106 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/textproto"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// pagesReport is the line that hack/e2e/gallery.mjs prints.
+type pagesReport struct {
+	browserReport
+	Pages int `json:"pages"`
+}
+
+// looked are the frames that a browser looks at in every variant: English, and
+// Arabic for right to left. German is as long as words get, and a brand of an
+// operator's has colours of its own; a few of their pages show it.
+var looked = regexp.MustCompile(`^(en|ar)/|^de/(consent-few|consent-long|login|error-other-browser)$|^(brand|yellow)/(consent-few|consent-stepup|login|done)$`)
+
+// TestPages has Chromium look at every page in every state, light and dark, on
+// a desktop and a phone, left to right and right to left. TestBrowser looks at
+// some of them on their way through a real sign-in.
+func TestPages(t *testing.T) {
+	chromium := program(t, "chromium", "/usr/bin/chromium")
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run", "^TestGallery$", "./internal/page")
+	cmd.Dir, cmd.Env = repository, append(os.Environ(), "PAGE_GALLERY="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the gallery: %v\n%s", err, out)
+	}
+	server := httptest.NewServer(gallery(t, dir))
+	defer server.Close()
+	for frames, only := range map[string]string{"left to right": "^en/", "right to left": "^ar/", "other brands and words": "^(de|brand|yellow)/"} {
+		t.Run(frames, func(t *testing.T) {
+			track(t)
+			lookAtPages(t, chromium, server.URL+"/", only)
+		})
+	}
+}
+
+func lookAtPages(t *testing.T, chromium, url, only string) {
+	t.Helper()
+	got := drive[pagesReport](t, "gallery.mjs", []string{"CHROMIUM=" + chromium, "OUT=" + screenshots(t), "ONLY=" + only}, url)
+	if got.Error != "" {
+		t.Errorf("the browser ended early: %s", got.Error)
+	}
+	for _, v := range got.Axe {
+		t.Errorf("accessibility: %s (%s, %s): %s: %s %q", v.Page, v.Variant, v.Impact, v.ID, v.Help, v.Nodes)
+	}
+	for _, o := range got.Overflow {
+		t.Errorf("%s (%s) is %d pixels too wide", o.Page, o.Variant, o.Pixels)
+	}
+	for _, line := range got.Console {
+		t.Errorf("console: %s", line)
+	}
+	if got.Pages < 10 || len(got.Screenshots) < 4*got.Pages {
+		t.Errorf("only %d pages and %d screenshots", got.Pages, len(got.Screenshots))
+	}
+	t.Logf("Chromium %s, %d pages, %d screenshots", got.Browser, got.Pages, len(got.Screenshots))
+}
+
+// gallery serves what TestGallery of internal/page has left in dir, with the
+// headers it was sent with: /<frame>/<page>, and a list of them at /.
+func gallery(t *testing.T, dir string) http.Handler {
+	t.Helper()
+	mux := http.NewServeMux()
+	var paths []string
+	files, err := filepath.Glob(filepath.Join(dir, "*.html"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no pages in %s: %v", dir, err)
+	}
+	for _, file := range files {
+		name := strings.Replace(strings.TrimSuffix(filepath.Base(file), ".html"), "-", "/", 1)
+		if !looked.MatchString(name) {
+			continue
+		}
+		paths = append(paths, name)
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, _ *http.Request) {
+			body, err := os.ReadFile(file)
+			head, headErr := os.Open(strings.TrimSuffix(file, ".html") + ".head")
+			if err != nil || headErr != nil {
+				http.Error(w, "no such page", http.StatusNotFound)
+				return
+			}
+			defer head.Close()
+			// The file ends without the empty line that would end a header.
+			header, _ := textproto.NewReader(bufio.NewReader(head)).ReadMIMEHeader()
+			for key, values := range header {
+				w.Header()[key] = values
+			}
+			w.Write(body)
+		})
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(paths) })
+	return mux
+}
