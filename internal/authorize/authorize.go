@@ -46,7 +46,7 @@ type Endpoint struct {
 	// Answered remembers answered pages and callbacks, as well as it can.
 	Answered *guard.Memory
 	Steps    Steps
-	Pages    *page.Renderer
+	Pages    *page.Pages
 	Audit    *audit.Log
 	Now      func() time.Time
 	// Requests bounds the authorization requests of each client at each host,
@@ -88,7 +88,7 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, err error) {
 	if slow, ok := errors.AsType[*web.TooMany](err); ok {
 		e.Audit.Write(r.Context(), req.auditEntry(audit.AuthorizeRefused, slow.Reason))
-		TooMany(e.Pages, w, slow, req.flow)
+		TooMany(e.Pages, w, r, slow, req.flow)
 		return
 	}
 	oe, ok := errors.AsType[*oauth.Error](err)
@@ -109,14 +109,14 @@ func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, 
 	if req.redirect.IsZero() {
 		view.Detail = req.rejectedRedirect
 	} else {
-		view.Continue(errorRedirect(req.redirect, req.host, req.state, oe), req.redirect.DisplayHost())
+		view.ContinueURL, view.ContinueHost = wayBack(errorRedirect(req.redirect, req.host, req.state, oe)), req.redirect.DisplayHost()
 	}
-	e.Pages.Error(w, view.Error)
+	e.Pages.For(r).Error(w, view)
 }
 
 // showConsent renders the consent page for p. checked is what the user had
 // selected before, nil at first: then everything offered is, as far as one token can hold it.
-func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, checked oauth.Scopes, notice string) {
+func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, checked oauth.Scopes, notice page.Notice) {
 	res, ok := host.Requested(p.Resource)
 	if !ok {
 		e.fail(w, r, p.Flow, errors.New("a sealed request names a resource that is gone"))
@@ -154,7 +154,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		view.Scopes = append(view.Scopes, consentScope(cat, name, checked.Contains(name)))
 	}
 	markNew(&view, e.Steps.remembered(r, host, p))
-	e.Pages.Consent(w, http.StatusOK, view)
+	e.Pages.For(r).Consent(w, http.StatusOK, view)
 }
 
 func consentScope(cat *catalog.Catalogue, name string, checked bool) page.ConsentScope {
@@ -164,6 +164,10 @@ func consentScope(cat *catalog.Catalogue, name string, checked bool) page.Consen
 			continue
 		}
 		out.Description = s.Description
+		if s.IsDefault() {
+			out.Description, out.Everything = "", true
+		}
+		out.Broad = len(s.Tools) == len(cat.Tools)
 		for _, t := range s.Tools {
 			out.Tools = append(out.Tools, consentTool(cat, t))
 		}
@@ -206,7 +210,7 @@ func errorRedirect(to oauth.RedirectURI, host *resource.Host, state string, oe *
 // fail reports a fault of ours.
 func (e *Endpoint) fail(w http.ResponseWriter, r *http.Request, flow string, err error) {
 	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: string(oauth.ServerError), Flow: flow, Cause: err})
-	e.Pages.Error(w, errorView(&oauth.Error{Code: oauth.ServerError}, flow).Error)
+	e.Pages.For(r).Error(w, errorView(&oauth.Error{Code: oauth.ServerError}, flow))
 }
 
 // Register puts the endpoint's handlers on mux.

@@ -138,7 +138,7 @@ func (e *Endpoint) spend(w http.ResponseWriter, r *http.Request, host *resource.
 	case err != nil:
 		e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: "guard_unavailable", Flow: flow, Host: host.Name, Cause: err})
 		w.Header().Set("Retry-After", "5")
-		e.Pages.Error(w, errorView(&oauth.Error{Code: oauth.TemporarilyUnavailable}, flow).Error)
+		e.Pages.For(r).Error(w, errorView(&oauth.Error{Code: oauth.TemporarilyUnavailable}, flow))
 		return false
 	case !first:
 		e.refuseForm(w, r, host, flow, "used_twice", nil)

@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -60,15 +61,15 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, form url.Values) {
 	granted := p.Offered.Intersect(form["scope"])
 	if len(granted) == 0 {
-		e.showConsent(w, r, host, p, oauth.Scopes{}, "Select at least one permission, or decline.")
+		e.showConsent(w, r, host, p, oauth.Scopes{}, page.NothingChosen)
 		return
 	}
 	if len(granted.String()) > p.ScopeRoom {
-		e.showConsent(w, r, host, p, granted, "That is more than one sign-in can carry. Select fewer permissions.")
+		e.showConsent(w, r, host, p, granted, page.TooMuchChosen)
 		return
 	}
 	if e.changed(r, host, p, granted) {
-		e.showConsent(w, r, host, p, granted, "What these permissions cover has changed while this page was open. Look again before you allow them.")
+		e.showConsent(w, r, host, p, granted, page.ScopesChanged)
 		return
 	}
 	if !e.firstAnswer(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
@@ -118,9 +119,10 @@ func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.H
 		redirect(w, errorRedirect(p.Redirect, host, p.State, oe))
 		return
 	}
-	view := declinedView(p.Flow)
-	view.Continue(errorRedirect(p.Redirect, host, p.State, oe), p.Redirect.DisplayHost())
-	e.Pages.Error(w, view.Error)
+	e.Pages.For(r).Done(w, page.Done{
+		Status: http.StatusForbidden, FlowID: p.Flow,
+		ContinueURL: wayBack(errorRedirect(p.Redirect, host, p.State, oe)), ContinueHost: p.Redirect.DisplayHost(),
+	})
 }
 
 // beginLogin makes the login step, the first moment at which a cookie with
@@ -193,7 +195,7 @@ func (e *Endpoint) refuseForm(w http.ResponseWriter, r *http.Request, host *reso
 		flow = audit.NewFlow()
 	}
 	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: reason, Flow: flow, Host: host.Name, Cause: cause})
-	e.Pages.Error(w, startAgainView(reason, flow).Error)
+	e.Pages.For(r).Error(w, startAgainView(reason, flow))
 }
 
 // sameOrigin refuses forms that another site made the browser send.

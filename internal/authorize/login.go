@@ -63,7 +63,7 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
 		return
 	}
-	e.showLogin(w, host, st, http.StatusOK, "", "")
+	e.showLogin(w, r, host, st, http.StatusOK, "", "")
 }
 
 // passwordProvider returns the chosen provider if it asks for a password here.
@@ -111,7 +111,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	if ok, wait := e.SignIns.Allow(who); !ok {
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "too_many_sign_ins"))
 		(&web.TooMany{Wait: wait}).Headers(w.Header())
-		e.showLogin(w, host, st, http.StatusTooManyRequests, username, "Too many attempts to sign in with that user name. Wait a minute and try again.")
+		e.showLogin(w, r, host, st, http.StatusTooManyRequests, username, page.LoginThrottled)
 		return
 	}
 	identity, err := p.Authenticate(r.Context(), username, password)
@@ -121,12 +121,12 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	switch {
 	case errors.Is(err, connector.ErrRejected):
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "wrong_password"))
-		e.showLogin(w, host, st, http.StatusUnauthorized, username, "That user name and password do not match an account. Try again.")
+		e.showLogin(w, r, host, st, http.StatusUnauthorized, username, page.LoginRejected)
 		return
 	case errors.Is(err, connector.ErrUnavailable):
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "provider_unavailable"))
 		w.Header().Set("Retry-After", "5")
-		e.showLogin(w, host, st, http.StatusServiceUnavailable, username, "Too many people are signing in right now. Wait a moment and try again.")
+		e.showLogin(w, r, host, st, http.StatusServiceUnavailable, username, page.LoginBusy)
 		return
 	case err != nil:
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
@@ -140,12 +140,12 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	e.complete(w, r, host, st, p, identity, connector.Session{})
 }
 
-func (e *Endpoint) showLogin(w http.ResponseWriter, host *resource.Host, st loginState, status int, username, problem string) {
-	view := page.Login{Action: LoginPath, State: st.Handle, Username: username, ErrorText: problem, ClientName: st.ClientName, FlowID: st.Flow, Others: e.Providers.Only() == nil}
+func (e *Endpoint) showLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, status int, username string, problem page.LoginProblem) {
+	view := page.Login{Action: LoginPath, State: st.Handle, Username: username, Problem: problem, ClientName: st.ClientName, FlowID: st.Flow, Others: e.Providers.Only() == nil}
 	if res, ok := host.Requested(st.Resource); ok {
 		view.ServerName = res.DisplayName
 	}
-	e.Pages.Login(w, status, view)
+	e.Pages.For(r).Login(w, status, view)
 }
 
 // providerCookie holds the id of the provider of this browser's last sign-in. It
@@ -164,5 +164,5 @@ func (e *Endpoint) showChooser(w http.ResponseWriter, r *http.Request, host *res
 	for _, p := range e.Providers {
 		view.Providers = append(view.Providers, page.ChooseProvider{ID: p.ID, Name: p.Name, Last: p.ID == last})
 	}
-	e.Pages.Choose(w, view)
+	e.Pages.For(r).Choose(w, view)
 }

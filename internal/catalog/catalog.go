@@ -67,6 +67,12 @@ type Scope struct {
 	Tools       []string
 }
 
+// IsDefault reports whether the scope is the one of a server that declares none,
+// described by nobody but us.
+func (s Scope) IsDefault() bool {
+	return s.Name == DefaultScope && s.Description == defaultScopeDescription
+}
+
 // Tool is one tool of the server. ReadOnly and Destructive are what the server
 // says of itself (MCP calls them hints): for display, never for a decision.
 type Tool struct {

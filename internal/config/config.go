@@ -49,6 +49,7 @@ type Config struct {
 	Introspection   bool
 	DenyList        string // path of the deny-list, "" for none
 	DebugFlows      bool   // whether /debug/flows is served
+	Branding        Branding
 	IdentityHeaders IdentityHeaders
 }
 
@@ -265,6 +266,15 @@ func (t TLS) Client() *tls.Config {
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c
+}
+
+// Branding is what is the operator's on the pages.
+type Branding struct {
+	Name                             string
+	Logo                             []byte // an image of LogoType; empty for none
+	LogoType                         string // a media type
+	AccentColor                      string // "#rrggbb" in lower case, or ""
+	SupportURL, PrivacyURL, TermsURL string
 }
 
 // IdentityHeaders are the names of the headers an allowed request carries.

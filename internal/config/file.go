@@ -33,6 +33,8 @@ type File struct {
 	DenyList DenyListFile `json:"denyList"`
 	// What the management listener shows besides metrics.
 	Debug DebugFile `json:"debug"`
+	// What is the operator's on the pages that people see.
+	Branding BrandingFile `json:"branding"`
 	// Names of the request headers that carry the verified identity to the MCP server.
 	IdentityHeaders IdentityHeadersFile `json:"identityHeaders"`
 }
@@ -383,6 +385,22 @@ type IntrospectionFile struct {
 type DenyListFile struct {
 	// File that lists `subjects`, `emails`, `clients` (client ids) and `families`, in YAML or JSON, as they appear in the audit log. It is read again every two seconds; a file with a mistake leaves the last good one in force, and keeps the service from starting. A relative path starts at the directory of the configuration file.
 	File string `json:"file"`
+}
+
+// BrandingFile is the `branding` section. See docs/pages.md.
+type BrandingFile struct {
+	// Name at the top of each page, such as the company's. Default: none.
+	Name string `json:"name"`
+	// File with the logo: PNG, JPEG, WebP, or SVG without scripts; at most 64 KiB, shown 2rem high. It becomes part of each page. A relative path starts at the directory of the configuration file. Default: none.
+	LogoFile string `json:"logoFile"`
+	// Colour of the main button, such as "#0a7d55". The button's text, and the shade of links and marks, follow from it so that all of it can be read, on light pages and dark ones. Default: a blue.
+	AccentColor string `json:"accentColor"`
+	// Where people get help, linked on each page: https or mailto. Default: none.
+	SupportURL string `json:"supportURL"`
+	// Privacy notice, linked on each page; https. Default: none.
+	PrivacyURL string `json:"privacyURL"`
+	// Terms of use, linked on each page; https. Default: none.
+	TermsURL string `json:"termsURL"`
 }
 
 // IdentityHeadersFile is the `identityHeaders` section.

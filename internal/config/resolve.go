@@ -55,6 +55,7 @@ func (r *resolver) resolve(f File) *Config {
 		Introspection:       f.Introspection.Enabled,
 		DenyList:            r.denyList(f.DenyList),
 		DebugFlows:          f.Debug.Flows.Enabled == nil || *f.Debug.Flows.Enabled,
+		Branding:            r.branding(f.Branding),
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),
 	}
 	r.listen(f.Listen, c)
@@ -348,6 +349,8 @@ func textProblem(value string) string {
 	}
 	return ""
 }
+
+const visibleASCII = letters + "0123456789!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

@@ -34,16 +34,28 @@ type Consent struct {
 
 	ProviderName string // "Google": where the person signs in next
 	FlowID       string // quoted at the foot for support
-	Notice       string // what was wrong with the last answer, one of our sentences
+	Notice       Notice // what was wrong with the last answer
 }
+
+// Notice says why the page is shown again.
+type Notice string
+
+// Notices.
+const (
+	NothingChosen Notice = "nothing"
+	TooMuchChosen Notice = "large"
+	ScopesChanged Notice = "changed"
+)
 
 // ConsentScope is one box to tick. Posted as scope=Name.
 type ConsentScope struct {
 	Name, Description string
 	Checked           bool
 	New               bool // not granted before
-	Broad             bool // covers everything, or nearly
-	Tools             []ConsentTool
+	Broad             bool // opens every tool of the server
+	// Everything is the one scope of a server that declares none; it has no Description.
+	Everything bool
+	Tools      []ConsentTool
 }
 
 // ConsentTool is one tool behind a scope, as the server describes it.
@@ -65,13 +77,16 @@ type consentView struct {
 	Main, Folded                 []scopeView
 	CatalogueUnavailable, StepUp bool
 	Choices, Long                bool
-	Provider, Notice             string
+	Provider                     string
+	Notice                       Notice
 }
 
 type scopeView struct {
 	ID, Value, Name, Description string
 	Checked, New, Broad          bool
-	Destructive                  int
+	Everything                   bool
+	ReadOnly                     bool // every tool is
+	Destructive                  int  // how many tools are
 	Tools                        []ConsentTool
 }
 
@@ -89,7 +104,7 @@ func newConsentView(v Consent) consentView {
 		Server: serverName(v), ServerURL: displayURI(v.ServerURL),
 		Choices: len(v.Scopes) > 1, Long: len(v.Scopes) > foldAbove,
 		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly,
-		Provider: DisplayText(v.ProviderName, maxName), Notice: DisplayText(v.Notice, maxParagraph),
+		Provider: DisplayText(v.ProviderName, maxName), Notice: v.Notice,
 	}
 	fold := foldRule(v)
 	for i, s := range v.Scopes {
@@ -136,12 +151,13 @@ func newScopeView(i int, s ConsentScope) scopeView {
 	out := scopeView{
 		ID: "scope-" + strconv.Itoa(i), Value: s.Name,
 		Name: DisplayText(s.Name, maxScope), Description: DisplayText(s.Description, maxDescription),
-		Checked: s.Checked, New: s.New, Broad: s.Broad,
+		Checked: s.Checked, New: s.New, Broad: s.Broad && len(s.Tools) > 1, Everything: s.Everything, ReadOnly: len(s.Tools) > 0,
 	}
 	for _, t := range s.Tools {
 		if t.Destructive {
 			out.Destructive++
 		}
+		out.ReadOnly = out.ReadOnly && t.ReadOnly && !t.Destructive
 		out.Tools = append(out.Tools, ConsentTool{
 			Name: DisplayText(t.Name, maxToolName), Title: DisplayText(t.Title, maxToolTitle),
 			Description: DisplayText(t.Description, maxDescription),
@@ -151,3 +167,6 @@ func newScopeView(i int, s ConsentScope) scopeView {
 	}
 	return out
 }
+
+// Described reports whether the box is labelled with more than the scope's name.
+func (s scopeView) Described() bool { return s.Everything || s.Description != "" }

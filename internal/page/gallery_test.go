@@ -12,31 +12,15 @@ import (
 	"testing"
 )
 
+func english(b Brand) *Renderer { return newRenderer(b, locales["en"]) }
+
 // rtl is the English catalogue in a right-to-left frame, with marks that show
 // whether any text on a page did not come from the catalogue.
 func rtl() locale {
-	l := locale{Lang: "ar", Dir: "rtl", Messages: maps.Clone(locales["en"].Messages)}
+	l := locale{Lang: "en", Dir: "rtl", Messages: maps.Clone(locales["en"].Messages)}
 	for id, m := range l.Messages {
 		l.Messages[id] = "\u200f" + m + " ⟩"
 	}
-	return l
-}
-
-// arabic is enough of a real right-to-left language to look at.
-func arabic() locale {
-	l := locale{Lang: "ar", Dir: "rtl", Messages: maps.Clone(locales["en"].Messages)}
-	maps.Copy(l.Messages, map[string]string{
-		"consent.title": "السماح بالوصول؟", "consent.heading": "هل تسمح لـ {client} باستخدام {server}؟",
-		"consent.app": "التطبيق", "consent.app.unverified": "غير موثّق",
-		"consent.app.unverified.text": "اختار التطبيق هذا الاسم بنفسه ولم يتحقق منه أحد.",
-		"consent.server":              "يريد استخدام", "consent.redirect": "يعيدك إلى", "consent.redirect.local": "هذا الحاسوب",
-		"consent.loopback.title": "هذا تطبيق على حاسوبك.", "consent.loopback.text": "تابع فقط إذا بدأت هذا بنفسك الآن.",
-		"consent.scopes": "ما يمكن للتطبيق فعله", "consent.scopes.hint": "ألغِ تحديد ما لا تريد السماح به.",
-		"consent.allow": "سماح", "consent.deny": "رفض", "consent.next": "بعد ذلك تسجّل الدخول عبر {provider}.",
-		"consent.tools.one": "أداة واحدة ({n})", "consent.tools.other": "{n} أدوات",
-		"consent.tool.readonly": "للقراءة فقط", "consent.tool.destructive": "قد يحذف", "consent.new": "جديد",
-		"consent.tools.destructive.one": "{n} قد تحذف", "consent.broad": "وصول واسع", "footer.reference": "المرجع", "footer.support": "المساعدة",
-	})
 	return l
 }
 
@@ -97,6 +81,33 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 		v.RedirectURI, v.RedirectHost = "com.example.desktop:/oauth/return", "com.example.desktop:"
 		r.Consent(w, 200, v)
 	},
+	"consent-everything": func(r *Renderer, w http.ResponseWriter) {
+		v := loopback()
+		tools := slices.Concat(v.Scopes[0].Tools, v.Scopes[1].Tools)
+		v.Scopes = []ConsentScope{{Name: "mcp", Checked: true, Everything: true, Broad: true, Tools: tools}}
+		r.Consent(w, 200, v)
+	},
+	"consent-100-tools": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.Scopes = v.Scopes[:2]
+		for i := range 100 {
+			t := ConsentTool{Name: fmt.Sprintf("warehouse_query_%03d", i), Description: "Reads rows of one table of the warehouse.", ReadOnly: i%3 == 0, Destructive: i%10 == 1}
+			if i%2 == 0 {
+				t.Title = fmt.Sprintf("Query number %d", i)
+			}
+			v.Scopes[1].Tools = append(v.Scopes[1].Tools, t)
+		}
+		r.Consent(w, 200, v)
+	},
+	"consent-hostile": func(r *Renderer, w http.ResponseWriter) {
+		v := loopback()
+		v.ClientName = "\u202eedoC edualC\u2066\u200b" + strings.Repeat("\u0301", 40) + "\r\nAllow <b>everything</b> &amp; שלום مرحبا"
+		v.ServerName = "Team\u202e ikiW\u202c (verified ✓)"
+		v.RedirectURI, v.RedirectHost, v.LoopbackOnly = "https://cl\u0430ude.ai/\u202egnp.exe", "cl\u0430ude.ai", false
+		v.Scopes[0].Description = "Read only\u202e.gnihtyreve eteled dna"
+		v.Scopes[1].Tools[0].Title = "\u2067Harmless\u2069 \u202dtool"
+		r.Consent(w, 200, v)
+	},
 	"consent-stepup": func(r *Renderer, w http.ResponseWriter) {
 		v := fewScopes()
 		v.NewOnly = true
@@ -105,7 +116,7 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 	},
 	"consent-notice": func(r *Renderer, w http.ResponseWriter) {
 		v := fewScopes()
-		v.Notice = "Tick at least one permission, or decline."
+		v.Notice = NothingChosen
 		for i := range v.Scopes {
 			v.Scopes[i].Checked = false
 		}
@@ -135,26 +146,53 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 	"login": func(r *Renderer, w http.ResponseWriter) {
 		r.Login(w, 200, Login{Action: "/login", Sealed: "s", ServerName: "Team Wiki", ClientName: "Claude Code", FlowID: "9f2c-41ab"})
 	},
-	"login-error": func(r *Renderer, w http.ResponseWriter) {
-		r.Login(w, 401, Login{Action: "/login", State: "s", Username: "ada", ErrorText: "The user name or the password is wrong.", ServerName: "Team Wiki", FlowID: "9f2c-41ab"})
-	},
-	"error": func(r *Renderer, w http.ResponseWriter) {
-		r.Error(w, Error{Status: 400, Title: "This app sent an address that it has not registered",
-			What: "To protect you, you were not sent there.", Next: "Go back to the app and sign in again. If it keeps happening, tell whoever makes the app.",
-			Detail: "https://evil.example/callback?next=<script>alert(1)</script>", FlowID: "9f2c-41ab"})
-	},
-	"error-continue": func(r *Renderer, w http.ResponseWriter) {
-		r.Error(w, Error{Status: 403, ContinueURL: "cursor://anysphere.cursor-mcp/oauth/callback?error=access_denied", ContinueLabel: "Back to Cursor"})
-	},
-	"done": func(r *Renderer, w http.ResponseWriter) {
-		r.Done(w, Done{ClientName: "Claude Code", FlowID: "9f2c-41ab"})
+	"login-rejected":  loginPage(401, LoginRejected),
+	"login-throttled": loginPage(429, LoginThrottled),
+	"login-busy":      loginPage(503, LoginBusy),
+	"done":            func(r *Renderer, w http.ResponseWriter) { r.Done(w, Done{FlowID: "9f2c-41ab"}) },
+	"done-continue": func(r *Renderer, w http.ResponseWriter) {
+		r.Done(w, Done{Status: 403, ContinueURL: "cursor://anysphere.cursor-mcp/oauth/callback?error=access_denied", ContinueHost: "anysphere.cursor-mcp", FlowID: "9f2c-41ab"})
 	},
 }
 
+func loginPage(status int, problem LoginProblem) func(*Renderer, http.ResponseWriter) {
+	return func(r *Renderer, w http.ResponseWriter) {
+		r.Login(w, status, Login{Action: "/login", State: "s", Username: "ada", Problem: problem, ServerName: "Team Wiki", FlowID: "9f2c-41ab"})
+	}
+}
+
+func init() {
+	for _, p := range Problems {
+		v := Error{Status: 400, Problem: p, FlowID: "9f2c-41ab"}
+		switch p {
+		case RedirectURIMismatch:
+			v.Detail = "https://evil.example/callback?next=<script>alert(1)</script>"
+		case InvalidRequest:
+			v.Detail = "code_challenge is missing; PKCE is required"
+			v.ContinueURL, v.ContinueHost = "https://claude.ai/api/mcp/auth_callback?error=invalid_request", "claude.ai"
+		case InvalidScope:
+			v.ContinueURL, v.ContinueHost = "cursor://anysphere.cursor-mcp/oauth/callback?error=invalid_scope", "anysphere.cursor-mcp"
+		}
+		gallery["error-"+strings.ReplaceAll(string(p), "_", "-")] = func(r *Renderer, w http.ResponseWriter) { r.Error(w, v) }
+	}
+}
+
+// logo is a company's mark, as an operator may configure it.
+const logo = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIHZpZXdCb3g9IjAgMCAzMiAzMiI+PHJlY3Qgd2lkdGg9IjMyIiBoZWlnaHQ9IjMyIiByeD0iOCIgZmlsbD0iIzBhN2Q1NSIvPjxwYXRoIGQ9Ik05IDE2LjVsNSA1IDktMTEiIGZpbGw9Im5vbmUiIHN0cm9rZT0iI2ZmZiIgc3Ryb2tlLXdpZHRoPSIzIiBzdHJva2UtbGluZWNhcD0icm91bmQiIHN0cm9rZS1saW5lam9pbj0icm91bmQiLz48L3N2Zz4="
+
+// renderers are the frames of the gallery: each language, and brands.
 func renderers() map[string]*Renderer {
 	b := Brand{Name: "Example Corp", SupportURL: "https://help.example.com/"}
+	full := Brand{
+		Name: "Example Corp", LogoDataURI: logo, AccentColor: "#0a7d55",
+		SupportURL: "https://help.example.com/", PrivacyURL: "https://example.com/privacy", TermsURL: "https://example.com/terms",
+	}
+	yellow := full
+	yellow.AccentColor = "#ffdd00"
 	return map[string]*Renderer{
-		"en": New(b), "plain": New(Brand{}), "marked": newRenderer(b, rtl()), "ar": newRenderer(b, arabic()),
+		"en": english(b), "de": newRenderer(b, locales["de"]), "ar": newRenderer(b, locales["ar"]),
+		"plain": english(Brand{}), "marked": newRenderer(b, rtl()),
+		"brand": english(full), "yellow": english(yellow),
 	}
 }
 

@@ -31,6 +31,21 @@ var plurals = map[string]func(n int) string{
 		}
 		return "other"
 	},
+	"ar": func(n int) string {
+		switch {
+		case n == 0:
+			return "zero"
+		case n == 1:
+			return "one"
+		case n == 2:
+			return "two"
+		case n%100 >= 3 && n%100 <= 10:
+			return "few"
+		case n%100 >= 11:
+			return "many"
+		}
+		return "other"
+	},
 }
 
 func loadLocales() map[string]locale {
@@ -74,11 +89,14 @@ func (l locale) text(id string, args ...any) (string, error) {
 
 // count is a message about n things.
 func (l locale) count(id string, n int) (template.HTML, error) {
-	category, ok := plurals[l.Lang]
-	if !ok {
-		category = plurals["en"]
+	return l.html(id+"."+l.plural()(n), "n", n)
+}
+
+func (l locale) plural() func(n int) string {
+	if category, ok := plurals[l.Lang]; ok {
+		return category
 	}
-	return l.html(id+"."+category(n), "n", n)
+	return plurals["en"]
 }
 
 func (l locale) fill(id string, args []any, value, rest func(string) string) (string, error) {

@@ -2,6 +2,7 @@ package page
 
 import (
 	"maps"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,12 +10,29 @@ import (
 )
 
 var (
-	used   = regexp.MustCompile(`\b(tn?|tx) "([a-z.]+)"`)
-	places = regexp.MustCompile(`\{[a-z]*\}`)
+	used     = regexp.MustCompile(`\b(tn?|tx) "([a-z.]+)"`)
+	computed = regexp.MustCompile(`\b(t|tx) \(print "([a-z.]+\.)" \.[A-Z][A-Za-z]+( "(\.[a-z]+)")?\)`)
+	places   = regexp.MustCompile(`\{[a-z]*\}`)
 )
 
-func TestCatalogueIsComplete(t *testing.T) {
-	want := map[string]bool{}
+// variants are the ends of message ids that templates put together.
+var variants = map[string][]string{
+	"error.":          words(Problems...),
+	"login.problem.":  words(LoginRejected, LoginThrottled, LoginBusy),
+	"consent.notice.": words(NothingChosen, TooMuchChosen, ScopesChanged),
+}
+
+func words[T ~string](list ...T) (out []string) {
+	for _, v := range list {
+		out = append(out, string(v))
+	}
+	return out
+}
+
+// usedMessages finds what the templates ask the catalogue for: ids, and the
+// ids of messages that count.
+func usedMessages(t *testing.T) (plain, counting map[string]bool) {
+	plain, counting = map[string]bool{}, map[string]bool{}
 	files, _ := templateFiles.ReadDir("templates")
 	for _, f := range files {
 		raw, err := templateFiles.ReadFile("templates/" + f.Name())
@@ -23,9 +41,17 @@ func TestCatalogueIsComplete(t *testing.T) {
 		}
 		for _, m := range used.FindAllStringSubmatch(string(raw), -1) {
 			if m[1] == "tn" {
-				want[m[2]+".one"], want[m[2]+".other"] = true, true
+				counting[m[2]] = true
 			} else {
-				want[m[2]] = true
+				plain[m[2]] = true
+			}
+		}
+		for _, m := range computed.FindAllStringSubmatch(string(raw), -1) {
+			if len(variants[m[2]]) == 0 {
+				t.Errorf("%s: what can follow %q?", f.Name(), m[2])
+			}
+			for _, v := range variants[m[2]] {
+				plain[m[2]+v+m[4]] = true
 			}
 		}
 		// Text between tags that is not from the catalogue would stay English.
@@ -34,30 +60,112 @@ func TestCatalogueIsComplete(t *testing.T) {
 			t.Errorf("%s: %q is not in the catalogue", f.Name(), left)
 		}
 	}
-	if len(want) < 30 {
-		t.Fatalf("only %d messages found in the templates", len(want))
+	if len(plain) < 80 || len(counting) < 5 {
+		t.Fatalf("only %d and %d messages found in the templates", len(plain), len(counting))
 	}
+	return plain, counting
+}
+
+// categories are the plural categories of a language, found by trying.
+func categories(l locale) []string {
+	var out []string
+	for n := range 1001 {
+		if c := l.plural()(n); !slices.Contains(out, c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func TestCatalogueIsComplete(t *testing.T) {
+	plain, counting := usedMessages(t)
 	for lang, l := range locales {
 		if l.Lang == "" || (l.Dir != "ltr" && l.Dir != "rtl") {
 			t.Errorf("%q: lang %q, dir %q", lang, l.Lang, l.Dir)
 		}
-		for id := range want {
-			if strings.TrimSpace(l.Messages[id]) == "" {
-				t.Errorf("%s lacks %q", lang, id)
+		known := map[string]bool{}
+		check := func(id, english string, countLess bool) {
+			known[id] = true
+			text := l.Messages[id]
+			if text == "" || strings.TrimSpace(text) != text || strings.ContainsAny(text, "<>&\u202a\u202b\u202d\u202e") {
+				t.Errorf("%s %q: %q", lang, id, text)
 			}
-			got, en := places.FindAllString(l.Messages[id], -1), places.FindAllString(locales["en"].Messages[id], -1)
+			got, want := places.FindAllString(text, -1), places.FindAllString(locales["en"].Messages[english], -1)
 			slices.Sort(got)
-			slices.Sort(en)
-			if !slices.Equal(got, en) {
-				t.Errorf("%s %q: places %q, want %q", lang, id, got, en)
+			slices.Sort(want)
+			if !slices.Equal(got, want) && !(countLess && len(got) == 0) {
+				t.Errorf("%s %q: places %q, want %q", lang, id, got, want)
+			}
+		}
+		for id := range plain {
+			check(id, id, false)
+		}
+		for id := range counting {
+			for _, c := range categories(l) {
+				// "zero", "one" and "two" may say the number in words where nothing else is of that category.
+				exact := lang == "ar" && (c == "zero" || c == "one" || c == "two")
+				check(id+"."+c, id+".other", exact)
 			}
 		}
 		for id := range l.Messages {
-			// A language may have more plural categories than English.
-			base := id[:strings.LastIndexByte(id, '.')+1]
-			if !want[id] && !want[base+"other"] {
+			if !known[id] {
 				t.Errorf("%s: nothing uses %q", lang, id)
 			}
+		}
+	}
+}
+
+func TestPlurals(t *testing.T) {
+	for lang, want := range map[string]map[int]string{
+		"en": {0: "other", 1: "one", 2: "other", 11: "other"},
+		"de": {0: "other", 1: "one", 2: "other"},
+		"ar": {0: "zero", 1: "one", 2: "two", 3: "few", 10: "few", 11: "many", 99: "many", 100: "other", 102: "other", 103: "few", 111: "many"},
+	} {
+		for n, category := range want {
+			if got := locales[lang].plural()(n); got != category {
+				t.Errorf("%s %d: %s, want %s", lang, n, got, category)
+			}
+		}
+	}
+}
+
+func TestPreferredLanguage(t *testing.T) {
+	for _, tc := range []struct {
+		want   string
+		header []string
+	}{
+		{"en", nil},
+		{"en", []string{""}},
+		{"de", []string{"de"}},
+		{"de", []string{"de-AT, en;q=0.8"}},
+		{"de", []string{"DE-de"}},
+		{"ar", []string{"fr-CH, fr;q=0.9, ar-EG;q=0.8, en;q=0.7, *;q=0.5"}},
+		{"en", []string{"fr, ja"}},
+		{"en", []string{"*"}},
+		{"en", []string{"en;q=0.5, de;q=0.4"}},
+		{"de", []string{"en;q=0.5, de;q=0.6"}},
+		{"en", []string{"de;q=0"}},
+		{"en", []string{"de;q=2", "de;q=-1", "de;q=NaN", "de;q=x", "de;x=1"}},
+		{"de", []string{"en;q=0.1", "de ; q=0.9"}},
+		{"en", []string{"../../de", "d\x00e", "deutsch"}},
+		{"en", []string{strings.Repeat("fr,", 20) + "de"}},
+		{"en", []string{strings.Repeat("x", 1<<20) + ",de"}},
+	} {
+		if got := preferred(tc.header); got != tc.want {
+			t.Errorf("%.60q: %s, want %s", tc.header, got, tc.want)
+		}
+	}
+}
+
+func TestPagesSpeakTheBrowsersLanguage(t *testing.T) {
+	pages := New(Brand{})
+	for lang, want := range map[string]string{"de": `<html lang="de" dir="ltr">`, "ar-SA": `<html lang="ar" dir="rtl">`, "fr": `<html lang="en" dir="ltr">`} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Accept-Language", lang)
+		w := httptest.NewRecorder()
+		pages.For(r).Done(w, Done{})
+		if !strings.Contains(w.Body.String(), want) || w.Header().Get("Vary") != "Accept-Language" {
+			t.Errorf("%s: %v %.80s", lang, w.Header(), w.Body)
 		}
 	}
 }

@@ -1,10 +1,11 @@
 // Package page owns every byte of HTML a person sees. Its invariant: whatever
 // a client, an MCP server or an identity provider wrote arrives on the page as
 // bounded, inert, visible text. There is no script, no request to anybody else,
-// and no link but the two that the operator or the redirect matcher produced.
+// and no link but those that the operator or the redirect matcher produced.
 //
-// Texts live in messages/*.json, structure in templates/*.html, looks in
-// style.css. The package knows no other package of ours.
+// Every text of ours is in messages/*.json, one file for each language: callers
+// say what happened, never how to put it. Structure is in templates/*.html, looks
+// in style.css. The package knows no other package of ours.
 package page
 
 import (
@@ -14,8 +15,6 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
-	"net/url"
-	"regexp"
 	"strconv"
 )
 
@@ -25,58 +24,42 @@ var templateFiles embed.FS
 //go:embed style.css
 var style string
 
-// Brand is what an operator may change. The zero value is fine. A value that
-// could make the page fetch or run something is ignored, not rendered.
-type Brand struct {
-	// Name stands at the top of each page, for example the company's name.
-	Name string
-	// SupportURL is an https, http or mailto address, linked at the foot.
-	SupportURL string
-	// LogoDataURI is "data:image/…;base64,…": the pages never load a file.
-	LogoDataURI string
+// Pages is every page in every language. It is safe for concurrent use.
+type Pages struct {
+	languages map[string]*Renderer
 }
 
-// Renderer renders pages. It is safe for concurrent use.
+// New returns the pages of an operator's brand.
+func New(b Brand) *Pages {
+	p := &Pages{languages: map[string]*Renderer{}}
+	for lang, l := range locales {
+		p.languages[lang] = newRenderer(b, l)
+	}
+	return p
+}
+
+// For returns the pages in the language that the browser of r prefers.
+func (p *Pages) For(r *http.Request) *Renderer {
+	return p.languages[preferred(r.Header.Values("Accept-Language"))]
+}
+
+// Renderer renders pages in one language. It is safe for concurrent use.
 type Renderer struct {
 	brand  brand
 	locale locale
+	style  template.CSS
+	policy string // Content-Security-Policy
 	pages  map[string]*template.Template
 }
 
-type brand struct {
-	Name       string
-	SupportURL string
-	Logo       template.URL
-}
-
-// New returns a renderer for the English texts.
-func New(b Brand) *Renderer {
-	return newRenderer(b, locales["en"])
-}
-
 func newRenderer(b Brand, l locale) *Renderer {
-	r := &Renderer{brand: checkBrand(b), locale: l, pages: map[string]*template.Template{}}
+	css := style + accentStyle(b.AccentColor)
+	r := &Renderer{brand: checkBrand(b), locale: l, style: template.CSS(css), policy: contentPolicy(css), pages: map[string]*template.Template{}}
 	for _, name := range []string{"consent", "choose", "login", "error", "done"} {
 		t := template.New("base.html").Funcs(l.funcs())
 		r.pages[name] = template.Must(t.ParseFS(templateFiles, "templates/base.html", "templates/"+name+".html"))
 	}
 	return r
-}
-
-var imageData = regexp.MustCompile(`^data:image/(png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/]+=*$`)
-
-func checkBrand(b Brand) brand {
-	out := brand{Name: DisplayText(b.Name, maxName)}
-	if u, err := url.Parse(b.SupportURL); err == nil {
-		switch u.Scheme {
-		case "https", "http", "mailto":
-			out.SupportURL = b.SupportURL
-		}
-	}
-	if imageData.MatchString(b.LogoDataURI) {
-		out.Logo = template.URL(b.LogoDataURI)
-	}
-	return out
 }
 
 // frame is what base.html sees; View is the page's own part.
@@ -101,7 +84,7 @@ const (
 // template is a clean 500 and not half a page.
 func (r *Renderer) render(w http.ResponseWriter, status int, name, referrer, flowID string, view any) {
 	f := frame{
-		Lang: r.locale.Lang, Dir: r.locale.Dir, Style: template.CSS(style),
+		Lang: r.locale.Lang, Dir: r.locale.Dir, Style: r.style,
 		Brand: r.brand, FlowID: DisplayText(flowID, maxFlowID), View: view,
 	}
 	var buf bytes.Buffer
@@ -110,7 +93,7 @@ func (r *Renderer) render(w http.ResponseWriter, status int, name, referrer, flo
 		buf.WriteString("<!doctype html><html lang=\"en\"><title>Error</title><h1>Something went wrong</h1><p>Please try again later.</p></html>\n")
 		status = http.StatusInternalServerError
 	}
-	setHeaders(w.Header(), referrer)
+	setHeaders(w.Header(), r.policy, referrer)
 	w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
 	w.WriteHeader(status)
 	_, _ = w.Write(buf.Bytes()) // the reader may be gone; there is nobody left to tell
@@ -122,18 +105,21 @@ func (r *Renderer) render(w http.ResponseWriter, status int, name, referrer, flo
 // and the client's loopback or private-use redirect URI, which cannot be
 // written as a source. The form's target is our own constant, base-uri
 // is closed and no markup of others gets in, so the directive would guard nothing.
-var contentPolicy = "default-src 'none'; style-src '" + styleHash(style) + "'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+func contentPolicy(css string) string {
+	return "default-src 'none'; style-src '" + styleHash(css) + "'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+}
 
 func styleHash(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-func setHeaders(h http.Header, referrer string) {
+func setHeaders(h http.Header, policy, referrer string) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cache-Control", "no-store")
+	h.Add("Vary", "Accept-Language")
 	h.Set("Referrer-Policy", referrer)
 	h.Set("X-Content-Type-Options", "nosniff")
 	// No Cross-Origin-Opener-Policy: a web client that opens us in a popup would

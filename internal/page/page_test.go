@@ -192,7 +192,7 @@ func TestAccessibleStructure(t *testing.T) {
 }
 
 func TestConsentForm(t *testing.T) {
-	w := record(New(Brand{}), "consent-loopback")
+	w := record(english(Brand{}), "consent-loopback")
 	doc := parse(t, w.Body)
 	form := elements(doc, "form")[0]
 	if m, _ := attr(form, "method"); m != "post" {
@@ -235,7 +235,7 @@ func TestConsentForm(t *testing.T) {
 		"AS-CONS-04 client": "Claude Code", "AS-CONS-04 unverified": "Not verified", "AS-CONS-04 server": "https://wiki.mcp.example.com/mcp",
 		"AS-CONS-04 readable scope": "Read pages and search the wiki", "AS-CONS-04 raw scope": "pages:read",
 		"AS-CONS-05 redirect": "http://127.0.0.1:53682/callback", "AS-CONS-06 loopback": locales["en"].Messages["consent.loopback.title"],
-		"tool": "search_pages", "destructive": "Can delete or overwrite", "provider": "sign in with Google", "reference": "9f2c-41ab",
+		"tool": "search_pages", "destructive": "Can delete or overwrite", "read only": "· read only", "provider": "sign in with Google", "reference": "9f2c-41ab",
 	} {
 		t.Run(id, func(t *testing.T) {
 			if !strings.Contains(text, want) {
@@ -244,7 +244,7 @@ func TestConsentForm(t *testing.T) {
 		})
 	}
 	t.Run("AS-CONS-04 host that vouches", func(t *testing.T) {
-		text := innerText(parse(t, record(New(Brand{}), "consent-few").Body))
+		text := innerText(parse(t, record(english(Brand{}), "consent-few").Body))
 		if !strings.Contains(text, "Identified by claude.ai") || strings.Contains(text, "Not verified") {
 			t.Error(text)
 		}
@@ -253,7 +253,7 @@ func TestConsentForm(t *testing.T) {
 		}
 	})
 	t.Run("AS-CONS-16 catalogue unavailable", func(t *testing.T) {
-		text := innerText(parse(t, record(New(Brand{}), "consent-unavailable").Body))
+		text := innerText(parse(t, record(english(Brand{}), "consent-unavailable").Body))
 		if !strings.Contains(text, locales["en"].Messages["consent.unavailable.title"]) {
 			t.Error(text)
 		}
@@ -263,7 +263,7 @@ func TestConsentForm(t *testing.T) {
 func TestLongListsKeepEveryScope(t *testing.T) {
 	for _, name := range []string{"consent-many", "consent-all", "consent-stepup"} {
 		t.Run(name, func(t *testing.T) {
-			w := record(New(Brand{}), name)
+			w := record(english(Brand{}), name)
 			if w.Body.Len() > 512<<10 {
 				t.Errorf("%d bytes", w.Body.Len())
 			}
@@ -284,7 +284,9 @@ func TestLongListsKeepEveryScope(t *testing.T) {
 func poison(v reflect.Value, s string) {
 	switch v.Kind() {
 	case reflect.String:
-		v.SetString(s)
+		if v.Type().PkgPath() != reflect.TypeFor[Problem]().PkgPath() { // a word of ours, from a closed set
+			v.SetString(s)
+		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			poison(v.Field(i), s)
@@ -342,19 +344,21 @@ func TestForeignTextIsInert(t *testing.T) {
 
 // poisonable renders each page with one text in every string field; the brand too.
 func poisonable() map[string]func(w http.ResponseWriter, s string) {
-	with := func(s string) *Renderer { return New(Brand{Name: s, SupportURL: s, LogoDataURI: s}) }
+	with := func(s string) *Renderer {
+		return english(Brand{Name: s, SupportURL: s, PrivacyURL: s, TermsURL: s, LogoDataURI: s, AccentColor: s})
+	}
 	return map[string]func(w http.ResponseWriter, s string){
 		"consent": func(w http.ResponseWriter, s string) {
 			var v Consent
 			poison(reflect.ValueOf(&v).Elem(), s)
-			v.Action = "/consent"
-			v.Scopes[0].New, v.Scopes[1].Tools[0].Destructive = false, false
+			v.Action, v.Notice = "/consent", NothingChosen
+			v.Scopes[0].New, v.Scopes[0].Everything, v.Scopes[1].Everything, v.Scopes[1].Tools[0].Destructive = false, false, false, false
 			with(s).Consent(w, 200, v)
 		},
 		"login": func(w http.ResponseWriter, s string) {
 			var v Login
 			poison(reflect.ValueOf(&v).Elem(), s)
-			v.Action = "/login"
+			v.Action, v.Problem = "/login", LoginRejected
 			with(s).Login(w, 200, v)
 		},
 		"error": func(w http.ResponseWriter, s string) {
@@ -387,7 +391,7 @@ func TestErrorPage(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			New(Brand{}).Error(w, tc.give)
+			english(Brand{}).Error(w, tc.give)
 			if w.Code != tc.code {
 				t.Errorf("status %d, want %d", w.Code, tc.code)
 			}
@@ -415,8 +419,9 @@ func TestBrand(t *testing.T) {
 		want brand
 	}{
 		{Brand{}, brand{}},
-		{Brand{Name: "A\u202eB", SupportURL: "mailto:help@example.com", LogoDataURI: "data:image/png;base64,iVBORw0KGgo="}, brand{"AB", "mailto:help@example.com", "data:image/png;base64,iVBORw0KGgo="}},
-		{Brand{SupportURL: "javascript:alert(1)", LogoDataURI: "https://evil.example/logo.png"}, brand{}},
+		{Brand{Name: "A\u202eB", SupportURL: "mailto:help@example.com", LogoDataURI: "data:image/png;base64,iVBORw0KGgo="}, brand{Name: "AB", SupportURL: "mailto:help@example.com", Logo: "data:image/png;base64,iVBORw0KGgo="}},
+		{Brand{SupportURL: "http://plain.example/", PrivacyURL: "mailto:x@example.com", TermsURL: "https://example.com/terms"}, brand{TermsURL: "https://example.com/terms"}},
+		{Brand{SupportURL: "javascript:alert(1)", PrivacyURL: "javascript:alert(1)", TermsURL: "data:text/html,x", LogoDataURI: "https://evil.example/logo.png"}, brand{}},
 		{Brand{LogoDataURI: "data:text/html;base64,PHNjcmlwdD4="}, brand{}},
 	} {
 		if got := checkBrand(tc.give); got != tc.want {
@@ -426,7 +431,7 @@ func TestBrand(t *testing.T) {
 }
 
 func TestLogin(t *testing.T) {
-	doc := parse(t, record(New(Brand{}), "login-error").Body)
+	doc := parse(t, record(english(Brand{}), "login-rejected").Body)
 	want := map[string]string{"username": "username", "password": "current-password"}
 	for _, in := range elements(doc, "input") {
 		name, _ := attr(in, "name")
@@ -455,7 +460,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestFailingTemplateIsAClean500(t *testing.T) {
-	r := New(Brand{})
+	r := english(Brand{})
 	fail := template.FuncMap{"fail": func() (string, error) { return "", errors.New("no") }}
 	r.pages["done"] = template.Must(template.New("").Funcs(fail).Parse(`<p>half a page {{fail}}`))
 	w := httptest.NewRecorder()

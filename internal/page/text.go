@@ -17,7 +17,6 @@ const (
 	maxDescription = 320
 	maxToolName    = 128
 	maxToolTitle   = 80
-	maxParagraph   = 600
 	maxFlowID      = 64
 )
 

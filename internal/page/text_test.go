@@ -106,7 +106,7 @@ func TestUnicodeDeceptionOnThePage(t *testing.T) {
 	v.RedirectURI, v.RedirectHost = "https://cl\u0430ude.ai/cb", "cl\u0430ude.ai"
 	v.Scopes[0].Description = "Read\u2028only\u202e"
 	w := httptest.NewRecorder()
-	New(Brand{}).Consent(w, 200, v)
+	english(Brand{}).Consent(w, 200, v)
 	body := w.Body.String()
 	for _, bad := range []string{"\u202e", "\u200b", "\u0430", "\u2028", strings.Repeat("\u0301", 4), strings.Repeat("A", 100)} {
 		if strings.Contains(body, bad) {

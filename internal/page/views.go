@@ -3,6 +3,7 @@ package page
 import (
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -12,8 +13,8 @@ type Login struct {
 	Sealed string // hidden field "request", left out when empty
 	State  string // hidden field "state", left out when empty
 
-	Username  string // what was typed before, to be kept after a mistake
-	ErrorText string // announced; one of our sentences
+	Username string       // what was typed before, to be kept after a mistake
+	Problem  LoginProblem // announced; empty for none
 
 	// Others: there are other ways to sign in. A second button posts "other".
 	Others bool
@@ -23,29 +24,69 @@ type Login struct {
 	FlowID     string
 }
 
+// LoginProblem says why the last try failed.
+type LoginProblem string
+
+// Login problems.
+const (
+	LoginRejected  LoginProblem = "rejected"
+	LoginThrottled LoginProblem = "throttled"
+	LoginBusy      LoginProblem = "busy"
+)
+
 // Login renders the sign-in page. The form posts "username" and "password".
 func (r *Renderer) Login(w http.ResponseWriter, status int, v Login) {
-	v.ErrorText = DisplayText(v.ErrorText, maxParagraph)
 	v.ServerName = DisplayText(v.ServerName, maxName)
 	v.ClientName = DisplayText(v.ClientName, maxName)
 	r.render(w, status, "login", referrerForm, v.FlowID, v)
 }
 
-// Error is a page instead of a redirect. Empty texts have a default.
+// Error is a page instead of a redirect: what happened and what to do now.
 type Error struct {
-	Status int    // 400 to 599; anything else is shown as 500
-	Title  string // what happened, in a few words
-	What   string // what happened, in a sentence or two
-	Next   string // what the person can do now
-	Detail string // shown escaped and unlinked, for example the offending redirect URI
+	Status  int // 400 to 599; anything else is shown as 500
+	Problem Problem
+	Detail  string // shown escaped and unlinked, for example the offending redirect URI
 
 	// ContinueURL is the one link to a place that a client named. Its type switches off
 	// the template's scheme filter, because private-use schemes are legitimate:
 	// only a redirect URI that the matcher produced may be passed, never request input.
-	ContinueURL   template.URL
-	ContinueLabel string
+	ContinueURL  template.URL
+	ContinueHost string // the host of ContinueURL, for people
 
 	FlowID string
+}
+
+// Problem says what went wrong, in the words of the audit log.
+type Problem string
+
+// Problems that have texts of their own.
+const (
+	UnknownClient             Problem = "unknown_client"
+	ClientDocumentUnavailable Problem = "client_document_unavailable"
+	ClientDocumentInvalid     Problem = "client_document_invalid"
+	ClientIDMissing           Problem = "client_id_missing"
+	RedirectURIMismatch       Problem = "redirect_uri_mismatch"
+	RedirectURIMissing        Problem = "redirect_uri_missing"
+	InvalidScope              Problem = "invalid_scope"
+	InvalidTarget             Problem = "invalid_target"
+	InvalidRequest            Problem = "invalid_request"
+	InteractionRequired       Problem = "interaction_required"
+	TemporarilyUnavailable    Problem = "temporarily_unavailable"
+	ServerError               Problem = "server_error"
+	TooManyRequests           Problem = "too_many_requests"
+	ConsentExpired            Problem = "consent_expired"
+	UsedTwice                 Problem = "used_twice"
+	CrossSiteForm             Problem = "cross_site_form"
+	UnknownProvider           Problem = "unknown_provider"
+	OtherProvider             Problem = "other_provider"
+	OtherBrowser              Problem = "other_browser"
+)
+
+// Problems lists every problem.
+var Problems = []Problem{
+	UnknownClient, ClientDocumentUnavailable, ClientDocumentInvalid, ClientIDMissing, RedirectURIMismatch, RedirectURIMissing,
+	InvalidScope, InvalidTarget, InvalidRequest, InteractionRequired, TemporarilyUnavailable, ServerError, TooManyRequests,
+	ConsentExpired, UsedTwice, CrossSiteForm, UnknownProvider, OtherProvider, OtherBrowser,
 }
 
 // Error renders an error page.
@@ -53,33 +94,32 @@ func (r *Renderer) Error(w http.ResponseWriter, v Error) {
 	if v.Status < 400 || v.Status > 599 {
 		v.Status = http.StatusInternalServerError
 	}
-	v.Title = DisplayText(v.Title, maxDescription)
-	v.What = DisplayText(v.What, maxParagraph)
-	v.Next = DisplayText(v.Next, maxParagraph)
+	if !slices.Contains(Problems, v.Problem) {
+		v.Problem = ServerError
+	}
 	v.Detail = displayDetail(v.Detail)
 	v.ContinueURL = linkable(v.ContinueURL)
-	v.ContinueLabel = DisplayText(v.ContinueLabel, maxName)
+	v.ContinueHost = displayHost(v.ContinueHost)
 	r.render(w, v.Status, "error", referrerNone, v.FlowID, v)
 }
 
-// Done is the end of a conversation in this window. Empty texts have a default.
+// Done is the end of a conversation in this window: the person declined.
 type Done struct {
-	Title, Text string
-	ClientName  string // "return to …"
-	// ContinueURL and ContinueLabel: as in Error.
-	ContinueURL   template.URL
-	ContinueLabel string
-	FlowID        string
+	Status int // 200 if 0
+	// ContinueURL and ContinueHost: as in Error.
+	ContinueURL  template.URL
+	ContinueHost string
+	FlowID       string
 }
 
 // Done renders the page that says that the window may be closed.
 func (r *Renderer) Done(w http.ResponseWriter, v Done) {
-	v.Title = DisplayText(v.Title, maxDescription)
-	v.Text = DisplayText(v.Text, maxParagraph)
-	v.ClientName = DisplayText(v.ClientName, maxName)
+	if v.Status == 0 {
+		v.Status = http.StatusOK
+	}
 	v.ContinueURL = linkable(v.ContinueURL)
-	v.ContinueLabel = DisplayText(v.ContinueLabel, maxName)
-	r.render(w, http.StatusOK, "done", referrerNone, v.FlowID, v)
+	v.ContinueHost = displayHost(v.ContinueHost)
+	r.render(w, v.Status, "done", referrerNone, v.FlowID, v)
 }
 
 // displayDetail shows a URI as on the wire and any other text as text.

@@ -44,11 +44,11 @@ var limitedRoutes = map[string]struct {
 type limits struct {
 	addresses, registrations *limit.Limiter
 	proxies                  []netip.Prefix
-	pages                    *page.Renderer
+	pages                    *page.Pages
 	audit                    *audit.Log
 }
 
-func newLimits(cfg *config.Config, pages *page.Renderer, log *audit.Log, now func() time.Time) *limits {
+func newLimits(cfg *config.Config, pages *page.Pages, log *audit.Log, now func() time.Time) *limits {
 	return &limits{
 		addresses: perMinute(cfg.Limits.AddressRequests, now), registrations: perMinute(cfg.Limits.Registrations, now),
 		proxies: cfg.TrustedProxies, pages: pages, audit: log,
@@ -71,7 +71,7 @@ func (l *limits) before(next web.HostHandler) web.HostHandler {
 			if slow := l.check(r, host); slow != nil {
 				l.audit.Write(r.Context(), audit.Entry{Event: route.refused, Reason: slow.Reason, Host: host.Name})
 				if route.person {
-					authorize.TooMany(l.pages, w, slow, "")
+					authorize.TooMany(l.pages, w, r, slow, "")
 				} else {
 					web.FormError(w, slow)
 				}

@@ -6,6 +6,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -157,7 +158,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	codes := code.NewCodes(sealing, opt.Now)
 	persons := token.NewPersons(sealing)
 	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
-	pages := page.New(page.Brand{})
+	pages := page.New(brand(cfg.Branding))
 	limits := newLimits(cfg, pages, log, opt.Now)
 	onHost := func(h web.HostHandler) http.Handler { return web.OnHost(table, limits.before(h)) }
 
@@ -230,6 +231,15 @@ func route(decisions, rest http.Handler) http.Handler {
 		}
 		rest.ServeHTTP(w, r)
 	})
+}
+
+// brand puts an operator's brand into the form of pages.
+func brand(b config.Branding) page.Brand {
+	out := page.Brand{Name: b.Name, AccentColor: b.AccentColor, SupportURL: b.SupportURL, PrivacyURL: b.PrivacyURL, TermsURL: b.TermsURL}
+	if len(b.Logo) > 0 {
+		out.LogoDataURI = "data:" + b.LogoType + ";base64," + base64.StdEncoding.EncodeToString(b.Logo)
+	}
+	return out
 }
 
 // notFound answers everything without a handler; /<path>/.well-known/… is the

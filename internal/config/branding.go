@@ -1,0 +1,158 @@
+package config
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"image"
+	_ "image/jpeg" // for image.DecodeConfig
+	_ "image/png"
+	"io"
+	"io/fs"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// Bounds of the logo, which is part of every page.
+const (
+	maxLogoBytes  = 64 << 10
+	maxLogoPixels = 2048 // each side
+)
+
+var accentColor = regexp.MustCompile(`^#[0-9A-Fa-f]{6}$`)
+
+func (r *resolver) branding(f BrandingFile) Branding {
+	const at = "branding."
+	r.text(at+"name", f.Name)
+	b := Branding{
+		Name: f.Name, AccentColor: strings.ToLower(f.AccentColor),
+		SupportURL: r.link(at+"supportURL", f.SupportURL, "https", "mailto"),
+		PrivacyURL: r.link(at+"privacyURL", f.PrivacyURL, "https"),
+		TermsURL:   r.link(at+"termsURL", f.TermsURL, "https"),
+	}
+	if f.AccentColor != "" && !accentColor.MatchString(f.AccentColor) {
+		r.add(at+"accentColor", `%s is not a colour such as "#0a7d55": a number sign and six hexadecimal digits, in quotes`, show(f.AccentColor))
+	}
+	if f.LogoFile != "" {
+		b.Logo, b.LogoType = r.logo(at+"logoFile", f.LogoFile)
+	}
+	return b
+}
+
+// link checks an address that the pages link.
+func (r *resolver) link(at, value string, schemes ...string) string {
+	if value == "" {
+		return ""
+	}
+	likely := `a URL such as "https://help.example.com/"`
+	if len(schemes) > 1 {
+		likely += ` or "mailto:help@example.com"`
+	}
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || len(value) > maxURL || hasOther(value, visibleASCII):
+		r.add(at, "%s is not %s", show(value), likely)
+	case u.Scheme == "https" && u.Hostname() != "" && u.User == nil:
+	case u.Scheme == "mailto" && len(schemes) > 1 && strings.Contains(u.Opaque, "@"):
+	default:
+		r.add(at, "%s is not %s", show(value), likely)
+	}
+	return value
+}
+
+// logo reads an image. What it is, its content says, not its name.
+func (r *resolver) logo(at, name string) (data []byte, mediaType string) {
+	data, err := r.readFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.add(at, "there is no such file; a relative path starts at the directory of the configuration file")
+		return nil, ""
+	case errors.Is(err, errTooLarge), len(data) > maxLogoBytes:
+		r.add(at, "the file is larger than 64 KiB; it is part of every page")
+		return nil, ""
+	case err != nil:
+		r.add(at, "the file cannot be read")
+		return nil, ""
+	}
+	mediaType, problem := imageType(data)
+	if problem != "" {
+		r.add(at, "%s", problem)
+	}
+	return data, mediaType
+}
+
+// imageType sniffs an image that is fit for a page, or says what is wrong with it.
+func imageType(data []byte) (mediaType, problem string) {
+	const none = "is not a PNG, JPEG, WebP or SVG image"
+	switch {
+	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
+		mediaType = "image/png"
+	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
+		mediaType = "image/jpeg"
+	case len(data) > 16 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
+		return "image/webp", ""
+	case bytes.Contains(data, []byte("<svg")):
+		return "image/svg+xml", svgProblem(data)
+	default:
+		return "", none
+	}
+	c, _, err := image.DecodeConfig(bytes.NewReader(data))
+	switch {
+	case err != nil:
+		return "", none + ": " + err.Error()
+	case c.Width > maxLogoPixels || c.Height > maxLogoPixels:
+		return "", fmt.Sprintf("has %d by %d pixels; at most %d on each side are allowed", c.Width, c.Height, maxLogoPixels)
+	}
+	return mediaType, ""
+}
+
+// svgProblem says why an SVG is no picture alone, or "". In an image element no
+// browser runs its scripts or loads what it refers to; refusing both says so to
+// the operator, and keeps the file harmless wherever it goes next.
+func svgProblem(data []byte) string {
+	d := xml.NewDecoder(bytes.NewReader(data))
+	root := true
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			if root {
+				return "is not an SVG image"
+			}
+			return ""
+		}
+		if err != nil {
+			return "is not an SVG image: it is not well-formed XML"
+		}
+		switch t := token.(type) {
+		case xml.Directive:
+			return "is an SVG image with a DOCTYPE; take it out"
+		case xml.StartElement:
+			if root && (t.Name.Local != "svg" || t.Name.Space != "http://www.w3.org/2000/svg") {
+				return `is not an SVG image: its outermost element must be <svg xmlns="http://www.w3.org/2000/svg">`
+			}
+			root = false
+			if problem := elementProblem(t); problem != "" {
+				return problem
+			}
+		}
+	}
+}
+
+func elementProblem(e xml.StartElement) string {
+	switch strings.ToLower(e.Name.Local) {
+	case "script", "foreignobject", "handler", "listener", "iframe", "object", "embed", "audio", "video":
+		return fmt.Sprintf("is an SVG image with a <%s> element; a logo is a picture alone", e.Name.Local)
+	}
+	for _, a := range e.Attr {
+		name := strings.ToLower(a.Name.Local)
+		switch {
+		case strings.HasPrefix(name, "on"):
+			return fmt.Sprintf("is an SVG image with the script attribute %s; take it out", show(a.Name.Local))
+		case name == "href" && !strings.HasPrefix(a.Value, "#") && !strings.HasPrefix(a.Value, "data:image/"):
+			return "is an SVG image that refers to something outside itself; put it into the file"
+		}
+	}
+	return ""
+}

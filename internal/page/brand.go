@@ -1,0 +1,55 @@
+package page
+
+import (
+	"html/template"
+	"net/url"
+	"regexp"
+)
+
+// Brand is what an operator may change. The zero value is fine. A value that
+// could make the page fetch or run something is ignored, not rendered.
+type Brand struct {
+	// Name stands at the top of each page, for example the company's name.
+	Name string
+	// LogoDataURI is "data:image/…;base64,…": the pages never load a file.
+	LogoDataURI string
+	// AccentColor is "#rrggbb", the colour of buttons; links get the nearest
+	// shade of it that can be read.
+	AccentColor string
+	// Linked at the foot: SupportURL is an https or mailto address, the others https.
+	SupportURL, PrivacyURL, TermsURL string
+}
+
+type brand struct {
+	Name                             string
+	Logo                             template.URL
+	SupportURL, PrivacyURL, TermsURL string
+}
+
+// imageData: an image element runs no script and loads nothing, whatever an SVG holds.
+var imageData = regexp.MustCompile(`^data:image/(png|jpeg|webp|svg\+xml);base64,[A-Za-z0-9+/]+=*$`)
+
+func checkBrand(b Brand) brand {
+	out := brand{
+		Name:       DisplayText(b.Name, maxName),
+		SupportURL: link(b.SupportURL, "https", "mailto"), PrivacyURL: link(b.PrivacyURL, "https"), TermsURL: link(b.TermsURL, "https"),
+	}
+	if imageData.MatchString(b.LogoDataURI) {
+		out.Logo = template.URL(b.LogoDataURI)
+	}
+	return out
+}
+
+// link returns address if its scheme is one of schemes.
+func link(address string, schemes ...string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	for _, s := range schemes {
+		if u.Scheme == s {
+			return address
+		}
+	}
+	return ""
+}
