@@ -9,33 +9,30 @@ import (
 	"testing"
 
 	"github.com/prometheus/prometheus/promql/parser"
-	"sigs.k8s.io/yaml"
 )
 
-// Every expression of the alerts and of the dashboard is PromQL.
+var metricNames = regexp.MustCompile(`\bmcp_forward_auth_[a-z_]+`)
+
+// known reports whether the reference has the metric, or the histogram that it is of.
+func known(reference, name string) bool {
+	for _, part := range []string{"_bucket", "_sum", "_count"} {
+		base, ok := strings.CutSuffix(name, part)
+		if ok && strings.Contains(reference, "| `"+base+"` | histogram |") {
+			return true
+		}
+	}
+	return strings.Contains(reference, "| `"+name+"` |")
+}
+
+// Every expression of the alerts and of the dashboard is PromQL about metrics that
+// there are.
 func TestQueries(t *testing.T) {
 	var expressions []string
-	out, err := helm4.render(t, filepath.Join(chartDir, "ci", "traefik-values.yaml"), "--set", "prometheusRule.disabled=null")
-	if err != nil {
-		t.Fatal(err)
+	_, rules := alerts(t)
+	for _, rule := range rules {
+		expressions = append(expressions, rule.Expr)
 	}
-	for _, text := range regexp.MustCompile(`(?m)^---$`).Split(out, -1) {
-		var o struct {
-			Kind string
-			Spec struct {
-				Groups []struct {
-					Rules []struct{ Alert, Expr string }
-				}
-			}
-		}
-		if err := yaml.Unmarshal([]byte(text), &o); err != nil || o.Kind != "PrometheusRule" {
-			continue
-		}
-		for _, rule := range o.Spec.Groups[0].Rules {
-			expressions = append(expressions, rule.Expr)
-		}
-	}
-	alerts := len(expressions)
+	ofAlerts := len(expressions)
 	var dashboard struct {
 		Panels []struct{ Targets []struct{ Expr string } }
 	}
@@ -52,11 +49,20 @@ func TestQueries(t *testing.T) {
 			expressions = append(expressions, strings.NewReplacer("$__rate_interval", "5m", "$namespace", "mcp").Replace(target.Expr))
 		}
 	}
-	if alerts < 8 || len(expressions)-alerts < 10 {
-		t.Errorf("%d alerts, %d queries", alerts, len(expressions)-alerts)
+	if ofAlerts < 15 || len(expressions)-ofAlerts < 30 {
+		t.Errorf("%d alerts, %d queries", ofAlerts, len(expressions)-ofAlerts)
+	}
+	reference, err := os.ReadFile("../../docs/reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
 	}
 	p := parser.NewParser(parser.Options{})
 	for _, e := range expressions {
+		for _, name := range metricNames.FindAllString(e, -1) {
+			if !known(string(reference), name) {
+				t.Errorf("%s is no metric of the reference, in %s", name, e)
+			}
+		}
 		if _, err := p.ParseExpr(e); err != nil {
 			t.Errorf("%v in %s", err, e)
 		}

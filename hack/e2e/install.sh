@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the end-to-end tests need: the gateways (nginx, HAProxy, Caddy,
-# Envoy, Traefik), Redis and PostgreSQL, Chromium and the packages of
+# Envoy, Traefik), Redis and PostgreSQL, Prometheus, Chromium and the packages of
 # package-lock.json. What no package manager of the system has goes into a cache
 # of this user, E2E_CACHE. It may run again at any time. It does not fail when
 # something cannot be had: the tests that need it then fail as "not run".
@@ -34,6 +34,7 @@ missing=''
 [ -f /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so ] || missing="$missing libnginx-mod-http-headers-more-filter"
 [ -x /usr/bin/chromium ] || command -v chromium >/dev/null || missing="$missing chromium"
 command -v npm >/dev/null || missing="$missing npm"
+[ -x /usr/bin/prometheus ] || command -v prometheus >/dev/null || missing="$missing prometheus"
 [ -x /usr/bin/redis-server ] || command -v redis-server >/dev/null || missing="$missing redis-server"
 # The tests start servers of their own, as an unprivileged user.
 postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
@@ -97,10 +98,10 @@ fi
 
 echo 'install: what there is now:'
 postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
-for program in /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" /usr/bin/chromium node_modules/.bin/node; do
+for program in /usr/bin/prometheus /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" /usr/bin/chromium node_modules/.bin/node; do
   case $program in *nginx | *haproxy) flag=-v ;; *caddy | *traefik) flag=version ;; *) flag=--version ;; esac
   if [ -x "$program" ]; then
-    case $program in *haproxy | *traefik) line=1 ;; *) line='$' ;; esac
+    case $program in *haproxy | *traefik | *prometheus) line=1 ;; *) line='$' ;; esac
     echo "  $program: $("$program" $flag 2>&1 | sed '/^$/d' | sed -n "${line}p")"
   else
     echo "  $program: MISSING"
