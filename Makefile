@@ -1,6 +1,6 @@
 tool = go tool -modfile=hack/tools/go.mod
 
-.PHONY: all demo build test race conformance e2e chaos lint vulncheck chart chart-update image bench fuzz ci
+.PHONY: all $(MAKECMDGOALS) # none of these is a file
 all: build lint test
 
 demo: ## the whole picture on this computer
@@ -31,6 +31,9 @@ lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
 	go vet ./... && go vet -tags e2e ./internal/e2e && $(tool) staticcheck -tags e2e ./...
 
+workflows: ## .github and the Dockerfile: actionlint, zizmor, hadolint
+	hack/workflows.sh
+
 vulncheck: ## known vulnerabilities in what is called; needs vuln.go.dev
 	$(tool) govulncheck ./...
 
@@ -42,6 +45,9 @@ chart-update: ## write what follows from the chart's values and templates
 
 image: ## the Dockerfile, built by buildah with stand-in base images, and run
 	hack/image/test.sh
+
+dist: ## archives of every platform and the chart: make dist VERSION=v1.2.3
+	hack/release/build.sh $(VERSION)
 
 bench: ## CPU time per forward-auth request; needs Linux, at most a minute
 	go run ./hack/bench
