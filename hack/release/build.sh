@@ -22,9 +22,9 @@ mkdir dist
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# archive NAME DIRECTORY: entries in one order, of one time and nobody's.
+# archive FILE PARENT DIRECTORY: entries in one order, of one time and nobody's.
 archive() {
-  tar --sort=name --mtime="@$when" --owner=0 --group=0 --numeric-owner --format=gnu -C "$2" -cf - . | gzip -n9 >"dist/$1.tar.gz"
+  tar --sort=name --mtime="@$when" --owner=0 --group=0 --numeric-owner --format=gnu -C "$2" -cf - "$3" | gzip -n9 >"dist/$1"
 }
 
 for platform in "${platforms[@]}"; do
@@ -37,7 +37,7 @@ for platform in "${platforms[@]}"; do
   CGO_ENABLED=0 GOOS=$os GOARCH=$arch GOFIPS140=${GOFIPS140:-certified} GOFLAGS='' \
     go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "$binary" ./cmd/mcp-forward-auth
   cp LICENSE README.md SECURITY.md "$work/$name"
-  archive "$name" "$work/$name"
+  archive "$name.tar.gz" "$work" "$name"
 done
 
 if command -v helm >/dev/null; then
@@ -47,7 +47,10 @@ if command -v helm >/dev/null; then
   cp -r charts/mcp-forward-auth "$work/chart"
   sed -i "s/^  artifacthub.io\/prerelease: .*/  artifacthub.io\/prerelease: \"$prerelease\"/; s/\(mcp-forward-auth:\)[0-9][^ ]*$/\1$version/" "$work/chart/Chart.yaml"
   mv "$work/chart" "$work/mcp-forward-auth"
-  helm package "$work/mcp-forward-auth" --version "$version" --app-version "$version" --destination dist >/dev/null
+  helm package "$work/mcp-forward-auth" --version "$version" --app-version "$version" --destination "$work" >/dev/null
+  rm -rf "$work/mcp-forward-auth"
+  tar -xzf "$work/mcp-forward-auth-$version.tgz" -C "$work" # packed again, for Helm writes the time of day
+  archive "mcp-forward-auth-$version.tgz" "$work" mcp-forward-auth
   echo "build.sh: chart mcp-forward-auth-$version.tgz"
 else
   echo 'build.sh: NO CHART, because there is no helm on PATH' >&2
