@@ -49,9 +49,10 @@ type Endpoint struct {
 	Pages    *page.Pages
 	Audit    *audit.Log
 	Now      func() time.Time
-	// Requests bounds the authorization requests of each client at each host,
-	// SignIns the passwords tried for each user name at each host; nil for no limit.
-	Requests, SignIns *limit.Limiter
+	// Requests bounds the authorization requests of each client at each host; nil for no limit.
+	Requests *limit.Limiter
+	// SignIns bounds the passwords tried.
+	SignIns Attempts
 	// SkipConsent: the operator lists every redirect URL and wants no page.
 	SkipConsent bool
 }

@@ -105,10 +105,9 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	username, password := form.Get("username"), form.Get("password")
-	// By what was typed, so that the answer does not tell who exists, and before
-	// the password is looked at, so that guesses at the same time count too.
-	who := host.Name + " " + p.ID + " " + username
-	if ok, wait := e.SignIns.Allow(who); !ok {
+	who := p.ID + " " + username
+	attempt, ok, wait := e.SignIns.begin(r, host, e.Steps.knownAs(r, host, who), who)
+	if !ok {
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "too_many_sign_ins"))
 		(&web.TooMany{Wait: wait}).Headers(w.Header())
 		e.showLogin(w, r, host, st, http.StatusTooManyRequests, username, page.LoginThrottled)
@@ -116,7 +115,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	}
 	identity, err := p.Authenticate(r.Context(), username, password)
 	if !errors.Is(err, connector.ErrRejected) {
-		e.SignIns.Return(who) // only wrong passwords are to be few
+		attempt.undo()
 	}
 	switch {
 	case errors.Is(err, connector.ErrRejected):
@@ -132,6 +131,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
 		return
 	}
+	e.Steps.makeKnown(w, host, who)
 	e.Steps.endLogin(w, r, host, st.Handle)
 	e.returned(r, host, st)
 	if !e.spend(w, r, host, st.Flow, "login "+st.Handle, loginTTL) {

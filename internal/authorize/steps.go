@@ -79,6 +79,7 @@ type Steps struct {
 	pending seal.Box[pending]
 	login   seal.Box[loginState]
 	granted seal.Box[[]granted]
+	known   seal.Box[knownBrowser]
 	now     func() time.Time
 }
 
@@ -88,6 +89,7 @@ func NewSteps(keys *seal.Keyring, now func() time.Time) Steps {
 		pending: seal.NewBox[pending](keys, "consent step"),
 		login:   seal.NewBox[loginState](keys, "login step"),
 		granted: seal.NewBox[[]granted](keys, "granted before"),
+		known:   seal.NewBox[knownBrowser](keys, "known browser"),
 		now:     now,
 	}
 }

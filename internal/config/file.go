@@ -307,7 +307,7 @@ type LimitsFile struct {
 	Registrations *int `json:"registrations"`
 	// Requests of one client to /authorize, and as many to /token, for each host. Installations of a client that is known by a metadata document are one client, and whoever knows the id of a client without credentials can use up its requests, so a bound shuts others out; set one only where all clients are your own. 0 is no bound. Default 0.
 	ClientRequests *int `json:"clientRequests"`
-	// Wrong passwords for one user name, whether there is such a user or not, for each host; for provider.name "static" only. Until the next attempt is due the right password is refused too. Default 10.
+	// Wrong passwords for one user name, whether there is such a user or not, for each host; for provider.name "static" only. Until the next attempt is due the right password is refused too, except in a browser where that user has signed in before: it counts for itself. With listen.trustedProxies each address counts for itself as well, and all of them together have ten times as many. Default 10.
 	SignInAttempts *int `json:"signInAttempts"`
 	// Requests of one address (IPv6: of one /64) to /register, /authorize, /consent, /login, /token and /revoke together. Many people share an address, and so do all users of a client that runs in a cloud, so be generous. Needs listen.trustedProxies. Default: 600 where listen.trustedProxies is set, else no limit.
 	AddressRequests *int `json:"addressRequests"`

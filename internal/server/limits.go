@@ -96,6 +96,19 @@ func (l *limits) check(r *http.Request, host *resource.Host) *web.TooMany {
 	return nil
 }
 
+// allAddresses is how many times as many wrong passwords for one name all
+// addresses together may send as one.
+const allAddresses = 10
+
+// signIns bounds wrong passwords. Where no proxy is trusted every request seems
+// to come from the gateway, which says nothing.
+func (l *limits) signIns(n int, now func() time.Time) authorize.Attempts {
+	if len(l.proxies) == 0 {
+		return authorize.Attempts{Near: perMinute(n, now)}
+	}
+	return authorize.Attempts{Near: perMinute(n, now), Name: perMinute(allAddresses*n, now), Source: l.source}
+}
+
 // source names whom a request counts for. A single machine has a whole /64 of
 // IPv6 addresses to choose from.
 func (l *limits) source(r *http.Request) string {

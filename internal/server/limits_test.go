@@ -256,6 +256,73 @@ func login(t *testing.T, s *servertest.Service, host string) (try func(username,
 	}
 }
 
+// loginFrom is login in this browser and from this address.
+func loginFrom(t *testing.T, s *servertest.Service, b *servertest.Browser, address string) (try func(username, password string) int) {
+	t.Helper()
+	p := b.Submit(t, b.Consent(t, s.NewClient(t, servertest.Host, nil).Begin().URL()), "decision", "allow")
+	state := b.Open(t, "https://"+servertest.Host+p.Location()).URL.Query().Get("state")
+	return func(username, password string) int {
+		t.Helper()
+		form := url.Values{"state": {state}, "username": {username}, "password": {password}}
+		req := b.FormRequest(t, "https://"+servertest.Host+"/login", form)
+		req.Header.Set("X-Forwarded-For", address)
+		return b.Send(t, req).Status
+	}
+}
+
+// A stranger's guesses used to keep the user out.
+func TestSignInsOfOthers(t *testing.T) {
+	t.Parallel()
+	wrong := func(t *testing.T, try func(username, password string) int, n int) {
+		t.Helper()
+		for range n {
+			if status := try(servertest.Username, "wrong"); status != 401 && status != 429 {
+				t.Fatalf("status %d", status)
+			}
+		}
+	}
+	t.Run("ATK-51 a browser that knows the user counts for itself", func(t *testing.T) {
+		t.Parallel()
+		s := limited(t, config.LimitsFile{SignInAttempts: new(3)}) // no proxy is trusted: one address for all
+		own := s.NewBrowser()
+		if status := loginFrom(t, s, own, "192.0.2.1")(servertest.Username, servertest.Password); status != 303 {
+			t.Fatalf("status %d", status)
+		}
+		wrong(t, loginFrom(t, s, s.NewBrowser(), "192.0.2.9"), 10)
+		if status := loginFrom(t, s, s.NewBrowser(), "192.0.2.1")(servertest.Username, servertest.Password); status != 429 {
+			t.Errorf("a new browser: %d", status)
+		}
+		try := loginFrom(t, s, own, "192.0.2.1")
+		if status := try("nobody", servertest.Password); status != 401 {
+			t.Errorf("another name: %d", status)
+		}
+		if status := loginFrom(t, s, own, "192.0.2.1")(servertest.Username, servertest.Password); status != 303 {
+			t.Errorf("the known browser: %d", status)
+		}
+		wrong(t, loginFrom(t, s, own, "192.0.2.1"), 3)
+		if status := loginFrom(t, s, own, "192.0.2.1")(servertest.Username, servertest.Password); status != 429 {
+			t.Errorf("too many in the known browser: %d", status)
+		}
+	})
+	t.Run("ATK-51 each address counts for itself, and all together", func(t *testing.T) {
+		t.Parallel()
+		s := limited(t, config.LimitsFile{SignInAttempts: new(3), AddressRequests: new(0)}, "127.0.0.1/32")
+		wrong(t, loginFrom(t, s, s.NewBrowser(), "192.0.2.9"), 10)
+		if status := loginFrom(t, s, s.NewBrowser(), "192.0.2.9")(servertest.Username, servertest.Password); status != 429 {
+			t.Errorf("the stranger's address: %d", status)
+		}
+		if status := loginFrom(t, s, s.NewBrowser(), "192.0.2.1")(servertest.Username, servertest.Password); status != 303 {
+			t.Errorf("another address: %d", status)
+		}
+		for i := range 12 {
+			wrong(t, loginFrom(t, s, s.NewBrowser(), fmt.Sprintf("198.51.100.%d", i)), 3)
+		}
+		if status := loginFrom(t, s, s.NewBrowser(), "203.0.113.1")(servertest.Username, servertest.Password); status != 429 {
+			t.Errorf("after 30 wrong ones from everywhere: %d", status)
+		}
+	})
+}
+
 func TestSignInsAreLimited(t *testing.T) {
 	t.Parallel()
 	s := limited(t, config.LimitsFile{SignInAttempts: new(3)})

@@ -167,7 +167,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	authorization := &authorize.Endpoint{
 		Clients: clients, Catalogue: get, Providers: providers,
 		Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now),
-		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now), SignIns: perMinute(cfg.Limits.SignInAttempts, opt.Now),
+		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now), SignIns: limits.signIns(cfg.Limits.SignInAttempts, opt.Now),
 		Pages: pages, Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
 	}
 	authorization.Register(mux, onHost)
