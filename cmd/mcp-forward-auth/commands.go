@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
@@ -95,7 +98,9 @@ func checkConfig(_ context.Context, args []string, std streams) error {
 }
 
 func hashPassword(_ context.Context, args []string, std streams) error {
-	if err := parse(flag.NewFlagSet("hash-password", flag.ContinueOnError), args, std); err != nil {
+	fs := flag.NewFlagSet("hash-password", flag.ContinueOnError)
+	argon := fs.Bool("argon2id", false, "an argon2id hash, of 19 MiB and two passes, instead of a bcrypt one")
+	if err := parse(fs, args, std); err != nil {
 		return err
 	}
 	line, err := bufio.NewReader(io.LimitReader(std.in, 1<<10)).ReadString('\n')
@@ -106,12 +111,27 @@ func hashPassword(_ context.Context, args []string, std streams) error {
 	if password == "" {
 		return fmt.Errorf("hash-password: no password on standard input; try  printf %%s 'secret' | mcp-forward-auth hash-password")
 	}
+	if *argon {
+		_, err = fmt.Fprintln(std.out, argon2id(password))
+		return err
+	}
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), 12)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(std.out, string(hash))
 	return err
+}
+
+// argon2id returns a hash in the PHC string format, with the parameters of
+// OWASP's password storage cheat sheet.
+func argon2id(password string) string {
+	const memory, passes, threads, size = 19456, 2, 1, 32
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	b64 := base64.RawStdEncoding.EncodeToString
+	sum := argon2.IDKey([]byte(password), salt, passes, memory, threads, size)
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, memory, passes, threads, b64(salt), b64(sum))
 }
 
 func printVersion(_ context.Context, args []string, std streams) error {

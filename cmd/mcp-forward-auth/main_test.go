@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 )
 
 // call runs the program with args and standard input.
@@ -69,6 +72,14 @@ func TestCommands(t *testing.T) {
 			if out, _, err := call(t, in, "hash-password"); err == nil || out != "" {
 				t.Errorf("%.10q: %v %q", in, err, out)
 			}
+		}
+		out, _, err := call(t, "a secret\n", "hash-password", "-argon2id")
+		c, failed := static.New(config.Provider{Users: []config.User{{Username: "jane", PasswordHash: config.NewSecret(strings.TrimSpace(out))}}})
+		if err != nil || failed != nil {
+			t.Fatalf("%v, %v, %q", err, failed, out)
+		}
+		if _, err := c.Authenticate(t.Context(), "jane", "a secret"); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("version and help", func(t *testing.T) {

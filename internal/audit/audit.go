@@ -37,6 +37,8 @@ const (
 	IntrospectionRefused Event = "introspection.refused"
 	DenyListLoaded       Event = "deny_list.loaded"
 	DenyListBroken       Event = "deny_list.broken"
+	UsersLoaded          Event = "users.loaded"
+	UsersBroken          Event = "users.broken"
 	FirstUse             Event = "access.first_use"
 	AccessDenied         Event = "access.denied"
 	// AccessAdvised: an advisory tool policy would have denied it.
@@ -48,7 +50,7 @@ var Events = []Event{
 	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRequested, AuthorizeRefused,
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
-	RevocationRefused, FamilyEnded, IntrospectionRefused, DenyListLoaded, DenyListBroken, FirstUse, AccessDenied,
+	RevocationRefused, FamilyEnded, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, FirstUse, AccessDenied,
 	AccessAdvised,
 }
 
@@ -113,7 +115,7 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 		l.Observe(ctx, e)
 	}
 	level := slog.LevelInfo
-	if e.Event == DenyListBroken {
+	if e.Event == DenyListBroken || e.Event == UsersBroken {
 		level = slog.LevelError // somebody may be let in whom the operator wants out
 	}
 	if e.Event == AccessDenied && e.Reason == "no_token" || quiet[e.Event] {

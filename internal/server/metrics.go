@@ -21,18 +21,19 @@ import (
 // metrics are the Prometheus metrics. Every label value comes from a closed set
 // of ours: no stranger can make a series.
 type metrics struct {
-	registry   *prometheus.Registry
-	decisions  [][]prometheus.Counter // by forwardauth.Dialect and Reason
-	events     *prometheus.CounterVec
-	requests   *prometheus.CounterVec
-	durations  *prometheus.HistogramVec
-	catalogues *prometheus.HistogramVec
-	keys       prometheus.Histogram
-	guardCalls map[guard.Operation]map[bool]prometheus.Observer // by whether it failed
-	guardUp    prometheus.Gauge
-	denied     prometheus.Gauge
-	denyBroken prometheus.Gauge
-	limited    map[string]prometheus.Counter // by audit reason
+	registry    *prometheus.Registry
+	decisions   [][]prometheus.Counter // by forwardauth.Dialect and Reason
+	events      *prometheus.CounterVec
+	requests    *prometheus.CounterVec
+	durations   *prometheus.HistogramVec
+	catalogues  *prometheus.HistogramVec
+	keys        prometheus.Histogram
+	guardCalls  map[guard.Operation]map[bool]prometheus.Observer // by whether it failed
+	guardUp     prometheus.Gauge
+	denied      prometheus.Gauge
+	denyBroken  prometheus.Gauge
+	usersBroken *prometheus.GaugeVec          // by provider
+	limited     map[string]prometheus.Counter // by audit reason
 
 	decisionTime prometheus.Histogram
 	lookups      [3]prometheus.Counter // by forwardauth.Lookup; nil for none
@@ -73,6 +74,9 @@ func newMetrics(version string) *metrics {
 	m.denyBroken = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_deny_list_broken", Help: "1 while the deny-list file cannot be read or has a mistake, so that an older content is in force.",
 	})
+	m.usersBroken = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_users_file_broken", Help: "1 while the users file of a static provider cannot be read or has a mistake, so that an older content is in force; by id of the provider.",
+	}, []string{"provider"})
 	m.guardUp = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer, so that sign-ins and refreshes are refused; else 1.",
 	})
@@ -137,7 +141,7 @@ func newMetrics(version string) *metrics {
 	})
 	info.Set(1)
 	m.registry.MustRegister(
-		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, guardCalls, m.guardUp, info,
+		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, m.usersBroken, guardCalls, m.guardUp, info,
 		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -235,6 +239,14 @@ func (m *metrics) denyList(entries int, err error) {
 	if err != nil {
 		m.denyBroken.Set(1)
 	}
+}
+
+func (m *metrics) usersFile(provider string, err error) {
+	broken := 0.0
+	if err != nil {
+		broken = 1
+	}
+	m.usersBroken.WithLabelValues(provider).Set(broken)
 }
 
 func (m *metrics) keyGenerated(took time.Duration) { m.keys.Observe(took.Seconds()) }

@@ -814,3 +814,44 @@ func TestDenyList(t *testing.T) {
 		}
 	})
 }
+
+func TestUsersFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "users.yaml")
+	user := func(f *config.File, name string) string {
+		return "users: [{username: " + name + ", passwordHash: '" + f.Provider.Users[0].PasswordHash + "'}]"
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other, files := "", map[string]string{}
+	edit := func(f *config.File) {
+		files[path], other = user(f, servertest.Username), user(f, "joe")
+		f.Provider.Users, f.Provider.UsersFile = nil, path
+		write(files[path])
+	}
+	s := servertest.Start(t, servertest.Options{Edit: edit, Files: files})
+	wait := func(event audit.Event, value string) {
+		t.Helper()
+		for range 100 {
+			_, text := s.Management(t, "/metrics")
+			if s.Log.Last(event) != nil && strings.Contains(text, `mcp_forward_auth_users_file_broken{provider=""} `+value+"\n") {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Fatalf("no %s within five seconds", event)
+	}
+	wait(audit.UsersLoaded, "0")
+	k := signIn(t, s.NewClient(t, servertest.Host, withRefresh)).again(t)
+	write("users: nobody")
+	wait(audit.UsersBroken, "1")
+	k = k.again(t)
+	write(other)
+	wait(audit.UsersLoaded, "0")
+	k.refused(t, 400, "invalid_grant", "user_gone")
+	s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+}

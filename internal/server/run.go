@@ -87,6 +87,9 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	if s.denyList != nil {
 		go s.denyList.Watch(work)
 	}
+	for _, watch := range s.watches {
+		go watch(work)
+	}
 	s.ready.set(true)
 	s.log.Info("serving", "protocol", l.Protocol.Addr().String(), "management", l.Management.Addr().String(), "resources", len(s.cfg.Hosts))
 

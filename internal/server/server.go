@@ -69,7 +69,9 @@ type Server struct {
 	catalogue *catalog.Cache
 	memory    *memory
 	denyList  *revocation.File // nil for none
-	ready     readiness
+	// watches follow files that may change while the service runs.
+	watches []func(context.Context)
+	ready   readiness
 }
 
 // Options are what the configuration does not say.
@@ -128,6 +130,11 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	providers, err := identityProviders(cfg.Providers, opt.HTTPClient, metrics.watchProvider)
 	if err != nil {
 		return nil, err
+	}
+	for _, p := range providers {
+		if c, ok := p.Password.(*static.Connector); ok {
+			s.watches = append(s.watches, func(ctx context.Context) { c.Watch(ctx, usersLoaded(log, metrics, p.ID)) })
+		}
 	}
 
 	s.catalogue = catalog.New(catalog.Options{
@@ -336,6 +343,18 @@ func identityProvider(p config.Provider, client *http.Client) (connector.Connect
 		return nil, c, err
 	}
 	return nil, nil, fmt.Errorf("provider.name: %q is not supported", p.Name)
+}
+
+// usersLoaded says what became of a new content of a users file.
+func usersLoaded(log *audit.Log, m *metrics, provider string) func(int, error) {
+	return func(users int, err error) {
+		entry := audit.Entry{Event: audit.UsersLoaded, Name: provider}
+		if err != nil {
+			entry.Event, entry.Cause = audit.UsersBroken, err
+		}
+		m.usersFile(provider, err)
+		log.Write(context.Background(), entry)
+	}
 }
 
 // denyListLoaded says what became of a new content of the deny-list.

@@ -1,5 +1,7 @@
-// Package static signs people in with the accounts of the configuration file.
-// Its invariants: an unknown user and a wrong password are alike in text and in
+// Package static signs people in with the accounts of the configuration file, or
+// of a file of their own that may change at any time: broken content changes
+// nothing, and who is no longer in it is refused at the next refresh. Its
+// invariants: an unknown user and a wrong password are alike in text and in
 // time, and password hashing never takes more than a share of the CPUs.
 package static
 
@@ -11,8 +13,10 @@ import (
 	"hash/maphash"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
@@ -23,7 +27,8 @@ const (
 	// Namespace of every identity of this connector.
 	Namespace = "static"
 
-	maxPassword = 72 // bcrypt ignores what is beyond
+	maxPassword = 256
+	maxBcrypt   = 72 // bytes of a password; bcrypt ignores what is beyond
 	maxUsername = 256
 	maxCost     = 16 // about 4 s; more would be a way to stop the service
 	maxWait     = 10 * time.Second
@@ -31,7 +36,8 @@ const (
 
 // Connector implements connector.PasswordConnector.
 type Connector struct {
-	users []account
+	users atomic.Pointer[[]account] // never none, never changed in place
+	file  *file                     // nil for accounts that do not change
 	seed  maphash.Seed
 	slots chan struct{} // one per hash being computed
 }
@@ -39,38 +45,53 @@ type Connector struct {
 type account struct {
 	identity connector.Identity
 	username string
-	hash     config.Secret
+	hash     config.Secret // bcrypt or argon2id
 }
 
-// New takes the accounts of p.
+// New takes Users and UsersFile of p.
 func New(p config.Provider) (*Connector, error) {
 	c := &Connector{seed: maphash.MakeSeed(), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
-	for _, u := range p.Users {
-		if err := c.add(u); err != nil {
-			return nil, fmt.Errorf("user %q: %w", u.Username, err)
-		}
+	if err := c.replace(p.Users); err != nil {
+		return nil, err
 	}
-	if len(c.users) == 0 {
-		return nil, errors.New("the static provider needs at least one user")
+	if p.UsersFile != "" {
+		c.file = &file{path: p.UsersFile}
 	}
 	return c, nil
 }
 
-func (c *Connector) add(u config.User) error {
+// replace puts users in the place of those there were, or changes nothing.
+func (c *Connector) replace(users []config.User) error {
+	var accounts []account
+	for _, u := range users {
+		a, err := newAccount(u)
+		if err == nil && slices.ContainsFunc(accounts, func(o account) bool { return o.username == u.Username }) {
+			err = errors.New("username is not unique")
+		}
+		if err != nil {
+			return fmt.Errorf("user %q: %w", u.Username, err)
+		}
+		accounts = append(accounts, a)
+	}
+	if len(accounts) == 0 {
+		return errors.New("the static provider needs at least one user")
+	}
+	c.users.Store(&accounts)
+	return nil
+}
+
+func newAccount(u config.User) (account, error) {
 	if u.Username == "" || len(u.Username) > maxUsername {
-		return fmt.Errorf("username must have 1 to %d bytes", maxUsername)
+		return account{}, fmt.Errorf("username must have 1 to %d bytes", maxUsername)
 	}
-	if slices.ContainsFunc(c.users, func(a account) bool { return a.username == u.Username }) {
-		return errors.New("username is not unique")
+	if cost, err := bcrypt.Cost([]byte(u.PasswordHash.Reveal())); err == nil && cost > maxCost {
+		return account{}, fmt.Errorf("bcrypt cost %d is more than %d", cost, maxCost)
+	} else if err != nil {
+		if _, problem := config.ParseArgon2id(u.PasswordHash.Reveal()); problem != "" {
+			return account{}, errors.New("password hash is neither bcrypt nor argon2id")
+		}
 	}
-	cost, err := bcrypt.Cost([]byte(u.PasswordHash.Reveal()))
-	if err != nil {
-		return errors.New("password hash is not bcrypt")
-	}
-	if cost > maxCost {
-		return fmt.Errorf("bcrypt cost %d is more than %d", cost, maxCost)
-	}
-	c.users = append(c.users, account{
+	return account{
 		username: u.Username,
 		hash:     u.PasswordHash,
 		identity: connector.Identity{
@@ -80,8 +101,18 @@ func (c *Connector) add(u config.User) error {
 			Name:      u.Name,
 			Groups:    slices.Clone(u.Groups),
 		},
-	})
-	return nil
+	}, nil
+}
+
+// matches reports whether password is the account's. It takes as long for any.
+func (a account) matches(password string) bool {
+	hash := a.hash.Reveal()
+	if p, problem := config.ParseArgon2id(hash); problem == "" {
+		sum := argon2.IDKey([]byte(password), p.Salt, p.Time, p.Memory, p.Threads, uint32(len(p.Sum)))
+		return subtle.ConstantTimeCompare(sum, p.Sum) == 1
+	}
+	right := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
+	return right && len(password) <= maxBcrypt
 }
 
 // Authenticate implements connector.PasswordConnector. It waits its turn and
@@ -97,7 +128,7 @@ func (c *Connector) Authenticate(ctx context.Context, username, password string)
 	defer func() { <-c.slots }()
 
 	user, known := c.find(username)
-	matches := bcrypt.CompareHashAndPassword([]byte(user.hash.Reveal()), []byte(password)) == nil
+	matches := user.matches(password)
 	if !known || !matches {
 		return connector.Identity{}, connector.ErrRejected
 	}
@@ -121,19 +152,20 @@ func (c *Connector) acquire(ctx context.Context) error {
 // on. Which one depends on the name, so that with hashes of several costs an
 // unknown name looks like any other account each time it is tried.
 func (c *Connector) find(username string) (account, bool) {
-	found := int(maphash.String(c.seed, username) % uint64(len(c.users)))
+	users := *c.users.Load()
+	found := int(maphash.String(c.seed, username) % uint64(len(users)))
 	known := false
-	for i, u := range c.users {
+	for i, u := range users {
 		if subtle.ConstantTimeCompare([]byte(u.username), []byte(username)) == 1 {
 			found, known = i, true
 		}
 	}
-	return c.users[found], known
+	return users[found], known
 }
 
 // Recheck implements connector.Rechecker: the account is still configured.
 func (c *Connector) Recheck(_ context.Context, id connector.Identity, _ connector.Session) (connector.Identity, connector.Session, error) {
-	for _, u := range c.users {
+	for _, u := range *c.users.Load() {
 		if u.identity.Subject == id.Subject {
 			now := u.identity
 			now.Groups = slices.Clone(now.Groups)

@@ -1,14 +1,19 @@
 package static_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
@@ -135,5 +140,129 @@ func TestNewRefuses(t *testing.T) {
 		if _, err := static.New(config.Provider{Users: list}); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+const argonHash = "$argon2id$v=19$m=8192,t=5,p=1$c29tZXNhbHRzb21lc2FsdA$"
+
+func argon(password string) config.Secret {
+	sum := argon2.IDKey([]byte(password), []byte("somesaltsomesalt"), 5, 8192, 1, 32)
+	return config.NewSecret(argonHash + base64.RawStdEncoding.EncodeToString(sum))
+}
+
+func TestArgon2id(t *testing.T) {
+	long := strings.Repeat("x", 200)
+	c, err := static.New(config.Provider{Users: []config.User{
+		{Username: "alice", PasswordHash: argon("correct horse")}, {Username: "long", PasswordHash: argon(long)},
+		{Username: "bcrypt", PasswordHash: hash(t, "tr0ub4dor", bcrypt.MinCost)},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		username, password string
+		want               error
+	}{
+		{"alice", "correct horse", nil}, {"alice", "correct", connector.ErrRejected}, {"alice", "tr0ub4dor", connector.ErrRejected},
+		{"long", long, nil}, {"long", long[:72], connector.ErrRejected}, {"bcrypt", "tr0ub4dor", nil}, {"bcrypt", "correct horse", connector.ErrRejected},
+		{"nobody", "correct horse", connector.ErrRejected},
+	} {
+		if id, err := c.Authenticate(t.Context(), tt.username, tt.password); !errors.Is(err, tt.want) || (err == nil) != (id.Subject == tt.username) {
+			t.Errorf("%s: %+v, %v", tt.username, id, err)
+		}
+	}
+}
+
+// The reference implementation says so: echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1 -l 24
+func TestArgon2idVector(t *testing.T) {
+	p, problem := config.ParseArgon2id("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
+	if problem != "" {
+		t.Fatal(problem)
+	}
+	if sum := argon2.IDKey([]byte("password"), p.Salt, p.Time, p.Memory, p.Threads, uint32(len(p.Sum))); !bytes.Equal(sum, p.Sum) {
+		t.Errorf("%x, want %x", sum, p.Sum)
+	}
+}
+
+func TestUsersFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users.yaml")
+	write := func(text string) {
+		t.Helper()
+		next := path + ".next"
+		if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, path); err != nil { // as the kubelet does, not in place
+			t.Fatal(err)
+		}
+	}
+	entry := func(name, password string) string {
+		return "- {username: " + name + ", passwordHash: '" + argon(password).Reveal() + "'}\n"
+	}
+	write("users:\n" + entry("alice", "one") + entry("bob", "two"))
+	data, _ := os.ReadFile(path)
+	users, err := config.ParseUsers(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := static.New(config.Provider{Users: users, UsersFile: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type news struct {
+		users int
+		err   error
+	}
+	heard := make(chan news, 10)
+	go c.Watch(t.Context(), func(users int, err error) { heard <- news{users, err} })
+	next := func() news {
+		t.Helper()
+		select {
+		case n := <-heard:
+			return n
+		case <-time.After(10 * static.Period):
+			t.Fatal("the new content was not seen")
+			return news{}
+		}
+	}
+	can := func(username, password string, want bool) {
+		t.Helper()
+		if _, err := c.Authenticate(t.Context(), username, password); (err == nil) != want {
+			t.Errorf("%s: %v, want %v", username, err, want)
+		}
+	}
+	if n := next(); n.users != 2 || n.err != nil {
+		t.Fatalf("%+v", n)
+	}
+	can("bob", "two", true)
+
+	write("users:\n" + entry("alice", "new"))
+	if n := next(); n.users != 1 || n.err != nil {
+		t.Fatalf("%+v", n)
+	}
+	can("alice", "one", false)
+	can("alice", "new", true)
+	can("bob", "two", false)
+	if _, _, err := c.Recheck(t.Context(), connector.Identity{Namespace: "static", Subject: "bob"}, connector.Session{}); !errors.Is(err, connector.ErrGone) {
+		t.Errorf("bob at a refresh: %v", err)
+	}
+	for _, broken := range []string{"users: []\n", "users:\n- {username: mallory, passwordHash: letmein}\n", "users:\n" + entry("a", "x") + entry("a", "y"), "\tno YAML"} {
+		write(broken)
+		if n := next(); n.err == nil || n.users != 1 || strings.Contains(n.err.Error(), "letmein") {
+			t.Fatalf("%q: %+v", broken, n)
+		}
+		can("alice", "new", true)
+		can("mallory", "letmein", false)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if n := next(); n.err == nil {
+		t.Fatalf("%+v", n)
+	}
+	can("alice", "new", true)
+	write("users:\n" + entry("alice", "new"))
+	if n := next(); n.err != nil { // the end of the trouble shows, though the content is the same
+		t.Fatalf("%+v", n)
 	}
 }
