@@ -40,9 +40,14 @@ type Endpoint struct {
 	Catalogue func(ctx context.Context, r *resource.Resource) *catalog.Catalogue
 	// Providers sign people in, elsewhere or on our own page.
 	Providers provider.Set
-	Ended     *revocation.List
-	Codes     *code.Codes
-	Guard     guard.Guard
+	// CallbackHost is where providers send browsers back to, whatever host they
+	// began at; nil where each host has a callback of its own.
+	CallbackHost *resource.Host
+	// Hosts finds an MCP host by its name, nil if there is none.
+	Hosts func(name string) *resource.Host
+	Ended *revocation.List
+	Codes *code.Codes
+	Guard guard.Guard
 	// Answered remembers answered pages and callbacks, as well as it can.
 	Answered *guard.Memory
 	Steps    Steps
@@ -218,8 +223,9 @@ func (e *Endpoint) fail(w http.ResponseWriter, r *http.Request, flow string, err
 func (e *Endpoint) Register(mux *http.ServeMux, onHost func(web.HostHandler) http.Handler) {
 	mux.Handle(Path, web.Methods(onHost(e.Authorize), http.MethodGet))
 	mux.Handle(ConsentPath, web.Methods(onHost(e.Consent), http.MethodPost))
-	mux.Handle(CallbackPath, web.Methods(onHost(e.Callback), http.MethodGet))
-	mux.Handle(CallbackPath+"/{provider}", web.Methods(onHost(e.Callback), http.MethodGet))
+	callback := web.Methods(e.returning(onHost(e.Callback)), http.MethodGet)
+	mux.Handle(CallbackPath, callback)
+	mux.Handle(CallbackPath+"/{provider}", callback)
 	if e.hasLoginPage() {
 		mux.Handle(LoginPath, web.Methods(onHost(e.Login), http.MethodGet, http.MethodPost))
 	}

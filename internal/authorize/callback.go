@@ -29,7 +29,16 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		e.refuseForm(w, r, host, "", "malformed_callback", err)
 		return
 	}
-	st, err := e.Steps.visited(r, host, query.Get("state"))
+	v, err := e.visitOf(host, query.Get("state"))
+	if errors.Is(err, errOtherHost) {
+		e.refuseForm(w, r, host, v.Flow, "callback_of_another_host", err)
+		return
+	}
+	if err != nil {
+		e.refuseForm(w, r, host, "", "other_browser", err)
+		return
+	}
+	st, err := e.Steps.visited(r, host, v.Handle, query.Get("state"))
 	if err != nil {
 		e.refuseForm(w, r, host, "", "other_browser", err)
 		return
@@ -39,7 +48,7 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q has no callback", st.Provider))
 		return
 	}
-	if r.URL.Path != callbackPath(visited) {
+	if r.URL.Path != e.answerPath(host, visited) {
 		e.refuseForm(w, r, host, st.Flow, "other_provider", fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path))
 		return
 	}

@@ -146,13 +146,17 @@ func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *reso
 // visit sends the browser to a provider, or to our own login page.
 func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, p *provider.Provider) {
 	st.Provider = p.ID
+	state, err := e.visitState(host, st, p)
+	if err != nil {
+		e.fail(w, r, st.Flow, err)
+		return
+	}
 	st.Login = connector.Login{
-		State: st.Handle + rand.Text(), Nonce: rand.Text(), Verifier: rand.Text() + rand.Text(),
-		RedirectURI: host.Issuer + callbackPath(p), Prompt: st.Prompt,
+		State: state, Nonce: rand.Text(), Verifier: rand.Text() + rand.Text(),
+		RedirectURI: e.callbackURL(host, p), Prompt: st.Prompt,
 	}
 	target := loginURL(st)
 	if p.Browser != nil {
-		var err error
 		if target, err = p.Browser.AuthorizationURL(r.Context(), st.Login); err != nil {
 			e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
 			return
@@ -166,16 +170,6 @@ func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.
 	entry.Step = audit.StepProvider
 	e.Audit.Write(r.Context(), entry)
 	redirect(w, target)
-}
-
-// callbackPath is the provider's own where there are several: what another
-// provider made the browser bring does not pass for an answer of this one, and
-// its code goes to nobody else (RFC 9700, section 4.4.2.2).
-func callbackPath(p *provider.Provider) string {
-	if p.ID == "" {
-		return CallbackPath
-	}
-	return CallbackPath + "/" + p.ID
 }
 
 // endInError tells the client that its request failed after the user had agreed

@@ -78,6 +78,7 @@ func (st *loginState) chosen() bool { return st.Login.State != "" }
 type Steps struct {
 	pending seal.Box[pending]
 	login   seal.Box[loginState]
+	visits  seal.Box[visit]
 	granted seal.Box[[]granted]
 	known   seal.Box[knownBrowser]
 	now     func() time.Time
@@ -88,6 +89,7 @@ func NewSteps(keys *seal.Keyring, now func() time.Time) Steps {
 	return Steps{
 		pending: seal.NewBox[pending](keys, "consent step"),
 		login:   seal.NewBox[loginState](keys, "login step"),
+		visits:  seal.NewBox[visit](keys, "visit to a provider"),
 		granted: seal.NewBox[[]granted](keys, "granted before"),
 		known:   seal.NewBox[knownBrowser](keys, "known browser"),
 		now:     now,
@@ -194,9 +196,9 @@ var errNoLogin = errors.New("this browser did not begin this sign-in")
 const handleSize = 26
 
 // visited opens the login step that a provider's answer with this state belongs
-// to. The state begins with the handle; what follows is of one visit alone.
-func (s Steps) visited(r *http.Request, host *resource.Host, state string) (loginState, error) {
-	st, err := s.currentLogin(r, host, state[:min(len(state), handleSize)])
+// to, by its handle.
+func (s Steps) visited(r *http.Request, host *resource.Host, handle, state string) (loginState, error) {
+	st, err := s.currentLogin(r, host, handle)
 	if err != nil {
 		return st, err
 	}

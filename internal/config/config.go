@@ -32,6 +32,9 @@ type Config struct {
 	Providers []Provider
 	Hosts     []Host
 
+	// CallbackHost is where providers send browsers back to; zero for each host itself.
+	CallbackHost PublicHost
+
 	// ConsentScreen is false only when RedirectURLs is not empty.
 	ConsentScreen bool
 	// RedirectURLs are anchored patterns; empty admits https, loopback and
@@ -144,6 +147,12 @@ type Host struct {
 	// DefaultScopes are asked for at first; empty means all the server advertises.
 	DefaultScopes []string
 	Rules         Rules
+}
+
+// PublicHost is a host as browsers see it.
+type PublicHost struct {
+	Host   string // as that of Host
+	Scheme string
 }
 
 // Rules say what is asked of a request beyond a valid token.

@@ -169,6 +169,8 @@ type UserFile struct {
 type ProxyFile struct {
 	// The protected MCP servers. Several may share a host, with different paths. Required: at least one.
 	Hosts []HostFile `json:"hosts"`
+	// Public host to which identity providers send browsers back, with a port if it is not 443: the redirect URI is then https://<callbackHost>/callback for every host, which suits providers that admit one alone, such as GitHub's OAuth apps. It may be one of the hosts; if it is another, route its /callback and what is below to this service. See docs/providers/README.md. Default: each host has a callback of its own.
+	CallbackHost string `json:"callbackHost"`
 	// Skip the consent page. Refused unless allowedRedirectURLs is set, because without consent an open redirect list gives tokens away. Default false.
 	DisableConsentScreen bool `json:"disableConsentScreen"`
 	// Go regular expressions, anchored at both ends, over the redirect URIs that clients may use, such as "https://app\.example\.com/callback". With the consent screen off each must spell out the host. Default: https, loopback and private-use schemes, always behind consent.

@@ -73,6 +73,37 @@ func (r *resolver) host(at string, f HostFile) (h Host, ok bool) {
 	return h, ok
 }
 
+// callbackHost resolves the one host of all callbacks. It has the scheme of the
+// MCP hosts, which is http only on a loopback host.
+func (r *resolver) callbackHost(value string, hosts []Host) PublicHost {
+	const at = "proxy.callbackHost"
+	if value == "" {
+		return PublicHost{}
+	}
+	scheme := "http"
+	for _, h := range hosts {
+		if h.Scheme != "http" {
+			scheme = "https"
+		}
+	}
+	host, _, problem := splitHost(value)
+	if problem != "" {
+		r.add(at, "%s", problem)
+		return PublicHost{}
+	}
+	if scheme == "http" && !isLoopback(host) {
+		scheme = "https"
+	}
+	c := PublicHost{Host: r.publicHost(at, value, scheme), Scheme: scheme}
+	for i, h := range hosts {
+		if h.Host == c.Host && h.Scheme != c.Scheme {
+			r.add(at, "is proxy.hosts[%d], whose scheme is %q; give all hosts one scheme, or the callback a host of its own", i, h.Scheme)
+			break
+		}
+	}
+	return c
+}
+
 func (r *resolver) scheme(at, scheme string) string {
 	scheme = orDefault(scheme, "https")
 	if scheme != "https" && scheme != "http" {

@@ -59,6 +59,7 @@ func (r *resolver) resolve(f File) *Config {
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),
 	}
 	r.listen(f.Listen, c)
+	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	c.Limits = r.limits(f.Limits, len(f.Listen.TrustedProxies) > 0)
 	c.Clients = r.clients(f.Clients, c.Hosts)
 	return c

@@ -30,6 +30,9 @@ func (c *Config) Summary() string {
 		line("identity provider", "%s%s", name, p.summary())
 		line("who may sign in", "%s%s", name, p.audience())
 	}
+	if c.CallbackHost.Host != "" {
+		line("callback", "%s://%s/callback", c.CallbackHost.Scheme, c.CallbackHost.Host)
+	}
 	line("consent screen", "%s", onOff(c.ConsentScreen))
 	line("redirect URLs", "%s", orDefault(patternList(c.RedirectURLs), "https, loopback and private-use schemes"))
 	line("dynamic registration", "%s", onOff(c.DynamicRegistration))

@@ -50,6 +50,25 @@ type Host struct {
 	Resources []*Resource
 }
 
+// NewHost returns a host without resources, such as one that is for callbacks alone.
+func NewHost(host, scheme string) (*Host, error) {
+	name, err := oauth.CanonicalHost(host, scheme)
+	if err != nil {
+		return nil, fmt.Errorf("%q %w", host, err)
+	}
+	return &Host{Name: name, Issuer: scheme + "://" + name, Secure: scheme == "https"}, nil
+}
+
+// Is reports whether a request with this Host header is for h.
+func (h *Host) Is(header string) bool {
+	scheme := "http"
+	if h.Secure {
+		scheme = "https"
+	}
+	name, err := oauth.CanonicalHost(header, scheme)
+	return err == nil && name == h.Name
+}
+
 // Covering returns the resource that path belongs to: the longest whose path is
 // a prefix of it on a segment border. The path is as sent, percent-encoded.
 // Paths that could be read in two ways belong to nothing.
@@ -106,18 +125,18 @@ type Table struct {
 func NewTable(hosts []config.Host) (*Table, error) {
 	t := &Table{hosts: make(map[string]*Host, len(hosts))}
 	for i, c := range hosts {
-		name, err := oauth.CanonicalHost(c.Host, c.Scheme)
+		fresh, err := NewHost(c.Host, c.Scheme)
 		if err != nil {
-			return nil, fmt.Errorf("proxy.hosts[%d].host: %q %w", i, c.Host, err)
+			return nil, fmt.Errorf("proxy.hosts[%d].host: %w", i, err)
 		}
-		h := t.hosts[name]
+		h := t.hosts[fresh.Name]
 		if h == nil {
-			h = &Host{Name: name, Issuer: c.Scheme + "://" + name, Secure: c.Scheme == "https"}
-			t.hosts[name] = h
+			h = fresh
+			t.hosts[h.Name] = h
 		}
 		r := &Resource{
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
-			DisplayName: cmp.Or(c.DisplayName, name), DefaultScopes: c.DefaultScopes, Rules: c.Rules,
+			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)

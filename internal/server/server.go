@@ -106,6 +106,12 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	var callback *resource.Host
+	if c := cfg.CallbackHost; c.Host != "" {
+		if callback, err = resource.NewHost(c.Host, c.Scheme); err != nil {
+			return nil, fmt.Errorf("proxy.callbackHost: %w", err)
+		}
+	}
 	secrets, sources := keyMaterial(cfg.Keys)
 	if opt.KeySource != nil {
 		for i := range sources {
@@ -173,6 +179,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	mux := http.NewServeMux()
 	authorization := &authorize.Endpoint{
 		Clients: clients, Catalogue: get, Providers: providers,
+		CallbackHost: callback, Hosts: table.Host,
 		Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now),
 		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now), SignIns: limits.signIns(cfg.Limits.SignInAttempts, opt.Now),
 		Pages: pages, Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,

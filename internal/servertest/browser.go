@@ -83,6 +83,8 @@ type Browser struct {
 	Username, Password string
 	// Keep says which scopes stay ticked on the consent page; nil keeps all.
 	Keep func(scope string) bool
+	// Provider is the id of what the person chooses where there are several.
+	Provider string
 
 	jar *jar
 }
@@ -122,6 +124,7 @@ type Form struct {
 	Action, Method string
 	Values         url.Values // of the controls that a browser would send, without buttons
 	Offered        []string   // values of the scope boxes, ticked or not
+	Choices        []string   // values of the buttons that choose a provider, in their order
 }
 
 // Location returns where the page redirects to, "" if it does not.
@@ -252,6 +255,9 @@ func (b *Browser) TrySend(req *http.Request) (*Page, error) {
 }
 
 func (s *Service) serves(host string) bool {
+	if s.config.CallbackHost.Host == host {
+		return true
+	}
 	for _, h := range s.config.Hosts {
 		if h.Host == host {
 			return true
@@ -290,9 +296,12 @@ func (b *Browser) Walk(t testing.TB, page *Page, until string) *url.URL {
 		if page.Form == nil || page.Status >= 400 {
 			t.Fatalf("the walk ended at %s with %d: %s", page.URL, page.Status, page.Text())
 		}
-		if page.Form.Values.Has("request") {
+		switch {
+		case page.Form.Values.Has("request"):
 			page = b.Submit(t, page, "decision", "allow")
-		} else {
+		case page.Form.Choices != nil:
+			page = b.Submit(t, page, "choice", b.Provider)
+		default:
 			page = b.Submit(t, page, "", "")
 		}
 	}
@@ -314,8 +323,12 @@ func (p *Page) read() {
 		case n.Data == "form" && p.Form == nil:
 			p.Form = &Form{Action: attr(n, "action"), Method: attr(n, "method"), Values: url.Values{}}
 			for c := range n.Descendants() {
-				if c.Type == html.ElementNode && c.Data == "input" {
+				switch {
+				case c.Type != html.ElementNode:
+				case c.Data == "input":
 					p.Form.add(c)
+				case c.Data == "button" && attr(c, "name") == "choice":
+					p.Form.Choices = append(p.Form.Choices, attr(c, "value"))
 				}
 			}
 		}

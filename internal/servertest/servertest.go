@@ -258,6 +258,21 @@ func UseGitHub(g *oauthtest.GitHub) func(*config.File) {
 	}
 }
 
+// UseSeveral makes the providers that edits would make the only one choices
+// under these ids, in this order.
+func UseSeveral(ids []string, edits ...func(*config.File)) func(*config.File) {
+	return func(f *config.File) {
+		first := f.Provider
+		for i, edit := range edits {
+			f.Provider = first
+			edit(f)
+			f.Provider.ID = ids[i]
+			f.Providers = append(f.Providers, f.Provider)
+		}
+		f.Provider = config.ProviderFile{}
+	}
+}
+
 // ProviderFiles are the files that UseOIDC and UseGitHub name.
 var ProviderFiles = map[string]string{"client-secret": oauthtest.ClientSecret}
 
