@@ -133,14 +133,12 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		return nil, err
 	}
 	metrics.watchKeys(s.keys, opt.Now)
-	providers, err := identityProviders(cfg.Providers, opt.HTTPClient, metrics.watchProvider)
+	follow := func(p config.Provider, c *static.Connector) {
+		s.watches = append(s.watches, func(ctx context.Context) { c.Watch(ctx, usersLoaded(log, metrics, p.ID)) })
+	}
+	providers, err := identityProviders(cfg.Providers, opt.HTTPClient, metrics.watchProvider, follow)
 	if err != nil {
 		return nil, err
-	}
-	for _, p := range providers {
-		if c, ok := p.Password.(*static.Connector); ok {
-			s.watches = append(s.watches, func(ctx context.Context) { c.Watch(ctx, usersLoaded(log, metrics, p.ID)) })
-		}
 	}
 
 	s.catalogue = catalog.New(catalog.Options{
@@ -319,12 +317,15 @@ func keyMaterial(c config.Keys) (secrets [][]byte, sources []keyset.Source) {
 }
 
 // identityProviders makes the providers of the configuration.
-func identityProviders(list []config.Provider, client *http.Client, watched func(config.Provider) watch) (provider.Set, error) {
+func identityProviders(list []config.Provider, client *http.Client, watched func(config.Provider) watch, follow func(config.Provider, *static.Connector)) (provider.Set, error) {
 	var set provider.Set
 	for _, p := range list {
 		browser, password, err := identityProvider(p, client)
 		if err != nil {
 			return nil, err
+		}
+		if c, ok := password.(*static.Connector); ok {
+			follow(p, c)
 		}
 		w := watched(p)
 		set = append(set, provider.New(p, w.browser(browser), w.password(password)))
