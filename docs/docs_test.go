@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
 // documents are all Markdown files of the repository.
@@ -101,6 +102,77 @@ func TestProviders(t *testing.T) {
 		if !slices.Contains(pages["oidc"], page) {
 			t.Errorf("%s shows no configuration", page)
 		}
+	}
+}
+
+// plain returns a block that is neither an object nor a configuration.
+func plain(t *testing.T, document, language string) string {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```$").FindSubmatch(text)
+	if m == nil {
+		t.Fatalf("%s shows no %s", document, language)
+	}
+	return string(m[1])
+}
+
+func TestDenyList(t *testing.T) {
+	denied, err := revocation.ParseDenied([]byte(plain(t, "operations.md", "yml")))
+	if err != nil || denied.Len() != 4 {
+		t.Errorf("the example denies %d: %v", denied.Len(), err)
+	}
+}
+
+// In the Compose file nobody but the gateway reaches the MCP server, and what
+// is named is there.
+func TestCompose(t *testing.T) {
+	type service struct {
+		Command     []string
+		Networks    []string
+		Ports       []string
+		Volumes     []string
+		Healthcheck struct{ Test []string }
+	}
+	var file struct {
+		Services map[string]service
+		Networks map[string]struct{ Internal bool }
+		Volumes  map[string]any
+	}
+	if err := yaml.Unmarshal([]byte(plain(t, "linux.md", "yml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	caddy, err := os.ReadFile("gateways/caddy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"auth:8080", "mcp:3000"} {
+		host, _, _ := strings.Cut(name, ":")
+		if _, ok := file.Services[host]; !ok || !strings.Contains(string(caddy), name) {
+			t.Errorf("there is no service %q, or gateways/caddy.md does not name %s", host, name)
+		}
+	}
+	for name, s := range file.Services {
+		for _, n := range s.Networks {
+			if _, ok := file.Networks[n]; !ok {
+				t.Errorf("%s: no network %q", name, n)
+			}
+		}
+		if name != "gateway" && len(s.Ports) > 0 {
+			t.Errorf("%s is open to the world", name)
+		}
+	}
+	if n := file.Services["mcp"].Networks; !slices.Equal(n, []string{"inside"}) || !file.Networks["inside"].Internal {
+		t.Errorf("the MCP server is in the networks %v", n)
+	}
+	auth := file.Services["auth"]
+	if len(auth.Command) != 3 || auth.Command[0] != "serve" || !strings.HasPrefix(auth.Command[2], strings.Split(auth.Volumes[0], ":")[1]+"/") {
+		t.Errorf("the service runs %q with the volumes %q", auth.Command, auth.Volumes)
+	}
+	if !slices.Equal(auth.Healthcheck.Test, []string{"CMD", "/mcp-forward-auth", "probe", "http://127.0.0.1:9090/readyz"}) {
+		t.Errorf("the health check is %q", auth.Healthcheck.Test)
 	}
 }
 

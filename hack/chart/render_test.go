@@ -287,7 +287,7 @@ var valuesBlock = regexp.MustCompile("(?ms)^```yaml\n(# values\\.yaml.*?)^```$")
 // The values that documents show can be installed as they are pasted.
 func TestDocuments(t *testing.T) {
 	shown := 0
-	for _, document := range []string{"../../docs/kubernetes.md", filepath.Join(chartDir, "README.md"), "../../README.md"} {
+	for _, document := range []string{"../../docs/kubernetes.md", "../../docs/migration.md", filepath.Join(chartDir, "README.md"), "../../README.md"} {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)

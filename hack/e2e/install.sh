@@ -36,6 +36,7 @@ missing=''
 command -v npm >/dev/null || missing="$missing npm"
 [ -x /usr/bin/prometheus ] || command -v prometheus >/dev/null || missing="$missing prometheus"
 [ -x /usr/bin/redis-server ] || command -v redis-server >/dev/null || missing="$missing redis-server"
+[ -x /usr/bin/systemd-analyze ] || missing="$missing systemd"
 # The tests start servers of their own, as an unprivileged user.
 postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
 [ -n "$postgres" ] || command -v postgres >/dev/null || missing="$missing postgresql"

@@ -1,0 +1,42 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestSystemdUnit has systemd read the unit of docs/linux.md.
+func TestSystemdUnit(t *testing.T) {
+	track(t)
+	analyze := program(t, "systemd-analyze", "/usr/bin/systemd-analyze")
+	text, err := os.ReadFile(filepath.Join(repository, "docs", "linux.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?ms)^```ini\n(.*?)^```$").FindSubmatch(text)
+	if m == nil {
+		t.Fatal("docs/linux.md shows no unit")
+	}
+	dir := t.TempDir()
+	check := func(unit string) (string, error) {
+		path := filepath.Join(dir, "mcp-forward-auth.service")
+		if err := os.WriteFile(path, []byte(unit), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", path).CombinedOutput()
+		return string(out), err
+	}
+	unit := substitute(t, string(m[1]), "/usr/local/bin/mcp-forward-auth", serviceBinary(t))
+	if out, err := check(unit); err != nil || strings.Contains(out, "mcp-forward-auth.service") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, _ := check(strings.Replace(unit, "ProtectSystem=strict", "ProtectSytem=strict", 1)); !strings.Contains(out, "ProtectSytem") {
+		t.Errorf("a slip is not noticed: %s", out)
+	}
+}
