@@ -35,6 +35,7 @@ var rules = []rule{
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
 	{"guard/...", []string{"*"}, []string{"config", "expiring", "guard/..."}, "the memory of single events knows ids only"},
 	{"keyset", []string{"*"}, nil, "keys do not know what they sign"},
+	{"breaker", []string{"*"}, nil, "a breaker sees requests and answers, not what they are about"},
 	{"egress", []string{"*"}, nil, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"config", "oauth"}, "the table is made of the configuration alone"},
 	{"token", []string{"*"}, []string{"keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},

@@ -52,3 +52,9 @@ func TooMany(pages *page.Pages, w http.ResponseWriter, r *http.Request, slow *we
 	slow.Headers(w.Header())
 	pages.For(r).Error(w, page.Error{Status: http.StatusTooManyRequests, Problem: page.TooManyRequests, FlowID: flow})
 }
+
+// Busy writes the page for a request that is not answered now.
+func Busy(pages *page.Pages, w http.ResponseWriter, r *http.Request, oe *oauth.Error) {
+	w.Header().Set("Retry-After", "5")
+	pages.For(r).Error(w, errorView(oe, ""))
+}

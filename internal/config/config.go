@@ -214,10 +214,11 @@ type Tokens struct {
 	RefreshIdle, RefreshAbsolute time.Duration
 }
 
-// Limits are events a minute; 0 is no limit.
+// Limits are events a minute, and how many may be under way; 0 is no limit.
 type Limits struct {
 	Registrations, ClientRequests, SignInAttempts int
 	AddressRequests                               int // 0 without TrustedProxies
+	RequestsInFlight, ProviderRequests            int // at once
 }
 
 // Guard says where the memory of single events is.

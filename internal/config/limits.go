@@ -9,6 +9,8 @@ import (
 const (
 	maxNetworks = 100
 	maxRate     = 1_000_000
+	// Fewer at once is a mistake: one browser opens several.
+	leastInFlight = 8
 )
 
 func (r *resolver) limits(f LimitsFile, proxied bool) Limits {
@@ -16,10 +18,17 @@ func (r *resolver) limits(f LimitsFile, proxied bool) Limits {
 		Registrations:  r.rate("limits.registrations", f.Registrations, 600),
 		ClientRequests: r.rate("limits.clientRequests", f.ClientRequests, 0),
 		SignInAttempts: r.rate("limits.signInAttempts", f.SignInAttempts, 10),
+
+		RequestsInFlight: r.rate("limits.requestsInFlight", f.RequestsInFlight, 512),
+		ProviderRequests: r.rate("limits.providerRequests", f.ProviderRequests, 64),
 	}
 	standard := 0
 	if proxied {
 		standard = 600
+	}
+	const inFlight = "limits.requestsInFlight"
+	if l.RequestsInFlight > 0 && l.RequestsInFlight < leastInFlight {
+		r.add(inFlight, "%d is too few for people to sign in at the same time: at least %d, or 0 for no bound", l.RequestsInFlight, leastInFlight)
 	}
 	const at = "limits.addressRequests"
 	if l.AddressRequests = r.rate(at, f.AddressRequests, standard); l.AddressRequests > 0 && !proxied {

@@ -11,12 +11,12 @@ func TestLimits(t *testing.T) {
 		name, text string
 		want       Limits
 	}{
-		{"absent", "", Limits{600, 0, 10, 0}},
-		{"absent behind trusted proxies", "listen: {trustedProxies: [10.0.0.0/8]}\n", Limits{600, 0, 10, 600}},
-		{"0 turns one off", "listen: {trustedProxies: [10.0.0.0/8]}\nlimits: {clientRequests: 0, addressRequests: 0}\n", Limits{600, 0, 10, 0}},
-		{"0 needs no proxies", "limits: {addressRequests: 0}\n", Limits{600, 0, 10, 0}},
-		{"as Helm writes large numbers", "limits: {registrations: 1e+06}\n", Limits{1_000_000, 0, 10, 0}},
-		{"nothing is absent", "limits: {registrations: }\n", Limits{600, 0, 10, 0}},
+		{"absent", "", Limits{600, 0, 10, 0, 512, 64}},
+		{"absent behind trusted proxies", "listen: {trustedProxies: [10.0.0.0/8]}\n", Limits{600, 0, 10, 600, 512, 64}},
+		{"0 turns one off", "listen: {trustedProxies: [10.0.0.0/8]}\nlimits: {clientRequests: 0, addressRequests: 0}\n", Limits{600, 0, 10, 0, 512, 64}},
+		{"0 needs no proxies", "limits: {addressRequests: 0}\n", Limits{600, 0, 10, 0, 512, 64}},
+		{"as Helm writes large numbers", "limits: {registrations: 1e+06}\n", Limits{1_000_000, 0, 10, 0, 512, 64}},
+		{"nothing is absent", "limits: {registrations: }\n", Limits{600, 0, 10, 0, 512, 64}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := mustParse(t, minimal+tt.text).Limits; got != tt.want {
@@ -43,6 +43,9 @@ func TestLimitsMistakes(t *testing.T) {
 		{"limits: {signInAttempts: '10'}", "limits.signInAttempts: must be a whole number, not text"},
 		{"limits: {signInAttempts: true}", "limits.signInAttempts: must be a whole number, not true or false"},
 		{"limits: {addressRequests: 600}", "limits.addressRequests: needs listen.trustedProxies"},
+		{"limits: {requestsInFlight: 7}", "limits.requestsInFlight: 7 is too few"},
+		{"limits: {requestsInFlight: -1}", "limits.requestsInFlight: -1 is not between 0"},
+		{"limits: {providerRequests: x}", "limits.providerRequests: must be a whole number"},
 		{"limits: {requests: 1}", "limits.requests: unknown key"},
 		{"listen: {trustedProxies: [10.0.0.1]}", "listen.trustedProxies[0]: \"10.0.0.1\" is not a network"},
 		{"listen: {trustedProxies: [10.0.0.1/8]}", "listen.trustedProxies[0]: \"10.0.0.1/8\" has bits beyond"},

@@ -78,6 +78,8 @@ func TestReferenceDefaults(t *testing.T) {
 		"limits.registrations":            c.Limits.Registrations,
 		"limits.clientRequests":           c.Limits.ClientRequests,
 		"limits.signInAttempts":           c.Limits.SignInAttempts,
+		"limits.requestsInFlight":         c.Limits.RequestsInFlight,
+		"limits.providerRequests":         c.Limits.ProviderRequests,
 		"listen.trustedProxies":           "",
 		"tokens.refreshTokens.enabled":    c.Tokens.Refresh,
 		"tokens.refreshTokenIdleLifetime": showDuration(c.Tokens.RefreshIdle),

@@ -30,6 +30,7 @@ type metrics struct {
 	keys        prometheus.Histogram
 	guardCalls  map[guard.Operation]map[bool]prometheus.Observer // by whether it failed
 	guardUp     prometheus.Gauge
+	circuits    prometheus.Gauge
 	denied      prometheus.Gauge
 	denyBroken  prometheus.Gauge
 	usersBroken *prometheus.GaugeVec          // by provider
@@ -81,6 +82,9 @@ func newMetrics(version string) *metrics {
 		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer, so that sign-ins and refreshes are refused; else 1.",
 	})
 	m.guardUp.Set(1)
+	m.circuits = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_provider_circuits_open", Help: "Identity providers that have stopped answering, so that but one request at a time tries them.",
+	})
 	guardCalls := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "mcp_forward_auth_guard_call_duration_seconds", Help: "Time of each call of the guard's shared back end, by operation and result.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .1, .5, 2.5},
@@ -141,7 +145,7 @@ func newMetrics(version string) *metrics {
 	})
 	info.Set(1)
 	m.registry.MustRegister(
-		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, m.usersBroken, guardCalls, m.guardUp, info,
+		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, m.usersBroken, guardCalls, m.guardUp, m.circuits, info,
 		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

@@ -136,7 +136,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	follow := func(p config.Provider, c *static.Connector) {
 		s.watches = append(s.watches, func(ctx context.Context) { c.Watch(ctx, usersLoaded(log, metrics, p.ID)) })
 	}
-	providers, err := identityProviders(cfg.Providers, opt.HTTPClient, metrics.watchProvider, follow)
+	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), metrics.watchProvider, follow)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,9 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
 	pages := page.New(brand(cfg.Branding))
 	limits := newLimits(cfg, pages, log, opt.Now)
-	onHost := func(h web.HostHandler) http.Handler { return web.OnHost(table, limits.before(h)) }
+	load := &load{limit: cfg.Limits.RequestsInFlight, pages: pages, log: opt.Logger, now: opt.Now}
+	metrics.watchLoad(load)
+	onHost := func(h web.HostHandler) http.Handler { return web.OnHost(table, limits.before(load.before(h))) }
 
 	// Every handler of the protocol listener and what it depends on.
 	mux := http.NewServeMux()
@@ -317,10 +319,10 @@ func keyMaterial(c config.Keys) (secrets [][]byte, sources []keyset.Source) {
 }
 
 // identityProviders makes the providers of the configuration.
-func identityProviders(list []config.Provider, client *http.Client, watched func(config.Provider) watch, follow func(config.Provider, *static.Connector)) (provider.Set, error) {
+func identityProviders(list []config.Provider, client func(config.Provider) *http.Client, watched func(config.Provider) watch, follow func(config.Provider, *static.Connector)) (provider.Set, error) {
 	var set provider.Set
 	for _, p := range list {
-		browser, password, err := identityProvider(p, client)
+		browser, password, err := identityProvider(p, client(p))
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/breaker"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// boundedRoutes are the routes that may wait for others (an identity provider,
+// the guard, a client's document) or compute for long, so that they could pile
+// up; the value says who reads the answer and what is begun there. Never add
+// /authenticate or a document: they wait for nobody.
+var boundedRoutes = map[string]struct{ person, begins bool }{
+	registration.Path:                      {begins: true},
+	authorize.Path:                         {person: true, begins: true},
+	authorize.ConsentPath:                  {person: true},
+	authorize.LoginPath:                    {person: true},
+	authorize.CallbackPath:                 {person: true},
+	authorize.CallbackPath + "/{provider}": {person: true},
+	grant.Path:                             {},
+	grant.RevocationPath:                   {},
+}
+
+// load bounds how many requests of the bounded routes are under way. One more
+// is refused at once instead of being queued: queues make everything slow, and
+// /authenticate, which has no part in this, is to have the processor. What
+// begins a sign-in gets three quarters, so that those begun can come to an end.
+type load struct {
+	limit    int // 0 for none
+	pages    *page.Pages
+	log      *slog.Logger
+	now      func() time.Time
+	inFlight atomic.Int64
+	warned   atomic.Int64               // Unix seconds
+	shed     map[string]atomicIncrement // by route
+}
+
+type atomicIncrement interface{ Inc() }
+
+// watchLoad makes the metrics of l.
+func (m *metrics) watchLoad(l *load) {
+	shed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_shed_requests_total", Help: "Requests answered 503 because limits.requestsInFlight was reached, by route pattern.",
+	}, []string{"route"})
+	l.shed = map[string]atomicIncrement{}
+	for route := range boundedRoutes {
+		l.shed[route] = shed.WithLabelValues(route)
+	}
+	m.registry.MustRegister(shed, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_requests_in_flight", Help: "Requests under way that count for limits.requestsInFlight.",
+	}, func() float64 { return float64(l.inFlight.Load()) }))
+}
+
+// before admits requests to the bounded routes on their way to next.
+func (l *load) before(next web.HostHandler) web.HostHandler {
+	return func(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+		route, bounded := boundedRoutes[r.Pattern]
+		if !bounded || l.limit == 0 {
+			next(w, r, host)
+			return
+		}
+		// Whoever sends slowly takes nobody's place.
+		r.Body = readAhead(r.Body)
+		limit := l.limit
+		if route.begins {
+			limit -= limit / 4
+		}
+		defer l.inFlight.Add(-1)
+		if l.inFlight.Add(1) > int64(limit) {
+			l.refuse(w, r, route.person)
+			return
+		}
+		next(w, r, host)
+	}
+}
+
+// refuse answers 503 (RFC 9110, section 15.6.4). It writes no audit entry: that
+// would be one more thing to do for everybody.
+func (l *load) refuse(w http.ResponseWriter, r *http.Request, person bool) {
+	l.shed[r.Pattern].Inc()
+	const every = 10 // seconds
+	if now, last := l.now().Unix(), l.warned.Load(); now >= last+every && l.warned.CompareAndSwap(last, now) {
+		l.log.Warn("too many requests at once: some get 503", "limit", l.limit, "route", r.Pattern)
+	}
+	busy := &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "too many requests at once; try again in a moment"}
+	if person {
+		authorize.Busy(l.pages, w, r, busy)
+	} else {
+		web.Error(w, busy)
+	}
+}
+
+// readAhead reads as much of a body as a form may have. What follows, and how
+// reading failed, is still there for whoever reads.
+func readAhead(body io.ReadCloser) io.ReadCloser {
+	if body == nil || body == http.NoBody {
+		return body
+	}
+	var start bytes.Buffer
+	_, err := io.CopyN(&start, body, web.MaxFormBytes+1)
+	rest := io.Reader(body)
+	if err != nil {
+		rest = failed{err}
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(&start, rest), body}
+}
+
+// failed is a reader that has come to its end, good or bad.
+type failed struct{ err error }
+
+func (f failed) Read([]byte) (int, error) { return 0, f.err }
+
+// guarded returns what makes, for each provider, a client that keeps asking one
+// that is in trouble within bounds.
+func guarded(client *http.Client, concurrent int, m *metrics, log *slog.Logger) func(config.Provider) *http.Client {
+	return func(p config.Provider) *http.Client {
+		c := http.Client{}
+		if client != nil {
+			c = *client
+		}
+		c.Transport = breaker.New(c.Transport, concurrent, func(open bool) {
+			if open {
+				m.circuits.Inc()
+				log.Error("an identity provider does not answer: sign-ins and refreshes with it fail at once until it does", "provider", p.ID)
+			} else {
+				m.circuits.Dec()
+				log.Info("an identity provider answers again", "provider", p.ID)
+			}
+		})
+		return &c
+	}
+}
