@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -147,6 +148,9 @@ type Host struct {
 	// DefaultScopes are asked for at first; empty means all the server advertises.
 	DefaultScopes []string
 	Rules         Rules
+	// Policy says who may do what; nil is no policy, so that everybody may ask
+	// for every scope. What holds here of the default is already in it.
+	Policy []PolicyRule
 }
 
 // PublicHost is a host as browsers see it.
@@ -196,6 +200,24 @@ func Match(pattern, name string) bool {
 		return strings.HasPrefix(name, prefix)
 	}
 	return pattern == name
+}
+
+// WithIncluded returns scopes, those that one of them includes, and those that these include.
+func (r *Rules) WithIncluded(scopes []string) []string {
+	out := slices.Clip(scopes)
+	for i := 0; i < len(out); i++ { // out grows
+		for _, rule := range r.Scopes {
+			if rule.Name != out[i] {
+				continue
+			}
+			for _, s := range rule.Includes {
+				if !slices.Contains(out, s) {
+					out = append(out, s)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // Keys says where signing and sealing keys come from.

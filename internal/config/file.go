@@ -17,6 +17,8 @@ type File struct {
 	Proxy ProxyFile `json:"proxy"`
 	// How clients become known.
 	Registration RegistrationFile `json:"registration"`
+	// Who may do what: rules for every MCP server that has none of its own. See docs/policy.md. Default: everybody who may sign in may ask for every scope.
+	Policy PolicyFile `json:"policy"`
 	// Clients known in advance. They work with every kind of registration off, and no list of redirect URLs applies to them.
 	Clients []ClientFile `json:"clients"`
 	// Signing and sealing keys.
@@ -201,6 +203,44 @@ type HostFile struct {
 	StepUp string `json:"stepUp"`
 	// Clients that run in a browser.
 	CORS CORSFile `json:"cors"`
+	// Who may do what here. Rules here that allow take the place of those of the section policy; what that section denies stays denied. Default: the section policy.
+	Policy PolicyFile `json:"policy"`
+}
+
+// PolicyFile is the `policy` section, and that of an entry of `proxy.hosts`.
+type PolicyFile struct {
+	// With rules, nobody may do anything but what a rule allows and no rule denies; their order means nothing. A rule holds where each of its conditions names the person or the client; a condition that is there and empty is a mistake. Default: no rules, and everybody may ask for every scope.
+	Rules []PolicyRuleFile `json:"rules"`
+}
+
+// PolicyRuleFile is one entry of `policy.rules`.
+type PolicyRuleFile struct {
+	// Name of the rule for the audit log and check-config.
+	Name string `json:"name"`
+	// "allow" or "deny". Required.
+	Effect string `json:"effect"`
+	// The rule holds for everybody and every client. It excludes every condition about people and clients, and is needed where there is none. Default false.
+	Anyone bool `json:"anyone"`
+	// People by subject, as in tokens and the audit log ("google:1234"), or with one provider alone as that provider has it ("1234").
+	Users []string `json:"users"`
+	// Verified e-mail addresses, whatever their case. A rule that denies holds for people without one too.
+	Emails []string `json:"emails"`
+	// Domains of verified e-mail addresses: a name such as "example.com", or "*.example.com" for every name below it. A rule that denies holds for people without an address too.
+	EmailDomains []string `json:"emailDomains"`
+	// Groups, as the identity headers have them and by exact case; an asterisk at the end stands for anything. A rule that denies takes them whatever their case, and holds for people with 200 groups, who may be in more; see provider.groupsFilter.
+	Groups []string `json:"groups"`
+	// Identity providers by id; the one `provider` has its name for an id.
+	Providers []string `json:"providers"`
+	// Clients by id: those of `clients`, or URLs of metadata documents. Clients that register themselves get a new id each time; see clientKinds.
+	Clients []string `json:"clients"`
+	// Hosts of metadata documents: a name such as "claude.ai", or "*.example.com" for every name below it.
+	ClientHosts []string `json:"clientHosts"`
+	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves).
+	ClientKinds []string `json:"clientKinds"`
+	// Scopes that the rule is about; an asterisk at the end stands for anything. Default: everything.
+	Scopes []string `json:"scopes"`
+	// Tools that the rule is about, in place of scopes; an asterisk at the end stands for anything. It allows the scopes that open such a tool, for these tools alone. Default: everything.
+	Tools []string `json:"tools"`
 }
 
 // ScopeFile is one entry of `proxy.hosts[].scopes`.

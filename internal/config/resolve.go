@@ -62,6 +62,7 @@ func (r *resolver) resolve(f File) *Config {
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	c.Limits = r.limits(f.Limits, len(f.Listen.TrustedProxies) > 0)
 	c.Clients = r.clients(f.Clients, c.Hosts)
+	r.policies(f, c)
 	return c
 }
 

@@ -14,7 +14,7 @@ import (
 // policy writes the answer down and lets the request pass.
 func (e *Endpoint) authorize(ctx context.Context, q *Request, d *Decision) Reason {
 	reason := e.permitted(q, d)
-	if reason == Allowed || d.Resource.Rules.ToolPolicy != config.Advisory {
+	if reason == Allowed || d.Resource.Rules.ToolPolicy != config.Advisory || d.Token.bound.LimitsTools {
 		return reason
 	}
 	e.auditDenial(ctx, audit.AccessAdvised, reason, q, d)
@@ -46,7 +46,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 			return reason
 		}
 		return e.permit(op, d)
-	case rules.ToolPolicy == config.Strict:
+	case rules.ToolPolicy == config.Strict, d.Token.bound.LimitsTools:
 		return OldProtocol
 	}
 	return Allowed // the coarse rule: any valid token of the resource
@@ -105,16 +105,25 @@ func (e *Endpoint) permit(op operation, d *Decision) Reason {
 	default:
 		return Allowed
 	}
-	if slices.ContainsFunc(openers, d.Token.opens.Contains) {
+	tool := "" // the rules of the policy know scopes and tools
+	if op.method == toolsCall {
+		tool = op.name
+	}
+	if slices.ContainsFunc(openers, d.Token.opens.Contains) && (tool == "" || d.Token.bound.MayCall(tool, openers)) {
 		return Allowed
 	}
 	d.refused = op
 	if op.method == toolsCall && !e.Scopes(d.Resource).Knows(op.name) {
 		return CatalogueUnavailable
 	}
-	needed, ok := narrowest(rules, openers, e.Scopes(d.Resource).ScopeNames())
-	if !ok {
+	grantable := e.Scopes(d.Resource).ScopeNames()
+	if _, ok := narrowest(rules, openers, grantable); !ok {
 		return NoScope
+	}
+	// Signing in again must be able to help, or clients would do so for ever.
+	needed, ok := narrowest(rules, d.Token.bound.Obtainable(tool, openers), grantable)
+	if !ok {
+		return NotAllowed
 	}
 	d.needed = d.needed.Union(oauth.Scopes{needed})
 	return InsufficientScope
@@ -156,26 +165,12 @@ func narrowest(rules *config.Rules, openers, grantable []string) (string, bool) 
 		if best == "" {
 			best = o
 		}
-		wide := slices.ContainsFunc(withIncluded(rules, oauth.Scopes{o}), func(s string) bool { return s != o && slices.Contains(openers, s) })
+		wide := slices.ContainsFunc(rules.WithIncluded([]string{o}), func(s string) bool { return s != o && slices.Contains(openers, s) })
 		if !wide {
 			return o, true
 		}
 	}
 	return best, best != ""
-}
-
-// withIncluded returns granted with every scope that one of them includes, and
-// those that these include.
-func withIncluded(rules *config.Rules, granted oauth.Scopes) oauth.Scopes {
-	out := slices.Clip(granted)
-	for i := 0; i < len(out); i++ { // out grows
-		for _, r := range rules.Scopes {
-			if r.Name == out[i] {
-				out = out.Union(r.Includes)
-			}
-		}
-	}
-	return out
 }
 
 // plainURI reports whether a pattern can judge the URI: nothing in it leads
