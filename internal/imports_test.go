@@ -45,7 +45,7 @@ var rules = []rule{
 	{"catalog", []string{"*"}, []string{"config", "oauth"}, "what an MCP server says is foreign text; beside it only the operator has a word"},
 	{"connector/...", []string{"*"}, []string{"config", "connector/...", "oauthtest", "egress"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},
 
-	{"forwardauth", []string{"connector/...", "egress", "authorize", "registration", "policy", "code", "page"}, nil, "the decision needs no network, no client lookup and no page"},
+	{"forwardauth", []string{"connector/...", "egress", "authorize", "registration", "code", "page"}, nil, "the decision needs no network, no client lookup and no page"},
 	{"authorize", []string{"token", "keyset", "grant", "egress"}, nil, "the browser conversation cannot mint tokens"},
 	{"grant", []string{"catalog", "page", "egress", "connector/..."}, []string{"connector"}, "the token endpoint shows no page and reaches an identity provider through one interface only"},
 	{"discovery", []string{"token", "keyset", "seal", "code", "registration", "connector/..."}, nil, "documents are made of configuration and public keys"},

@@ -16,24 +16,26 @@ type Event string
 
 // Events.
 const (
-	KeyGenerated         Event = "key.generated"
-	ClientRegistered     Event = "client.registered"
-	RegistrationRefused  Event = "client.registration_refused"
-	AuthorizeRequested   Event = "authorize.requested"
-	AuthorizeRefused     Event = "authorize.refused"
-	ConsentShown         Event = "consent.shown"
-	ConsentGiven         Event = "consent.given"
-	ConsentDeclined      Event = "consent.declined"
-	LoginStarted         Event = "login.started"
-	LoginReturned        Event = "login.returned"
-	LoginRefused         Event = "login.refused"
-	LoginCompleted       Event = "login.completed"
-	TokenIssued          Event = "token.issued"
-	TokenRefreshed       Event = "token.refreshed"
-	TokenRefused         Event = "token.refused"
-	TokenRevoked         Event = "token.revoked"
-	RevocationRefused    Event = "token.revocation_refused"
-	FamilyEnded          Event = "family.ended"
+	KeyGenerated        Event = "key.generated"
+	ClientRegistered    Event = "client.registered"
+	RegistrationRefused Event = "client.registration_refused"
+	AuthorizeRequested  Event = "authorize.requested"
+	AuthorizeRefused    Event = "authorize.refused"
+	ConsentShown        Event = "consent.shown"
+	ConsentGiven        Event = "consent.given"
+	ConsentDeclined     Event = "consent.declined"
+	LoginStarted        Event = "login.started"
+	LoginReturned       Event = "login.returned"
+	LoginRefused        Event = "login.refused"
+	LoginCompleted      Event = "login.completed"
+	TokenIssued         Event = "token.issued"
+	TokenRefreshed      Event = "token.refreshed"
+	TokenRefused        Event = "token.refused"
+	TokenRevoked        Event = "token.revoked"
+	RevocationRefused   Event = "token.revocation_refused"
+	FamilyEnded         Event = "family.ended"
+	// PolicyNarrowed: the rules gave less than was agreed to, and the entry after it is about the rest.
+	PolicyNarrowed       Event = "policy.narrowed"
 	IntrospectionRefused Event = "introspection.refused"
 	DenyListLoaded       Event = "deny_list.loaded"
 	DenyListBroken       Event = "deny_list.broken"
@@ -50,7 +52,7 @@ var Events = []Event{
 	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRequested, AuthorizeRefused,
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
-	RevocationRefused, FamilyEnded, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, FirstUse, AccessDenied,
+	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, FirstUse, AccessDenied,
 	AccessAdvised,
 }
 
@@ -87,6 +89,7 @@ type Entry struct {
 	Host     string
 	Resource string
 	Scope    string
+	Withheld string // scopes that the rules did not give
 	Method   string // MCP method, where the gateway says it
 	Tool     string // MCP tool, where the gateway says it
 	TokenID  string
@@ -142,6 +145,7 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	add("host", e.Host)
 	add("resource", e.Resource)
 	add("scope", e.Scope)
+	add("withheld", e.Withheld)
 	add("mcp_method", e.Method)
 	add("mcp_tool", e.Tool)
 	add("token_id", e.TokenID)

@@ -79,10 +79,14 @@ var Reasons = map[string]string{
 	"guard_unavailable":        "the memory of what was used and revoked does not answer, so nothing is honoured on it",
 
 	// Policy.
-	"account_not_allowed":      "the account is in no tenant, hosted domain or organization that is admitted, or did not sign in by a class (acr) that is",
-	"no_verified_email":        "the policy needs a verified e-mail address and the account has none",
-	"email_domain_not_allowed": "the domain of the account's e-mail address is not allowed",
-	"nobody_is_admitted":       "the policy admits nobody",
+	"account_not_allowed":          "the account is in no tenant, hosted domain or organization that is admitted, or did not sign in by a class (acr) that is",
+	"no_verified_email":            "the policy needs a verified e-mail address and the account has none",
+	"email_domain_not_allowed":     "the domain of the account's e-mail address is not allowed",
+	"not_allowed_by_policy":        "the rules of the policy give the person nothing of what was asked for, through this client",
+	"client_not_allowed_by_policy": "the rules of the policy give nobody anything of what was asked for, through this client",
+	"narrowed_by_policy":           "the rules of the policy gave less than was agreed to; the rest is in withheld",
+	"policy_changed":               "the rules of the policy are others than when the access token was made; a refresh makes one by the new rules",
+	"nobody_is_admitted":           "the policy admits nobody",
 
 	// OAuth error codes, where there is no finer reason.
 	"access_denied":              "the person or the policy said no",

@@ -19,6 +19,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -44,10 +45,11 @@ type Endpoint struct {
 	// began at; nil where each host has a callback of its own.
 	CallbackHost *resource.Host
 	// Hosts finds an MCP host by its name, nil if there is none.
-	Hosts func(name string) *resource.Host
-	Ended *revocation.List
-	Codes *code.Codes
-	Guard guard.Guard
+	Hosts  func(name string) *resource.Host
+	Policy *policy.Policy
+	Ended  *revocation.List
+	Codes  *code.Codes
+	Guard  guard.Guard
 	// Answered remembers answered pages and callbacks, as well as it can.
 	Answered *guard.Memory
 	Steps    Steps
@@ -151,7 +153,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		ClientName: p.ClientName, ClientHost: p.VouchedBy, LoopbackOnly: p.LoopbackOnly,
 		RedirectURI: p.Redirect.String(), RedirectHost: p.Redirect.DisplayHost(),
 		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.providerName(),
-		CatalogueUnavailable: cat.Unavailable,
+		CatalogueUnavailable: cat.Unavailable, Withheld: p.Withheld, WithheldBefore: e.Steps.withheld(r, host, p),
 	}
 	if checked == nil {
 		checked = fitting(p.Offered, p.ScopeRoom)

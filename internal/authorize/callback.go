@@ -12,6 +12,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -90,6 +91,18 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		redirect(w, errorRedirect(st.Redirect, host, st.State, oauth.Errorf(oauth.AccessDenied, "this account may not use this service")))
 		return
 	}
+	match := e.Policy.For(st.Resource).Match(identity, st.policyClient())
+	withheld := minus(st.Granted, match.Narrow(st.Granted))
+	switch {
+	case len(withheld) == len(st.Granted):
+		e.refuseByPolicy(w, r, host, st, entry)
+		return
+	case len(withheld) > 0:
+		narrowed := entry
+		narrowed.Event, narrowed.Reason, narrowed.Withheld = audit.PolicyNarrowed, policy.Narrowed, withheld.String()
+		e.Audit.Write(r.Context(), narrowed)
+		st.narrow(withheld)
+	}
 	if session.Size() > code.MaxSession {
 		session = connector.Session{}
 		entry.Cause = errSessionTooLarge
@@ -97,7 +110,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	sealed, err := e.Codes.Issue(host.Issuer, code.Authorization{
 		Flow: st.Flow, ClientKey: st.ClientKey, RedirectURI: st.Redirect.String(), Challenge: st.Challenge,
 		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
-		Session: session, Offline: st.Offline,
+		Session: session, Offline: st.Offline, Policy: match.String(),
 	})
 	if err != nil {
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, &oauth.Error{Code: oauth.ServerError, Cause: err})
@@ -105,7 +118,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	}
 	entry.Scope, entry.Step = st.Granted.String(), audit.StepCodeIssued
 	e.Audit.Write(r.Context(), entry)
-	e.Steps.remember(w, r, host, st)
+	e.Steps.remember(w, r, host, st, withheld)
 	if e.Providers.Only() == nil {
 		setCookie(w, host, providerCookie, vouching.ID, grantedTTL)
 	}
@@ -114,6 +127,26 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		params.Set("state", st.State)
 	}
 	redirect(w, st.Redirect.With(params))
+}
+
+// narrow takes scopes out of what the user agreed to.
+func (st *loginState) narrow(withheld oauth.Scopes) {
+	left := minus(st.Granted, withheld)
+	st.Catalogue = fingerprintsOf(left, st.Granted, st.Catalogue)
+	st.Granted = left
+}
+
+// refuseByPolicy tells the person on a page, and the client when they return to
+// it: an app may show its own error or none, and somebody who is kept out by a
+// rule needs to know whom to ask.
+func (e *Endpoint) refuseByPolicy(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, entry audit.Entry) {
+	entry.Event, entry.Reason, entry.Withheld = audit.LoginRefused, policy.NotAllowed, st.Granted.String()
+	e.Audit.Write(r.Context(), entry)
+	oe := &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this account have what the app asks for", Reason: policy.NotAllowed}
+	view := errorView(oe, st.Flow)
+	view.Detail = st.Granted.String()
+	view.ContinueURL, view.ContinueHost = wayBack(errorRedirect(st.Redirect, host, st.State, oe)), st.Redirect.DisplayHost()
+	e.Pages.For(r).Error(w, view)
 }
 
 // admit applies the policy and the operator's deny-list. The error is an audit slug.

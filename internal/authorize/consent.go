@@ -130,6 +130,7 @@ func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.H
 // browser on: to the one provider, or to the page where people choose among several.
 func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) {
 	p.Catalogue = fingerprintsOf(granted, p.Offered, p.Catalogue)
+	p.Withheld = nil
 	p.Offered = nil // the cookie carries what was granted
 	st := loginState{pending: p, Granted: granted, Handle: rand.Text()}
 	if only := e.Providers.Only(); only != nil {

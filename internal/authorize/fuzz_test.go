@@ -16,6 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -36,7 +37,8 @@ func (t trusted) Client(_ context.Context, _ *resource.Host, id string) (*regist
 // that differs in its loopback port), and a repeated parameter never passes.
 func FuzzParse(f *testing.F) {
 	registered := []string{"https://client.example/cb?x=1", "http://localhost/callback", "cursor://anysphere.cursor-mcp/oauth/callback"}
-	table, err := resource.NewTable([]config.Host{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp"}}})
+	hosts := []config.Host{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp"}}}
+	table, err := resource.NewTable(hosts)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -47,6 +49,7 @@ func FuzzParse(f *testing.F) {
 	}
 	e := &Endpoint{
 		Clients:   trusted{registered},
+		Policy:    policy.New(&config.Config{Hosts: hosts}, nil),
 		Catalogue: func(context.Context, *resource.Resource) *catalog.Catalogue { return catalog.Baseline() },
 		Steps:     NewSteps(keys, time.Now), Pages: page.New(page.Brand{}), Audit: &audit.Log{Logger: slog.New(slog.DiscardHandler)}, Now: time.Now,
 	}

@@ -25,6 +25,8 @@ type granted struct {
 	Client   string       `json:"c"`
 	Resource string       `json:"r"`
 	Scopes   oauth.Scopes `json:"s"`
+	// Withheld is what the rules did not give the person then.
+	Withheld oauth.Scopes `json:"w,omitempty"`
 }
 
 // remembered returns what this browser granted the client of p at p's resource.
@@ -32,6 +34,17 @@ func (s Steps) remembered(r *http.Request, host *resource.Host, p pending) oauth
 	for _, g := range s.grants(r, host) {
 		if g.Client == p.ClientKey && g.Resource == p.Resource {
 			return g.Scopes
+		}
+	}
+	return nil
+}
+
+// withheld returns those scopes of p that the rules did not give at the last
+// sign-in of this browser with the client of p.
+func (s Steps) withheld(r *http.Request, host *resource.Host, p pending) oauth.Scopes {
+	for _, g := range s.grants(r, host) {
+		if g.Client == p.ClientKey && g.Resource == p.Resource {
+			return p.Offered.Intersect(g.Withheld)
 		}
 	}
 	return nil
@@ -51,12 +64,12 @@ func (s Steps) grants(r *http.Request, host *resource.Host) []granted {
 
 // remember puts what was just granted first and drops the oldest. What does not
 // fit is not remembered: then nothing is marked as new.
-func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState) {
+func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, withheld oauth.Scopes) {
 	list := slices.DeleteFunc(s.grants(r, host), func(g granted) bool {
 		return g.Client == st.ClientKey && g.Resource == st.Resource
 	})
-	if len(st.Granted.String()) <= maxRememberBy {
-		list = slices.Insert(list, 0, granted{st.ClientKey, st.Resource, st.Granted})
+	if len(st.Granted.String())+len(withheld.String()) <= maxRememberBy {
+		list = slices.Insert(list, 0, granted{st.ClientKey, st.Resource, st.Granted, withheld})
 	}
 	list = list[:min(len(list), maxRemembered)]
 	for ; len(list) > 0; list = list[:len(list)-1] {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -11,6 +12,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -21,6 +23,8 @@ import (
 const (
 	maxStateBytes   = 4 << 10
 	maxOfferedBytes = 4 << 10 // of the scopes on one consent page
+	// Scopes that were not given are named, but not at any length.
+	maxWithheldBytes = 1 << 10
 	// Granted scopes and the client id travel in every access token, which has
 	// to fit a header whoever the person is.
 	maxScopeBytes    = 1 << 10
@@ -41,8 +45,9 @@ type request struct {
 	state            string
 	challenge        string
 	resource         *resource.Resource
-	catalogue        string
+	catalogue        *catalog.Catalogue
 	offered          oauth.Scopes
+	withheld         oauth.Scopes
 	offline          bool
 	prompt           string
 }
@@ -68,6 +73,7 @@ func (e *Endpoint) checks() []check {
 		findResource,
 		checkClientResource,
 		e.selectScopes,
+		e.checkPolicy,
 		checkPrompt,
 	}
 }
@@ -259,10 +265,27 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	if len(req.offered) == 0 {
 		return oauth.Errorf(oauth.InvalidScope, "none of the requested scopes exists at this MCP server")
 	}
-	// An MCP server may advertise more than a consent page can carry.
-	req.offered = fitting(req.offered, maxOfferedBytes)
-	req.catalogue = cat.Fingerprints(req.offered)
+	req.catalogue = cat
 	return nil
+}
+
+// checkPolicy takes away what the rules let nobody have through this client.
+// Who the person is, is not known yet; what they may have is looked at when they
+// come back.
+func (e *Endpoint) checkPolicy(_ *http.Request, req *request) error {
+	client := policy.Client{Key: req.client.Key(), Kind: req.client.Kind(), Host: req.client.VouchedBy}
+	allowed := e.Policy.For(req.resource.URI).MatchClient(client).Narrow(req.offered)
+	if len(allowed) == 0 {
+		return &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this app have what it asks for", Reason: policy.ClientNotAllowed}
+	}
+	req.withheld = fitting(minus(req.offered, allowed), maxWithheldBytes)
+	// An MCP server may advertise more than a consent page can carry.
+	req.offered = fitting(allowed, maxOfferedBytes)
+	return nil
+}
+
+func minus(scopes, others oauth.Scopes) oauth.Scopes {
+	return slices.DeleteFunc(slices.Clone(scopes), others.Contains)
 }
 
 // offer picks among the scopes of the catalogue. A client that connected while
@@ -327,7 +350,7 @@ func (req *request) pending() pending {
 		Flow: req.flow, ClientKey: req.client.Key(), ClientID: req.client.ShortID(), ClientName: req.client.Name,
 		VouchedBy: req.client.VouchedBy, LoopbackOnly: req.client.LoopbackOnly(), Trusted: req.client.Trusted,
 		Redirect: req.redirect, State: req.state, Challenge: req.challenge,
-		Resource: req.resource.URI, Offered: req.offered, Catalogue: req.catalogue, Prompt: req.prompt, ScopeRoom: scopeRoom(req.client.ID), Offline: req.offline,
+		Resource: req.resource.URI, Offered: req.offered, Catalogue: req.catalogue.Fingerprints(req.offered), Withheld: req.withheld, Kind: req.client.Kind(), Prompt: req.prompt, ScopeRoom: scopeRoom(req.client.ID), Offline: req.offline,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
@@ -42,10 +43,18 @@ type pending struct {
 	Challenge    string            `json:"challenge"`
 	Resource     string            `json:"resource"`
 	Offered      oauth.Scopes      `json:"scopes"`
-	ScopeRoom    int               `json:"room"` // bytes of scopes that may be granted
-	Catalogue    string            `json:"catalogue,omitempty"`
-	Prompt       string            `json:"prompt,omitempty"`
-	Offline      bool              `json:"offline,omitempty"` // the client asked for offline_access
+	// Withheld is what the client asked for and the rules let it have for nobody.
+	Withheld  oauth.Scopes `json:"withheld,omitempty"`
+	Kind      string       `json:"kind"` // of the client
+	ScopeRoom int          `json:"room"` // bytes of scopes that may be granted
+	Catalogue string       `json:"catalogue,omitempty"`
+	Prompt    string       `json:"prompt,omitempty"`
+	Offline   bool         `json:"offline,omitempty"` // the client asked for offline_access
+}
+
+// policyClient is the client as the rules know it.
+func (p pending) policyClient() policy.Client {
+	return policy.Client{Key: p.ClientKey, Kind: p.Kind, Host: p.VouchedBy}
 }
 
 func (p pending) auditEntry(host *resource.Host, event audit.Event, reason string) audit.Entry {

@@ -35,6 +35,8 @@ type Authorization struct {
 	AuthTime    int64              `json:"auth_time"`
 	// Catalogue fingerprints what each of Scopes opened on the consent page.
 	Catalogue string `json:"catalogue,omitempty"`
+	// Policy is which rules hold for the person and the client, see policy.Match.
+	Policy string `json:"policy,omitempty"`
 	// Offline: the client asked for offline_access.
 	Offline bool `json:"offline,omitempty"`
 	// Session is the identity provider's, for re-checks; see MaxSession.

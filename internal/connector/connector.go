@@ -10,6 +10,10 @@ import (
 	"net/url"
 )
 
+// MaxGroups is how many groups an Identity carries at most. Somebody with that
+// many may be in more.
+const MaxGroups = 200
+
 // Identity is a person as the identity provider vouches for them.
 type Identity struct {
 	// Provider is the id of the identity provider in the configuration, "" where

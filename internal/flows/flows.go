@@ -69,7 +69,7 @@ func New(now func() time.Time) *Log {
 // later events are of a sign-in that ended long ago: they are noted if it is
 // remembered, and push no other out.
 var later = []audit.Event{
-	audit.TokenRefreshed, audit.TokenRevoked, audit.FamilyEnded, audit.FirstUse, audit.AccessDenied, audit.AccessAdvised,
+	audit.TokenRefreshed, audit.TokenRevoked, audit.FamilyEnded, audit.PolicyNarrowed, audit.FirstUse, audit.AccessDenied, audit.AccessAdvised,
 }
 
 // Add notes an audit entry. Entries without a flow are none of ours.

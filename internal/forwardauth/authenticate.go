@@ -77,6 +77,9 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key [32]byte, res *re
 		return nil, MalformedToken
 	}
 	t := e.remember(claims, &person, res)
+	if t.bound.Empty() {
+		return t, PolicyChanged
+	}
 	if reason := e.standing(t); reason != Allowed {
 		return t, reason // not into the cache: its first use never happened
 	}

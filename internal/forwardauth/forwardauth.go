@@ -14,6 +14,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
@@ -41,7 +42,9 @@ type Endpoint struct {
 	Resources *resource.Table
 	Verifier  *token.Verifier
 	// Scopes returns what is known of a resource's scopes, without I/O.
-	Scopes  func(r *resource.Resource) Scopes
+	Scopes func(r *resource.Resource) Scopes
+	// Policy bounds what a token is good for beyond its scopes.
+	Policy  *policy.Policy
 	Headers config.IdentityHeaders
 	// Ended is what was revoked and who is denied; nil stands for nothing and nobody.
 	Ended *revocation.List

@@ -19,6 +19,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
@@ -104,7 +105,7 @@ func newFixture(tb testing.TB, hosts string, rules func(uri string, r *config.Ru
 	persons, now := token.NewPersons(ring), func() time.Time { return f.now }
 	f.issuer = &token.Issuer{Keys: shared.keys, Persons: persons, Lifetime: time.Hour, Now: now}
 	f.Endpoint = New(Endpoint{
-		Resources: table, Verifier: &token.Verifier{Keys: shared.keys, Persons: persons, Now: now},
+		Resources: table, Policy: policy.New(&config.Config{Hosts: list}, nil), Verifier: &token.Verifier{Keys: shared.keys, Persons: persons, Now: now},
 		Scopes:  func(*resource.Resource) Scopes { return f.scopes },
 		Headers: config.IdentityHeaders{User: "x-auth-request-user", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
 		Audit:   &audit.Log{Logger: slog.New(slog.NewJSONHandler(&f.audit, &slog.HandlerOptions{Level: slog.LevelDebug}))},

@@ -41,6 +41,8 @@ const (
 	OldProtocol
 	InsufficientScope
 	NoScope
+	NotAllowed
+	PolicyChanged
 	CatalogueUnavailable
 	AmbiguousURI
 	reasons // how many there are
@@ -58,7 +60,7 @@ var slugs = [reasons]string{
 	UnknownDialect: "unknown_dialect", Preflight: "preflight", Advised: "allowed_by_advisory_policy", ForbiddenOrigin: "forbidden_origin",
 	RepeatedHeader: "repeated_mcp_header", MissingHeader: "missing_mcp_header", MalformedHeader: "malformed_mcp_header",
 	HeaderMismatch: "header_body_mismatch", MalformedBody: "malformed_body", BodyMissing: "body_missing", BodyTooLarge: "body_too_large",
-	OldProtocol: "old_protocol_version", InsufficientScope: "insufficient_scope", NoScope: "no_scope_opens_it",
+	OldProtocol: "old_protocol_version", InsufficientScope: "insufficient_scope", NoScope: "no_scope_opens_it", NotAllowed: "not_allowed_by_policy", PolicyChanged: "policy_changed",
 	CatalogueUnavailable: "catalogue_unavailable", AmbiguousURI: "ambiguous_uri",
 }
 
@@ -119,7 +121,7 @@ var answers = func() (all [reasons]answer) {
 	all[NoToken] = unauthorized(oauth.InvalidToken, "an access token is required")
 	all[MalformedCredentials] = unauthorized(oauth.InvalidRequest, "the request must carry one Authorization header with one Bearer token")
 	all[MalformedCredentials].status = http.StatusBadRequest
-	for _, r := range []Reason{MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired, Revoked, DeniedByOperator} {
+	for _, r := range []Reason{MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired, Revoked, DeniedByOperator, PolicyChanged} {
 		all[r] = badToken
 	}
 	all[UnknownHost] = denied("no MCP server is configured at this address")
@@ -141,6 +143,7 @@ var answers = func() (all [reasons]answer) {
 		text: "the access token lacks a scope that this request needs", challenge: true,
 	}
 	all[NoScope] = denied("no scope opens this to anybody")
+	all[NotAllowed] = denied("the rules of this service do not allow this")
 	all[CatalogueUnavailable] = denied("which scope this needs is not known for the moment")
 	all[AmbiguousURI] = denied("the URI of the resource can be read in more than one way")
 	for r := range all {

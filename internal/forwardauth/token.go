@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
@@ -29,12 +30,14 @@ type Token struct {
 	checked atomic.Uint64
 }
 
-// Grant is what tokens of one scope at one resource have in common.
+// Grant is what tokens of one scope at one resource, of people and clients that
+// the same rules hold for, have in common.
 type Grant struct {
 	Resource *resource.Resource
 	Scope    string // the claim
 	Scopes   oauth.Scopes
-	// opens are Scopes and what they include.
+	// bound is what the rules leave of Scopes, opens that and what it includes.
+	bound policy.Bound
 	opens oauth.Scopes
 }
 
@@ -42,7 +45,7 @@ type Grant struct {
 // the memory that they were read from.
 func (e *Endpoint) remember(c *token.Claims, p *token.Person, r *resource.Resource) *Token {
 	t := &Token{
-		Subject: c.Subject, Client: oauth.ShortClientID(c.ClientID), ID: c.ID, Expires: c.Expires, Grant: e.grants.get(r, c.Scope),
+		Subject: c.Subject, Client: oauth.ShortClientID(c.ClientID), ID: c.ID, Expires: c.Expires, Grant: e.grant(r, c.Scope, p.Policy),
 		email: p.Email, family: c.Family, identity: e.identity(c.Subject, p),
 	}
 	strs := make([]*string, 0, 16)
@@ -98,25 +101,29 @@ type grants struct {
 type grantKey struct {
 	resource *resource.Resource
 	scope    string
+	policy   string
 }
 
 const manyGrants = 1 << 12
 
-func (g *grants) get(r *resource.Resource, scope string) *Grant {
+func (e *Endpoint) grant(r *resource.Resource, scope, matched string) *Grant {
+	g := e.grants
 	g.mu.RLock()
-	found := g.of[grantKey{r, scope}]
+	found := g.of[grantKey{r, scope, matched}]
 	g.mu.RUnlock()
 	if found != nil {
 		return found
 	}
-	scope = strings.Clone(scope)
+	scope, matched = strings.Clone(scope), strings.Clone(matched)
 	scopes := oauth.Scopes(strings.Fields(scope))
-	made := &Grant{Resource: r, Scope: scope, Scopes: scopes, opens: withIncluded(&r.Rules, scopes)}
+	match, _ := e.Policy.For(r.URI).Parse(matched) // by other rules it is nobody's
+	bound := match.Bound(scopes)
+	made := &Grant{Resource: r, Scope: scope, Scopes: scopes, bound: bound, opens: r.Rules.WithIncluded(bound.Scopes)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.of) >= manyGrants || g.of == nil {
 		g.of = map[grantKey]*Grant{}
 	}
-	g.of[grantKey{r, scope}] = made
+	g.of[grantKey{r, scope, matched}] = made
 	return made
 }

@@ -39,7 +39,7 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 		e.endFamily(c, refreshToken{Family: a.ID, AuthTime: a.AuthTime}, "code_used_twice")
 		return nil, invalidGrant("code_used_twice")
 	}
-	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity})
+	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity, Policy: a.Policy})
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +106,7 @@ type grantee struct {
 	Flow, Family, Resource string
 	Scopes                 oauth.Scopes
 	Identity               connector.Identity
+	Policy                 string // which rules hold for them
 }
 
 func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
@@ -115,7 +116,7 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: c.client.ID, Scope: g.Scopes.String(),
 			Subject: subject, Family: g.Family,
 		},
-		token.Person{Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow},
+		token.Person{Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy},
 	)
 	if err != nil {
 		return nil, err

@@ -73,8 +73,13 @@ func (e *Endpoint) introspect(c *call) introspection {
 	if e.Ended.Check(facts) != revocation.None {
 		return introspection{}
 	}
+	match, known := e.Policy.For(claims.Audience).Parse(person.Policy)
+	bound := match.Bound(claims.Scopes())
+	if !known || bound.Empty() {
+		return introspection{}
+	}
 	return introspection{
 		Active: true, Issuer: claims.Issuer, Audience: claims.Audience, Subject: claims.Subject, ClientID: claims.ClientID,
-		Scope: claims.Scope, Expires: claims.Expires, IssuedAt: claims.IssuedAt, ID: claims.ID, TokenType: "Bearer",
+		Scope: bound.Scopes.String(), Expires: claims.Expires, IssuedAt: claims.IssuedAt, ID: claims.ID, TokenType: "Bearer",
 	}
 }

@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -10,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -130,6 +132,9 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if scopes, err = e.unchanged(t, scopes); err != nil {
 		return nil, err
 	}
+	if scopes = e.Policy.For(t.Resource).MatchClient(policyClient(c)).Narrow(scopes); len(scopes) == 0 {
+		return nil, invalidRefresh(policy.ClientNotAllowed, nil)
+	}
 	if err := e.checkEnded(c, revocation.Facts{Family: t.Family, Subject: t.subject()}); err != nil {
 		return nil, err
 	}
@@ -140,16 +145,44 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.entry.Email, c.entry.Scope = answer.Identity.Email, scopes.String()
+	c.entry.Email = answer.Identity.Email
 	if err := e.checkEnded(c, revocation.Facts{Email: answer.Identity.Email}); err != nil {
 		return nil, err
 	}
-	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: scopes, Identity: answer.Identity})
+	match := e.Policy.For(t.Resource).Match(answer.Identity, policyClient(c))
+	if scopes, err = e.stillAllowed(c, match, scopes); err != nil {
+		return nil, err
+	}
+	c.entry.Scope = scopes.String()
+	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: scopes, Identity: answer.Identity, Policy: match.String()})
 	if err != nil {
 		return nil, err
 	}
 	resp.RefreshToken = answer.Token
 	return resp, nil
+}
+
+func policyClient(c *call) policy.Client {
+	return policy.Client{Key: c.client.Key(), Kind: c.client.Kind(), Host: c.client.VouchedBy}
+}
+
+// stillAllowed returns what the rules leave of scopes, now that it is known who
+// the person is by now. The refresh token keeps the rest, for the day when they
+// may have it again. Something else of what was granted may be left: if nothing
+// were, the family would have been ended.
+func (e *Endpoint) stillAllowed(c *call, match policy.Match, scopes oauth.Scopes) (oauth.Scopes, error) {
+	left := match.Narrow(scopes)
+	if len(left) == 0 {
+		c.entry.Withheld = scopes.String()
+		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "the rules of this service do not allow the requested scopes any more", Reason: policy.NotAllowed}
+	}
+	if len(left) < len(scopes) {
+		narrowed := c.entry
+		narrowed.Event, narrowed.Reason = audit.PolicyNarrowed, policy.Narrowed
+		narrowed.Withheld = slices.DeleteFunc(slices.Clone(scopes), left.Contains).String()
+		e.Audit.Write(c.Context(), narrowed)
+	}
+	return left, nil
 }
 
 // checkClientLimits: the operator may have limited the client since it got the token.
@@ -287,6 +320,10 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (stri
 	if err := vouching.Gate.Admit(identity); err != nil {
 		e.endFamily(c, t, err.Error())
 		return "", invalidRefresh(err.Error(), nil)
+	}
+	if len(e.Policy.For(t.Resource).Match(identity, policyClient(c)).Narrow(t.Scopes)) == 0 {
+		e.endFamily(c, t, policy.NotAllowed)
+		return "", invalidRefresh(policy.NotAllowed, nil)
 	}
 	// The session may have been exchanged at the provider, so from here on the
 	// family has to go on with the new one: a denial by e-mail is left to the

@@ -26,6 +26,9 @@ type Consent struct {
 	ServerURL  string // the resource's URI
 
 	Scopes []ConsentScope
+	// Withheld are scopes that the app asked for and may not have; WithheldBefore
+	// those of Scopes that the account was not given at its last sign-in here.
+	Withheld, WithheldBefore []string
 	// CatalogueUnavailable says that the server's own list could not be read.
 	CatalogueUnavailable bool
 	// NewOnly makes this a step-up: the scopes marked New come first, those the
@@ -77,6 +80,7 @@ type consentView struct {
 	Main, Folded                 []scopeView
 	CatalogueUnavailable, StepUp bool
 	Choices, Long                bool
+	Withheld, WithheldBefore     []string
 	Provider                     string
 	Notice                       Notice
 }
@@ -106,6 +110,7 @@ func newConsentView(v Consent) consentView {
 		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly,
 		Provider: DisplayText(v.ProviderName, maxName), Notice: v.Notice,
 	}
+	out.Withheld, out.WithheldBefore = scopeNames(v.Withheld), scopeNames(v.WithheldBefore)
 	fold := foldRule(v)
 	for i, s := range v.Scopes {
 		sv := newScopeView(i, s)
@@ -114,6 +119,14 @@ func newConsentView(v Consent) consentView {
 		} else {
 			out.Main = append(out.Main, sv)
 		}
+	}
+	return out
+}
+
+func scopeNames(names []string) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, DisplayText(n, maxScope))
 	}
 	return out
 }

@@ -71,6 +71,8 @@ const (
 	InvalidTarget             Problem = "invalid_target"
 	InvalidRequest            Problem = "invalid_request"
 	InteractionRequired       Problem = "interaction_required"
+	ClientNotAllowed          Problem = "client_not_allowed_by_policy"
+	NotAllowed                Problem = "not_allowed_by_policy"
 	TemporarilyUnavailable    Problem = "temporarily_unavailable"
 	ServerError               Problem = "server_error"
 	TooManyRequests           Problem = "too_many_requests"
@@ -85,7 +87,8 @@ const (
 // Problems lists every problem.
 var Problems = []Problem{
 	UnknownClient, ClientDocumentUnavailable, ClientDocumentInvalid, ClientIDMissing, RedirectURIMismatch, RedirectURIMissing,
-	InvalidScope, InvalidTarget, InvalidRequest, InteractionRequired, TemporarilyUnavailable, ServerError, TooManyRequests,
+	InvalidScope, InvalidTarget, InvalidRequest, InteractionRequired, ClientNotAllowed, NotAllowed,
+	TemporarilyUnavailable, ServerError, TooManyRequests,
 	ConsentExpired, UsedTwice, CrossSiteForm, UnknownProvider, OtherProvider, OtherBrowser,
 }
 

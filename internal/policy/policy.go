@@ -1,5 +1,9 @@
-// Package policy says which people may use the service at all. The zero Gate
-// admits nobody.
+// Package policy says who may do what: which people may use the service at all
+// (Gate), and which of an MCP server's scopes and tools a person may have
+// through which client (Policy, Rules). It decides from what it is given,
+// without I/O. The zero Gate admits nobody, and the zero Policy, Rules, Match
+// and Bound allow nothing: everything open is made from a configuration that
+// says so.
 package policy
 
 import (
@@ -16,6 +20,16 @@ var (
 	ErrNoEmail     = errors.New("no_verified_email")
 	ErrEmailDomain = errors.New("email_domain_not_allowed")
 	ErrClosed      = errors.New("nobody_is_admitted")
+)
+
+// Audit slugs of what the rules decide.
+const (
+	// NotAllowed: the rules give this person nothing through this client.
+	NotAllowed = "not_allowed_by_policy"
+	// ClientNotAllowed: they give nobody anything through it.
+	ClientNotAllowed = "client_not_allowed_by_policy"
+	// Narrowed: they give less than was agreed to.
+	Narrowed = "narrowed_by_policy"
 )
 
 // Gate admits identities.
@@ -38,12 +52,9 @@ func (g Gate) Admit(id connector.Identity) error {
 		return nil
 	case len(g.domains) == 0:
 		return ErrClosed
-	case id.Email == "": // connectors leave out what is not verified
-		return ErrNoEmail
 	}
-	at := strings.LastIndexByte(id.Email, '@')
-	domain := strings.ToLower(id.Email[at+1:])
-	if at <= 0 || domain == "" {
+	domain := domainOf(id.Email)
+	if domain == "" { // connectors leave out what is not verified
 		return ErrNoEmail
 	}
 	for _, re := range g.domains {
@@ -52,4 +63,14 @@ func (g Gate) Admit(id connector.Identity) error {
 		}
 	}
 	return ErrEmailDomain
+}
+
+// domainOf returns the domain of an address, in lower case as far as it is
+// ASCII, or "".
+func domainOf(email string) string {
+	at := strings.LastIndexByte(email, '@')
+	if at <= 0 {
+		return ""
+	}
+	return config.LowerASCII(email[at+1:])
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
@@ -54,6 +55,17 @@ type Client struct {
 	// For private_key_jwt, one of the two, see Clients.Keys.
 	keys    []jose.JSONWebKey
 	jwksURI string
+}
+
+// Kind returns one of config's kinds of clients.
+func (c *Client) Kind() string {
+	switch {
+	case c.PreRegistered:
+		return config.KindStatic
+	case c.VouchedBy != "":
+		return config.KindDocument
+	}
+	return config.KindDynamic
 }
 
 // Key returns a short fixed-size name for the client that is as unique as its id.

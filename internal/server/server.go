@@ -36,6 +36,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -166,6 +167,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 			return nil, err
 		}
 	}
+	rules := policy.New(cfg, opens(s.catalogue))
 	codes := code.NewCodes(sealing, opt.Now)
 	persons := token.NewPersons(sealing)
 	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
@@ -180,13 +182,13 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	authorization := &authorize.Endpoint{
 		Clients: clients, Catalogue: get, Providers: providers,
 		CallbackHost: callback, Hosts: table.Host,
-		Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now),
+		Policy: rules, Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now),
 		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now), SignIns: limits.signIns(cfg.Limits.SignInAttempts, opt.Now),
 		Pages: pages, Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
 	}
 	authorization.Register(mux, onHost)
 	tokens := &grant.Endpoint{
-		Clients: clients, Codes: codes, Guard: replay, Ended: ended, Verifier: verifier, Audit: log, Failures: grant.NewFailures(opt.Now), Now: opt.Now,
+		Clients: clients, Codes: codes, Guard: replay, Ended: ended, Policy: rules, Verifier: verifier, Audit: log, Failures: grant.NewFailures(opt.Now), Now: opt.Now,
 		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now),
 		Tokens:   &token.Issuer{Keys: s.keys, Persons: persons, Lifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now},
 	}
@@ -219,7 +221,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	mux.Handle("/", notFound(documents, onHost))
 
 	decisions := forwardauth.New(forwardauth.Endpoint{
-		Resources: table, Verifier: verifier, Ended: ended,
+		Resources: table, Verifier: verifier, Ended: ended, Policy: rules,
 		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Now: opt.Now,
 	})
 	s.Protocol = protocol(opt.Logger, decisions, metrics.instrument(mux))
@@ -376,6 +378,21 @@ func denyListLoaded(log *audit.Log, m *metrics) func(int, error) {
 		}
 		m.denyList(entries, err)
 		log.Write(context.Background(), entry)
+	}
+}
+
+// opens tells the policy what a scope opens by what is known now.
+func opens(catalogues *catalog.Cache) policy.Opens {
+	return func(uri, scope string) (tools []string, known bool) {
+		c := catalogues.Peek(uri)
+		if c.Unavailable {
+			return nil, false
+		}
+		if scope == catalog.DefaultScope && !c.Declared {
+			return []string{"*"}, true // listed or not
+		}
+		s, _ := c.Scope(scope)
+		return s.Tools, true
 	}
 }
 

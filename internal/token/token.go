@@ -50,6 +50,8 @@ type Person struct {
 	Name   string   `json:"name,omitempty"`
 	Groups []string `json:"groups,omitempty"`
 	Flow   string   `json:"flow,omitempty"` // audit flow of the sign-in
+	// Policy is which rules hold for the person and the client, see policy.Match.
+	Policy string `json:"policy,omitempty"`
 }
 
 // ExpiresAt returns exp as a time.

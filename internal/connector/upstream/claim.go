@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
 // Bounds of what an Identity may hold, in bytes. They end up in tokens and in
@@ -16,7 +17,6 @@ const (
 	maxEmail   = 254 // RFC 5321, section 4.5.3.1.3
 	maxName    = 256
 	maxGroup   = 256
-	maxGroups  = 200
 )
 
 // Subject returns s, or "" if it is no usable identifier.
@@ -52,7 +52,7 @@ func Name(s string) string {
 func Groups(groups, filter []string) []string {
 	var kept []string
 	for _, g := range groups {
-		if g = plain(g, maxGroup); g == "" || len(kept) == maxGroups {
+		if g = plain(g, maxGroup); g == "" || len(kept) == connector.MaxGroups {
 			continue
 		}
 		wanted := func(pattern string) bool { return config.Match(pattern, g) }

@@ -1,0 +1,131 @@
+package policy
+
+import (
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+// A condition of a rule that allows must be seen to hold. One of a rule that
+// denies holds unless it is seen not to: somebody must not get past it by
+// having less to show, or by another spelling.
+
+// clientMatches reports whether the rule's conditions about clients hold.
+func clientMatches(rule *config.PolicyRule, c Client) bool {
+	if len(rule.Clients) > 0 && !slices.ContainsFunc(rule.Clients, func(id string) bool { return oauth.ClientKey(id) == c.Key }) {
+		return false
+	}
+	if len(rule.ClientHosts) > 0 && !inAnyDomain(rule.ClientHosts, hostname(c.Host)) {
+		return false
+	}
+	return len(rule.ClientKinds) == 0 || slices.Contains(rule.ClientKinds, c.Kind) || !rule.Allow && c.Kind == ""
+}
+
+// aboutPeople reports whether the rule has conditions about people.
+func aboutPeople(rule *config.PolicyRule) bool {
+	return len(rule.Users)+len(rule.Emails)+len(rule.EmailDomains)+len(rule.Groups)+len(rule.Providers) > 0
+}
+
+// personMatches reports whether the rule's conditions about people hold.
+func (r *Rules) personMatches(rule *config.PolicyRule, id connector.Identity) bool {
+	deny := !rule.Allow
+	provider := r.providers.of(id)
+	for _, condition := range []struct {
+		given bool
+		holds func() bool
+	}{
+		{len(rule.Users) > 0, func() bool {
+			return slices.ContainsFunc(rule.Users, func(u string) bool { return r.providers.names(u, id) })
+		}},
+		{len(rule.Emails) > 0, func() bool { return emailAmong(rule.Emails, id.Email, deny) }},
+		{len(rule.EmailDomains) > 0, func() bool { return inDomains(rule.EmailDomains, id.Email, deny) }},
+		{len(rule.Groups) > 0, func() bool { return groupAmong(rule.Groups, id.Groups, deny) }},
+		{len(rule.Providers) > 0, func() bool { return slices.Contains(rule.Providers, provider) || deny && provider == "" }},
+	} {
+		if condition.given && !condition.holds() {
+			return false
+		}
+	}
+	return true
+}
+
+// emailAmong: an address that nobody vouches for is not in the identity.
+func emailAmong(emails []string, email string, deny bool) bool {
+	if domainOf(email) == "" {
+		return deny
+	}
+	return slices.ContainsFunc(emails, func(e string) bool {
+		return config.LowerASCII(e) == config.LowerASCII(email) || deny && strings.EqualFold(e, email)
+	})
+}
+
+func inDomains(domains []string, email string, deny bool) bool {
+	domain := domainOf(email)
+	if domain == "" {
+		return deny
+	}
+	return inAnyDomain(domains, domain) || deny && inAnyDomain(domains, strings.TrimSuffix(strings.ToLower(domain), "."))
+}
+
+// groupAmong: with as many groups as an identity carries there may be more.
+func groupAmong(patterns, groups []string, deny bool) bool {
+	if deny && len(groups) >= connector.MaxGroups {
+		return true
+	}
+	return slices.ContainsFunc(groups, func(g string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool {
+			return config.Match(p, g) || deny && (config.Match(strings.ToLower(p), strings.ToLower(g)) || strings.EqualFold(p, g))
+		})
+	})
+}
+
+func inAnyDomain(domains []string, domain string) bool {
+	return slices.ContainsFunc(domains, func(d string) bool { return config.InDomain(d, domain) })
+}
+
+// hostname returns host in lower case and without its port.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(host)
+}
+
+// providers tell of an identity which provider it comes from.
+type providers struct {
+	only string // the id, where there is one provider
+}
+
+func newProviders(cfg *config.Config) providers {
+	if len(cfg.Providers) != 1 {
+		return providers{}
+	}
+	return providers{only: cfg.Providers[0].PolicyID()}
+}
+
+// of returns the id of the provider that vouches for id, "" if none is known.
+func (p providers) of(id connector.Identity) string {
+	if p.only != "" {
+		return p.only
+	}
+	return id.Provider
+}
+
+// names reports whether a rule's user is this person: the whole subject as in
+// tokens, or the provider's id and its subject, or with one provider that
+// subject alone. What reads as a whole subject is never read in another way, so
+// that nobody becomes somebody else by a subject with a colon in it.
+func (p providers) names(user string, id connector.Identity) bool {
+	if subject, ok := strings.CutPrefix(user, id.Namespace+":"); ok {
+		return subject == id.Subject
+	}
+	provider := p.of(id)
+	if subject, ok := strings.CutPrefix(user, provider+":"); ok && provider != "" {
+		return subject == id.Subject
+	}
+	return p.only != "" && user == id.Subject
+}
