@@ -8,6 +8,8 @@
 //                            specification has it: OpenID Connect Core 5.4)
 // ISSUER_HOST                127.0.0.1
 //
+// DELETE /users/NAME removes a user, as an administrator would who lets somebody go.
+//
 // Prints one JSON line {"issuer": …} once it answers. Memory only.
 import { generateKeyPairSync } from 'node:crypto';
 import http from 'node:http';
@@ -122,6 +124,15 @@ async function interaction(req, res, uid, action) {
 
 const oidc = provider.callback();
 http.createServer((req, res) => {
+  const leaver = req.method === 'DELETE' && /^\/users\/(\w+)$/.exec(req.url);
+  if (leaver) {
+    const user = users[leaver[1]];
+    if (user) {
+      delete users[leaver[1]];
+      delete bySubject[user.claims.sub];
+    }
+    return res.writeHead(user ? 204 : 404).end();
+  }
   const match = /^\/interaction\/([^/?]+)(?:\/(\w+))?$/.exec(req.url);
   if (!match) return oidc(req, res);
   interaction(req, res, match[1], match[2]).catch((err) => {

@@ -19,7 +19,9 @@ type nginxSite struct {
 	Root    bool
 	// Modules are the files of dynamic modules that ingress-nginx has built in.
 	Modules []string
-	Routes  []nginxRoute
+	// Callback is an address that has the callback of all routes, "" for none.
+	Callback string
+	Routes   []nginxRoute
 }
 
 // nginxRoute is one Ingress: a host, and the path of its MCP server.
@@ -99,7 +101,7 @@ http {
     location {{.Path}}/ { {{template "protected" .}} }
     location = {{.Path}} { {{template "protected" .}} }
 
-    location ~ ^/(authorize|consent|login|callback|token|register|revoke|openid/v1/jwks|\.well-known/(oauth-protected-resource|oauth-authorization-server|openid-configuration)(/.*)?)$ {
+    location ~ ^/(authorize|consent|login|callback(/[a-z0-9-]+)?|token|register|revoke|openid/v1/jwks|\.well-known/(oauth-protected-resource|oauth-authorization-server|openid-configuration)(/.*)?)$ {
       proxy_set_header Host $http_host;
       proxy_set_header X-Request-ID $request_id;
       proxy_set_header X-Real-IP $remote_addr;
@@ -109,6 +111,16 @@ http {
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_buffering off;
+      proxy_pass http://{{$.Service}};
+    }
+  }
+  {{- end}}
+  {{- with .Callback}}
+  server {
+    listen {{.}}:{{$.Port}};
+    server_name {{.}};
+    location ~ ^/callback(/[a-z0-9-]+)?$ {
+      proxy_set_header Host $http_host;
       proxy_pass http://{{$.Service}};
     }
   }

@@ -72,10 +72,9 @@ type attempt struct {
 	visitor         *visitor
 }
 
-// authorize sends a person through the sign-in. err is the page they got stuck on.
-func (c *oauthClient) authorize(t *testing.T, person visitor) (*attempt, error) {
-	t.Helper()
-	a := &attempt{client: c, state: rand.Text(), verifier: oauth2.GenerateVerifier(), visitor: &person}
+// begin makes an authorization request of a person and returns its URL.
+func (c *oauthClient) begin(person *visitor) (a *attempt, start string) {
+	a = &attempt{client: c, state: rand.Text(), verifier: oauth2.GenerateVerifier(), visitor: person}
 	query := url.Values{
 		"response_type": {"code"}, "client_id": {c.id}, "redirect_uri": {redirectURI}, "state": {a.state},
 		"code_challenge": {oauth2.S256ChallengeFromVerifier(a.verifier)}, "code_challenge_method": {"S256"},
@@ -84,8 +83,15 @@ func (c *oauthClient) authorize(t *testing.T, person visitor) (*attempt, error) 
 	if c.scope != "" {
 		query.Set("scope", c.scope)
 	}
+	return a, origin(c.mcpURL) + "/authorize?" + query.Encode()
+}
+
+// authorize sends a person through the sign-in. err is the page they got stuck on.
+func (c *oauthClient) authorize(t *testing.T, person visitor) (*attempt, error) {
+	t.Helper()
+	a, start := c.begin(&person)
 	var err error
-	a.answer, err = a.visitor.walk(t, origin(c.mcpURL)+"/authorize?"+query.Encode(), redirectURI)
+	a.answer, err = a.visitor.walk(t, start, redirectURI)
 	if err == nil {
 		mustEqual(t, "state", a.answer.Get("state"), a.state)
 		mustEqual(t, "iss (RFC 9207)", a.answer.Get("iss"), origin(c.mcpURL))

@@ -28,11 +28,12 @@ type stack struct {
 	grpcAddress               string
 	config                    string
 	idp                       *process
+	issuer                    string // of idp
 }
 
 // setup varies a stack.
 type setup struct {
-	// provider is "oidc" (the certified provider) or "static".
+	// provider is "oidc" (the certified provider), "static", or "several" for both.
 	provider string
 	// claims says where the oidc provider puts e-mail and groups: "userinfo",
 	// as the specification has it, or "id_token".
@@ -44,6 +45,8 @@ type setup struct {
 	modules []string
 	// change edits the configuration file before it is written.
 	change func(file map[string]any)
+	// callback is a loopback address with the one callback of both hosts.
+	callback string
 	// gateway stands in front instead of an nginx like that of ingress-nginx,
 	// with the stateless MCP server alone.
 	gateway *gateway
@@ -72,16 +75,29 @@ func newStack(t *testing.T, s setup) *stack {
 		site := gatewaySite{Port: st.port, Service: st.serviceAddress, GRPC: st.grpcAddress, MCP: st.stateless.address()}
 		s.gateway.start(t, s.gateway.path(t), site).waitTCP(t, site.public())
 	} else {
-		startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Modules: s.modules, Routes: []nginxRoute{
+		startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Modules: s.modules, Callback: s.callback, Routes: []nginxRoute{
 			{Host: "127.0.0.1", Path: "/mcp", MCP: st.stateless.address(), AuthHost: s.authHost, Snippet: s.snippet},
 			{Host: "localhost", Path: "/mcp", MCP: st.stateful.address(), AuthHost: s.authHost, Snippet: s.snippet},
 		}})
 	}
 	file := st.file()
-	if s.provider == "static" {
+	redirectURIs := st.callbacks()
+	if s.callback != "" {
+		redirectURIs = []string{"http://" + s.callback + ":" + st.port + "/callback"}
+		file["proxy"].(map[string]any)["callbackHost"] = s.callback + ":" + st.port
+	}
+	switch s.provider {
+	case "static":
 		file["provider"] = staticProvider(t)
-	} else {
-		file["provider"] = st.startIDP(t, ports[3], s.claims)
+	case "several": // one of each kind
+		for i := range redirectURIs {
+			redirectURIs[i] += "/corp"
+		}
+		corp, guests := st.startIDP(t, ports[3], s.claims, redirectURIs...), staticProvider(t)
+		corp["id"], corp["displayName"], guests["id"] = "corp", "Example Corp", "guests"
+		file["providers"] = []any{corp, guests}
+	default:
+		file["provider"] = st.startIDP(t, ports[3], s.claims, redirectURIs...)
 	}
 	if s.change != nil {
 		s.change(file)
@@ -125,13 +141,18 @@ func (st *stack) file() map[string]any {
 
 const clientSecret = "e2e-secret"
 
+// callbacks are those of the two hosts.
+func (st *stack) callbacks() []string {
+	return []string{"http://127.0.0.1:" + st.port + "/callback", "http://localhost:" + st.port + "/callback"}
+}
+
 // startIDP runs the certified OpenID provider and returns its configuration.
-func (st *stack) startIDP(t *testing.T, port, claims string) map[string]any {
+func (st *stack) startIDP(t *testing.T, port, claims string, redirectURIs ...string) map[string]any {
 	t.Helper()
 	st.idp = start(t, "oidc-provider", []string{"CLIENT_SECRET=" + clientSecret, "CLAIMS=" + claims},
-		node(t), filepath.Join(drivers, "idp.mjs"), port,
-		"http://127.0.0.1:"+st.port+"/callback", "http://localhost:"+st.port+"/callback")
+		node(t), append([]string{filepath.Join(drivers, "idp.mjs"), port}, redirectURIs...)...)
 	issuer := "http://127.0.0.1:" + port
+	st.issuer = issuer
 	st.idp.waitHTTP(t, issuer+"/.well-known/openid-configuration", http.StatusOK)
 	return map[string]any{
 		"name": "oidc", "issuerURL": issuer, "clientID": "mfa-e2e", "clientSecret": clientSecret,

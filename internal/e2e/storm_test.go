@@ -112,7 +112,7 @@ func newStorm(t *testing.T, guard map[string]any) *storm {
 	write("password", []byte("secret-password\n"))
 	seed := write("seed", []byte(strings.Repeat("only for tests! ", 4)))
 	st := &stack{port: s.port}
-	provider := st.startIDP(t, ports[1], "userinfo")
+	provider := st.startIDP(t, ports[1], "userinfo", st.callbacks()...)
 	s.idp = st.idp
 	for i := range 3 {
 		r := &replica{address: "127.0.0.1:" + ports[2+2*i], management: "127.0.0.1:" + ports[3+2*i]}

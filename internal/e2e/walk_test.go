@@ -22,6 +22,8 @@ type visitor struct {
 	keep func(scope string) bool
 	// decision is the button to press on the consent page; "" is "allow".
 	decision string
+	// choice is the provider to choose where there are several; "" is the first.
+	choice string
 
 	cookies map[string][]*http.Cookie // by host without port: RFC 6265, section 8.5
 	// offered lists the scopes that the consent page showed.
@@ -181,7 +183,10 @@ func (v *visitor) fill(f *form, c *html.Node, pressed bool) bool {
 		if want == "" {
 			want = "allow"
 		}
-		if name == "decision" && value != want || pressed {
+		if name == "choice" && v.choice != "" {
+			want = v.choice
+		}
+		if (name == "decision" || name == "choice" && v.choice != "") && value != want || pressed {
 			return pressed
 		}
 		if name != "" {
