@@ -150,6 +150,7 @@ var checks = []Check{
 	{"session", login, "the token opens the MCP server", hasToken, (*walk).checkSession, []Fault{sessionDenied, sessionFailed}},
 	{"stream", login, "events arrive at once", hasSession, (*walk).checkStream, []Fault{streamBuffered}},
 	{"step-up", login, "a refusal says which scope is missing", hasSession, (*walk).checkStepUp, []Fault{stepUpBare, stepUpVague}},
+	{"headers", login, "what the headers say is what the body says", hasSession, (*walk).checkHeaders, []Fault{headersUnchecked}},
 }
 
 // outcome is what a check returns.

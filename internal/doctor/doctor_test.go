@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 )
 
 func TestGoodSetup(t *testing.T) {
@@ -295,6 +297,7 @@ var brokenSetups = map[string]broken{
 		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
 		w.WriteHeader(403)
 	})},
+	"RS-HDR-02 MCP server reads the body alone": {want: "headers.unchecked", opt: Options{Login: true}, wrap: when(modernListing, status(200))},
 }
 
 func withRealToken(r *http.Request) bool {
@@ -304,6 +307,21 @@ func withRealToken(r *http.Request) bool {
 // outsideScope matches the question of check step-up only.
 func outsideScope(r *http.Request) bool {
 	return isMCP(r) && r.Header.Get("Mcp-Name") != ""
+}
+
+// modernListing matches the questions of check headers only.
+func modernListing(r *http.Request) bool {
+	return withRealToken(r) && r.Header.Get("Mcp-Protocol-Version") == modern && strings.HasSuffix(r.Header.Get("Mcp-Method"), "/list")
+}
+
+func TestHeadersChecked(t *testing.T) {
+	st := newStack(t)
+	tools := sample.Handler(sample.Options{Stateless: true})
+	st.put(when(modernListing, tools.ServeHTTP)(st, st.good))
+	r := st.run(t, Options{Login: true, Open: signIn(t)})
+	if f := finding(r, "headers"); f.Status != Passed || !strings.Contains(f.Detail, "400") {
+		t.Errorf("%+v", f)
+	}
 }
 
 // tamper changes a parameter on the way back to the client.

@@ -458,6 +458,11 @@ var (
 		Why:    "Clients cannot ask for the missing scope; they report that the tool is forbidden.",
 		Remedy: "Let the gateway pass WWW-Authenticate with a 403, or let the service answer 401 with the scope.",
 	}
+	headersUnchecked = Fault{
+		ID: "headers.unchecked", Title: "a request passes whose headers name another method than its body", Topic: TopicGate,
+		Why:    "Tools are decided by Mcp-Method and Mcp-Name. Who writes a harmless name there over another body uses any tool with any valid token.",
+		Remedy: "Have the MCP server refuse such requests with 400, as MCP 2026-07-28 demands, or forward the body to the service and set `body: true`.",
+	}
 	stepUpVague = Fault{
 		ID: "step-up.vague", Title: "the 403 does not name the scope",
 		Why:    "Clients do not know what to ask for (MCP authorization, \"Scope Challenge Handling\").",

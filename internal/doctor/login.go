@@ -248,6 +248,13 @@ func (w *walk) checkStream(ctx context.Context) outcome {
 	return pass(fmt.Sprintf("the stream began after %s", a.headers.Round(time.Millisecond)))
 }
 
+// modern is the first revision that says in headers what a request does, and
+// requestMeta what its requests carry instead of a handshake.
+const (
+	modern      = "2026-07-28"
+	requestMeta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"` + modern + `","io.modelcontextprotocol/clientInfo":{"name":"mcp-forward-auth-doctor","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
+)
+
 // checkStepUp asks for a tool outside the token's scopes, by the headers that
 // the gate reads (MCP 2026-07-28). The body asks for a tool that does not exist,
 // so that nothing happens should the request get through.
@@ -258,9 +265,8 @@ func (w *walk) checkStepUp(ctx context.Context) outcome {
 	}
 	a, err := w.probe.do(ctx, request{http.MethodPost, w.url.String(), []string{
 		"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "Authorization", "Bearer " + w.token.Access,
-		"MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", tool,
-	}, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"mcp-forward-auth-doctor/no-such-tool","arguments":{},` +
-		`"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcp-forward-auth-doctor","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`})
+		"MCP-Protocol-Version", modern, "Mcp-Method", "tools/call", "Mcp-Name", tool,
+	}, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"mcp-forward-auth-doctor/no-such-tool","arguments":{},` + requestMeta + `}}`})
 	if err != nil {
 		return skip(transport(err))
 	}
@@ -276,6 +282,33 @@ func (w *walk) checkStepUp(ctx context.Context) outcome {
 		return fail(stepUpVague, saw)
 	}
 	return pass(fmt.Sprintf("%d, scope %q", a.status, bearer[0]["scope"]))
+}
+
+// checkHeaders sends a listing whose header names another one. Neither has an
+// effect on the server (MCP 2026-07-28, transports, "Server Validation").
+func (w *walk) checkHeaders(ctx context.Context) outcome {
+	header := []string{
+		"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "Authorization", "Bearer " + w.token.Access,
+		"MCP-Protocol-Version", modern, "Mcp-Method",
+	}
+	ask := func(method string) (*answer, error) {
+		return w.probe.do(ctx, request{http.MethodPost, w.url.String(), append(slices.Clone(header), method), `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{` + requestMeta + `}}`})
+	}
+	plain, err := ask("tools/list")
+	if err != nil {
+		return skip(transport(err))
+	}
+	if plain.status != http.StatusOK {
+		return skip("the MCP server does not speak " + modern + ", so tools cannot be decided by headers: " + plain.String())
+	}
+	a, err := ask("prompts/list")
+	switch {
+	case err != nil:
+		return skip(transport(err))
+	case a.status < http.StatusMultipleChoices:
+		return fail(headersUnchecked, "tools/list under Mcp-Method: prompts/list: "+a.String())
+	}
+	return pass("refused with " + a.String())
 }
 
 // outside returns a tool that no granted scope has, "" if there is none.
