@@ -50,6 +50,12 @@ const (
 	Organizations Endpoint = "organizations" // GitHub only: /user/orgs
 	Teams         Endpoint = "teams"         // GitHub only: /user/teams
 	Graph         Endpoint = "graph"         // Microsoft only: /me/transitiveMemberOf
+	Directory     Endpoint = "directory"     // Google only: users of the Workspace
+	Memberships   Endpoint = "memberships"   // Google only: groups of a user
+	ServiceToken  Endpoint = "service token" // Google only: tokens of service accounts
+	SignJWT       Endpoint = "signJwt"       // Google only
+	Metadata      Endpoint = "metadata"      // Google only: the metadata server
+	Exchange      Endpoint = "exchange"      // Google only: the security token service
 	Elsewhere     Endpoint = "elsewhere"
 )
 

@@ -56,6 +56,12 @@ func NewOIDCProvider(t testing.TB) *OIDCProvider { return NewOIDCProviderAt(t, "
 // NewOIDCProviderAt starts one that calls itself issuer; reach it through Client.
 func NewOIDCProviderAt(t testing.TB, issuer string) *OIDCProvider {
 	t.Helper()
+	return newOIDCProvider(t, issuer, func(*OIDCProvider, *http.ServeMux) {})
+}
+
+// newOIDCProvider also serves what more adds.
+func newOIDCProvider(t testing.TB, issuer string, more func(*OIDCProvider, *http.ServeMux)) *OIDCProvider {
+	t.Helper()
 	p := &OIDCProvider{kid: "key-1", now: time.Now}
 	p.key, p.otherKey = testKeys()
 	mux := http.NewServeMux()
@@ -65,6 +71,7 @@ func NewOIDCProviderAt(t testing.TB, issuer string) *OIDCProvider {
 	mux.HandleFunc("GET /keys", p.at(Keys, p.serveKeys))
 	mux.HandleFunc("GET /userinfo", p.at(UserInfo, p.serveUserInfo))
 	mux.HandleFunc("/elsewhere", p.at(Elsewhere, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+	more(p, mux)
 	p.start(t, mux)
 	if p.Issuer = issuer; issuer == "" {
 		p.Issuer = p.URL

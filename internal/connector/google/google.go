@@ -1,6 +1,8 @@
 // Package google signs people in with Google. Its invariant: an e-mail address
 // counts only while Google is the authority for it, so that an address of a
-// company, once verified for a private account, does not outlive the job.
+// company, once verified for a private account, does not outlive the job. Where
+// the configuration says so, the Workspace's directory has the last word at each
+// sign-in and each refresh; nothing of the environment can make or unmake that.
 package google
 
 import (
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -25,7 +28,7 @@ const (
 // Connector implements connector.Connector.
 type Connector struct{ *oidc.Connector }
 
-// New takes ClientID, ClientSecret, Scopes and HostedDomains of p. A nil client means the
+// New takes ClientID, ClientSecret, Scopes, HostedDomains, Workspace and GroupsFilter of p. A nil client means the
 // default transport; see upstream.NewClient.
 func New(p config.Provider, client *http.Client) Connector {
 	scopes := p.Scopes
@@ -50,7 +53,7 @@ func New(p config.Provider, client *http.Client) Connector {
 			return nil
 		}
 	}
-	return Connector{oidc.New(oidc.Options{
+	o := oidc.Options{
 		Issuer:          Issuer,
 		ClientID:        p.ClientID,
 		ClientSecret:    p.ClientSecret,
@@ -59,8 +62,16 @@ func New(p config.Provider, client *http.Client) Connector {
 		ExtraAuthParams: params,
 		TrustEmail:      authoritative,
 		Admit:           admit,
+		GroupsFilter:    p.GroupsFilter,
 		HTTPClient:      client,
-	})}
+	}
+	if !p.Workspace.IsZero() {
+		d := newDirectory(p.Workspace, upstream.NewClient(client), time.Now)
+		o.Groups = func(ctx context.Context, _ *upstream.Client, about oidc.Person, _ string) ([]string, error) {
+			return d.check(ctx, about.Subject)
+		}
+	}
+	return Connector{oidc.New(o)}
 }
 
 // AuthorizationURL implements connector.Connector. Google does not know

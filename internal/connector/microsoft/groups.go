@@ -24,7 +24,8 @@ type groups struct {
 }
 
 // of returns the groups and app roles of a person.
-func (g groups) of(ctx context.Context, client *upstream.Client, claims oidc.Claims, accessToken string) ([]string, error) {
+func (g groups) of(ctx context.Context, client *upstream.Client, about oidc.Person, accessToken string) ([]string, error) {
+	claims := about.Claims
 	var all []string
 	for _, role := range claims.Strings("roles") { // first, because they are few
 		all = append(all, rolePrefix+role)

@@ -46,7 +46,7 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 		}
 	}
 	if c.options.Groups != nil {
-		groups, err := c.options.Groups(ctx, c.client, claims, token.AccessToken)
+		groups, err := c.options.Groups(ctx, c.client, Person{subject, claims}, token.AccessToken)
 		if err != nil {
 			return connector.Identity{}, fmt.Errorf("groups: %w", err)
 		}

@@ -15,7 +15,7 @@ import (
 // every unknown kid (OpenID Connect Core, section 10.1.1, asks for a fetch, not
 // for one per token).
 type keySet struct {
-	keys *refetched[[]publicKey]
+	keys *upstream.Refetched[[]publicKey]
 	now  func() time.Time
 }
 
@@ -47,7 +47,7 @@ func newKeySet(client *upstream.Client, address string, now func() time.Time) *k
 	}
 	return &keySet{
 		now:  now,
-		keys: &refetched[[]publicKey]{fetch: fetch, now: now, maxAge: keysMaxAge, afterError: keysAfterError},
+		keys: &upstream.Refetched[[]publicKey]{Fetch: fetch, Now: now, MaxAge: keysMaxAge, AfterError: keysAfterError},
 	}
 }
 
@@ -77,21 +77,21 @@ func (s *keySet) verify(ctx context.Context, token string, algs []jose.Signature
 	if err != nil {
 		return nil, "", err
 	}
-	set, err := s.keys.get(ctx, 0)
+	set, err := s.keys.Get(ctx, 0)
 	if err != nil {
 		return nil, "", err
 	}
-	if payload, issuer = verifyWith(set.value, jws); payload != nil {
+	if payload, issuer = verifyWith(set.Value, jws); payload != nil {
 		return payload, issuer, nil
 	}
 	// The provider may have new keys; but who asks again and again is no reason to ask it.
-	if s.now().Sub(set.at) < keysInterval {
+	if s.now().Sub(set.At) < keysInterval {
 		return nil, "", errSignature
 	}
-	if set, err = s.keys.get(ctx, set.serial); err != nil {
+	if set, err = s.keys.Get(ctx, set.Serial); err != nil {
 		return nil, "", err
 	}
-	if payload, issuer = verifyWith(set.value, jws); payload != nil {
+	if payload, issuer = verifyWith(set.Value, jws); payload != nil {
 		return payload, issuer, nil
 	}
 	return nil, "", errSignature

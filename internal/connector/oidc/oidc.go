@@ -50,8 +50,9 @@ type Options struct {
 	// GroupsFilter: see config.Provider.
 	GroupsFilter []string
 	// Groups, if set, takes the place of GroupsClaim. What it returns need not be
-	// bounded. accessToken is the person's own.
-	Groups func(ctx context.Context, client *upstream.Client, claims Claims, accessToken string) ([]string, error)
+	// bounded. accessToken is the person's own. It may
+	// refuse, as Admit may.
+	Groups func(ctx context.Context, client *upstream.Client, about Person, accessToken string) ([]string, error)
 	// Subject, if set, reads the stable identifier from the ID token in the place
 	// of sub. Then the userinfo endpoint is not used: it knows sub only.
 	Subject func(Claims) (string, error)
@@ -79,6 +80,13 @@ type Options struct {
 	Now func() time.Time
 }
 
+// Person is whom Options.Groups is asked about. After a refresh without an ID
+// token there are no Claims.
+type Person struct {
+	Subject string
+	Claims  Claims
+}
+
 // Claims are those of an ID token or a userinfo response.
 type Claims = upstream.Claims
 
@@ -86,7 +94,7 @@ type Claims = upstream.Claims
 type Connector struct {
 	options   Options
 	client    *upstream.Client
-	discovery *refetched[*provider]
+	discovery *upstream.Refetched[*provider]
 }
 
 // New returns a connector that has not yet spoken to the provider, so one that
@@ -120,11 +128,11 @@ func New(o Options) *Connector {
 		o.TrustEmail = func(_ string, claims Claims) bool { return claims.IsTrue(o.EmailVerifiedClaim) }
 	}
 	c := &Connector{options: o, client: upstream.NewClient(o.HTTPClient)}
-	c.discovery = &refetched[*provider]{
-		fetch:      c.discover,
-		now:        o.Now,
-		maxAge:     time.Hour,
-		afterError: 2 * time.Second,
+	c.discovery = &upstream.Refetched[*provider]{
+		Fetch:      c.discover,
+		Now:        o.Now,
+		MaxAge:     time.Hour,
+		AfterError: 2 * time.Second,
 	}
 	return c
 }
@@ -233,8 +241,8 @@ func (c *Connector) identify(ctx context.Context, login connector.Login, query u
 }
 
 func (c *Connector) provider(ctx context.Context) (*provider, error) {
-	s, err := c.discovery.get(ctx, 0)
-	return s.value, err
+	s, err := c.discovery.Get(ctx, 0)
+	return s.Value, err
 }
 
 func (c *Connector) checkResponseIssuer(p *provider, query url.Values) error {

@@ -85,6 +85,25 @@ func (c *Client) Get(ctx context.Context, address string, header http.Header, ou
 	return resp.Header, nil
 }
 
+// Do makes one request and returns status and body of the answer, whatever the
+// status says, except those that every call treats alike: they are a StatusError.
+func (c *Client) Do(ctx context.Context, method, address string, header http.Header, body string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body) // bounded by the transport
+	return resp.StatusCode, answer, err
+}
+
 // StatusError is an HTTP status that is no answer.
 type StatusError struct{ Code int }
 

@@ -1,0 +1,71 @@
+package upstream
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Refetched is a value fetched when first needed and again when too old. At most
+// one fetch is under way; after one that failed there is none for AfterError, and
+// its error is the answer. A value past MaxAge is never used: without the
+// provider nobody could sign in anyway.
+type Refetched[T any] struct {
+	Fetch      func(context.Context) (T, error)
+	Now        func() time.Time
+	MaxAge     time.Duration
+	AfterError time.Duration
+
+	mu       sync.Mutex
+	current  Snapshot[T]
+	err      error     // of the last fetch
+	failed   time.Time // when err came
+	inflight chan struct{}
+}
+
+// Snapshot is one fetched value; Serial counts the successful fetches from 1.
+type Snapshot[T any] struct {
+	Value  T
+	At     time.Time
+	Serial int
+}
+
+// Get returns a snapshot with a Serial above after; 0 is content with any.
+func (r *Refetched[T]) Get(ctx context.Context, after int) (Snapshot[T], error) {
+	for {
+		r.mu.Lock()
+		now := r.Now()
+		switch {
+		case r.current.Serial > after && now.Sub(r.current.At) < r.MaxAge:
+			defer r.mu.Unlock()
+			return r.current, nil
+		case r.inflight == nil && r.err != nil && now.Sub(r.failed) < r.AfterError:
+			defer r.mu.Unlock()
+			return Snapshot[T]{}, r.err
+		case r.inflight == nil:
+			r.inflight = make(chan struct{})
+			// The fetch serves everybody who waits, so it does not end with the first of them.
+			go r.run(context.WithoutCancel(ctx), r.inflight)
+		}
+		done := r.inflight
+		r.mu.Unlock()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return Snapshot[T]{}, ctx.Err()
+		}
+	}
+}
+
+func (r *Refetched[T]) run(ctx context.Context, done chan struct{}) {
+	value, err := r.Fetch(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err = err; err == nil {
+		r.current = Snapshot[T]{Value: value, At: r.Now(), Serial: r.current.Serial + 1}
+	} else {
+		r.failed = r.Now()
+	}
+	r.inflight = nil
+	close(done)
+}
