@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -458,6 +459,37 @@ func servicePort(t *testing.T, o object) int {
 
 // The policy lets gateways in, nobody to the management port who need not, and
 // the service out to what its configuration names.
+// A gateway that names the headers of its question names all that a decision
+// looks at, as the pages of docs/gateways do.
+func TestAskedWithAllHeaders(t *testing.T) {
+	list := regexp.MustCompile(`(?:allowedHeaders|headersToExtAuth|includeRequestHeadersInCheck): \[([^\]]*)\]`)
+	files := []string{filepath.Join(chart, "values.yaml"), filepath.Join(chart, "ci", "golden", "istio.notes.txt")}
+	pages, err := filepath.Glob(filepath.Join("..", "docs", "gateways", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range append(files, pages...) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range list.FindAllStringSubmatch(string(text), -1) {
+			found++
+			names := strings.FieldsFunc(m[1], func(r rune) bool { return strings.ContainsRune(`, "`, r) })
+			for _, want := range []string{"dpop", "origin", "access-control-request-method", "mcp-protocol-version", "mcp-method", "mcp-name"} {
+				// Some gateways take patterns.
+				if !slices.ContainsFunc(names, func(name string) bool { ok, _ := path.Match(name, want); return ok }) {
+					t.Errorf("%s: %s lacks %s", file, m[0], want)
+				}
+			}
+		}
+	}
+	if found < 6 {
+		t.Errorf("only %d lists are found", found)
+	}
+}
+
 func TestNetworkPolicy(t *testing.T) {
 	type peer struct {
 		NamespaceSelector, PodSelector *struct{ MatchLabels map[string]string }

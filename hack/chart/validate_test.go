@@ -22,34 +22,27 @@ func releases() []string {
 	}
 }
 
-// definitions are where the modules of others keep their custom resources.
-var definitions = []struct {
-	module string
-	files  []string
-}{
-	// ExternalAuth is in the experimental channel.
-	{"sigs.k8s.io/gateway-api@v1.6.2", []string{"config/crd/experimental/gateway.networking.k8s.io_httproutes.yaml", "config/crd/experimental/gateway.networking.k8s.io_referencegrants.yaml"}},
-	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", []string{
-		"example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
-		"example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
-		"example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"}},
-	{"github.com/traefik/traefik/v3@v3.7.13", []string{"docs/content/reference/dynamic-configuration/traefik.io_middlewares.yaml"}},
-	{"github.com/envoyproxy/gateway@v1.9.1", []string{"charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_securitypolicies.yaml"}},
-	{"istio.io/api@v1.31.1", []string{"kubernetes/customresourcedefinitions.gen.yaml"}},
-}
-
+// customResources is a folder with the definitions that crds.txt names.
 func customResources(t *testing.T) string {
 	t.Helper()
+	list, err := os.ReadFile("crds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	for _, d := range definitions {
-		source := moduleDir(t, d.module)
-		for _, file := range d.files {
-			data, err := os.ReadFile(filepath.Join(source, file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, filepath.Join(dir, filepath.Base(file)), data)
+	for line := range strings.Lines(string(list)) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || fields[0] == "#" {
+			continue
 		}
+		if len(fields) != 2 {
+			t.Fatalf("crds.txt: %q is not a module and a file", line)
+		}
+		data, err := os.ReadFile(filepath.Join(moduleDir(t, fields[0]), fields[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, filepath.Base(fields[1])), data)
 	}
 	return dir
 }
