@@ -7,6 +7,7 @@
 // CLAIMS=id_token|userinfo   where e-mail and groups appear (userinfo, as the
 //                            specification has it: OpenID Connect Core 5.4)
 // ISSUER_HOST                127.0.0.1
+// ISSUER                     the whole issuer, if a proxy with TLS is in front
 //
 // DELETE /users/NAME removes a user, as an administrator would who lets somebody go.
 //
@@ -21,7 +22,8 @@ if (!port || redirectURIs.length === 0) {
   process.exit(2);
 }
 const env = process.env;
-const issuer = `http://${env.ISSUER_HOST ?? '127.0.0.1'}:${port}`;
+const own = `http://${env.ISSUER_HOST ?? '127.0.0.1'}:${port}`;
+const issuer = env.ISSUER ?? own;
 
 const users = {
   alice: {
@@ -122,6 +124,7 @@ async function interaction(req, res, uid, action) {
   }
 }
 
+provider.proxy = env.ISSUER !== undefined; // believe X-Forwarded-Proto and -Host
 const oidc = provider.callback();
 http.createServer((req, res) => {
   const leaver = req.method === 'DELETE' && /^\/users\/(\w+)$/.exec(req.url);
@@ -139,4 +142,4 @@ http.createServer((req, res) => {
     console.error('idp: interaction', err.message);
     if (!res.headersSent) res.writeHead(400).end(err.message);
   });
-}).listen(Number(port), new URL(issuer).hostname, () => console.log(JSON.stringify({ issuer })));
+}).listen(Number(port), new URL(own).hostname, () => console.log(JSON.stringify({ issuer })));

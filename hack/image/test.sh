@@ -3,7 +3,7 @@
 # its two base images, and runs what comes out as Kubernetes would: as no one in
 # particular, with a file system that cannot be written to, asked by its probes.
 # No registry and no daemon are needed. It proves the Dockerfile's logic, not
-# the content of the real base images.
+# the content of the real base images. IMAGE_OUT, if set, becomes an OCI archive.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -126,4 +126,7 @@ kill -TERM "$pid"
 for _ in $(seq 100); do [ -d "/proc/$pid" ] || break; sleep 0.1; done
 [ ! -d "/proc/$pid" ] || fail 'it does not stop'
 grep -q '"draining"' "$work/log" || fail 'it stopped without draining'
+if [ -n "${IMAGE_OUT:-}" ]; then
+  b push -q localhost/mcp-forward-auth:test "oci-archive:$IMAGE_OUT:localhost/mcp-forward-auth:test"
+fi
 echo 'image: ok'

@@ -143,91 +143,10 @@ func ingressServers(t *testing.T, objects []chartObject, service map[string]stri
 	return servers
 }
 
-var ingressConf = template.Must(template.New("nginx.conf").Funcs(template.FuncMap{
+// ingressConf is what ingress-nginx makes of Ingresses.
+var ingressConf = template.Must(template.New("ingress-nginx.conf").Funcs(template.FuncMap{
 	"variable": func(name string) string { return strings.ToLower(strings.ReplaceAll(name, "-", "_")) },
-}).Parse(`daemon off;
-worker_processes 1;
-{{- if .Root}}
-user root;
-{{- end}}
-pid {{.Dir}}/nginx.pid;
-error_log stderr notice;
-events { worker_connections 512; }
-http {
-  access_log {{.Dir}}/access.log;
-  client_body_temp_path {{.Dir}}/body;
-  proxy_temp_path {{.Dir}}/proxy;
-  fastcgi_temp_path {{.Dir}}/fastcgi;
-  uwsgi_temp_path {{.Dir}}/uwsgi;
-  scgi_temp_path {{.Dir}}/scgi;
-  server_names_hash_bucket_size 128;
-  ssl_certificate {{.Dir}}/tls.crt;
-  ssl_certificate_key {{.Dir}}/tls.key;
-  server {
-    listen 127.0.0.1:{{.Port}} ssl default_server;
-    server_name _;
-    return 404;
-  }
-  {{- range $host, $locations := .Servers}}
-  server {
-    listen 127.0.0.1:{{$.Port}} ssl;
-    server_name {{$host}};
-    location / { return 404; }
-    {{- range $locations}}
-    {{- if .Auth}}
-    location = {{.Auth}} {
-      internal;
-      proxy_pass_request_body off;
-      proxy_set_header Content-Length "";
-      proxy_set_header X-Forwarded-Proto "";
-      proxy_set_header X-Request-ID $request_id;
-      proxy_set_header Host {{.AuthHost}};
-      proxy_set_header X-Original-URL $scheme://$http_host$request_uri;
-      proxy_set_header X-Original-Method $request_method;
-      proxy_set_header X-Sent-From "nginx-ingress-controller";
-      proxy_set_header X-Real-IP $remote_addr;
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Auth-Request-Redirect $request_uri;
-      proxy_buffering off;
-      proxy_buffer_size 4k;
-      proxy_buffers 4 4k;
-      proxy_pass_request_headers on;
-      set $target {{.AuthURL}};
-      proxy_pass $target;
-    }
-    {{- end}}
-    {{- $location := .}}
-    {{- range .Matches}}
-    location {{.}} {
-      {{- with $location}}
-      {{- if .Auth}}
-      auth_request {{.Auth}};
-      {{- range $i, $h := .Headers}}
-      auth_request_set $authHeader{{$i}} $upstream_http_{{variable $h}};
-      proxy_set_header {{$h}} $authHeader{{$i}};
-      {{- end}}
-      {{- end}}
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Request-ID $request_id;
-      proxy_set_header X-Real-IP $remote_addr;
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Host $http_host;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header Proxy "";
-      proxy_connect_timeout 5s;
-      proxy_read_timeout {{.ReadTimeout}}s;
-      proxy_buffering off;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_pass http://{{.Backend}};
-      {{- end}}
-    }
-    {{- end}}
-    {{- end}}
-  }
-  {{- end}}
-}
-`))
+}).ParseFiles(filepath.Join(drivers, "ingress-nginx.conf")))
 
 // TestChartIngress signs in and calls a tool through an nginx that is configured
 // by the Ingresses of the chart, with the configuration that the chart renders.
@@ -282,7 +201,7 @@ func TestChartIngress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = ingressConf.Execute(conf, map[string]any{"Dir": dir, "Port": ports[0], "Root": os.Getuid() == 0, "Servers": servers})
+	err = ingressConf.Execute(conf, map[string]any{"Dir": dir, "Listen": "127.0.0.1:" + ports[0], "Root": os.Getuid() == 0, "Servers": servers})
 	if err := conf.Close(); err != nil {
 		t.Fatal(err)
 	}
