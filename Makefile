@@ -49,6 +49,9 @@ image: ## the Dockerfile, built by buildah with stand-in base images, and run
 dist: ## archives of every platform and the chart: make dist VERSION=v1.2.3
 	hack/release/build.sh $(VERSION)
 
+cluster: ## the Helm chart on a real Kubernetes, which is built from Go modules
+	hack/cluster/run.sh
+
 bench: ## CPU time per forward-auth request; needs Linux, at most a minute
 	go run ./hack/bench
 

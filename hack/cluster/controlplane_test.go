@@ -19,6 +19,7 @@ type cluster struct {
 	kubeconfig string
 	processes  []*process
 	gateways   map[string]*process // nginx, by address
+	known      []string            // kinds of objects, once asked
 	hasNode    bool
 }
 

@@ -36,19 +36,26 @@ func (c *cluster) restricted(t *testing.T, names ...string) {
 // Helm's record of a release.
 func (c *cluster) ours(t *testing.T) []string {
 	t.Helper()
-	kinds := strings.Fields(c.must(t, "kubectl", "api-resources", "--verbs=list", "-o", "name"))
-	// These show objects of other kinds once more, or carry no labels of their owners.
-	kinds = slices.DeleteFunc(kinds, func(k string) bool {
-		return strings.HasPrefix(k, "events") || strings.HasSuffix(k, ".metrics.k8s.io") || k == "componentstatuses"
-	})
-	if len(kinds) < 40 {
-		t.Fatalf("the API server knows only %q", kinds)
-	}
 	var found []string
 	for _, selector := range []string{"app.kubernetes.io/part-of=mcp-forward-auth", "owner=helm"} {
-		found = append(found, strings.Fields(c.must(t, "kubectl", "get", strings.Join(kinds, ","), "--all-namespaces", "-l", selector, "-o", "name"))...)
+		found = append(found, strings.Fields(c.must(t, "kubectl", "get", strings.Join(c.kinds(t), ","), "--all-namespaces", "-l", selector, "-o", "name"))...)
 	}
 	return found
+}
+
+// kinds are all that the API server knows, custom resources included.
+func (c *cluster) kinds(t *testing.T) []string {
+	t.Helper()
+	if c.known != nil {
+		return c.known
+	}
+	kinds := strings.Fields(c.must(t, "kubectl", "api-resources", "--verbs=list", "-o", "name"))
+	// Events outlive what they tell of, and carry no labels.
+	c.known = slices.DeleteFunc(kinds, func(k string) bool { return strings.HasPrefix(k, "events") || k == "componentstatuses" })
+	if len(c.known) < 70 || !slices.Contains(c.known, "podmonitors.monitoring.coreos.com") {
+		t.Fatalf("the API server knows only %q", c.known)
+	}
+	return c.known
 }
 
 // nothingLeft waits until what an uninstallation leaves to the garbage collector is gone.

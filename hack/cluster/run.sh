@@ -5,6 +5,7 @@
 #
 # CLUSTER_CACHE          where programs are kept (~/.cache/mcp-forward-auth-cluster)
 # CLUSTER_BUILD_SECONDS  bound of their build (1800)
+# CLUSTER_PODS           "no" for the control plane alone
 # CLUSTER_IMAGE          OCI archive of hack/image/test.sh, if there is one already
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
@@ -24,6 +25,11 @@ pods=
 export GOFLAGS=${GOFLAGS:-} CGO_ENABLED=0
 command -v go >/dev/null || not_run cluster 'Go is not installed'
 
+[ "${CLUSTER_PODS:-yes}" = yes ] || no_pods "CLUSTER_PODS is $CLUSTER_PODS"
+[ "$(id -u)" = 0 ] || no_pods 'containers need root here'
+unshare --net --mount --pid --fork --mount-proc --propagation private true 2>/dev/null ||
+  no_pods 'this machine allows no namespaces'
+
 # What only the system has.
 packages=()
 [ -x /usr/sbin/nginx ] || packages+=(nginx)
@@ -35,20 +41,13 @@ command -v gcc >/dev/null || packages+=(gcc libc6-dev)
 command -v pkg-config >/dev/null || packages+=(pkg-config)
 [ -e /usr/include/seccomp.h ] || packages+=(libseccomp-dev)
 command -v npm >/dev/null || packages+=(npm)
-if [ "${#packages[@]}" -gt 0 ]; then
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "apt-get install ${packages[*]}"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}"; } >"$work/log" 2>&1 ||
-      no_pods "these packages could not be installed: ${packages[*]}: $(tail -n 1 "$work/log")"
-  else
-    no_pods "these packages are not installed, and only root on Debian installs them: ${packages[*]}"
-  fi
+if [ -z "$pods" ] && [ "${#packages[@]}" -gt 0 ]; then
+  say "apt-get install ${packages[*]}"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}"; } >"$work/log" 2>&1 ||
+    no_pods "these packages could not be installed: ${packages[*]}: $(tail -n 1 "$work/log")"
 fi
-[ "$(id -u)" = 0 ] || no_pods 'containers need root here'
-unshare --net --mount --pid --fork --mount-proc --propagation private true 2>/dev/null ||
-  no_pods 'this machine allows no namespaces'
 
-# build LIMIT OUTPUT ARGUMENTS... of go build.
+# build OUTPUT ARGUMENTS... is `go build` within the time that is left for all of them.
 deadline=$((SECONDS + ${CLUSTER_BUILD_SECONDS:-1800}))
 build() {
   local output=$1
