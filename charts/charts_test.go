@@ -559,7 +559,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	var known []string
-	for _, m := range regexp.MustCompile(`Name: "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
+	for _, m := range regexp.MustCompile(`(?:Name: |NewDesc\(\s*)"(\w+)"`).FindAllStringSubmatch(string(source), -1) {
 		known = append(known, m[1])
 	}
 	var reasons, events []string
