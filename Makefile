@@ -52,7 +52,7 @@ dist: ## archives of every platform and the chart: make dist VERSION=v1.2.3
 cluster: ## the Helm chart on a real Kubernetes, which is built from Go modules
 	hack/cluster/run.sh
 
-bench: ## CPU time per forward-auth request; needs Linux, at most a minute
+bench: ## what a forward-auth request costs beside a bare handler; needs Linux, a minute or two
 	go run ./hack/bench
 
 fuzz: ## each fuzz target for T (10s)

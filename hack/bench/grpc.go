@@ -6,12 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
-	"time"
 
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -28,62 +25,51 @@ func check(bearer string) *auth.CheckRequest {
 	}}}}
 }
 
-// measureGRPC is measure over gRPC: every answer must allow.
-func (p *process) measureGRPC(ctx context.Context, in *auth.CheckRequest, count int) (time.Duration, error) {
-	before, err := cpuTime(p.cmd.Process.Pid)
-	if err != nil {
-		return 0, err
+func checks(tokens []string) []*auth.CheckRequest {
+	out := make([]*auth.CheckRequest, len(tokens))
+	for i, t := range tokens {
+		out[i] = check(t)
 	}
-	failed := make([]error, connections)
+	return out
+}
+
+// callers ask over a few connections, as Envoy's workers do.
+type callers []*grpc.ClientConn
+
+func dialGRPC(address string, n int) (callers, error) {
+	var c callers
+	for range n {
+		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			return nil, err
+		}
+		c = append(c, conn)
+	}
+	return c, nil
+}
+
+func (c callers) close() {
+	for _, conn := range c {
+		conn.Close()
+	}
+}
+
+// send asks count questions, going round. Every answer must allow.
+func (c callers) send(ctx context.Context, questions []*auth.CheckRequest, count int) error {
+	failed := make([]error, len(c))
 	var wg sync.WaitGroup
-	for c := range connections {
-		wg.Go(func() { failed[c] = p.ask(ctx, in, count/connections) })
+	for at, conn := range c {
+		wg.Go(func() {
+			client := auth.NewAuthorizationClient(conn)
+			for i := at; i < count && failed[at] == nil; i += len(c) {
+				out, err := client.Check(ctx, questions[i%len(questions)])
+				if err == nil && out.GetStatus().GetCode() != int32(codes.OK) {
+					err = fmt.Errorf("answered %v", out)
+				}
+				failed[at] = err
+			}
+		})
 	}
 	wg.Wait()
-	if err := errors.Join(failed...); err != nil {
-		return 0, err
-	}
-	after, err := cpuTime(p.cmd.Process.Pid)
-	return (after - before) / time.Duration(count), err
-}
-
-func (p *process) ask(ctx context.Context, in *auth.CheckRequest, count int) error {
-	conn, err := grpc.NewClient(p.grpcAddress, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	client := auth.NewAuthorizationClient(conn)
-	for range count {
-		out, err := client.Check(ctx, in)
-		if err != nil {
-			return err
-		}
-		if out.GetStatus().GetCode() != int32(codes.OK) {
-			return fmt.Errorf("answered %v", out)
-		}
-	}
-	return nil
-}
-
-// allowAll is the bare gRPC handler.
-type allowAll struct {
-	auth.UnimplementedAuthorizationServer
-}
-
-func (allowAll) Check(context.Context, *auth.CheckRequest) (*auth.CheckResponse, error) {
-	return &auth.CheckResponse{Status: &rpcstatus.Status{}}, nil
-}
-
-// serveBareGRPC answers OK to everything until ctx ends.
-func serveBareGRPC(ctx context.Context) (net.Addr, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s := grpc.NewServer()
-	auth.RegisterAuthorizationServer(s, allowAll{})
-	context.AfterFunc(ctx, s.Stop)
-	go s.Serve(l)
-	return l.Addr(), nil
+	return errors.Join(failed...)
 }

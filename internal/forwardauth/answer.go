@@ -24,6 +24,9 @@ func (e *Endpoint) answer(q *Request, d *Decision) {
 		d.Status = d.Resource.Rules.StepUpStatus
 	}
 	d.Headers = corsHeaders(q, d)
+	if d.Headers.Names == nil {
+		d.Headers = Lines{make([]string, 0, 2), make([]string, 0, 2)}
+	}
 	d.Headers.add("Content-Type", "application/json")
 	if a.challenge {
 		d.Headers.add("Www-Authenticate", e.challenge(q, d))
@@ -51,7 +54,7 @@ func (e *Endpoint) challenge(q *Request, d *Decision) string {
 // Challenge Handling").
 func stepUp(d *Decision) oauth.Scopes {
 	all := d.Token.Scopes.Without(oauth.OfflineAccess).Union(d.needed)
-	if len(all.String()) > maxChallengeScope {
+	if all.Len() > maxChallengeScope {
 		return d.needed
 	}
 	return all
@@ -81,7 +84,7 @@ func (e *Endpoint) baseline(r *resource.Resource) oauth.Scopes {
 		scopes = e.Scopes(r).Advertised()
 	}
 	scopes = scopes.Without(oauth.OfflineAccess)
-	if len(scopes.String()) > maxChallengeScope {
+	if scopes.Len() > maxChallengeScope {
 		return nil
 	}
 	return scopes

@@ -104,6 +104,20 @@ func BenchmarkDecideBad(b *testing.B) {
 	}
 }
 
+// BenchmarkDecideNoToken is what a client's first request costs.
+func BenchmarkDecideNoToken(b *testing.B) {
+	f, r := cached(b)
+	r.Header.Del("Authorization")
+	f.Endpoint.Audit = nil
+	b.ReportAllocs()
+	for b.Loop() {
+		q := read(r)
+		if d := f.Decide(b.Context(), &q); d.Reason != NoToken {
+			b.Fatal(d.Reason)
+		}
+	}
+}
+
 // BenchmarkHandlerCached is to be read beside BenchmarkHandlerBare, a handler
 // that does nothing, over the same kind of connection.
 func BenchmarkHandlerCached(b *testing.B) {

@@ -8,6 +8,7 @@
 package forwardauth
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -160,5 +161,5 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(d.Status)
-	_, _ = w.Write([]byte(d.Body))
+	_, _ = io.WriteString(w, d.Body)
 }

@@ -15,27 +15,31 @@ type Challenge struct {
 // must not hold (controls, quote, backslash, non-ASCII) are dropped, so the
 // result never splits a header.
 func (c Challenge) String() string {
+	params := [...]struct{ name, value string }{
+		{"error", string(c.Error)}, {"error_description", c.ErrorDescription}, {"scope", c.Scope.String()}, {"resource_metadata", c.ResourceMetadata},
+	}
+	size := len("Bearer")
+	for _, p := range params {
+		size += len(p.name) + len(p.value) + len(`, =""`)
+	}
 	var b strings.Builder
+	b.Grow(size)
 	b.WriteString("Bearer")
 	sep := " "
-	param := func(name, value string) {
-		if value == "" {
-			return
+	for _, p := range params {
+		if p.value == "" {
+			continue
 		}
 		b.WriteString(sep)
-		b.WriteString(name)
+		b.WriteString(p.name)
 		b.WriteString(`="`)
-		for i := range len(value) {
-			if v := value[i]; v >= 0x20 && v <= 0x7e && v != '"' && v != '\\' {
+		for i := range len(p.value) {
+			if v := p.value[i]; v >= 0x20 && v <= 0x7e && v != '"' && v != '\\' {
 				b.WriteByte(v)
 			}
 		}
 		b.WriteByte('"')
 		sep = ", "
 	}
-	param("error", string(c.Error))
-	param("error_description", c.ErrorDescription)
-	param("scope", c.Scope.String())
-	param("resource_metadata", c.ResourceMetadata)
 	return b.String()
 }

@@ -51,6 +51,15 @@ func ParseScopes(s string) (Scopes, error) {
 // String joins the scopes with spaces.
 func (s Scopes) String() string { return strings.Join(s, " ") }
 
+// Len returns the length of String.
+func (s Scopes) Len() int {
+	n := max(0, len(s)-1)
+	for _, name := range s {
+		n += len(name)
+	}
+	return n
+}
+
 // Contains reports whether name is in the set.
 func (s Scopes) Contains(name string) bool { return slices.Contains(s, name) }
 
@@ -75,6 +84,9 @@ func (s Scopes) Union(other Scopes) Scopes {
 
 // Without returns s without name.
 func (s Scopes) Without(name string) Scopes {
+	if !s.Contains(name) {
+		return slices.Clip(s)
+	}
 	return slices.DeleteFunc(slices.Clone(s), func(n string) bool { return n == name })
 }
 

@@ -1,0 +1,101 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+const (
+	host   = "mcp.example.com"
+	issuer = "https://" + host
+)
+
+// service is the program under measurement with its configuration: one MCP
+// server, and a seed that is known here too, so that tokens can be made.
+type service struct {
+	program, config string
+	tools           *httptest.Server
+	issuer          *token.Issuer
+}
+
+func newService(dir, program string) (*service, error) {
+	s := &service{program: program, config: filepath.Join(dir, "config.yaml")}
+	s.tools = httptest.NewServer(http.StripPrefix("/mcp", sample.Handler(sample.Options{Stateless: true})))
+	seed := make([]byte, 32)
+	rand.Read(seed)
+	text := fmt.Sprintf(`
+listen: {http: "127.0.0.1:0", management: "127.0.0.1:0", grpc: "127.0.0.1:0"}
+provider: {name: oidc, issuerURL: "https://idp.example.com", clientID: bench, clientSecret: bench}
+proxy: {hosts: [{host: %s, endpoint: %q}]}
+keys: {source: seed, seedFiles: [seed]}
+`, host, s.tools.URL+"/mcp")
+	if err := errors.Join(os.WriteFile(s.config, []byte(text), 0o600), os.WriteFile(filepath.Join(dir, "seed"), seed, 0o600)); err != nil {
+		return nil, err
+	}
+	sealing, err := seal.NewKeyring(time.Now, seed)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := keyset.New(keyset.Options{
+		Sources: []keyset.Source{keyset.Seed{Secret: seed, Period: time.Hour}}, Period: time.Hour, TokenLifetime: time.Hour, Now: time.Now,
+	})
+	s.issuer = &token.Issuer{Keys: keys, Persons: token.NewPersons(sealing), Lifetime: time.Hour, Now: time.Now}
+	return s, err
+}
+
+func (s *service) close() { s.tools.Close() }
+
+// start starts the program and waits until it listens.
+func (s *service) start(ctx context.Context) (*process, error) {
+	return start(ctx, s.program, "serve", "--config", s.config)
+}
+
+// mint makes tokens as the service would: of many people, who use clients that
+// registered themselves.
+func (s *service) mint(n int) ([]string, error) {
+	tokens := make([]string, n)
+	failed := make([]error, runtime.NumCPU())
+	var wg sync.WaitGroup
+	for worker := range failed {
+		wg.Go(func() {
+			for at := worker; at < n && failed[worker] == nil; at += len(failed) {
+				user := rand.Text()[:12]
+				tokens[at], _, failed[worker] = s.issuer.Mint(
+					token.Claims{
+						Issuer: issuer, Audience: issuer + "/mcp", Subject: "idp.example.com:" + user, ClientID: "dcr1." + strings.Repeat(rand.Text(), 11),
+						Scope: "notes:read notes:write", Family: rand.Text(),
+					},
+					token.Person{Email: user + "@example.com", Name: "A User", Groups: []string{"engineering", "admins"}})
+			}
+		})
+	}
+	wg.Wait()
+	return tokens, errors.Join(failed...)
+}
+
+// spoil returns tokens whose signatures do not hold.
+func spoil(tokens []string) []string {
+	out := make([]string, len(tokens))
+	for i, t := range tokens {
+		dot := strings.LastIndexByte(t, '.')
+		out[i] = t[:dot+1] + "AAAA" + t[dot+5:]
+	}
+	return out
+}
