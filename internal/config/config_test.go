@@ -688,6 +688,7 @@ management listener   :9090 (never expose it)
 log level             info
 identity provider     oidc, issuer https://idp.example.com/, client "id"
 who may sign in       every account of the identity provider
+redirect URIs there   https://mcp.example.com/callback
 consent screen        on
 redirect URLs         https, loopback and private-use schemes
 dynamic registration  on

@@ -25,7 +25,7 @@ func TestProviders(t *testing.T) {
 			t.Errorf("got\n%swant\n%s", got, want)
 		}
 		summary := c.Summary()
-		for _, line := range []string{"google: google, client \"id\"", "corp: every account of the identity provider", "guests: static, 1 user(s)"} {
+		for _, line := range []string{"google: google, client \"id\"", "corp: every account of the identity provider", "google: https://mcp.example.com/callback/google\n", "corp: https://mcp.example.com/callback/corp\n", "guests: static, 1 user(s)"} {
 			if !strings.Contains(summary, line) {
 				t.Errorf("the summary lacks %q:\n%s", line, summary)
 			}
@@ -105,7 +105,7 @@ func TestCallbackHost(t *testing.T) {
 	refused(t, config("*.example.com", public), "proxy.callbackHost: has a wildcard")
 	refused(t, config("Login.example.com", public), "proxy.callbackHost: must be in lower case")
 	refused(t, config("127.0.0.1:8443", local+","+public), `proxy.callbackHost: is proxy.hosts[0], whose scheme is "http"`)
-	if s := mustParse(t, config("login.example.com", public)).Summary(); !strings.Contains(s, "https://login.example.com/callback") {
+	if s := mustParse(t, config("login.example.com", public)).Summary(); !strings.Contains(s, " https://login.example.com/callback\n") {
 		t.Errorf("the summary does not say it:\n%s", s)
 	}
 }

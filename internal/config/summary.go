@@ -29,9 +29,9 @@ func (c *Config) Summary() string {
 		}
 		line("identity provider", "%s%s", name, p.summary())
 		line("who may sign in", "%s%s", name, p.audience())
-	}
-	if c.CallbackHost.Host != "" {
-		line("callback", "%s://%s/callback", c.CallbackHost.Scheme, c.CallbackHost.Host)
+		if p.Name != "static" {
+			line("redirect URIs there", "%s%s", name, nameList(c.redirectURIs(p)))
+		}
 	}
 	line("consent screen", "%s", onOff(c.ConsentScreen))
 	line("redirect URLs", "%s", orDefault(patternList(c.RedirectURLs), "https, loopback and private-use schemes"))
@@ -51,6 +51,26 @@ func (c *Config) Summary() string {
 		fmt.Fprintf(&b, "  %s://%s%s -> %s\n", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint))
 	}
 	return b.String()
+}
+
+// redirectURIs are what the operator registers at p.
+func (c *Config) redirectURIs(p Provider) []string {
+	path := "/callback"
+	if p.ID != "" {
+		path += "/" + p.ID
+	}
+	if c.CallbackHost.Host != "" {
+		return []string{c.CallbackHost.Scheme + "://" + c.CallbackHost.Host + path}
+	}
+	var all []string
+	seen := make(map[string]bool, len(c.Hosts))
+	for _, h := range c.Hosts {
+		if uri := h.Scheme + "://" + h.Host + path; !seen[uri] {
+			seen[uri] = true
+			all = append(all, uri)
+		}
+	}
+	return all
 }
 
 func (p Provider) summary() string {

@@ -813,6 +813,7 @@ func (b *gatewayBench) publicPaths() string {
 		"POST /token":                                     http.StatusBadRequest,
 		"POST /revoke":                                    http.StatusBadRequest,
 		"GET /callback?state=x&code=y":                    0,
+		"GET /callback/corp?state=x&code=y":               0, // where there are several identity providers
 		"GET /login":                                      0,
 		"POST /consent":                                   0,
 		"OPTIONS /token":                                  http.StatusNoContent,
