@@ -3,7 +3,12 @@
 package docs
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -48,7 +54,7 @@ var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
 // of the chart, which begin with a comment that says so; those are rendered by
 // the tests in hack/chart.
 func TestYAML(t *testing.T) {
-	secrets := func(name string) ([]byte, error) { return fmt.Appendf(nil, "%x", sha256.Sum256([]byte(name))), nil }
+	secrets := mounted
 	configurations := map[string]int{}
 	for path, text := range documents(t) {
 		for i, block := range yamlBlock.FindAllStringSubmatch(text, -1) {
@@ -77,6 +83,33 @@ func TestYAML(t *testing.T) {
 	}
 }
 
+// clientKey is a private key, for the pages that name one.
+var clientKey = sync.OnceValue(func() []byte {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+})
+
+// mounted stands for the files that a page names.
+func mounted(name string) ([]byte, error) {
+	switch filepath.Base(name) {
+	case "client-key.pem":
+		return clientKey(), nil
+	case "workspace-key.json":
+		return json.Marshal(map[string]string{"type": "service_account", "client_email": "a@b.example", "private_key_id": "1", "private_key": string(clientKey())})
+	case "users.yaml": // as docs/providers/static.md shows it
+		page, err := os.ReadFile(filepath.Join("providers", "static.md"))
+		block := regexp.MustCompile("(?ms)^```json\n(.*?)^```$").FindSubmatch(page)
+		if err != nil || block == nil {
+			return nil, fmt.Errorf("no users file: %w", err)
+		}
+		return block[1], nil
+	}
+	return fmt.Appendf(nil, "%x", sha256.Sum256([]byte(name))), nil
+}
+
 // Each kind of provider has a page with a configuration of that kind.
 func TestProviders(t *testing.T) {
 	pages := map[string][]string{}
@@ -85,7 +118,7 @@ func TestProviders(t *testing.T) {
 			continue
 		}
 		for _, block := range yamlBlock.FindAllStringSubmatch(text, -1) {
-			c, err := config.Parse([]byte(block[1]), func(string) ([]byte, error) { return []byte("secret"), nil })
+			c, err := config.Parse([]byte(block[1]), mounted)
 			if err != nil {
 				t.Errorf("%s: %v", path, err)
 				continue
@@ -98,7 +131,7 @@ func TestProviders(t *testing.T) {
 			t.Errorf("no page shows a configuration for %q", kind)
 		}
 	}
-	for _, page := range []string{"oidc-keycloak.md", "okta.md", "auth0.md", "dex.md"} {
+	for _, page := range []string{"oidc-keycloak.md", "okta.md", "auth0.md", "dex.md", "authentik.md", "asgardeo.md", "zitadel.md", "cognito.md"} {
 		if !slices.Contains(pages["oidc"], page) {
 			t.Errorf("%s shows no configuration", page)
 		}
