@@ -14,14 +14,43 @@ type rate struct {
 // Budgets of fetches. First fetches are what strangers cause; they are counted
 // for the whole service and for each site (registrable domain), so that nobody
 // makes us flood a victim through its subdomains, paths or queries. Repeats
-// keep alive what was found good before; they have budgets of their own, so
-// that strangers cannot starve the clients in use.
+// keep alive what was found good before, and sites that were good before may have
+// new documents; both have budgets of their own, so that strangers cannot starve
+// the clients in use.
 var (
 	firstTotal  = rate{60, 200 * time.Millisecond}
 	firstSite   = rate{10, 5 * time.Second}
 	repeatTotal = rate{200, 50 * time.Millisecond}
 	repeatURL   = rate{5, 5 * time.Second}
 )
+
+// maxConcurrent bounds the fetches of one purse that are under way: each may hang
+// for seconds.
+const maxConcurrent = 32
+
+// purse is a budget, and places for so many at once.
+type purse struct {
+	budget
+	places chan struct{}
+}
+
+func (p *purse) open(total, each rate) {
+	p.total, p.each, p.places = total, each, make(chan struct{}, maxConcurrent)
+}
+
+func (p *purse) take(key string, now time.Time) (leave func(), ok bool) {
+	select {
+	case p.places <- struct{}{}:
+	default:
+		return nil, false
+	}
+	leave = func() { <-p.places }
+	if !p.budget.take(key, now) {
+		leave()
+		return nil, false
+	}
+	return leave, true
+}
 
 // budget is one total bucket and one bucket for each key. Keys are forgotten
 // once their bucket is full again; the total bounds how many there can be.

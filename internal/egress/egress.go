@@ -65,9 +65,13 @@ type Client struct {
 	Network  Network
 	Now      func() time.Time
 
-	once          sync.Once
-	transport     *http.Transport
-	first, repeat budget
+	once      sync.Once
+	transport *http.Transport
+	known     known
+	// Whose a fetch is: a stranger's, of a site that was good before, or of a URL
+	// that was. Each has a budget and places of its own, so that strangers cannot
+	// take them from clients in use.
+	first, familiar, repeat purse
 }
 
 // Request is one GET.
@@ -95,9 +99,11 @@ func (c *Client) Get(ctx context.Context, req Request) (*Response, error) {
 		return nil, fmt.Errorf("%w: it %w", ErrRefused, err)
 	}
 	c.once.Do(c.init)
-	if !c.take(u, req) {
+	leave, ok := c.take(u, req)
+	if !ok {
 		return nil, ErrBudget
 	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, totalTimeout)
 	defer cancel()
 	// A bare RoundTrip: http.Client would follow redirects and keep cookies.
@@ -134,8 +140,9 @@ func (c *Client) init() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	c.first = budget{total: firstTotal, each: firstSite}
-	c.repeat = budget{total: repeatTotal, each: repeatURL}
+	c.first.open(firstTotal, firstSite)
+	c.familiar.open(firstTotal, firstSite)
+	c.repeat.open(repeatTotal, repeatURL)
 	c.transport = &http.Transport{
 		Proxy:                  nil, // the environment's proxy would resolve the name again
 		DialContext:            c.dial,
@@ -149,11 +156,15 @@ func (c *Client) init() {
 	}
 }
 
-func (c *Client) take(u *url.URL, req Request) bool {
-	if req.Repeat {
+func (c *Client) take(u *url.URL, req Request) (leave func(), ok bool) {
+	if req.Repeat || c.Known(req.URL) {
 		return c.repeat.take(req.URL, c.Now())
 	}
-	return c.first.take(site(u.Hostname()), c.Now())
+	name := site(u.Hostname())
+	if c.knownSite(name) {
+		return c.familiar.take(name, c.Now())
+	}
+	return c.first.take(name, c.Now())
 }
 
 // site is the registrable domain of host: whoever has it has all names below.

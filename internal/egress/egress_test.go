@@ -365,4 +365,55 @@ func TestBudget(t *testing.T) {
 			t.Errorf("strangers starve a client in use: %v", err)
 		}
 	})
+
+	t.Run("ATK-47 what was good before has budgets of its own", func(t *testing.T) {
+		now = now.Add(time.Hour)
+		if _, err := get(client, "https://other.example/good"); err != nil {
+			t.Fatal(err)
+		}
+		client.Good("https://other.example/good")
+		for i := range 100 {
+			get(client, fmt.Sprintf("https://m%d.example/", i))
+		}
+		if _, err := get(client, "https://stranger.example/"); !errors.Is(err, egress.ErrBudget) {
+			t.Fatalf("the budget of strangers is not used up: %v", err)
+		}
+		if _, err := get(client, "https://other.example/new"); err != nil {
+			t.Errorf("a new document of a site that was good: %v", err)
+		}
+		for i := range 40 { // strangers name that very site
+			get(client, fmt.Sprintf("https://other.example/?%d", i))
+		}
+		if _, err := get(client, "https://other.example/good"); err != nil {
+			t.Errorf("the document that was good: %v", err)
+		}
+	})
+}
+
+// Strangers whose servers hang hold so many fetches and no more.
+func TestConcurrentFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dialled := 0
+		client := &egress.Client{Network: egress.Network{
+			Lookup: func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("8.8.8.8")}, nil
+			},
+			Dial: func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+				dialled++
+				<-ctx.Done()
+				return nil, ctx.Err()
+			},
+		}}
+		client.Good("https://known.example/")
+		for i := range 50 {
+			go get(client, fmt.Sprintf("https://n%d.example/", i))
+		}
+		synctest.Wait()
+		if dialled != 32 {
+			t.Errorf("%d at once", dialled)
+		}
+		if _, err := get(client, "https://known.example/"); !errors.Is(err, egress.ErrUnreachable) { // it hangs too, but was asked
+			t.Error(err)
+		}
+	})
 }

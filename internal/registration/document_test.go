@@ -453,6 +453,74 @@ func TestDocumentCache(t *testing.T) {
 			t.Errorf("withdrawn: %v", err)
 		}
 	})
+	t.Run("a publisher that does not answer is left alone, and then asked once", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.site.set(503, "")
+		for range 30 {
+			if _, err := w.get(); !errors.Is(err, ErrUnavailable) {
+				t.Fatal(err)
+			}
+		}
+		if n := w.site.count(); n != 3 {
+			t.Errorf("%d fetches", n)
+		}
+		w.pass(16 * time.Second)
+		for range 30 {
+			w.get()
+		}
+		if n := w.site.count(); n != 4 {
+			t.Errorf("%d fetches after the pause", n)
+		}
+		w.site.set(200, document(nil))
+		w.pass(16 * time.Second)
+		fetches(t, w, 5)
+		w.pass(time.Hour)
+		w.site.set(503, "")
+		fetches(t, w, 6) // the copy does, and the count has begun anew
+	})
+	t.Run("ATK-47 strangers do not use up what a known client needs", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.site.set(200, document(nil), "Cache-Control", "no-store") // nothing is kept of it
+		fetches(t, w, 1)
+		for i := range 200 {
+			w.Client(context.Background(), fmt.Sprintf("https://stranger%d.example/client.json", i))
+			w.Client(context.Background(), fmt.Sprintf("https://app.example/%d.json", i)) // on the client's own site too
+		}
+		if _, err := w.Client(context.Background(), "https://another.example/client.json"); !errors.Is(err, egress.ErrBudget) {
+			t.Fatalf("the budget of strangers is not used up: %v", err)
+		}
+		if _, err := w.get(); err != nil {
+			t.Errorf("the known client: %v", err)
+		}
+	})
+	t.Run("few wait for what nobody has seen", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.site.slow = 300 * time.Millisecond
+		var crowded atomic.Int64
+		var wg sync.WaitGroup
+		for range maxWaiting + 50 {
+			wg.Go(func() {
+				if _, err := w.get(); errors.Is(err, errCrowded) {
+					crowded.Add(1)
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := crowded.Load(); n != 50 {
+			t.Errorf("%d were sent away", n)
+		}
+		w.pass(time.Hour) // now it is known: nobody is sent away
+		for range maxWaiting + 50 {
+			wg.Go(func() {
+				if _, err := w.get(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 	t.Run("must-revalidate is not served stale", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.site.set(200, document(nil), "Cache-Control", "max-age=60, must-revalidate")

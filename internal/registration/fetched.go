@@ -24,6 +24,15 @@ const (
 	defaultAge = 5 * time.Minute
 	// retryAfter spaces attempts while an older copy does.
 	retryAfter = 30 * time.Second
+	// A publisher that did not answer so many times in a row is left alone for a
+	// while, and then asked once; meanwhile its client is told at once.
+	maxFailures = 3
+	pause       = 15 * time.Second
+	// maxFailing bounds how many such publishers are remembered.
+	maxFailing = 1000
+	// maxWaiting bounds how many wait for documents that nobody has seen yet:
+	// anybody can make people wait for a server of theirs.
+	maxWaiting = 128
 )
 
 // ErrUnavailable: what the client publishes cannot be fetched right now. The
@@ -37,7 +46,8 @@ var ErrDocument = fmt.Errorf("%w: what it publishes is not valid", ErrUnknown)
 // our own). Failures and invalid documents are not kept; the budgets of egress
 // govern how often they are tried. A good copy outlives failures of its
 // publisher for a while (RFC 5861, section 4). However many ask at once, one
-// fetch is made.
+// fetch is made; and of a publisher that does not answer it is the only one for a
+// while.
 type fetched[T any] struct {
 	client *egress.Client
 	accept string
@@ -50,6 +60,14 @@ type fetched[T any] struct {
 	entries map[string]*list.Element // of *copied[T]
 	recent  *list.List               // most recently used first
 	flights map[string]*flight[T]
+	failing map[string]trouble
+	waiting int // for what nobody has seen yet
+}
+
+// trouble is that of a publisher that does not answer.
+type trouble struct {
+	failures int
+	until    time.Time // when it is asked again
 }
 
 // copied is one good document.
@@ -73,6 +91,7 @@ func newFetched[T any](client *egress.Client, now func() time.Time, accept strin
 	return &fetched[T]{
 		client: client, accept: accept, limit: limit, parse: parse, now: now,
 		entries: map[string]*list.Element{}, recent: list.New(), flights: map[string]*flight[T]{},
+		failing: map[string]trouble{},
 	}
 }
 
@@ -91,6 +110,23 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 	}
 	fl := f.flights[url]
 	if fl == nil {
+		if t := f.failing[url]; t.failures >= maxFailures && f.now().Before(t.until) {
+			f.mu.Unlock()
+			if old != nil && f.now().Before(old.staleUntil) {
+				return old.value, nil
+			}
+			return *new(T), errLeftAlone
+		}
+	}
+	if old == nil && !f.client.Known(url) {
+		if f.waiting >= maxWaiting {
+			f.mu.Unlock()
+			return *new(T), errCrowded
+		}
+		f.waiting++
+		defer f.leave()
+	}
+	if fl == nil {
 		fl = &flight[T]{done: make(chan struct{})}
 		f.flights[url] = fl
 		// The first to ask may go away; the others still want the answer.
@@ -104,6 +140,17 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 		return *new(T), fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
 }
+
+func (f *fetched[T]) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting--
+}
+
+var (
+	errLeftAlone = fmt.Errorf("%w: its publisher has not answered for a while", ErrUnavailable)
+	errCrowded   = fmt.Errorf("%w: too many wait for documents", ErrUnavailable)
+)
 
 func (c *copied[T]) usable(now time.Time, refresh bool) bool {
 	if now.Before(c.failed.Add(retryAfter)) && now.Before(c.staleUntil) {
@@ -119,6 +166,7 @@ func (f *fetched[T]) fly(ctx context.Context, url string, old *copied[T], fl *fl
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.flights, url)
+	f.answered(url, err)
 	switch {
 	case err == nil:
 		fl.value = value.value
@@ -157,6 +205,7 @@ func (f *fetched[T]) fetch(ctx context.Context, url string, old *copied[T]) (*co
 		if next.value, err = f.parse(url, resp); err != nil {
 			return nil, fmt.Errorf("%w: the document %w", ErrDocument, err)
 		}
+		f.client.Good(url)
 		return next, nil
 	case resp.Status == http.StatusNotModified && old != nil && old.etag != "":
 		next.value, next.etag = old.value, old.etag
@@ -167,6 +216,27 @@ func (f *fetched[T]) fetch(ctx context.Context, url string, old *copied[T]) (*co
 	// "If the response is not 200 OK, the authorization server MUST treat it as
 	// an error", and redirects are not followed.
 	return nil, fmt.Errorf("%w: status %d", ErrDocument, resp.Status)
+}
+
+// answered counts the failures of a publisher. That we had no budget is none.
+func (f *fetched[T]) answered(url string, err error) {
+	switch {
+	case errors.Is(err, egress.ErrBudget):
+	case errors.Is(err, ErrUnavailable):
+		if _, there := f.failing[url]; !there && len(f.failing) >= maxFailing {
+			for other := range f.failing { // any one
+				delete(f.failing, other)
+				break
+			}
+		}
+		t := f.failing[url]
+		if f.now().After(t.until.Add(pause)) {
+			t.failures = 0 // that was another time
+		}
+		f.failing[url] = trouble{t.failures + 1, f.now().Add(pause)}
+	default:
+		delete(f.failing, url)
+	}
 }
 
 func (f *fetched[T]) keep(c *copied[T]) {
