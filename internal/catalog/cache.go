@@ -27,6 +27,8 @@ const (
 	// left alone for that many refresh intervals, and never to be asked more often.
 	ttlRefreshes = 12
 	refreshers   = 4
+	// maxAsked bounds the fetches that sign-ins cause, besides those of Run.
+	maxAsked = 16
 )
 
 // ErrUnknownResource is returned for a key that is no target of the cache.
@@ -65,6 +67,7 @@ type Cache struct {
 	Options
 	entries map[string]*entry // not changed after New
 	unknown *Catalogue
+	asked   chan struct{} // places for fetches that a sign-in caused
 }
 
 type entry struct {
@@ -98,7 +101,7 @@ func New(o Options) *Cache {
 	if o.Observe == nil {
 		o.Observe = func(string, time.Duration) {}
 	}
-	c := &Cache{Options: o, entries: map[string]*entry{}, unknown: Baseline()}
+	c := &Cache{Options: o, entries: map[string]*entry{}, unknown: Baseline(), asked: make(chan struct{}, maxAsked)}
 	for _, t := range o.Targets {
 		c.entries[t.Key] = &entry{Target: t, baseline: Baseline().with(t.Scopes)}
 	}
@@ -210,8 +213,9 @@ func (c *Cache) backoff(failures int) time.Duration {
 }
 
 // start begins a fetch, or joins the one under way, and returns what is closed
-// at its end. Unless it must, it begins none soon after a failure; then it
-// returns nil.
+// at its end. Unless it must, it begins none soon after a failure, and none
+// beside maxAsked others; then it returns nil. A server that fails is so asked by
+// one request at a time, ever more seldom.
 func (c *Cache) start(ctx context.Context, e *entry, must bool) <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -221,10 +225,20 @@ func (c *Cache) start(ctx context.Context, e *entry, must bool) <-chan struct{} 
 	if !must && e.failures > 0 && c.Now().Sub(e.failedAt) < min(c.backoff(e.failures), signInRetry) {
 		return nil
 	}
+	if !must {
+		select {
+		case c.asked <- struct{}{}:
+		default:
+			return nil
+		}
+	}
 	done := make(chan struct{})
 	e.flight = done
 	go func() {
 		defer close(done)
+		if !must {
+			defer func() { <-c.asked }()
+		}
 		c.fetch(ctx, e)
 	}()
 	return done

@@ -76,6 +76,27 @@ func TestGet(t *testing.T) {
 			}
 		})
 	})
+	t.Run("sign-ins at many servers that hang hold a few fetches", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &server{delay: time.Minute}
+			var targets []Target
+			for i := range 3 * maxAsked {
+				targets = append(targets, Target{Key: fmt.Sprint(i), Endpoint: "http://r"})
+			}
+			c := New(Options{Targets: targets, Fetch: s.fetch})
+			for _, target := range targets {
+				go c.Get(t.Context(), target.Key)
+			}
+			time.Sleep(time.Minute)
+			if s.most.Load() != maxAsked {
+				t.Errorf("%d at once", s.most.Load())
+			}
+			s.set(func() { s.delay = 0 })
+			if got, _ := c.Get(t.Context(), targets[len(targets)-1].Key); !got.Declared {
+				t.Error("no place is free again")
+			}
+		})
+	})
 	t.Run("AS-CONS-16 dead server gives the baseline", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &server{err: &Error{ResultUnauthorized, errors.New("401")}}
