@@ -123,6 +123,18 @@ var firing = map[string]struct{ fires, silent series }{
 		series{`mcp_forward_auth_deny_list_broken` + labels + `}`: "1x90"},
 		series{`mcp_forward_auth_deny_list_broken` + labels + `}`: "0x90"},
 	},
+	"McpForwardAuthUsersFileBroken": {
+		series{`mcp_forward_auth_users_file_broken` + labels + `,provider="staff"}`: "1x90"},
+		series{`mcp_forward_auth_users_file_broken` + labels + `,provider="staff"}`: "0x90"},
+	},
+	"McpForwardAuthAuditLost": {
+		series{`mcp_forward_auth_audit_entries_lost_total` + labels + `}`: "0+1x90"},
+		series{`mcp_forward_auth_audit_entries_lost_total` + labels + `}`: "7x90"},
+	},
+	"McpForwardAuthTracesLost": {
+		series{`mcp_forward_auth_trace_export_failures_total` + labels + `}`: "0+1x90"},
+		series{`mcp_forward_auth_trace_export_failures_total` + labels + `}`: "7x90"},
+	},
 	"McpForwardAuthGuardDown": {
 		series{`mcp_forward_auth_guard_up` + labels + `}`: "0x90", `mcp_forward_auth_guard_up{namespace="auth",pod="b"}`: "1x90"},
 		series{`mcp_forward_auth_guard_up` + labels + `}`: "1x90"},

@@ -98,11 +98,42 @@ type Entry struct {
 	Cause    error // detail for operators; never a secret
 }
 
+// Schema is the version of what Fields lists. Fields, events and reasons may be
+// added in one version; nothing changes its name or meaning.
+const Schema = "1"
+
+// Fields are the members of an entry, in order, for documentation. All are text,
+// and shortened to 512 bytes; what is empty is left out.
+var Fields = []struct{ Name, Meaning string }{
+	{"schema", `version of this list, "` + Schema + `"`},
+	{"event", "what happened, one of the events below"},
+	{"reason", "why it was refused, one of the reasons below; also why an access would have been denied (`access.advised`) or something was ended"},
+	{"step", "how far a sign-in has come by it, one of the steps below"},
+	{"flow", "id of the sign-in, as on its pages"},
+	{"subject", "who, as in the claim `sub` of tokens: the provider and its own stable identifier"},
+	{"email", "verified e-mail address"},
+	{"client", "client id, shortened where the id carries its own registration"},
+	{"client_name", "what the client calls itself"},
+	{"redirect", "host of the redirect URI"},
+	{"host", "host that was asked, as configured"},
+	{"resource", "the MCP server, by its public URL"},
+	{"scope", "scopes that were granted; of a denial those that would have opened it"},
+	{"mcp_method", "method of the MCP request, where the gateway says it"},
+	{"mcp_tool", "tool, resource or prompt of the MCP request"},
+	{"token_id", "claim `jti` of the access token"},
+	{"family", "sign-in of a client that its tokens come from; may stand in the deny-list"},
+	{"key_id", "signing key"},
+	{"trace", "id of the trace, where there is one"},
+	{"cause", "detail for operators, in no fixed form"},
+}
+
 // Log receives entries.
 type Log struct {
 	Logger *slog.Logger
 	// Observe, if set, is told of each entry, whatever its level.
 	Observe func(context.Context, Entry)
+	// Trace, if set, returns the id of the trace that the entry is part of, "" for none.
+	Trace func(context.Context) string
 }
 
 // quiet events are the ordinary beginnings of what ends in a louder one.
@@ -133,6 +164,7 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 			attrs = append(attrs, slog.String(key, Clip(value)))
 		}
 	}
+	add("schema", Schema)
 	add("event", string(e.Event))
 	add("reason", e.Reason)
 	add("step", string(e.Step))
@@ -151,6 +183,9 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	add("token_id", e.TokenID)
 	add("family", e.Family)
 	add("key_id", e.KeyID)
+	if l.Trace != nil {
+		add("trace", l.Trace(ctx))
+	}
 	if e.Cause != nil {
 		add("cause", e.Cause.Error())
 	}

@@ -52,7 +52,9 @@ type Config struct {
 	Guard           Guard
 	Introspection   bool
 	DenyList        string // path of the deny-list, "" for none
-	DebugFlows      bool   // whether /debug/flows is served
+	AuditFile       string // path, "" for standard output
+	Tracing         Tracing
+	DebugFlows      bool // whether /debug/flows is served
 	Branding        Branding
 	IdentityHeaders IdentityHeaders
 }
@@ -307,6 +309,14 @@ type Branding struct {
 	LogoType                         string // a media type
 	AccentColor                      string // "#rrggbb" in lower case, or ""
 	SupportURL, PrivacyURL, TermsURL string
+}
+
+// Tracing says where traces go; without an Endpoint there are none.
+type Tracing struct {
+	Endpoint    string            // with a path
+	Headers     map[string]Secret // canonical names
+	Authorities []byte            // PEM; empty for those of the system
+	Ratio       float64           // of traces that begin here
 }
 
 // IdentityHeaders are the names of the headers an allowed request carries.

@@ -701,6 +701,8 @@ limits a minute       600 registrations, any number of requests of a client, 10 
 guard                 in memory (each replica for itself; a restart forgets)
 introspection         off
 deny-list             none
+audit log             standard output
+tracing               off
 identity headers      X-Auth-Request-User, X-Auth-Request-Email, X-Auth-Request-Groups
 protected MCP servers 1
   https://mcp.example.com/mcp -> http://mcp:8080/mcp?…

@@ -159,6 +159,13 @@ func decodeValue(at string, value any, target reflect.Value, m *mistakes) {
 			return
 		}
 		target.SetInt(int64(number))
+	case reflect.Float64:
+		number, ok := value.(float64)
+		if !ok {
+			m.addMalformed(at, "must be a number, not %s", numberOf(value))
+			return
+		}
+		target.SetFloat(number)
 	default:
 		panic("internal error: config.File has a field of kind " + target.Kind().String())
 	}

@@ -33,12 +33,40 @@ type File struct {
 	Introspection IntrospectionFile `json:"introspection"`
 	// Who is to be let in no more: tokens stop working with the next request.
 	DenyList DenyListFile `json:"denyList"`
+	// Where the audit log goes.
+	Audit AuditFile `json:"audit"`
+	// Traces of what the service does, for OpenTelemetry. See docs/operations.md.
+	Tracing TracingFile `json:"tracing"`
 	// What the management listener shows besides metrics.
 	Debug DebugFile `json:"debug"`
 	// What is the operator's on the pages that people see.
 	Branding BrandingFile `json:"branding"`
 	// Names of the request headers that carry the verified identity to the MCP server.
 	IdentityHeaders IdentityHeadersFile `json:"identityHeaders"`
+}
+
+// AuditFile is the `audit` section.
+type AuditFile struct {
+	// File that audit entries are added to, one JSON object a line, instead of standard output. It is opened again on SIGHUP and when somebody moved it away. An entry that cannot be written is counted and logged, and stops nothing; but a file that cannot be opened at start is a mistake. Default: standard output, among the log.
+	File string `json:"file"`
+}
+
+// TracingFile is the `tracing` section.
+type TracingFile struct {
+	// The collector. Nothing is traced without one.
+	OTLP OTLPFile `json:"otlp"`
+	// Part of the traces that begin here which are recorded, 0 to 1. Where the gateway sends a traceparent, its word counts instead, for at most 100 traces a second. Default 0.
+	SamplingRatio *float64 `json:"samplingRatio"`
+}
+
+// OTLPFile is the `tracing.otlp` section.
+type OTLPFile struct {
+	// URL of a collector that takes OTLP over HTTP in protobuf, such as "http://otel-collector.monitoring.svc:4318"; without a path /v1/traces is added. Default: none, and nothing is traced.
+	Endpoint string `json:"endpoint"`
+	// File with headers for the collector, such as an API key: one "Name: value" a line. Needs https, or a loopback host.
+	HeadersFile string `json:"headersFile"`
+	// File with the certificates of the authorities to trust, in PEM. Default: those of the system.
+	CAFile string `json:"caFile"`
 }
 
 // DebugFile is the `debug` section.

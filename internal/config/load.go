@@ -36,6 +36,9 @@ func Load(path string) (*Config, error) {
 	if err == nil && c.DenyList != "" && !filepath.IsAbs(c.DenyList) {
 		c.DenyList = filepath.Join(dir, c.DenyList) // read later, when the directory may be another
 	}
+	if err == nil && c.AuditFile != "" && !filepath.IsAbs(c.AuditFile) {
+		c.AuditFile = filepath.Join(dir, c.AuditFile)
+	}
 	if err != nil {
 		return c, err
 	}

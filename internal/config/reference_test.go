@@ -86,6 +86,8 @@ func TestReferenceDefaults(t *testing.T) {
 		"tokens.refreshTokenLifetime":     showDuration(c.Tokens.RefreshAbsolute),
 		"denyList.file":                   "",
 		"debug.flows.enabled":             c.DebugFlows,
+		"audit.file":                      "",
+		"tracing.samplingRatio":           c.Tracing.Ratio,
 		"identityHeaders.user":            c.IdentityHeaders.User,
 		"identityHeaders.email":           c.IdentityHeaders.Email,
 		"identityHeaders.groups":          c.IdentityHeaders.Groups,
@@ -219,6 +221,8 @@ func typeName(t reflect.Type) (name string, below reflect.Type) {
 		return "text", nil
 	case reflect.Int:
 		return "whole number", nil
+	case reflect.Float64:
+		return "number", nil
 	}
 	panic("internal error: unexpected kind " + t.Kind().String())
 }

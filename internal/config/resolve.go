@@ -54,6 +54,8 @@ func (r *resolver) resolve(f File) *Config {
 		Guard:               r.guard(f.Guard),
 		Introspection:       f.Introspection.Enabled,
 		DenyList:            r.denyList(f.DenyList),
+		AuditFile:           f.Audit.File,
+		Tracing:             r.tracing(f.Tracing),
 		DebugFlows:          f.Debug.Flows.Enabled == nil || *f.Debug.Flows.Enabled,
 		Branding:            r.branding(f.Branding),
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),

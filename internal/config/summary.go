@@ -45,6 +45,8 @@ func (c *Config) Summary() string {
 	line("guard", "%s", c.Guard.summary())
 	line("introspection", "%s", onOff(c.Introspection))
 	line("deny-list", "%s", orDefault(c.DenyList, "none"))
+	line("audit log", "%s", orDefault(c.AuditFile, "standard output"))
+	line("tracing", "%s", c.Tracing.summary())
 	line("identity headers", "%s, %s, %s", c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups)
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {

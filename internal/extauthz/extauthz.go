@@ -25,6 +25,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
@@ -61,7 +62,7 @@ type Decider interface {
 // NewServer returns a gRPC server with the Authorization and Health services.
 func NewServer(decisions Decider, log *slog.Logger) *grpc.Server {
 	s := grpc.NewServer(append(Options(), grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto")}))...)
-	s.RegisterService(&authorization, &service{decisions, log})
+	s.RegisterService(&authorization, &service{decisions, log, traced(decisions)})
 	healthpb.RegisterHealthServer(s, health.NewServer())
 	return s
 }
@@ -94,6 +95,13 @@ func check(srv any, ctx context.Context, decode func(any) error, intercept grpc.
 type service struct {
 	decisions Decider
 	log       *slog.Logger
+	traced    bool
+}
+
+// traced reports whether decisions want to know what trace a question is part of.
+func traced(decisions Decider) bool {
+	d, ok := decisions.(interface{ Traced() bool })
+	return ok && d.Traced()
 }
 
 // check answers a question. A panic becomes an error, which Envoy answers as it
@@ -106,6 +114,9 @@ func (s *service) check(ctx context.Context, q *question) (out checkResponse, er
 		}
 	}()
 	r := q.request()
+	if s.traced { // Envoy's own span of the question, not what the client sent
+		r.Trace.Parent, r.Trace.State = metadata.ValueFromIncomingContext(ctx, "traceparent"), metadata.ValueFromIncomingContext(ctx, "tracestate")
+	}
 	d := s.decisions.Decide(ctx, &r)
 	return respond(&d), nil
 }

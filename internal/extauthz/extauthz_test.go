@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -196,5 +197,26 @@ func TestPanicDeniesAndDoesNotKill(t *testing.T) {
 	health, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
 	if err != nil || health.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("health after a panic: %v, %v", health, err)
+	}
+}
+
+type tracedDecider struct{ seen forwardauth.TraceContext }
+
+func (*tracedDecider) Traced() bool { return true }
+func (d *tracedDecider) Decide(_ context.Context, q *forwardauth.Request) forwardauth.Decision {
+	d.seen = q.Trace
+	return forwardauth.Decision{Status: 403}
+}
+
+// The trace of a question is the one that Envoy names, not the client.
+func TestTrace(t *testing.T) {
+	d := &tracedDecider{}
+	client := auth.NewAuthorizationClient(dial(t, d))
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-a-b-01", "tracestate", "x=y")
+	if _, err := client.Check(ctx, &auth.CheckRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.seen.Parent) != 1 || d.seen.Parent[0] != "00-a-b-01" || len(d.seen.State) != 1 {
+		t.Errorf("got %+v", d.seen)
 	}
 }

@@ -15,6 +15,10 @@ import (
 func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	began := time.Now()
 	var d Decision
+	var traced func(Outcome)
+	if e.Trace != nil {
+		ctx, traced = e.Trace(ctx, q.Trace)
+	}
 	// The checks, in order; the first that does not pass decides.
 	switch {
 	case !d.pass(e.locate(q, &d)):
@@ -28,7 +32,11 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	if !d.Allowed() {
 		e.auditDenial(ctx, audit.AccessDenied, d.Reason, q, &d)
 	}
-	e.Count(Outcome{Reason: d.Reason, Dialect: q.Dialect, Resource: d.Resource, Lookup: d.lookup, Took: time.Since(began)})
+	outcome := Outcome{Reason: d.Reason, Dialect: q.Dialect, Resource: d.Resource, Lookup: d.lookup, Took: time.Since(began)}
+	e.Count(outcome)
+	if traced != nil {
+		traced(outcome)
+	}
 	return d
 }
 

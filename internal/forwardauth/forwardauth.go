@@ -8,6 +8,7 @@
 package forwardauth
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -52,6 +53,9 @@ type Endpoint struct {
 	Audit *audit.Log
 	// Count, if set, is told of each decision, for metrics.
 	Count func(Outcome)
+	// Trace, if set, is told of each decision before it is made, and returns who
+	// is told of its outcome.
+	Trace func(context.Context, TraceContext) (context.Context, func(Outcome))
 	Now   func() time.Time
 
 	verified *cache
@@ -84,6 +88,9 @@ func New(e Endpoint) *Endpoint {
 	e.verified, e.grants = newCache(cachedTokens), new(grants)
 	return &e
 }
+
+// Traced reports whether Request.Trace is looked at.
+func (e *Endpoint) Traced() bool { return e.Trace != nil }
 
 // Remembered returns how many verified tokens are held.
 func (e *Endpoint) Remembered() int { return e.verified.len() }
@@ -143,6 +150,9 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			body = &patientBody{Reader: r.Body, conn: conn}
 			q.Body = body
 		}
+	}
+	if e.Trace != nil {
+		q.Trace = TraceContext{r.Header["Traceparent"], r.Header["Tracestate"]}
 	}
 	d := e.Decide(r.Context(), &q)
 	if r.ContentLength != 0 && (body == nil || !body.ended) {

@@ -34,12 +34,17 @@ type Request struct {
 
 	Headers
 
+	// Trace is what the gateway's question is part of. No decision looks at it.
+	Trace TraceContext
 	// Body is the body of the client's request where the gateway forwards it,
 	// else nil. It is read only if the configuration of the resource says so.
 	Body io.Reader
 	// BodyCut says that the gateway forwards only the beginning of the body.
 	BodyCut bool
 }
+
+// TraceContext is the traceparent and tracestate of W3C Trace Context, line by line.
+type TraceContext struct{ Parent, State []string }
 
 // Headers are those headers of the client's request that a decision looks at,
 // with every line that came: what must not repeat has to be seen repeating.

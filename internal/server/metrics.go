@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
@@ -16,6 +17,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 )
 
 // metrics are the Prometheus metrics. Every label value comes from a closed set
@@ -45,6 +47,8 @@ type metrics struct {
 	steps       map[audit.Step]prometheus.Counter
 	providers   *prometheus.HistogramVec
 	skew        prometheus.Gauge
+	auditLosses prometheus.Counter
+	traceLosses prometheus.Counter
 }
 
 func newMetrics(version string) *metrics {
@@ -123,6 +127,12 @@ func newMetrics(version string) *metrics {
 	m.skew = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_guard_clock_skew_seconds", Help: "How far the clock of the guard's shared back end is ahead of this replica's, as last seen; 0 without one.",
 	})
+	m.auditLosses = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_audit_entries_lost_total", Help: "Audit entries that could not be written to audit.file.",
+	})
+	m.traceLosses = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_trace_export_failures_total", Help: "Batches of spans that the collector did not take.",
+	})
 	for _, d := range forwardauth.Dialects() {
 		var byReason []prometheus.Counter
 		for _, r := range forwardauth.Reasons() {
@@ -146,7 +156,7 @@ func newMetrics(version string) *metrics {
 	info.Set(1)
 	m.registry.MustRegister(
 		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, m.usersBroken, guardCalls, m.guardUp, m.circuits, info,
-		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew,
+		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew, m.auditLosses, m.traceLosses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -180,7 +190,7 @@ func (m *metrics) event(e audit.Entry) {
 }
 
 // watchProvider times what a provider is asked.
-func (m *metrics) watchProvider(c config.Provider) watch {
+func (m *metrics) watchProvider(c config.Provider, t *tracing.Tracer) watch {
 	name := c.ID
 	if name == "" {
 		name = c.Name
@@ -192,8 +202,11 @@ func (m *metrics) watchProvider(c config.Provider) watch {
 	}
 	return func(ctx context.Context, operation string) (context.Context, func(error)) {
 		began := time.Now()
+		ctx, traced := t.Call(ctx, "provider", operation, attribute.String("mcp_forward_auth.provider", name))
 		return ctx, func(err error) {
-			m.providers.WithLabelValues(name, operation, providerResult(err)).Observe(time.Since(began).Seconds())
+			result := providerResult(err)
+			traced(result, result == "unavailable" || result == "error")
+			m.providers.WithLabelValues(name, operation, result).Observe(time.Since(began).Seconds())
 		}
 	}
 }

@@ -4,16 +4,23 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 )
 
 // observed tells everybody who wants to know of an audit entry.
-func observed(m *metrics, f *flows.Log) func(context.Context, audit.Entry) {
-	return func(_ context.Context, e audit.Entry) {
+func observed(m *metrics, f *flows.Log, t *tracing.Tracer) func(context.Context, audit.Entry) {
+	return func(ctx context.Context, e audit.Entry) {
 		m.event(e)
+		t.Note(ctx, e)
 		if f != nil {
 			f.Add(e)
 		}
@@ -127,4 +134,59 @@ func (w watchedRecheck) Recheck(ctx context.Context, who connector.Identity, ses
 	identity, next, err := w.again.Recheck(ctx, who, session)
 	done(err)
 	return identity, next, err
+}
+
+// tracedFetch puts a span around each question to an MCP server.
+func tracedFetch(t *tracing.Tracer, next func(context.Context, string) (*catalog.Catalogue, error)) func(context.Context, string) (*catalog.Catalogue, error) {
+	if t == nil {
+		return next
+	}
+	return func(ctx context.Context, endpoint string) (*catalog.Catalogue, error) {
+		ctx, done := t.Call(ctx, "catalogue", "fetch", attribute.String("server.address", hostOf(endpoint)))
+		c, err := next(ctx, endpoint)
+		result := catalog.ResultOK
+		if failure, ok := errors.AsType[*catalog.Error](err); ok {
+			result = failure.Result
+		}
+		done(result, err != nil)
+		return c, err
+	}
+}
+
+func hostOf(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// tracedGuard puts a span around each call of the guard.
+type tracedGuard struct {
+	guard.Guard
+	tracer *tracing.Tracer
+}
+
+func (g tracedGuard) Redeem(ctx context.Context, id string, expires time.Time) (bool, error) {
+	ctx, done := g.tracer.Call(ctx, "guard", "redeem")
+	first, err := g.Guard.Redeem(ctx, id, expires)
+	done(guardResult(err), errors.Is(err, guard.ErrUnavailable))
+	return first, err
+}
+
+func (g tracedGuard) Rotate(ctx context.Context, r guard.Rotation, next func(context.Context) (string, error)) (string, error) {
+	ctx, done := g.tracer.Call(ctx, "guard", "rotate")
+	answer, err := g.Guard.Rotate(ctx, r, next)
+	done(guardResult(err), errors.Is(err, guard.ErrUnavailable))
+	return answer, err
+}
+
+func guardResult(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, guard.ErrUnavailable):
+		return "unavailable"
+	}
+	return "refused"
 }

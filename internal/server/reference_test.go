@@ -43,7 +43,7 @@ func filled(t *testing.T) *metrics {
 		t.Fatal(err)
 	}
 	m.watchResources(table, func(*resource.Resource) bool { return true })
-	m.watchProvider(config.Provider{Name: "google"})
+	m.watchProvider(config.Provider{Name: "google"}, nil)
 	m.watchTokens(func() int { return 0 })
 	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Lookup: forwardauth.Hit})
 	return m
@@ -90,7 +90,14 @@ func TestAuditReference(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("# Audit log\n\nOne JSON line per event, in the member `audit`. Generated from the code; do not edit.\nEntries hold no token, code, secret or sealed value.\n\n## Events\n\n")
+	b.WriteString("# Audit log\n\nOne JSON object a line. Generated from the code; do not edit. Entries hold no token, code, secret or sealed value.\n\n" +
+		"```json\n" + `{"time":"2026-01-02T03:04:05.678901234Z","level":"INFO","msg":"audit","audit":{"schema":"1","event":"access.denied","reason":"insufficient_scope","subject":"google:1234","client":"https://app.example.com/client.json","host":"mcp.example.com","resource":"https://mcp.example.com/mcp","scope":"notes:write","mcp_method":"tools/call","mcp_tool":"notes_add","token_id":"…"}}` + "\n```\n\n" +
+		"The entry is the member `audit`; `time` and `level` are those of the log line. Where the log goes: `audit.file` in the [configuration](config.md).\n\n" +
+		"## Fields\n\nWithin one schema version fields, events and reasons may be added; none changes its name or meaning.\n\n| Field | Meaning |\n|---|---|\n")
+	for _, f := range audit.Fields {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Name, f.Meaning)
+	}
+	b.WriteString("\n## Events\n\n")
 	for _, e := range audit.Events {
 		fmt.Fprintf(&b, "- `%s`\n", e)
 	}

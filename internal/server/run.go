@@ -23,6 +23,7 @@ const (
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
 	drainTimeout   = 20 * time.Second
+	flushTimeout   = 3 * time.Second
 )
 
 // Listeners are where the service is reached. GRPC is nil unless Envoy asks over gRPC.
@@ -83,6 +84,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	}
 	go func() { report(s.keys.Run(work)) }()
 	go s.catalogue.Run(work)
+	defer s.flush()
 	s.memory.begin(work)
 	defer s.memory.close()
 	go s.memory.run(work)
@@ -103,6 +105,23 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	s.ready.set(false)
 	s.log.Info("draining")
 	return errors.Join(cause, s.drain(servers))
+}
+
+// Reopen has the audit file opened again, after a rotation.
+func (s *Server) Reopen() {
+	if s.auditFile != nil {
+		s.auditFile.Reopen()
+	}
+}
+
+// flush writes and sends what waits, within bounds.
+func (s *Server) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	s.tracer.Close(ctx)
+	if s.auditFile != nil {
+		s.auditFile.Close()
+	}
 }
 
 // drain lets requests under way finish, within bounds.

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -43,6 +44,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -71,8 +73,10 @@ type Server struct {
 	memory    *memory
 	denyList  *revocation.File // nil for none
 	// watches follow files that may change while the service runs.
-	watches []func(context.Context)
-	ready   readiness
+	watches   []func(context.Context)
+	ready     readiness
+	tracer    *tracing.Tracer // nil for none
+	auditFile *audit.File     // nil for the log
 }
 
 // Options are what the configuration does not say.
@@ -82,6 +86,8 @@ type Options struct {
 	Now     func() time.Time // time.Now if nil
 	// HTTPClient reaches identity providers; nil is a client of our own.
 	HTTPClient *http.Client
+	// SpanExporter takes spans in place of the configured collector, for tests.
+	SpanExporter sdktrace.SpanExporter
 	// Network is how URLs that strangers name are reached; zero is the internet.
 	Network egress.Network
 	// KeySource, if set, stands before each source of signing keys: deriving a
@@ -101,12 +107,24 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	if cfg.DebugFlows {
 		recent = flows.New(opt.Now)
 	}
-	log := &audit.Log{Logger: opt.Logger, Observe: observed(metrics, recent)}
-
 	table, err := resource.NewTable(cfg.Hosts)
 	if err != nil {
 		return nil, err
 	}
+	if s.tracer, err = tracing.New(cfg.Tracing, tracing.Options{
+		Version: opt.Version, Logger: opt.Logger, Failed: metrics.traceLosses.Inc, Now: opt.Now, Exporter: opt.SpanExporter,
+	}); err != nil {
+		return nil, err
+	}
+	trail := opt.Logger
+	if cfg.AuditFile != "" {
+		if s.auditFile, err = audit.OpenFile(cfg.AuditFile, opt.Logger, func(n int) { metrics.auditLosses.Add(float64(n)) }); err != nil {
+			return nil, err
+		}
+		// What is asked for by name is written whatever else the log leaves out.
+		trail = slog.New(slog.NewJSONHandler(s.auditFile, &slog.HandlerOptions{Level: min(cfg.LogLevel, slog.LevelInfo)}))
+	}
+	log := &audit.Log{Logger: trail, Observe: observed(metrics, recent, s.tracer), Trace: s.tracer.ID()}
 	var callback *resource.Host
 	if c := cfg.CallbackHost; c.Host != "" {
 		if callback, err = resource.NewHost(c.Host, c.Scheme); err != nil {
@@ -137,13 +155,13 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	follow := func(p config.Provider, c *static.Connector) {
 		s.watches = append(s.watches, func(ctx context.Context) { c.Watch(ctx, usersLoaded(log, metrics, p.ID)) })
 	}
-	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), metrics.watchProvider, follow)
+	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), func(p config.Provider) watch { return metrics.watchProvider(p, s.tracer) }, follow)
 	if err != nil {
 		return nil, err
 	}
 
 	s.catalogue = catalog.New(catalog.Options{
-		Targets: targets(table), Fetch: (&catalog.Fetcher{Version: opt.Version}).Fetch, Now: opt.Now, Logger: opt.Logger, Observe: metrics.catalogueFetch,
+		Targets: targets(table), Fetch: tracedFetch(s.tracer, (&catalog.Fetcher{Version: opt.Version}).Fetch), Now: opt.Now, Logger: opt.Logger, Observe: metrics.catalogueFetch,
 	})
 	peek := func(r *resource.Resource) *catalog.Catalogue { return s.catalogue.Peek(r.URI) }
 	metrics.watchResources(table, func(r *resource.Resource) bool { return !peek(r).Unavailable })
@@ -161,6 +179,9 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	}
 	s.ready.degraded = s.memory.degraded
 	replay, ended := s.memory.guard, s.memory.ended
+	if s.tracer != nil {
+		replay = tracedGuard{replay, s.tracer}
+	}
 	if cfg.DenyList != "" {
 		s.denyList = &revocation.File{Path: cfg.DenyList, List: ended, Loaded: denyListLoaded(log, metrics)}
 		if err := s.denyList.Load(); err != nil {
@@ -222,9 +243,9 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 
 	decisions := forwardauth.New(forwardauth.Endpoint{
 		Resources: table, Verifier: verifier, Ended: ended, Policy: rules,
-		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Now: opt.Now,
+		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
 	})
-	s.Protocol = protocol(opt.Logger, decisions, metrics.instrument(mux))
+	s.Protocol = protocol(opt.Logger, decisions, s.tracer.Handler(metrics.instrument(mux)))
 	metrics.watchTokens(decisions.Remembered)
 	s.Management = s.management(metrics, recent)
 	s.ExtAuthz = extauthz.NewServer(decisions, opt.Logger)

@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
@@ -54,6 +56,8 @@ type Options struct {
 	Network egress.Network
 	// Clock is the service's; a new one if nil.
 	Clock *Clock
+	// Spans takes what the service traces, where the configuration has it trace.
+	Spans sdktrace.SpanExporter
 }
 
 // Service is a running service. Start makes one.
@@ -68,6 +72,7 @@ type Service struct {
 	config  *config.Config
 	http    *http.Client
 	network egress.Network
+	spans   sdktrace.SpanExporter
 
 	mu   sync.Mutex
 	live *process
@@ -84,7 +89,7 @@ type process struct {
 // ends the test.
 func Start(t testing.TB, o Options) *Service {
 	t.Helper()
-	s := &Service{Clock: o.Clock, Log: new(Log), t: t, http: o.HTTPClient, network: o.Network, MCPServer: sampleServer(t)}
+	s := &Service{Clock: o.Clock, Log: new(Log), t: t, http: o.HTTPClient, network: o.Network, spans: o.Spans, MCPServer: sampleServer(t)}
 	if s.Clock == nil {
 		s.Clock = new(Clock)
 	}
@@ -212,7 +217,7 @@ func (s *Service) run() *process {
 	s.t.Helper()
 	srv, err := server.New(s.config, server.Options{
 		Logger:  slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Version: "test", Now: s.Clock.Now, HTTPClient: s.http, Network: s.network,
+		Version: "test", Now: s.Clock.Now, HTTPClient: s.http, Network: s.network, SpanExporter: s.spans,
 	})
 	if err != nil {
 		s.t.Fatalf("server.New: %v", err)
@@ -350,7 +355,19 @@ func (l *Log) Last(event audit.Event) map[string]string {
 func (l *Log) check(t testing.TB) {
 	t.Helper()
 	var problems []error
+	fields := map[string]bool{}
+	for _, f := range audit.Fields {
+		fields[f.Name] = true
+	}
 	for _, e := range l.Entries() {
+		for name := range e {
+			if !fields[name] {
+				problems = append(problems, errors.New("field "+name))
+			}
+		}
+		if e["schema"] != audit.Schema {
+			problems = append(problems, errors.New("an entry without its schema: "+e["event"]))
+		}
 		if !slices.Contains(audit.Events, audit.Event(e["event"])) {
 			problems = append(problems, errors.New("event "+e["event"]))
 		}

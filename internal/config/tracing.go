@@ -1,0 +1,82 @@
+package config
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+func (r *resolver) tracing(f TracingFile) Tracing {
+	var t Tracing
+	if f.SamplingRatio != nil {
+		if t.Ratio = *f.SamplingRatio; t.Ratio < 0 || t.Ratio > 1 {
+			r.add("tracing.samplingRatio", "%v is not between 0 and 1", t.Ratio)
+		}
+	}
+	const at = "tracing.otlp"
+	if f.OTLP.Endpoint == "" {
+		if !reflect.ValueOf(f).IsZero() && !r.isMalformed(at+".endpoint") {
+			r.add(at+".endpoint", "is required where other keys of tracing are set")
+		}
+		return t
+	}
+	u, err := url.Parse(f.OTLP.Endpoint)
+	if err != nil || len(f.OTLP.Endpoint) > maxURL || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		r.add(at+".endpoint", "%s is not a URL such as \"http://otel-collector.monitoring.svc:4318\", without user, query and fragment", show(f.OTLP.Endpoint))
+		return t
+	}
+	if strings.Trim(u.Path, "/") == "" {
+		u.Path = "/v1/traces"
+	}
+	t.Endpoint = u.String()
+	if f.OTLP.HeadersFile != "" {
+		t.Headers = r.headers(at+".headersFile", f.OTLP.HeadersFile)
+		if u.Scheme != "https" && !isLoopback(u.Hostname()) {
+			r.add(at+".headersFile", "needs an endpoint with https; else anybody on the way reads the headers")
+		}
+	}
+	if f.OTLP.CAFile != "" {
+		content, ok := r.file(at+".caFile", f.OTLP.CAFile)
+		if t.Authorities = []byte(content); ok && !x509.NewCertPool().AppendCertsFromPEM(t.Authorities) {
+			r.add(at+".caFile", "the file holds no certificate in PEM")
+		}
+	}
+	return t
+}
+
+// headers reads a file of header lines. Messages show nothing of it.
+func (r *resolver) headers(at, name string) map[string]Secret {
+	content, ok := r.file(at, name)
+	if !ok {
+		return nil
+	}
+	out := map[string]Secret{}
+	n := 0
+	for line := range strings.Lines(content) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		name, value, found := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		if !found || !httpguts.ValidHeaderFieldName(name) || value == "" || !httpguts.ValidHeaderFieldValue(value) {
+			r.add(at, `line %d of the file is not a header such as "Name: value"`, n)
+			continue
+		}
+		out[http.CanonicalHeaderKey(name)] = NewSecret(value)
+	}
+	return out
+}
+
+func (t Tracing) summary() string {
+	if t.Endpoint == "" {
+		return "off"
+	}
+	return fmt.Sprintf("to %s, %v of what begins here", t.Endpoint, t.Ratio)
+}
