@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -106,9 +107,29 @@ func runDemo(ctx context.Context, args []string, std streams) error {
 }
 
 func checkConfig(_ context.Context, args []string, std streams) error {
-	cfg, err := load("check-config", args, std)
+	fs := flag.NewFlagSet("check-config", flag.ContinueOnError)
+	path := fs.String("config", "", "configuration `file` (YAML)")
+	as := fs.String("as", "", "say what the policy lets somebody have: `user=…,email=…,groups=a|b,provider=…,client=…`, each as far as it matters; a backslash before , and |")
+	at := fs.String("resource", "", "`URL` of the MCP server that --as is about")
+	scopes := fs.String("scopes", "", "`scopes` that --as is about, separated by commas; without it those that the configuration names")
+	asJSON := fs.Bool("json", false, "print the answer to --as as JSON")
+	if err := parse(fs, args, std); err != nil {
+		return err
+	}
+	if *path == "" {
+		return errors.New("check-config: --config FILE is required")
+	}
+	cfg, err := config.Load(*path)
 	if err != nil {
 		return err
+	}
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	switch {
+	case given["as"]:
+		return tryPolicy(cfg, *as, *at, *scopes, *asJSON, std)
+	case given["resource"] || given["scopes"] || given["json"]:
+		return errors.New(`check-config: --resource, --scopes and --json go with --as; --as "" is somebody of whom nothing is known`)
 	}
 	_, err = io.WriteString(std.out, cfg.Summary())
 	return err

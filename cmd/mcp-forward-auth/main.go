@@ -28,7 +28,7 @@ var commands = []command{
 	{"serve", "--config FILE", "run the service", serve},
 	{"demo", "[--address IP:PORT]", "run the service with a sample MCP server, on this computer only", runDemo},
 	{"doctor", "URL [FLAGS]", "look at a protected MCP server as a client does and name each fault", runDoctor},
-	{"check-config", "--config FILE", "check a configuration file and say what it means", checkConfig},
+	{"check-config", "--config FILE [--as WHO]", "check a configuration file and say what it means, also for one person", checkConfig},
 	{"hash-password", "", "read a password from standard input and print its bcrypt hash", hashPassword},
 	{"probe", "[--status CODE] URL", "ask a URL and fail unless it answers as wanted, for probes of containers", probe},
 	{"version", "", "print the version", printVersion},

@@ -141,6 +141,18 @@ func TestPolicyAccepted(t *testing.T) {
 	}
 }
 
+func TestPolicySummary(t *testing.T) {
+	got := mustParse(t, hosted("{effect: allow, anyone: true}, {effect: deny, groups: [b]}", "{effect: allow, groups: [c]}")).Summary()
+	for _, want := range []string{"http://mcp:8080/mcp, 2 rules of the policy, 0 of them its own\n", "http://b/mcp, 2 rules of the policy, 1 of them its own\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("without %q:\n%s", want, got)
+		}
+	}
+	if got := mustParse(t, minimal).Summary(); strings.Contains(got, "policy") {
+		t.Error(got)
+	}
+}
+
 func TestPolicyMatching(t *testing.T) {
 	for _, tt := range []struct {
 		pattern, domain string

@@ -50,7 +50,7 @@ func (c *Config) Summary() string {
 	line("identity headers", "%s, %s, %s", c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups)
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {
-		fmt.Fprintf(&b, "  %s://%s%s -> %s\n", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint))
+		fmt.Fprintf(&b, "  %s://%s%s -> %s%s\n", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), h.policySummary())
 	}
 	return b.String()
 }
@@ -73,6 +73,20 @@ func (c *Config) redirectURIs(p Provider) []string {
 		}
 	}
 	return all
+}
+
+// policySummary says which rules hold at the server, "" if none do.
+func (h Host) policySummary() string {
+	if len(h.Policy) == 0 {
+		return ""
+	}
+	own, all := 0, len(h.Policy)
+	for _, r := range h.Policy {
+		if !strings.HasPrefix(r.At, "policy.") {
+			own++
+		}
+	}
+	return fmt.Sprintf(", %d rules of the policy, %d of them its own", all, own)
 }
 
 func (p Provider) summary() string {

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const policyConfig = `
+provider: {name: oidc, issuerURL: "https://login.example.com", clientID: x, clientSecret: do-not-print-me}
+clients:
+- {id: our-app, redirectURIs: ["https://app.example/cb"]}
+- {id: reporter, redirectURIs: ["https://app.example/cb"], scopes: ["notes:read"], resources: ["https://mcp.example.com/mcp"]}
+denyList: {file: deny.yaml}
+proxy:
+  hosts:
+  - host: mcp.example.com
+    endpoint: "http://127.0.0.1:9/mcp"
+    scopes: [{name: "notes:admin", includes: ["notes:read", "notes:write"], tools: ["notes_purge"]}]
+  - host: open.example.com
+    endpoint: "http://127.0.0.1:9/mcp"
+    policy: {rules: [{effect: allow, name: all, anyone: true}]}
+policy:
+  rules:
+  - {effect: allow, name: members, groups: [mcp-users], scopes: ["notes:read", "notes:write"]}
+  - {effect: allow, name: admins, groups: [mcp-admins]}
+  - {effect: allow, name: sweepers, groups: ["ops|night, shift"], tools: ["notes_delete"]}
+  - {effect: deny, name: contractors read, emailDomains: [partner.example], scopes: ["notes:write"]}
+  - {effect: deny, name: no strangers, clientKinds: [dynamic], scopes: ["notes:write"]}
+  - {effect: deny, name: blocked, clients: ["https://bad.example/client"]}
+`
+
+// Sample decisions with their explanation.
+func TestTryPolicy(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.yaml")
+	for name, text := range map[string]string{"config.yaml": policyConfig, "deny.yaml": "subjects: ['login.example.com:gone']\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const notes, open = "https://mcp.example.com/mcp", "https://open.example.com/mcp"
+	jane := "user=1,email=jane@example.com,groups=mcp-users|staff"
+	for _, tt := range []struct {
+		name, as, resource, scopes string
+		code                       int
+		says                       []string
+	}{
+		{"a member reads", jane + ",client=our-app", notes, "notes:read", 0, []string{"allowed  notes:read  by policy.rules[0] (members)", "user login.example.com:1", "client    our-app (static)"}},
+		{"a member writes with a client that registered itself", jane, notes, "notes:write", exitRefused, []string{"refused  notes:write  by policy.rules[4] (no strangers)", "client    (dynamic)"}},
+		{"both at once", jane, notes, "notes:read,notes:write", exitRefused, []string{"allowed  notes:read", "refused  notes:write"}},
+		{"a contractor writes", "email=kim@partner.example,groups=mcp-users,client=our-app", notes, "notes:write", exitRefused, []string{"refused  notes:write  by policy.rules[3] (contractors read); the consent page offers it"}},
+		{"a contractor reads", "email=kim@partner.example,groups=mcp-users,client=our-app", notes, "notes:read", 0, []string{"by policy.rules[0] (members)"}},
+		{"a denial reaches what includes it", "email=kim@partner.example,groups=mcp-admins,client=our-app", notes, "notes:admin", exitRefused, []string{"refused  notes:admin  by policy.rules[3] (contractors read)"}},
+		{"an administrator", "email=jane@example.com,groups=mcp-admins,client=our-app", notes, "", 0, []string{"allowed  notes:admin", "allowed  every other scope  by policy.rules[1] (admins)"}},
+		{"without an address a denial by address holds", "groups=mcp-users,client=our-app", notes, "notes:write", exitRefused, []string{"by policy.rules[3] (contractors read)"}},
+		{"nobody in particular", "", notes, "", exitRefused, []string{"no rule allows it", "refused  every other scope"}},
+		{"a blocked client", jane + ",client=https://bad.example/client", notes, "notes:read", exitRefused, []string{"refused  notes:read  by policy.rules[5] (blocked)", "(document)"}},
+		{"a group with separators", `email=o@example.com,groups=ops\|night\, shift,client=our-app`, notes, "notes:write", 0, []string{"by policy.rules[2] (sweepers), for these tools only: notes_delete", "before 2026-07-28"}},
+		{"its parts", `email=o@example.com,groups=ops|night,client=our-app`, notes, "notes:write", exitRefused, []string{"no rule allows it"}},
+		{"a client beyond its own scopes", jane + ",client=reporter", notes, "notes:write", exitRefused, []string{"refused  notes:write  by clients[1].scopes"}},
+		{"a client beyond its own resources", jane + ",client=reporter", open, "notes:read", exitRefused, []string{"by clients[1].resources"}},
+		{"a server with rules of its own", "email=x@example.org,client=our-app", open, "notes:write", 0, []string{"by proxy.hosts[1].policy.rules[0] (all)"}},
+		{"what the default denies is denied there too", "email=kim@partner.example,client=our-app", open, "notes:write", exitRefused, []string{"by policy.rules[3] (contractors read)"}},
+		{"the deny-list", "user=login.example.com:gone,groups=mcp-admins", notes, "notes:read", exitRefused, []string{"before any rule: denied_by_operator", "the person may not sign in"}},
+		{"the same by the provider's name", "user=oidc:gone,groups=mcp-admins", notes, "notes:read", exitRefused, []string{"denied_by_operator"}},
+		{"the older revisions", jane + ",client=our-app", notes, "", 0, []string{`note: toolPolicy is "enforce"`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			args := []string{"check-config", "--config", file, "--as", tt.as, "--resource", tt.resource, "--scopes", tt.scopes}
+			out, _, err := call(t, "", args...)
+			code := 0
+			if e, ok := errors.AsType[exitError](err); ok {
+				code = e.code
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if code != tt.code {
+				t.Errorf("exit %d, want %d", code, tt.code)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(strings.Join(strings.Fields(out), " "), strings.Join(strings.Fields(want), " ")) {
+					t.Errorf("does not say %q:\n%s", want, out)
+				}
+			}
+			if strings.Contains(out, "do-not-print-me") {
+				t.Error("a secret is printed")
+			}
+			out, _, _ = call(t, "", append(args, "--json")...)
+			var d decision
+			if err := json.Unmarshal([]byte(out), &d); err != nil || d.OK != (tt.code == 0) || d.Resource != tt.resource || len(d.Scopes) == 0 {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	t.Run("mistakes", func(t *testing.T) {
+		for want, args := range map[string][]string{
+			"no MCP server of this":  {"--as", jane, "--resource", "https://other.example/mcp"},
+			"--resource URL is":      {"--as", jane},
+			"is not one of user":     {"--as", "mail=x", "--resource", notes},
+			"groups comes twice":     {"--as", "groups=a,groups=b", "--resource", notes},
+			"is neither the id":      {"--as", "client=other", "--resource", notes},
+			"provider=… is required": {"--as", "provider=google", "--resource", notes},
+			"go with --as":           {"--resource", notes},
+			"scope has a character":  {"--as", jane, "--resource", notes, "--scopes", "nötes"},
+			"--config FILE is":       nil,
+		} {
+			if args != nil {
+				args = append([]string{"--config", file}, args...)
+			}
+			if out, _, err := call(t, "", append([]string{"check-config"}, args...)...); err == nil || out != "" || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v: %v %q, want %q", args, err, out, want)
+			}
+		}
+	})
+	t.Run("no rules", func(t *testing.T) {
+		out, _, err := call(t, "", "check-config", "--config", write(t, goodConfig), "--as", "")
+		if err != nil || !strings.Contains(out, "allowed  every other scope  there are no rules") || !strings.Contains(out, "everybody who may sign in may ask for every scope") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+}
