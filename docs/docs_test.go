@@ -50,6 +50,29 @@ func documents(t *testing.T) map[string]string {
 
 var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
 
+// The fragments of policy.md are policies that a configuration may have.
+func TestPolicyExamples(t *testing.T) {
+	const around = `
+provider: {name: google, clientID: x, clientSecret: "no secret", allowAnyUser: true}
+clients: [{id: our-app, redirectURIs: ["https://app.example.com/cb"]}]
+proxy: {hosts: [{host: notes.example.com, endpoint: "http://notes/mcp"}]}
+`
+	text, err := os.ReadFile("policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fragments := regexp.MustCompile(`(?m)^    policy:\n(    .*\n)+`).FindAllString(string(text), -1)
+	if len(fragments) < 7 {
+		t.Fatalf("only %d fragments", len(fragments))
+	}
+	for _, f := range fragments {
+		c, err := config.Parse([]byte(strings.ReplaceAll(strings.ReplaceAll(around, "no secret", "x")+"\n"+f, "\n    ", "\n")), nil)
+		if err != nil || len(c.Hosts[0].Policy) == 0 {
+			t.Errorf("%v\n%s", err, f)
+		}
+	}
+}
+
 // Every YAML block is a Kubernetes object, a whole configuration file, or values
 // of the chart, which begin with a comment that says so; those are rendered by
 // the tests in hack/chart.
