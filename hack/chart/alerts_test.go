@@ -135,6 +135,10 @@ var firing = map[string]struct{ fires, silent series }{
 		series{`mcp_forward_auth_trace_export_failures_total` + labels + `}`: "0+1x90"},
 		series{`mcp_forward_auth_trace_export_failures_total` + labels + `}`: "7x90"},
 	},
+	"McpForwardAuthOverload": {
+		series{`mcp_forward_auth_shed_requests_total` + labels + `,route="/token"}`: "0+30x90"},
+		series{`mcp_forward_auth_shed_requests_total` + labels + `,route="/token"}`: "0+1x90"},
+	},
 	"McpForwardAuthGuardDown": {
 		series{`mcp_forward_auth_guard_up` + labels + `}`: "0x90", `mcp_forward_auth_guard_up{namespace="auth",pod="b"}`: "1x90"},
 		series{`mcp_forward_auth_guard_up` + labels + `}`: "1x90"},

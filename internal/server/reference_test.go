@@ -43,6 +43,7 @@ func filled(t *testing.T) *metrics {
 		t.Fatal(err)
 	}
 	m.watchResources(table, func(*resource.Resource) bool { return true })
+	m.usersBroken.WithLabelValues("staff").Set(0)
 	m.watchProvider(config.Provider{Name: "google"}, nil)
 	m.watchTokens(func() int { return 0 })
 	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Lookup: forwardauth.Hit})
