@@ -319,7 +319,16 @@ type Tracing struct {
 	Ratio       float64           // of traces that begin here
 }
 
-// IdentityHeaders are the names of the headers an allowed request carries.
+// IdentityHeaders are the names of the headers an allowed request carries, in
+// canonical form. User, Email and Groups are never empty.
 type IdentityHeaders struct {
-	User, Email, Groups string
+	User, Email, Groups, Name, Client, Scope string
+	JWT                                      string        // "" for none
+	JWTLifetime                              time.Duration // at most five minutes
+}
+
+// Names lists the headers, the signed one last.
+func (h IdentityHeaders) Names() []string {
+	all := []string{h.User, h.Email, h.Groups, h.Name, h.Client, h.Scope, h.JWT}
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }

@@ -90,9 +90,9 @@ func TestDefaults(t *testing.T) {
 	h := c.Hosts[0]
 	got := fmt.Sprintln(c.HTTPAddress, c.ManagementAddress, c.LogLevel, c.Providers[0].Scopes, c.Providers[0].GroupsClaim, c.ConsentScreen,
 		len(c.RedirectURLs), c.DynamicRegistration, c.Keys.Source, c.Keys.Rotation, c.Tokens.AccessTokenLifetime,
-		c.IdentityHeaders, h.Scheme, h.Host, h.Path, h.Endpoint, h.DisplayName, h.DefaultScopes)
+		c.IdentityHeaders.Names(), h.Scheme, h.Host, h.Path, h.Endpoint, h.DisplayName, h.DefaultScopes)
 	const want = ":8080 :9090 INFO [openid email profile] groups true 0 true ephemeral 1h0m0s 1h0m0s " +
-		"{X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Groups} https mcp.example.com /mcp http://mcp:8080/mcp/ mcp.example.com []\n"
+		"[X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Groups] https mcp.example.com /mcp http://mcp:8080/mcp/ mcp.example.com []\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

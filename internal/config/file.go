@@ -477,12 +477,32 @@ type BrandingFile struct {
 	TermsURL string `json:"termsURL"`
 }
 
-// IdentityHeadersFile is the `identityHeaders` section.
+// IdentityHeadersFile is the `identityHeaders` section. See docs/identity.md.
 type IdentityHeadersFile struct {
+	// Names to start from. "auth-request": X-Auth-Request-User, -Email and -Groups, as oauth2-proxy calls them; "forwarded": X-Forwarded-User, -Email, -Groups and -Name. Default "auth-request".
+	Preset string `json:"preset"`
 	// Header with the subject. Default "X-Auth-Request-User".
 	User string `json:"user"`
 	// Header with the verified e-mail address. Default "X-Auth-Request-Email".
 	Email string `json:"email"`
 	// Header with the groups, comma-joined. Default "X-Auth-Request-Groups".
 	Groups string `json:"groups"`
+	// Header with the display name, which people may choose themselves. Default: none.
+	Name string `json:"name"`
+	// Header with the id of the MCP client, shortened as in the audit log. Default: none.
+	Client string `json:"client"`
+	// Header with the scopes of the token, with spaces between. Default: none.
+	Scope string `json:"scope"`
+	// All of it once more as a signed token (JWT), which the MCP server can check by the keys at /openid/v1/jwks.
+	JWT IdentityJWTFile `json:"jwt"`
+}
+
+// IdentityJWTFile is the `identityHeaders.jwt` section.
+type IdentityJWTFile struct {
+	// Whether the header is set. Default false.
+	Enabled bool `json:"enabled"`
+	// Its name. Default "X-Auth-Request-Identity".
+	Header string `json:"header"`
+	// How long one is valid, from "30s" to "5m"; it is made anew when half of that is over. Default "5m".
+	Lifetime string `json:"lifetime"`
 }

@@ -250,10 +250,25 @@ func (r *resolver) duration(at, value string, standard, least, most time.Duratio
 	return d
 }
 
+// presets are names for identity headers: those of oauth2-proxy, and those that
+// applications behind other proxies know.
+var presets = map[string]IdentityHeaders{
+	"auth-request": {User: "X-Auth-Request-User", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
+	"forwarded":    {User: "X-Forwarded-User", Email: "X-Forwarded-Email", Groups: "X-Forwarded-Groups", Name: "X-Forwarded-Name"},
+}
+
 func (r *resolver) identityHeaders(f IdentityHeadersFile) IdentityHeaders {
+	const at = "identityHeaders."
+	preset, ok := presets[orDefault(f.Preset, "auth-request")]
+	if !ok {
+		r.add(at+"preset", `%s is not one of "auth-request", "forwarded"`, show(f.Preset))
+	}
 	seen := make(map[string]string)
 	header := func(at, name, standard string) string {
 		name = orDefault(name, standard)
+		if name == "" {
+			return ""
+		}
 		if problem := identityHeaderProblem(name); problem != "" {
 			r.add(at, "%s %s", show(name), problem)
 			return name
@@ -265,23 +280,42 @@ func (r *resolver) identityHeaders(f IdentityHeadersFile) IdentityHeaders {
 		seen[name] = at
 		return name
 	}
-	return IdentityHeaders{
-		User:   header("identityHeaders.user", f.User, "X-Auth-Request-User"),
-		Email:  header("identityHeaders.email", f.Email, "X-Auth-Request-Email"),
-		Groups: header("identityHeaders.groups", f.Groups, "X-Auth-Request-Groups"),
+	h := IdentityHeaders{
+		User:   header(at+"user", f.User, preset.User),
+		Email:  header(at+"email", f.Email, preset.Email),
+		Groups: header(at+"groups", f.Groups, preset.Groups),
+		Name:   header(at+"name", f.Name, preset.Name),
+		Client: header(at+"client", f.Client, ""),
+		Scope:  header(at+"scope", f.Scope, ""),
 	}
+	jwt := header(at+"jwt.header", f.JWT.Header, "X-Auth-Request-Identity")
+	lifetime := r.duration(at+"jwt.lifetime", f.JWT.Lifetime, 5*time.Minute, 30*time.Second, 5*time.Minute)
+	if f.JWT.Enabled {
+		h.JWT, h.JWTLifetime = jwt, lifetime
+	}
+	return h
 }
 
 // reservedHeaders mean something to a gateway, an HTTP library or an MCP
-// server: one that carries an identity would change the request instead.
-// Names with a trailing dash are prefixes.
+// server: one that carries an identity would change the request instead, or
+// the answer of a gateway that takes ours for the client's. Names with a trailing
+// dash are prefixes.
 var reservedHeaders = []string{
 	// RFC 9110, section 7.6.1, and its predecessors.
-	"connection", "keep-alive", "proxy-", "te", "trailer", "transfer-encoding", "upgrade",
-	"accept", "authorization", "cache-control", "content-", "cookie", "date", "dpop", "expect", "forwarded",
-	"host", "location", "mcp-", "origin", "referer", "sec-", "set-cookie", "www-authenticate",
-	"x-forwarded-", "x-original-",
+	"connection", "keep-alive", "proxy-", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
+	"accept", "accept-", "access-control-", "age", "alt-svc", "authorization", "baggage", "cache-control", "clear-site-data", "content-", "cookie",
+	"date", "dpop", "early-data", "etag", "expect", "expires", "forwarded", "from", "host", "if-", "last-event-id", "link", "location", "max-forwards",
+	"mcp-", "origin", "pragma", "priority", "range", "referer", "refresh", "retry-after", "sec-", "server", "set-cookie", "strict-transport-security",
+	"traceparent", "tracestate", "user-agent", "vary", "via", "www-authenticate",
+	"x-accel-", "x-content-type-options", "x-envoy-", "x-forwarded-", "x-frame-options", "x-http-method", "x-http-method-override", "x-method-override",
+	"x-original-", "x-real-ip", "x-request-id", "x-rewrite-url", "x-sendfile",
+	// What gateways tell us in, see docs/gateways.
+	"path", "method",
 }
+
+// forwardedIdentity are the names of the "forwarded" kind that say who somebody
+// is; the others say what was asked for.
+var forwardedIdentity = []string{"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-name", "x-forwarded-preferred-username"}
 
 // identityHeaderProblem says why name cannot carry an identity, or "". It is
 // stricter than RFC 9110, section 5.1: nginx drops names with underscores, and
@@ -291,6 +325,9 @@ func identityHeaderProblem(name string) string {
 		return "is not a header name of at most 64 letters, digits and dashes"
 	}
 	lower := strings.ToLower(name)
+	if slices.Contains(forwardedIdentity, lower) {
+		return ""
+	}
 	for _, reserved := range reservedHeaders {
 		if lower == reserved || strings.HasSuffix(reserved, "-") && strings.HasPrefix(lower, reserved) {
 			return "has a meaning of its own in HTTP or MCP; use a name such as \"X-Auth-Request-User\""

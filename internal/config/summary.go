@@ -47,7 +47,7 @@ func (c *Config) Summary() string {
 	line("deny-list", "%s", orDefault(c.DenyList, "none"))
 	line("audit log", "%s", orDefault(c.AuditFile, "standard output"))
 	line("tracing", "%s", c.Tracing.summary())
-	line("identity headers", "%s, %s, %s", c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups)
+	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {
 		fmt.Fprintf(&b, "  %s://%s%s -> %s%s\n", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), h.policySummary())

@@ -67,8 +67,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	headers := cfg.IdentityHeaders
-	gw := newGateway(address(protocol), address(tools), []string{headers.User, headers.Email, headers.Groups})
+	gw := newGateway(address(protocol), address(tools), cfg.IdentityHeaders.Names())
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -86,9 +86,8 @@ proxy:
 		}
 		return u
 	}
-	headers := cfg.IdentityHeaders
 	st.mcpURL = front.URL + "/mcp"
-	st.good = demo.NewGateway(parse("http://"+listeners[0].Addr().String()), parse(tools.URL), []string{headers.User, headers.Email, headers.Groups})
+	st.good = demo.NewGateway(parse("http://"+listeners[0].Addr().String()), parse(tools.URL), cfg.IdentityHeaders.Names())
 	st.put(st.good)
 	st.await(t, "notes:read")
 	return st

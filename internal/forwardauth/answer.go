@@ -1,6 +1,7 @@
 package forwardauth
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
@@ -9,10 +10,10 @@ import (
 )
 
 // answer fills in what the gateway is told.
-func (e *Endpoint) answer(q *Request, d *Decision) {
+func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	switch d.Reason {
 	case Allowed, Advised:
-		d.Status, d.Headers, d.Remove = http.StatusOK, Lines{e.names, d.Token.identity}, e.remove
+		d.Status, d.Headers, d.Remove = http.StatusOK, Lines{e.names, e.identityOf(ctx, d.Token)}, e.remove
 		return
 	case Preflight: // nobody is known, and the client's own headers must go
 		d.Status, d.Headers, d.Remove, d.Client = http.StatusOK, Lines{e.names, e.nobody}, e.remove, corsHeaders(q, d)

@@ -92,12 +92,6 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key [32]byte, res *re
 	return t, Allowed
 }
 
-// identity makes the value of every identity header, in the order of e.names, so
-// that a gateway never lets the client's own copy through for want of ours.
-func (e *Endpoint) identity(subject string, p *token.Person) []string {
-	return []string{headerValue(subject), headerValue(p.Email), headerValue(p.Groups...)}
-}
-
 // bearer takes the one token out of the one Authorization header. Two headers
 // are refused, never the first taken (RFC 6750, section 3.1); another scheme is
 // no token at all.
@@ -150,6 +144,9 @@ func tokenReason(err error) Reason {
 	return MalformedToken
 }
 
+// nothing is the value of a header that has nothing to say.
+const nothing = "-"
+
 // headerValue makes one header line of values. Nothing in it can split a header
 // or a list: other bytes are percent-encoded. An empty identity is "-", because
 // a header that is missing lets a client's own copy through at some gateways.
@@ -177,7 +174,7 @@ func headerValue(values ...string) string {
 		}
 	}
 	if b.Len() == 0 {
-		return "-"
+		return nothing
 	}
 	return b.String()
 }

@@ -28,7 +28,7 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	case !d.pass(e.authenticate(ctx, q, &d)):
 	case !d.pass(e.authorize(ctx, q, &d)):
 	}
-	e.answer(q, &d)
+	e.answer(ctx, q, &d)
 	if !d.Allowed() {
 		e.auditDenial(ctx, audit.AccessDenied, d.Reason, q, &d)
 	}

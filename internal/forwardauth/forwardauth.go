@@ -48,6 +48,8 @@ type Endpoint struct {
 	// Policy bounds what a token is good for beyond its scopes.
 	Policy  *policy.Policy
 	Headers config.IdentityHeaders
+	// Identities signs the header of Headers.JWT; nil if there is none.
+	Identities *token.Identities
 	// Ended is what was revoked and who is denied; nil stands for nothing and nobody.
 	Ended *revocation.List
 	Audit *audit.Log
@@ -73,7 +75,7 @@ const cachedTokens = 1 << 16
 
 // New returns e ready to serve.
 func New(e Endpoint) *Endpoint {
-	for _, name := range []string{e.Headers.User, e.Headers.Email, e.Headers.Groups} {
+	for _, name := range e.Headers.Names() {
 		e.names = append(e.names, http.CanonicalHeaderKey(name)) // so that setting them costs no lookup per request
 	}
 	e.remove = aliases(e.names...)
@@ -84,7 +86,7 @@ func New(e Endpoint) *Endpoint {
 	if e.Ended == nil {
 		e.Ended = revocation.New(0, e.Now)
 	}
-	e.nobody = e.identity("", &token.Person{})
+	e.nobody = e.values(&token.Claims{}, &token.Person{}, maxIdentityBytes)
 	e.verified, e.grants = newCache(cachedTokens), new(grants)
 	return &e
 }

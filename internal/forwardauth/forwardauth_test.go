@@ -187,7 +187,8 @@ func (f *fixture) ask(tb testing.TB, r *http.Request) *http.Response {
 		if w.Body.Len() != 0 {
 			tb.Errorf("an allowed request is answered with a body: %q", w.Body)
 		}
-		for _, name := range []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups"} {
+		for _, name := range f.Headers.Names() {
+			name = http.CanonicalHeaderKey(name)
 			if v := resp.Header[name]; len(v) != 1 || v[0] == "" {
 				tb.Errorf("%s is %q", name, v)
 			}

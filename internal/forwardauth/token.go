@@ -25,6 +25,7 @@ type Token struct {
 
 	email, family string
 	identity      []string // the values of the identity headers
+	signing       *signing // nil without a signed one
 	// checked is the version of the list of what is ended at which nothing was
 	// known against the token.
 	checked atomic.Uint64
@@ -46,8 +47,11 @@ type Grant struct {
 func (e *Endpoint) remember(c *token.Claims, p *token.Person, r *resource.Resource) *Token {
 	t := &Token{
 		Subject: c.Subject, Client: oauth.ShortClientID(c.ClientID), ID: c.ID, Expires: c.Expires, Grant: e.grant(r, c.Scope, p.Policy),
-		email: p.Email, family: c.Family, identity: e.identity(c.Subject, p),
+		email: p.Email, family: c.Family,
 	}
+	known := *c
+	known.Scope = t.bound.Scopes.String() // not what the rules have taken away
+	t.identity, t.signing = e.identity(&known, p, r)
 	strs := make([]*string, 0, 16)
 	strs = append(strs, &t.Subject, &t.Client, &t.ID, &t.email, &t.family)
 	for i := range t.identity {

@@ -142,7 +142,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		return nil, err
 	}
 	s.keys, err = keyset.New(keyset.Options{
-		Sources: sources, Period: cfg.Keys.Rotation, TokenLifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now,
+		Sources: sources, Period: cfg.Keys.Rotation, TokenLifetime: max(cfg.Tokens.AccessTokenLifetime, cfg.IdentityHeaders.JWTLifetime), Now: opt.Now,
 		OnGenerate: func(k keyset.Key, took time.Duration) {
 			metrics.keyGenerated(took)
 			log.Write(context.Background(), audit.Entry{Event: audit.KeyGenerated, KeyID: k.ID})
@@ -243,7 +243,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 
 	decisions := forwardauth.New(forwardauth.Endpoint{
 		Resources: table, Verifier: verifier, Ended: ended, Policy: rules,
-		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
+		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys), Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
 	})
 	s.Protocol = protocol(opt.Logger, decisions, s.tracer.Handler(metrics.instrument(mux)))
 	metrics.watchTokens(decisions.Remembered)
@@ -268,6 +268,14 @@ func route(decisions, rest http.Handler) http.Handler {
 		}
 		rest.ServeHTTP(w, r)
 	})
+}
+
+// identities signs the identity header, nil if there is none to be signed.
+func identities(cfg *config.Config, keys *keyset.Set) *token.Identities {
+	if cfg.IdentityHeaders.JWT == "" {
+		return nil
+	}
+	return &token.Identities{Keys: keys, Lifetime: cfg.IdentityHeaders.JWTLifetime}
 }
 
 // brand puts an operator's brand into the form of pages.

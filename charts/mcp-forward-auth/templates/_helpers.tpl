@@ -231,11 +231,19 @@ http://{{ include "mcp-forward-auth.serviceHost" . }}{{ if ne (int .Values.servi
 
 {{/* Names of the identity headers, as the program resolves them. */}}
 {{- define "mcp-forward-auth.identityHeaders" -}}
+{{- $names := .Values.identityHeaders | default dict }}
 {{- $headers := dict "user" "X-Auth-Request-User" "email" "X-Auth-Request-Email" "groups" "X-Auth-Request-Groups" }}
-{{- range $key, $name := .Values.identityHeaders }}
-{{- if $name }}
-{{- $_ := set $headers $key $name }}
+{{- if eq (get $names "preset") "forwarded" }}
+{{- $headers = dict "user" "X-Forwarded-User" "email" "X-Forwarded-Email" "groups" "X-Forwarded-Groups" "name" "X-Forwarded-Name" }}
 {{- end }}
+{{- range $key := list "user" "email" "groups" "name" "client" "scope" }}
+{{- with get $names $key }}
+{{- $_ := set $headers $key . }}
+{{- end }}
+{{- end }}
+{{- $jwt := get $names "jwt" | default dict }}
+{{- if get $jwt "enabled" }}
+{{- $_ := set $headers "jwt" (get $jwt "header" | default "X-Auth-Request-Identity") }}
 {{- end }}
 {{- toYaml (dict "list" (values $headers | sortAlpha | uniq)) }}
 {{- end }}

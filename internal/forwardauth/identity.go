@@ -1,0 +1,142 @@
+package forwardauth
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+// maxIdentityBytes bounds all identity headers together, with their names:
+// nginx reads the headers of our answer into 4 KB, and adds none to them.
+const maxIdentityBytes = 3800
+
+// identity makes the values of the identity headers for a token, and what the
+// signed one of them is made of, nil if there is none. There may be more than
+// headers can hold. Then the groups are left out of the signed one, which says
+// so; if that is not enough, out of their own header too. It only ever takes
+// rights away.
+func (e *Endpoint) identity(c *token.Claims, p *token.Person, r *resource.Resource) ([]string, *signing) {
+	if e.Identities == nil {
+		return e.values(c, p, maxIdentityBytes), nil
+	}
+	id := token.Identity{
+		Issuer: r.Host.Issuer, Audience: r.URI, Subject: c.Subject, Email: p.Email, Name: p.Name,
+		Client: oauth.ShortClientID(c.ClientID), Scope: c.Scope, GroupsOmitted: len(p.Groups) > 0,
+	}
+	least, err := id.Payload()
+	room := maxIdentityBytes - e.Identities.Size(least)
+	values := e.values(c, p, room)
+	if err != nil || e.size(values) > room {
+		return e.values(c, p, maxIdentityBytes), nil // "-", which no server takes for somebody
+	}
+	id.Groups, id.GroupsOmitted = p.Groups, false
+	all, err := id.Payload()
+	if err != nil || e.size(values)+e.Identities.Size(all) > maxIdentityBytes {
+		return values, &signing{payload: least}
+	}
+	return values, &signing{payload: all}
+}
+
+// values makes the value of every identity header, in the order of e.names, so
+// that a gateway never lets the client's own copy through for want of ours. The
+// signed one comes later. If they are more than room bytes, first the groups are
+// left out, then the scopes, then the name.
+func (e *Endpoint) values(c *token.Claims, p *token.Person, room int) []string {
+	lines := []struct{ name, value string }{
+		{e.Headers.User, headerValue(c.Subject)},
+		{e.Headers.Email, headerValue(p.Email)},
+		{e.Headers.Groups, headerValue(p.Groups...)},
+		{e.Headers.Name, headerValue(p.Name)},
+		{e.Headers.Client, headerValue(oauth.ShortClientID(c.ClientID))},
+		{e.Headers.Scope, headerValue(c.Scope)},
+		{e.Headers.JWT, nothing},
+	}
+	const groups, name, scope = 2, 3, 5
+	size := 0
+	for _, l := range lines {
+		size += lineBytes(l.name, l.value)
+	}
+	for _, i := range []int{groups, scope, name} {
+		if l := &lines[i]; size > room && l.name != "" {
+			size -= len(l.value) - len(nothing)
+			l.value = nothing
+		}
+	}
+	values := make([]string, 0, len(e.names))
+	for _, l := range lines {
+		if l.name != "" {
+			values = append(values, l.value)
+		}
+	}
+	return values
+}
+
+// size is what values take as the lines of e.names.
+func (e *Endpoint) size(values []string) int {
+	n := 0
+	for i, name := range e.names {
+		n += lineBytes(name, values[i])
+	}
+	return n
+}
+
+// lineBytes is the size of a header line, none where there is no name.
+func lineBytes(name, value string) int {
+	if name == "" {
+		return 0
+	}
+	return len(name) + len(": ") + len(value) + len("\r\n")
+}
+
+// signing is what a remembered token needs for the signed header.
+type signing struct {
+	payload string
+	busy    atomic.Bool
+	last    atomic.Pointer[signed]
+}
+
+// signed are the values of the identity headers with a signed one, and when to
+// make the next, and until when these will do.
+type signed struct {
+	values         []string
+	renew, expires int64 // Unix seconds
+}
+
+// identityOf returns the values of the identity headers of an allowed request.
+// Without the signed one they are what the token remembers.
+func (e *Endpoint) identityOf(ctx context.Context, t *Token) []string {
+	if t.signing == nil {
+		return t.identity
+	}
+	now := e.Now()
+	last := t.signing.last.Load()
+	if last != nil && now.Unix() < last.renew {
+		return last.values
+	}
+	// One request signs; the others take the last while it is good.
+	first := t.signing.busy.CompareAndSwap(false, true)
+	if !first && last != nil && now.Unix() < last.expires {
+		return last.values
+	}
+	if first {
+		defer t.signing.busy.Store(false)
+	}
+	expires := now.Add(e.Identities.Lifetime)
+	if end := time.Unix(t.Expires, 0); end.Before(expires) {
+		expires = end
+	}
+	raw, err := e.Identities.Sign(t.signing.payload, now, expires)
+	if err != nil {
+		if log := e.Audit.Logger; log != nil {
+			log.ErrorContext(ctx, "internal error: the identity header cannot be signed", "error", err)
+		}
+		return t.identity // "-" in its place
+	}
+	values := append(t.identity[:len(t.identity)-1:len(t.identity)-1], raw) // it is the last
+	t.signing.last.Store(&signed{values: values, renew: now.Unix() + (expires.Unix()-now.Unix()+1)/2, expires: expires.Unix()})
+	return values
+}
