@@ -25,7 +25,7 @@ func (e *Endpoint) identity(c *token.Claims, p *token.Person, r *resource.Resour
 	}
 	id := token.Identity{
 		Issuer: r.Host.Issuer, Audience: r.URI, Subject: c.Subject, Email: p.Email, Name: p.Name,
-		Client: oauth.ShortClientID(c.ClientID), Scope: c.Scope, GroupsOmitted: len(p.Groups) > 0,
+		Client: oauth.ShortClientID(c.ClientID), Scope: c.Scope, GroupsOmitted: p.GroupsCut || len(p.Groups) > 0,
 	}
 	least, err := id.Payload()
 	room := maxIdentityBytes - e.Identities.Size(least)
@@ -33,7 +33,7 @@ func (e *Endpoint) identity(c *token.Claims, p *token.Person, r *resource.Resour
 	if err != nil || e.size(values) > room {
 		return e.values(c, p, maxIdentityBytes), nil // "-", which no server takes for somebody
 	}
-	id.Groups, id.GroupsOmitted = p.Groups, false
+	id.Groups, id.GroupsOmitted = p.Groups, p.GroupsCut
 	all, err := id.Payload()
 	if err != nil || e.size(values)+e.Identities.Size(all) > maxIdentityBytes {
 		return values, &signing{payload: least}

@@ -185,8 +185,8 @@ func TestIdentityFitsTheHeaders(t *testing.T) {
 				}
 				c := claimsOf(t, resp.Header.Get("X-Auth-Request-Identity"))
 				groups, _ := c["groups"].([]any)
-				if omitted := c["groups_omitted"] == true; c["sub"] != "jane" || omitted == (len(groups) > 0) && n > 0 || n > 0 && n < 20 && omitted {
-					t.Errorf("%d groups of %s: %v", n, letter, c)
+				if c["sub"] != "jane" || (c["groups_omitted"] == true) != (len(groups) < n) || n < 20 && len(groups) < n {
+					t.Errorf("%d groups of %s: %d in %v", n, letter, len(groups), c)
 				}
 			}
 		}

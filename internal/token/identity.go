@@ -28,7 +28,8 @@ type Identity struct {
 	Email    string   `json:"email,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	Groups   []string `json:"groups,omitempty"`
-	// GroupsOmitted: there are more groups than a header can hold, so there are none.
+	// GroupsOmitted: the person is in more groups than an access token or a header
+	// can hold; some or all are left out.
 	GroupsOmitted bool   `json:"groups_omitted,omitempty"`
 	Client        string `json:"client_id"` // shortened, as in the audit log
 	Scope         string `json:"scope"`

@@ -52,6 +52,8 @@ type Person struct {
 	Flow   string   `json:"flow,omitempty"` // audit flow of the sign-in
 	// Policy is which rules hold for the person and the client, see policy.Match.
 	Policy string `json:"policy,omitempty"`
+	// GroupsCut: there were more groups than an access token can hold.
+	GroupsCut bool `json:"cut,omitempty"`
 }
 
 // ExpiresAt returns exp as a time.
@@ -90,7 +92,7 @@ func (i *Issuer) Mint(c Claims, person Person) (string, Claims, error) {
 		case !errors.Is(err, ErrTooLarge):
 			return raw, minted, err
 		case len(person.Groups) > 0:
-			person.Groups = person.Groups[:len(person.Groups)/2]
+			person.Groups, person.GroupsCut = person.Groups[:len(person.Groups)/2], true
 		case person.Name != "":
 			person.Name = ""
 		default:
