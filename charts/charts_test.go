@@ -354,8 +354,30 @@ func TestRoutes(t *testing.T) {
 				}
 			}
 		}
+		// Where providers send browsers back to, which may be a host of its own.
+		back := []string{c.CallbackHost.Host}
+		if back[0] == "" {
+			back = nil
+			for _, h := range c.Hosts {
+				back = append(back, h.Host)
+			}
+		}
+		for _, host := range back {
+			for _, p := range c.Providers {
+				path := strings.TrimSuffix("/callback/"+p.ID, "/")
+				if !slices.ContainsFunc(own, func(ro route) bool { return ro.covers(host, path) || ro.covers(strings.Split(host, ":")[0], path) }) {
+					t.Errorf("%s%s is not routed to the service", host, path)
+				}
+			}
+		}
 		optional := []string{"/login"} // of providers with passwords
 		for _, ro := range own {
+			if ro.host == c.CallbackHost.Host {
+				if code := get(ro.host, ro.path).Code; code == http.StatusNotFound || !strings.HasPrefix(ro.path, "/callback") {
+					t.Errorf("%s%s is routed to the service, which answers %d", ro.host, ro.path, code)
+				}
+				continue
+			}
 			host := c.Hosts[slices.IndexFunc(c.Hosts, func(h config.Host) bool { return strings.HasPrefix(h.Host, ro.host) })]
 			appended := strings.HasSuffix(ro.path, "/.well-known/openid-configuration") && !strings.HasPrefix(ro.path, host.Path+"/")
 			path := ro.path

@@ -113,6 +113,10 @@ prometheusRule dashboard extraObjects tests global
 {{- $_ := set $config $key (deepCopy $section) }}
 {{- end }}
 {{- end }}
+{{- if .Values.providers }}
+{{- /* The one provider is there with the defaults of values.yaml only. */}}
+{{- $_ := unset $config "provider" }}
+{{- end }}
 {{- if .Values.existingSecrets.clientSecret.name }}
 {{- $_ := set $config.provider "clientSecretFile" "client-secret" }}
 {{- end }}
@@ -196,6 +200,22 @@ prometheusRule dashboard extraObjects tests global
 {{- $path | default "/" }}
 {{- end }}
 
+{{/* Where identity providers send browsers back to: {path, type}. Several have a path each. */}}
+{{- define "mcp-forward-auth.callbackPaths" -}}
+{{- $type := ternary "Prefix" "Exact" (ne .Values.existingSecrets.config.name "") }}
+{{- $paths := list (dict "path" "/callback" "type" $type) }}
+{{- range .Values.providers }}
+{{- $paths = append $paths (dict "path" (printf "/callback/%s" .id) "type" "Exact") }}
+{{- end }}
+{{- toYaml (dict "list" $paths) }}
+{{- end }}
+
+{{/* The name of proxy.callbackHost if it is none of the hosts that are routed anyway: its argument is {root, hosts}. */}}
+{{- define "mcp-forward-auth.callbackHostname" -}}
+{{- $host := regexReplaceAll ":[0-9]+$" (.root.Values.proxy.callbackHost | default "") "" }}
+{{- if not (has $host .hosts) }}{{ $host }}{{ end }}
+{{- end }}
+
 {{/*
 What the gateway must route here: {path, type}. /authenticate is not among them;
 only the gateway itself asks there.
@@ -205,9 +225,10 @@ only the gateway itself asks there.
 {{- range list "/.well-known/oauth-protected-resource" "/.well-known/oauth-authorization-server" "/.well-known/openid-configuration" }}
 {{- $paths = append $paths (dict "path" . "type" "Prefix") }}
 {{- end }}
-{{- range list "/openid/v1/jwks" "/register" "/authorize" "/consent" "/login" "/callback" "/token" "/revoke" }}
+{{- range list "/openid/v1/jwks" "/register" "/authorize" "/consent" "/login" "/token" "/revoke" }}
 {{- $paths = append $paths (dict "path" . "type" "Exact") }}
 {{- end }}
+{{- $paths = concat $paths (include "mcp-forward-auth.callbackPaths" . | fromYaml).list }}
 {{- $appended := list }}
 {{- range .Values.proxy.hosts }}
 {{- $path := include "mcp-forward-auth.publicPath" . }}
