@@ -576,9 +576,17 @@ var (
 
 // Rules and dashboard speak of metrics and labels that there are.
 func TestMetrics(t *testing.T) {
-	source, err := os.ReadFile("../internal/server/metrics.go")
+	files, err := filepath.Glob("../internal/server/*.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var source []byte
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, text...)
 	}
 	var known []string
 	for _, m := range regexp.MustCompile(`(?:Name: |NewDesc\(\s*)"(\w+)"`).FindAllStringSubmatch(string(source), -1) {
