@@ -55,6 +55,9 @@ cluster: ## the Helm chart on a real Kubernetes, which is built from Go modules
 bench: ## what a forward-auth request costs beside a bare handler; needs Linux, a minute or two
 	go run ./hack/bench
 
+soak: ## steady load for T (30m): no error, no growth
+	go run ./hack/soak -for $(or $(T),30m)
+
 fuzz: ## each fuzz target for T (10s)
 	FUZZTIME=$(or $(T),10s) hack/fuzz.sh
 

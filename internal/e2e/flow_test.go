@@ -351,30 +351,61 @@ func TestRefresh(t *testing.T) {
 	mustEqual(t, "status with the refreshed token", resp.StatusCode, http.StatusOK)
 }
 
-// With keys from a seed, a restart ends nothing: not the client, not the token.
+// With keys from a seed, a restart ends nothing: not the client, not the token,
+// not a sign-in that has come half way.
 func TestRestart(t *testing.T) {
 	track(t)
 	seed := filepath.Join(t.TempDir(), "seed")
 	if err := os.WriteFile(seed, []byte(strings.Repeat("only for tests! ", 4)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	st := newStack(t, setup{provider: "static", change: func(file map[string]any) {
+	st := newStack(t, setup{provider: "oidc", change: func(file map[string]any) {
 		file["keys"] = map[string]any{"source": "seed", "seedFiles": []string{seed}}
 	}})
 	g, a := signIn(t, st.statelessURL, alice)
+	session := connectGoSDK(t, st.statelessURL, modern, alice)
+
+	// One person has the consent page open, another is at the identity provider,
+	// and one client has its code in the hand.
+	reading, away := alice, alice
+	half, start := a.client.begin(&reading)
+	page, resp, err := reading.fetch(t, http.MethodGet, start, "", "")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("consent page: %v %v", err, resp)
+	}
+	other, start := a.client.begin(&away)
+	atProvider := away.consent(t, start)
+	begun, err := a.client.authorize(t, alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	before := st.service
 	before.stop(t)
 	if before.err != nil {
 		t.Errorf("SIGTERM ended the service with %v", before.err)
 	}
 	st.startService(t, serviceBinary(t))
-	resp, _ := callTool(t, st.statelessURL, "whoami", g)
+
+	resp, _ = callTool(t, st.statelessURL, "whoami", g)
 	mustEqual(t, "status with the token of before", resp.StatusCode, http.StatusOK)
+	wantAlice(t, whoami(t, session))
 	if again, err := a.client.authorize(t, alice); err != nil || again.answer.Get("code") == "" {
 		t.Errorf("the client of before: %v", err)
 	}
-	next := a.client.refresh(t, g.RefreshToken)
-	mustEqual(t, "refresh with the token of before", next.status, http.StatusOK)
+	mustEqual(t, "refresh with the token of before", a.client.refresh(t, g.RefreshToken).status, http.StatusOK)
+	mustEqual(t, "redeeming the code of before", begun.redeem(t).status, http.StatusOK)
+
+	f := reading.firstForm(page)
+	f.action = origin(st.statelessURL) + f.action
+	if half.answer, err = reading.submit(t, f, origin(st.statelessURL), redirectURI); err != nil {
+		t.Fatalf("the consent page of before: %v", err)
+	}
+	mustEqual(t, "a sign-in whose consent page was open", half.redeem(t).status, http.StatusOK)
+	if other.answer, err = away.walk(t, atProvider, redirectURI); err != nil {
+		t.Fatalf("back from the provider: %v", err)
+	}
+	mustEqual(t, "a sign-in that was at the provider", other.redeem(t).status, http.StatusOK)
 }
 
 // Nothing that could be used again appears in the log, at debug level.

@@ -49,7 +49,37 @@ var browser = &http.Client{
 // redirectURL, and returns the parameters it carries there.
 func (v *visitor) walk(t *testing.T, start, redirectURL string) (url.Values, error) {
 	t.Helper()
-	at, method, body, origin := start, http.MethodGet, "", ""
+	return v.walkOn(t, http.MethodGet, start, "", "", redirectURL)
+}
+
+// submit is walk from a page that has been open: here is its origin.
+func (v *visitor) submit(t *testing.T, f *form, here, redirectURL string) (url.Values, error) {
+	t.Helper()
+	return v.walkOn(t, strings.ToUpper(f.method), f.action, f.values.Encode(), here, redirectURL)
+}
+
+// consent says yes to the request at start, and returns where the browser is
+// sent to sign in.
+func (v *visitor) consent(t *testing.T, start string) (next string) {
+	t.Helper()
+	page, resp, err := v.fetch(t, http.MethodGet, start, "", "")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("consent page: %v %v", err, resp)
+	}
+	here := resp.Request.URL
+	f := v.firstForm(page)
+	to, err := here.Parse(f.action)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, resp, err = v.fetch(t, strings.ToUpper(f.method), to.String(), f.values.Encode(), here.Scheme+"://"+here.Host); err != nil || resp.Header.Get("Location") == "" {
+		t.Fatalf("consent: %v %v", err, resp)
+	}
+	return resp.Header.Get("Location")
+}
+
+func (v *visitor) walkOn(t *testing.T, method, at, body, origin, redirectURL string) (url.Values, error) {
+	t.Helper()
 	for range 25 {
 		page, resp, err := v.fetch(t, method, at, body, origin)
 		if err != nil {
