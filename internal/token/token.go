@@ -210,8 +210,8 @@ func (v *Verifier) Open(raw, issuer string) (*Claims, error) {
 	if err != nil {
 		return nil, ErrMalformed
 	}
-	c := new(Claims)
-	if json.Unmarshal(plain, c) != nil || c.Subject == "" || c.ID == "" {
+	c, err := parse(plain)
+	if err != nil || c.Subject == "" || c.ID == "" {
 		return nil, ErrMalformed
 	}
 	now := v.Now()
