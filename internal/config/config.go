@@ -236,6 +236,8 @@ type Tokens struct {
 	// RefreshIdle is how long a refresh token lives unused, RefreshAbsolute how
 	// long after the sign-in.
 	RefreshIdle, RefreshAbsolute time.Duration
+	// Remembered is how many verified access tokens a replica remembers.
+	Remembered int
 }
 
 // Limits are events a minute, and how many may be under way; 0 is no limit.

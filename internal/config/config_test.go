@@ -142,7 +142,7 @@ identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 	if c.ConsentScreen || c.DynamicRegistration || c.LogLevel != slog.LevelDebug || c.Tokens.AccessTokenLifetime != 90*time.Second || c.IdentityHeaders.User != "X-User" {
 		t.Errorf("got %+v", c)
 	}
-	if want := (Tokens{90 * time.Second, false, 2 * time.Hour, 3 * time.Hour}); c.Tokens != want || c.DenyList != "secret" || !c.Introspection {
+	if want := (Tokens{90 * time.Second, false, 2 * time.Hour, 3 * time.Hour, 1 << 16}); c.Tokens != want || c.DenyList != "secret" || !c.Introspection {
 		t.Errorf("tokens are %+v, the deny-list is %q", c.Tokens, c.DenyList)
 	}
 	if len(c.Keys.Seeds) != 2 || !strings.HasSuffix(c.Keys.Seeds[0].Reveal(), "x\n") {
@@ -547,6 +547,9 @@ func TestOtherSections(t *testing.T) {
 		"negative lifetime":           {"tokens: {accessTokenLifetime: -5m}", "tokens.accessTokenLifetime: is not between 1m and 1h"},
 		"short lifetime":              {"tokens: {accessTokenLifetime: 59s}", "tokens.accessTokenLifetime: is not between 1m and 1h"},
 		"long lifetime":               {"tokens: {accessTokenLifetime: 61m}", "tokens.accessTokenLifetime: is not between 1m and 1h"},
+		"too few tokens remembered":   {"tokens: {remembered: 1023}", "tokens.remembered: 1023 is not between 1024 and 16777216"},
+		"too many tokens remembered":  {"tokens: {remembered: 16777217}", "tokens.remembered: 16777217 is not between 1024 and 16777216"},
+		"a million tokens remembered": {"tokens: {remembered: 1000000}", ""},
 		"short refresh lifetime":      {"tokens: {refreshTokenIdleLifetime: 59m}", "tokens.refreshTokenIdleLifetime: is not between 1h and 8760h"},
 		"long refresh lifetime":       {"tokens: {refreshTokenLifetime: 8761h}", "tokens.refreshTokenLifetime: is not between 1h and 8760h"},
 		"idle for longer than alive":  {"tokens: {refreshTokenIdleLifetime: 3h, refreshTokenLifetime: 2h}", "tokens.refreshTokenLifetime: is less than tokens.refreshTokenIdleLifetime"},

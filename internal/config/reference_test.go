@@ -82,6 +82,7 @@ func TestReferenceDefaults(t *testing.T) {
 		"limits.providerRequests":         c.Limits.ProviderRequests,
 		"listen.trustedProxies":           "",
 		"tokens.refreshTokens.enabled":    c.Tokens.Refresh,
+		"tokens.remembered":               c.Tokens.Remembered,
 		"tokens.refreshTokenIdleLifetime": showDuration(c.Tokens.RefreshIdle),
 		"tokens.refreshTokenLifetime":     showDuration(c.Tokens.RefreshAbsolute),
 		"denyList.file":                   "",

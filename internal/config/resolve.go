@@ -152,12 +152,26 @@ func (r *resolver) keys(f KeysFile) Keys {
 	return k
 }
 
+// How many access tokens may be remembered.
+const (
+	minRemembered     = 1 << 10
+	defaultRemembered = 1 << 16
+	maxRemembered     = 1 << 24
+)
+
 func (r *resolver) tokens(f TokensFile) Tokens {
 	const day = 24 * time.Hour
 	t := Tokens{
 		AccessTokenLifetime: r.duration("tokens.accessTokenLifetime", f.AccessTokenLifetime, time.Hour, time.Minute, time.Hour),
 		Refresh:             f.RefreshTokens.Enabled == nil || *f.RefreshTokens.Enabled,
 		RefreshIdle:         r.duration("tokens.refreshTokenIdleLifetime", f.RefreshTokenIdleLifetime, 30*day, time.Hour, 365*day),
+		Remembered:          defaultRemembered,
+	}
+	if n := f.Remembered; n != nil {
+		t.Remembered = *n
+		if *n < minRemembered || *n > maxRemembered {
+			r.add("tokens.remembered", "%d is not between %d and %d", *n, minRemembered, maxRemembered)
+		}
 	}
 	// A long idle lifetime alone means as long a lifetime.
 	t.RefreshAbsolute = r.duration("tokens.refreshTokenLifetime", f.RefreshTokenLifetime, max(90*day, t.RefreshIdle), time.Hour, 365*day)

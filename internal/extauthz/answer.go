@@ -114,7 +114,7 @@ func (m *message) line(field protowire.Number, name, value string) {
 func (m *message) metadata(t *forwardauth.Token) {
 	all := m.begin(responseMetadata)
 	for _, f := range [...]struct{ name, text string }{
-		{"sub", t.Subject}, {"client_id", t.Client}, {"jti", t.ID}, {"scope", t.Scope}, {"exp", ""},
+		{"sub", t.Subject()}, {"client_id", t.Client()}, {"jti", t.ID()}, {"scope", t.Scope}, {"exp", ""},
 	} {
 		entry := m.begin(structFields)
 		m.text(headerKey, f.name)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
 // decider answers with what the test says and keeps what it was asked.
@@ -134,7 +135,7 @@ func TestAllow(t *testing.T) {
 		Status:  http.StatusOK,
 		Headers: forwardauth.Lines{Names: []string{"X-Auth-Request-User"}, Values: []string{"static:alice"}},
 		Remove:  []string{"x_auth_request_user"},
-		Token:   &forwardauth.Token{Subject: "static:alice", Client: "c", ID: "j", Expires: 1_800_000_000, Grant: &forwardauth.Grant{Scope: "a b"}},
+		Token:   forwardauth.NewToken(&forwardauth.Grant{Scope: "a b"}, 1_800_000_000, revocation.Facts{Subject: "static:alice", Client: "c", TokenID: "j"}, nil),
 	}}
 	resp, err := auth.NewAuthorizationClient(dial(t, d)).Check(t.Context(), question(&auth.AttributeContext_HttpRequest{Path: "/mcp"}))
 	if err != nil {

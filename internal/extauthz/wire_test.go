@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
 // ask is a question as Envoy's generated types encode it.
@@ -123,9 +124,10 @@ func option(name, value string) *core.HeaderValueOption {
 func TestAnswerIsWhatTheGeneratedTypesSay(t *testing.T) {
 	for _, n := range []int{0, 1, 100, 127, 128, 16383, 16384, 70000} {
 		long := strings.Repeat("v", n)
+		subject := long[:min(n, 60_000)]
 		lines := forwardauth.Lines{Names: []string{"A", "B"}, Values: []string{long, "b"}}
-		token := &forwardauth.Token{Subject: long, Client: "c\xff", ID: "j", Expires: 1_800_000_000, Grant: &forwardauth.Grant{Scope: "a b"}}
-		metadata, err := structpb.NewStruct(map[string]any{"sub": long, "client_id": "c\uFFFD", "jti": "j", "scope": "a b", "exp": 1_800_000_000})
+		token := forwardauth.NewToken(&forwardauth.Grant{Scope: "a b"}, 1_800_000_000, revocation.Facts{Subject: subject, Client: "c\xff", TokenID: "j"}, nil)
+		metadata, err := structpb.NewStruct(map[string]any{"sub": subject, "client_id": "c\uFFFD", "jti": "j", "scope": "a b", "exp": 1_800_000_000})
 		if err != nil {
 			t.Fatal(err)
 		}

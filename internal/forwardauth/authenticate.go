@@ -42,11 +42,16 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 	return e.standing(t)
 }
 
-// digest is the SHA-256 of a token, by way of the stack: the conversion to bytes
+// fingerprint is by what a token is remembered: half of its SHA-256. To find
+// another token with the fingerprint of a good one takes 2^128 tries.
+type fingerprint [16]byte
+
+// digest makes the fingerprint by way of the stack: the conversion to bytes
 // would be the only allocation of a decision.
-func digest(raw string) [sha256.Size]byte {
+func digest(raw string) fingerprint {
 	var buf [token.MaxBytes]byte
-	return sha256.Sum256(buf[:copy(buf[:], raw)]) // bearer has bounded it
+	sum := sha256.Sum256(buf[:copy(buf[:], raw)]) // bearer has bounded it
+	return fingerprint(sum[:len(fingerprint{})])
 }
 
 // standing says whether t is still to be honoured. The list is asked once for
@@ -67,7 +72,7 @@ func (e *Endpoint) standing(t *Token) Reason {
 }
 
 // verify checks a token that the cache does not know, and puts it there.
-func (e *Endpoint) verify(ctx context.Context, raw string, key [32]byte, res *resource.Resource) (*Token, Reason) {
+func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res *resource.Resource) (*Token, Reason) {
 	claims, err := e.Verifier.Verify(raw, res.Host.Issuer, res.URI)
 	if err != nil {
 		return nil, tokenReason(err)
@@ -85,8 +90,8 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key [32]byte, res *re
 	}
 	if e.verified.put(key, t, e.Now().Unix()) {
 		e.Audit.Write(ctx, audit.Entry{
-			Event: audit.FirstUse, Flow: person.Flow, Subject: t.Subject, Email: t.email, Client: t.Client,
-			Host: res.Host.Name, Resource: res.URI, Scope: t.Scope, TokenID: t.ID, Family: t.family,
+			Event: audit.FirstUse, Flow: person.Flow, Subject: t.Subject(), Email: t.part(email), Client: t.Client(),
+			Host: res.Host.Name, Resource: res.URI, Scope: t.Scope, TokenID: t.ID(), Family: t.part(family),
 		})
 	}
 	return t, Allowed

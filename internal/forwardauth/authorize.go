@@ -109,7 +109,7 @@ func (e *Endpoint) permit(op operation, d *Decision) Reason {
 	if op.method == toolsCall {
 		tool = op.name
 	}
-	if slices.ContainsFunc(openers, d.Token.opens.Contains) && (tool == "" || d.Token.bound.MayCall(tool, openers)) {
+	if slices.ContainsFunc(openers, func(s string) bool { return d.Token.opens[s] }) && (tool == "" || d.Token.bound.MayCall(tool, openers)) {
 		return Allowed
 	}
 	d.refused = op

@@ -2,7 +2,7 @@ package forwardauth
 
 import "sync"
 
-// cache remembers verified tokens by the SHA-256 of their bytes. It is bounded,
+// cache remembers verified tokens by a fingerprint of their bytes. It is bounded,
 // and only good tokens get in, so a flood of bad ones pushes nothing out. Shards
 // keep readers of different tokens off each other's locks.
 type cache struct {
@@ -14,19 +14,19 @@ const shardCount = 64
 
 type shard struct {
 	sync.RWMutex
-	entries map[[32]byte]*Token
+	entries map[fingerprint]*Token
 	_       [32]byte // neighbours do not share a cache line
 }
 
 func newCache(limit int) *cache {
 	c := &cache{limit: max(1, limit/shardCount)}
 	for i := range c.shards {
-		c.shards[i].entries = map[[32]byte]*Token{}
+		c.shards[i].entries = map[fingerprint]*Token{}
 	}
 	return c
 }
 
-func (c *cache) get(key [32]byte) *Token {
+func (c *cache) get(key fingerprint) *Token {
 	s := &c.shards[key[0]%shardCount]
 	s.RLock()
 	v := s.entries[key]
@@ -36,7 +36,7 @@ func (c *cache) get(key [32]byte) *Token {
 
 // put remembers v and reports whether it was new. A full shard forgets a few
 // entries, expired ones first; a live one forgotten costs one more signature check.
-func (c *cache) put(key [32]byte, v *Token, now int64) bool {
+func (c *cache) put(key fingerprint, v *Token, now int64) bool {
 	s := &c.shards[key[0]%shardCount]
 	s.Lock()
 	defer s.Unlock()
@@ -55,7 +55,7 @@ func (c *cache) put(key [32]byte, v *Token, now int64) bool {
 func (s *shard) makeRoom(now int64) {
 	const look = 32
 	seen, removed := 0, 0
-	var spare [32]byte
+	var spare fingerprint
 	for k, v := range s.entries {
 		if v.Expires <= now {
 			delete(s.entries, k)

@@ -98,7 +98,7 @@ func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Re
 		entry.Resource = d.Resource.URI
 	}
 	if d.Token != nil {
-		entry.Subject, entry.Client, entry.TokenID = d.Token.Subject, d.Token.Client, d.Token.ID
+		entry.Subject, entry.Client, entry.TokenID = d.Token.Subject(), d.Token.Client(), d.Token.ID()
 		entry.Scope = d.needed.String()
 	}
 	e.Audit.Write(ctx, entry)

@@ -53,6 +53,9 @@ type Endpoint struct {
 	// Ended is what was revoked and who is denied; nil stands for nothing and nobody.
 	Ended *revocation.List
 	Audit *audit.Log
+	// MostTokens bounds how many verified tokens are remembered, at some 400 bytes
+	// each. A token beyond costs one more signature check per request.
+	MostTokens int
 	// Count, if set, is told of each decision, for metrics.
 	Count func(Outcome)
 	// Trace, if set, is told of each decision before it is made, and returns who
@@ -69,10 +72,6 @@ type Endpoint struct {
 	removeLine []string
 }
 
-// cachedTokens bounds how many verified tokens are remembered, at less than a
-// kilobyte each. A token beyond costs one more signature check per request.
-const cachedTokens = 1 << 16
-
 // New returns e ready to serve.
 func New(e Endpoint) *Endpoint {
 	for _, name := range e.Headers.Names() {
@@ -87,7 +86,7 @@ func New(e Endpoint) *Endpoint {
 		e.Ended = revocation.New(0, e.Now)
 	}
 	e.nobody = e.values(&token.Claims{}, &token.Person{}, maxIdentityBytes)
-	e.verified, e.grants = newCache(cachedTokens), new(grants)
+	e.verified, e.grants = newCache(e.MostTokens), new(grants)
 	return &e
 }
 

@@ -114,7 +114,7 @@ func newFixture(tb testing.TB, hosts string, rules func(uri string, r *config.Ru
 			defer f.mu.Unlock()
 			f.reasons[o.Reason]++
 		},
-		Now: now,
+		Now: now, MostTokens: 1 << 16,
 	})
 	return f
 }

@@ -1,6 +1,7 @@
 package forwardauth
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,21 +15,87 @@ import (
 
 // Token is an access token that was found good. It is shared by all requests
 // that carry it and must not be changed. There may be a million of them, so it
-// is kept small: its strings have one array, and what many tokens have in common
+// is kept small: all its strings are in one, and what many tokens have in common
 // they share.
 type Token struct {
-	Subject string
-	Client  string // oauth.ShortClientID of the client id
-	ID      string
-	Expires int64 // Unix seconds
 	*Grant
+	Expires int64 // Unix seconds
 
-	email, family string
-	identity      []string // the values of the identity headers
-	signing       *signing // nil without a signed one
+	text     string // subject, client, id, family and email, and the identity that is none of these
+	ends     [parts]uint16
+	identity []string // the values of the identity headers
+	signing  *signing // nil without a signed one
 	// checked is the version of the list of what is ended at which nothing was
 	// known against the token.
 	checked atomic.Uint64
+}
+
+// The parts of a Token's text, in order.
+const (
+	subject = iota
+	client
+	id
+	family
+	email
+	parts
+)
+
+// NewToken makes the Token of what is known of one. It keeps nothing of the
+// memory of the strings, which together have less than 64 KB.
+func NewToken(g *Grant, expires int64, known revocation.Facts, identity []string) *Token {
+	t := &Token{Grant: g, Expires: expires, identity: make([]string, len(identity))}
+	all := [parts]string{subject: known.Subject, client: known.Client, id: known.TokenID, family: known.Family, email: known.Email}
+	var b strings.Builder
+	size := 0
+	for _, s := range all {
+		size += len(s)
+	}
+	for _, s := range identity {
+		if !slices.Contains(all[:], s) {
+			size += len(s)
+		}
+	}
+	b.Grow(size)
+	for i, s := range all {
+		b.WriteString(s)
+		t.ends[i] = uint16(b.Len())
+	}
+	from := make([]int, len(identity))
+	for i, s := range identity {
+		if at := slices.Index(all[:], s); at >= 0 {
+			from[i] = int(t.ends[at]) - len(s)
+			continue
+		}
+		from[i] = b.Len()
+		b.WriteString(s)
+	}
+	t.text = b.String()
+	for i, s := range identity {
+		t.identity[i] = t.text[from[i] : from[i]+len(s)]
+	}
+	return t
+}
+
+func (t *Token) part(i int) string {
+	from := uint16(0)
+	if i > 0 {
+		from = t.ends[i-1]
+	}
+	return t.text[from:t.ends[i]]
+}
+
+// Subject is the sub claim.
+func (t *Token) Subject() string { return t.part(subject) }
+
+// Client is oauth.ShortClientID of the client_id claim.
+func (t *Token) Client() string { return t.part(client) }
+
+// ID is the jti claim.
+func (t *Token) ID() string { return t.part(id) }
+
+// facts are what the token may be ended by.
+func (t *Token) facts() revocation.Facts {
+	return revocation.Facts{TokenID: t.part(id), Family: t.part(family), Subject: t.part(subject), Email: t.part(email), Client: t.part(client)}
 }
 
 // Grant is what tokens of one scope at one resource, of people and clients that
@@ -39,59 +106,20 @@ type Grant struct {
 	Scopes   oauth.Scopes
 	// bound is what the rules leave of Scopes, opens that and what it includes.
 	bound policy.Bound
-	opens oauth.Scopes
+	opens map[string]bool
 }
 
-// remember makes the Token of claims that were verified. It keeps nothing of
-// the memory that they were read from.
+// remember makes the Token of claims that were verified.
 func (e *Endpoint) remember(c *token.Claims, p *token.Person, r *resource.Resource) *Token {
-	t := &Token{
-		Subject: c.Subject, Client: oauth.ShortClientID(c.ClientID), ID: c.ID, Expires: c.Expires, Grant: e.grant(r, c.Scope, p.Policy),
-		email: p.Email, family: c.Family,
-	}
+	g := e.grant(r, c.Scope, p.Policy)
 	known := *c
-	known.Scope = t.bound.Scopes.String() // not what the rules have taken away
-	t.identity, t.signing = e.identity(&known, p, r)
-	strs := make([]*string, 0, 16)
-	strs = append(strs, &t.Subject, &t.Client, &t.ID, &t.email, &t.family)
-	for i := range t.identity {
-		strs = append(strs, &t.identity[i])
-	}
-	pack(strs...)
+	known.Scope = g.bound.Scopes.String() // not what the rules have taken away
+	identity, signing := e.identity(&known, p, r)
+	t := NewToken(g, c.Expires, revocation.Facts{
+		TokenID: c.ID, Family: c.Family, Subject: c.Subject, Email: p.Email, Client: revocation.Client(c.ClientID),
+	}, identity)
+	t.signing = signing
 	return t
-}
-
-// facts are what the token may be ended by.
-func (t *Token) facts() revocation.Facts {
-	return revocation.Facts{TokenID: t.ID, Family: t.family, Subject: t.Subject, Email: t.email, Client: t.Client}
-}
-
-// pack moves strings into one array. Equal ones share their place in it.
-func pack(strs ...*string) {
-	size := 0
-	for _, s := range strs {
-		size += len(*s)
-	}
-	var b strings.Builder
-	b.Grow(size)
-	for i, s := range strs {
-		if same := firstEqual(strs[:i], *s); same != nil {
-			*s = *same
-			continue
-		}
-		at := b.Len()
-		b.WriteString(*s)
-		*s = b.String()[at:]
-	}
-}
-
-func firstEqual(strs []*string, want string) *string {
-	for _, s := range strs {
-		if *s == want {
-			return s
-		}
-	}
-	return nil
 }
 
 // grants finds the Grant of a scope claim. There are as many as the people
@@ -122,7 +150,10 @@ func (e *Endpoint) grant(r *resource.Resource, scope, matched string) *Grant {
 	scopes := oauth.Scopes(strings.Fields(scope))
 	match, _ := e.Policy.For(r.URI).Parse(matched) // by other rules it is nobody's
 	bound := match.Bound(scopes)
-	made := &Grant{Resource: r, Scope: scope, Scopes: scopes, bound: bound, opens: r.Rules.WithIncluded(bound.Scopes)}
+	made := &Grant{Resource: r, Scope: scope, Scopes: scopes, bound: bound, opens: map[string]bool{}}
+	for _, s := range r.Rules.WithIncluded(bound.Scopes) {
+		made.opens[s] = true
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.of) >= manyGrants || g.of == nil {

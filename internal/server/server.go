@@ -243,7 +243,8 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 
 	decisions := forwardauth.New(forwardauth.Endpoint{
 		Resources: table, Verifier: verifier, Ended: ended, Policy: rules,
-		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys), Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
+		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys),
+		MostTokens: cfg.Tokens.Remembered, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
 	})
 	s.Protocol = protocol(opt.Logger, decisions, s.tracer.Handler(metrics.instrument(mux)))
 	metrics.watchTokens(decisions.Remembered)
