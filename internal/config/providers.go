@@ -35,7 +35,7 @@ func (r *resolver) providers(f File) []Provider {
 		}
 		return []Provider{(&providerResolver{r, one}).provider(f.Provider)}
 	}
-	if !reflect.ValueOf(f.Provider).IsZero() {
+	if !isEmpty(reflect.ValueOf(f.Provider)) {
 		r.add(several, "excludes provider; make that an entry of providers as well")
 	}
 	list := make([]Provider, len(f.Providers))
@@ -46,6 +46,23 @@ func (r *resolver) providers(f File) []Provider {
 	}
 	r.distinct(list)
 	return list
+}
+
+// isEmpty reports whether a section says nothing: an empty value is the same as an absent key.
+func isEmpty(section reflect.Value) bool {
+	for _, field := range section.Fields() {
+		switch field.Kind() {
+		case reflect.Slice, reflect.Map:
+			if field.Len() > 0 {
+				return false
+			}
+		default:
+			if !field.IsZero() {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 var providerID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)

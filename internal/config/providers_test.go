@@ -31,6 +31,9 @@ func TestProviders(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a provider section that says nothing", func(t *testing.T) { // as the chart's defaults make it
+		mustParse(t, list(corp)+"provider: {name: '', clientID: '', allowedEmailDomains: [], allowAnyUser: false, authorizationParams: {}}\n")
+	})
 	t.Run("the only provider has no id", func(t *testing.T) {
 		if p := mustParse(t, minimal).Providers; len(p) != 1 || p[0].ID != "" || p[0].KeepSubjects {
 			t.Errorf("got %+v", p)
