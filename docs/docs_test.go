@@ -53,7 +53,7 @@ var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
 // The fragments of policy.md are policies that a configuration may have.
 func TestPolicyExamples(t *testing.T) {
 	const around = `
-provider: {name: google, clientID: x, clientSecret: "no secret", allowAnyUser: true}
+provider: {name: oidc, issuerURL: "https://login.example.com", clientID: x, clientSecret: none}
 clients: [{id: our-app, redirectURIs: ["https://app.example.com/cb"]}]
 proxy: {hosts: [{host: notes.example.com, endpoint: "http://notes/mcp"}]}
 `
@@ -66,7 +66,7 @@ proxy: {hosts: [{host: notes.example.com, endpoint: "http://notes/mcp"}]}
 		t.Fatalf("only %d fragments", len(fragments))
 	}
 	for _, f := range fragments {
-		c, err := config.Parse([]byte(strings.ReplaceAll(strings.ReplaceAll(around, "no secret", "x")+"\n"+f, "\n    ", "\n")), nil)
+		c, err := config.Parse([]byte(strings.ReplaceAll(around+"\n"+f, "\n    ", "\n")), nil)
 		if err != nil || len(c.Hosts[0].Policy) == 0 {
 			t.Errorf("%v\n%s", err, f)
 		}

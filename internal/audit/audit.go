@@ -118,6 +118,7 @@ var Fields = []struct{ Name, Meaning string }{
 	{"host", "host that was asked, as configured"},
 	{"resource", "the MCP server, by its public URL"},
 	{"scope", "scopes that were granted; of a denial those that would have opened it"},
+	{"withheld", "scopes that the rules of the policy did not give"},
 	{"mcp_method", "method of the MCP request, where the gateway says it"},
 	{"mcp_tool", "tool, resource or prompt of the MCP request"},
 	{"token_id", "claim `jti` of the access token"},

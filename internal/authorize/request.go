@@ -275,7 +275,11 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 func (e *Endpoint) checkPolicy(_ *http.Request, req *request) error {
 	client := policy.Client{Key: req.client.Key(), Kind: req.client.Kind(), Host: req.client.VouchedBy}
 	allowed := e.Policy.For(req.resource.URI).MatchClient(client).Narrow(req.offered)
-	if len(allowed) == 0 {
+	switch {
+	case len(allowed) > 0:
+	case req.catalogue.Unavailable: // what is offered then is a stand-in that no rule speaks of
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "which scopes there are is not known right now", Reason: "catalogue_unavailable"}
+	default:
 		return &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this app have what it asks for", Reason: policy.ClientNotAllowed}
 	}
 	req.withheld = fitting(minus(req.offered, allowed), maxWithheldBytes)

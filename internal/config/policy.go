@@ -270,7 +270,15 @@ func (c *policyFacts) problem(key, entry string) string {
 			return c.clientHostProblem(entry)
 		}
 	case "groups", "scopes", "tools":
-		return patternProblem(key, entry)
+		if problem := patternProblem(key, entry); problem != "" {
+			return problem
+		}
+		if key == "groups" && len(c.Providers) > 0 && !slices.ContainsFunc(c.Providers, Provider.tellsGroups) {
+			return "no provider says which groups people are in; for google set workspace.groups, for github allowedOrganizations or the scope read:org, for static groups of users"
+		}
+		if key == "scopes" {
+			return c.scopeProblem(entry)
+		}
 	case "providers":
 		if !slices.Contains(c.providers, entry) {
 			return show(entry) + " is not the id of a provider; there is " + strings.Join(c.providers, ", ")
@@ -315,6 +323,36 @@ func patternProblem(key, entry string) string {
 		return show(entry) + ` is not a scope: printable ASCII without spaces, '"' and '\'`
 	case key == "scopes" && (entry == "openid" || entry == "offline_access"):
 		return show(entry) + " is no right to an MCP server, so no rule can be about it"
+	}
+	return ""
+}
+
+// tellsGroups reports whether people of the provider can have groups here.
+func (p Provider) tellsGroups() bool {
+	switch p.Name {
+	case "google":
+		return p.Workspace.Groups
+	case "github":
+		return slices.Contains(p.Scopes, OrganizationsScope)
+	case "static":
+		return p.UsersFile != "" || slices.ContainsFunc(p.Users, func(u User) bool { return len(u.Groups) > 0 })
+	}
+	return true
+}
+
+// scopeProblem finds scopes that the operator wrote in another case elsewhere.
+// What an MCP server declares is not known here.
+func (c *policyFacts) scopeProblem(scope string) string {
+	for _, h := range c.Hosts {
+		names := slices.Clone(h.DefaultScopes)
+		for _, s := range h.Rules.Scopes {
+			names = append(names, s.Name)
+		}
+		for _, name := range names {
+			if name != scope && strings.EqualFold(name, scope) && !slices.Contains(names, scope) {
+				return show(scope) + " is written " + show(name) + " in proxy.hosts; scopes differ by case"
+			}
+		}
 	}
 	return ""
 }

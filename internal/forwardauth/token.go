@@ -102,9 +102,9 @@ func (t *Token) facts() revocation.Facts {
 // the same rules hold for, have in common.
 type Grant struct {
 	Resource *resource.Resource
-	Scope    string // the claim
-	Scopes   oauth.Scopes
-	// bound is what the rules leave of Scopes, opens that and what it includes.
+	Scope    string       // the claim
+	Scopes   oauth.Scopes // what the rules leave of it
+	// bound is more of what the rules leave, opens are Scopes and what they include.
 	bound policy.Bound
 	opens map[string]bool
 }
@@ -150,7 +150,7 @@ func (e *Endpoint) grant(r *resource.Resource, scope, matched string) *Grant {
 	scopes := oauth.Scopes(strings.Fields(scope))
 	match, _ := e.Policy.For(r.URI).Parse(matched) // by other rules it is nobody's
 	bound := match.Bound(scopes)
-	made := &Grant{Resource: r, Scope: scope, Scopes: scopes, bound: bound, opens: map[string]bool{}}
+	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}}
 	for _, s := range r.Rules.WithIncluded(bound.Scopes) {
 		made.opens[s] = true
 	}

@@ -66,6 +66,8 @@ type refreshToken struct {
 	Scopes     oauth.Scopes      `json:"scopes"`
 	Catalogue  string            `json:"catalogue,omitempty"`
 	Session    connector.Session `json:"session,omitzero"`
+	// InGroups: the person was in some when they signed in.
+	InGroups bool `json:"in_groups,omitempty"`
 }
 
 // refreshAnswer is what one exchange came to, as the guard keeps it for those
@@ -88,7 +90,7 @@ func (r *Refresh) first(c *call, a code.Authorization) (string, error) {
 	return r.seal(c, refreshToken{
 		Family: a.ID, AuthTime: a.AuthTime, Flow: a.Flow, ClientKey: a.ClientKey,
 		Provider: a.Identity.Provider, Namespace: a.Identity.Namespace, Subject: a.Identity.Subject,
-		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: a.Session,
+		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: a.Session, InGroups: len(a.Identity.Groups) > 0,
 	})
 }
 
@@ -149,7 +151,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if err := e.checkEnded(c, revocation.Facts{Email: answer.Identity.Email}); err != nil {
 		return nil, err
 	}
-	match := e.Policy.For(t.Resource).Match(answer.Identity, policyClient(c))
+	match := e.Policy.For(t.Resource).Rematch(answer.Identity, t.InGroups, policyClient(c))
 	if scopes, err = e.stillAllowed(c, match, scopes); err != nil {
 		return nil, err
 	}
@@ -321,7 +323,7 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (stri
 		e.endFamily(c, t, err.Error())
 		return "", invalidRefresh(err.Error(), nil)
 	}
-	if len(e.Policy.For(t.Resource).Match(identity, policyClient(c)).Narrow(t.Scopes)) == 0 {
+	if len(e.Policy.For(t.Resource).Rematch(identity, t.InGroups, policyClient(c)).Narrow(t.Scopes)) == 0 {
 		e.endFamily(c, t, policy.NotAllowed)
 		return "", invalidRefresh(policy.NotAllowed, nil)
 	}

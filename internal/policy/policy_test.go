@@ -20,7 +20,7 @@ const (
 // Its scopes are the server's (read, write, delete) and the operator's admin.
 func made(t testing.TB, rules ...string) *Rules {
 	t.Helper()
-	return madeOf(t, "provider: {name: static, users: [{username: jane, passwordHash: '"+hash+"'}]}\n", rules...)
+	return madeOf(t, "provider: {name: static, users: [{username: jane, passwordHash: '"+hash+"', groups: [staff]}]}\n", rules...)
 }
 
 func madeOf(t testing.TB, providers string, rules ...string) *Rules {
@@ -204,6 +204,23 @@ func TestSeveralProviders(t *testing.T) {
 	if _, err := config.Parse([]byte(two+"proxy: {hosts: [{host: a.example, endpoint: 'http://a/'}]}\npolicy: {rules: [{effect: allow, users: [jane], providers: [other]}]}"), nil); err == nil ||
 		!strings.Contains(err.Error(), "does not say whose subject") || !strings.Contains(err.Error(), `"other" is not the id of a provider`) {
 		t.Errorf("a bare subject: %v", err)
+	}
+}
+
+// A provider that says less at a refresh than at the sign-in undoes no denial.
+func TestRematch(t *testing.T) {
+	r := made(t, "{effect: allow, anyone: true}", "{effect: deny, groups: [contractors], tools: [put]}")
+	silent := out
+	silent.Groups = nil
+	for _, tt := range []struct {
+		id     connector.Identity
+		before bool
+		want   bool
+	}{{out, true, true}, {silent, true, true}, {silent, false, false}, {jane, true, false}, {jane, false, false}} {
+		b := r.Rematch(tt.id, tt.before, ours).Bound(oauth.Scopes{"read"})
+		if b.LimitsTools != tt.want {
+			t.Errorf("%v, before %v: the denial holds: %v", tt.id.Groups, tt.before, b.LimitsTools)
+		}
 	}
 }
 

@@ -75,11 +75,20 @@ type Match struct {
 }
 
 // Match holds the rules to a person who has signed in through a client.
-func (r *Rules) Match(id connector.Identity, c Client) Match {
+func (r *Rules) Match(id connector.Identity, c Client) Match { return r.match(id, false, c) }
+
+// Rematch is Match for a person whom the provider was asked about again. Some
+// providers say less then than at a sign-in: somebody who was in groups and is in
+// none now may be in those that a rule denies.
+func (r *Rules) Rematch(id connector.Identity, wasInGroups bool, c Client) Match {
+	return r.match(id, wasInGroups && len(id.Groups) == 0, c)
+}
+
+func (r *Rules) match(id connector.Identity, groupsUnsaid bool, c Client) Match {
 	m := Match{r, make([]bool, len(r.list))}
 	for i := range r.list {
 		rule := &r.list[i]
-		m.holds[i] = clientMatches(rule, c) && r.personMatches(rule, id)
+		m.holds[i] = clientMatches(rule, c) && r.personMatches(rule, id, groupsUnsaid)
 	}
 	return m
 }

@@ -31,7 +31,7 @@ func aboutPeople(rule *config.PolicyRule) bool {
 }
 
 // personMatches reports whether the rule's conditions about people hold.
-func (r *Rules) personMatches(rule *config.PolicyRule, id connector.Identity) bool {
+func (r *Rules) personMatches(rule *config.PolicyRule, id connector.Identity, groupsUnsaid bool) bool {
 	deny := !rule.Allow
 	provider := r.providers.of(id)
 	for _, condition := range []struct {
@@ -43,7 +43,7 @@ func (r *Rules) personMatches(rule *config.PolicyRule, id connector.Identity) bo
 		}},
 		{len(rule.Emails) > 0, func() bool { return emailAmong(rule.Emails, id.Email, deny) }},
 		{len(rule.EmailDomains) > 0, func() bool { return inDomains(rule.EmailDomains, id.Email, deny) }},
-		{len(rule.Groups) > 0, func() bool { return groupAmong(rule.Groups, id.Groups, deny) }},
+		{len(rule.Groups) > 0, func() bool { return groupAmong(rule.Groups, id.Groups, deny) || deny && groupsUnsaid }},
 		{len(rule.Providers) > 0, func() bool { return slices.Contains(rule.Providers, provider) || deny && provider == "" }},
 	} {
 		if condition.given && !condition.holds() {
@@ -92,7 +92,7 @@ func hostname(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	return strings.ToLower(host)
+	return strings.TrimSuffix(strings.ToLower(host), ".") // DNS knows both as one
 }
 
 // providers tell of an identity which provider it comes from.

@@ -339,6 +339,17 @@ func TestPolicyOfTools(t *testing.T) {
 			}
 		}
 	})
+	t.Run("ATK-54 a provider that tells no groups at a refresh undoes no denial", func(t *testing.T) {
+		open := policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Anyone: true}, keep)
+		known(t, open)
+		c := open.NewClient(t, servertest.Host, withRefresh)
+		idp.SignInAs(member("kim", "contractors"))
+		k, _ := held(t, c)
+		idp.Change(member("kim"))
+		if a := callTool(t, open, k.again(t).access, "notes_delete"); a.Status != 403 {
+			t.Errorf("%d", a.Status)
+		}
+	})
 	t.Run("other rules", func(t *testing.T) {
 		other := policed(t, idp, nil, members, config.PolicyRuleFile{Effect: "deny", Groups: []string{"mcp-users"}, Tools: []string{"notes_delete"}})
 		known(t, other)
