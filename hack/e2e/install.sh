@@ -12,6 +12,7 @@ caddy_version=2.11.9
 envoy_version=1.40.0
 traefik_version=3.7.15
 valkey_version=9.1.2.post2
+keycloak_version=26.4.7
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
 
@@ -101,6 +102,18 @@ if [ -n "$caddy_build" ]; then
   else
     echo "install: could NOT build Caddy: $(tail -n 1 "$cache/caddy.log")"
   fi
+fi
+
+# Keycloak is optional: 160 MB from Maven Central, and it needs Java 17.
+keycloak=$cache/keycloak-$keycloak_version
+if [ ! -x "$keycloak/bin/kc.sh" ] && command -v java >/dev/null && command -v python3 >/dev/null; then
+  if curl -fsS -m 300 -o "$keycloak.zip" "https://repo1.maven.org/maven2/org/keycloak/keycloak-quarkus-dist/$keycloak_version/keycloak-quarkus-dist-$keycloak_version.zip" &&
+    python3 -m zipfile -e "$keycloak.zip" "$cache" && chmod +x "$keycloak/bin/kc.sh"; then
+    echo "install: Keycloak $keycloak_version installed"
+  else
+    echo 'install: could NOT install Keycloak'
+  fi
+  rm -f "$keycloak.zip"
 fi
 
 echo 'install: what there is now:'

@@ -1,6 +1,7 @@
 // Package e2e runs the whole product with real programs around it: a real nginx
 // shaped like what ingress-nginx renders, real MCP servers, the official MCP
-// clients, a certified OpenID provider and a real browser.
+// clients, a certified OpenID provider and a real browser. Keycloak and Dex are
+// optional: where there is none, their tests are named as not run.
 //
 // The tests carry the build tag e2e, so that plain `go test ./...` needs nothing
 // but Go. Run them with `make e2e`, which first runs hack/e2e/install.sh. A

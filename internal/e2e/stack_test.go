@@ -33,8 +33,10 @@ type stack struct {
 
 // setup varies a stack.
 type setup struct {
-	// provider is "oidc" (the certified provider), "static", or "several" for both.
+	// provider is "oidc" (the certified provider), "static", "several" for both, or "own" for what idp starts.
 	provider string
+	// idp starts another one on a port and returns its configuration.
+	idp func(t *testing.T, st *stack, port string) map[string]any
 	// claims says where the oidc provider puts e-mail and groups: "userinfo",
 	// as the specification has it, or "id_token".
 	claims string
@@ -96,6 +98,8 @@ func newStack(t *testing.T, s setup) *stack {
 		corp, guests := st.startIDP(t, ports[3], s.claims, redirectURIs...), staticProvider(t)
 		corp["id"], corp["displayName"], guests["id"] = "corp", "Example Corp", "guests"
 		file["providers"] = []any{corp, guests}
+	case "own":
+		file["provider"] = s.idp(t, st, ports[3])
 	default:
 		file["provider"] = st.startIDP(t, ports[3], s.claims, redirectURIs...)
 	}
