@@ -44,10 +44,12 @@ type Endpoint struct {
 	// limit. They are counted after authentication: nobody can use up the
 	// allowance of a client that has credentials.
 	Requests *limit.Limiter
-	Now      func() time.Time
-	Codes    *code.Codes
-	Guard    guard.Guard
-	Tokens   *token.Issuer
+	// Revocations bounds what one person can have revoked.
+	Revocations Revocations
+	Now         func() time.Time
+	Codes       *code.Codes
+	Guard       guard.Guard
+	Tokens      *token.Issuer
 	// Verifier reads access tokens that are to be revoked.
 	Verifier *token.Verifier
 	// Refresh is nil where there are no refresh tokens.

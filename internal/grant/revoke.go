@@ -3,8 +3,10 @@ package grant
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -63,7 +65,34 @@ func (e *Endpoint) revokeRefresh(c *call, t refreshToken) error {
 	if err := c.spendProof(); err != nil {
 		return err
 	}
-	if err := e.Ended.RevokeFamily(t.Family, e.familyDies(t.AuthTime)); err != nil {
+	return e.endForClient(c, t.Family, e.familyDies(t.AuthTime))
+}
+
+// Bounds on what one person can put on the list of what was revoked, which is
+// everybody's: it takes a sign-in for each family, and a refresh for each token.
+var (
+	familyRevocations = limit.Rate{Interval: time.Minute, Burst: 300} // of a subject
+	tokenRevocations  = limit.Rate{Interval: time.Minute, Burst: 60}  // of a family
+)
+
+// Revocations bounds how fast the list may grow.
+type Revocations struct{ families, tokens *limit.Limiter }
+
+// NewRevocations returns the limiters for Endpoint.Revocations.
+func NewRevocations(now func() time.Time) Revocations {
+	const keys = 1 << 16
+	return Revocations{limit.New(familyRevocations, keys, now), limit.New(tokenRevocations, keys, now)}
+}
+
+// endForClient ends a family, unless this person has ended too many of late. One
+// that has ended already counts for nothing.
+func (e *Endpoint) endForClient(c *call, family string, dies time.Time) error {
+	if e.Ended.Check(revocation.Facts{Family: family}) == revocation.None {
+		if ok, wait := e.Revocations.families.Allow(c.entry.Subject); !ok {
+			return &web.TooMany{Reason: "too_many_revocations", Wait: wait}
+		}
+	}
+	if err := e.Ended.RevokeFamily(family, dies); err != nil {
 		return cannotRevoke(err)
 	}
 	c.entry.Event, c.entry.Reason = audit.FamilyEnded, "revoked_by_client"
@@ -81,6 +110,10 @@ func (e *Endpoint) revokeAccess(c *call, raw string) error {
 	}
 	if err := c.spendProof(); err != nil {
 		return err
+	}
+	if ok, _ := e.Revocations.tokens.Allow(claims.Family); !ok && claims.Family != "" {
+		// One entry instead of many, and more than was asked for: the whole sign-in.
+		return e.endForClient(c, claims.Family, e.familyDies(e.Now().Unix()))
 	}
 	if err := e.Ended.RevokeToken(claims.ID, claims.ExpiresAt()); err != nil {
 		return cannotRevoke(err)

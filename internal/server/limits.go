@@ -21,7 +21,7 @@ const limitedKeys = 1 << 16
 
 // limitReasons are the audit reasons of answers with 429; also metric labels.
 var limitReasons = []string{
-	"too_many_requests_of_address", "too_many_registrations", "too_many_requests_of_client", "too_many_sign_ins", "client_authentication_throttled",
+	"too_many_requests_of_address", "too_many_registrations", "too_many_requests_of_client", "too_many_sign_ins", "client_authentication_throttled", "too_many_revocations",
 }
 
 // limitedRoutes are the routes whose requests count for an address: the event

@@ -209,7 +209,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	}
 	authorization.Register(mux, onHost)
 	tokens := &grant.Endpoint{
-		Clients: clients, Codes: codes, Guard: replay, Ended: ended, Policy: rules, Verifier: verifier, Audit: log, Failures: grant.NewFailures(opt.Now), Now: opt.Now,
+		Clients: clients, Codes: codes, Guard: replay, Ended: ended, Policy: rules, Verifier: verifier, Audit: log, Failures: grant.NewFailures(opt.Now), Revocations: grant.NewRevocations(opt.Now), Now: opt.Now,
 		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now),
 		Tokens:   &token.Issuer{Keys: s.keys, Persons: persons, Lifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now},
 	}
