@@ -54,6 +54,7 @@ cluster: ## the Helm chart on a real Kubernetes, which is built from Go modules
 
 bench: ## what a forward-auth request costs beside a bare handler; needs Linux, a minute or two
 	go run ./hack/bench
+	go test -run '^$$' -bench Among -benchtime 200000x ./internal/forwardauth
 
 soak: ## steady load for T (30m): no error, no growth
 	go run ./hack/soak -for $(or $(T),30m)
