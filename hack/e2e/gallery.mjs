@@ -35,7 +35,7 @@ report.browser = browser.version();
 try {
   const paths = (await (await fetch(target)).json()).filter((p) => only.test(p));
   for (const { name: variant, ...options } of variants) {
-    const context = await browser.newContext(options);
+    const context = await browser.newContext({ reducedMotion: 'reduce', ...options }); // nothing is caught halfway
     const page = await context.newPage();
     page.setDefaultTimeout(30_000);
     let current = '';
@@ -44,8 +44,10 @@ try {
     });
     for (const p of paths) {
       current = p;
+      await page.setViewportSize(options.viewport);
       await page.goto(new URL(p, target).href);
       await look(page, p, variant);
+      await page.setViewportSize(options.viewport);
       if (unfold.test(p)) {
         await page.locator('details').evaluateAll((all) => all.forEach((d) => { d.open = true; }));
         await look(page, `${p}-open`, variant);
@@ -64,6 +66,9 @@ try {
 
 async function look(page, name, variant) {
   const file = path.join(out, `pages-${name.replaceAll('/', '-')}-${variant}.png`);
+  // As tall as the page, so that what sticks to the window's end is where it belongs.
+  const { width, height } = page.viewportSize();
+  await page.setViewportSize({ width, height: Math.min(8000, Math.max(height, await page.evaluate(() => document.documentElement.scrollHeight))) });
   await page.screenshot({ path: file, fullPage: true });
   report.screenshots.push(file);
   // By the debugging protocol, which the page's Content-Security-Policy does not reach.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -93,6 +94,18 @@ func TestIdentityOfEveryKind(t *testing.T) {
 			})
 		}
 	}
+	t.Run("RS-FWD-04 spellings with underscores go", func(t *testing.T) {
+		q := read(nginxRequest("POST", aMCP, "Authorization", "Bearer "+raw))
+		d := f.Decide(t.Context(), &q)
+		if !slices.Equal(d.Headers.Names, everyHeader.Names()) || len(d.Headers.Values) != len(d.Headers.Names) {
+			t.Errorf("%q: %q", d.Headers.Names, d.Headers.Values)
+		}
+		for _, name := range everyHeader.Names() {
+			if twin := strings.ReplaceAll(strings.ToLower(name), "-", "_"); !slices.Contains(d.Remove, twin) {
+				t.Errorf("%s stays", twin)
+			}
+		}
+	})
 	t.Run("RS-FWD-04 a preflight is nobody", func(t *testing.T) {
 		resp := f.ask(t, nginxRequest("OPTIONS", aMCP, "Origin", "https://page.example", "Access-Control-Request-Method", "POST", "X-Auth-Request-Identity", "evil"))
 		for _, name := range everyHeader.Names() {
