@@ -35,7 +35,7 @@ func (c *cluster) definitions(t *testing.T) {
 	t.Helper()
 	start := time.Now()
 	c.must(t, "kubectl", "apply", "--server-side", "-f", filepath.Join(work, "crds"))
-	c.must(t, "kubectl", "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+	c.must(t, "kubectl", "wait", "--for=condition=Established", "--timeout=180s", "crd", "--all")
 	say("%d definitions of custom resources in %.1f s", len(strings.Fields(c.must(t, "kubectl", "get", "crd", "-o", "name"))), time.Since(start).Seconds())
 }
 
@@ -95,7 +95,7 @@ func (c *cluster) lifecycle(t *testing.T, major int, values string) {
 		before = c.seed(t, namespace, seedName)
 	}
 	if !strings.Contains(rendered, "runtimeClassName: gvisor") { // which this cluster has not
-		eventually(t, "the pods are let in", 30*time.Second, func() (bool, string) {
+		eventually(t, "the pods are let in", 60*time.Second, func() (bool, string) {
 			out := c.must(t, "kubectl", "-n", namespace, "get", "replicasets", "-o", "jsonpath={range .items[*]}{.spec.replicas}={.status.replicas} {.status.conditions[*].message}{end}")
 			wanted, made, _ := strings.Cut(strings.TrimSpace(out), "=")
 			return wanted != "" && wanted == made, out

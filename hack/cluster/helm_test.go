@@ -61,7 +61,7 @@ func (c *cluster) kinds(t *testing.T) []string {
 // nothingLeft waits until what an uninstallation leaves to the garbage collector is gone.
 func (c *cluster) nothingLeft(t *testing.T) {
 	t.Helper()
-	eventually(t, "nothing is left", 40*time.Second, func() (bool, string) {
+	eventually(t, "nothing is left", 90*time.Second, func() (bool, string) {
 		left := c.ours(t)
 		return len(left) == 0, strings.Join(left, " ")
 	})

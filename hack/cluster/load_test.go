@@ -22,7 +22,7 @@ type load struct {
 func (r *installed) startLoad() *load {
 	l := &load{problems: map[string]int{}, stop: make(chan struct{})}
 	for i := range 6 {
-		client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: i%2 == 0}}
+		client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: i%2 == 0}}
 		// Every third asks without a token: to be refused is an answer as well.
 		token, want := r.token, http.StatusOK
 		if i%3 == 2 {
@@ -67,7 +67,7 @@ func (r *installed) restart(t *testing.T) {
 	l, start := r.startLoad(), time.Now()
 	time.Sleep(time.Second)
 	r.must(t, "kubectl", "-n", namespace, "rollout", "restart", "deployment/"+fullname)
-	r.must(t, "kubectl", "-n", namespace, "rollout", "status", "deployment/"+fullname, "--timeout=120s")
+	r.must(t, "kubectl", "-n", namespace, "rollout", "status", "deployment/"+fullname, "--timeout=180s")
 	// The rollout is over when the new pods are ready; the old ones still drain.
 	eventually(t, "the old pods are gone", time.Minute, func() (bool, string) {
 		out := r.must(t, "kubectl", "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/component=server", "-o", "name")

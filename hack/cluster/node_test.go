@@ -90,7 +90,7 @@ func (c *cluster) runsPods() error {
 		"containers": [{"name": "mcp", "image": "localhost/mcpserver:test", "imagePullPolicy": "Never",
 			"resources": {"limits": {"memory": "128Mi"}}, "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}}]}}`,
 		"kubectl", "apply", "-f", "-")
-	for deadline := time.Now().Add(time.Minute); err == nil; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); err == nil; time.Sleep(200 * time.Millisecond) {
 		for _, p := range c.processes {
 			if err := p.ended(); err != nil {
 				return err

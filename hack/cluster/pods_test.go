@@ -34,7 +34,7 @@ func TestPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.apply(t, string(servers))
-	c.must(t, "kubectl", "-n", "mcp", "rollout", "status", "deployment/notes", "deployment/sessions", "--timeout=60s")
+	c.must(t, "kubectl", "-n", "mcp", "rollout", "status", "deployment/notes", "deployment/sessions", "--timeout=180s")
 	c.deny(t, nobody)
 	c.certificate(t)
 
@@ -67,7 +67,7 @@ type installed struct {
 
 func (r *installed) install(t *testing.T) {
 	start := time.Now()
-	notes := r.helm(t, 4, append([]string{"install", release}, append(values, "--wait", "--timeout", "90s")...)...)
+	notes := r.helm(t, 4, append([]string{"install", release}, append(values, "--wait", "--timeout", "180s")...)...)
 	say("helm 4 install --wait: %d objects, both replicas ready in %.1f s", len(r.ours(t)), time.Since(start).Seconds())
 	if !strings.Contains(notes, "helm test "+release) {
 		t.Errorf("the notes say nothing of helm test:\n%s", notes)
@@ -121,7 +121,7 @@ func (r *installed) restricted(t *testing.T) {
 func (c *cluster) testRelease(t *testing.T, major int, name, namespace string) {
 	t.Helper()
 	start := time.Now()
-	out := c.helm(t, major, "test", name, "--namespace", namespace, "--timeout", "60s")
+	out := c.helm(t, major, "test", name, "--namespace", namespace, "--timeout", "120s")
 	if !strings.Contains(out, "Succeeded") {
 		t.Errorf("helm test printed:\n%s", out)
 	}
@@ -234,7 +234,7 @@ func (r *installed) level(t *testing.T) string {
 
 func (r *installed) upgrade(t *testing.T) {
 	before, start := r.pods(t), time.Now()
-	r.helm(t, 4, append([]string{"upgrade", release}, append(values, "--set", "logging.level=debug", "--wait", "--timeout", "120s")...)...)
+	r.helm(t, 4, append([]string{"upgrade", release}, append(values, "--set", "logging.level=debug", "--wait", "--timeout", "180s")...)...)
 	if config := r.level(t); !strings.Contains(config, "level: debug") {
 		t.Errorf("the configuration is still\n%s", config)
 	}
@@ -248,7 +248,7 @@ func (r *installed) upgrade(t *testing.T) {
 
 func (r *installed) rollback(t *testing.T) {
 	start := time.Now()
-	r.helm(t, 4, "rollback", release, "1", "--namespace", namespace, "--wait", "--timeout", "120s")
+	r.helm(t, 4, "rollback", release, "1", "--namespace", namespace, "--wait", "--timeout", "180s")
 	if config := r.level(t); strings.Contains(config, "level: debug") {
 		t.Errorf("the configuration is still\n%s", config)
 	}
@@ -293,7 +293,7 @@ func (r *installed) rotate(t *testing.T) {
 	old := r.seed(t, namespace, fullname+"-seed")
 	r.apply(t, fmt.Sprintf(`{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "seeds", "namespace": %q}, "data": {"old": %q}, "stringData": {"new": "another seed, of 32 bytes or more."}}`, namespace, old))
 	with := func(keys string) {
-		r.helm(t, 4, append([]string{"upgrade", release}, append(values, "--set", "existingSecrets.seed.name=seeds,existingSecrets.seed.keys={"+keys+"}", "--wait", "--timeout", "120s")...)...)
+		r.helm(t, 4, append([]string{"upgrade", release}, append(values, "--set", "existingSecrets.seed.name=seeds,existingSecrets.seed.keys={"+keys+"}", "--wait", "--timeout", "180s")...)...)
 	}
 	last := r.token
 	for _, keys := range []string{"old,new", "new,old"} {
@@ -321,7 +321,7 @@ func (r *installed) rotate(t *testing.T) {
 func (c *cluster) uninstall(t *testing.T, major int, name, namespace string) {
 	start := time.Now()
 	before := len(c.ours(t))
-	c.helm(t, major, "uninstall", name, "--namespace", namespace, "--wait", "--timeout", "90s")
+	c.helm(t, major, "uninstall", name, "--namespace", namespace, "--wait", "--timeout", "180s")
 	c.nothingLeft(t)
 	say("helm %d uninstall --wait: %d objects, nothing left after %.1f s", major, before, time.Since(start).Seconds())
 }
@@ -341,7 +341,7 @@ func (c *cluster) openID(t *testing.T) {
 		{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "idp", "namespace": %[1]q}, "stringData": {"client-secret": "e2e-secret"}}]}`, namespace, text))
 	c.provider(t)
 	start := time.Now()
-	c.helm(t, 3, "install", name, chartDir, "--namespace", namespace, "--values", "testdata/oidc-values.yaml", "--wait", "--timeout", "90s")
+	c.helm(t, 3, "install", name, chartDir, "--namespace", namespace, "--values", "testdata/oidc-values.yaml", "--wait", "--timeout", "180s")
 	say("helm 3 install --wait: %.1f s", time.Since(start).Seconds())
 	c.testRelease(t, 3, name, namespace)
 	c.gateway(t, "127.0.0.1:443", c.locations(t))
