@@ -52,7 +52,7 @@ deadline=$((SECONDS + ${CLUSTER_BUILD_SECONDS:-1800}))
 build() {
   local output=$1
   shift
-  timeout --kill-after=10 $((deadline > SECONDS ? deadline - SECONDS : 1)) go build -buildvcs=false -o "$output" "$@" >"$work/log" 2>&1 && return
+  timeout --foreground --kill-after=10 $((deadline > SECONDS ? deadline - SECONDS : 1)) go build -buildvcs=false -o "$output" "$@" >"$work/log" 2>&1 && return
   [ $? = 124 ] && echo "not finished after ${CLUSTER_BUILD_SECONDS:-1800} s" >>"$work/log"
   return 1
 }
