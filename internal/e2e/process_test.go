@@ -96,7 +96,12 @@ func (p *process) stop(t *testing.T) {
 // waitHTTP waits until url answers with status, and fails early if p ends.
 func (p *process) waitHTTP(t *testing.T, url string, status int) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	p.waitHTTPFor(t, 30*time.Second, url, status)
+}
+
+func (p *process) waitHTTPFor(t *testing.T, d time.Duration, url string, status int) {
+	t.Helper()
+	deadline := time.Now().Add(d)
 	last := "nothing"
 	for ; time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		select {

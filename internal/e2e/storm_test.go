@@ -86,10 +86,10 @@ type held struct {
 
 const (
 	chaosLifetime = time.Minute
-	chaosRotation = 10 * time.Second
+	chaosRotation = 15 * time.Second
 	// keysKept is how long the verifier keeps the keys: as much less than the
 	// rotation as five minutes are less than ten.
-	keysKept = 5 * time.Second
+	keysKept = 7 * time.Second
 )
 
 func newStorm(t *testing.T, guard map[string]any) *storm {
@@ -144,7 +144,7 @@ func newStorm(t *testing.T, guard map[string]any) *storm {
 
 func (r *replica) ready(t *testing.T) {
 	t.Helper()
-	r.waitHTTP(t, "http://"+r.management+"/readyz", http.StatusOK)
+	r.waitHTTPFor(t, 2*time.Minute, "http://"+r.management+"/readyz", http.StatusOK) // it makes many keys
 	r.up.Store(true)
 }
 
