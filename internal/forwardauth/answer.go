@@ -54,7 +54,7 @@ func (e *Endpoint) challenge(q *Request, d *Decision) string {
 // some clients ask for exactly that and would lose the rest (MCP, "Scope
 // Challenge Handling").
 func stepUp(d *Decision) oauth.Scopes {
-	all := d.Token.Scopes.Without(oauth.OfflineAccess).Union(d.needed)
+	all := d.grant.Scopes.Without(oauth.OfflineAccess).Union(d.needed)
 	if all.Len() > maxChallengeScope {
 		return d.needed
 	}

@@ -38,7 +38,13 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 	case e.Now().Unix() >= t.Expires:
 		return Expired
 	}
-	d.Token = t
+	d.Token, d.grant = t, t.Grant
+	if !e.upToDate(t.Grant) {
+		d.grant = e.grant(t.Resource, t.Scope, t.policy)
+		if reason := d.grant.refused(); reason != Allowed {
+			return reason
+		}
+	}
 	return e.standing(t)
 }
 
@@ -82,8 +88,8 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res 
 		return nil, MalformedToken
 	}
 	t := e.remember(claims, &person, res)
-	if t.bound.Empty() {
-		return t, PolicyChanged
+	if reason := t.refused(); reason != Allowed {
+		return t, reason
 	}
 	if reason := e.standing(t); reason != Allowed {
 		return t, reason // not into the cache: its first use never happened

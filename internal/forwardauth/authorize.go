@@ -14,7 +14,7 @@ import (
 // policy writes the answer down and lets the request pass.
 func (e *Endpoint) authorize(ctx context.Context, q *Request, d *Decision) Reason {
 	reason := e.permitted(q, d)
-	if reason == Allowed || d.Resource.Rules.ToolPolicy != config.Advisory || d.Token.bound.LimitsTools {
+	if reason == Allowed || d.Resource.Rules.ToolPolicy != config.Advisory || d.grant.bound.LimitsTools {
 		return reason
 	}
 	e.auditDenial(ctx, audit.AccessAdvised, reason, q, d)
@@ -46,7 +46,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 			return reason
 		}
 		return e.permit(op, d)
-	case rules.ToolPolicy == config.Strict, d.Token.bound.LimitsTools:
+	case rules.ToolPolicy == config.Strict, d.grant.bound.LimitsTools:
 		return OldProtocol
 	}
 	return Allowed // the coarse rule: any valid token of the resource
@@ -109,7 +109,7 @@ func (e *Endpoint) permit(op operation, d *Decision) Reason {
 	if op.method == toolsCall {
 		tool = op.name
 	}
-	if slices.ContainsFunc(openers, func(s string) bool { return d.Token.opens[s] }) && (tool == "" || d.Token.bound.MayCall(tool, openers)) {
+	if slices.ContainsFunc(openers, func(s string) bool { return d.grant.opens[s] }) && (tool == "" || d.grant.bound.MayCall(tool, openers)) {
 		return Allowed
 	}
 	d.refused = op
@@ -121,7 +121,7 @@ func (e *Endpoint) permit(op operation, d *Decision) Reason {
 		return NoScope
 	}
 	// Signing in again must be able to help, or clients would do so for ever.
-	needed, ok := narrowest(rules, d.Token.bound.Obtainable(tool, openers), grantable)
+	needed, ok := narrowest(rules, d.grant.bound.Obtainable(tool, openers), grantable)
 	if !ok {
 		return NotAllowed
 	}

@@ -43,7 +43,8 @@ type Scopes interface {
 type Endpoint struct {
 	Resources *resource.Table
 	Verifier  *token.Verifier
-	// Scopes returns what is known of a resource's scopes, without I/O.
+	// Scopes returns what is known of a resource's scopes, without I/O: something
+	// else, by ==, once that has changed.
 	Scopes func(r *resource.Resource) Scopes
 	// Policy bounds what a token is good for beyond its scopes.
 	Policy  *policy.Policy

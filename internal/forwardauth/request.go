@@ -94,6 +94,8 @@ type Decision struct {
 	// Body of the client's answer, JSON.
 	Body string
 
+	// grant is what the token is good for now.
+	grant *Grant
 	// lookup says whether the token was known.
 	lookup Lookup
 	// refused is the operation that was, and needed the scopes that would open it.

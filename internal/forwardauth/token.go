@@ -107,6 +107,23 @@ type Grant struct {
 	// bound is more of what the rules leave, opens are Scopes and what they include.
 	bound policy.Bound
 	opens map[string]bool
+	// policy is the claim, and catalogue what the MCP server was known to advertise,
+	// of which bound was made.
+	policy    string
+	catalogue Scopes
+	// changed: the rules that the claim is about are not those of today.
+	changed bool
+}
+
+// refused is why requests with a token like this are refused, whatever they ask.
+func (g *Grant) refused() Reason {
+	switch {
+	case g.changed:
+		return PolicyChanged
+	case g.bound.Empty():
+		return NotAllowed
+	}
+	return Allowed
 }
 
 // remember makes the Token of claims that were verified.
@@ -120,6 +137,11 @@ func (e *Endpoint) remember(c *token.Claims, p *token.Person, r *resource.Resour
 	}, identity)
 	t.signing = signing
 	return t
+}
+
+// upToDate reports whether g is what the rules leave by what is advertised now.
+func (e *Endpoint) upToDate(g *Grant) bool {
+	return !g.bound.ByCatalogue || g.catalogue == e.Scopes(g.Resource)
 }
 
 // grants finds the Grant of a scope claim. There are as many as the people
@@ -143,14 +165,15 @@ func (e *Endpoint) grant(r *resource.Resource, scope, matched string) *Grant {
 	g.mu.RLock()
 	found := g.of[grantKey{r, scope, matched}]
 	g.mu.RUnlock()
-	if found != nil {
+	if found != nil && e.upToDate(found) {
 		return found
 	}
+	catalogue := e.Scopes(r) // before the rules look, so that a change meanwhile is seen next time
 	scope, matched = strings.Clone(scope), strings.Clone(matched)
 	scopes := oauth.Scopes(strings.Fields(scope))
-	match, _ := e.Policy.For(r.URI).Parse(matched) // by other rules it is nobody's
+	match, known := e.Policy.For(r.URI).Parse(matched)
 	bound := match.Bound(scopes)
-	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}}
+	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}, policy: matched, catalogue: catalogue, changed: !known}
 	for _, s := range r.Rules.WithIncluded(bound.Scopes) {
 		made.opens[s] = true
 	}

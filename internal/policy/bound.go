@@ -17,6 +17,9 @@ type Bound struct {
 	// LimitsTools: not every tool that the scopes open may be used, so a request
 	// whose tool is not known cannot be allowed.
 	LimitsTools bool
+	// ByCatalogue: what is left turns on which tools the scopes open, so it has to
+	// be made anew when that changes.
+	ByCatalogue bool
 
 	scopes   []boundScope
 	notTools []string
@@ -41,6 +44,10 @@ func (m Match) Bound(granted oauth.Scopes) Bound {
 		b.notTools = append(b.notTools, rule.Tools...)
 	}
 	b.LimitsTools = len(b.notTools) > 0
+	b.ByCatalogue = b.LimitsTools
+	for rule := range m.held(true) {
+		b.ByCatalogue = b.ByCatalogue || len(rule.Tools) > 0
+	}
 	for _, scope := range granted {
 		v := m.Verdict(scope)
 		if !v.Allowed {

@@ -1,0 +1,66 @@
+package forwardauth
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+// What a rule about tools leaves of a scope follows the catalogue, for tokens
+// that are remembered and for new ones. It used to stay what it was when the
+// first token came: clients were sent to sign in again for ever.
+func TestPolicyFollowsCatalogue(t *testing.T) {
+	const uri = "https://a.example/mcp"
+	without := &fixed{names: []string{"read", "write"}, known: true, tools: map[string][]string{"list": {"read"}, "put": {"write"}}}
+	with := &fixed{names: []string{"read", "write"}, known: true, tools: map[string][]string{"list": {"read"}, "put": {"write"}, "drop": {"write"}}}
+	now := without
+	f := newFixture(t, "a.example/mcp", nil)
+	f.Endpoint.Scopes = func(*resource.Resource) Scopes { return now }
+	rules := policy.New(&config.Config{Hosts: []config.Host{{
+		Host: "a.example", Scheme: "https", Path: "/mcp",
+		Policy: []config.PolicyRule{{Allow: true, Scopes: []string{"read"}}, {Allow: true, Tools: []string{"drop"}}},
+	}}}, func(_, scope string) (tools []string, known bool) {
+		for tool, scopes := range now.tools {
+			if scopes[0] == scope {
+				tools = append(tools, tool)
+			}
+		}
+		return tools, true
+	})
+	f.Policy = rules
+	mint := func(scope string) string {
+		match := rules.For(uri).Match(connector.Identity{Namespace: "static", Subject: "jane"}, policy.Client{})
+		return f.mint(t, f.issuer, uri, scope, token.Person{Policy: match.String()})
+	}
+	calls := func(raw, tool string) int {
+		return f.ask(t, nginxRequest("POST", uri, append(call(tool), "Authorization", "Bearer "+raw)...)).StatusCode
+	}
+
+	both, write := mint("read write"), mint("write")
+	if got := calls(both, "list"); got != http.StatusOK {
+		t.Fatalf("a tool that has nothing to do with it: %d", got)
+	}
+	for name, raw := range map[string]string{"remembered": both, "nothing is left": write, "new": mint("read write")} {
+		if got := calls(raw, "drop"); got != http.StatusForbidden {
+			t.Errorf("%s, without the tool: %d", name, got)
+		}
+	}
+	now = with
+	for name, raw := range map[string]string{"remembered": both, "nothing was left": write, "new": mint("read write")} {
+		if got := calls(raw, "drop"); got != http.StatusOK {
+			t.Errorf("%s, with the tool: %d", name, got)
+		}
+	}
+	now = without
+	if got := calls(write, "list"); got != http.StatusForbidden {
+		t.Errorf("nothing is left again: %d", got)
+	}
+	if got := calls(both, "list"); got != http.StatusOK {
+		t.Errorf("a tool that has nothing to do with it: %d", got)
+	}
+}
