@@ -384,7 +384,7 @@ type LimitsFile struct {
 	SignInAttempts *int `json:"signInAttempts"`
 	// Requests of one address (IPv6: of one /64) to /register, /authorize, /consent, /login, /token and /revoke together. Many people share an address, and so do all users of a client that runs in a cloud, so be generous. Needs listen.trustedProxies. Default: 600 where listen.trustedProxies is set, else no limit.
 	AddressRequests *int `json:"addressRequests"`
-	// Requests to /register, /authorize, /consent, /login, /callback, /token and /revoke that one replica has under way; one more gets 503 and Retry-After. Requests that begin a sign-in get three quarters of it. /authenticate does not count and is never refused so. 0 is no bound. Default 512.
+	// Requests to /register, /authorize, /consent, /login, /callback, /token, /revoke and /introspect that one replica has under way; one more gets 503 and Retry-After. Requests that begin a sign-in get three quarters of it. /authenticate does not count and is never refused so. 0 is no bound. Default 512.
 	RequestsInFlight *int `json:"requestsInFlight"`
 	// Requests to each identity provider that one replica has under way; one more fails at once, as if the provider did not answer. 0 is no bound. Default 64.
 	ProviderRequests *int `json:"providerRequests"`

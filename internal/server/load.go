@@ -34,6 +34,7 @@ var boundedRoutes = map[string]struct{ person, begins bool }{
 	authorize.CallbackPath + "/{provider}": {person: true},
 	grant.Path:                             {},
 	grant.RevocationPath:                   {},
+	grant.IntrospectionPath:                {}, // whoever asks may be a client whose key set has to be fetched
 }
 
 // load bounds how many requests of the bounded routes are under way. One more
