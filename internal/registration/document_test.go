@@ -521,6 +521,27 @@ func TestDocumentCache(t *testing.T) {
 		}
 		wg.Wait()
 	})
+	t.Run("few wait for what was good once and is slow now", func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.site.set(200, document(nil), "Cache-Control", "no-store") // or there would be a copy meanwhile
+		fetches(t, w, 1)
+		w.site.slow = 300 * time.Millisecond
+		var crowded atomic.Int64
+		var wg sync.WaitGroup
+		for range maxWaitingKnown + 20 {
+			wg.Go(func() {
+				if _, err := w.get(); errors.Is(err, errCrowded) {
+					crowded.Add(1)
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := crowded.Load(); n != 20 {
+			t.Errorf("%d were sent away", n)
+		}
+	})
 	t.Run("must-revalidate is not served stale", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.site.set(200, document(nil), "Cache-Control", "max-age=60, must-revalidate")

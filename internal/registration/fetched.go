@@ -30,9 +30,12 @@ const (
 	pause       = 15 * time.Second
 	// maxFailing bounds how many such publishers are remembered.
 	maxFailing = 1000
-	// maxWaiting bounds how many wait for documents that nobody has seen yet:
-	// anybody can make people wait for a server of theirs.
-	maxWaiting = 128
+	// maxWaiting bounds how many wait for documents that nobody has seen yet, and
+	// maxWaitingKnown for those that were good once: anybody can make people wait
+	// for a server of theirs, and for one that was quick before. Together, for
+	// documents and for key sets, they are fewer than limits.requestsInFlight.
+	maxWaiting      = 128
+	maxWaitingKnown = 64
 )
 
 // ErrUnavailable: what the client publishes cannot be fetched right now. The
@@ -61,7 +64,8 @@ type fetched[T any] struct {
 	recent  *list.List               // most recently used first
 	flights map[string]*flight[T]
 	failing map[string]trouble
-	waiting int // for what nobody has seen yet
+	waiting queue // for what nobody has seen yet
+	known   queue // for what was good once
 }
 
 // trouble is that of a publisher that does not answer.
@@ -92,8 +96,12 @@ func newFetched[T any](client *egress.Client, now func() time.Time, accept strin
 		client: client, accept: accept, limit: limit, parse: parse, now: now,
 		entries: map[string]*list.Element{}, recent: list.New(), flights: map[string]*flight[T]{},
 		failing: map[string]trouble{},
+		waiting: queue{most: maxWaiting}, known: queue{most: maxWaitingKnown},
 	}
 }
+
+// queue counts who waits, up to a bound.
+type queue struct{ most, now int }
 
 // get returns the document at url. With refresh, a copy must be younger than
 // retryAfter. Errors wrap ErrUnavailable or ErrDocument.
@@ -112,20 +120,19 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 	if fl == nil {
 		if t := f.failing[url]; t.failures >= maxFailures && f.now().Before(t.until) {
 			f.mu.Unlock()
-			if old != nil && f.now().Before(old.staleUntil) {
-				return old.value, nil
-			}
-			return *new(T), errLeftAlone
+			return f.instead(old, errLeftAlone)
 		}
 	}
-	if old == nil && !f.client.Known(url) {
-		if f.waiting >= maxWaiting {
-			f.mu.Unlock()
-			return *new(T), errCrowded
-		}
-		f.waiting++
-		defer f.leave()
+	q := &f.waiting
+	if old != nil || f.client.Known(url) {
+		q = &f.known
 	}
+	if q.now >= q.most {
+		f.mu.Unlock()
+		return f.instead(old, errCrowded)
+	}
+	q.now++
+	defer f.leave(q)
 	if fl == nil {
 		fl = &flight[T]{done: make(chan struct{})}
 		f.flights[url] = fl
@@ -141,10 +148,19 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 	}
 }
 
-func (f *fetched[T]) leave() {
+// instead is the answer where nothing is fetched: an older copy that may still be
+// used, or err.
+func (f *fetched[T]) instead(old *copied[T], err error) (T, error) {
+	if old != nil && f.now().Before(old.staleUntil) {
+		return old.value, nil
+	}
+	return *new(T), err
+}
+
+func (f *fetched[T]) leave(q *queue) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.waiting--
+	q.now--
 }
 
 var (
