@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -393,13 +394,13 @@ func TestBudget(t *testing.T) {
 // Strangers whose servers hang hold so many fetches and no more.
 func TestConcurrentFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dialled := 0
+		var dialled atomic.Int64
 		client := &egress.Client{Network: egress.Network{
 			Lookup: func(context.Context, string) ([]netip.Addr, error) {
 				return []netip.Addr{netip.MustParseAddr("8.8.8.8")}, nil
 			},
 			Dial: func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
-				dialled++
+				dialled.Add(1)
 				<-ctx.Done()
 				return nil, ctx.Err()
 			},
@@ -409,8 +410,8 @@ func TestConcurrentFetches(t *testing.T) {
 			go get(client, fmt.Sprintf("https://n%d.example/", i))
 		}
 		synctest.Wait()
-		if dialled != 32 {
-			t.Errorf("%d at once", dialled)
+		if n := dialled.Load(); n != 32 {
+			t.Errorf("%d at once", n)
 		}
 		if _, err := get(client, "https://known.example/"); !errors.Is(err, egress.ErrUnreachable) { // it hangs too, but was asked
 			t.Error(err)
