@@ -335,6 +335,23 @@ func TestDocumentFetch(t *testing.T) {
 	})
 }
 
+// crowd gets the document n times at once and returns how many were sent away.
+func (w *world) crowd(t *testing.T, n int) int {
+	var crowded atomic.Int64
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			if _, err := w.get(); errors.Is(err, errCrowded) {
+				crowded.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	return int(crowded.Load())
+}
+
 func TestDocumentCache(t *testing.T) {
 	fetches := func(t *testing.T, w *world, want int) {
 		t.Helper()
@@ -496,49 +513,20 @@ func TestDocumentCache(t *testing.T) {
 	t.Run("few wait for what nobody has seen", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.site.slow = 300 * time.Millisecond
-		var crowded atomic.Int64
-		var wg sync.WaitGroup
-		for range maxWaiting + 50 {
-			wg.Go(func() {
-				if _, err := w.get(); errors.Is(err, errCrowded) {
-					crowded.Add(1)
-				} else if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if n := crowded.Load(); n != 50 {
+		if n := w.crowd(t, maxWaiting+50); n != 50 {
 			t.Errorf("%d were sent away", n)
 		}
-		w.pass(time.Hour) // now it is known: nobody is sent away
-		for range maxWaiting + 50 {
-			wg.Go(func() {
-				if _, err := w.get(); err != nil {
-					t.Error(err)
-				}
-			})
+		w.pass(time.Hour) // now there is a copy: nobody is sent away
+		if n := w.crowd(t, maxWaiting+50); n != 0 {
+			t.Errorf("%d were sent away, in spite of a copy", n)
 		}
-		wg.Wait()
 	})
 	t.Run("few wait for what was good once and is slow now", func(t *testing.T) {
 		w := newWorld(t, nil)
-		w.site.set(200, document(nil), "Cache-Control", "no-store") // or there would be a copy meanwhile
+		w.site.set(200, document(nil), "Cache-Control", "no-store") // so there is no copy
 		fetches(t, w, 1)
 		w.site.slow = 300 * time.Millisecond
-		var crowded atomic.Int64
-		var wg sync.WaitGroup
-		for range maxWaitingKnown + 20 {
-			wg.Go(func() {
-				if _, err := w.get(); errors.Is(err, errCrowded) {
-					crowded.Add(1)
-				} else if err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if n := crowded.Load(); n != 20 {
+		if n := w.crowd(t, maxWaitingKnown+20); n != 20 {
 			t.Errorf("%d were sent away", n)
 		}
 	})
