@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -20,7 +21,7 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 		return reason
 	}
 	key := digest(raw)
-	t := e.verified.get(key)
+	t, g := e.recall(key)
 	d.lookup = Hit
 	if t == nil {
 		d.lookup = Miss
@@ -31,6 +32,7 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 			d.Token = t
 			return reason
 		}
+		g = t.Grant
 	}
 	switch {
 	case t.Resource != d.Resource:
@@ -38,14 +40,25 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 	case e.Now().Unix() >= t.Expires:
 		return Expired
 	}
-	d.Token, d.grant = t, t.Grant
-	if !e.upToDate(t.Grant) {
-		d.grant = e.grant(t.Resource, t.Scope, t.policy)
-		if reason := d.grant.refused(); reason != Allowed {
-			return reason
-		}
-	}
+	d.Token, d.grant = t, g
 	return e.standing(t)
+}
+
+// recall returns a token that was verified before, nil if there is none, and
+// what it is good for now. One whose headers say other scopes by now has to come anew.
+func (e *Endpoint) recall(key fingerprint) (*Token, *Grant) {
+	t := e.verified.get(key)
+	switch {
+	case t == nil:
+		return nil, nil
+	case e.upToDate(t.Grant):
+		return t, t.Grant
+	}
+	g := e.grant(t.Resource, t.Scope, t.policy)
+	if !slices.Equal(g.Scopes, t.Scopes) {
+		return nil, nil
+	}
+	return t, g
 }
 
 // fingerprint is by what a token is remembered: half of its SHA-256. To find

@@ -34,20 +34,19 @@ func (c *cache) get(key fingerprint) *Token {
 	return v
 }
 
-// put remembers v and reports whether it was new. A full shard forgets a few
+// put remembers v, in place of what it was before, and reports whether it is
+// new. A full shard forgets a few
 // entries, expired ones first; a live one forgotten costs one more signature check.
 func (c *cache) put(key fingerprint, v *Token, now int64) bool {
 	s := &c.shards[key[0]%shardCount]
 	s.Lock()
 	defer s.Unlock()
-	if _, ok := s.entries[key]; ok {
-		return false
-	}
-	if len(s.entries) >= c.limit {
+	_, known := s.entries[key]
+	if !known && len(s.entries) >= c.limit {
 		s.makeRoom(now)
 	}
 	s.entries[key] = v
-	return true
+	return !known
 }
 
 // makeRoom looks at a few entries in the map's random order, not at all of

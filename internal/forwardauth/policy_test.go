@@ -19,7 +19,7 @@ func TestPolicyFollowsCatalogue(t *testing.T) {
 	without := &fixed{names: []string{"read", "write"}, known: true, tools: map[string][]string{"list": {"read"}, "put": {"write"}}}
 	with := &fixed{names: []string{"read", "write"}, known: true, tools: map[string][]string{"list": {"read"}, "put": {"write"}, "drop": {"write"}}}
 	now := without
-	f := newFixture(t, "a.example/mcp", nil)
+	f := signs(t)
 	f.Endpoint.Scopes = func(*resource.Resource) Scopes { return now }
 	rules := policy.New(&config.Config{Hosts: []config.Host{{
 		Host: "a.example", Scheme: "https", Path: "/mcp",
@@ -37,14 +37,23 @@ func TestPolicyFollowsCatalogue(t *testing.T) {
 		match := rules.For(uri).Match(connector.Identity{Namespace: "static", Subject: "jane"}, policy.Client{})
 		return f.mint(t, f.issuer, uri, scope, token.Person{Policy: match.String()})
 	}
-	calls := func(raw, tool string) int {
-		return f.ask(t, nginxRequest("POST", uri, append(call(tool), "Authorization", "Bearer "+raw)...)).StatusCode
+	ask := func(raw, tool string) *http.Response {
+		return f.ask(t, nginxRequest("POST", uri, append(call(tool), "Authorization", "Bearer "+raw)...))
+	}
+	calls := func(raw, tool string) int { return ask(raw, tool).StatusCode }
+	lists := func(raw string, scope string) {
+		t.Helper()
+		resp := ask(raw, "list")
+		if got := resp.Header.Get("X-Scope"); resp.StatusCode != http.StatusOK || got != scope {
+			t.Errorf("a tool that has nothing to do with it: %d, for the scopes %q, want %q", resp.StatusCode, got, scope)
+		}
+		if got := claimsOf(t, resp.Header.Get("X-Auth-Request-Identity"))["scope"]; got != scope {
+			t.Errorf("the signed header says %v", got)
+		}
 	}
 
 	both, write := mint("read write"), mint("write")
-	if got := calls(both, "list"); got != http.StatusOK {
-		t.Fatalf("a tool that has nothing to do with it: %d", got)
-	}
+	lists(both, "read")
 	for name, raw := range map[string]string{"remembered": both, "nothing is left": write, "new": mint("read write")} {
 		if got := calls(raw, "drop"); got != http.StatusForbidden {
 			t.Errorf("%s, without the tool: %d", name, got)
@@ -56,11 +65,10 @@ func TestPolicyFollowsCatalogue(t *testing.T) {
 			t.Errorf("%s, with the tool: %d", name, got)
 		}
 	}
+	lists(both, "read write")
 	now = without
 	if got := calls(write, "list"); got != http.StatusForbidden {
 		t.Errorf("nothing is left again: %d", got)
 	}
-	if got := calls(both, "list"); got != http.StatusOK {
-		t.Errorf("a tool that has nothing to do with it: %d", got)
-	}
+	lists(both, "read")
 }
