@@ -99,8 +99,8 @@ func (s *storm) rage(d time.Duration, stopGuard, startGuard func(t *testing.T)) 
 
 	end := time.Now().Add(d)
 	// Each turn is some five seconds; the guard goes while everything else is
-	// well, and while a replica starts.
-	for turn := 0; turn < 3 || time.Now().Before(end); turn++ {
+	// well, and while a replica starts. Keys change every 15 s.
+	for turn := 0; turn < 3 || time.Now().Before(end) || s.rotations() == 0 && turn < 10; turn++ {
 		s.pause(300, 600)
 		s.kill(s.replicas[turn%3], binary)
 		s.mcp.requests() // so that they do not pile up
@@ -120,6 +120,12 @@ func (s *storm) rage(d time.Duration, stopGuard, startGuard func(t *testing.T)) 
 	close(callsEnd)
 	callers.Wait()
 	s.endAll()
+}
+
+func (s *storm) rotations() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count.rotations
 }
 
 func (s *storm) pause(from, to int) {

@@ -28,7 +28,7 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 		if reason = wellFormed(raw); reason != Allowed {
 			return reason
 		}
-		if t, reason = e.verify(ctx, raw, key, d.Resource); reason != Allowed {
+		if t, reason = e.verify(raw, key, d.Resource); reason != Allowed {
 			d.Token = t
 			return reason
 		}
@@ -41,7 +41,11 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 		return Expired
 	}
 	d.Token, d.grant = t, g
-	return e.standing(t)
+	if reason := e.standing(t); reason != Allowed {
+		return reason
+	}
+	e.firstUse(ctx, t)
+	return Allowed
 }
 
 // recall returns a token that was verified before, nil if there is none, and
@@ -90,8 +94,17 @@ func (e *Endpoint) standing(t *Token) Reason {
 	return Revoked
 }
 
+// Issued verifies a token of res as it is issued, and remembers it: where it is
+// used at the replica that issued it, the first request costs what every other
+// does. That it is refused already is for that request to find.
+func (e *Endpoint) Issued(raw string, res *resource.Resource) {
+	if len(raw) <= token.MaxBytes {
+		e.verify(raw, digest(raw), res)
+	}
+}
+
 // verify checks a token that the cache does not know, and puts it there.
-func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res *resource.Resource) (*Token, Reason) {
+func (e *Endpoint) verify(raw string, key fingerprint, res *resource.Resource) (*Token, Reason) {
 	claims, err := e.Verifier.Verify(raw, res.Host.Issuer, res.URI)
 	if err != nil {
 		return nil, tokenReason(err)
@@ -105,15 +118,29 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res 
 		return t, reason
 	}
 	if reason := e.standing(t); reason != Allowed {
-		return t, reason // not into the cache: its first use never happened
+		return t, reason // not into the cache: there is no use of it to come
 	}
-	if e.verified.put(key, t, e.Now().Unix()) {
-		e.Audit.Write(ctx, audit.Entry{
-			Event: audit.FirstUse, Flow: person.Flow, Subject: t.Subject(), Email: t.part(email), Client: t.Client(),
-			Host: res.Host.Name, Resource: res.URI, Scope: t.Scope, TokenID: t.ID(), Family: t.part(family),
-		})
+	flow := person.Flow // alone: the rest of the person is not to be kept
+	t.unused.Store(&flow)
+	if before := e.verified.put(key, t, e.Now().Unix()); before != nil {
+		t.unused.Store(before.unused.Swap(nil))
 	}
 	return t, Allowed
+}
+
+// firstUse writes down the first request that a token is good for.
+func (e *Endpoint) firstUse(ctx context.Context, t *Token) {
+	if t.unused.Load() == nil {
+		return
+	}
+	flow := t.unused.Swap(nil)
+	if flow == nil {
+		return // another request was first
+	}
+	e.Audit.Write(ctx, audit.Entry{
+		Event: audit.FirstUse, Flow: *flow, Subject: t.Subject(), Email: t.part(email), Client: t.Client(),
+		Host: t.Resource.Host.Name, Resource: t.Resource.URI, Scope: t.Scope, TokenID: t.ID(), Family: t.part(family),
+	})
 }
 
 // bearer takes the one token out of the one Authorization header. Two headers

@@ -147,3 +147,20 @@ func overHTTP(b *testing.B, h http.Handler, ask *http.Request) {
 		resp.Body.Close()
 	}
 }
+
+// BenchmarkDecideIssued is the first use of a token at the replica that issued
+// it, the audit entry included.
+func BenchmarkDecideIssued(b *testing.B) {
+	f, r := cached(b)
+	raw := r.Header.Get("Authorization")[len("Bearer "):]
+	known := f.verified.get(digest(raw))
+	flow := "flow"
+	b.ReportAllocs()
+	for b.Loop() {
+		known.unused.Store(&flow)
+		q := read(r)
+		if d := f.Decide(b.Context(), &q); !d.Allowed() {
+			b.Fatal(d.Reason)
+		}
+	}
+}

@@ -34,19 +34,19 @@ func (c *cache) get(key fingerprint) *Token {
 	return v
 }
 
-// put remembers v, in place of what it was before, and reports whether it is
-// new. A full shard forgets a few
-// entries, expired ones first; a live one forgotten costs one more signature check.
-func (c *cache) put(key fingerprint, v *Token, now int64) bool {
+// put remembers v, and returns what it takes the place of, nil if it is new. A
+// full shard forgets a few entries, expired ones first; a live one forgotten
+// costs one more signature check.
+func (c *cache) put(key fingerprint, v *Token, now int64) (before *Token) {
 	s := &c.shards[key[0]%shardCount]
 	s.Lock()
 	defer s.Unlock()
-	_, known := s.entries[key]
-	if !known && len(s.entries) >= c.limit {
+	before = s.entries[key]
+	if before == nil && len(s.entries) >= c.limit {
 		s.makeRoom(now)
 	}
 	s.entries[key] = v
-	return !known
+	return before
 }
 
 // makeRoom looks at a few entries in the map's random order, not at all of

@@ -28,6 +28,8 @@ type Token struct {
 	// checked is the version of the list of what is ended at which nothing was
 	// known against the token.
 	checked atomic.Uint64
+	// unused is the flow that a token comes from, until it is used.
+	unused atomic.Pointer[string]
 }
 
 // The parts of a Token's text, in order.

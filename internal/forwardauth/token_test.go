@@ -228,3 +228,33 @@ func TestCache(t *testing.T) {
 		}
 	})
 }
+
+// A token is known from when it is issued on, and its first use is written down
+// when it is used.
+func TestIssued(t *testing.T) {
+	f := newFixture(t, defaultHosts, nil)
+	res := f.Resources.Host("a.example").Covering("/mcp")
+	used := func() int { return strings.Count(f.audit.String(), `"event":"access.first_use"`) }
+	raw := f.token(t, aMCP, "read write")
+	f.Issued(raw, res)
+	if f.Remembered() != 1 || used() != 0 {
+		t.Fatalf("%d remembered, %d used", f.Remembered(), used())
+	}
+	var lookup Lookup
+	f.Endpoint.Count = func(o Outcome) { lookup = o.Lookup }
+	for range 3 {
+		if resp := f.ask(t, nginxRequest("GET", aMCP, "Authorization", "Bearer "+raw)); resp.StatusCode != 200 {
+			t.Fatalf("%d", resp.StatusCode)
+		}
+		if lookup != Hit || used() != 1 {
+			t.Errorf("lookup %v, %d first uses", lookup, used())
+		}
+	}
+	for name, bad := range map[string]string{
+		"another resource": f.token(t, aMCP+"/x", "read"), "changed": raw[:len(raw)-8] + "AAAAAAAA", "nothing": "", "too long": strings.Repeat("a", 1<<16),
+	} {
+		if f.Issued(bad, res); f.Remembered() != 1 {
+			t.Errorf("%s is remembered", name)
+		}
+	}
+}

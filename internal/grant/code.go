@@ -122,5 +122,8 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 		return nil, err
 	}
 	c.entry.TokenID = claims.ID
+	if r, ok := c.host.Requested(g.Resource); ok && e.Issued != nil {
+		e.Issued(raw, r)
+	}
 	return &Response{AccessToken: raw, TokenType: "Bearer", ExpiresIn: claims.Expires - claims.IssuedAt, Scope: claims.Scope}, nil
 }

@@ -50,6 +50,8 @@ type Endpoint struct {
 	Codes       *code.Codes
 	Guard       guard.Guard
 	Tokens      *token.Issuer
+	// Issued hears of each access token; nil if nobody wants to.
+	Issued func(raw string, r *resource.Resource)
 	// Verifier reads access tokens that are to be revoked.
 	Verifier *token.Verifier
 	// Refresh is nil where there are no refresh tokens.

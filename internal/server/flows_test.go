@@ -33,8 +33,8 @@ func TestFunnel(t *testing.T) {
 				t.Fatal(status)
 			}
 			want := []string{
-				`mcp_forward_auth_token_cache_lookups_total{result="hit"} 2`,
-				`mcp_forward_auth_token_cache_lookups_total{result="miss"} 1`,
+				`mcp_forward_auth_token_cache_lookups_total{result="hit"} 3`, // known since it was issued
+				`mcp_forward_auth_token_cache_lookups_total{result="miss"} 0`,
 				`mcp_forward_auth_token_cache_entries 1`,
 				`mcp_forward_auth_resource_decisions_total{reason="allowed",resource="` + servertest.Resource + `"} 3`,
 				`mcp_forward_auth_decision_duration_seconds_count 3`,

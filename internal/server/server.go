@@ -246,6 +246,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys),
 		MostTokens: cfg.Tokens.Remembered, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
 	})
+	tokens.Issued = decisions.Issued
 	s.Protocol = protocol(opt.Logger, decisions, s.tracer.Handler(metrics.instrument(mux)))
 	metrics.watchTokens(decisions.Remembered)
 	s.Management = s.management(metrics, recent)
