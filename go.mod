@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	filippo.io/keygen v1.0.0
+	github.com/a-h/templ v0.3.977
 	github.com/coreos/go-oidc/v3 v3.21.0
 	github.com/envoyproxy/go-control-plane/envoy v1.40.0
 	github.com/go-jose/go-jose/v4 v4.1.8

@@ -1,7 +1,6 @@
 package authorize
 
 import (
-	"html/template"
 	"net/http"
 	"slices"
 
@@ -12,7 +11,7 @@ import (
 
 // wayBack is a link to the client. Target is a response to a matched redirect
 // URI, made by errorRedirect; it is the one door from our pages to a client.
-func wayBack(target string) template.URL { return template.URL(target) }
+func wayBack(target string) page.Link { return page.Link(target) }
 
 // errorView is the page for a protocol error.
 func errorView(oe *oauth.Error, flow string) page.Error {

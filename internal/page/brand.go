@@ -1,7 +1,6 @@
 package page
 
 import (
-	"html/template"
 	"net/url"
 	"regexp"
 )
@@ -21,8 +20,7 @@ type Brand struct {
 }
 
 type brand struct {
-	Name                             string
-	Logo                             template.URL
+	Name, Logo                       string
 	SupportURL, PrivacyURL, TermsURL string
 }
 
@@ -35,7 +33,7 @@ func checkBrand(b Brand) brand {
 		SupportURL: link(b.SupportURL, "https", "mailto"), PrivacyURL: link(b.PrivacyURL, "https"), TermsURL: link(b.TermsURL, "https"),
 	}
 	if imageData.MatchString(b.LogoDataURI) {
-		out.Logo = template.URL(b.LogoDataURI)
+		out.Logo = b.LogoDataURI
 	}
 	return out
 }

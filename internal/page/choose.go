@@ -40,5 +40,5 @@ func (r *Renderer) Choose(w http.ResponseWriter, v Choose) {
 		}
 		return 1
 	})
-	r.render(w, http.StatusOK, "choose", referrerForm, v.FlowID, v)
+	r.render(w, http.StatusOK, referrerForm, r.locale.choose(r.frame(v.FlowID), v))
 }

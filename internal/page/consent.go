@@ -97,7 +97,7 @@ type scopeView struct {
 // Consent renders the consent page. The form posts "request" (Sealed), "scope"
 // once per ticked box and "decision", "allow" or "deny".
 func (r *Renderer) Consent(w http.ResponseWriter, status int, v Consent) {
-	r.render(w, status, "consent", referrerForm, v.FlowID, newConsentView(v))
+	r.render(w, status, referrerForm, r.locale.consent(r.frame(v.FlowID), newConsentView(v)))
 }
 
 func newConsentView(v Consent) consentView {

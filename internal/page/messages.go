@@ -1,11 +1,15 @@
 package page
 
 import (
+	"context"
 	"embed"
 	"encoding/json"
 	"fmt"
-	"html/template"
+	"io"
+	"strconv"
 	"strings"
+
+	"github.com/a-h/templ"
 )
 
 //go:embed messages/*.json
@@ -68,28 +72,34 @@ func loadLocales() map[string]locale {
 	return out
 }
 
-func (l locale) funcs() template.FuncMap {
-	return template.FuncMap{"t": l.html, "tx": l.text, "tn": l.count}
+// part is a piece of a message: words of ours, or the value of a {place}.
+type part struct {
+	text  string
+	value bool
 }
 
-// html is a message as markup: its {places} are escaped and wrapped in <bdi>,
-// so that a name in another direction cannot reorder the sentence around it.
-func (l locale) html(id string, args ...any) (template.HTML, error) {
-	s, err := l.fill(id, args, func(v string) string {
-		return "<bdi>" + template.HTMLEscapeString(v) + "</bdi>"
-	}, template.HTMLEscapeString)
-	return template.HTML(s), err
+// t is a message among markup. One that is not there, or lacks a value, fails the page.
+func (l locale) t(id string, args ...string) templ.Component {
+	parts, err := l.parts(id, args)
+	if err != nil {
+		return templ.ComponentFunc(func(context.Context, io.Writer) error { return err })
+	}
+	return sentence(parts)
 }
 
-// text is a message where no markup can be: titles and attributes.
-func (l locale) text(id string, args ...any) (string, error) {
-	same := func(v string) string { return v }
-	return l.fill(id, args, same, same)
+// tn is a message about n things.
+func (l locale) tn(id string, n int) templ.Component {
+	return l.t(id+"."+l.plural()(n), "n", strconv.Itoa(n))
 }
 
-// count is a message about n things.
-func (l locale) count(id string, n int) (template.HTML, error) {
-	return l.html(id+"."+l.plural()(n), "n", n)
+// tx is a message where no markup can be: a title.
+func (l locale) tx(id string, args ...string) (string, error) {
+	parts, err := l.parts(id, args)
+	var b strings.Builder
+	for _, p := range parts {
+		b.WriteString(p.text)
+	}
+	return b.String(), err
 }
 
 func (l locale) plural() func(n int) string {
@@ -99,35 +109,37 @@ func (l locale) plural() func(n int) string {
 	return plurals["en"]
 }
 
-func (l locale) fill(id string, args []any, value, rest func(string) string) (string, error) {
+// parts cuts a message at its places and puts their values there; args are
+// names, each with its value.
+func (l locale) parts(id string, args []string) ([]part, error) {
 	m, ok := l.Messages[id]
 	if !ok {
-		return "", fmt.Errorf("page: no message %q in %q", id, l.Lang)
+		return nil, fmt.Errorf("page: no message %q in %q", id, l.Lang)
 	}
 	if len(args)%2 != 0 {
-		return "", fmt.Errorf("page: message %q: a place has no value", id)
+		return nil, fmt.Errorf("page: message %q: a place has no value", id)
 	}
-	var b strings.Builder
+	var out []part
 	for {
 		before, after, found := strings.Cut(m, "{")
-		b.WriteString(rest(before))
+		out = append(out, part{text: before})
 		if !found {
-			return b.String(), nil
+			return out, nil
 		}
 		name, tail, closed := strings.Cut(after, "}")
 		v, ok := place(args, name)
 		if !closed || !ok {
-			return "", fmt.Errorf("page: message %q: no value for {%s}", id, name)
+			return nil, fmt.Errorf("page: message %q: no value for {%s}", id, name)
 		}
-		b.WriteString(value(v))
+		out = append(out, part{text: v, value: true})
 		m = tail
 	}
 }
 
-func place(args []any, name string) (string, bool) {
+func place(args []string, name string) (string, bool) {
 	for i := 0; i+1 < len(args); i += 2 {
 		if args[i] == name {
-			return fmt.Sprint(args[i+1]), true
+			return args[i+1], true
 		}
 	}
 	return "", false

@@ -4,22 +4,28 @@
 // and no link but those that the operator or the redirect matcher produced.
 //
 // Every text of ours is in messages/*.json, one file for each language: callers
-// say what happened, never how to put it. Structure is in templates/*.html, looks
-// in style.css. The package knows no other package of ours.
+// say what happened, never how to put it. Structure is in *.templ, from which
+// templ makes Go (go generate), looks are in style.css. The package knows no
+// other package of ours.
+//
+// templ escapes every value for text and for a quoted attribute, which are the
+// only places that values stand in. It is generated code because html/template
+// calls methods by name: a program with it keeps every method of every type.
 package page
+
+//go:generate go tool -modfile=../../hack/tools/go.mod templ generate -log-level warn
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
-	"embed"
+	_ "embed"
 	"encoding/base64"
-	"html/template"
 	"net/http"
 	"strconv"
-)
 
-//go:embed templates/*.html
-var templateFiles embed.FS
+	"github.com/a-h/templ"
+)
 
 //go:embed style.css
 var style string
@@ -47,28 +53,36 @@ func (p *Pages) For(r *http.Request) *Renderer {
 type Renderer struct {
 	brand  brand
 	locale locale
-	style  template.CSS
+	style  templ.Component
 	policy string // Content-Security-Policy
-	pages  map[string]*template.Template
 }
 
 func newRenderer(b Brand, l locale) *Renderer {
 	css := style + accentStyle(b.AccentColor)
-	r := &Renderer{brand: checkBrand(b), locale: l, style: template.CSS(css), policy: contentPolicy(css), pages: map[string]*template.Template{}}
-	for _, name := range []string{"consent", "choose", "login", "error", "done"} {
-		t := template.New("base.html").Funcs(l.funcs())
-		r.pages[name] = template.Must(t.ParseFS(templateFiles, "templates/base.html", "templates/"+name+".html"))
-	}
-	return r
+	return &Renderer{brand: checkBrand(b), locale: l, style: styleElement(css), policy: contentPolicy(css)}
 }
 
-// frame is what base.html sees; View is the page's own part.
+// styleElement is the one piece of markup that no template escapes: the style is
+// ours to the last byte, and the policy has the hash of those bytes.
+func styleElement(css string) templ.Component { return templ.Raw("<style>" + css + "</style>") }
+
+// frame is what stands around a page's own part.
 type frame struct {
-	Lang, Dir string
-	Style     template.CSS
-	Brand     brand
-	FlowID    string
-	View      any
+	style  templ.Component
+	brand  brand
+	flowID string
+}
+
+func (r *Renderer) frame(flowID string) frame {
+	return frame{style: r.style, brand: r.brand, flowID: DisplayText(flowID, maxFlowID)}
+}
+
+func (l locale) title(f frame, id string) (string, error) {
+	s, err := l.tx(id)
+	if f.brand.Name != "" {
+		s += " · " + f.brand.Name
+	}
+	return s, err
 }
 
 // A page with a form says same-origin, because under no-referrer browsers send
@@ -82,13 +96,9 @@ const (
 
 // render writes nothing until the whole page exists, so that a failing
 // template is a clean 500 and not half a page.
-func (r *Renderer) render(w http.ResponseWriter, status int, name, referrer, flowID string, view any) {
-	f := frame{
-		Lang: r.locale.Lang, Dir: r.locale.Dir, Style: r.style,
-		Brand: r.brand, FlowID: DisplayText(flowID, maxFlowID), View: view,
-	}
+func (r *Renderer) render(w http.ResponseWriter, status int, referrer string, page templ.Component) {
 	var buf bytes.Buffer
-	if err := r.pages[name].Execute(&buf, f); err != nil {
+	if err := page.Render(context.Background(), &buf); err != nil {
 		buf.Reset()
 		buf.WriteString("<!doctype html><html lang=\"en\"><title>Error</title><h1>Something went wrong</h1><p>Please try again later.</p></html>\n")
 		status = http.StatusInternalServerError

@@ -1,8 +1,8 @@
 package page
 
 import (
+	"context"
 	"errors"
-	"html/template"
 	"io"
 	"maps"
 	"net/http"
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/a-h/templ"
 	"golang.org/x/net/html"
 )
 
@@ -284,7 +285,9 @@ func TestLongListsKeepEveryScope(t *testing.T) {
 func poison(v reflect.Value, s string) {
 	switch v.Kind() {
 	case reflect.String:
-		if v.Type().PkgPath() != reflect.TypeFor[Problem]().PkgPath() { // a word of ours, from a closed set
+		switch v.Addr().Interface().(type) {
+		case *Problem, *LoginProblem, *Notice: // words of ours, from closed sets
+		default:
 			v.SetString(s)
 		}
 	case reflect.Struct:
@@ -355,6 +358,12 @@ func poisonable() map[string]func(w http.ResponseWriter, s string) {
 			v.Scopes[0].New, v.Scopes[0].Everything, v.Scopes[1].Everything, v.Scopes[1].Tools[0].Destructive = false, false, false, false
 			with(s).Consent(w, 200, v)
 		},
+		"choose": func(w http.ResponseWriter, s string) {
+			var v Choose
+			poison(reflect.ValueOf(&v).Elem(), s)
+			v.Action, v.Providers[1].Last = "/login", false
+			with(s).Choose(w, v)
+		},
 		"login": func(w http.ResponseWriter, s string) {
 			var v Login
 			poison(reflect.ValueOf(&v).Elem(), s)
@@ -413,6 +422,30 @@ func TestErrorPage(t *testing.T) {
 	}
 }
 
+// An address may hold what is markup elsewhere; it must not leave its attribute.
+func TestLinksAreEscaped(t *testing.T) {
+	const end = `/?a=1&b='"><script>alert(1)</script>`
+	for _, address := range []string{"https://help.example.com" + end, "cursor://anysphere.cursor-mcp" + end} {
+		w := httptest.NewRecorder()
+		english(Brand{SupportURL: address, PrivacyURL: address, TermsURL: address}).Done(w, Done{ContinueURL: Link(address)})
+		doc := parse(t, w.Body)
+		inert(t, doc)
+		want := 4
+		if strings.HasPrefix(address, "cursor") {
+			want = 1 // no link of an operator's
+		}
+		links := elements(doc, "a")
+		if len(links) != want {
+			t.Errorf("%d links with %s, want %d", len(links), address, want)
+		}
+		for _, a := range links {
+			if got, _ := attr(a, "href"); got != address {
+				t.Errorf("ATK-42 link to %q, want %q", got, address)
+			}
+		}
+	}
+}
+
 func TestBrand(t *testing.T) {
 	for _, tc := range []struct {
 		give Brand
@@ -460,15 +493,26 @@ func TestLogin(t *testing.T) {
 }
 
 func TestFailingTemplateIsAClean500(t *testing.T) {
-	r := english(Brand{})
-	fail := template.FuncMap{"fail": func() (string, error) { return "", errors.New("no") }}
-	r.pages["done"] = template.Must(template.New("").Funcs(fail).Parse(`<p>half a page {{fail}}`))
-	w := httptest.NewRecorder()
-	r.Done(w, Done{})
-	if w.Code != 500 || strings.Contains(w.Body.String(), "half") {
-		t.Errorf("%d %q", w.Code, w.Body)
-	}
-	if w.Header().Get("X-Frame-Options") != "DENY" {
-		t.Error("AS-CONS-08 missing on a failure")
+	for name, show := range map[string]func(r *Renderer, w http.ResponseWriter){
+		"in the middle": func(r *Renderer, w http.ResponseWriter) {
+			r.render(w, 200, referrerNone, templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
+				_, _ = io.WriteString(w, "<p>half a page")
+				return errors.New("no")
+			}))
+		},
+		"a message that is not there": func(r *Renderer, w http.ResponseWriter) {
+			r.Consent(w, 200, Consent{Notice: "unheard of"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			show(english(Brand{}), w)
+			if w.Code != 500 || strings.Contains(w.Body.String(), "half") || strings.Contains(w.Body.String(), "<main") {
+				t.Errorf("%d %q", w.Code, w.Body)
+			}
+			if w.Header().Get("X-Frame-Options") != "DENY" {
+				t.Error("AS-CONS-08 missing on a failure")
+			}
+		})
 	}
 }

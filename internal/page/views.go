@@ -1,10 +1,11 @@
 package page
 
 import (
-	"html/template"
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/a-h/templ"
 )
 
 // Login asks for a user name and a password (the static provider).
@@ -38,7 +39,7 @@ const (
 func (r *Renderer) Login(w http.ResponseWriter, status int, v Login) {
 	v.ServerName = DisplayText(v.ServerName, maxName)
 	v.ClientName = DisplayText(v.ClientName, maxName)
-	r.render(w, status, "login", referrerForm, v.FlowID, v)
+	r.render(w, status, referrerForm, r.locale.login(r.frame(v.FlowID), v))
 }
 
 // Error is a page instead of a redirect: what happened and what to do now.
@@ -47,10 +48,7 @@ type Error struct {
 	Problem Problem
 	Detail  string // shown escaped and unlinked, for example the offending redirect URI
 
-	// ContinueURL is the one link to a place that a client named. Its type switches off
-	// the template's scheme filter, because private-use schemes are legitimate:
-	// only a redirect URI that the matcher produced may be passed, never request input.
-	ContinueURL  template.URL
+	ContinueURL  Link
 	ContinueHost string // the host of ContinueURL, for people
 
 	FlowID string
@@ -101,16 +99,15 @@ func (r *Renderer) Error(w http.ResponseWriter, v Error) {
 		v.Problem = ServerError
 	}
 	v.Detail = displayDetail(v.Detail)
-	v.ContinueURL = linkable(v.ContinueURL)
 	v.ContinueHost = displayHost(v.ContinueHost)
-	r.render(w, v.Status, "error", referrerNone, v.FlowID, v)
+	r.render(w, v.Status, referrerNone, r.locale.failed(r.frame(v.FlowID), v))
 }
 
 // Done is the end of a conversation in this window: the person declined.
 type Done struct {
 	Status int // 200 if 0
 	// ContinueURL and ContinueHost: as in Error.
-	ContinueURL  template.URL
+	ContinueURL  Link
 	ContinueHost string
 	FlowID       string
 }
@@ -120,9 +117,8 @@ func (r *Renderer) Done(w http.ResponseWriter, v Done) {
 	if v.Status == 0 {
 		v.Status = http.StatusOK
 	}
-	v.ContinueURL = linkable(v.ContinueURL)
 	v.ContinueHost = displayHost(v.ContinueHost)
-	r.render(w, v.Status, "done", referrerNone, v.FlowID, v)
+	r.render(w, v.Status, referrerNone, r.locale.done(r.frame(v.FlowID), v))
 }
 
 // displayDetail shows a URI as on the wire and any other text as text.
@@ -133,10 +129,15 @@ func displayDetail(s string) string {
 	return displayURI(s)
 }
 
-// linkable is a second lock behind the redirect matcher: a scheme that a
+// Link is the one link to a place that a client named. Its type switches off the
+// templates' scheme filter, because private-use schemes are legitimate: only a
+// redirect URI that the matcher produced may be made one, never request input.
+type Link string
+
+// checked is a second lock behind the redirect matcher: a scheme that a
 // browser itself acts on is never a link, whatever was passed.
-func linkable(u template.URL) template.URL {
-	scheme, _, ok := strings.Cut(string(u), ":")
+func (l Link) checked() templ.SafeURL {
+	scheme, _, ok := strings.Cut(string(l), ":")
 	if !ok || scheme == "" {
 		return ""
 	}
@@ -149,5 +150,5 @@ func linkable(u template.URL) template.URL {
 	case "javascript", "vbscript", "data", "blob", "file", "filesystem", "about", "view-source":
 		return ""
 	}
-	return u
+	return templ.SafeURL(l)
 }
