@@ -28,7 +28,7 @@ ARG VERSION=
 ARG TARGETOS=
 ARG TARGETARCH=
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
+    GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false -tags grpcnotrace \
     -ldflags "-s -w -X main.version=${VERSION}" -o /mcp-forward-auth ./cmd/mcp-forward-auth
 
 FROM ${BASE_IMAGE}

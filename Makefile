@@ -7,7 +7,7 @@ demo: ## the whole picture on this computer
 	go run ./cmd/mcp-forward-auth demo
 
 build: ## a static binary in bin/
-	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/mcp-forward-auth
+	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -o bin/ ./cmd/mcp-forward-auth
 
 test: ## everything that needs nothing but Go
 	go test ./...
@@ -27,9 +27,17 @@ chaos: ## replicas under fire for T (10m)
 	hack/e2e/install.sh
 	E2E_CHAOS=$(or $(T),10m) go test -tags e2e -count=1 -v -timeout 24h -run TestChaos ./internal/e2e
 
-lint: ## gofmt, vet, staticcheck
+lint: ## gofmt, vet, staticcheck, templ
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
 	go vet ./... && go vet -tags e2e ./internal/e2e && $(tool) staticcheck -tags e2e ./...
+	hack/generated.sh
+
+generate: ## the pages' Go code from their templates
+	$(tool) templ fmt internal/page
+	go generate ./internal/page
+
+size: ## whether the program is as small as a release must be
+	hack/size.sh
 
 workflows: ## .github and the Dockerfile: actionlint, zizmor, hadolint
 	hack/workflows.sh

@@ -46,7 +46,7 @@ func benchmark(ctx context.Context, rounds int) error {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "mcp-forward-auth")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "./cmd/mcp-forward-auth") // as it is released
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", program, "./cmd/mcp-forward-auth") // as it is released
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)

@@ -35,7 +35,7 @@ for platform in "${platforms[@]}"; do
   binary=$work/$name/mcp-forward-auth
   [ "$os" = windows ] && binary=$binary.exe
   CGO_ENABLED=0 GOOS=$os GOARCH=$arch GOFIPS140=${GOFIPS140:-certified} GOFLAGS='' \
-    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "$binary" ./cmd/mcp-forward-auth
+    go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w -X main.version=$version" -o "$binary" ./cmd/mcp-forward-auth
   cp LICENSE README.md SECURITY.md "$work/$name"
   archive "$name.tar.gz" "$work" "$name"
 done

@@ -57,7 +57,7 @@ func soak(ctx context.Context, d time.Duration, rate int, signIns float64) error
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "mcp-forward-auth")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "./cmd/mcp-forward-auth")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", program, "./cmd/mcp-forward-auth")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
