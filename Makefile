@@ -39,7 +39,7 @@ generate: ## the pages' Go code from their templates
 size: ## whether the program is as small as a release must be
 	hack/size.sh
 
-workflows: ## .github and the Dockerfile: actionlint, zizmor, hadolint
+workflows: ## .github and the Dockerfiles: actionlint, zizmor, hadolint
 	hack/workflows.sh
 
 vulncheck: ## known vulnerabilities in what is called; needs vuln.go.dev
@@ -51,7 +51,7 @@ chart: ## the Helm chart: both majors of Helm, schemas, kube-score, README
 chart-update: ## write what follows from the chart's values and templates
 	cd hack/chart && go test -count=1 -timeout 30m ./... -update
 
-image: ## the Dockerfile, built by buildah with stand-in base images, and run
+image: ## the Dockerfiles, built by buildah with stand-in base images, and run
 	hack/image/test.sh
 
 dist: ## archives of every platform and the chart: make dist VERSION=v1.2.3

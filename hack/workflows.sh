@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Looks at the workflows and the Dockerfile as attackers and linters do:
+# Looks at the workflows and the Dockerfiles as attackers and linters do:
 # actionlint (a Go tool), zizmor and hadolint (Python packages with stock
 # binaries, in a cache of this user). Exits 2 if one could not be had.
 set -uo pipefail
@@ -22,5 +22,5 @@ fi
 status=0
 go tool -modfile=hack/tools/go.mod actionlint -shellcheck= -pyflakes= || status=1
 "$home/bin/zizmor" --offline --no-progress --quiet --format plain .github || status=1
-"$home/bin/hadolint" Dockerfile || status=1
+"$home/bin/hadolint" Dockerfile hack/mcpserver/Dockerfile || status=1
 exit $status

@@ -282,12 +282,13 @@ func TestPackage(t *testing.T) {
 	}
 }
 
-var valuesBlock = regexp.MustCompile("(?ms)^```yaml\n(# values\\.yaml.*?)^```$")
+var valuesBlock = regexp.MustCompile("(?ms)^(?:```yaml\n(# values\\.yaml.*?)^```|[^\n]* --values - <<'EOF'\n(.*?)^EOF)$")
 
-// The values that documents show can be installed as they are pasted.
+// The values that documents show can be installed as they are pasted, from a file
+// or into the command.
 func TestDocuments(t *testing.T) {
 	shown := 0
-	for _, document := range []string{"../../docs/kubernetes.md", "../../docs/migration.md", filepath.Join(chartDir, "README.md"), "../../README.md"} {
+	for _, document := range []string{"../../docs/kind.md", "../../docs/kubernetes.md", "../../docs/migration.md", filepath.Join(chartDir, "README.md"), "../../README.md"} {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
@@ -295,15 +296,15 @@ func TestDocuments(t *testing.T) {
 		for _, block := range valuesBlock.FindAllStringSubmatch(string(text), -1) {
 			shown++
 			file := filepath.Join(t.TempDir(), "values.yaml")
-			if err := os.WriteFile(file, []byte(block[1]), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(block[1]+block[2]), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := helm4.render(t, file); err != nil {
-				t.Errorf("%s: %v\n%s", document, err, block[1])
+				t.Errorf("%s: %v\n%s", document, err, block[0])
 			}
 		}
 	}
-	if shown < 6 {
+	if shown < 8 {
 		t.Errorf("documents show %d values files: the pattern finds none", shown)
 	}
 }

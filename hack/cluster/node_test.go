@@ -26,6 +26,15 @@ func private(dir string) error {
 	if err := write(hosts, "127.0.0.1 localhost "+strings.Join(publicHosts, " ")+"\n"+nodeIP+" "+strings.Join(clusterDNS, " ")+"\n"); err != nil {
 		return err
 	}
+	// What runs outside of pods asks the cluster's name service too.
+	names := filepath.Join(dir, "resolv.conf")
+	if err := write(names, "nameserver "+nodeIP+"\n"); err != nil {
+		return err
+	}
+	resolver, err := filepath.EvalSymlinks("/etc/resolv.conf")
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "node"), 0o755); err != nil {
 		return err
 	}
@@ -45,6 +54,8 @@ func private(dir string) error {
 		}
 		commands = append(commands, []string{"mount", "-t", "tmpfs", "tmpfs", path})
 	}
+	// It may be below /run, which is empty by now.
+	commands = append(commands, []string{"mkdir", "-p", filepath.Dir(resolver)}, []string{"touch", resolver}, []string{"mount", "--bind", names, resolver})
 	c := &cluster{dir: dir}
 	for _, command := range commands {
 		if _, err := c.output("", lookup(command[0]), command[1:]...); err != nil {

@@ -64,15 +64,20 @@ b commit -q --rm "$c" "$base_image" >/dev/null
 echo '== build'
 modules=$(go env GOMODCACHE)
 go mod download
-b bud -q --isolation chroot --pull-never --layers=false --volume "$modules:/go/pkg/mod" \
-  --build-arg VERSION=9.9.9-test --build-arg REVISION=0123456 --build-arg "GOPROXY=file://$modules/cache/download,off" --build-arg GOSUMDB=off \
-  --tag localhost/mcp-forward-auth:test . >/dev/null
+build() {
+  b bud -q --isolation chroot --pull-never --layers=false --volume "$modules:/go/pkg/mod" \
+    --build-arg "GOPROXY=file://$modules/cache/download,off" --build-arg GOSUMDB=off "$@" . >/dev/null
+}
+build --build-arg VERSION=9.9.9-test --build-arg REVISION=0123456 --tag localhost/mcp-forward-auth:test
+# The sample MCP server of docs/kind.md; BuildKit finds this ignore file by its name.
+build --file hack/mcpserver/Dockerfile --ignorefile hack/mcpserver/Dockerfile.dockerignore --tag localhost/mcpserver:test
 
 echo '== what is in it'
 b inspect --type image --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}} {{index .OCIv1.Config.Labels "org.opencontainers.image.version"}}' localhost/mcp-forward-auth:test >"$work/inspect"
 cat "$work/inspect"
 echo
 grep -q '^65532:65532 \[/mcp-forward-auth\] 9.9.9-test$' "$work/inspect" || fail 'user, entry point or labels'
+[ "$(b inspect --type image --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}' localhost/mcpserver:test)" = '65532:65532 [/mcpserver]' ] || fail 'user or entry point of the MCP server'
 c=$(b from --pull-never localhost/mcp-forward-auth:test)
 m=$(b mount "$c")
 size=$(stat -c %s "$m/mcp-forward-auth")
