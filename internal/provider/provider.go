@@ -64,9 +64,14 @@ func (p *Provider) Recheck(ctx context.Context, id connector.Identity, s connect
 	if !ok {
 		return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: the provider cannot be asked again", connector.ErrSessionOver)
 	}
+	was := id.Namespace
 	id.Namespace = bare
 	now, session, err := r.Recheck(ctx, id, s)
-	return p.own(now), session, err
+	now = p.own(now)
+	if err == nil && now.Namespace != was { // keepSubjects or the issuer is another by now
+		return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: people of provider %q were others then", connector.ErrSessionOver, p.ID)
+	}
+	return now, session, err
 }
 
 func (p *Provider) rechecker() (connector.Rechecker, bool) {
