@@ -143,7 +143,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if err := c.spendProof(); err != nil {
 		return nil, err
 	}
-	answer, err := e.exchange(c, t)
+	answer, err := e.exchange(c, t, scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -170,13 +170,11 @@ func policyClient(c *call) policy.Client {
 
 // stillAllowed returns what the rules leave of scopes, now that it is known who
 // the person is by now. The refresh token keeps the rest, for the day when they
-// may have it again. Something else of what was granted may be left: if nothing
-// were, the family would have been ended.
+// may have it again.
 func (e *Endpoint) stillAllowed(c *call, match policy.Match, scopes oauth.Scopes) (oauth.Scopes, error) {
 	left := match.Narrow(scopes)
-	if len(left) == 0 {
-		c.entry.Withheld = scopes.String()
-		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "the rules of this service do not allow the requested scopes any more", Reason: policy.NotAllowed}
+	if len(left) == 0 { // another request for other scopes made the exchange
+		return nil, scopesNotAllowed(c, scopes)
 	}
 	if len(left) < len(scopes) {
 		narrowed := c.entry
@@ -185,6 +183,11 @@ func (e *Endpoint) stillAllowed(c *call, match policy.Match, scopes oauth.Scopes
 		e.Audit.Write(c.Context(), narrowed)
 	}
 	return left, nil
+}
+
+func scopesNotAllowed(c *call, scopes oauth.Scopes) *oauth.Error {
+	c.entry.Withheld = scopes.String()
+	return &oauth.Error{Code: oauth.InvalidScope, Description: "the rules of this service do not allow the requested scopes any more", Reason: policy.NotAllowed}
 }
 
 // checkClientLimits: the operator may have limited the client since it got the token.
@@ -271,9 +274,9 @@ func (e *Endpoint) checkEnded(c *call, f revocation.Facts) error {
 	return nil
 }
 
-// exchange spends t. However often it is asked within the grace period, the
+// exchange spends t, for a new access token with some of scopes. However often it is asked within the grace period, the
 // identity provider is asked once and the answer is the same.
-func (e *Endpoint) exchange(c *call, t refreshToken) (refreshAnswer, error) {
+func (e *Endpoint) exchange(c *call, t refreshToken, scopes oauth.Scopes) (refreshAnswer, error) {
 	r := e.Refresh
 	rotation := guard.Rotation{
 		Family: t.Family, Generation: t.Generation, Issued: time.Unix(t.Issued, 0), Grace: grace,
@@ -284,7 +287,7 @@ func (e *Endpoint) exchange(c *call, t refreshToken) (refreshAnswer, error) {
 			}
 		},
 	}
-	sealed, err := e.Guard.Rotate(c.Context(), rotation, func(ctx context.Context) (string, error) { return e.successor(ctx, c, t) })
+	sealed, err := e.Guard.Rotate(c.Context(), rotation, func(ctx context.Context) (string, error) { return e.successor(ctx, c, t, scopes) })
 	switch {
 	case errors.Is(err, guard.ErrReused):
 		e.endFamily(c, t, "refresh_token_reused")
@@ -298,7 +301,7 @@ func (e *Endpoint) exchange(c *call, t refreshToken) (refreshAnswer, error) {
 }
 
 // successor asks who the person is now and seals the next generation for them.
-func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (string, error) {
+func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken, scopes oauth.Scopes) (string, error) {
 	r := e.Refresh
 	vouching := r.Providers.Find(t.Provider) // openRefresh has found it
 	identity, session, err := vouching.Recheck(ctx, connector.Identity{Namespace: t.Namespace, Subject: t.Subject}, t.Session)
@@ -323,9 +326,13 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken) (stri
 		e.endFamily(c, t, err.Error())
 		return "", invalidRefresh(err.Error(), nil)
 	}
-	if len(e.Policy.For(t.Resource).Rematch(identity, t.InGroups, policyClient(c)).Narrow(t.Scopes)) == 0 {
+	match := e.Policy.For(t.Resource).Rematch(identity, t.InGroups, policyClient(c))
+	if len(match.Narrow(t.Scopes)) == 0 {
 		e.endFamily(c, t, policy.NotAllowed)
 		return "", invalidRefresh(policy.NotAllowed, nil)
+	}
+	if len(match.Narrow(scopes)) == 0 { // the client gets nothing, so it goes on with the token it has
+		return "", r.unfinished(t, session, scopesNotAllowed(c, scopes))
 	}
 	// The session may have been exchanged at the provider, so from here on the
 	// family has to go on with the new one: a denial by e-mail is left to the
