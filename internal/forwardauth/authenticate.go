@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
@@ -37,7 +38,7 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 	switch {
 	case t.Resource != d.Resource:
 		return WrongAudience
-	case e.Now().Unix() >= t.Expires:
+	case e.Now().Unix() >= t.Expires, t.Issued > e.Now().Add(keyset.Skew).Unix(): // the clock was set back
 		return Expired
 	}
 	d.Token, d.grant = t, g

@@ -19,7 +19,8 @@ import (
 // they share.
 type Token struct {
 	*Grant
-	Expires int64 // Unix seconds
+	Issued  int64 // Unix seconds
+	Expires int64
 
 	text     string // subject, client, id, family and email, and the identity that is none of these
 	ends     [parts]uint16
@@ -137,7 +138,7 @@ func (e *Endpoint) remember(c *token.Claims, p *token.Person, r *resource.Resour
 	t := NewToken(g, c.Expires, revocation.Facts{
 		TokenID: c.ID, Family: c.Family, Subject: c.Subject, Email: p.Email, Client: revocation.Client(c.ClientID),
 	}, identity)
-	t.signing = signing
+	t.Issued, t.signing = c.IssuedAt, signing
 	return t
 }
 
