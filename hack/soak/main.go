@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,8 +32,9 @@ import (
 const (
 	host     = "mcp.example.com"
 	issuer   = "https://" + host
-	username = "jane"
 	password = "correct horse battery"
+	// people take turns: what one of them may have revoked is bounded.
+	people = 60
 	// rotation is the shortest that the configuration admits.
 	rotation = 10 * time.Minute
 	// Growth that is none: the runtime's own unrest.
@@ -108,18 +110,25 @@ func configure(dir string, seed []byte, endpoint string, lifetime time.Duration)
 	if err != nil {
 		return "", err
 	}
+	var users strings.Builder
+	for n := range people {
+		fmt.Fprintf(&users, "{username: %s, passwordHash: '%s', email: %s@example.com, groups: [engineering]},", name(n), hash, name(n))
+	}
 	text := fmt.Sprintf(`
 listen: {http: "127.0.0.1:0", management: "127.0.0.1:0"}
 logging: {level: info}
-provider: {name: static, users: [{username: %s, passwordHash: '%s', email: jane@example.com, groups: [engineering]}]}
+provider: {name: static, users: [%s]}
 proxy: {hosts: [{host: %s, endpoint: %q}]}
 keys: {source: seed, seedFiles: [seed], rotation: %s}
 tokens: {accessTokenLifetime: %s}
 limits: {registrations: 0, signInAttempts: 0}
-`, username, hash, host, endpoint, rotation, lifetime)
+`, users.String(), host, endpoint, rotation, lifetime)
 	path := filepath.Join(dir, "config.yaml")
 	return path, errors.Join(os.WriteFile(path, []byte(text), 0o600), os.WriteFile(filepath.Join(dir, "seed"), seed, 0o600))
 }
+
+// name is the user name of one of the people.
+func name(n int) string { return fmt.Sprintf("jane%d", n%people) }
 
 // point is the state of the service at one moment.
 type point struct {

@@ -22,6 +22,7 @@ import (
 type person struct {
 	ctx     context.Context
 	address string
+	name    string
 	cookies map[string]string
 }
 
@@ -33,13 +34,13 @@ var direct = &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.R
 func (c *counts) signInAgainAndAgain(ctx context.Context, address string, pause time.Duration) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		p := &person{ctx: ctx, address: address, cookies: map[string]string{}}
+		p := &person{ctx: ctx, address: address, name: name(n), cookies: map[string]string{}}
 		switch err := p.signIn(); {
 		case err == nil:
 			c.signIns.Add(1)
@@ -145,7 +146,7 @@ func (p *person) browse(path string) (code string, err error) {
 			method, path, body = http.MethodGet, strings.TrimPrefix(location, issuer), ""
 		case resp.StatusCode == http.StatusOK:
 			method = http.MethodPost
-			if path, body, err = fill(string(text)); err != nil {
+			if path, body, err = p.fill(string(text)); err != nil {
 				return "", err
 			}
 		default:
@@ -156,7 +157,7 @@ func (p *person) browse(path string) (code string, err error) {
 }
 
 // fill answers the first form of a page with yes.
-func fill(text string) (action, body string, err error) {
+func (p *person) fill(text string) (action, body string, err error) {
 	page, err := html.Parse(strings.NewReader(text))
 	if err != nil {
 		return "", "", err
@@ -178,7 +179,7 @@ func fill(text string) (action, body string, err error) {
 		case n.Data == "input" && attr("type") == "password":
 			values.Set(attr("name"), password)
 		case n.Data == "input" && attr("name") == "username":
-			values.Set("username", username)
+			values.Set("username", p.name)
 		case n.Data == "input" && attr("name") != "":
 			values.Add(attr("name"), attr("value"))
 		case n.Data == "button" && attr("name") == "decision" && attr("value") == "allow":

@@ -258,3 +258,17 @@ func TestIssued(t *testing.T) {
 		}
 	}
 }
+
+// Tokens that have expired do not pile up, full cache or not.
+func TestExpiredAreForgotten(t *testing.T) {
+	const lifetime, total = 1000, 20_000
+	c := newCache(1 << 20)
+	var most int
+	for n := range total {
+		c.put(fingerprint{byte(n), byte(n >> 8), byte(n >> 16)}, &Token{Expires: int64(n + lifetime)}, int64(n))
+		most = max(most, c.len())
+	}
+	if most > lifetime*3/2 {
+		t.Errorf("%d entries for %d that are alive", most, lifetime)
+	}
+}
