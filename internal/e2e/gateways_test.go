@@ -128,16 +128,20 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// recipeNginx puts the file for conf.d into the smallest nginx.conf.
 func recipeNginx(t *testing.T, path string, site gatewaySite) *process {
 	t.Helper()
-	dir := t.TempDir()
-	recipe := substitute(t, block(t, "nginx", gateways.Whole, "nginx", 0),
+	return startRecipe(t, path, site, substitute(t, block(t, "nginx", gateways.Whole, "nginx", 0),
 		"listen 443 ssl;", "listen "+site.public()+";", "server_name mcp.example.com;", "server_name 127.0.0.1;",
 		"    ssl_certificate     /etc/nginx/tls/mcp.example.com.crt;\n", "", "    ssl_certificate_key /etc/nginx/tls/mcp.example.com.key;\n", "",
-		"server auth:8080;", "server "+site.Service+";", "server mcp:3000;", "server "+site.MCP+";",
-		"X-Original-URL $scheme://$host$request_uri;", "X-Original-URL $scheme://$public_host$request_uri;")
-	// The recipe is for the default port, which $host lacks; this one is another.
+		"server auth:8080;", "server "+site.Service+";", "server mcp:3000;", "server "+site.MCP+";"))
+}
+
+// startRecipe puts a file for conf.d into the smallest nginx.conf. It is for the
+// default port, which $host lacks; this one is another.
+func startRecipe(t *testing.T, path string, site gatewaySite, recipe string) *process {
+	t.Helper()
+	dir := t.TempDir()
+	recipe = substitute(t, recipe, "X-Original-URL $scheme://$host$request_uri;", "X-Original-URL $scheme://$public_host$request_uri;")
 	recipe = "map $host:$http_host $public_host { \"127.0.0.1:" + site.public() + "\" " + site.public() + "; default $host; }\n" + recipe
 	user := ""
 	if os.Getuid() == 0 {
