@@ -16,17 +16,18 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
 )
 
 // startBare starts this program as the bare handler.
-func startBare(ctx context.Context) (*process, error) {
+func startBare(ctx context.Context) (*watched.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, self, "-bare")
+	return watched.Start(ctx, self, "-bare")
 }
 
 // serveBare answers 200 to everything, and OK over gRPC, on servers with the

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
 )
 
 // connections is how many a gateway's worker keeps open, about.
@@ -35,22 +37,22 @@ func cost(ctx context.Context, b bench) error {
 	if err != nil {
 		return err
 	}
-	bareHTTP, err := dial(b.reference.http, connections)
+	bareHTTP, err := dial(b.reference.HTTP, connections)
 	if err != nil {
 		return err
 	}
 	defer bareHTTP.close()
-	ourHTTP, err := dial(b.subject.http, connections)
+	ourHTTP, err := dial(b.subject.HTTP, connections)
 	if err != nil {
 		return err
 	}
 	defer ourHTTP.close()
-	bareGRPC, err := dialGRPC(b.reference.grpc, connections)
+	bareGRPC, err := dialGRPC(b.reference.GRPC, connections)
 	if err != nil {
 		return err
 	}
 	defer bareGRPC.close()
-	ourGRPC, err := dialGRPC(b.subject.grpc, connections)
+	ourGRPC, err := dialGRPC(b.subject.GRPC, connections)
 	if err != nil {
 		return err
 	}
@@ -60,16 +62,16 @@ func cost(ctx context.Context, b bench) error {
 		return err
 	}
 
-	http := func(p *process, to *pool, n int, status string, tokens func(round int) []string) func(int) (time.Duration, error) {
+	http := func(p *watched.Process, to *pool, n int, status string, tokens func(round int) []string) func(int) (time.Duration, error) {
 		return func(round int) (time.Duration, error) {
 			messages := requests(tokens(round))
-			return p.spent(func() error { _, err := to.send(messages, n, status); return err })
+			return spent(p, func() error { _, err := to.send(messages, n, status); return err })
 		}
 	}
-	grpc := func(p *process, to callers, n int, tokens func(round int) []string) func(int) (time.Duration, error) {
+	grpc := func(p *watched.Process, to callers, n int, tokens func(round int) []string) func(int) (time.Duration, error) {
 		return func(round int) (time.Duration, error) {
 			var messages []*auth.CheckRequest = checks(tokens(round))
-			return p.spent(func() error { return to.send(ctx, messages, n) })
+			return spent(p, func() error { return to.send(ctx, messages, n) })
 		}
 	}
 	none := func(int) []string { return []string{""} }
@@ -125,14 +127,14 @@ func measure(b bench, slices []slice) error {
 }
 
 // spent is the CPU time of the process while f runs.
-func (p *process) spent(f func() error) (time.Duration, error) {
-	before, err := p.cpuTime()
+func spent(p *watched.Process, f func() error) (time.Duration, error) {
+	before, err := p.CPUTime()
 	if err != nil {
 		return 0, err
 	}
 	if err := f(); err != nil {
 		return 0, err
 	}
-	after, err := p.cpuTime()
+	after, err := p.CPUTime()
 	return after - before, err
 }

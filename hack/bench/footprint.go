@@ -37,8 +37,8 @@ func fromNothing(ctx context.Context, s *service) (time.Duration, float64, error
 	if err != nil {
 		return 0, 0, err
 	}
-	defer p.stop()
-	resp, err := http.Get("http://" + p.management + "/readyz")
+	defer p.Stop()
+	resp, err := http.Get("http://" + p.Management + "/readyz")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -47,10 +47,10 @@ func fromNothing(ctx context.Context, s *service) (time.Duration, float64, error
 	if resp.StatusCode != http.StatusOK {
 		return 0, 0, fmt.Errorf("not ready: %s", resp.Status)
 	}
-	if err := p.waitCatalogue(ctx); err != nil {
+	if err := p.WaitCatalogue(ctx, host); err != nil {
 		return 0, 0, err
 	}
 	time.Sleep(time.Second)
-	rss, err := p.resident()
+	rss, err := p.Resident()
 	return took, rss, err
 }

@@ -21,7 +21,7 @@ func latency(_ context.Context, b bench) error {
 		return err
 	}
 	return inTurn(b, fmt.Sprintf("%d connections at once, a token seen before", crowd), crowd, crowdSlice, []place{
-		{"bare net/http", b.reference.http, requests(tokens)}, {"forward auth", b.subject.http, requests(tokens)},
+		{"bare net/http", b.reference.HTTP, requests(tokens)}, {"forward auth", b.subject.HTTP, requests(tokens)},
 	})
 }
 

@@ -64,13 +64,13 @@ func benchmark(ctx context.Context, rounds int) error {
 	if err != nil {
 		return err
 	}
-	defer reference.stop()
+	defer reference.Stop()
 	subject, err := s.start(ctx)
 	if err != nil {
 		return err
 	}
-	defer subject.stop()
-	if err := subject.waitCatalogue(ctx); err != nil {
+	defer subject.Stop()
+	if err := subject.WaitCatalogue(ctx, host); err != nil {
 		return err
 	}
 	for _, section := range []func(context.Context, bench) error{cost, latency, throughNGINX} {

@@ -58,7 +58,7 @@ func throughNGINX(ctx context.Context, b bench) error {
 	}
 	servers := fmt.Sprintf(nginxServer, ports[0], "bare") + fmt.Sprintf(nginxServer, ports[1], "ours")
 	config := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, b.reference.http, b.subject.http, servers), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, b.reference.HTTP, b.subject.HTTP, servers), 0o600); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, program, "-p", dir, "-c", config)

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -63,8 +64,8 @@ keys: {source: seed, seedFiles: [seed]}
 func (s *service) close() { s.tools.Close() }
 
 // start starts the program and waits until it listens.
-func (s *service) start(ctx context.Context) (*process, error) {
-	return start(ctx, s.program, "serve", "--config", s.config)
+func (s *service) start(ctx context.Context) (*watched.Process, error) {
+	return watched.Start(ctx, s.program, "serve", "--config", s.config)
 }
 
 // mint makes tokens as the service would: of many people, who use clients that

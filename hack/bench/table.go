@@ -5,13 +5,15 @@ package main
 import (
 	"io"
 	"slices"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
 )
 
 // bench is what every section works with.
 type bench struct {
 	out                io.Writer
 	service            *service
-	reference, subject *process // the bare handler and the service
+	reference, subject *watched.Process // the bare handler and the service
 	rounds             int
 }
 

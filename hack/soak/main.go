@@ -26,6 +26,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 )
 
@@ -75,11 +76,11 @@ func soak(ctx context.Context, d time.Duration, rate int, signIns float64) error
 	if err != nil {
 		return err
 	}
-	p, err := start(ctx, program, "serve", "--config", config)
+	p, err := watched.Start(ctx, program, "serve", "--config", config)
 	if err != nil {
 		return err
 	}
-	defer p.stop()
+	defer p.Stop()
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -87,7 +88,7 @@ func soak(ctx context.Context, d time.Duration, rate int, signIns float64) error
 	if err != nil {
 		return err
 	}
-	if err := p.waitCatalogue(ctx); err != nil {
+	if err := p.WaitCatalogue(ctx, host); err != nil {
 		return err
 	}
 	ctx, cancel = context.WithTimeout(ctx, d)
@@ -97,9 +98,9 @@ func soak(ctx context.Context, d time.Duration, rate int, signIns float64) error
 	var load sync.WaitGroup
 	connections := 4 * runtime.NumCPU()
 	for range connections {
-		load.Go(func() { s.ask(ctx, p.http, minter, time.Duration(connections)*time.Second/time.Duration(rate)) })
+		load.Go(func() { s.ask(ctx, p.HTTP, minter, time.Duration(connections)*time.Second/time.Duration(rate)) })
 	}
-	load.Go(func() { s.signInAgainAndAgain(ctx, p.http, time.Duration(float64(time.Second)/signIns)) })
+	load.Go(func() { s.signInAgainAndAgain(ctx, p.HTTP, time.Duration(float64(time.Second)/signIns)) })
 	samples, err := watch(ctx, p, s, d)
 	load.Wait()
 	return errors.Join(err, s.verdict(samples))
@@ -138,7 +139,7 @@ type point struct {
 }
 
 // watch prints a row now and then until ctx ends.
-func watch(ctx context.Context, p *process, s *counts, d time.Duration) ([]point, error) {
+func watch(ctx context.Context, p *watched.Process, s *counts, d time.Duration) ([]point, error) {
 	began := time.Now()
 	tick := time.NewTicker(max(time.Second/2, d/240))
 	defer tick.Stop()
@@ -151,15 +152,15 @@ func watch(ctx context.Context, p *process, s *counts, d time.Duration) ([]point
 		select {
 		case <-ctx.Done():
 			return points, nil
-		case <-p.done:
+		case <-p.Done:
 			return points, errors.New("the service ended")
 		case <-tick.C:
 		}
-		mib, err := p.resident()
+		mib, err := p.Resident()
 		if err != nil {
 			return points, err
 		}
-		goroutines, err := p.goroutines(ctx)
+		goroutines, err := p.Goroutines(ctx)
 		if err != nil && ctx.Err() == nil {
 			return points, err
 		}

@@ -1,6 +1,8 @@
 //go:build linux
 
-package main
+// Package watched runs the service, or a server that logs its addresses as the
+// service does, in a process of its own, and reads from outside what it costs.
+package watched
 
 import (
 	"bufio"
@@ -18,16 +20,19 @@ import (
 	"time"
 )
 
-// process is a server that runs.
-type process struct {
+// Process is a server that runs.
+type Process struct {
+	// Where it listens, as it logs it; GRPC is empty if it does not.
+	HTTP, Management, GRPC string
+	// Done is closed when it has ended.
+	Done chan struct{}
+
 	cmd *exec.Cmd
-	// Where it listens, as it logs it.
-	http, management, grpc string
 }
 
-// start runs a server that logs its addresses as the service does.
-func start(ctx context.Context, program string, args ...string) (*process, error) {
-	p := &process{cmd: exec.CommandContext(ctx, program, args...)}
+// Start runs a server until it says where it listens.
+func Start(ctx context.Context, program string, args ...string) (*Process, error) {
+	p := &Process{cmd: exec.CommandContext(ctx, program, args...), Done: make(chan struct{})}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
@@ -38,35 +43,42 @@ func start(ctx context.Context, program string, args ...string) (*process, error
 		return nil, err
 	}
 	lines := bufio.NewReader(out)
-	for p.http == "" {
+	for p.HTTP == "" {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			p.stop()
+			p.cmd.Process.Kill()
+			p.cmd.Wait()
 			return nil, fmt.Errorf("%s did not start: %w", filepath.Base(program), err)
 		}
 		var entry struct{ Protocol, Management, GRPC string }
 		if json.Unmarshal(line, &entry) == nil {
-			p.http, p.management = entry.Protocol, entry.Management
+			p.HTTP, p.Management = entry.Protocol, entry.Management
 			if entry.GRPC != "" {
-				p.grpc = entry.GRPC
+				p.GRPC = entry.GRPC
 			}
 		}
 	}
-	go io.Copy(io.Discard, lines)
+	go func() {
+		io.Copy(io.Discard, lines)
+		p.cmd.Wait()
+		close(p.Done)
+	}()
 	return p, nil
 }
 
-func (p *process) stop() {
+// Stop ends it at once.
+func (p *Process) Stop() {
 	p.cmd.Process.Kill()
-	p.cmd.Wait()
+	<-p.Done
 }
 
-// waitCatalogue waits until challenges name scopes, as they do in real life.
-func (p *process) waitCatalogue(ctx context.Context) error {
+// WaitCatalogue waits until challenges for host name scopes, as they do in real
+// life: before that it is not known which tool needs which.
+func (p *Process) WaitCatalogue(ctx context.Context, host string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for ctx.Err() == nil {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/authenticate", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.HTTP+"/authenticate", nil)
 		if err != nil {
 			return err
 		}
@@ -84,9 +96,9 @@ func (p *process) waitCatalogue(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// cpuTime is how long the process has run, user and system, to the nanosecond:
+// CPUTime is how long the process has run, user and system, to the nanosecond:
 // the sum of what the scheduler says of each thread. Threads of Go live long.
-func (p *process) cpuTime() (time.Duration, error) {
+func (p *Process) CPUTime() (time.Duration, error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
 	if err != nil || len(files) == 0 {
 		return 0, fmt.Errorf("no schedstat of process %d: %w", p.cmd.Process.Pid, err)
@@ -107,8 +119,8 @@ func (p *process) cpuTime() (time.Duration, error) {
 	return sum, nil
 }
 
-// resident is the memory that the process holds, in MiB.
-func (p *process) resident() (float64, error) {
+// Resident is the memory that the process holds, in MiB.
+func (p *Process) Resident() (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
@@ -120,4 +132,24 @@ func (p *process) resident() (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("no VmRSS of process %d", p.cmd.Process.Pid)
+}
+
+// Goroutines is the service's own count of them.
+func (p *Process) Goroutines(ctx context.Context) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Management+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if rest, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
+			return strconv.Atoi(rest)
+		}
+	}
+	return 0, fmt.Errorf("no go_goroutines: %w", lines.Err())
 }
