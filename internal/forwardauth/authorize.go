@@ -37,6 +37,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 		if provable && !agree(&q.Headers, body) {
 			return HeaderMismatch
 		}
+		d.clientTrace = body.trace
 		return e.permitAll(body.ops, d)
 	}
 	switch {

@@ -26,6 +26,9 @@ const (
 type content struct {
 	ops   []operation
 	batch bool
+	// trace is the traceparent that the client put into the first message with
+	// one (MCP, "_meta"). Nothing is decided by it.
+	trace string
 }
 
 // fromBody reads the operations out of the request's body. A request without a
@@ -65,17 +68,21 @@ func parseBody(body []byte) (content, Reason) {
 	if !utf8.Valid(body) || !json.Valid(body) {
 		return content{}, MalformedBody
 	}
-	p := parser{dec: json.NewDecoder(bytes.NewReader(body))}
+	p := parser{dec: json.NewDecoder(bytes.NewReader(body)), trace: new(string)}
 	p.dec.UseNumber()
 	c, err := p.document()
 	if err != nil {
 		return content{}, MalformedBody
 	}
+	c.trace = *p.trace
 	return c, Allowed
 }
 
 // parser walks the tokens of one document.
-type parser struct{ dec *json.Decoder }
+type parser struct {
+	dec   *json.Decoder
+	trace *string
+}
 
 func (p parser) document() (c content, err error) {
 	start, err := p.dec.Token()
@@ -153,6 +160,9 @@ func (p parser) params() (name, uri string, err error) {
 		return "", "", nil // null: not ours to judge
 	}
 	err = p.object([]string{"name", "uri"}, func(member string) error {
+		if member == "_meta" {
+			return p.meta()
+		}
 		// A method that needs neither may have them as anything.
 		t, err := p.value()
 		if s, ok := t.(string); ok && member == "name" {
@@ -163,6 +173,26 @@ func (p parser) params() (name, uri string, err error) {
 		return err
 	})
 	return name, uri, err
+}
+
+// meta reads the metadata of a request.
+func (p parser) meta() error {
+	start, err := p.dec.Token()
+	switch {
+	case err != nil:
+		return err
+	case start == json.Delim('['):
+		return p.rest()
+	case start != json.Delim('{'):
+		return nil
+	}
+	return p.object(nil, func(member string) error {
+		t, err := p.value()
+		if s, ok := t.(string); ok && member == "traceparent" && *p.trace == "" {
+			*p.trace = s
+		}
+		return err
+	})
 }
 
 // object reads the rest of an object and calls read at each value. None of the

@@ -224,3 +224,29 @@ func lenient(t *testing.T, body string) (m leniently) {
 	_ = json.Unmarshal(all.Params, &m.Params)
 	return m
 }
+
+// The client's traceparent is handed on, and changes no decision.
+func TestClientTrace(t *testing.T) {
+	f := newFixture(t, "a.example/mcp", func(_ string, r *config.Rules) { r.Body = true })
+	var got string
+	f.Endpoint.Count = func(o Outcome) { got = o.ClientTrace }
+	secret := f.token(t, aMCP, "read")
+	for params, want := range map[string]string{
+		`{"_meta":{"traceparent":"00-1-2-01"},"name":"list"}`:                    "00-1-2-01",
+		`{"name":"list","_meta":{"a":{"traceparent":"x"},"b":[1],"progress":1}}`: "",
+		`{"name":"list","_meta":{"traceparent":7}}`:                              "",
+		`{"name":"list","_meta":["traceparent"]}`:                                "",
+		`{"name":"list","_meta":null}`:                                           "",
+		`{"name":"list","arguments":{"_meta":{"traceparent":"x"}}}`:              "",
+	} {
+		got = "?"
+		r := forwardedRequest("POST", aMCP, message("tools/call", params), "Authorization", "Bearer "+secret)
+		if resp := f.ask(t, r); resp.StatusCode != http.StatusOK || got != want {
+			t.Errorf("%s: %d, trace %q, want %q", params, resp.StatusCode, got, want)
+		}
+	}
+	batch := "[" + message("tools/list", "") + "," + message("tools/call", `{"name":"list","_meta":{"traceparent":"b"}}`) + "]"
+	if f.ask(t, forwardedRequest("POST", aMCP, batch, "Authorization", "Bearer "+secret)); got != "b" {
+		t.Errorf("of a batch: %q", got)
+	}
+}

@@ -32,7 +32,7 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	if !d.Allowed() {
 		e.auditDenial(ctx, audit.AccessDenied, d.Reason, q, &d)
 	}
-	outcome := Outcome{Reason: d.Reason, Dialect: q.Dialect, Resource: d.Resource, Lookup: d.lookup, Took: time.Since(began)}
+	outcome := Outcome{Reason: d.Reason, Dialect: q.Dialect, Resource: d.Resource, Lookup: d.lookup, Took: time.Since(began), ClientTrace: d.clientTrace}
 	e.Count(outcome)
 	if traced != nil {
 		traced(outcome)

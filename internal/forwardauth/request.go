@@ -98,6 +98,8 @@ type Decision struct {
 	grant *Grant
 	// lookup says whether the token was known.
 	lookup Lookup
+	// clientTrace is what Outcome has by this name.
+	clientTrace string
 	// refused is the operation that was, and needed the scopes that would open it.
 	refused operation
 	needed  oauth.Scopes
@@ -112,6 +114,9 @@ type Outcome struct {
 	Resource *resource.Resource
 	Lookup   Lookup
 	Took     time.Duration
+	// ClientTrace is the traceparent inside the request's body, as the client
+	// wrote it; "" where the body is not read.
+	ClientTrace string
 }
 
 // Lookup says whether a token was among those verified before.

@@ -215,6 +215,11 @@ func (t *Tracer) Decision() func(context.Context, forwardauth.TraceContext) (con
 				if o.Resource != nil {
 					span.SetAttributes(attribute.String("mcp_forward_auth.resource", o.Resource.URI))
 				}
+				// The client's own trace, which anybody may claim to be part of, is no parent.
+				client := t.parent.Extract(context.Background(), propagation.MapCarrier{"traceparent": o.ClientTrace})
+				if at := trace.SpanContextFromContext(client); at.IsValid() {
+					span.AddLink(trace.Link{SpanContext: at})
+				}
 			}
 			span.End()
 		}

@@ -120,6 +120,22 @@ func TestSampling(t *testing.T) {
 	}
 }
 
+// What the client wrote into its request is linked to, and decides nothing.
+func TestClientTrace(t *testing.T) {
+	const client = "00-11111111111111111111111111111111-2222222222222222-01"
+	for written, want := range map[string]int{client: 1, "": 0, "nonsense": 0, strings.Repeat("0", 55): 0, client + "\r\nx": 0} {
+		spans := tracetest.NewInMemoryExporter()
+		tr := tracer(t, config.Tracing{Endpoint: "http://localhost", Ratio: 1}, Options{Exporter: keeping{spans}})
+		_, done := tr.Decision()(t.Context(), forwardauth.TraceContext{})
+		done(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.Forwarded, ClientTrace: written})
+		tr.Close(t.Context())
+		got := spans.GetSpans()
+		if len(got) != 1 || len(got[0].Links) != want || strings.HasPrefix(client[3:], got[0].SpanContext.TraceID().String()) {
+			t.Errorf("%q: %+v", written, got)
+		}
+	}
+}
+
 // keeping keeps its spans when it is shut down.
 type keeping struct{ *tracetest.InMemoryExporter }
 
