@@ -15,10 +15,13 @@ import (
 )
 
 // limited starts a service for two hosts with these limits. Tests reach it from
-// 127.0.0.1, which is the gateway's address where proxies names it.
+// 127.0.0.1, which is the gateway's address where proxies names it. The clock
+// stands, so that no allowance comes back while a slow machine hashes passwords.
 func limited(t *testing.T, limits config.LimitsFile, proxies ...string) *servertest.Service {
 	t.Helper()
-	return servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
+	clock := new(servertest.Clock)
+	clock.Freeze()
+	return servertest.Start(t, servertest.Options{Clock: clock, Edit: func(f *config.File) {
 		f.Limits, f.Listen.TrustedProxies = limits, proxies
 		second := f.Proxy.Hosts[0]
 		second.Host = "second.example.com"

@@ -292,15 +292,27 @@ func Edits(edits ...func(*config.File)) func(*config.File) {
 
 // Clock is real time plus what was added to it.
 type Clock struct {
-	mu    sync.Mutex
-	added time.Duration
+	mu     sync.Mutex
+	added  time.Duration
+	frozen time.Time // zero if it runs
 }
 
 // Now returns the time.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.frozen.IsZero() {
+		return c.frozen.Add(c.added)
+	}
 	return time.Now().Add(c.added)
+}
+
+// Freeze stops the clock, which from then on only Advance moves: for what a
+// slow machine would change.
+func (c *Clock) Freeze() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozen = time.Now()
 }
 
 // Advance moves the clock; a negative duration sets it back.
