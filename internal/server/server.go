@@ -111,25 +111,13 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.tracer, err = tracing.New(cfg.Tracing, tracing.Options{
-		Version: opt.Version, Logger: opt.Logger, Failed: metrics.traceLosses.Inc, Now: opt.Now, Exporter: opt.SpanExporter,
-	}); err != nil {
+	log, err := s.observe(metrics, recent, opt)
+	if err != nil {
 		return nil, err
 	}
-	trail := opt.Logger
-	if cfg.AuditFile != "" {
-		if s.auditFile, err = audit.OpenFile(cfg.AuditFile, opt.Logger, func(n int) { metrics.auditLosses.Add(float64(n)) }); err != nil {
-			return nil, err
-		}
-		// What is asked for by name is written whatever else the log leaves out.
-		trail = slog.New(slog.NewJSONHandler(s.auditFile, &slog.HandlerOptions{Level: min(cfg.LogLevel, slog.LevelInfo)}))
-	}
-	log := &audit.Log{Logger: trail, Observe: observed(metrics, recent, s.tracer), Trace: s.tracer.ID()}
-	var callback *resource.Host
-	if c := cfg.CallbackHost; c.Host != "" {
-		if callback, err = resource.NewHost(c.Host, c.Scheme); err != nil {
-			return nil, fmt.Errorf("proxy.callbackHost: %w", err)
-		}
+	callback, err := callbackHost(cfg.CallbackHost)
+	if err != nil {
+		return nil, err
 	}
 	secrets, sources := keyMaterial(cfg.Keys)
 	if opt.KeySource != nil {
@@ -252,6 +240,38 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	s.Management = s.management(metrics, recent)
 	s.ExtAuthz = extauthz.NewServer(decisions, opt.Logger)
 	return s, nil
+}
+
+// observe begins the traces and the audit log.
+func (s *Server) observe(m *metrics, recent *flows.Log, opt Options) (*audit.Log, error) {
+	var err error
+	if s.tracer, err = tracing.New(s.cfg.Tracing, tracing.Options{
+		Version: opt.Version, Logger: opt.Logger, Failed: m.traceLosses.Inc, Now: opt.Now, Exporter: opt.SpanExporter,
+	}); err != nil {
+		return nil, err
+	}
+	trail := opt.Logger
+	if s.cfg.AuditFile != "" {
+		if s.auditFile, err = audit.OpenFile(s.cfg.AuditFile, opt.Logger, func(n int) { m.auditLosses.Add(float64(n)) }); err != nil {
+			return nil, err
+		}
+		// What is asked for by name is written whatever else the log leaves out.
+		trail = slog.New(slog.NewJSONHandler(s.auditFile, &slog.HandlerOptions{Level: min(s.cfg.LogLevel, slog.LevelInfo)}))
+	}
+	return &audit.Log{Logger: trail, Observe: observed(m, recent, s.tracer), Trace: s.tracer.ID()}, nil
+}
+
+// callbackHost is where identity providers send browsers back to, nil where each
+// MCP host has a callback of its own.
+func callbackHost(c config.PublicHost) (*resource.Host, error) {
+	if c.Host == "" {
+		return nil, nil
+	}
+	h, err := resource.NewHost(c.Host, c.Scheme)
+	if err != nil {
+		return nil, fmt.Errorf("proxy.callbackHost: %w", err)
+	}
+	return h, nil
 }
 
 // protocol is the handler of the protocol listener. A panic is a 500 everywhere:
