@@ -30,7 +30,7 @@ var rules = []rule{
 	{"oauth", []string{"*"}, nil, "the vocabulary is pure, so that all may share it"},
 	{"seal", []string{"*"}, nil, "sealing knows keys and bytes, not what they mean"},
 	{"audit", []string{"*"}, nil, "entries are typed words; whoever writes one brings them"},
-	{"tracing", []string{"*"}, []string{"audit", "config", "forwardauth", "limit"}, "a trace is told of what happens and changes nothing"},
+	{"tracing", []string{"*"}, []string{"audit", "config", "forwardauth", "limit", "web"}, "a trace is told of what happens and changes nothing"},
 	{"flows", []string{"*"}, []string{"audit", "web"}, "what is shown of a sign-in comes from the audit log and nowhere else"},
 	{"config", []string{"*"}, nil, "the configuration is read before anything else exists"},
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},

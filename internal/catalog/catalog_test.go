@@ -187,7 +187,7 @@ func FuzzScopes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, scopes, toolName, text string) {
 		var v any
 		if json.Unmarshal([]byte(scopes), &v) != nil {
-			t.Skip()
+			t.Skip("no JSON")
 		}
 		col := newCollector()
 		if err := col.addTools([]*mcp.Tool{{Name: "a"}, {Name: toolName, Title: text, Description: text}, {Name: "b"}}); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 // metrics are the Prometheus metrics. Every label value comes from a closed set
@@ -288,23 +289,10 @@ func (m *metrics) watchKeys(keys *keyset.Set, now func() time.Time) {
 func (m *metrics) instrument(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		rec := &web.StatusRecorder{ResponseWriter: w, Status: http.StatusOK}
 		mux.ServeHTTP(rec, r)
 		route := r.Pattern // set by the multiplexer; a closed set
-		m.requests.WithLabelValues(route, strconv.Itoa(rec.status/100)+"xx").Inc()
+		m.requests.WithLabelValues(route, strconv.Itoa(rec.Status/100)+"xx").Inc()
 		m.durations.WithLabelValues(route).Observe(time.Since(began).Seconds())
 	})
 }
-
-type statusRecorder struct {
-	http.ResponseWriter
-	status int
-}
-
-func (r *statusRecorder) WriteHeader(status int) {
-	r.status = status
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -27,6 +27,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 const (
@@ -161,15 +162,15 @@ func (t *Tracer) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r.WithContext(ctx))
 			return
 		}
-		rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		rec := &web.StatusRecorder{ResponseWriter: w, Status: http.StatusOK}
 		r = r.WithContext(ctx)
 		next.ServeHTTP(rec, r)
 		method := knownMethod(r.Method)
 		span.SetName(method + " " + r.Pattern)
 		span.SetAttributes(
-			attribute.String("http.request.method", method), attribute.String("http.route", r.Pattern), attribute.Int("http.response.status_code", rec.status),
+			attribute.String("http.request.method", method), attribute.String("http.route", r.Pattern), attribute.Int("http.response.status_code", rec.Status),
 		)
-		if rec.status >= 500 {
+		if rec.Status >= 500 {
 			span.SetStatus(codes.Error, "")
 		}
 	})
@@ -183,19 +184,6 @@ func knownMethod(m string) string {
 	}
 	return "_OTHER"
 }
-
-type statusRecorder struct {
-	http.ResponseWriter
-	status int
-}
-
-func (r *statusRecorder) WriteHeader(status int) {
-	r.status = status
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // Decision is forwardauth.Endpoint.Trace; nil if t is, so that a decision asks nobody.
 func (t *Tracer) Decision() func(context.Context, forwardauth.TraceContext) (context.Context, func(forwardauth.Outcome)) {
