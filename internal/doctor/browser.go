@@ -42,20 +42,20 @@ func asksForToken(a *answer) bool {
 func (w *walk) checkPreflight(ctx context.Context) outcome {
 	a, err := w.preflight(ctx, w.url.String(), http.MethodPost, wantedHeaders...)
 	if err != nil {
-		return fail(preflightRefused, transport(err))
+		return fail("cors-preflight.refused", transport(err))
 	}
 	saw := "OPTIONS from " + w.opt.Origin + ": " + a.String()
 	switch {
 	case asksForToken(a):
-		return fail(preflightGated, saw)
+		return fail("cors-preflight.gated", saw)
 	case a.status >= 300:
-		return fail(preflightRefused, saw)
+		return fail("cors-preflight.refused", saw)
 	case !w.readable(a):
-		return fail(preflightRefused, saw+shownHeader(a, "Access-Control-Allow-Origin"))
+		return fail("cors-preflight.refused", saw+shownHeader(a, "Access-Control-Allow-Origin"))
 	}
 	for _, h := range wantedHeaders {
 		if !lists(a, "Access-Control-Allow-Headers", h) {
-			return fail(preflightHeaders, "not "+h+shownHeader(a, "Access-Control-Allow-Headers"))
+			return fail("cors-preflight.headers", "not "+h+shownHeader(a, "Access-Control-Allow-Headers"))
 		}
 	}
 	return pass("for " + w.opt.Origin)
@@ -76,9 +76,9 @@ func (w *walk) checkCORSChallenge(ctx context.Context) outcome {
 	case a.header.Get("WWW-Authenticate") == "":
 		return skip("there is no WWW-Authenticate to read")
 	case !w.readable(a):
-		return fail(corsChallengeHidden, "401"+shownHeader(a, "Access-Control-Allow-Origin"))
+		return fail("cors-challenge.hidden", "401"+shownHeader(a, "Access-Control-Allow-Origin"))
 	case !lists(a, "Access-Control-Expose-Headers", "WWW-Authenticate"):
-		return fail(corsChallengeHidden, "401"+shownHeader(a, "Access-Control-Expose-Headers"))
+		return fail("cors-challenge.hidden", "401"+shownHeader(a, "Access-Control-Expose-Headers"))
 	}
 	return pass("")
 }
@@ -94,11 +94,11 @@ func (w *walk) checkCORSDocuments(ctx context.Context) outcome {
 			return skip(transport(err))
 		}
 		if !w.readable(a) {
-			return fail(corsDocumentsHidden, at+shownHeader(a, "Access-Control-Allow-Origin"))
+			return fail("cors-documents.hidden", at+shownHeader(a, "Access-Control-Allow-Origin"))
 		}
 		// A preflight that fails otherwise is survived: clients try again without the header.
 		if a, err = w.preflight(ctx, at, http.MethodGet, "mcp-protocol-version"); err == nil && asksForToken(a) {
-			return fail(corsDocumentsGated, "OPTIONS "+at+": "+a.String())
+			return fail("cors-documents.gated", "OPTIONS "+at+": "+a.String())
 		}
 	}
 	return pass("")
@@ -115,7 +115,7 @@ func (w *walk) checkCORSEndpoints(ctx context.Context) outcome {
 		case err != nil:
 			return skip(transport(err))
 		case asksForToken(a):
-			return fail(corsEndpointsGated, "OPTIONS "+e.at+": "+a.String())
+			return fail("cors-endpoints.gated", "OPTIONS "+e.at+": "+a.String())
 		case e.headers == "": // a form needs no preflight, so the answer itself counts
 			if a, err = w.postForm(ctx, e.at, url.Values{"grant_type": {"authorization_code"}}, "Origin", w.opt.Origin); err != nil {
 				return skip(transport(err))
@@ -124,10 +124,10 @@ func (w *walk) checkCORSEndpoints(ctx context.Context) outcome {
 				continue // reported by the check of the endpoint itself
 			}
 		case !lists(a, "Access-Control-Allow-Headers", e.headers):
-			return fail(corsEndpointsHidden, "OPTIONS "+e.at+": "+a.String()+shownHeader(a, "Access-Control-Allow-Headers"))
+			return fail("cors-endpoints.hidden", "OPTIONS "+e.at+": "+a.String()+shownHeader(a, "Access-Control-Allow-Headers"))
 		}
 		if !w.readable(a) {
-			return fail(corsEndpointsHidden, e.at+": "+a.String()+shownHeader(a, "Access-Control-Allow-Origin"))
+			return fail("cors-endpoints.hidden", e.at+": "+a.String()+shownHeader(a, "Access-Control-Allow-Origin"))
 		}
 	}
 	return pass("")

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +57,63 @@ func table() string {
 		}
 	}
 	return b.String() + "\n"
+}
+
+// The code names exactly the checks and faults of faults.yaml.
+func TestFaultsOfCode(t *testing.T) {
+	for i, c := range Checks() {
+		if i >= len(steps) || steps[i].id != c.ID {
+			t.Fatalf("check %d of faults.yaml is %s, and not so in steps", i, c.ID)
+		}
+	}
+	if len(steps) != len(Checks()) {
+		t.Fatalf("%d steps for %d checks", len(steps), len(Checks()))
+	}
+	named := faultsInSource(t)
+	known := map[string]bool{}
+	for _, c := range Checks() {
+		for _, f := range c.Faults {
+			known[f.ID] = true
+			if !named[f.ID] && !(c.Every != nil && named[c.ID+"."]) {
+				t.Errorf("no check finds %s", f.ID)
+			}
+		}
+	}
+	for id := range named {
+		if !known[id] && !strings.HasSuffix(id, ".") {
+			t.Errorf("the code names %s, which faults.yaml does not have", id)
+		}
+	}
+}
+
+// faultsInSource returns the string literals of the package's code that have the
+// form of a fault's id, or of its first half where a problem is added to it.
+func faultsInSource(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks := map[string]bool{}
+	for _, s := range steps {
+		checks[s.id] = true
+	}
+	named := map[string]bool{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`"([a-z-]+)\.([a-z-]*)"`).FindAllStringSubmatch(string(src), -1) {
+			if checks[m[1]] {
+				named[m[1]+"."+m[2]] = true
+			}
+		}
+	}
+	return named
 }
 
 // Ids are what scripts hold on to.

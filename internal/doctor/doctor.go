@@ -88,69 +88,49 @@ type Symptom struct {
 	Saw string `json:"saw"`
 }
 
-// Check is one question, and every fault that can be its answer.
-type Check struct {
-	ID, Group, Title string
+// steps are the checks in the order in which they run. What a check is called
+// and every fault that it can find are in faults.yaml.
+var steps = []struct {
+	id string
 	// needs returns why the check would mean nothing, "" if it means something.
-	needs  func(*walk) string
-	run    func(*walk, context.Context) outcome
-	Faults []Fault
-}
-
-// Checks lists every check in the order in which they run.
-func Checks() []Check { return slices.Clone(checks) }
-
-// The groups of checks, in order.
-const (
-	door    = "The way in"
-	papers  = "Resource metadata"
-	signOn  = "Authorization server"
-	browser = "Browser-based clients"
-	attack  = "What should be refused"
-	login   = "Sign-in"
-)
-
-var checks = []Check{
-	{"url", door, "the URL is one that clients accept", nothing, (*walk).checkURL, []Fault{urlForm, urlInsecure}},
-	{"reach", door, "a connection can be made", goodURL, (*walk).checkReach, []Fault{reachDNS, reachTLS, reachConnect, reachTimeout}},
-	{"post", door, "a POST without a token gets 401", reached, (*walk).checkPost, postFaults},
-	{"challenge", door, "the 401 says where to look", gated, (*walk).checkChallenge, challengeFaults},
-	{"metadata-url", door, "the address it names is usable", challenged, (*walk).checkMetadataURL, metadataURLFaults},
-
-	{"metadata", papers, "the metadata document is there", gated, (*walk).checkMetadata, metadataFaults.all()},
-	{"metadata-path", papers, "it is also where clients look by themselves", documented, (*walk).checkMetadataPath, metadataPathFaults.all()},
-	{"metadata-root", papers, "the document at the root of the host", documented, (*walk).checkMetadataRoot, nil},
-	{"resource", papers, "it speaks of exactly this URL", documented, (*walk).checkResource, resourceFaults},
-	{"servers", papers, "it names an authorization server", documented, (*walk).checkServers, serversFaults},
-
-	{"as", signOn, "the server's own metadata is there", hasIssuer, (*walk).checkAS, asFaults.all()},
-	{"issuer", signOn, "it calls itself what the resource calls it", hasServer, (*walk).checkIssuer, []Fault{issuerMismatch}},
-	{"endpoints", signOn, "its endpoints are named and safe to use", hasServer, (*walk).checkEndpoints, []Fault{endpointsMissing, endpointsInsecure}},
-	{"authorize", signOn, "the authorization endpoint answers", hasServer, (*walk).checkAuthorize, authorizeFaults.all()},
-	{"token", signOn, "the token endpoint answers", hasServer, (*walk).checkToken, tokenFaults.all()},
-	{"pkce", signOn, "PKCE with S256 is offered", hasServer, (*walk).checkPKCE, []Fault{pkceMissing}},
-	{"iss", signOn, "answers say who they are from", hasServer, (*walk).checkIss, nil},
-	{"clients", signOn, "a client can introduce itself", hasServer, (*walk).checkClients, []Fault{clientsNone}},
-	{"keys", signOn, "the signing keys are in order", hasServer, (*walk).checkKeys, append(keysFaults.all(), keysPrivate, keysWeak, keysUnusable)},
-	{"register", signOn, "a client can register", hasServer, (*walk).checkRegister, registerFaults},
-
-	{"cors-preflight", browser, "a preflight passes without a token", gated, (*walk).checkPreflight, preflightFaults},
-	{"cors-challenge", browser, "a script may read the 401", gated, (*walk).checkCORSChallenge, []Fault{corsChallengeHidden}},
-	{"cors-documents", browser, "a script may read the metadata", documented, (*walk).checkCORSDocuments, []Fault{corsDocumentsHidden, corsDocumentsGated}},
-	{"cors-endpoints", browser, "a script may use the endpoints", hasServer, (*walk).checkCORSEndpoints, []Fault{corsEndpointsHidden, corsEndpointsGated}},
-
-	{"get", attack, "GET without a token", gated, (*walk).checkGet, []Fault{getOpen}},
-	{"delete", attack, "DELETE without a token", gated, (*walk).checkDelete, []Fault{deleteOpen}},
-	{"bad-token", attack, "a token that is no good", gated, (*walk).checkBadToken, badTokenFaults},
-	{"large-token", attack, "a large token, for its contents and not its size", gated, (*walk).checkLargeToken, []Fault{largeTokenRejected}},
-	{"spoof", attack, "headers that only the gateway may set", gated, (*walk).checkSpoof, []Fault{spoofAdmitted, spoofReflected}},
-
-	{"login", login, "a person can sign in", canLogin, (*walk).checkLogin, loginFaults},
-	{"exchange", login, "the code becomes a token", hasCode, (*walk).checkExchange, []Fault{exchangeRefused, exchangeMalformed}},
-	{"session", login, "the token opens the MCP server", hasToken, (*walk).checkSession, []Fault{sessionDenied, sessionFailed}},
-	{"stream", login, "events arrive at once", hasSession, (*walk).checkStream, []Fault{streamBuffered}},
-	{"step-up", login, "a refusal says which scope is missing", hasSession, (*walk).checkStepUp, []Fault{stepUpBare, stepUpVague}},
-	{"headers", login, "what the headers say is what the body says", hasSession, (*walk).checkHeaders, []Fault{headersUnchecked}},
+	needs func(*walk) string
+	run   func(*walk, context.Context) outcome
+}{
+	{"url", nothing, (*walk).checkURL},
+	{"reach", goodURL, (*walk).checkReach},
+	{"post", reached, (*walk).checkPost},
+	{"challenge", gated, (*walk).checkChallenge},
+	{"metadata-url", challenged, (*walk).checkMetadataURL},
+	{"metadata", gated, (*walk).checkMetadata},
+	{"metadata-path", documented, (*walk).checkMetadataPath},
+	{"metadata-root", documented, (*walk).checkMetadataRoot},
+	{"resource", documented, (*walk).checkResource},
+	{"servers", documented, (*walk).checkServers},
+	{"as", hasIssuer, (*walk).checkAS},
+	{"issuer", hasServer, (*walk).checkIssuer},
+	{"endpoints", hasServer, (*walk).checkEndpoints},
+	{"authorize", hasServer, (*walk).checkAuthorize},
+	{"token", hasServer, (*walk).checkToken},
+	{"pkce", hasServer, (*walk).checkPKCE},
+	{"iss", hasServer, (*walk).checkIss},
+	{"clients", hasServer, (*walk).checkClients},
+	{"keys", hasServer, (*walk).checkKeys},
+	{"register", hasServer, (*walk).checkRegister},
+	{"cors-preflight", gated, (*walk).checkPreflight},
+	{"cors-challenge", gated, (*walk).checkCORSChallenge},
+	{"cors-documents", documented, (*walk).checkCORSDocuments},
+	{"cors-endpoints", hasServer, (*walk).checkCORSEndpoints},
+	{"get", gated, (*walk).checkGet},
+	{"delete", gated, (*walk).checkDelete},
+	{"bad-token", gated, (*walk).checkBadToken},
+	{"large-token", gated, (*walk).checkLargeToken},
+	{"spoof", gated, (*walk).checkSpoof},
+	{"login", canLogin, (*walk).checkLogin},
+	{"exchange", hasCode, (*walk).checkExchange},
+	{"session", hasToken, (*walk).checkSession},
+	{"stream", hasSession, (*walk).checkStream},
+	{"step-up", hasSession, (*walk).checkStepUp},
+	{"headers", hasSession, (*walk).checkHeaders},
 }
 
 // outcome is what a check returns.
@@ -162,8 +142,10 @@ type outcome struct {
 
 func pass(detail string) outcome { return outcome{status: Passed, detail: detail} }
 func skip(reason string) outcome { return outcome{status: Skipped, detail: reason} }
-func fail(f Fault, saw string) outcome {
-	return outcome{status: Faulty, faults: []Symptom{{f, saw}}}
+
+// fail reports the fault of faults.yaml that has this id.
+func fail(id, saw string) outcome {
+	return outcome{status: Faulty, faults: []Symptom{{fault(id), saw}}}
 }
 
 // Run examines opt.URL. It returns an error only if it could not go on, because
@@ -176,8 +158,8 @@ func Run(ctx context.Context, opt Options) (Report, error) {
 	w := &walk{opt: opt, probe: newProber(opt)}
 	defer w.close()
 	report := Report{URL: printable(opt.URL)}
-	for _, c := range checks {
-		f := w.examine(ctx, c)
+	for i, c := range checks {
+		f := w.examine(ctx, c, steps[i].needs, steps[i].run)
 		if err := ctx.Err(); err != nil {
 			return report, err
 		}
@@ -194,15 +176,15 @@ func Run(ctx context.Context, opt Options) (Report, error) {
 	return report, nil
 }
 
-func (w *walk) examine(ctx context.Context, c Check) Finding {
+func (w *walk) examine(ctx context.Context, c Check, needs func(*walk) string, run func(*walk, context.Context) outcome) Finding {
 	f := Finding{ID: c.ID, Group: c.Group, Title: c.Title}
 	var o outcome
 	if w.leftOut(c.ID) {
 		o = skip("left out by --skip")
-	} else if why := c.needs(w); why != "" {
+	} else if why := needs(w); why != "" {
 		o = skip(why)
 	} else {
-		o = c.run(w, ctx)
+		o = run(w, ctx)
 	}
 	f.Status, f.Detail, f.Faults = o.status, printable(o.detail), o.faults
 	for i := range f.Faults {

@@ -18,11 +18,11 @@ func (w *walk) checkURL(context.Context) outcome {
 	u, err := url.Parse(w.opt.URL)
 	switch {
 	case err != nil:
-		return fail(urlForm, "it cannot be parsed: "+transport(err))
+		return fail("url.form", "it cannot be parsed: "+transport(err))
 	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" || strings.Contains(w.opt.URL, "#"):
-		return fail(urlForm, w.opt.URL)
+		return fail("url.form", w.opt.URL)
 	case u.Scheme == "http" && !loopback(u):
-		return fail(urlInsecure, w.opt.URL)
+		return fail("url.insecure", w.opt.URL)
 	}
 	w.url = u
 	w.probe.plain = u.Scheme == "http"
@@ -54,7 +54,7 @@ func (w *walk) checkReach(ctx context.Context) outcome {
 	return pass(fmt.Sprintf("%s, certificate valid until %s", tls.VersionName(a.tls.Version), leaf.NotAfter.UTC().Format("2006-01-02")))
 }
 
-func connectFault(err error) Fault {
+func connectFault(err error) string {
 	_, dns := errors.AsType[*net.DNSError](err)
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	_, record := errors.AsType[tls.RecordHeaderError](err)
@@ -63,13 +63,13 @@ func connectFault(err error) Fault {
 	var timeout net.Error
 	switch {
 	case dns:
-		return reachDNS
+		return "reach.dns"
 	case certificate || record || alert || host || errors.Is(err, http.ErrSchemeMismatch):
-		return reachTLS
+		return "reach.tls"
 	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
-		return reachTimeout
+		return "reach.timeout"
 	}
-	return reachConnect
+	return "reach.connect"
 }
 
 func (w *walk) checkPost(context.Context) outcome {
@@ -78,42 +78,42 @@ func (w *walk) checkPost(context.Context) outcome {
 	case s == http.StatusUnauthorized:
 		return pass("")
 	case s < 300:
-		return fail(postUnprotected, a.String())
+		return fail("post.unprotected", a.String())
 	case s < 400:
-		return fail(postRedirected, a.String())
+		return fail("post.redirected", a.String())
 	case s == http.StatusForbidden:
-		return fail(postForbidden, a.String())
+		return fail("post.forbidden", a.String())
 	case s == http.StatusNotFound:
-		return fail(postMissing, a.String())
+		return fail("post.missing", a.String())
 	case s == http.StatusMethodNotAllowed:
-		return fail(postMethod, a.String())
+		return fail("post.method", a.String())
 	case s == http.StatusMisdirectedRequest:
-		return fail(postMisdirected, a.String())
+		return fail("post.misdirected", a.String())
 	case s >= 500:
-		return fail(postFailing, a.String())
+		return fail("post.failing", a.String())
 	}
-	return fail(postUnexpected, a.String())
+	return fail("post.unexpected", a.String())
 }
 
 func (w *walk) checkChallenge(context.Context) outcome {
 	lines := w.anonymous.header.Values("WWW-Authenticate")
 	if len(lines) == 0 {
-		return fail(challengeMissing, w.anonymous.String()+" and no WWW-Authenticate")
+		return fail("challenge.missing", w.anonymous.String()+" and no WWW-Authenticate")
 	}
 	saw := "WWW-Authenticate: " + strings.Join(lines, " | ")
 	bearer, others, err := bearerChallenges(lines)
 	switch {
 	case err != nil:
-		return fail(challengeMalformed, saw)
+		return fail("challenge.malformed", saw)
 	case len(bearer) == 0:
-		return fail(challengeScheme, saw)
+		return fail("challenge.scheme", saw)
 	}
 	w.bearer = bearer[0]
 	switch {
 	case len(bearer) > 1:
-		return fail(challengeSeveral, saw)
+		return fail("challenge.several", saw)
 	case w.bearer["resource_metadata"] == "":
-		return fail(challengeStripped, saw)
+		return fail("challenge.stripped", saw)
 	case others:
 		return pass("besides Bearer there is another scheme, which MCP clients ignore")
 	}
@@ -145,13 +145,13 @@ func (w *walk) checkMetadataURL(context.Context) outcome {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Scheme == "" || u.Host == "":
-		return fail(metadataURLRelative, raw)
+		return fail("metadata-url.relative", raw)
 	case !w.probe.usable(u):
-		return fail(metadataURLInsecure, raw)
+		return fail("metadata-url.insecure", raw)
 	}
 	w.metadataURL = raw
 	if !sameOrigin(u, w.url) {
-		return fail(metadataURLForeign, raw)
+		return fail("metadata-url.foreign", raw)
 	}
 	return pass(raw)
 }

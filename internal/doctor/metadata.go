@@ -77,7 +77,7 @@ func (w *walk) checkMetadata(ctx context.Context) outcome {
 			return pass(at)
 		}
 		if i == 0 {
-			first = fail(metadataFaults[p], saw)
+			first = fail("metadata."+string(p), saw)
 		}
 	}
 	return first
@@ -91,10 +91,10 @@ func (w *walk) checkMetadataPath(ctx context.Context) outcome {
 	var doc resourceDocument
 	p, saw := w.read(ctx, at, &doc)
 	if p != fine {
-		return fail(metadataPathFaults[p], saw)
+		return fail("metadata-path."+string(p), saw)
 	}
 	if doc.Resource != w.resource.Resource {
-		return fail(metadataPathFaults[malformed], fmt.Sprintf("%s is about %q, %s about %q", at, doc.Resource, w.resourceAt, w.resource.Resource))
+		return fail("metadata-path.malformed", fmt.Sprintf("%s is about %q, %s about %q", at, doc.Resource, w.resourceAt, w.resource.Resource))
 	}
 	return pass(at)
 }
@@ -116,7 +116,7 @@ func (w *walk) checkMetadataRoot(ctx context.Context) outcome {
 func (w *walk) checkResource(context.Context) outcome {
 	got, want := w.resource.Resource, w.opt.URL
 	if got == "" {
-		return fail(resourceAbsent, w.resourceAt+" has no resource")
+		return fail("resource.absent", w.resourceAt+" has no resource")
 	}
 	saw := fmt.Sprintf("resource is %q, the URL is %q", got, want)
 	u, err := url.Parse(got)
@@ -124,31 +124,31 @@ func (w *walk) checkResource(context.Context) outcome {
 	case got == want:
 		return pass("")
 	case err != nil:
-		return fail(resourceHost, saw)
+		return fail("resource.host", saw)
 	case u.Scheme != w.url.Scheme:
-		return fail(resourceScheme, saw)
+		return fail("resource.scheme", saw)
 	case !strings.EqualFold(u.Hostname(), w.url.Hostname()):
-		return fail(resourceHost, saw)
+		return fail("resource.host", saw)
 	case port(u) != port(w.url):
-		return fail(resourcePort, saw)
+		return fail("resource.port", saw)
 	case strings.TrimSuffix(got, "/") == strings.TrimSuffix(want, "/") && (u.Path == "" || w.url.Path == ""):
 		return pass("an origin with and without its slash is the same URL") // RFC 3986, section 6.2.3
 	case strings.TrimSuffix(got, "/") == strings.TrimSuffix(want, "/"):
-		return fail(resourceSlash, saw)
+		return fail("resource.trailing-slash", saw)
 	case u.EscapedPath() == w.url.EscapedPath() && u.RawQuery == w.url.RawQuery:
 		return pass("the same URL in another spelling; give clients " + got)
 	}
-	return fail(resourcePath, saw)
+	return fail("resource.path", saw)
 }
 
 func (w *walk) checkServers(context.Context) outcome {
 	if len(w.resource.AuthorizationServers) == 0 {
-		return fail(serversNone, w.resourceAt+" has no authorization_servers")
+		return fail("servers.none", w.resourceAt+" has no authorization_servers")
 	}
 	issuer := w.resource.AuthorizationServers[0]
 	u, err := url.Parse(issuer)
 	if err != nil || !w.probe.usable(u) || u.RawQuery != "" {
-		return fail(serversUnusable, issuer)
+		return fail("servers.unusable", issuer)
 	}
 	w.issuer = issuer
 	if n := len(w.resource.AuthorizationServers); n > 1 {

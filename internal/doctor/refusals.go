@@ -8,15 +8,15 @@ import (
 )
 
 func (w *walk) checkGet(ctx context.Context) outcome {
-	return w.checkMethod(ctx, http.MethodGet, getOpen)
+	return w.checkMethod(ctx, http.MethodGet, "get.open")
 }
 func (w *walk) checkDelete(ctx context.Context) outcome {
-	return w.checkMethod(ctx, http.MethodDelete, deleteOpen)
+	return w.checkMethod(ctx, http.MethodDelete, "delete.open")
 }
 
 // checkMethod wants 401. A 403, 404 or 405 is not open either; a 2xx is, and so
 // is an error about the session, which only the MCP server itself can know.
-func (w *walk) checkMethod(ctx context.Context, method string, open Fault) outcome {
+func (w *walk) checkMethod(ctx context.Context, method string, open string) outcome {
 	a, err := w.probe.do(ctx, request{method, w.url.String(), []string{"Accept", "text/event-stream, application/json"}, ""})
 	if err != nil {
 		return skip(transport(err))
@@ -37,16 +37,16 @@ func (w *walk) checkBadToken(ctx context.Context) outcome {
 	}
 	switch {
 	case a.status < 300:
-		return fail(badTokenAccepted, a.String())
+		return fail("bad-token.accepted", a.String())
 	case a.status != http.StatusUnauthorized:
-		return fail(badTokenStatus, a.String())
+		return fail("bad-token.status", a.String())
 	}
 	lines := a.header.Values("WWW-Authenticate")
 	if w.bearer == nil {
 		return skip("the challenge is missing anyway")
 	}
 	if bearer, _, err := bearerChallenges(lines); err != nil || len(bearer) == 0 || bearer[0]["error"] != "invalid_token" {
-		return fail(badTokenCode, "WWW-Authenticate: "+strings.Join(lines, " | "))
+		return fail("bad-token.code", "WWW-Authenticate: "+strings.Join(lines, " | "))
 	}
 	return pass("401 with error=\"invalid_token\"")
 }
@@ -59,11 +59,11 @@ func (w *walk) checkLargeToken(ctx context.Context) outcome {
 	saw := fmt.Sprintf("a token of %d bytes: ", largeToken)
 	switch {
 	case err != nil:
-		return fail(largeTokenRejected, saw+transport(err))
+		return fail("large-token.rejected", saw+transport(err))
 	case a.status < 300:
 		return skip("accepted, like any other token") // bad-token has reported that
 	case a.status != http.StatusUnauthorized && a.status != http.StatusForbidden:
-		return fail(largeTokenRejected, saw+a.String())
+		return fail("large-token.rejected", saw+a.String())
 	}
 	return pass(fmt.Sprintf("%d bytes get the usual %d", largeToken, a.status))
 }
@@ -86,17 +86,17 @@ func (w *walk) checkSpoof(ctx context.Context) outcome {
 			return skip(transport(err))
 		}
 		if a.status < 300 {
-			return fail(spoofAdmitted, fmt.Sprintf("a POST with %s: %s", claim[0], a))
+			return fail("spoof.admitted", fmt.Sprintf("a POST with %s: %s", claim[0], a))
 		}
 	}
 	forged := []string{"X-Forwarded-Host", stranger, "X-Forwarded-Proto", "https", "Forwarded", "host=" + stranger}
 	a, err := w.post(ctx, forged...)
 	if err == nil && strings.Contains(strings.Join(a.header.Values("WWW-Authenticate"), " "), stranger) {
-		return fail(spoofReflected, "WWW-Authenticate: "+a.header.Get("WWW-Authenticate"))
+		return fail("spoof.reflected", "WWW-Authenticate: "+a.header.Get("WWW-Authenticate"))
 	}
 	if w.resourceAt != "" {
 		if a, err = w.probe.get(ctx, w.resourceAt, forged...); err == nil && strings.Contains(string(a.body), stranger) {
-			return fail(spoofReflected, w.resourceAt+" with X-Forwarded-Host: "+stranger+" names that host")
+			return fail("spoof.reflected", w.resourceAt+" with X-Forwarded-Host: "+stranger+" names that host")
 		}
 	}
 	return pass("")

@@ -53,7 +53,7 @@ func addresses(issuer *url.URL) []string {
 func (w *walk) checkAS(ctx context.Context) outcome {
 	issuer, err := url.Parse(w.issuer)
 	if err != nil { // it was parsed before
-		return fail(serversUnusable, w.issuer)
+		return fail("servers.unusable", w.issuer)
 	}
 	var shown []string
 	var worst *variant
@@ -71,7 +71,7 @@ func (w *walk) checkAS(ctx context.Context) outcome {
 		}
 	}
 	if worst != nil && (w.server == nil || stopsClients(worst.problem)) {
-		return fail(asFaults[worst.problem], worst.saw)
+		return fail("as."+string(worst.problem), worst.saw)
 	}
 	return pass("at " + strings.Join(shown, " and "))
 }
@@ -82,7 +82,7 @@ func (w *walk) checkIssuer(context.Context) outcome {
 	for _, v := range w.variants {
 		if v.problem == fine && v.doc.Issuer != w.issuer {
 			saw := fmt.Sprintf("authorization_servers has %q, %s has issuer %q", w.issuer, v.at, v.doc.Issuer)
-			return fail(issuerMismatch, saw+difference(w.issuer, v.doc.Issuer))
+			return fail("issuer.mismatch", saw+difference(w.issuer, v.doc.Issuer))
 		}
 	}
 	return pass(w.issuer)
@@ -121,13 +121,13 @@ func (w *walk) checkEndpoints(context.Context) outcome {
 	} {
 		if e.at == "" {
 			if e.needed {
-				return fail(endpointsMissing, w.serverAt+" has no "+e.name)
+				return fail("endpoints.missing", w.serverAt+" has no "+e.name)
 			}
 			continue
 		}
 		u, err := url.Parse(e.at)
 		if err != nil || !w.probe.usable(u) {
-			return fail(endpointsInsecure, e.name+" is "+e.at)
+			return fail("endpoints.insecure", e.name+" is "+e.at)
 		}
 		if !sameOrigin(u, issuer) {
 			elsewhere = append(elsewhere, e.name+" is at "+origin(u))
@@ -155,18 +155,18 @@ func (w *walk) checkAuthorize(ctx context.Context) outcome {
 	}
 	a, err := w.probe.do(ctx, request{http.MethodGet, at, []string{"Accept", "text/html"}, ""})
 	if err != nil {
-		return fail(authorizeFaults[unreachable], "GET "+at+": "+transport(err))
+		return fail("authorize.unreachable", "GET "+at+": "+transport(err))
 	}
 	saw := "GET " + at + ": " + a.String()
 	switch s := a.status; {
 	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed:
-		return fail(authorizeFaults[missing], saw)
+		return fail("authorize.missing", saw)
 	case s == http.StatusMisdirectedRequest:
-		return fail(authorizeFaults[misdirected], saw)
+		return fail("authorize.misdirected", saw)
 	case s >= 500:
-		return fail(authorizeFaults[failing], saw)
+		return fail("authorize.failing", saw)
 	case s == http.StatusForbidden || s == http.StatusUnauthorized && a.header.Get("WWW-Authenticate") != "":
-		return fail(authorizeFaults[protected], saw)
+		return fail("authorize.protected", saw)
 	}
 	return pass(at)
 }
@@ -182,7 +182,7 @@ func (w *walk) checkToken(ctx context.Context) outcome {
 		"redirect_uri": {"http://127.0.0.1/callback"}, "code_verifier": {strings.Repeat("doctor", 8)},
 	})
 	if err != nil {
-		return fail(tokenFaults[unreachable], "POST "+at+": "+transport(err))
+		return fail("token.unreachable", "POST "+at+": "+transport(err))
 	}
 	saw := "POST " + at + ": " + a.String()
 	var refusal struct {
@@ -192,21 +192,21 @@ func (w *walk) checkToken(ctx context.Context) outcome {
 	bearer, _, _ := bearerChallenges(a.header.Values("WWW-Authenticate"))
 	switch s := a.status; {
 	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed:
-		return fail(tokenFaults[missing], saw)
+		return fail("token.missing", saw)
 	case s == http.StatusMisdirectedRequest:
-		return fail(tokenFaults[misdirected], saw)
+		return fail("token.misdirected", saw)
 	case s == http.StatusForbidden || s == http.StatusUnauthorized && bearer != nil:
-		return fail(tokenFaults[protected], saw)
+		return fail("token.protected", saw)
 	case s >= 500:
-		return fail(tokenFaults[failing], saw)
+		return fail("token.failing", saw)
 	case s >= 300 && s < 400:
-		return fail(tokenFaults[redirected], saw)
+		return fail("token.redirected", saw)
 	case s >= 400 && isOAuth:
 		return pass(at)
 	case s >= 400 && a.media() != "text/html" && a.media() != "text/plain":
-		return fail(tokenFaults[malformed], saw)
+		return fail("token.malformed", saw)
 	}
-	return fail(tokenFaults[swallowed], saw)
+	return fail("token.swallowed", saw)
 }
 
 func (w *walk) postForm(ctx context.Context, at string, form url.Values, header ...string) (*answer, error) {
@@ -216,7 +216,7 @@ func (w *walk) postForm(ctx context.Context, at string, form url.Values, header 
 
 func (w *walk) checkPKCE(context.Context) outcome {
 	if !slices.Contains(w.server.CodeChallengeMethods, "S256") {
-		return fail(pkceMissing, fmt.Sprintf("code_challenge_methods_supported is %q", w.server.CodeChallengeMethods))
+		return fail("pkce.missing", fmt.Sprintf("code_challenge_methods_supported is %q", w.server.CodeChallengeMethods))
 	}
 	return pass("")
 }
@@ -239,7 +239,7 @@ func (w *walk) checkClients(context.Context) outcome {
 		ways = append(ways, "client ID metadata documents")
 	}
 	if ways == nil {
-		return fail(clientsNone, w.serverAt+" has neither registration_endpoint nor client_id_metadata_document_supported")
+		return fail("clients.none", w.serverAt+" has neither registration_endpoint nor client_id_metadata_document_supported")
 	}
 	detail := strings.Join(ways, " and ")
 	if w.server.ClientMetadataDocument && !slices.Contains(w.server.AuthMethods, "none") {
@@ -300,22 +300,22 @@ func (w *walk) checkKeys(ctx context.Context) outcome {
 	}
 	p, saw := w.read(ctx, at, &set)
 	if p != fine {
-		return fail(keysFaults[p], saw)
+		return fail("keys."+string(p), saw)
 	}
 	var good []string
 	for _, k := range set.Keys {
 		switch {
 		case k.private():
-			return fail(keysPrivate, fmt.Sprintf("key %q at %s", k.ID, at))
+			return fail("keys.private", fmt.Sprintf("key %q at %s", k.ID, at))
 		case k.Use == "enc":
 		case k.Type == "RSA" && k.bits() < 2048:
-			return fail(keysWeak, fmt.Sprintf("key %q has %d bits", k.ID, k.bits()))
+			return fail("keys.weak", fmt.Sprintf("key %q has %d bits", k.ID, k.bits()))
 		case k.Type == "RSA" || k.Type == "EC" || k.Type == "OKP":
 			good = append(good, strings.TrimSpace(k.Type+" "+k.Alg))
 		}
 	}
 	if good == nil {
-		return fail(keysUnusable, fmt.Sprintf("%s has %d keys, none for signatures", at, len(set.Keys)))
+		return fail("keys.unusable", fmt.Sprintf("%s has %d keys, none for signatures", at, len(set.Keys)))
 	}
 	return pass(fmt.Sprintf("%d, %s", len(good), strings.Join(slices.Compact(slices.Sorted(slices.Values(good))), ", ")))
 }
@@ -357,19 +357,19 @@ func (w *walk) checkRegister(ctx context.Context) outcome {
 	})
 	a, err := w.probe.do(ctx, request{http.MethodPost, at, []string{"Content-Type", "application/json", "Accept", "application/json"}, string(body)})
 	if err != nil {
-		return fail(registerMissing, "POST "+at+": "+transport(err))
+		return fail("register.missing", "POST "+at+": "+transport(err))
 	}
 	saw := "POST " + at + ": " + a.String()
 	var client registered
 	switch s := a.status; {
 	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed || s >= 300 && s < 400:
-		return fail(registerMissing, saw)
+		return fail("register.missing", saw)
 	case s == http.StatusUnauthorized || s == http.StatusForbidden && !a.isJSON():
-		return fail(registerProtected, saw)
+		return fail("register.protected", saw)
 	case s >= 400:
-		return fail(registerRefused, saw)
+		return fail("register.refused", saw)
 	case !a.isJSON() || json.Unmarshal(a.body, &client) != nil || client.ID == "":
-		return fail(registerMalformed, saw)
+		return fail("register.malformed", saw)
 	}
 	w.client = &client
 	return pass("as a public client with the redirect URI " + redirect)

@@ -91,7 +91,7 @@ func (w *walk) checkLogin(ctx context.Context) outcome {
 	case got := <-w.callback.got:
 		return w.judge(got, state)
 	case <-time.After(w.opt.LoginTimeout):
-		return fail(loginTimeout, "no answer at "+w.callback.url+" within "+w.opt.LoginTimeout.String())
+		return fail("login.timeout", "no answer at "+w.callback.url+" within "+w.opt.LoginTimeout.String())
 	case <-ctx.Done():
 		return skip(ctx.Err().Error())
 	}
@@ -113,13 +113,13 @@ func (w *walk) judge(got url.Values, state string) outcome {
 	iss := got.Get("iss")
 	switch {
 	case got.Get("state") != state:
-		return fail(loginState, fmt.Sprintf("%d characters were sent and %d came back", len(state), len(got.Get("state"))))
+		return fail("login.state", fmt.Sprintf("%d characters were sent and %d came back", len(state), len(got.Get("state"))))
 	case got.Has("iss") && iss != w.server.Issuer || !got.Has("iss") && w.server.IssParameter:
-		return fail(loginIss, fmt.Sprintf("iss is %q, the issuer %q", iss, w.server.Issuer))
+		return fail("login.iss", fmt.Sprintf("iss is %q, the issuer %q", iss, w.server.Issuer))
 	case got.Get("error") != "":
-		return fail(loginRefused, strings.TrimSpace(got.Get("error")+" "+got.Get("error_description")))
+		return fail("login.refused", strings.TrimSpace(got.Get("error")+" "+got.Get("error_description")))
 	case got.Get("code") == "":
-		return fail(loginRefused, "neither code nor error came back")
+		return fail("login.refused", "neither code nor error came back")
 	}
 	w.code = got.Get("code")
 	return pass("")
@@ -144,15 +144,15 @@ func (w *walk) checkExchange(ctx context.Context) outcome {
 	}
 	a, err := w.postForm(ctx, w.server.TokenEndpoint, form)
 	if err != nil {
-		return fail(exchangeMalformed, transport(err))
+		return fail("exchange.malformed", transport(err))
 	}
 	if a.status >= 400 {
-		return fail(exchangeRefused, a.String())
+		return fail("exchange.refused", a.String())
 	}
 	// From here on the body holds a token and is not shown.
 	var t tokens
 	if a.status != http.StatusOK || !a.isJSON() || json.Unmarshal(a.body, &t) != nil || t.Access == "" || !strings.EqualFold(t.Type, "Bearer") {
-		return fail(exchangeMalformed, fmt.Sprintf("%d, %s, token_type %q", a.status, a.media(), t.Type))
+		return fail("exchange.malformed", fmt.Sprintf("%d, %s, token_type %q", a.status, a.media(), t.Type))
 	}
 	w.token = &t
 	return pass(fmt.Sprintf("%d bytes, good for %s, scope %q", len(t.Access), time.Duration(t.Expires)*time.Second, t.Scope))
@@ -208,9 +208,9 @@ func (w *walk) checkSession(ctx context.Context) outcome {
 	}
 	if err != nil {
 		if r := carrier.refused; r != nil {
-			return fail(sessionDenied, fmt.Sprintf("%d%s", r.StatusCode, shownHeader(&answer{header: r.Header}, "WWW-Authenticate")))
+			return fail("session.denied", fmt.Sprintf("%d%s", r.StatusCode, shownHeader(&answer{header: r.Header}, "WWW-Authenticate")))
 		}
-		return fail(sessionFailed, err.Error())
+		return fail("session.failed", err.Error())
 	}
 	w.session = &session{ClientSession: opened}
 	for _, t := range list.Tools {
@@ -239,7 +239,7 @@ func (w *walk) checkStream(ctx context.Context) outcome {
 	}, ""})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fail(streamBuffered, fmt.Sprintf("GET %s: nothing within %s", w.url, w.opt.StreamTimeout))
+		return fail("stream.buffered", fmt.Sprintf("GET %s: nothing within %s", w.url, w.opt.StreamTimeout))
 	case err != nil:
 		return skip(transport(err))
 	case a.status != http.StatusOK || a.media() != "text/event-stream":
@@ -277,9 +277,9 @@ func (w *walk) checkStepUp(ctx context.Context) outcome {
 	case a.status != http.StatusForbidden && a.status != http.StatusUnauthorized:
 		return skip("the gate does not tell tools apart: " + a.String())
 	case len(lines) == 0:
-		return fail(stepUpBare, saw)
+		return fail("step-up.bare", saw)
 	case err != nil || len(bearer) == 0 || bearer[0]["scope"] == "" || bearer[0]["error"] != "insufficient_scope":
-		return fail(stepUpVague, saw)
+		return fail("step-up.vague", saw)
 	}
 	return pass(fmt.Sprintf("%d, scope %q", a.status, bearer[0]["scope"]))
 }
@@ -306,7 +306,7 @@ func (w *walk) checkHeaders(ctx context.Context) outcome {
 	case err != nil:
 		return skip(transport(err))
 	case a.status < http.StatusMultipleChoices:
-		return fail(headersUnchecked, "tools/list under Mcp-Method: prompts/list: "+a.String())
+		return fail("headers.unchecked", "tools/list under Mcp-Method: prompts/list: "+a.String())
 	}
 	return pass("refused with " + a.String())
 }
