@@ -36,6 +36,7 @@ var rules = []rule{
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
 	{"guard/...", []string{"*"}, []string{"config", "expiring", "guard/..."}, "the memory of single events knows ids only"},
 	{"keyset", []string{"*"}, nil, "keys do not know what they sign"},
+	{"reload", []string{"*"}, nil, "what follows a file does not know what is in it"},
 	{"breaker", []string{"*"}, nil, "a breaker sees requests and answers, not what they are about"},
 	{"egress", []string{"*"}, nil, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"config", "oauth"}, "the table is made of the configuration alone"},

@@ -16,9 +16,12 @@ type usersDocument struct {
 	Users []UserFile `json:"users"`
 }
 
+// MaxUsersFileBytes bounds the content of a users file.
+const MaxUsersFileBytes = maxFileBytes
+
 // ParseUsers reads the content of a users file. The error is an Errors.
 func ParseUsers(data []byte) ([]User, error) {
-	if len(data) > maxFileBytes {
+	if len(data) > MaxUsersFileBytes {
 		return nil, Errors{{Problem: "the file is larger than 1 MiB"}}
 	}
 	r := &resolver{}

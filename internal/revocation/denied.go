@@ -26,9 +26,9 @@ type document struct {
 	Families []string `json:"families"`
 }
 
-// Bounds on the file, far above what a list by hand holds.
+// Bounds on the file, far above what a list written by hand holds.
 const (
-	maxFileBytes  = 4 << 20
+	MaxFileBytes  = 4 << 20
 	maxEntryBytes = 2 << 10
 )
 
@@ -67,6 +67,17 @@ func ParseDenied(data []byte) (Denied, error) {
 		}
 	}
 	return d, nil
+}
+
+// Load puts a deny-list in force and returns how many entries it has. A list
+// with a mistake changes nothing.
+func (l *List) Load(data []byte) (entries int, err error) {
+	d, err := ParseDenied(data)
+	if err != nil {
+		return 0, err
+	}
+	l.Deny(d)
+	return d.Len(), nil
 }
 
 // Len returns how many entries the list has.

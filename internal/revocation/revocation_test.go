@@ -3,8 +3,6 @@ package revocation
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -100,69 +98,19 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// TestFile goes through what happens to a mounted ConfigMap.
-func TestFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "deny.yaml")
-	write := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	link := func(to string) {
-		t.Helper()
-		if os.Symlink(filepath.Join(dir, to), path+".new") != nil || os.Rename(path+".new", path) != nil {
-			t.Fatal("no link")
-		}
-	}
-	var told []string
+// A broken list changes nothing.
+func TestLoad(t *testing.T) {
 	l := New(1, time.Now)
-	f := &File{Path: path, List: l, Loaded: func(entries int, err error) { told = append(told, fmt.Sprint(entries, err != nil)) }}
-	if f.Load() == nil {
-		t.Error("a missing file is no mistake at the start")
+	if n, err := l.Load([]byte("subjects: [a]\nclients: [b, c]")); n != 3 || err != nil {
+		t.Fatal(n, err)
 	}
-	write("..1", "subjects: [a]")
-	link("..1")
-	if err := f.Load(); err != nil {
-		t.Fatal(err)
-	}
-	denied := func(want string) {
-		t.Helper()
-		for _, subject := range []string{"a", "b"} {
-			if got := l.Check(Facts{Subject: subject}) == DeniedByOperator; got != strings.Contains(want, subject) {
-				t.Errorf("%s denied: %v", subject, got)
-			}
+	for _, broken := range []string{"", "subjects: [b", "subject: [b]", "subjects: ['']", "\xff"} {
+		if n, err := l.Load([]byte(broken)); n != 0 || err == nil {
+			t.Errorf("%q: %d entries, %v", broken, n, err)
 		}
-	}
-	denied("a")
-	f.look()
-	write("..2", "subjects: [b]")
-	link("..2")
-	f.look()
-	denied("b")
-	write("..2", "subjects: [b") // broken in place
-	f.look()
-	f.look()
-	denied("b")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	f.look()
-	denied("b")
-	link("..1") // good again
-	f.look()
-	denied("a")
-	write("..1", "subjects: [a") // broken, then as it was
-	f.look()
-	write("..1", "subjects: [a]")
-	f.look()
-	f.look()
-	write("..1", "#"+strings.Repeat("x", maxFileBytes)+"\n")
-	f.look()
-	denied("a")
-	if got, want := strings.Join(told, ", "), "1 false, 1 false, 1 true, 1 true, 1 false, 1 true, 1 false, 1 true"; got != want {
-		t.Errorf("told %s\nwant %s", got, want)
+		if l.Check(Facts{Subject: "a"}) != DeniedByOperator || l.Check(Facts{Subject: "b"}) != None {
+			t.Errorf("%q changed the list", broken)
+		}
 	}
 }
 

@@ -88,11 +88,8 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	s.memory.begin(work)
 	defer s.memory.close()
 	go s.memory.run(work)
-	if s.denyList != nil {
-		go s.denyList.Watch(work)
-	}
-	for _, watch := range s.watches {
-		go watch(work)
+	for _, f := range s.files {
+		go f.Watch(work)
 	}
 	s.ready.set(true)
 	s.log.Info("serving", "protocol", l.Protocol.Addr().String(), "management", l.Management.Addr().String(), "resources", len(s.cfg.Hosts))

@@ -40,6 +40,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -71,9 +72,8 @@ type Server struct {
 	keys      *keyset.Set
 	catalogue *catalog.Cache
 	memory    *memory
-	denyList  *revocation.File // nil for none
-	// watches follow files that may change while the service runs.
-	watches   []func(context.Context)
+	// files may change while the service runs.
+	files     []*reload.File
 	ready     readiness
 	tracer    *tracing.Tracer // nil for none
 	auditFile *audit.File     // nil for the log
@@ -141,7 +141,9 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	}
 	metrics.watchKeys(s.keys, opt.Now)
 	follow := func(p config.Provider, c *static.Connector) {
-		s.watches = append(s.watches, func(ctx context.Context) { c.Watch(ctx, usersLoaded(log, metrics, p.ID)) })
+		s.files = append(s.files, &reload.File{
+			What: "users file", Path: p.UsersFile, MaxBytes: config.MaxUsersFileBytes, Apply: c.Load, Loaded: usersLoaded(log, metrics, p.ID),
+		})
 	}
 	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), func(p config.Provider) watch { return metrics.watchProvider(p, s.tracer) }, follow)
 	if err != nil {
@@ -171,10 +173,13 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		replay = tracedGuard{replay, s.tracer}
 	}
 	if cfg.DenyList != "" {
-		s.denyList = &revocation.File{Path: cfg.DenyList, List: ended, Loaded: denyListLoaded(log, metrics)}
-		if err := s.denyList.Load(); err != nil {
+		// A service that cannot read its deny-list at the start must not serve: it
+		// would admit people whom the operator denies.
+		denied := &reload.File{What: "deny-list", Path: cfg.DenyList, MaxBytes: revocation.MaxFileBytes, Apply: ended.Load, Loaded: denyListLoaded(log, metrics)}
+		if err := denied.Load(); err != nil {
 			return nil, err
 		}
+		s.files = append(s.files, denied)
 	}
 	rules := policy.New(cfg, opens(s.catalogue))
 	codes := code.NewCodes(sealing, opt.Now)
@@ -379,7 +384,7 @@ func identityProviders(list []config.Provider, client func(config.Provider) *htt
 		if err != nil {
 			return nil, err
 		}
-		if c, ok := password.(*static.Connector); ok {
+		if c, ok := password.(*static.Connector); ok && p.UsersFile != "" {
 			follow(p, c)
 		}
 		w := watched(p)

@@ -37,7 +37,6 @@ const (
 // Connector implements connector.PasswordConnector.
 type Connector struct {
 	users atomic.Pointer[[]account] // never none, never changed in place
-	file  *file                     // nil for accounts that do not change
 	seed  maphash.Seed
 	slots chan struct{} // one per hash being computed
 }
@@ -48,16 +47,23 @@ type account struct {
 	hash     config.Secret // bcrypt or argon2id
 }
 
-// New takes Users and UsersFile of p.
+// New takes Users of p.
 func New(p config.Provider) (*Connector, error) {
 	c := &Connector{seed: maphash.MakeSeed(), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	if err := c.replace(p.Users); err != nil {
 		return nil, err
 	}
-	if p.UsersFile != "" {
-		c.file = &file{path: p.UsersFile}
-	}
 	return c, nil
+}
+
+// Load puts the content of a users file in force and returns how many accounts
+// it has. Content with a mistake changes nothing.
+func (c *Connector) Load(data []byte) (users int, err error) {
+	list, err := config.ParseUsers(data)
+	if err != nil {
+		return 0, err
+	}
+	return len(list), c.replace(list)
 }
 
 // replace puts users in the place of those there were, or changes nothing.

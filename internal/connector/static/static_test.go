@@ -19,6 +19,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 )
 
 var _ connector.PasswordConnector = (*static.Connector)(nil)
@@ -214,13 +215,14 @@ func TestUsersFile(t *testing.T) {
 		err   error
 	}
 	heard := make(chan news, 10)
-	go c.Watch(t.Context(), func(users int, err error) { heard <- news{users, err} })
+	accounts := reload.File{What: "users file", Path: path, MaxBytes: config.MaxUsersFileBytes, Apply: c.Load, Loaded: func(users int, err error) { heard <- news{users, err} }}
+	go accounts.Watch(t.Context())
 	next := func() news {
 		t.Helper()
 		select {
 		case n := <-heard:
 			return n
-		case <-time.After(10 * static.Period):
+		case <-time.After(10 * reload.Period):
 			t.Fatal("the new content was not seen")
 			return news{}
 		}
