@@ -107,7 +107,7 @@ const Schema = "1"
 var Fields = []struct{ Name, Meaning string }{
 	{"schema", `version of this list, "` + Schema + `"`},
 	{"event", "what happened, one of the events below"},
-	{"reason", "why it was refused, one of the reasons below; also why an access would have been denied (`access.advised`) or something was ended"},
+	{"reason", "why it was refused, one of the reasons below; also why an access would have been denied (`access.advised`) or something was ended, and what is unusual about a refresh"},
 	{"step", "how far a sign-in has come by it, one of the steps below"},
 	{"flow", "id of the sign-in, as on its pages"},
 	{"subject", "who, as in the claim `sub` of tokens: the provider and its own stable identifier"},

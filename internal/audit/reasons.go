@@ -48,6 +48,7 @@ var Reasons = map[string]string{
 	"refresh_token_of_another_client": "the refresh token was issued to another client",
 	"scopes_changed":                  "every scope of a refresh token opens other tools by now than the user agreed to, so they are asked again",
 	"refresh_token_reused":            "a refresh token was used after another took its place: two parties hold it, so the family is ended",
+	"refresh_token_repeated":          "a refresh token got the same answer again, within the grace period after it was exchanged: an answer was lost, or several processes hold the token",
 	"scope_not_granted":               "a refresh asks for more than was granted",
 	"resource_gone":                   "the MCP server of the refresh token is not configured any more, or not for this client",
 	"provider_session_over":           "the identity provider gave nothing to ask about the person with, or that has expired; the person has to sign in again",

@@ -148,6 +148,21 @@ func refreshReuseEndsFamily(t *T) {
 	c.refresh(first).Refused(400, "invalid_grant")
 	c.refresh(third.Text("refresh_token")).Refused(400, "invalid_grant")
 	t.Want(w.ask(resourceMCP, third.Text("access_token")).Status == 401, "the newest access token still works")
+
+	_, stolen := c.pair()
+	owner := c.refresh(stolen)
+	t.Want(w.ask(resourceMCP, owner.Text("access_token")).Status == 200, "the owner's access token does not work")
+	w.clock.Move(5 * time.Second)
+	again := c.refresh(stolen)
+	for range 20 { // the guard is told in the background
+		if again.Status != 200 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+		again = c.refresh(stolen)
+	}
+	again.Refused(400, "invalid_grant")
+	t.Want(w.ask(resourceMCP, owner.Text("access_token")).Status == 401, "the owner and the thief go on")
 }
 
 func refreshHasGrace(t *T) {
@@ -172,7 +187,7 @@ func refreshHasGrace(t *T) {
 	}
 	wait.Wait()
 	t.Want(statuses[200] == 10, "ten parallel refreshes: %v", statuses)
-	w.clock.Move(30 * time.Second)
+	w.clock.Move(15 * time.Second)
 	a := c.refresh(token)
 	t.Want(a.Status == 200, "a lost response, asked for again: %d", a.Status)
 	if a.Status != 200 {

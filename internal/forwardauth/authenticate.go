@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
@@ -121,8 +122,7 @@ func (e *Endpoint) verify(raw string, key fingerprint, res *resource.Resource) (
 	if reason := e.standing(t); reason != Allowed {
 		return t, reason // not into the cache: there is no use of it to come
 	}
-	flow := person.Flow // alone: the rest of the person is not to be kept
-	t.unused.Store(&flow)
+	t.unused.Store(&provenance{person.Flow, person.Generation})
 	if before := e.verified.put(key, t, e.Now().Unix()); before != nil {
 		t.unused.Store(before.unused.Swap(nil))
 	}
@@ -134,12 +134,15 @@ func (e *Endpoint) firstUse(ctx context.Context, t *Token) {
 	if t.unused.Load() == nil {
 		return
 	}
-	flow := t.unused.Swap(nil)
-	if flow == nil {
+	from := t.unused.Swap(nil)
+	if from == nil {
 		return // another request was first
 	}
+	if e.Used != nil {
+		e.Used(t.part(family), from.generation, time.Unix(t.Issued, 0))
+	}
 	e.Audit.Write(ctx, audit.Entry{
-		Event: audit.FirstUse, Flow: *flow, Subject: t.Subject(), Email: t.part(email), Client: t.Client(),
+		Event: audit.FirstUse, Flow: from.flow, Subject: t.Subject(), Email: t.part(email), Client: t.Client(),
 		Host: t.Resource.Host.Name, Resource: t.Resource.URI, Scope: t.Scope, TokenID: t.ID(), Family: t.part(family),
 	})
 }

@@ -154,10 +154,10 @@ func BenchmarkDecideIssued(b *testing.B) {
 	f, r := cached(b)
 	raw := r.Header.Get("Authorization")[len("Bearer "):]
 	known := f.verified.get(digest(raw))
-	flow := "flow"
+	from := provenance{flow: "flow"}
 	b.ReportAllocs()
 	for b.Loop() {
-		known.unused.Store(&flow)
+		known.unused.Store(&from)
 		q := read(r)
 		if d := f.Decide(b.Context(), &q); !d.Allowed() {
 			b.Fatal(d.Reason)

@@ -53,6 +53,10 @@ type Endpoint struct {
 	Identities *token.Identities
 	// Ended is what was revoked and who is denied; nil stands for nothing and nobody.
 	Ended *revocation.List
+	// Used, if set, is called when a token is first used here, with its family, the
+	// generation of the refresh token that came with it, and when it was issued. It
+	// must not wait.
+	Used  func(family string, generation int, issued time.Time)
 	Audit *audit.Log
 	// MostTokens bounds how many verified tokens are remembered, at some 400 bytes
 	// each. A token beyond costs one more signature check per request.

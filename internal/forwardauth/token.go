@@ -29,8 +29,14 @@ type Token struct {
 	// checked is the version of the list of what is ended at which nothing was
 	// known against the token.
 	checked atomic.Uint64
-	// unused is the flow that a token comes from, until it is used.
-	unused atomic.Pointer[string]
+	// unused is what the first use is written down with; nil after it.
+	unused atomic.Pointer[provenance]
+}
+
+// provenance is where a token comes from.
+type provenance struct {
+	flow       string
+	generation int // of the refresh token that came with it
 }
 
 // The parts of a Token's text, in order.

@@ -107,6 +107,7 @@ type grantee struct {
 	Scopes                 oauth.Scopes
 	Identity               connector.Identity
 	Policy                 string // which rules hold for them
+	Generation             int    // of the refresh token that comes with it
 }
 
 func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
@@ -116,7 +117,7 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: c.client.ID, Scope: g.Scopes.String(),
 			Subject: subject, Family: g.Family,
 		},
-		token.Person{Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy},
+		token.Person{Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation},
 	)
 	if err != nil {
 		return nil, err

@@ -52,6 +52,9 @@ type Endpoint struct {
 	Tokens      *token.Issuer
 	// Issued hears of each access token; nil if nobody wants to.
 	Issued func(raw string, r *resource.Resource)
+	// Used is told of access tokens that a resource server asks about; nil if
+	// nothing wants to know. See forwardauth.Endpoint.
+	Used func(family string, generation int, issued time.Time)
 	// Verifier reads access tokens that are to be revoked.
 	Verifier *token.Verifier
 	// Refresh is nil where there are no refresh tokens.
@@ -78,6 +81,8 @@ type call struct {
 	params oauth.Params
 	client *registration.Client
 	entry  audit.Entry
+	// arrived is when all of the request was here.
+	arrived time.Time
 	// spend uses up what the client proved itself with; nil if that may be used again.
 	spend func() error
 	// refused is the event of a call that fails.
@@ -102,6 +107,7 @@ func (e *Endpoint) begin(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	c.arrived = e.Now()
 	c.params = oauth.NewParams(form, "resource")
 	if err := c.params.CheckDuplicates(); err != nil {
 		return err

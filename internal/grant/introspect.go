@@ -2,6 +2,7 @@ package grant
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -77,6 +78,9 @@ func (e *Endpoint) introspect(c *call) introspection {
 	bound := match.Bound(claims.Scopes())
 	if !known || bound.Empty() {
 		return introspection{}
+	}
+	if e.Used != nil { // the token is in use, whatever gateway it came by
+		e.Used(claims.Family, person.Generation, time.Unix(claims.IssuedAt, 0))
 	}
 	return introspection{
 		Active: true, Issuer: claims.Issuer, Audience: claims.Audience, Subject: claims.Subject, ClientID: claims.ClientID,

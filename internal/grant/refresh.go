@@ -17,12 +17,13 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
 
-// grace is how long the refresh token before the newest one still gets the same
-// answer: a response may be lost, and several processes of one client may share
-// a token and refresh at the same time (OAuth 2.1, section 4.3.1, says that a
-// superseded token betrays a thief; one who is that quick is noticed at the next
-// use of either copy).
-const grace = 2 * time.Minute
+// Grace is how long at most the refresh token before the newest one still gets
+// the same answer: a response may be lost, and several processes of one client
+// may share a token and refresh at the same time. It ends with the first use of
+// what the answer held, see guard.Guard, so that a stolen token that is used
+// after its owner's is noticed (OAuth 2.1, section 4.3.1; RFC 9700, section
+// 4.14.2).
+const Grace = 20 * time.Second
 
 // Refresh makes and honours refresh tokens. A token is a sealed value, one
 // generation of a family; the family is the sign-in that it all began with.
@@ -69,6 +70,9 @@ type refreshToken struct {
 	// InGroups: the person was in some when they signed in.
 	InGroups bool `json:"in_groups,omitempty"`
 }
+
+// RefreshRepeated is the audit reason of a refresh that got the answer of another.
+const RefreshRepeated = "refresh_token_repeated"
 
 // refreshAnswer is what one exchange came to, as the guard keeps it for those
 // who ask for the same exchange again.
@@ -156,7 +160,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 		return nil, err
 	}
 	c.entry.Scope = scopes.String()
-	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: scopes, Identity: answer.Identity, Policy: match.String()})
+	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: scopes, Identity: answer.Identity, Policy: match.String(), Generation: t.Generation + 1})
 	if err != nil {
 		return nil, err
 	}
@@ -275,11 +279,12 @@ func (e *Endpoint) checkEnded(c *call, f revocation.Facts) error {
 }
 
 // exchange spends t, for a new access token with some of scopes. However often it is asked within the grace period, the
-// identity provider is asked once and the answer is the same.
+// identity provider is asked once and the answer is the same. The entry of a
+// request that got the answer of another says so.
 func (e *Endpoint) exchange(c *call, t refreshToken, scopes oauth.Scopes) (refreshAnswer, error) {
 	r := e.Refresh
 	rotation := guard.Rotation{
-		Family: t.Family, Generation: t.Generation, Issued: time.Unix(t.Issued, 0), Grace: grace,
+		Family: t.Family, Generation: t.Generation, Issued: time.Unix(t.Issued, 0), Arrived: c.arrived, Grace: Grace,
 		Expires: r.expires(t, r.Now()),
 		Resume: func(kept string) {
 			if session, err := r.sessions.Open(kept, t.Family); err == nil {
@@ -287,7 +292,11 @@ func (e *Endpoint) exchange(c *call, t refreshToken, scopes oauth.Scopes) (refre
 			}
 		},
 	}
-	sealed, err := e.Guard.Rotate(c.Context(), rotation, func(ctx context.Context) (string, error) { return e.successor(ctx, c, t, scopes) })
+	repeated := true
+	sealed, err := e.Guard.Rotate(c.Context(), rotation, func(ctx context.Context) (string, error) {
+		repeated = false
+		return e.successor(ctx, c, t, scopes)
+	})
 	switch {
 	case errors.Is(err, guard.ErrReused):
 		e.endFamily(c, t, "refresh_token_reused")
@@ -296,6 +305,9 @@ func (e *Endpoint) exchange(c *call, t refreshToken, scopes oauth.Scopes) (refre
 		return refreshAnswer{}, &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "refresh tokens cannot be used right now", Reason: "guard_unavailable", Cause: err}
 	case err != nil:
 		return refreshAnswer{}, err
+	}
+	if repeated {
+		c.entry.Reason = RefreshRepeated
 	}
 	return r.answers.Open(sealed, t.Family)
 }
@@ -347,7 +359,7 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken, scope
 	if err != nil {
 		return "", err
 	}
-	return r.answers.Seal(refreshAnswer{Token: next, Identity: identity}, r.Now().Add(grace+time.Minute), t.Family)
+	return r.answers.Seal(refreshAnswer{Token: next, Identity: identity}, r.Now().Add(Grace+time.Minute), t.Family)
 }
 
 // unfinished is failure, with the session that t's was exchanged for at the

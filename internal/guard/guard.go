@@ -36,7 +36,13 @@ type Guard interface {
 	// as it is, or what an Unfinished holds. A generation that was superseded before gives ErrReused and
 	// ends the family: from then on all its generations do. Errors of the guard
 	// itself wrap ErrUnavailable.
+	//
+	// The grace period ends early: with the next exchange, with Used, and after MaxRepeats.
 	Rotate(ctx context.Context, r Rotation, next func(context.Context) (answer string, err error)) (string, error)
+	// Used ends the grace period of the exchange that u came of: the client has
+	// the answer, so a lost answer is no longer a reason to ask again. Requests
+	// that arrived before u.At still get it. Errors wrap ErrUnavailable.
+	Used(ctx context.Context, u Use) error
 }
 
 // Rotation is one use of a refresh token.
@@ -44,6 +50,8 @@ type Rotation struct {
 	Family     string
 	Generation int       // of the token presented; the first is 0
 	Issued     time.Time // when that token was made
+	// Arrived is when the request was here. A zero time is later than every Use.
+	Arrived time.Time
 	// Grace is how long the same answer is given again.
 	Grace time.Duration
 	// Expires is when the last token of the family is dead by itself.
@@ -52,6 +60,19 @@ type Rotation struct {
 	// that failed asked to keep.
 	Resume func(kept string)
 }
+
+// Use is the first use of an access token that an exchange was answered with.
+type Use struct {
+	Family string
+	// Generation is that of the refresh token that came with the access token.
+	Generation int
+	At         time.Time
+}
+
+// MaxRepeats is how often an exchange gives the same answer again to requests
+// that come after it. It leaves room for a client of many processes that all
+// refresh at once.
+const MaxRepeats = 64
 
 // Unfinished is how next fails when what it has done cannot be done again: the
 // next try of the same exchange, and no other, is told of Keep. A guard may lose
@@ -95,6 +116,8 @@ type family struct {
 	// from, less what that clock may differ between replicas.
 	issuedBy time.Time
 	ended    bool
+	used     time.Time // when an access token that came with it was first used; zero for not yet
+	repeats  int       // how often the answer was given again
 }
 
 // kept is what an exchange of one generation left when it failed.
@@ -118,7 +141,7 @@ func (f family) judge(r Rotation, now time.Time) verdict {
 	switch {
 	case f.ended:
 		return reused
-	case r.Generation == f.current-1 && !now.After(f.since.Add(r.Grace)):
+	case r.Generation == f.current-1 && f.inGrace(r, now):
 		return repeated
 	case r.Generation < f.current, r.Issued.Before(f.issuedBy):
 		// Or it is newer by number but older by time than what an earlier one
@@ -127,6 +150,14 @@ func (f family) judge(r Rotation, now time.Time) verdict {
 		return reused
 	}
 	return fresh
+}
+
+// inGrace reports whether the answer of the last exchange is still given again.
+func (f family) inGrace(r Rotation, now time.Time) bool {
+	age := now.Sub(f.since)
+	return age <= r.Grace && age >= -r.Grace && // a clock that was set back does not prolong it
+		f.repeats < MaxRepeats &&
+		(f.used.IsZero() || !r.Arrived.IsZero() && r.Arrived.Before(f.used))
 }
 
 // errAnswerLost: the exchange is done, and nobody knows any more what came of it.
@@ -205,6 +236,9 @@ func (m *Memory) begin(r Rotation) (answer string, x *exchange, mine bool, err e
 	switch f.judge(r, now) {
 	case repeated:
 		if answer, ok := m.answers.Get(r.Family); ok {
+			f.repeats++
+			until, _ := m.families.Expires(r.Family)
+			set(m.families, r.Family, f, until)
 			return answer, nil, false, nil
 		}
 		return "", nil, false, errAnswerLost
@@ -222,6 +256,19 @@ func (m *Memory) begin(r Rotation) (answer string, x *exchange, mine bool, err e
 	return "", x, true, nil
 }
 
+// Used implements Guard.
+func (m *Memory) Used(_ context.Context, u Use) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, known := m.families.Get(u.Family)
+	if known && !f.ended && f.current == u.Generation && f.used.IsZero() {
+		f.used = u.At
+		until, _ := m.families.Expires(u.Family)
+		set(m.families, u.Family, f, until)
+	}
+	return nil
+}
+
 func (m *Memory) run(ctx context.Context, r Rotation, x *exchange, next func(context.Context) (string, error)) {
 	x.err = errors.New("internal error: the exchange ended in a panic")
 	defer func() {
@@ -233,7 +280,7 @@ func (m *Memory) run(ctx context.Context, r Rotation, x *exchange, next func(con
 		}
 		if x.err == nil {
 			now := m.now()
-			set(m.families, r.Family, family{current: r.Generation + 1, since: now, issuedBy: now.Add(-r.Grace)}, r.Expires)
+			set(m.families, r.Family, family{current: r.Generation + 1, since: now, issuedBy: now.Add(-margin)}, r.Expires)
 			set(m.answers, r.Family, x.answer, now.Add(r.Grace))
 			if x.kept != "" {
 				set(m.kept, r.Family, kept{generation: -1}, now) // swept soon

@@ -53,6 +53,9 @@ const (
 	margin = 2 * time.Minute
 	// commits is how often the outcome of an exchange is written before it is given up.
 	commits = 3
+	// changes is how often a value that others write as well is read and written
+	// before it is given up.
+	changes = 20
 )
 
 // Shared is the guard of all replicas that use one store. Keys are hashes, and
@@ -140,7 +143,13 @@ func (s *Shared) exchange(ctx context.Context, r Rotation, next func(context.Con
 			pause = min(2*pause, lastPause)
 			continue
 		}
-		switch h.family().judge(r, h.now) {
+		verdict := h.family().judge(r, h.now)
+		if verdict == repeated {
+			if verdict, err = s.repeat(ctx, r, h); err != nil {
+				return "", err
+			}
+		}
+		switch verdict {
 		case repeated:
 			return s.answer(ctx, h.Exchange)
 		case reused:
@@ -165,6 +174,77 @@ func (s *Shared) exchange(ctx context.Context, r Rotation, next func(context.Con
 			}
 		}
 	}
+}
+
+// repeat judges a request that by h alone gets the last answer again, by what
+// happened since. One that does get it is counted.
+func (s *Shared) repeat(ctx context.Context, r Rotation, h history) (verdict, error) {
+	if !r.Arrived.IsZero() {
+		r.Arrived = h.storeTime().Add(r.Arrived.Sub(s.Now()))
+	}
+	v := repeated
+	err := s.change(ctx, r.Family, h.Current, func(l aftermath, _ time.Time) (aftermath, bool) {
+		f := h.family()
+		f.repeats = l.Repeats
+		if l.Used != 0 {
+			f.used = time.UnixMilli(l.Used)
+		}
+		v = f.judge(r, h.now)
+		l.Repeats++
+		return l, v == repeated
+	})
+	return v, err
+}
+
+// Used implements Guard.
+func (s *Shared) Used(ctx context.Context, u Use) error {
+	return s.change(ctx, u.Family, u.Generation, func(l aftermath, now time.Time) (aftermath, bool) {
+		if l.Used != 0 {
+			return l, false
+		}
+		l.Used = now.Add(u.At.Sub(s.Now())).UnixMilli()
+		return l, true
+	})
+}
+
+// aftermath is what the store holds of the time after an exchange. It has a key of
+// its own, because while a lease is held only its holder may write the record.
+type aftermath struct {
+	Used    int64  `json:"used,omitempty"` // Unix milliseconds by the store; 0 for not yet
+	Repeats int    `json:"repeats,omitempty"`
+	Nonce   string `json:"nonce"` // so that a write is never taken for that of another replica
+}
+
+// change applies edit to what is known of the time after the exchange that made
+// generation. edit reports whether there is something to write; it runs again if
+// another replica wrote meanwhile.
+func (s *Shared) change(ctx context.Context, family string, generation int, edit func(l aftermath, now time.Time) (aftermath, bool)) error {
+	key := storeKey("aftermath", fmt.Sprintf("%s\x00%d", family, generation))
+	for range changes {
+		raw, now, err := s.load(ctx, key)
+		if err != nil {
+			return err
+		}
+		var l aftermath
+		if raw != "" {
+			if err := json.Unmarshal([]byte(raw), &l); err != nil {
+				return fmt.Errorf("%w: what the store holds of an exchange is not ours: %w", ErrUnavailable, err)
+			}
+		}
+		l, write := edit(l, now)
+		if !write {
+			return nil
+		}
+		l.Nonce = rand.Text()
+		next, err := json.Marshal(l)
+		if err != nil {
+			panic("internal error: " + err.Error()) // numbers and strings
+		}
+		if swapped, err := s.swap(ctx, key, raw, string(next), leaseTime+margin); swapped || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: too many replicas write at once", ErrUnavailable)
 }
 
 // spend calls next under the lease and writes down what came of it.

@@ -66,6 +66,14 @@ func TestIntrospection(t *testing.T) {
 			t.Errorf("%s", a.Body)
 		}
 	})
+	t.Run("AS-RT-03 a question about an access token is a use of it", func(t *testing.T) {
+		first := signIn(t, c)
+		second := first.again(t)
+		if a := introspect(t, s, servertest.Host, "checker", checkerSecret, second.access); a.JSON["active"] != true {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+		first.stolen(t)
+	})
 	t.Run("AS-INT-01 who may not ask", func(t *testing.T) {
 		confidential := s.NewClient(t, servertest.Host, servertest.Metadata{"token_endpoint_auth_method": "client_secret_basic"})
 		for name, caller := range map[string][2]string{

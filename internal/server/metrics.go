@@ -14,6 +14,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -50,6 +51,8 @@ type metrics struct {
 	skew        prometheus.Gauge
 	auditLosses prometheus.Counter
 	traceLosses prometheus.Counter
+	repeats     prometheus.Counter
+	usesLost    prometheus.Counter
 }
 
 func newMetrics(version string) *metrics {
@@ -134,6 +137,12 @@ func newMetrics(version string) *metrics {
 	m.traceLosses = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_trace_export_failures_total", Help: "Batches of spans that the collector did not take.",
 	})
+	m.repeats = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_refresh_repeats_total", Help: "Refreshes that got the answer of an earlier one within the grace period: a lost answer, several processes of one client, or a thief.",
+	})
+	m.usesLost = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_first_uses_lost_total", Help: "First uses of access tokens that the guard could not be told of, so that a refresh token's grace period did not end early.",
+	})
 	for _, d := range forwardauth.Dialects() {
 		var byReason []prometheus.Counter
 		for _, r := range forwardauth.Reasons() {
@@ -157,7 +166,7 @@ func newMetrics(version string) *metrics {
 	info.Set(1)
 	m.registry.MustRegister(
 		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, m.usersBroken, guardCalls, m.guardUp, m.circuits, info,
-		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew, m.auditLosses, m.traceLosses,
+		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew, m.auditLosses, m.traceLosses, m.repeats, m.usesLost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -184,6 +193,9 @@ func (m *metrics) event(e audit.Entry) {
 	m.events.WithLabelValues(string(e.Event)).Inc()
 	if c := m.limited[e.Reason]; c != nil {
 		c.Inc()
+	}
+	if e.Event == audit.TokenRefreshed && e.Reason == grant.RefreshRepeated {
+		m.repeats.Inc()
 	}
 	if c := m.steps[e.Step]; c != nil {
 		c.Inc()
@@ -250,6 +262,8 @@ func (m *metrics) watchTokens(held func() int) {
 		Name: "mcp_forward_auth_token_cache_entries", Help: "Access tokens that are remembered as verified.",
 	}, func() float64 { return float64(held()) }))
 }
+
+func (m *metrics) useLost(error) { m.usesLost.Inc() }
 
 func (m *metrics) denyList(entries int, err error) {
 	m.denied.Set(float64(entries))

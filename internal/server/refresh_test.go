@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
@@ -70,6 +73,41 @@ func (k tokens) refused(t *testing.T, status int, code, reason string, more ...s
 	if e := k.client.Service.Log.Last(audit.TokenRefused); e["reason"] != reason {
 		t.Errorf("audit says %v, want reason %s", e, reason)
 	}
+}
+
+// stolen refreshes with a token that its owner has used and whose successor is in
+// use. That has to fail as soon as the guard, which is told in the background, knows.
+func (k tokens) stolen(t *testing.T) {
+	t.Helper()
+	for range guard.MaxRepeats / 2 {
+		a := k.client.Token(t, refreshForm(k.client, k.refresh))
+		if a.Status == 200 {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		if e := k.client.Service.Log.Last(audit.TokenRefused); a.String("error") != "invalid_grant" || e["reason"] != "refresh_token_reused" {
+			t.Errorf("%d %s, audit says %v", a.Status, a.Body, e)
+		}
+		return
+	}
+	t.Error("the stolen token gets the owner's successor again and again")
+}
+
+// counted reads a metric without labels.
+func counted(t *testing.T, s *servertest.Service, name string) float64 {
+	t.Helper()
+	_, metrics := s.Management(t, "/metrics")
+	for line := range strings.Lines(metrics) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
 
 func revoke(t *testing.T, c *servertest.Client, token string, more ...string) *servertest.Answer {
@@ -156,7 +194,7 @@ func TestRefresh(t *testing.T) {
 	t.Parallel()
 	s := servertest.Start(t, servertest.Options{Edit: secondHost})
 	c := s.NewClient(t, servertest.Host, withRefresh)
-	const grace = 2 * time.Minute
+	const grace = grant.Grace
 
 	t.Run("AS-RT-02 each use gives a new token", func(t *testing.T) {
 		first := signIn(t, c)
@@ -202,6 +240,49 @@ func TestRefresh(t *testing.T) {
 			t.Errorf("%d different refresh tokens", len(seen))
 		}
 		tokens{c, "", answers[0].String("refresh_token")}.again(t)
+	})
+	t.Run("AS-RT-04 a repeat is written down and counted", func(t *testing.T) {
+		first := signIn(t, c)
+		first.again(t)
+		if e := s.Log.Last(audit.TokenRefreshed); e["reason"] != "" {
+			t.Errorf("the exchange itself: audit says %v", e)
+		}
+		before := counted(t, s, "mcp_forward_auth_refresh_repeats_total")
+		first.again(t)
+		if e := s.Log.Last(audit.TokenRefreshed); e["reason"] != "refresh_token_repeated" || e["family"] == "" || e["token_id"] == "" {
+			t.Errorf("audit says %v", e)
+		}
+		if n := counted(t, s, "mcp_forward_auth_refresh_repeats_total") - before; n < 1 { // other tests repeat as well
+			t.Errorf("%v repeats were counted", n)
+		}
+	})
+	t.Run("AS-RT-03 ATK-34 the first use of an access token ends the grace period", func(t *testing.T) {
+		for name, repeats := range map[string]int{"the owner's": 0, "one that came by a repeat": 1} {
+			t.Run(name, func(t *testing.T) {
+				first := signIn(t, c)
+				second := first.again(t)
+				used := second
+				for range repeats {
+					used = first.again(t) // the same successor, another access token
+				}
+				s.MustPass(t, servertest.Resource, used.access)
+				first.stolen(t)
+				second.refused(t, 400, "invalid_grant", "family_revoked")
+				s.MustNotPass(t, servertest.Resource, second.access, "invalid_token")
+			})
+		}
+	})
+	t.Run("AS-RT-04 an access token from before the exchange ends no grace period", func(t *testing.T) {
+		first := signIn(t, c)
+		second := first.again(t)
+		third := second.again(t)
+		for _, access := range []string{first.access, second.access} {
+			s.MustPass(t, servertest.Resource, access)
+		}
+		time.Sleep(20 * time.Millisecond) // nothing is to happen
+		if again := second.again(t); again.refresh != third.refresh {
+			t.Error("a retry gave another token")
+		}
 	})
 	t.Run("AS-RT-03 ATK-34 a superseded token ends the family", func(t *testing.T) {
 		other := signIn(t, c)

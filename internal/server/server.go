@@ -234,10 +234,12 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	documents.Register(mux, onHost)
 	mux.Handle("/", notFound(documents, onHost))
 
+	uses := guard.NewUses(replay, grant.Grace+keyset.Skew, opt.Now, metrics.useLost)
+	tokens.Used = uses.Tell
 	decisions := forwardauth.New(forwardauth.Endpoint{
 		Resources: table, Verifier: verifier, Ended: ended, Policy: rules,
 		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys),
-		MostTokens: cfg.Tokens.Remembered, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
+		MostTokens: cfg.Tokens.Remembered, Used: uses.Tell, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
 	})
 	tokens.Issued = decisions.Issued
 	s.Protocol = protocol(opt.Logger, decisions, s.tracer.Handler(metrics.instrument(mux)))

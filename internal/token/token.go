@@ -52,6 +52,9 @@ type Person struct {
 	Flow   string   `json:"flow,omitempty"` // audit flow of the sign-in
 	// Policy is which rules hold for the person and the client, see policy.Match.
 	Policy string `json:"policy,omitempty"`
+	// Generation is that of the refresh token that the access token came with; 0
+	// for none, and for that of the sign-in itself.
+	Generation int `json:"gen,omitempty"`
 	// GroupsCut: there were more groups than an access token can hold.
 	GroupsCut bool `json:"cut,omitempty"`
 }

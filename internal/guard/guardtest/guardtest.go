@@ -44,6 +44,10 @@ func Run(t *testing.T, b Backend) {
 			{"AS-RT-04 the same answer within the grace period, at either replica", sameAnswer},
 			{"AS-RT-03 after the grace period the family ends, at both replicas", reuseEnds},
 			{"AS-RT-03 only the generation before has a grace period", onlyTheOneBefore},
+			{"AS-RT-03 the first use of what came of an exchange ends its grace period, at both replicas", usedEnds},
+			{"AS-RT-04 a request that arrived before the first use gets the answer", arrivedBefore},
+			{"what was used of another exchange ends nothing", usedElsewhere},
+			{"AS-RT-03 an answer is given again so many times", repeatsEnd},
 			{"AS-RT-03 a fork that began before the memory was lost", fork},
 			{"generations that another memory has seen", skipped},
 			{"AS-RT-06 a failed exchange changes nothing", failedExchange},
@@ -200,6 +204,75 @@ func onlyTheOneBefore(t *testing.T, b Backend) {
 	must(t, g, rotation(family, 0, time.Now()))
 	must(t, g, rotation(family, 1, time.Now()))
 	mustBeReuse(t, g, rotation(family, 0, time.Now()))
+}
+
+func usedEnds(t *testing.T, b Backend) {
+	one, other, family := b.Open(t), b.Open(t), rand.Text()
+	again := func() guard.Rotation {
+		r := rotation(family, 0, time.Now())
+		r.Grace, r.Arrived = time.Minute, time.Now()
+		return r
+	}
+	must(t, one, again())
+	if _, err := other.Rotate(t.Context(), again(), never); err != nil {
+		t.Fatalf("before the first use: %v", err)
+	}
+	for range 2 { // the second time is no news
+		if err := other.Used(t.Context(), guard.Use{Family: family, Generation: 1, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(10 * time.Millisecond) // the store counts milliseconds
+	mustBeReuse(t, one, again())
+	mustBeReuse(t, other, rotation(family, 1, time.Now()))
+}
+
+func arrivedBefore(t *testing.T, b Backend) {
+	one, other, family, before := b.Open(t), b.Open(t), rand.Text(), time.Now()
+	r := rotation(family, 0, before)
+	r.Grace = time.Minute
+	must(t, one, r)
+	if err := one.Used(t.Context(), guard.Use{Family: family, Generation: 1, At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	r.Arrived = before.Add(-10 * time.Millisecond)
+	for _, g := range []guard.Guard{one, other} {
+		if got, err := g.Rotate(t.Context(), r, never); err != nil || got == "" {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	r.Arrived = time.Time{} // it is not known when
+	mustBeReuse(t, other, r)
+}
+
+func usedElsewhere(t *testing.T, b Backend) {
+	one, other, family := b.Open(t), b.Open(t), rand.Text()
+	must(t, one, rotation(family, 0, time.Now()))
+	r := rotation(family, 1, time.Now())
+	r.Grace, r.Arrived = time.Minute, time.Now().Add(time.Second)
+	must(t, one, r)
+	for _, u := range []guard.Use{{Family: family, Generation: 1}, {Family: family, Generation: 3}, {Family: "other " + family, Generation: 2}} {
+		u.At = time.Now()
+		if err := one.Used(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := other.Rotate(t.Context(), r, never); err != nil || got == "" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func repeatsEnd(t *testing.T, b Backend) {
+	guards, r := []guard.Guard{b.Open(t), b.Open(t)}, rotation(rand.Text(), 0, time.Now())
+	r.Grace = time.Minute
+	must(t, guards[0], r)
+	for i := range guard.MaxRepeats {
+		if got, err := guards[i%2].Rotate(t.Context(), r, never); err != nil || got == "" {
+			t.Fatalf("repeat %d: %q, %v", i+1, got, err)
+		}
+	}
+	mustBeReuse(t, guards[1], r)
+	mustBeReuse(t, guards[0], rotation(r.Family, 1, time.Now()))
 }
 
 func fork(t *testing.T, b Backend) {
