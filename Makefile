@@ -21,7 +21,7 @@ conformance: ## every requirement, whether it is met, and the totals
 
 e2e: ## real gateways, MCP clients, identity provider and browser
 	hack/e2e/install.sh
-	go test -tags e2e -count=1 -timeout 20m ./internal/e2e
+	go test -tags e2e -count=1 -timeout 20m ./internal/e2e ./internal/forwardauth
 
 chaos: ## replicas under fire for T (10m)
 	hack/e2e/install.sh
@@ -29,7 +29,7 @@ chaos: ## replicas under fire for T (10m)
 
 lint: ## gofmt, vet, staticcheck, templ
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
-	go vet ./... && go vet -tags e2e ./internal/e2e && $(tool) staticcheck -tags e2e ./...
+	go vet ./... && go vet -tags e2e ./internal/e2e ./internal/forwardauth && $(tool) staticcheck -tags e2e ./...
 	hack/generated.sh
 
 generate: ## the pages' Go code from their templates

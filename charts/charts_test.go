@@ -484,7 +484,8 @@ func servicePort(t *testing.T, o object) int {
 // A gateway that names the headers of its question names all that a decision
 // looks at, as the pages of docs/gateways do.
 func TestAskedWithAllHeaders(t *testing.T) {
-	list := regexp.MustCompile(`(?:allowedHeaders|headersToExtAuth|includeRequestHeadersInCheck): \[([^\]]*)\]`)
+	list := regexp.MustCompile(`(?:allowedHeaders|headersToExtAuth|includeRequestHeadersInCheck|allowed_headers): (?:\{patterns: )?\[([^\]]*)\]`)
+	prefix := regexp.MustCompile(`\{prefix: ([a-z-]+)`)
 	files := []string{filepath.Join(chart, "values.yaml"), filepath.Join(chart, "ci", "golden", "istio.notes.txt")}
 	pages, err := filepath.Glob(filepath.Join("..", "docs", "gateways", "*.md"))
 	if err != nil {
@@ -498,8 +499,8 @@ func TestAskedWithAllHeaders(t *testing.T) {
 		}
 		for _, m := range list.FindAllStringSubmatch(string(text), -1) {
 			found++
-			names := strings.FieldsFunc(m[1], func(r rune) bool { return strings.ContainsRune(`, "`, r) })
-			for _, want := range []string{"dpop", "origin", "access-control-request-method", "mcp-protocol-version", "mcp-method", "mcp-name"} {
+			names := strings.FieldsFunc(prefix.ReplaceAllString(m[1], "$1*"), func(r rune) bool { return strings.ContainsRune(`, "{}`, r) })
+			for _, want := range []string{"dpop", "origin", "access-control-request-method", "content-type", "content-encoding", "mcp-protocol-version", "mcp-method", "mcp-name"} {
 				// Some gateways take patterns.
 				if !slices.ContainsFunc(names, func(name string) bool { ok, _ := path.Match(name, want); return ok }) {
 					t.Errorf("%s: %s lacks %s", file, m[0], want)
@@ -507,7 +508,7 @@ func TestAskedWithAllHeaders(t *testing.T) {
 			}
 		}
 	}
-	if found < 6 {
+	if found < 8 {
 		t.Errorf("only %d lists are found", found)
 	}
 }

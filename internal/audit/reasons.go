@@ -13,7 +13,7 @@ var Reasons = map[string]string{
 	"malformed_form":        "the body is not a valid form",
 	"malformed_query":       "the query is not valid",
 	"query_too_long":        "the query exceeds its bound",
-	"wrong_media_type":      "the body has another media type than the endpoint takes",
+	"wrong_media_type":      "the body has another media type than the endpoint takes; of a request to an MCP server, anything but one application/json in UTF-8",
 	"redirect_uri_missing":  "the client registered several redirect URIs and the request names none",
 	"redirect_uri_mismatch": "the redirect URI is not one that the client registered, or not the one of the authorization request",
 
@@ -129,6 +129,8 @@ var Reasons = map[string]string{
 	"malformed_mcp_header":       "Mcp-Method or Mcp-Name holds a character that it must not, or bad Base64",
 	"header_body_mismatch":       "Mcp-Method or Mcp-Name does not say what the body says",
 	"malformed_body":             "the body is not JSON-RPC, or parsers could read it differently",
+	"media_type_missing":         "the body decides about this MCP server's requests, and the request has no Content-Type, or the gateway did not forward it",
+	"encoded_body":               "the body decides about this MCP server's requests, and its Content-Encoding is another than identity",
 	"body_missing":               "the body decides about this MCP server's requests, and the gateway did not forward it",
 	"old_protocol_version":       "the tool policy is strict, and the request is of a revision whose headers prove nothing",
 	"insufficient_scope":         "the access token lacks a scope",

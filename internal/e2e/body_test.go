@@ -60,7 +60,10 @@ func TestBodyThroughGateways(t *testing.T) {
 			st.stateless.requests()
 			for _, c := range bodyCases {
 				t.Run(c.name, func(t *testing.T) {
-					header := append(bearer(g), "Content-Type", "application/json", "Accept", "application/json, text/event-stream")
+					if c.media == nil {
+						c.media = []string{"Content-Type", "application/json"}
+					}
+					header := append(append(bearer(g), c.media...), "Accept", "application/json, text/event-stream")
 					var body io.Reader = strings.NewReader(c.body)
 					if c.chunked {
 						body = struct{ io.Reader }{body}
@@ -98,7 +101,7 @@ const (
 // server answers what it likes to a request that arrives: want is 200 then.
 var bodyCases = []struct {
 	name, method, body string
-	header             []string
+	header, media      []string // media is what says how to read the body, by default Content-Type: application/json
 	chunked            bool
 	want               int
 }{
@@ -114,6 +117,13 @@ var bodyCases = []struct {
 	{name: "a name in another case", method: "POST", want: 400,
 		body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_notes","Name":"write_note"}}`},
 	{name: "no JSON", method: "POST", body: "tools/call write_note", want: 400},
+	{name: "granted, with a charset", method: "POST", body: readCall, want: 200, media: []string{"Content-Type", "Application/JSON;charset=UTF-8"}},
+	{name: "UTF-7, by which a server would read another tool", method: "POST", want: 415, media: []string{"Content-Type", "application/json; charset=utf-7"},
+		body: readCall[:len(readCall)-1] + `,"+AHA-arams":{"name":"write_note","arguments":{}}}`},
+	{name: "no media type", method: "POST", body: readCall, want: 415, media: []string{}},
+	{name: "another media type", method: "POST", body: readCall, want: 415, media: []string{"Content-Type", "text/plain"}},
+	{name: "two media types", method: "POST", body: readCall, want: 415, media: []string{"Content-Type", "application/json", "Content-Type", "application/json; charset=utf-7"}},
+	{name: "a content coding", method: "POST", body: readCall, want: 415, media: []string{"Content-Type", "application/json", "Content-Encoding", "deflate"}},
 	{name: "no body", method: "POST", want: 403},
 	{name: "a stream", method: "GET", want: 200},
 	{name: "more than a megabyte", method: "POST", want: 413,

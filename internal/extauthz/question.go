@@ -49,7 +49,7 @@ func (q *question) request() forwardauth.Request {
 // the array of their only line.
 type headers struct {
 	forwardauth.Headers
-	first [6]string
+	first [8]string
 }
 
 // add adds a line; replace says that it is the only one, whatever came before.
@@ -69,15 +69,28 @@ func (h *headers) add(name, value []byte, replace bool) {
 		into, i = &h.MCPMethod, 4
 	case "mcp-name":
 		into, i = &h.MCPName, 5
+	case "content-type":
+		into, i = &h.ContentType, 6
+	case "content-encoding":
+		into, i = &h.ContentEncoding, 7
 	default:
 		return
 	}
 	if replace || len(*into) == 0 {
-		h.first[i] = string(value)
+		h.first[i] = lineOf(value)
 		*into = h.first[i : i+1 : i+1]
 		return
 	}
 	*into = append(*into, string(value))
+}
+
+// lineOf copies a value, but for the one that nearly every request has.
+func lineOf(value []byte) string {
+	const usual = "application/json"
+	if string(value) == usual {
+		return usual
+	}
+	return string(value)
 }
 
 // partial is the header by which Envoy says that it sent only the beginning of

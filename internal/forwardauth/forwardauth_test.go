@@ -168,6 +168,7 @@ func forwardedRequest(method, target, body string, headers ...string) *http.Requ
 	r := httptest.NewRequest(http.MethodGet, Path+"/forwarded", nil)
 	if body != "" {
 		r = httptest.NewRequest(http.MethodPost, Path+"/forwarded", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
 	}
 	r.Host = "auth.internal"
 	r.Header.Set("X-Forwarded-Method", method)
@@ -193,7 +194,7 @@ func (f *fixture) ask(tb testing.TB, r *http.Request) *http.Response {
 				tb.Errorf("%s is %q", name, v)
 			}
 		}
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnsupportedMediaType:
 	default:
 		tb.Errorf("status %d", resp.StatusCode)
 	}

@@ -83,12 +83,29 @@ func FuzzMcpName(f *testing.F) {
 	})
 }
 
+// bodyCorpus are bodies of every kind that a decision meets, small enough to be varied.
+func bodyCorpus() []string {
+	return []string{
+		message("tools/call", `{"name":"list"}`),
+		message("tools/call", `{"arguments":{"name":"put","a":[{},null,-0.5e-7,true]},"name":"list","_meta":{"traceparent":"00-1-2-01"}}`),
+		message("tools/call", `{"name":"l\u0069st \ud83d\ude00 naïve","arguments":{"a":"\"}{","a":"\\"}}`),
+		message("prompts/get", `{"name":"hello","uri":1}`),
+		message("tools/list", "null"),
+		"[" + message("resources/read", `{"uri":"note://x"}`) + "," + `{"id":1,"result":null}` + "]",
+		`{"jsonrpc":"2.0","id":"7","error":{"code":-32601,"message":"no"}}`,
+		`{"jsonrpc":"2.0","method":"notifications/initialized"}`,
+		` { "method" : "tools/call" , "params" : { "name" : "a" , "arguments" : { "name" : [ { } ] } } } `,
+		message("tools/call", `{"name":"list","arguments":[1e999,-0,`+strings.Repeat("9", 5000)+`]}`),
+		message("tools/call", `{"name":"list","arguments":`+strings.Repeat("[", maxDepth-2)+strings.Repeat("]", maxDepth-2)+`}`),
+	}
+}
+
 // What is read of a body does not depend on what a lenient parser would make of
 // members that repeat or differ in case.
 func FuzzBody(f *testing.F) {
-	f.Add(message("tools/call", `{"name":"list"}`))
-	f.Add("[" + message("resources/read", `{"uri":"note://x"}`) + "," + `{"id":1,"result":null}` + "]")
-	f.Add(`{"method":"tools/call","params":{"name":"a","arguments":{"name":[{}]}}}`)
+	for _, body := range bodyCorpus() {
+		f.Add(body)
+	}
 	f.Fuzz(func(t *testing.T, body string) {
 		c, reason := parseBody([]byte(body))
 		if reason != Allowed {

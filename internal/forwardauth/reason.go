@@ -36,6 +36,9 @@ const (
 	MalformedHeader
 	HeaderMismatch
 	MalformedBody
+	MediaTypeMissing
+	WrongMediaType
+	EncodedBody
 	BodyMissing
 	BodyTooLarge
 	OldProtocol
@@ -59,7 +62,8 @@ var slugs = [reasons]string{
 	UnknownHost: "unknown_host", UnknownResource: "unknown_resource", AmbiguousTarget: "ambiguous_target",
 	UnknownDialect: "unknown_dialect", Preflight: "preflight", Advised: "allowed_by_advisory_policy", ForbiddenOrigin: "forbidden_origin",
 	RepeatedHeader: "repeated_mcp_header", MissingHeader: "missing_mcp_header", MalformedHeader: "malformed_mcp_header",
-	HeaderMismatch: "header_body_mismatch", MalformedBody: "malformed_body", BodyMissing: "body_missing", BodyTooLarge: "body_too_large",
+	HeaderMismatch: "header_body_mismatch", MalformedBody: "malformed_body",
+	MediaTypeMissing: "media_type_missing", WrongMediaType: "wrong_media_type", EncodedBody: "encoded_body", BodyMissing: "body_missing", BodyTooLarge: "body_too_large",
 	OldProtocol: "old_protocol_version", InsufficientScope: "insufficient_scope", NoScope: "no_scope_opens_it", NotAllowed: "not_allowed_by_policy", PolicyChanged: "policy_changed",
 	CatalogueUnavailable: "catalogue_unavailable", AmbiguousURI: "ambiguous_uri",
 }
@@ -133,7 +137,15 @@ var answers = func() (all [reasons]answer) {
 	all[MissingHeader] = badHeaders("this revision of MCP needs the header Mcp-Method, and for this method Mcp-Name")
 	all[MalformedHeader] = badHeaders("Mcp-Method or Mcp-Name holds a value that is not properly encoded")
 	all[HeaderMismatch] = badHeaders("the headers of the request do not say what its body says")
-	all[MalformedBody] = denied("the body is not JSON-RPC that everybody reads alike")
+	unsupported := func(text string) answer {
+		a := denied(text)
+		a.status, a.code = http.StatusUnsupportedMediaType, oauth.InvalidRequest
+		return a
+	}
+	all[MediaTypeMissing] = unsupported("the request must have one header Content-Type: application/json, and the gateway must forward it")
+	all[WrongMediaType] = unsupported("the Content-Type of the request must be application/json, in UTF-8")
+	all[EncodedBody] = unsupported("the body of the request must not be compressed")
+	all[MalformedBody] = denied("the body is not JSON-RPC that every server reads in the same way")
 	all[MalformedBody].status, all[MalformedBody].code = http.StatusBadRequest, oauth.InvalidRequest
 	all[BodyMissing] = denied("the body of the request could not be seen")
 	all[BodyTooLarge] = denied("the body of the request is too large")

@@ -56,6 +56,9 @@ type Headers struct {
 	ProtocolVersion []string // MCP-Protocol-Version
 	MCPMethod       []string // Mcp-Method
 	MCPName         []string // Mcp-Name
+	// ContentType and ContentEncoding say how a server will read the body.
+	ContentType     []string
+	ContentEncoding []string
 }
 
 // headersOf takes the headers out of h without copying.
@@ -67,6 +70,8 @@ func headersOf(h http.Header) Headers {
 		ProtocolVersion: h["Mcp-Protocol-Version"],
 		MCPMethod:       h["Mcp-Method"],
 		MCPName:         h["Mcp-Name"],
+		ContentType:     h["Content-Type"],
+		ContentEncoding: h["Content-Encoding"],
 	}
 }
 
