@@ -115,7 +115,7 @@ func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, 
 	}
 	view := errorView(oe, req.flow)
 	if req.redirect.IsZero() {
-		view.Detail = req.rejectedRedirect
+		view.Address = req.rejectedRedirect
 	} else {
 		view.ContinueURL, view.ContinueHost = wayBack(errorRedirect(req.redirect, req.host, req.state, oe)), req.redirect.DisplayHost()
 	}

@@ -41,6 +41,8 @@ type Config struct {
 	// RedirectURLs are anchored patterns; empty admits https, loopback and
 	// private-use schemes.
 	RedirectURLs []*regexp.Regexp
+	// RedirectSchemes are private-use schemes that are admitted in addition.
+	RedirectSchemes []string
 
 	DynamicRegistration bool
 	MetadataDocuments   MetadataDocuments

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -517,6 +519,22 @@ func TestRedirectPatterns(t *testing.T) {
 			refused(t, text, "proxy.allowedRedirectURLs[0]: needs the consent screen")
 		})
 	}
+}
+
+// Every entry that cannot be a private-use scheme is told, with what is wrong with it.
+func TestRedirectSchemes(t *testing.T) {
+	text := oidc + strings.TrimSuffix(strings.TrimSpace(proxy), "}")
+	c := mustParse(t, text+", allowedRedirectSchemes: [vscodium, com.example.app]}")
+	if !slices.Equal(c.RedirectSchemes, []string{"vscodium", "com.example.app"}) {
+		t.Errorf("%q", c.RedirectSchemes)
+	}
+	bad := text + ", allowedRedirectSchemes: ['vscodium://', Vscodium, javascript, https, '']}"
+	var want []string
+	for i, why := range []string{`"vscodium://" is not the name of a scheme`, `"Vscodium" is not the name`, `"javascript" is a scheme that browsers act on themselves`, `"https" is not a private-use scheme`, `"" is not the name`} {
+		want = append(want, "proxy.allowedRedirectSchemes["+strconv.Itoa(i)+"]: "+why)
+	}
+	refused(t, bad, want...)
+	refused(t, text+", allowedRedirectSchemes: [vscodium], disableConsentScreen: true, allowedRedirectURLs: ['https://a\\.example/cb']}", "proxy.allowedRedirectSchemes: needs the consent screen")
 }
 
 func TestOtherSections(t *testing.T) {

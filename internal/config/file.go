@@ -205,6 +205,8 @@ type ProxyFile struct {
 	DisableConsentScreen bool `json:"disableConsentScreen"`
 	// Go regular expressions, anchored at both ends, over the redirect URIs that clients may use, such as "https://app\.example\.com/callback". With the consent screen off each must spell out the host. Default: https, loopback and private-use schemes, always behind consent.
 	AllowedRedirectURLs []string `json:"allowedRedirectURLs"`
+	// Schemes of private-use redirect URIs that clients may have in addition, such as "vscodium" for an editor whose redirect URI is vscodium://…: lower case, without ":". They add to the default, and to allowedRedirectURLs where that is set, and always need the consent screen. Reversed domain names ("com.example.app") and the schemes of well-known MCP clients need no entry. Default: none.
+	AllowedRedirectSchemes []string `json:"allowedRedirectSchemes"`
 }
 
 // HostFile is one entry of `proxy.hosts`.

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
 // patterns compiles regular expressions, anchored at both ends. An entry that
@@ -91,6 +93,24 @@ func (r *resolver) redirectURLs(f ProxyFile) []*regexp.Regexp {
 		}
 	}
 	return compiled
+}
+
+// redirectSchemes checks the private-use schemes that the operator admits.
+// Without a consent page any client could have a code sent to them.
+func (r *resolver) redirectSchemes(f ProxyFile) []string {
+	const at = "proxy.allowedRedirectSchemes"
+	if len(f.AllowedRedirectSchemes) == 0 || r.tooMany(at, len(f.AllowedRedirectSchemes), maxPatterns) {
+		return nil
+	}
+	if f.DisableConsentScreen {
+		r.add(at, "needs the consent screen; without it, name each URL in proxy.allowedRedirectURLs")
+	}
+	for i, scheme := range f.AllowedRedirectSchemes {
+		if err := oauth.CheckScheme(scheme); err != nil {
+			r.add(element(at, i), "%s %v", show(scheme), err)
+		}
+	}
+	return f.AllowedRedirectSchemes
 }
 
 // attackerPrefixes begin URLs that lead to somebody else's host. A pattern

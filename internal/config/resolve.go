@@ -47,6 +47,7 @@ func (r *resolver) resolve(f File) *Config {
 		Hosts:               r.hosts(f.Proxy.Hosts),
 		ConsentScreen:       !f.Proxy.DisableConsentScreen,
 		RedirectURLs:        r.redirectURLs(f.Proxy),
+		RedirectSchemes:     r.redirectSchemes(f.Proxy),
 		DynamicRegistration: f.Registration.Dynamic.Enabled == nil || *f.Registration.Dynamic.Enabled,
 		MetadataDocuments:   r.metadataDocuments(f.Registration.MetadataDocuments, f.Proxy.Hosts),
 		Keys:                r.keys(f.Keys),

@@ -35,6 +35,9 @@ func (c *Config) Summary() string {
 	}
 	line("consent screen", "%s", onOff(c.ConsentScreen))
 	line("redirect URLs", "%s", orDefault(patternList(c.RedirectURLs), "https, loopback and private-use schemes"))
+	if len(c.RedirectSchemes) > 0 {
+		line("redirect schemes", "%s, in addition", nameList(c.RedirectSchemes))
+	}
 	line("dynamic registration", "%s", onOff(c.DynamicRegistration))
 	line("metadata documents", "%s", c.MetadataDocuments.summary())
 	line("clients in advance", "%d", len(c.Clients))

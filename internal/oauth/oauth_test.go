@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -10,6 +11,7 @@ func TestMatchRedirectURI(t *testing.T) {
 	registered := []string{
 		"https://good.example/cb", "https://good.example/cb?x=1", "http://localhost/callback",
 		"http://127.0.0.1:8787/callback", "http://[::1]/cb", "cursor://anysphere.cursor-mcp/oauth/callback",
+		"http://127.0.0.1:33418", "http://localhost:1/?x=1", "https://bare.example",
 	}
 	tests := []struct {
 		name, requested string
@@ -53,6 +55,12 @@ func TestMatchRedirectURI(t *testing.T) {
 		{"ATK-10 port with sign", "http://localhost:+80/callback", false},
 		{"ATK-38 header splitting", "https://good.example/cb\r\nX: y", false},
 		{"empty", "", false},
+		{"loopback, slash at the end", "http://127.0.0.1:33418/", true},
+		{"loopback, other port and slash", "http://127.0.0.1:9/", true},
+		{"loopback, no slash before a query", "http://localhost:2?x=1", true},
+		{"loopback, another query", "http://localhost:2?x=2", false},
+		{"loopback, two slashes", "http://127.0.0.1:33418//", false},
+		{"https, slash at the end", "https://bare.example/", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -84,6 +92,14 @@ func TestClassifyRedirectURI(t *testing.T) {
 		{"vbscript:x", 0}, {"file:///etc/passwd", 0}, {"blob:https://x/y", 0}, {"about:blank", 0}, {"view-source:https://x", 0},
 		{"intent://x#Intent;end", 0}, {"ftp://x/y", 0}, {"mailto:a@b", 0}, {"ws://x", 0}, {"wss://x", 0}, {"chrome-extension://x/y", 0},
 		{"https://" + strings.Repeat("a", 2048), 0},
+		{"https://claude.ai%E3%80%82evil.example/cb", 0}, {"https://claude.ai%ef%bc%8fevil.example/cb", 0}, {"https://claude.ai%2Fevil.example/cb", 0},
+		{"https://claude.ai%00.evil.example/cb", 0}, {"https://%63laude.ai/cb", 0}, {"https://claude.ai,evil.example/cb", 0}, {"https://claude.ai&evil.example/cb", 0},
+		{"https://claude.ai!evil.example/", 0}, {"https://claude.ai..evil.example/", 0}, {"https://.evil.example/", 0}, {"https://-evil.example/", 0},
+		{"https://0x7f.1/cb", 0}, {"https://2130706433/cb", 0}, {"https://127.1/cb", 0}, {"https://0177.0.0.1/cb", 0}, {"https://1.2.3.256/cb", 0}, {"https://evil.0x1/cb", 0},
+		{"https://xn--/cb", 0}, {"https://xn--a/cb", 0}, {"https://xn--a-/cb", 0}, {"https://xn--claude-.ai/cb", 0}, {"https://[::ffff:1.2.3.4]/cb", 0}, {"https://[fe80::1%25en0]/cb", 0},
+		{"https://[::1]evil.example/cb", 0}, {"https://a.example:443:80/cb", 0}, {"https://a.example:0443/cb", 0},
+		{"https://xn--bcher-kva.example/cb", RedirectHTTPS}, {"https://192.0.2.1:8443/cb", RedirectHTTPS}, {"https://[2001:db8::1]/cb", RedirectHTTPS},
+		{"https://build_1.corp.example/cb", RedirectHTTPS}, {"https://r3---sn-a.example/cb", RedirectHTTPS},
 	}
 	for _, tt := range tests {
 		t.Run("AS-DCR-07/08 "+tt.raw[:min(len(tt.raw), 40)], func(t *testing.T) {
@@ -91,6 +107,32 @@ func TestClassifyRedirectURI(t *testing.T) {
 				t.Errorf("ClassifyRedirectURI(%q) = %v, %v; want %v", tt.raw, got, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestSameRedirectURI(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"https://a.example/cb", "https://a.example/cb", true}, {"https://a.example", "https://a.example/", false},
+		{"http://127.0.0.1:33418", "http://127.0.0.1:33418/", true}, {"http://127.0.0.1:33418", "http://127.0.0.1:33419/", false},
+		{"http://127.0.0.1:1", "http://localhost:1", false}, {"http://localhost:1/a", "http://localhost:1/a/", false}, {"", "http://localhost/", false},
+	} {
+		if got := SameRedirectURI(tt.a, tt.b); got != tt.want {
+			t.Errorf("SameRedirectURI(%q, %q) = %v", tt.a, tt.b, got)
+		}
+	}
+}
+
+func TestCheckScheme(t *testing.T) {
+	for scheme, want := range map[string]bool{
+		"vscodium": true, "com.example.app": true, "x-my+app": true,
+		"": false, "vscodium:": false, "vscodium://": false, "VSCodium": false, "1a": false, "https": false, "http": false, "javascript": false, "data": false, "chrome-extension": false, "ws": false,
+	} {
+		if err := CheckScheme(scheme); (err == nil) != want {
+			t.Errorf("%q: %v", scheme, err)
+		}
 	}
 }
 
@@ -200,8 +242,41 @@ func FuzzRedirectMatch(f *testing.F) {
 		a, err1 := url.Parse(registered)
 		b, err2 := url.Parse(requested)
 		if err1 != nil || err2 != nil || a.Scheme != "http" || b.Scheme != "http" || a.Hostname() != b.Hostname() ||
-			a.EscapedPath() != b.EscapedPath() || a.RawQuery != b.RawQuery || b.Fragment != "" || b.User != nil {
+			strings.TrimPrefix(a.EscapedPath(), "/") != strings.TrimPrefix(b.EscapedPath(), "/") || a.RawQuery != b.RawQuery || b.Fragment != "" || b.User != nil {
 			t.Fatalf("%q matched %q", requested, registered)
+		}
+	})
+}
+
+var plainHosts = regexp.MustCompile(`^([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[1-9][0-9]*)?$`)
+
+// FuzzShownHost: the host that people are shown is in the plain syntax that every
+// URL parser reads alike, and is what stands in the URI, not what a parser made
+// of it. TestShownHostIsTheBrowsers in package e2e asks a browser's parser.
+func FuzzShownHost(f *testing.F) {
+	for _, raw := range []string{
+		"https://claude.ai/cb", "https://claude.ai%E3%80%82evil.example/cb", "https://CLAUDE.ai:443/", "https://xn--bcher-kva.example:8443?x", "https://[2001:DB8:0:0::1]/",
+		"https://0x7f.1/", "https://evil.example\\@claude.ai/", "https://claude.ai:80@evil.example/", "https://xn--claude-.ai/", "http://localhost:1/", "http://[::1]/",
+		"https://1.2.3/", "https://a.0x/", "https://xn--a-ecp.ru/", "https://faß.example/", "https:///evil.example/", "https:evil.example", "https://a.example;b/",
+	} {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		uri, ok := MatchRedirectURI([]string{raw}, raw)
+		if kind, _ := ClassifyRedirectURI(raw); !ok || kind == RedirectPrivateUse {
+			return
+		}
+		shown := uri.DisplayHost()
+		if !plainHosts.MatchString(shown) || strings.Contains(shown, "..") || strings.HasSuffix(shown, ".") {
+			t.Fatalf("%q is shown as %q", raw, shown)
+		}
+		if shown[0] == '[' {
+			return // has more than one spelling
+		}
+		_, rest, _ := strings.Cut(raw, "://")
+		rest = strings.ToLower(strings.FieldsFunc(rest, func(c rune) bool { return strings.ContainsRune("/?#", c) })[0])
+		if rest != shown && rest != shown+":443" && rest != shown+":80" {
+			t.Fatalf("%q is shown as %q", raw, shown)
 		}
 	})
 }

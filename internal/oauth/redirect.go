@@ -49,10 +49,11 @@ func (u RedirectURI) With(params url.Values) string {
 
 // MatchRedirectURI finds requested among registered. "The authorization server
 // MUST ensure that the redirect URIs are compared by simple string comparison"
-// (RFC 9700, section 2.1) with one exception: the port of an http URI on
-// loopback is free, because native apps take whatever port the system gives
-// them (RFC 8252, section 7.3). Clients register "http://localhost" the same
-// way, so localhost gets the exception too; the three hosts are not interchangeable.
+// (RFC 9700, section 2.1) with exceptions for http URIs on loopback alone. Their
+// port is free, because native apps take whatever port the system gives them (RFC
+// 8252, section 7.3). Clients register "http://localhost" the same way, so
+// localhost gets the exception too; the three hosts are not interchangeable. And
+// an empty path is "/" (RFC 3986, section 6.2.3): libraries that parse and print a URL add it.
 func MatchRedirectURI(registered []string, requested string) (RedirectURI, bool) {
 	if _, err := ClassifyRedirectURI(requested); err != nil {
 		return RedirectURI{}, false
@@ -60,16 +61,27 @@ func MatchRedirectURI(registered []string, requested string) (RedirectURI, bool)
 	if slices.Contains(registered, requested) {
 		return RedirectURI{requested}, true
 	}
-	host, _, rest, ok := splitLoopback(requested)
+	asked, ok := splitLoopback(requested)
 	if !ok {
 		return RedirectURI{}, false
 	}
 	for _, r := range registered {
-		if rHost, _, rRest, ok := splitLoopback(r); ok && rHost == host && rRest == rest {
+		if own, ok := splitLoopback(r); ok && own.host == asked.host && own.rest == asked.rest {
 			return RedirectURI{requested}, true
 		}
 	}
 	return RedirectURI{}, false
+}
+
+// SameRedirectURI reports whether two requests name the same redirect URI: the
+// same text or, for http on loopback, the same but for an empty path and "/".
+func SameRedirectURI(a, b string) bool {
+	if a == b {
+		return true
+	}
+	la, ok := splitLoopback(a)
+	lb, ok2 := splitLoopback(b)
+	return ok && ok2 && la == lb
 }
 
 // RedirectKind says how much a redirect URI proves about who receives the code.
@@ -93,6 +105,24 @@ var dangerousSchemes = []string{
 	"about", "blob", "content", "data", "file", "filesystem", "ftp", "ftps", "intent", "jar", "javascript", "livescript",
 	"mailto", "mhtml", "ms-settings", "resource", "search-ms", "sftp", "sms", "ssh", "tel", "telnet", "urn", "vbscript",
 	"view-source", "wais", "ws", "wss",
+}
+
+// CheckScheme says why an operator may not admit the scheme of private-use
+// redirect URIs, nil if it may be.
+func CheckScheme(scheme string) error {
+	switch {
+	case !validScheme(scheme):
+		return errors.New("is not the name of a scheme in lower case, without \":\"")
+	case scheme == "https" || scheme == "http":
+		return errors.New("is not a private-use scheme; such redirect URIs are admitted without it")
+	case dangerousScheme(scheme):
+		return errors.New("is a scheme that browsers act on themselves, which is never allowed")
+	}
+	return nil
+}
+
+func dangerousScheme(scheme string) bool {
+	return slices.Contains(dangerousSchemes, scheme) || strings.HasPrefix(scheme, "chrome")
 }
 
 // WellKnownScheme reports whether a private-use redirect URI needs no
@@ -131,17 +161,17 @@ func ClassifyRedirectURI(raw string) (RedirectKind, error) {
 	}
 	switch scheme {
 	case "https":
-		if !strings.HasPrefix(rest, "//") || !validHost(u) {
-			return 0, errors.New("has no valid host")
+		if _, err := webHost(raw); err != nil {
+			return 0, err
 		}
 		return RedirectHTTPS, nil
 	case "http":
-		if _, _, _, ok := splitLoopback(raw); !ok {
+		if _, ok := splitLoopback(raw); !ok {
 			return 0, errors.New("uses http on a host other than 127.0.0.1, [::1] or localhost")
 		}
 		return RedirectLoopback, nil
 	}
-	if slices.Contains(dangerousSchemes, scheme) || strings.HasPrefix(scheme, "chrome") {
+	if dangerousScheme(scheme) {
 		return 0, errors.New("has a scheme that is never allowed")
 	}
 	if strings.Trim(rest, "/") == "" {
@@ -150,10 +180,12 @@ func ClassifyRedirectURI(raw string) (RedirectKind, error) {
 	return RedirectPrivateUse, nil
 }
 
-// DisplayHost is the part of a redirect URI to show prominently to a person.
+// DisplayHost is the part of a redirect URI to show prominently to a person: the
+// host that a browser goes to, with its port unless that is the default, or the
+// scheme of a private-use URI.
 func (u RedirectURI) DisplayHost() string {
-	if p, err := url.Parse(u.raw); err == nil && p.Host != "" && (p.Scheme == "https" || p.Scheme == "http") {
-		return p.Host
+	if host, err := webHost(u.raw); err == nil {
+		return host
 	}
 	scheme, _, _ := strings.Cut(u.raw, ":")
 	return scheme + ":"
@@ -172,49 +204,47 @@ func validScheme(s string) bool {
 	return true
 }
 
-// validHost admits a DNS name or IP literal with an optional port in range.
-func validHost(u *url.URL) bool {
-	host := u.Hostname()
-	if host == "" || strings.HasSuffix(host, ".") || strings.Contains(host, "%") {
-		return false
-	}
-	if strings.HasSuffix(u.Host, ":") {
-		return false
-	}
-	return u.Port() == "" || validPort(u.Port())
-}
-
 func validPort(p string) bool {
 	n, err := strconv.ParseUint(p, 10, 16)
 	return err == nil && n > 0 && (p[0] != '0')
 }
 
+// loopback is an http URI on the user's own computer.
+type loopback struct {
+	host, port string
+	rest       string // path and query; the path is never empty
+}
+
 // splitLoopback splits "http://HOST[:PORT]REST" when HOST is one of the three
 // loopback hosts, spelled exactly so.
-func splitLoopback(raw string) (host, port, rest string, ok bool) {
+func splitLoopback(raw string) (loopback, bool) {
 	after, ok := strings.CutPrefix(raw, "http://")
 	if !ok {
-		return "", "", "", false
+		return loopback{}, false
 	}
 	for _, h := range []string{"127.0.0.1", "[::1]", "localhost"} {
 		tail, ok := strings.CutPrefix(after, h)
 		if !ok {
 			continue
 		}
+		port := ""
 		if p, ok := strings.CutPrefix(tail, ":"); ok {
 			end := strings.IndexAny(p, "/?")
 			if end < 0 {
 				end = len(p)
 			}
 			if !validPort(p[:end]) {
-				return "", "", "", false
+				return loopback{}, false
 			}
 			port, tail = p[:end], p[end:]
 		}
-		if tail == "" || tail[0] == '/' || tail[0] == '?' {
-			return h, port, tail, true
+		switch {
+		case tail == "", tail[0] == '?':
+			return loopback{h, port, "/" + tail}, true
+		case tail[0] == '/':
+			return loopback{h, port, tail}, true
 		}
-		return "", "", "", false
+		return loopback{}, false
 	}
-	return "", "", "", false
+	return loopback{}, false
 }

@@ -166,7 +166,7 @@ func init() {
 		v := Error{Status: 400, Problem: p, FlowID: "9f2c-41ab"}
 		switch p {
 		case RedirectURIMismatch:
-			v.Detail = "https://evil.example/callback?next=<script>alert(1)</script>"
+			v.Address = "https://evil.example/callback?next=<script>alert(1)</script>"
 		case InvalidRequest:
 			v.Detail = "code_challenge is missing; PKCE is required"
 			v.ContinueURL, v.ContinueHost = "https://claude.ai/api/mcp/auth_callback?error=invalid_request", "claude.ai"

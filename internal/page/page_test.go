@@ -391,6 +391,7 @@ func TestErrorPage(t *testing.T) {
 		link string
 	}{
 		{"AS-AUTHZ-04 detail is not a link", Error{Status: 400, Detail: "https://evil.example/cb"}, 400, ""},
+		{"AS-AUTHZ-04 address is not a link", Error{Status: 400, Address: "https://evil.example/cb"}, 400, ""},
 		{"a status that is no error", Error{Status: 200}, 500, ""},
 		{"AS-AUTHZ-06 explicit continue", Error{Status: 400, ContinueURL: "https://app.example/cb?error=x&state=y"}, 400, "https://app.example/cb?error=x&state=y"},
 		{"private-use scheme", Error{Status: 403, ContinueURL: "com.example.app:/cb?error=x"}, 403, "com.example.app:/cb?error=x"},
@@ -415,10 +416,25 @@ func TestErrorPage(t *testing.T) {
 			if link != tc.link {
 				t.Errorf("link %q, want %q", link, tc.link)
 			}
-			if !strings.Contains(innerText(doc), tc.give.Detail) {
+			if text := innerText(doc); !strings.Contains(text, tc.give.Detail) || !strings.Contains(text, tc.give.Address) {
 				t.Error("the detail is not shown")
 			}
 		})
+	}
+}
+
+// What a client wrote in place of an address is no message to the person.
+func TestAddressIsNoProse(t *testing.T) {
+	for give, want := range map[string]string{
+		"Your account is locked. Call 555-0100\n":          "Your%20account%20is%20locked.%20Call%20555-0100%0A",
+		"https://evil.example/" + strings.Repeat("a", 200): "https://evil.example/" + strings.Repeat("a", maxShortURI-21) + "…",
+		"Gesperrt!\u202e": "Gesperrt!%E2%80%AE",
+	} {
+		w := httptest.NewRecorder()
+		english(Brand{}).Error(w, Error{Status: 400, Problem: RedirectURIMismatch, Address: give})
+		if text := innerText(parse(t, w.Body)); !strings.Contains(text, want) || strings.Contains(text, give) {
+			t.Errorf("%q is shown in %q", give, text)
+		}
 	}
 }
 

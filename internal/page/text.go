@@ -13,6 +13,7 @@ const (
 	maxName        = 64
 	maxHost        = 253
 	maxURI         = 2048
+	maxShortURI    = 120
 	maxScope       = 128
 	maxDescription = 320
 	maxToolName    = 128
@@ -68,6 +69,15 @@ func DisplayText(s string, maxRunes int) string {
 // selectors and the empty Braille cell.
 func blank(c rune) bool {
 	return c == '\u2800' || unicode.In(c, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// shortURI is displayURI, cut to what shows which URI it is and is no room for prose.
+func shortURI(s string) string {
+	shown := displayURI(s)
+	if len(shown) > maxShortURI {
+		return shown[:maxShortURI] + "…"
+	}
+	return shown
 }
 
 // displayURI shows a URI as what it is on the wire: nothing is dropped, what is

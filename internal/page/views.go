@@ -46,7 +46,10 @@ func (r *Renderer) Login(w http.ResponseWriter, status int, v Login) {
 type Error struct {
 	Status  int // 400 to 599; anything else is shown as 500
 	Problem Problem
-	Detail  string // shown escaped and unlinked, for example the offending redirect URI
+	Detail  string // text of ours, or names of scopes
+	// Address is a URI that the client wrote. It is shown as a URI whatever it
+	// is, encoded and cut short, so that it cannot speak to the person.
+	Address string
 
 	ContinueURL  Link
 	ContinueHost string // the host of ContinueURL, for people
@@ -98,7 +101,8 @@ func (r *Renderer) Error(w http.ResponseWriter, v Error) {
 	if !slices.Contains(Problems, v.Problem) {
 		v.Problem = ServerError
 	}
-	v.Detail = displayDetail(v.Detail)
+	v.Detail = DisplayText(v.Detail, maxURI)
+	v.Address = shortURI(v.Address)
 	v.ContinueHost = displayHost(v.ContinueHost)
 	r.render(w, v.Status, referrerNone, r.locale.failed(r.frame(v.FlowID), v))
 }
@@ -119,14 +123,6 @@ func (r *Renderer) Done(w http.ResponseWriter, v Done) {
 	}
 	v.ContinueHost = displayHost(v.ContinueHost)
 	r.render(w, v.Status, referrerNone, r.locale.done(r.frame(v.FlowID), v))
-}
-
-// displayDetail shows a URI as on the wire and any other text as text.
-func displayDetail(s string) string {
-	if strings.ContainsAny(s, " \t\n") {
-		return DisplayText(s, maxURI)
-	}
-	return displayURI(s)
 }
 
 // Link is the one link to a place that a client named. Its type switches off the

@@ -1,6 +1,7 @@
 package registration
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -192,6 +193,53 @@ func TestRegister(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestOperatorAdmitsSchemes(t *testing.T) {
+	d := newDynamic(t)
+	uri := `{"redirect_uris":["vscodium://publisher.extension/callback"]}`
+	if _, err := register(d, uri); err == nil {
+		t.Error("a scheme that nobody admitted")
+	}
+	d.Redirects = RedirectPolicy{Schemes: []string{"vscodium"}}
+	if _, err := register(d, uri); err != nil {
+		t.Errorf("in addition to the default: %v", err)
+	}
+	if _, err := register(d, `{"redirect_uris":["https://app.example/cb","cursor://anysphere.cursor-mcp/cb"]}`); err != nil {
+		t.Errorf("the default goes: %v", err)
+	}
+	d.Redirects.Allowed = []*regexp.Regexp{regexp.MustCompile(`^https://only\.example/cb$`)}
+	if _, err := register(d, uri); err != nil {
+		t.Errorf("in addition to a list: %v", err)
+	}
+	for _, other := range []string{"cursor://anysphere.cursor-mcp/cb", "vscodiumx://a/b", "https://vscodium.example/cb"} {
+		if _, err := register(d, `{"redirect_uris":["`+other+`"]}`); err == nil {
+			t.Errorf("%s passes the list", other)
+		}
+	}
+}
+
+// No kind of client may have a redirect URI, or be known by an address, whose
+// host two parsers read differently.
+func TestHostsOfTwoReadings(t *testing.T) {
+	d, w := newDynamic(t), newWorld(t, nil)
+	for _, host := range []string{"claude.ai%E3%80%82evil.example", "claude.ai%ef%bc%8fevil.example", "claude.ai%2eevil.example", "0x7f.1", "xn--a-.example", "claude.ai\\u3002evil.example"} {
+		uri := "https://" + host + "/cb"
+		if _, err := register(d, `{"redirect_uris":["`+uri+`"]}`); err == nil {
+			t.Errorf("%s was registered", uri)
+		}
+		w.site.set(200, document(map[string]any{"redirect_uris": []string{uri}}))
+		if c, err := w.Client(context.Background(), clientURL); err == nil {
+			t.Errorf("%s is in a document: %v", uri, c.RedirectURIs)
+		}
+		if _, err := w.Client(context.Background(), uri); !errors.Is(err, ErrDocument) {
+			t.Errorf("%s is a client: %v", uri, err)
+		}
+		static := []config.Client{{ID: "one", RedirectURIs: []string{uri}, AuthMethod: AuthNone}}
+		if _, err := NewStatic(static, d.KeySets); err == nil {
+			t.Errorf("%s is in the configuration", uri)
+		}
+	}
 }
 
 func TestSecretsSurviveSeedRotation(t *testing.T) {

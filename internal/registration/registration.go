@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -145,6 +146,8 @@ type RedirectPolicy struct {
 	// Allowed are anchored patterns of the operator; empty admits https,
 	// loopback and well-known private-use schemes.
 	Allowed []*regexp.Regexp
+	// Schemes of private-use URIs are admitted in addition.
+	Schemes []string
 }
 
 // Check returns why a client may not have uri.
@@ -152,6 +155,9 @@ func (p RedirectPolicy) Check(uri string) error {
 	kind, err := oauth.ClassifyRedirectURI(uri)
 	if err != nil {
 		return err
+	}
+	if scheme, _, _ := strings.Cut(uri, ":"); kind == oauth.RedirectPrivateUse && slices.Contains(p.Schemes, scheme) {
+		return nil
 	}
 	if len(p.Allowed) > 0 {
 		if p.Listed(uri) {

@@ -342,7 +342,7 @@ func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*regist
 	for _, h := range cfg.Hosts {
 		urls.Own = append(urls.Own, (&url.URL{Host: h.Host}).Hostname())
 	}
-	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs}
+	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs, Schemes: cfg.RedirectSchemes}
 	sets := registration.NewKeySets(urls, opt.Now)
 	clients := &registration.Clients{KeySets: sets}
 	var err error
