@@ -32,7 +32,7 @@ var rules = []rule{
 	{"audit", []string{"*"}, nil, "entries are typed words; whoever writes one brings them"},
 	{"tracing", []string{"*"}, []string{"audit", "config", "forwardauth", "limit", "web"}, "a trace is told of what happens and changes nothing"},
 	{"flows", []string{"*"}, []string{"audit", "web"}, "what is shown of a sign-in comes from the audit log and nowhere else"},
-	{"config", []string{"*"}, nil, "the configuration is read before anything else exists"},
+	{"config", []string{"*"}, []string{"oauth"}, "the configuration is read before anything else exists but the rules of the standards"},
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
 	{"guard/...", []string{"*"}, []string{"config", "expiring", "guard/..."}, "the memory of single events knows ids only"},
 	{"keyset", []string{"*"}, nil, "keys do not know what they sign"},
