@@ -63,6 +63,7 @@ type location struct {
 	AuthHost       string // of auth-url, without port
 	Headers        []string
 	ReadTimeout    string
+	BufferSize     string
 }
 
 // Matches are the names under which ingress-nginx enters a path.
@@ -78,7 +79,7 @@ func (l location) Matches() []string {
 func (c *cluster) locations(t *testing.T) map[string][]location {
 	t.Helper()
 	const prefix = "nginx.ingress.kubernetes.io/"
-	understood := []string{"auth-url", "auth-response-headers", "proxy-read-timeout", "proxy-send-timeout"}
+	understood := []string{"auth-url", "auth-response-headers", "proxy-buffer-size", "proxy-read-timeout", "proxy-send-timeout"}
 	servers := map[string][]location{}
 	for _, o := range get[ingresses](t, c, "ingresses", "--all-namespaces").Items {
 		for key := range o.Metadata.Annotations {
@@ -88,9 +89,12 @@ func (c *cluster) locations(t *testing.T) map[string][]location {
 		}
 		for _, rule := range o.Spec.Rules {
 			for _, p := range rule.HTTP.Paths {
-				l := location{Path: p.Path, PathType: p.PathType, ReadTimeout: "60", Backend: c.serviceAddress(t, o.Metadata.Namespace, p.Backend.Service)}
+				l := location{Path: p.Path, PathType: p.PathType, ReadTimeout: "60", BufferSize: "4k", Backend: c.serviceAddress(t, o.Metadata.Namespace, p.Backend.Service)}
 				if v := o.Metadata.Annotations[prefix+"proxy-read-timeout"]; v != "" {
 					l.ReadTimeout = v
+				}
+				if v := o.Metadata.Annotations[prefix+"proxy-buffer-size"]; v != "" {
+					l.BufferSize = v
 				}
 				if raw := o.Metadata.Annotations[prefix+"auth-url"]; raw != "" {
 					u, err := url.Parse(raw)

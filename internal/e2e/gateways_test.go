@@ -130,32 +130,35 @@ func write(t *testing.T, name, text string) string {
 
 func recipeNginx(t *testing.T, path string, site gatewaySite) *process {
 	t.Helper()
-	return startRecipe(t, path, site, substitute(t, block(t, "nginx", gateways.Whole, "nginx", 0),
+	return startRecipe(t, path, site, substitute(t, site.edited(block(t, "nginx", gateways.Whole, "nginx", 0)),
 		"listen 443 ssl;", "listen "+site.public()+";", "server_name mcp.example.com;", "server_name 127.0.0.1;",
 		"    ssl_certificate     /etc/nginx/tls/mcp.example.com.crt;\n", "", "    ssl_certificate_key /etc/nginx/tls/mcp.example.com.key;\n", "",
 		"server auth:8080;", "server "+site.Service+";", "server mcp:3000;", "server "+site.MCP+";"))
 }
 
-// startRecipe puts a file for conf.d into the smallest nginx.conf. It is for the
-// default port, which $host lacks; this one is another.
+// startRecipe runs a recipe for the default port, which $host lacks; this one is another.
 func startRecipe(t *testing.T, path string, site gatewaySite, recipe string) *process {
 	t.Helper()
-	dir := t.TempDir()
 	recipe = substitute(t, recipe, "X-Original-URL $scheme://$host$request_uri;", "X-Original-URL $scheme://$public_host$request_uri;")
-	recipe = "map $host:$http_host $public_host { \"127.0.0.1:" + site.public() + "\" " + site.public() + "; default $host; }\n" + recipe
-	user := ""
+	return startConfD(t, path, "map $host:$http_host $public_host { \"127.0.0.1:"+site.public()+"\" "+site.public()+"; default $host; }\n"+recipe)
+}
+
+// startConfD puts a file for conf.d into the smallest nginx.conf.
+func startConfD(t *testing.T, path, text string) *process {
+	t.Helper()
+	dir, user := t.TempDir(), ""
 	if os.Getuid() == 0 {
 		user = "user root;\n"
 	}
 	conf := write(t, "nginx.conf", "daemon off;\nworker_processes 1;\n"+user+"pid "+dir+"/nginx.pid;\nerror_log stderr notice;\nevents {}\nhttp {\n"+
 		"access_log "+dir+"/access.log;\nclient_body_temp_path "+dir+"/body;\nproxy_temp_path "+dir+"/proxy;\n"+
-		"fastcgi_temp_path "+dir+"/fastcgi;\nuwsgi_temp_path "+dir+"/uwsgi;\nscgi_temp_path "+dir+"/scgi;\n"+recipe+"}\n")
+		"fastcgi_temp_path "+dir+"/fastcgi;\nuwsgi_temp_path "+dir+"/uwsgi;\nscgi_temp_path "+dir+"/scgi;\n"+text+"}\n")
 	return start(t, "nginx", nil, path, "-p", dir, "-c", conf, "-e", "stderr")
 }
 
 func recipeCaddy(t *testing.T, path string, site gatewaySite) *process {
 	t.Helper()
-	recipe := substitute(t, block(t, "caddy", gateways.Whole, "caddyfile", 0),
+	recipe := substitute(t, site.edited(block(t, "caddy", gateways.Whole, "caddyfile", 0)),
 		"mcp.example.com {", "http://"+site.public()+" {", "auth:8080", site.Service, "mcp:3000", site.MCP)
 	conf := write(t, "Caddyfile", "{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\tpersist_config off\n}\n"+recipe)
 	dir := t.TempDir()
@@ -171,7 +174,7 @@ func recipeHAProxy(t *testing.T, path string, site gatewaySite) *process {
 func startHAProxy(t *testing.T, path string, site gatewaySite, lua string) *process {
 	t.Helper()
 	script := write(t, "mcp-auth.lua", lua)
-	conf := write(t, "haproxy.cfg", substitute(t, block(t, "haproxy", gateways.Whole, "haproxy", 0),
+	conf := write(t, "haproxy.cfg", substitute(t, site.edited(block(t, "haproxy", gateways.Whole, "haproxy", 0)),
 		"/etc/haproxy/mcp-auth.lua", script, "bind :443 ssl crt /etc/haproxy/mcp.example.com.pem", "bind "+site.public(),
 		"auth:8080", site.Service, "mcp:3000", site.MCP))
 	return start(t, "haproxy", nil, path, "-db", "-f", conf)

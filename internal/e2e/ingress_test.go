@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"maps"
 	"math/big"
 	"net"
@@ -86,6 +87,7 @@ type ingressLocation struct {
 	AuthHost       string // of auth-url, without port
 	Headers        []string
 	ReadTimeout    string
+	BufferSize     string
 }
 
 // The names under which a location of this type is entered, as ingress-nginx does.
@@ -101,7 +103,7 @@ func (l ingressLocation) Matches() []string {
 func ingressServers(t *testing.T, objects []chartObject, service map[string]string) map[string][]ingressLocation {
 	t.Helper()
 	const prefix = "nginx.ingress.kubernetes.io/"
-	understood := []string{"auth-url", "auth-response-headers", "proxy-read-timeout", "proxy-send-timeout"}
+	understood := []string{"auth-url", "auth-response-headers", "proxy-buffer-size", "proxy-read-timeout", "proxy-send-timeout"}
 	servers := map[string][]ingressLocation{}
 	for _, o := range objects {
 		if o.Kind != "Ingress" {
@@ -114,13 +116,16 @@ func ingressServers(t *testing.T, objects []chartObject, service map[string]stri
 		}
 		for _, rule := range o.Spec.Rules {
 			for _, p := range rule.HTTP.Paths {
-				l := ingressLocation{Path: p.Path, PathType: p.PathType, ReadTimeout: "60"}
+				l := ingressLocation{Path: p.Path, PathType: p.PathType, ReadTimeout: "60", BufferSize: "4k"}
 				l.Backend = service[p.Backend.Service.Name+"."+o.Metadata.Namespace]
 				if l.Backend == "" {
 					t.Fatalf("%s routes %s to %s, which is not there", o.Metadata.Name, p.Path, p.Backend.Service.Name)
 				}
 				if v := o.Metadata.Annotations[prefix+"proxy-read-timeout"]; v != "" {
 					l.ReadTimeout = v
+				}
+				if v := o.Metadata.Annotations[prefix+"proxy-buffer-size"]; v != "" {
+					l.BufferSize = v
 				}
 				if raw := o.Metadata.Annotations[prefix+"auth-url"]; raw != "" {
 					u, err := url.Parse(raw)
@@ -225,6 +230,8 @@ func TestChartIngress(t *testing.T) {
 				return r.Header.Get("X-Real-IP") == "" // the service lists the tools by itself
 			})), 0)
 
+			nothingUnasked(t, "127.0.0.1:"+ports[0], c.url, roots, c.server)
+
 			session := connectGoSDK(t, c.url, c.version, alice)
 			wantAlice(t, whoami(t, session))
 
@@ -239,6 +246,29 @@ func TestChartIngress(t *testing.T) {
 				mustEqual(t, "status at "+host, resp.StatusCode, want)
 			}
 		})
+	}
+}
+
+// nothingUnasked sends requests without a token by https: none may come to the MCP server.
+func nothingUnasked(t *testing.T, address, target string, roots *x509.CertPool, server *mcpServer) {
+	t.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range unaskedTargets() {
+		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots, ServerName: u.Host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", path, u.Host)
+		io.Copy(io.Discard, conn)
+		conn.Close()
+		for _, r := range server.requests() {
+			if r.Header.Get("X-Real-IP") != "" { // the service lists the tools by itself
+				t.Errorf("POST %s reached the MCP server as %s", path, r.RequestURI)
+			}
+		}
 	}
 }
 

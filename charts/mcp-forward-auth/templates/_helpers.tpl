@@ -43,10 +43,7 @@ namespace, labels, annotations.
 name: {{ include "mcp-forward-auth.fullname" $root }}{{ with .name }}-{{ . }}{{ end }}
 namespace: {{ .namespace | default (include "mcp-forward-auth.namespace" $root) }}
 labels:
-  {{- include "mcp-forward-auth.labels" $root | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- toYaml (merge (include "mcp-forward-auth.labels" $root | fromYaml) (.labels | default dict)) | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -61,12 +58,78 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{/* The image. global.imageRegistry takes the place of the registry in its name: the part before the first slash, if it is a host. */}}
 {{- define "mcp-forward-auth.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
-{{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- $name := .Values.image.repository }}
+{{- with .Values.global.imageRegistry }}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $name "") }}
 {{- end }}
+{{- if .Values.image.digest -}}
+{{ $name }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ $name }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{/* Pull secrets of the chart and of global, each once. Those of global may be names alone. */}}
+{{- define "mcp-forward-auth.imagePullSecrets" -}}
+{{- $names := list }}
+{{- range concat (.Values.imagePullSecrets | default list) (.Values.global.imagePullSecrets | default list) }}
+{{- $names = append $names (kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name")) }}
+{{- end }}
+{{- range compact $names | uniq }}
+- name: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/*
+The security context of pods. OpenShift gives each namespace its own range of
+user and group ids, and refuses pods that ask for others.
+*/}}
+{{- define "mcp-forward-auth.podSecurityContext" -}}
+{{- $context := .Values.podSecurityContext | default dict }}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" }}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" }}
+{{- end }}
+{{- with $context }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+{{- define "mcp-forward-auth.securityContext" -}}
+{{- $context := .Values.securityContext | default dict }}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" }}
+{{- $context = omit $context "runAsUser" "runAsGroup" }}
+{{- end }}
+{{- with $context }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The environment: env as given, and GOMEMLIMIT unless env has it. Argument: root. */}}
+{{- define "mcp-forward-auth.env" -}}
+{{- $names := list }}
+{{- range .Values.env }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- $limit := include "mcp-forward-auth.memoryLimit" (dig "limits" "memory" "" (.Values.resources | default dict)) }}
+{{- if and $limit (not (has "GOMEMLIMIT" $names)) }}
+- name: GOMEMLIMIT
+  value: {{ $limit | quote }}
+{{- end }}
+{{- with .Values.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The gateway of each parentRef: its namespace, without repeats. */}}
+{{- define "mcp-forward-auth.parentNamespaces" -}}
+{{- $out := list }}
+{{- range concat (.Values.httpRoute.parentRefs | default list) (.Values.protection.httpRoute.parentRefs | default list) }}
+{{- with .namespace }}
+{{- $out = append $out . }}
+{{- end }}
+{{- end }}
+{{- toYaml (dict "list" (uniq $out)) }}
 {{- end }}
 
 {{/* More than one pod may serve at the same time. */}}
@@ -242,6 +305,30 @@ only the gateway itself asks there.
 {{- toYaml (dict "list" $paths) }}
 {{- end }}
 
+{{/*
+The same paths, each by its whole name: for gateways that ask about everything
+else. A prefix would let more pass than is meant. The paths below that of an MCP
+server are not among them: where no route sends them here, they reach the server.
+*/}}
+{{- define "mcp-forward-auth.exactPaths" -}}
+{{- $exact := list }}
+{{- range (include "mcp-forward-auth.paths" . | fromYaml).list }}
+{{- if or (hasPrefix "/.well-known/" .path) (not (contains "/.well-known/" .path)) }}
+{{- $exact = append $exact .path }}
+{{- end }}
+{{- if hasPrefix "/.well-known/" .path }}
+{{- $document := .path }}
+{{- range $.Values.proxy.hosts }}
+{{- $path := include "mcp-forward-auth.publicPath" . }}
+{{- if ne $path "/" }}
+{{- $exact = append $exact (printf "%s%s" $document $path) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml (dict "list" (uniq $exact)) }}
+{{- end }}
+
 {{/* host:port of the Service inside the cluster, without the port of http. */}}
 {{- define "mcp-forward-auth.serviceHost" -}}
 {{ include "mcp-forward-auth.fullname" . }}.{{ include "mcp-forward-auth.namespace" . }}.svc.{{ .Values.clusterDomain }}
@@ -293,13 +380,40 @@ port, url}. It fails for an endpoint that is none. Arguments: root, what.
   "port" (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default "80" | int)
   "name" (printf "%s%s" $host ($path | trimSuffix "/") | lower | replace "/" "-" | replace "." "-" | replace "_" "-" | trunc 60 | trimAll "-")) }}
 {{- end }}
+{{- /* Two addresses may come to one name: a.example.com/b-c and a.example.com/b/c. */}}
+{{- $names := list }}
+{{- range $backends }}
+{{- if has .name $names }}
+{{- $_ := set . "name" (printf "%s-%s" (.name | trunc 51 | trimSuffix "-") (printf "%s%s" .host .path | sha256sum | trunc 8)) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
 {{- toYaml (dict "list" $backends) }}
+{{- end }}
+
+{{/*
+Headers that a gateway takes from the answer of this service, in place of the
+client's own. The service answers without Authorization, so its name in this list
+takes the client's token away.
+*/}}
+{{- define "mcp-forward-auth.responseHeaders" -}}
+{{- $headers := (include "mcp-forward-auth.identityHeaders" . | fromYaml).list }}
+{{- if not .Values.protection.passAuthorization }}
+{{- $headers = append $headers "Authorization" | uniq }}
+{{- end }}
+{{- toYaml (dict "list" $headers) }}
+{{- end }}
+
+{{/* An answer of the sign-in can have more headers than nginx takes by default. */}}
+{{- define "mcp-forward-auth.nginxBuffers" -}}
+nginx.ingress.kubernetes.io/proxy-buffer-size: 16k
 {{- end }}
 
 {{/* Annotations that make ingress-nginx ask this service. */}}
 {{- define "mcp-forward-auth.nginxAnnotations" -}}
 nginx.ingress.kubernetes.io/auth-url: {{ include "mcp-forward-auth.serviceURL" . }}/authenticate?host=$host
-nginx.ingress.kubernetes.io/auth-response-headers: {{ join "," (include "mcp-forward-auth.identityHeaders" . | fromYaml).list }}
+nginx.ingress.kubernetes.io/auth-response-headers: {{ join "," (include "mcp-forward-auth.responseHeaders" . | fromYaml).list }}
+{{ include "mcp-forward-auth.nginxBuffers" . }}
 nginx.ingress.kubernetes.io/proxy-read-timeout: "3600"
 nginx.ingress.kubernetes.io/proxy-send-timeout: "3600"
 {{- end }}
@@ -324,6 +438,25 @@ nginx.ingress.kubernetes.io/proxy-send-timeout: "3600"
 {{- if regexMatch "^[0-9]+(Ki|Mi|Gi|k|M|G)?$" $limit }}
 {{- $unit := get (dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "k" 1000 "M" 1000000 "G" 1000000000 "" 1) (regexFind "[A-Za-z]*$" $limit) }}
 {{- div (mul (regexFind "^[0-9]+" $limit | int64) $unit 9) 10 }}
+{{- end }}
+{{- end }}
+
+{{/*
+The namespace of the Service that a URL names, "" if it names none of this
+cluster: NAME.NAMESPACE.svc and what may follow, NAME.NAMESPACE with plain http,
+or NAME alone, which is in the release's namespace. Arguments: root, url.
+*/}}
+{{- define "mcp-forward-auth.serviceNamespace" -}}
+{{- $url := urlParse .url }}
+{{- $host := regexReplaceAll ":[0-9]+$" $url.host "" | trimSuffix "." }}
+{{- $labels := splitList "." $host }}
+{{- if or (contains ":" $host) (regexMatch "^[0-9.]+$" $host) (eq $host "localhost") }}
+{{- else if and (ge (len $labels) 3) (eq (index (append $labels "") 2) "svc") }}
+{{- index $labels 1 }}
+{{- else if and (eq (len $labels) 2) (eq $url.scheme "http") }}
+{{- index $labels 1 }}
+{{- else if eq (len $labels) 1 }}
+{{- include "mcp-forward-auth.namespace" .root }}
 {{- end }}
 {{- end }}
 
