@@ -21,6 +21,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/docs/gateways"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
@@ -173,6 +174,14 @@ func plain(t *testing.T, document, language string) string {
 		t.Fatalf("%s shows no %s", document, language)
 	}
 	return string(m[1])
+}
+
+// README shows the configuration of nginx's page as it is there, which the
+// end-to-end tests run.
+func TestReadmeShowsTheRecipe(t *testing.T) {
+	if plain(t, "../README.md", "nginx") != gateways.Blocks("nginx", gateways.Whole)[0].Text {
+		t.Error("the nginx block of README.md is not the whole configuration of docs/gateways/nginx.md")
+	}
 }
 
 func TestDenyList(t *testing.T) {

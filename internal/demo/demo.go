@@ -154,7 +154,19 @@ func instructions(host, management, password string) string {
   Add it to your MCP client; a browser opens, you choose what to allow and sign in:
 
     Claude Code     claude mcp add --transport http demo %[1]s
-                    then, inside claude:  /mcp  → demo → Authenticate
+                    claude mcp login demo
+
+    Codex           codex mcp add demo --url %[1]s
+                    codex mcp login demo
+
+    Copilot CLI     copilot mcp add --transport http demo %[1]s
+                    then, inside copilot:  /mcp auth demo
+
+    Gemini CLI      gemini mcp add --transport http demo %[1]s
+                    then, inside gemini:  /mcp auth demo
+
+    opencode        put this into opencode.json, then:  opencode mcp auth demo
+                    {"mcp": {"demo": {"type": "remote", "url": "%[1]s"}}}
 
     VS Code         code --add-mcp '{"name":"demo","type":"http","url":"%[1]s"}'
 

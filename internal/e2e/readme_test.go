@@ -22,9 +22,8 @@ func TestReadme(t *testing.T) {
 		t.Fatal("README.md shows no nginx")
 	}
 	kind := gateway{name: "nginx", path: installed("nginx", "/usr/sbin/nginx"), start: func(t *testing.T, path string, site gatewaySite) *process {
-		return startRecipe(t, path, site, substitute(t, string(m[1]),
-			"listen 443 ssl;", "listen "+site.public()+";", "server_name mcp.example.com;", "server_name 127.0.0.1;",
-			"http://mcp-forward-auth:8080", "http://"+site.Service, "http://notes:8080", "http://"+site.MCP))
+		site.edit = func(string) string { return string(m[1]) }
+		return recipeNginx(t, path, site)
 	}}
 	st := newStack(t, setup{provider: "static", gateway: &kind})
 	resp, _ := do(t, http.MethodPost, st.statelessURL, nil)
