@@ -75,6 +75,7 @@ var Reasons = map[string]string{
 	"wrong_password":           "the user name and password do not match an account",
 	"provider_cancelled":       "the person or the identity provider cancelled the sign-in",
 	"provider_rejected":        "the identity provider's answer does not verify, or is an error that blames this service",
+	"provider_misconfigured":   "the identity provider cannot be used until something is changed: its certificate is not trusted, its name does not exist, it refuses this service's secret, scopes or redirect URI; the cause says what to do",
 	"provider_unavailable":     "the identity provider does not answer",
 	"provider_fault":           "the identity provider's answer makes no sense",
 	"guard_unavailable":        "the memory of what was used and revoked does not answer, so nothing is honoured on it",

@@ -12,6 +12,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -197,6 +198,8 @@ func loginError(err error) *oauth.Error {
 		return &oauth.Error{Code: oauth.AccessDenied, Description: "sign-in was cancelled", Reason: "provider_cancelled", Cause: err}
 	case errors.Is(err, connector.ErrNotAllowed):
 		return &oauth.Error{Code: oauth.AccessDenied, Description: "this account may not use this service", Reason: "account_not_allowed", Cause: err}
+	case errors.Is(err, connector.ErrMisconfigured):
+		return &oauth.Error{Code: oauth.ServerError, Description: "the identity provider cannot be used until the operator of this service has changed something", Reason: string(page.ProviderMisconfigured), Cause: err}
 	case errors.Is(err, connector.ErrRejected):
 		return &oauth.Error{Code: oauth.ServerError, Description: "the identity provider's answer was not accepted", Reason: "provider_rejected", Cause: err}
 	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):

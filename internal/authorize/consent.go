@@ -179,7 +179,19 @@ func (e *Endpoint) endInError(w http.ResponseWriter, r *http.Request, host *reso
 	entry := p.auditEntry(host, event, oe.AuditReason())
 	entry.Cause = oe.Cause
 	e.Audit.Write(r.Context(), entry)
+	if oe.AuditReason() == string(page.ProviderMisconfigured) {
+		e.showMisconfigured(w, r, host, p, oe)
+		return
+	}
 	redirect(w, errorRedirect(p.Redirect, host, p.State, oe))
+}
+
+// showMisconfigured tells the person whose fault it is, and the client when they
+// return to it: an app shows its own text, and most of them say "try again".
+func (e *Endpoint) showMisconfigured(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, oe *oauth.Error) {
+	view := errorView(oe, p.Flow)
+	view.ContinueURL, view.ContinueHost = wayBack(errorRedirect(p.Redirect, host, p.State, oe)), p.Redirect.DisplayHost()
+	e.Pages.For(r).Error(w, view)
 }
 
 // refuseForm answers a form that is not ours to honour: 403, no state changed.

@@ -26,7 +26,8 @@ const (
 )
 
 var (
-	// ErrOpen: the provider has not answered the last requests.
+	// ErrOpen: the provider has not answered the last requests. What kept it from
+	// answering the last of them is wrapped beside it.
 	ErrOpen = errors.New("not asked, because it has not answered for a while")
 	// ErrBusy: as many requests as may be are waiting for the provider.
 	ErrBusy = errors.New("not asked, because too many requests wait for it")
@@ -37,6 +38,9 @@ type Transport struct {
 	next    http.RoundTripper
 	slots   chan struct{} // nil for no bound
 	circuit *gobreaker.TwoStepCircuitBreaker[any]
+
+	mu   sync.Mutex
+	last error // why the last request failed
 }
 
 // New puts a breaker before next, http.DefaultTransport if nil. At most
@@ -74,17 +78,40 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	tell, err := t.circuit.Allow()
 	if err != nil {
 		leave()
-		return nil, ErrOpen
+		return nil, t.open()
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
+		t.failed(err)
 		tell(err)
 		leave()
 		return nil, err
 	}
-	tell(unanswered(resp.StatusCode))
+	err = unanswered(resp.StatusCode)
+	t.failed(err)
+	tell(err)
 	resp.Body = &body{ReadCloser: resp.Body, leave: leave}
 	return resp, nil
+}
+
+// failed keeps why the last request failed, so that a fault that waiting does not
+// end is told as one while the circuit is open, too.
+func (t *Transport) failed(err error) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = err
+}
+
+func (t *Transport) open() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last == nil {
+		return ErrOpen
+	}
+	return fmt.Errorf("%w; the last failure: %w", ErrOpen, t.last)
 }
 
 func (t *Transport) enter() (leave func(), ok bool) {

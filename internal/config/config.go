@@ -71,9 +71,12 @@ type Provider struct {
 	DisplayName  string // for pages; "" for static
 	ClientID     string
 	ClientSecret Secret
-	IssuerURL    string   // oidc; optional for oauth2
-	BaseURL      string   // github: https://github.com or a GitHub Enterprise Server; microsoft: the cloud
-	Scopes       []string // asked of the provider
+	IssuerURL    string // oidc; optional for oauth2
+	// BackChannelURL (oidc only) stands in the place of IssuerURL in what this
+	// service asks itself; "" for none.
+	BackChannelURL string
+	BaseURL        string   // github: https://github.com or a GitHub Enterprise Server; microsoft: the cloud
+	Scopes         []string // asked of the provider
 	// EmailDomains are anchored patterns over the domain part of a verified
 	// e-mail address, matched in lower case; empty means no restriction.
 	EmailDomains []*regexp.Regexp
@@ -99,12 +102,18 @@ type Provider struct {
 	// AssertionForIssuer: the issuer is the audience, and not the token endpoint.
 	AssertionForIssuer bool
 	Workspace          Workspace // google only
+	// Unused are the properties of people that nothing in this configuration
+	// makes use of, so that a provider need not be asked for them.
+	Unused Properties
 	// TrustUnverifiedEmail takes addresses as verified that nobody vouches for.
 	TrustUnverifiedEmail bool
 	Users                []User // static only
 	// UsersFile is the path of the file that Users come from, "" for none.
 	UsersFile string
 }
+
+// Properties are those of a person beside the subject and the e-mail address.
+type Properties struct{ Name, Groups bool }
 
 // MetadataDocuments says which Client ID Metadata Documents are fetched.
 type MetadataDocuments struct {

@@ -30,6 +30,17 @@ type Identity struct {
 	Email  string   `json:"email,omitempty"`
 	Name   string   `json:"name,omitempty"`
 	Groups []string `json:"groups,omitempty"`
+	// Unknown says which of these the provider did not tell in a form that can
+	// be read. Unknown is not empty: a rule that denies holds in doubt, and a
+	// rule that allows does not.
+	Unknown Unknown `json:"unknown,omitzero"`
+}
+
+// Unknown are properties that a provider's answer holds and that cannot be read
+// in full: a claim of another shape, or one that the provider left elsewhere.
+type Unknown struct {
+	Email  bool `json:"email,omitempty"`
+	Groups bool `json:"groups,omitempty"`
 }
 
 // Login is one visit of a browser to the identity provider. The caller seals
@@ -50,14 +61,14 @@ type Login struct {
 // Connector signs people in by sending their browser to an identity provider.
 type Connector interface {
 	// AuthorizationURL returns where to send the browser. It may need the
-	// network (discovery) and then fails with ErrUnavailable.
+	// network (discovery) and then fails with ErrUnavailable or ErrMisconfigured.
 	AuthorizationURL(ctx context.Context, login Login) (string, error)
 
 	// Identify turns the callback's query into an Identity, and a Session for
 	// Rechecker if the connector is one. The caller has already checked that
 	// query's state equals login.State. Errors wrap ErrCancelled, ErrRejected,
-	// ErrNotAllowed or ErrUnavailable; any other error is a fault of ours or of
-	// the provider.
+	// ErrNotAllowed, ErrMisconfigured or ErrUnavailable; any other error is a
+	// fault of ours or of the provider.
 	Identify(ctx context.Context, login Login, query url.Values) (Identity, Session, error)
 }
 
@@ -71,6 +82,11 @@ type PasswordConnector interface {
 var (
 	// ErrCancelled: the person or the provider said no (access_denied).
 	ErrCancelled = errors.New("sign-in was cancelled at the identity provider")
+	// ErrMisconfigured: the provider cannot be used until its operator or this
+	// service's changes something: its certificate is not trusted, its name does
+	// not exist, it refuses the client secret. It is also an ErrRejected. The
+	// text says what to do.
+	ErrMisconfigured error = misconfigured{}
 	// ErrRejected: what the provider returned does not verify (wrong nonce, bad
 	// signature), or is an error that blames neither the person nor the moment.
 	ErrRejected = errors.New("the identity provider's answer was rejected")
@@ -81,3 +97,12 @@ var (
 	// that it cannot serve right now.
 	ErrUnavailable = errors.New("the identity provider is unavailable")
 )
+
+type misconfigured struct{}
+
+func (misconfigured) Error() string {
+	return "the identity provider cannot be used as it is configured"
+}
+
+// Is makes every ErrMisconfigured an ErrRejected as well.
+func (misconfigured) Is(target error) bool { return target == ErrRejected }

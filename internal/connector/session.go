@@ -35,7 +35,7 @@ type Rechecker interface {
 	// the next time, which replaces s: providers rotate their tokens, so a
 	// session must not be used twice at once. Errors wrap ErrGone,
 	// ErrNotAllowed or ErrSessionOver; any other error means that the provider
-	// could not tell (it wraps ErrUnavailable). Then s is still good, unless
+	// could not tell (it wraps ErrMisconfigured or ErrUnavailable). Then s is still good, unless
 	// there is a session beside the error: s was exchanged for that one before
 	// something failed, and the next try has to begin with it.
 	Recheck(ctx context.Context, id Identity, s Session) (Identity, Session, error)

@@ -67,7 +67,7 @@ type refreshToken struct {
 	Scopes     oauth.Scopes      `json:"scopes"`
 	Catalogue  string            `json:"catalogue,omitempty"`
 	Session    connector.Session `json:"session,omitzero"`
-	// InGroups: the person was in some when they signed in.
+	// InGroups: the person was in some when they signed in, or may have been.
 	InGroups bool `json:"in_groups,omitempty"`
 }
 
@@ -94,7 +94,7 @@ func (r *Refresh) first(c *call, a code.Authorization) (string, error) {
 	return r.seal(c, refreshToken{
 		Family: a.ID, AuthTime: a.AuthTime, Flow: a.Flow, ClientKey: a.ClientKey,
 		Provider: a.Identity.Provider, Namespace: a.Identity.Namespace, Subject: a.Identity.Subject,
-		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: a.Session, InGroups: len(a.Identity.Groups) > 0,
+		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: a.Session, InGroups: len(a.Identity.Groups) > 0 || a.Identity.Unknown.Groups,
 	})
 }
 
@@ -326,6 +326,10 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken, scope
 		return "", invalidRefresh("account_not_allowed", err)
 	case errors.Is(err, connector.ErrSessionOver):
 		return "", invalidRefresh("provider_session_over", err)
+	case errors.Is(err, connector.ErrMisconfigured):
+		return "", r.unfinished(t, session, &oauth.Error{
+			Code: oauth.ServerError, Description: "the identity provider cannot be used until this service's operator has changed something", Reason: "provider_misconfigured", Cause: err,
+		})
 	case err != nil:
 		return "", r.unfinished(t, session, &oauth.Error{
 			Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err,

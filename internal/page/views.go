@@ -83,6 +83,7 @@ const (
 	UnknownProvider           Problem = "unknown_provider"
 	OtherProvider             Problem = "other_provider"
 	OtherBrowser              Problem = "other_browser"
+	ProviderMisconfigured     Problem = "provider_misconfigured"
 )
 
 // Problems lists every problem.
@@ -91,6 +92,7 @@ var Problems = []Problem{
 	InvalidScope, InvalidTarget, InvalidRequest, InteractionRequired, ClientNotAllowed, NotAllowed,
 	TemporarilyUnavailable, ServerError, TooManyRequests,
 	ConsentExpired, UsedTwice, CrossSiteForm, UnknownProvider, OtherProvider, OtherBrowser,
+	ProviderMisconfigured,
 }
 
 // Error renders an error page.

@@ -43,7 +43,9 @@ func (r *Rules) personMatches(rule *config.PolicyRule, id connector.Identity, gr
 		}},
 		{len(rule.Emails) > 0, func() bool { return emailAmong(rule.Emails, id.Email, deny) }},
 		{len(rule.EmailDomains) > 0, func() bool { return inDomains(rule.EmailDomains, id.Email, deny) }},
-		{len(rule.Groups) > 0, func() bool { return groupAmong(rule.Groups, id.Groups, deny) || deny && groupsUnsaid }},
+		{len(rule.Groups) > 0, func() bool {
+			return groupAmong(rule.Groups, id.Groups, deny) || deny && (groupsUnsaid || id.Unknown.Groups)
+		}},
 		{len(rule.Providers) > 0, func() bool { return slices.Contains(rule.Providers, provider) || deny && provider == "" }},
 	} {
 		if condition.given && !condition.holds() {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
@@ -48,6 +50,7 @@ type metrics struct {
 	resources   map[*resource.Resource]*[forwardauth.NumReasons]atomic.Pointer[prometheus.Counter]
 	steps       map[audit.Step]prometheus.Counter
 	providers   *prometheus.HistogramVec
+	leftOut     *prometheus.CounterVec // by provider and kind of notice
 	skew        prometheus.Gauge
 	auditLosses prometheus.Counter
 	traceLosses prometheus.Counter
@@ -128,6 +131,9 @@ func newMetrics(version string) *metrics {
 		Name: "mcp_forward_auth_provider_call_duration_seconds", Help: "Time of each question to the identity provider, all its requests together, by provider (its id, or name), operation and result.",
 		Buckets: []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"provider", "operation", "result"})
+	m.leftOut = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_provider_left_out_total", Help: "Parts of an identity provider's answers that could not be used, by provider (its id, or name) and kind: claim, key or userinfo. Each different one is in the log once, at level WARN.",
+	}, []string{"provider", "kind"})
 	m.skew = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_guard_clock_skew_seconds", Help: "How far the clock of the guard's shared back end is ahead of this replica's, as last seen; 0 without one.",
 	})
@@ -164,6 +170,7 @@ func newMetrics(version string) *metrics {
 		Name: "mcp_forward_auth_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
+	m.registry.MustRegister(m.leftOut)
 	m.registry.MustRegister(
 		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, m.usersBroken, guardCalls, m.guardUp, m.circuits, info,
 		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew, m.auditLosses, m.traceLosses, m.repeats, m.usesLost,
@@ -202,8 +209,9 @@ func (m *metrics) event(e audit.Entry) {
 	}
 }
 
-// watchProvider times what a provider is asked.
-func (m *metrics) watchProvider(c config.Provider, t *tracing.Tracer) watch {
+// watchProvider times what a provider is asked, and logs and counts what is left
+// out of its answers.
+func (m *metrics) watchProvider(c config.Provider, t *tracing.Tracer, log *slog.Logger) watch {
 	name := c.ID
 	if name == "" {
 		name = c.Name
@@ -213,12 +221,17 @@ func (m *metrics) watchProvider(c config.Provider, t *tracing.Tracer) watch {
 			m.providers.WithLabelValues(name, op, result)
 		}
 	}
+	for _, kind := range connector.NoticeKinds {
+		m.leftOut.WithLabelValues(name, string(kind))
+	}
+	left := &notices{provider: name, log: log, count: func(k connector.NoticeKind) { m.leftOut.WithLabelValues(name, string(k)).Inc() }}
 	return func(ctx context.Context, operation string) (context.Context, func(error)) {
 		began := time.Now()
+		ctx = connector.WithNotices(ctx, left.hear)
 		ctx, traced := t.Call(ctx, "provider", operation, attribute.String("mcp_forward_auth.provider", name))
 		return ctx, func(err error) {
 			result := providerResult(err)
-			traced(result, result == "unavailable" || result == "error")
+			traced(result, result == "misconfigured" || result == "unavailable" || result == "error")
 			m.providers.WithLabelValues(name, operation, result).Observe(time.Since(began).Seconds())
 		}
 	}

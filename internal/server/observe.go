@@ -37,7 +37,7 @@ const (
 
 var (
 	providerOperations = []string{opAuthorizationURL, opIdentify, opAuthenticate, opRecheck}
-	providerResults    = []string{"ok", "cancelled", "rejected", "not_allowed", "gone", "session_over", "unavailable", "error"}
+	providerResults    = []string{"ok", "cancelled", "rejected", "not_allowed", "gone", "session_over", "misconfigured", "unavailable", "error"}
 )
 
 // providerResult sorts errors by whose fault they are: of the person, of the
@@ -54,6 +54,8 @@ func providerResult(err error) string {
 		return "gone"
 	case errors.Is(err, connector.ErrSessionOver):
 		return "session_over"
+	case errors.Is(err, connector.ErrMisconfigured):
+		return "misconfigured"
 	case errors.Is(err, connector.ErrRejected):
 		return "rejected"
 	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):

@@ -44,7 +44,7 @@ func filled(t *testing.T) *metrics {
 	}
 	m.watchResources(table, func(*resource.Resource) bool { return true })
 	m.usersBroken.WithLabelValues("staff").Set(0)
-	m.watchProvider(config.Provider{Name: "google"}, nil)
+	m.watchProvider(config.Provider{Name: "google"}, nil, slog.New(slog.DiscardHandler))
 	m.watchTokens(func() int { return 0 })
 	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Lookup: forwardauth.Hit})
 	return m

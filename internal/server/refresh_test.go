@@ -564,7 +564,6 @@ func TestRecheck(t *testing.T) {
 			func(on bool) { p.Break(oauthtest.Token, oauthtest.Garbage); unbreak(p, on) },
 			func(on bool) { p.Break(oauthtest.Token, oauthtest.Redirect); unbreak(p, on) },
 			func(on bool) { p.RefuseToken(map[bool]string{true: "temporarily_unavailable"}[on]) },
-			func(on bool) { p.RefuseToken(map[bool]string{true: "invalid_client"}[on]) }, // our secret, not their account
 		} {
 			trouble(true)
 			a := c.Token(t, refreshForm(c, k.refresh))
@@ -574,6 +573,16 @@ func TestRecheck(t *testing.T) {
 			s.Clock.Advance(5 * time.Minute)
 			trouble(false)
 		}
+		s.MustPass(t, servertest.Resource, k.access)
+		k.again(t).again(t)
+	})
+	t.Run("AS-TOK-04 AS-RT-06 the provider refuses our secret for a while", func(t *testing.T) {
+		// Not the person's fault, so the sign-in stays; nor one that passes by itself.
+		p, s, c := oidc(t, true)
+		k := signIn(t, c)
+		p.RefuseToken("invalid_client")
+		k.refused(t, 500, "server_error", "provider_misconfigured")
+		p.RefuseToken("")
 		s.MustPass(t, servertest.Resource, k.access)
 		k.again(t).again(t)
 	})

@@ -145,7 +145,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 			What: "users file", Path: p.UsersFile, MaxBytes: config.MaxUsersFileBytes, Apply: c.Load, Loaded: usersLoaded(log, metrics, p.ID),
 		})
 	}
-	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), func(p config.Provider) watch { return metrics.watchProvider(p, s.tracer) }, follow)
+	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), func(p config.Provider) watch { return metrics.watchProvider(p, s.tracer, opt.Logger) }, follow)
 	if err != nil {
 		return nil, err
 	}

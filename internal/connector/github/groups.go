@@ -39,18 +39,26 @@ func (c *Connector) groups(ctx context.Context, accessToken string) ([]string, e
 	}
 	var names []string
 	for _, o := range organizations {
+		if o.Login == "" {
+			return nil, upstream.Rejected("an organization at /user/orgs has no login", nil)
+		}
 		names = append(names, strings.ToLower(o.Login))
 	}
 	for _, t := range teams {
-		if t.Organization.Login != "" && t.Slug != "" {
-			names = append(names, strings.ToLower(t.Organization.Login+"/"+t.Slug))
+		if t.Organization.Login == "" || t.Slug == "" {
+			return nil, upstream.Rejected("a team at /user/teams has no slug or organization", nil)
 		}
+		names = append(names, strings.ToLower(t.Organization.Login+"/"+t.Slug))
 	}
 	admitted := func(name string) bool { return slices.Contains(names, name) }
 	if len(c.organizations) > 0 && !slices.ContainsFunc(c.organizations, admitted) {
 		return nil, upstream.NotAllowed("the account is in no organization or team that is admitted")
 	}
-	return upstream.Groups(names, c.groupsFilter), nil
+	groups, problem := upstream.Groups(names, c.groupsFilter)
+	if problem != "" {
+		return nil, upstream.Rejected("an organization or team cannot be used: "+problem, nil)
+	}
+	return groups, nil
 }
 
 // all reads every page of a list. Without all of them it returns an error: a rule
@@ -62,7 +70,7 @@ func all[T any](ctx context.Context, c *Connector, path, accessToken string) ([]
 		header, err := c.get(ctx, path+"?per_page="+strconv.Itoa(perPage)+"&page="+strconv.Itoa(number+1), accessToken, &page)
 		if status, ok := errors.AsType[*upstream.StatusError](err); ok && (status.Code == http.StatusForbidden || status.Code == http.StatusNotFound) {
 			// Not the person is refused, but what this service may ask.
-			return nil, upstream.Rejected("GitHub refuses "+path+"; an OAuth app needs the scope read:org, a GitHub App the organization permission Members", err)
+			return nil, upstream.Misconfigured("GitHub refuses "+path+"; an OAuth app needs the scope read:org, a GitHub App the organization permission Members", err)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -72,5 +80,5 @@ func all[T any](ctx context.Context, c *Connector, path, accessToken string) ([]
 			return list, nil
 		}
 	}
-	return nil, upstream.Rejected("more entries at "+path+" than can be read", nil)
+	return nil, upstream.Misconfigured("more entries at "+path+" than can be read; for this account leave allowedOrganizations and read:org out, or take it out of organizations", nil)
 }

@@ -94,7 +94,7 @@ func TestRecheckMembership(t *testing.T) {
 			}
 			for _, status := range []int{403, 404} {
 				g.RefuseGroups(status)
-				if _, _, err = recheck(t.Context(), id, session); !errors.Is(err, connector.ErrUnavailable) {
+				if _, _, err = recheck(t.Context(), id, session); !errors.Is(err, connector.ErrMisconfigured) {
 					t.Errorf("%d for the list is not the end of a person: %v", status, err)
 				}
 			}

@@ -104,13 +104,16 @@ func (d *directory) groups(ctx context.Context, token, subject string) ([]string
 			return nil, err
 		}
 		for _, g := range page.Groups {
+			if g.Email == "" {
+				return nil, upstream.Rejected("the directory names a group without its address", nil)
+			}
 			all = append(all, strings.ToLower(g.Email))
 		}
 		if next = page.Next; next == "" {
 			return all, nil
 		}
 	}
-	return nil, upstream.Rejected("the account is in more groups than can be read", nil)
+	return nil, upstream.Misconfigured("the account is in more groups than can be read; take it out of some, or set workspace.groups to false", nil)
 }
 
 // get asks the Admin SDK Directory API. What it refuses is, but for an account
@@ -160,7 +163,7 @@ func (d *directory) call(ctx context.Context, method, address string, header htt
 	if strings.HasSuffix(strings.ToLower(reason), "ratelimitexceeded") || reason == "quotaExceeded" {
 		return upstream.Unavailable("Google's "+hostOf(address)+" asks for patience", cause)
 	}
-	return upstream.Rejected("Google's "+hostOf(address)+" refuses; are domain-wide delegation, its scopes and provider.workspace.admin right?", cause)
+	return upstream.Misconfigured("Google's "+hostOf(address)+" refuses; are domain-wide delegation, its scopes and provider.workspace.admin right?", cause)
 }
 
 func hostOf(address string) string {

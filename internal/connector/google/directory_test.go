@@ -118,7 +118,7 @@ func TestWorkspace(t *testing.T) {
 			} {
 				atSignIn, atRefresh := tt.want, tt.want
 				if tt.want == nil { // what is refused to us says nothing about the person
-					atSignIn, atRefresh = connector.ErrRejected, connector.ErrUnavailable
+					atSignIn, atRefresh = connector.ErrMisconfigured, connector.ErrMisconfigured
 				}
 				tt.change()
 				if id, err := connectortest.SignIn(t, f, connectortest.NewLogin()); !errors.Is(err, atSignIn) || id.Subject != "" {

@@ -63,12 +63,14 @@ func New(p config.Provider, client *http.Client) Connector {
 		TrustEmail:      authoritative,
 		Admit:           admit,
 		GroupsFilter:    p.GroupsFilter,
+		Unused:          p.Unused,
 		HTTPClient:      client,
 	}
 	if !p.Workspace.IsZero() {
 		d := newDirectory(p.Workspace, upstream.NewClient(client), time.Now)
-		o.Groups = func(ctx context.Context, _ *upstream.Client, about oidc.Person, _ string) ([]string, error) {
-			return d.check(ctx, about.Subject)
+		o.Groups = func(ctx context.Context, _ *upstream.Client, about oidc.Person, _ string) ([]string, string, error) {
+			groups, err := d.check(ctx, about.Subject)
+			return groups, "", err
 		}
 	}
 	return Connector{oidc.New(o)}

@@ -23,19 +23,26 @@ type groups struct {
 	manyTenants bool
 }
 
-// of returns the groups and app roles of a person.
-func (g groups) of(ctx context.Context, client *upstream.Client, about oidc.Person, accessToken string) ([]string, error) {
+// of returns the groups and app roles of a person. The problem says that there
+// are others.
+func (g groups) of(ctx context.Context, client *upstream.Client, about oidc.Person, accessToken string) (all []string, problem string, err error) {
 	claims := about.Claims
-	var all []string
-	for _, role := range claims.Strings("roles") { // first, because they are few
+	if len(claims) == 0 {
+		return nil, "the refresh gave no ID token, which would have them", nil
+	}
+	roles, roleProblem := claims.Groups("roles")
+	for _, role := range roles { // first, because they are few
 		all = append(all, rolePrefix+role)
 	}
-	member := claims.Strings("groups")
+	member, problem := claims.Groups("groups")
 	if overage(claims) {
-		var err error
 		if member, err = g.ask(ctx, client, accessToken); err != nil {
-			return nil, err
+			return nil, "", err
 		}
+		problem = ""
+	}
+	if roleProblem != "" {
+		problem = "of the claim roles: " + roleProblem
 	}
 	for _, group := range member {
 		if !strings.HasPrefix(group, rolePrefix) {
@@ -47,7 +54,7 @@ func (g groups) of(ctx context.Context, client *upstream.Client, about oidc.Pers
 			all[i] = claims.String("tid") + "/" + name
 		}
 	}
-	return all, nil
+	return all, problem, nil
 }
 
 // overage reports whether there were too many groups for the token. The address
@@ -55,7 +62,7 @@ func (g groups) of(ctx context.Context, client *upstream.Client, about oidc.Pers
 // the person's token is sent must not follow from a token.
 // https://learn.microsoft.com/en-us/entra/identity-platform/id-token-claims-reference#groups-overage-claim
 func overage(claims oidc.Claims) bool {
-	return claims.Has("/_claim_names/groups") || claims.IsTrue("hasgroups")
+	return claims.Elsewhere("groups")
 }
 
 // ask returns the ids of all groups that the person is in, directly or by way of
@@ -73,9 +80,9 @@ func (g groups) ask(ctx context.Context, client *upstream.Client, accessToken st
 			Next string `json:"@odata.nextLink"`
 		}
 		_, err := client.Get(ctx, address, http.Header{"Authorization": {"Bearer " + accessToken}}, &page)
-		if status, ok := errors.AsType[*upstream.StatusError](err); ok && status.Code < 500 && status.Code != http.StatusTooManyRequests {
+		if status, ok := errors.AsType[*upstream.StatusError](err); ok && status.Code >= 400 && status.Code < 500 && status.Code != http.StatusTooManyRequests {
 			// Not the person is refused, but what this service may ask.
-			return nil, upstream.Rejected("Microsoft Graph refuses; is User.Read among the scopes, and consented to?", err)
+			return nil, upstream.Misconfigured("Microsoft Graph refuses; is User.Read among the scopes, and consented to?", err)
 		}
 		if err != nil {
 			return nil, upstream.Failed("Microsoft Graph", err)
@@ -92,7 +99,7 @@ func (g groups) ask(ctx context.Context, client *upstream.Client, accessToken st
 			return nil, upstream.Rejected("the next page is not at Microsoft Graph", nil)
 		}
 	}
-	return nil, upstream.Rejected("the person is in more groups than can be read", nil)
+	return nil, upstream.Misconfigured("the person is in more groups than can be read; let Microsoft name only groups assigned to the application, or use app roles", nil)
 }
 
 // trusted: the person's token goes to Graph and nowhere else.

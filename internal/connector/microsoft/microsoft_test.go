@@ -313,13 +313,13 @@ func TestRecheck(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, status := range []int{401, 403, 429, 503} {
+	for status, want := range map[int]error{401: connector.ErrMisconfigured, 403: connector.ErrMisconfigured, 429: connector.ErrUnavailable, 503: connector.ErrUnavailable} {
 		t.Run(fmt.Sprint("AS-FED-09 Graph's refusal is not the end of a person ", status), func(t *testing.T) {
 			many := alice
 			many.Groups = manyGroups(300)
 			m, recheck, _ := begin(t, many)
 			m.RefuseGraph(status)
-			if err := recheck(); !errors.Is(err, connector.ErrUnavailable) {
+			if err := recheck(); !errors.Is(err, want) {
 				t.Error(err)
 			}
 		})

@@ -103,18 +103,16 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 		return connector.Identity{}, err
 	}
 	p := c.provider
-	id := connector.Identity{
-		Namespace: c.namespace,
-		Subject:   upstream.Subject(claims.Identifier(p.SubjectClaim)),
-		Name:      upstream.Name(claims.String(p.NameClaim)),
-		Groups:    upstream.Groups(claims.Strings(p.GroupsClaim), p.GroupsFilter),
-	}
+	id := connector.Identity{Namespace: c.namespace, Subject: upstream.Subject(claims.Identifier(p.SubjectClaim))}
 	if id.Subject == "" {
 		return connector.Identity{}, upstream.Rejected("the answer has no usable claim provider.subjectClaim", nil)
 	}
-	if p.TrustUnverifiedEmail || claims.IsTrue(p.EmailVerifiedClaim) {
-		id.Email = upstream.Email(claims.String(p.EmailClaim))
-	}
+	upstream.Fill(ctx, &id, claims, upstream.Names{
+		Email: p.EmailClaim, Name: p.NameClaim, Groups: p.GroupsClaim, GroupsFilter: p.GroupsFilter,
+		Verified: func(string, upstream.Claims) bool {
+			return p.TrustUnverifiedEmail || claims.IsTrue(p.EmailVerifiedClaim)
+		},
+	})
 	return id, nil
 }
 

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
@@ -43,7 +46,7 @@ func newKeySet(client *upstream.Client, address string, now func() time.Time) *k
 		if _, err := client.Get(ctx, address, nil, &document); err != nil {
 			return nil, upstream.Failed("key set", err)
 		}
-		return usableKeys(document.Keys), nil
+		return usableKeys(ctx, document.Keys), nil
 	}
 	return &keySet{
 		now:  now,
@@ -51,24 +54,69 @@ func newKeySet(client *upstream.Client, address string, now func() time.Time) *k
 	}
 }
 
+// certificateMembers say the same as the key itself once more, in an optional
+// certificate (RFC 7517, sections 4.6 to 4.9). They are not read, so that a
+// certificate that cannot be parsed does not cost the key.
+var certificateMembers = []string{"x5c", "x5t", "x5t#S256", "x5u"}
+
 // usableKeys leaves out what RFC 7517, section 5, says to leave out, and
 // anything that is not a public signing key: with a symmetric key in the set,
-// whoever reads the set could sign.
-func usableKeys(raw []json.RawMessage) []publicKey {
+// everyone who reads the set could sign. It reports each key that is left out,
+// but for those that are for encryption.
+func usableKeys(ctx context.Context, raw []json.RawMessage) []publicKey {
 	var keys []publicKey
 	for _, r := range raw[:min(len(raw), maxKeys)] {
-		var key jose.JSONWebKey
-		var more struct {
-			Issuer string `json:"issuer"`
+		key, problem := usableKey(r)
+		switch {
+		case problem != "":
+			connector.Notify(ctx, connector.Notice{Kind: connector.KeyLeftOut, Name: upstream.Clip(key.KeyID), Problem: upstream.Clip(problem)})
+		case key.Use == "" || key.Use == "sig":
+			keys = append(keys, key)
 		}
-		if json.Unmarshal(r, &key) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") && json.Unmarshal(r, &more) == nil {
-			keys = append(keys, publicKey{key, more.Issuer})
-		}
+	}
+	if len(raw) > maxKeys {
+		connector.Notify(ctx, connector.Notice{Kind: connector.KeyLeftOut, Problem: fmt.Sprintf("the set has %d keys, of which the first %d are read", len(raw), maxKeys)})
 	}
 	return keys
 }
 
-var errSignature = errors.New("no key of the provider verifies the signature")
+// usableKey reads one key; the problem says why it cannot be used.
+func usableKey(raw json.RawMessage) (key publicKey, problem string) {
+	var members map[string]json.RawMessage
+	var more struct {
+		ID     string `json:"kid"`
+		Issuer string `json:"issuer"`
+	}
+	if json.Unmarshal(raw, &members) != nil {
+		return key, "it is not an object"
+	}
+	wrongType := json.Unmarshal(raw, &more)
+	key.KeyID = more.ID
+	if wrongType != nil {
+		return key, "its kid or issuer is not text"
+	}
+	for _, name := range certificateMembers {
+		delete(members, name)
+	}
+	plain, err := json.Marshal(members)
+	if err != nil {
+		return key, err.Error()
+	}
+	var jwk jose.JSONWebKey
+	switch err := json.Unmarshal(plain, &jwk); {
+	case err != nil:
+		return key, strings.TrimPrefix(err.Error(), "go-jose/go-jose: ")
+	case jwk.Key == nil:
+		return key, "it is of a kind that is not used"
+	case !jwk.IsPublic():
+		return key, "it is private or symmetric"
+	case !jwk.Valid():
+		return key, "its parameters are not those of a key"
+	}
+	return publicKey{jwk, more.Issuer}, ""
+}
+
+var errSignature = errors.New("no key of the provider verifies the signature; keys of its set that cannot be used are named in the log")
 
 // verify returns the payload of a token whose algorithm is one of algs, and the
 // issuer of the key that signed it.

@@ -7,9 +7,12 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	jose "github.com/go-jose/go-jose/v4"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
 func TestUsableKeys(t *testing.T) {
@@ -32,8 +35,13 @@ func TestUsableKeys(t *testing.T) {
 		}
 		return b
 	}
+	// RFC 7517, section 4.7: x5c is optional. Providers publish certificates that
+	// Go does not parse (a negative serial number), or none at all in its place.
+	withCertificate := func(key json.RawMessage) json.RawMessage {
+		return json.RawMessage(strings.TrimSuffix(string(key), "}") + `,"x5c":["bm90IGEgY2VydGlmaWNhdGU="],"x5t":"AA","x5t#S256":7,"x5u":"::"}`)
+	}
 	set := []json.RawMessage{
-		raw(jose.JSONWebKey{Key: &rsaKey.PublicKey, KeyID: "rsa", Use: "sig"}),
+		withCertificate(raw(jose.JSONWebKey{Key: &rsaKey.PublicKey, KeyID: "rsa", Use: "sig"})),
 		raw(jose.JSONWebKey{Key: &ecKey.PublicKey, KeyID: "ec"}),
 		raw(jose.JSONWebKey{Key: edPublic, KeyID: "ed"}),
 		// None of these may verify anything.
@@ -44,7 +52,18 @@ func TestUsableKeys(t *testing.T) {
 		json.RawMessage(`{"kty":"RSA","kid":"incomplete"}`),
 		json.RawMessage(`7`),
 	}
-	keys := usableKeys(set)
+	var left []string
+	ctx := connector.WithNotices(t.Context(), func(n connector.Notice) { left = append(left, string(n.Kind)+" "+n.Name+": "+n.Problem) })
+	keys := usableKeys(ctx, set)
+	want := []string{"oct: it is private or symmetric", "private: it is private or symmetric", "unknown: ", "incomplete: ", ": it is not an object"}
+	if len(left) != len(want) {
+		t.Fatalf("reported %q", left)
+	}
+	for i := range want {
+		if !strings.HasPrefix(left[i], "key "+want[i]) {
+			t.Errorf("reported %q, want %q", left[i], want[i])
+		}
+	}
 	got := ""
 	for _, k := range keys {
 		got += k.KeyID + " "

@@ -30,7 +30,10 @@ type Options struct {
 	KeyIssuer bool
 	// Discovery is what stands before /.well-known/openid-configuration, where
 	// that is not Issuer.
-	Discovery    string
+	Discovery string
+	// BackChannel stands in the place of Issuer in what this service asks itself:
+	// discovery, key set, token and userinfo endpoint. See config.Provider.
+	BackChannel  string
 	ClientID     string
 	ClientSecret config.Secret // empty: a public client, unless there is a ClientKey
 	// ClientAuthMethod, ClientKey and AssertionForIssuer: see config.Provider.
@@ -49,10 +52,13 @@ type Options struct {
 	GroupsClaim string
 	// GroupsFilter: see config.Provider.
 	GroupsFilter []string
+	// Unused are the properties that the configuration makes no use of. The
+	// zero value uses all.
+	Unused config.Properties
 	// Groups, if set, takes the place of GroupsClaim. What it returns need not be
-	// bounded. accessToken is the person's own. It may
-	// refuse, as Admit may.
-	Groups func(ctx context.Context, client *upstream.Client, about Person, accessToken string) ([]string, error)
+	// bounded; the problem says that there are others, which cannot be read.
+	// accessToken is the person's own. It may refuse, as Admit may.
+	Groups func(ctx context.Context, client *upstream.Client, about Person, accessToken string) (groups []string, problem string, err error)
 	// Subject, if set, reads the stable identifier from the ID token in the place
 	// of sub. Then the userinfo endpoint is not used: it knows sub only.
 	Subject func(Claims) (string, error)
@@ -147,6 +153,8 @@ func FromConfig(p config.Provider, client *http.Client) *Connector {
 		OfflineScope: true,
 		GroupsClaim:  p.GroupsClaim,
 		GroupsFilter: p.GroupsFilter,
+		Unused:       p.Unused,
+		BackChannel:  p.BackChannelURL,
 		HTTPClient:   client,
 
 		EmailClaim:         p.EmailClaim,
@@ -233,7 +241,7 @@ func (c *Connector) identify(ctx context.Context, login connector.Login, query u
 	if query.Has("iss") && query.Get("iss") != claims.String("iss") {
 		return connector.Identity{}, nil, upstream.Rejected("ID token is of another issuer than the authorization response", nil)
 	}
-	id, err := c.identity(ctx, p, token, subject, claims)
+	id, err := c.identity(ctx, p, token, subject, answers{idToken: claims})
 	if err != nil {
 		return connector.Identity{}, nil, upstream.Failed("identity", err)
 	}

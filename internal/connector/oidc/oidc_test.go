@@ -290,6 +290,11 @@ func TestClaims(t *testing.T) {
 		return id
 	}
 	noEmail := with(func(id *connector.Identity) { id.Email = "" })
+	unknownEmail := with(func(id *connector.Identity) { id.Email, id.Unknown.Email = "", true })
+	groups := func(unknown bool, names ...string) connector.Identity {
+		return with(func(id *connector.Identity) { id.Groups, id.Unknown.Groups = names, unknown })
+	}
+	says := func(value any) edit { return func(m map[string]any) { m["groups"] = value } }
 	for _, c := range []struct {
 		name     string
 		claims   edit
@@ -304,21 +309,37 @@ func TestClaims(t *testing.T) {
 			func(m map[string]any) { m["email"] = "ceo@corp.example"; delete(m, "email_verified") },
 			func(m map[string]any) { delete(m, "email") }, noEmail},
 		{"AS-FED-06 address and its verification from userinfo", func(m map[string]any) { delete(m, "email_verified") }, nil, whole},
-		{"address is not one", func(m map[string]any) { m["email"] = "alice" }, nil, noEmail},
-		{"address breaks the line", func(m map[string]any) { m["email"] = "alice\r\nX-Evil: 1@corp.example" }, nil, noEmail},
-		{"address is too long", func(m map[string]any) { m["email"] = strings.Repeat("a", 300) + "@corp.example" }, nil, noEmail},
-		{"address of a wrong type", func(m map[string]any) { m["email"] = []string{alice.Email} }, nil, noEmail},
+		{"address is not one", func(m map[string]any) { m["email"] = "alice" }, nil, unknownEmail},
+		{"address breaks the line", func(m map[string]any) { m["email"] = "alice\r\nX-Evil: 1@corp.example" }, nil, unknownEmail},
+		{"address is too long", func(m map[string]any) { m["email"] = strings.Repeat("a", 300) + "@corp.example" }, nil, unknownEmail},
+		{"address of a wrong type", func(m map[string]any) { m["email"] = []string{alice.Email} }, nil, unknownEmail},
+		{"no address", func(m map[string]any) { m["email"] = nil }, func(m map[string]any) { delete(m, "email") }, noEmail},
 		{"name from userinfo", func(m map[string]any) { delete(m, "name") }, nil, whole},
 		{"long name is cut", func(m map[string]any) { m["name"] = strings.Repeat("ä", 1000) }, nil,
 			with(func(id *connector.Identity) { id.Name = strings.Repeat("ä", 128) })},
 		{"one group as text", func(m map[string]any) { m["groups"] = "staff" }, nil,
 			with(func(id *connector.Identity) { id.Groups = []string{"staff"} })},
 		{"groups from userinfo", func(m map[string]any) { delete(m, "groups") }, nil, whole},
-		{"groups of a wrong type", func(m map[string]any) { m["groups"] = map[string]any{"staff": true} }, nil,
-			with(func(id *connector.Identity) { id.Groups = nil })},
-		{"unusable groups are left out", func(m map[string]any) {
-			m["groups"] = []any{"staff", 7, "", "a\nb", strings.Repeat("x", 300), "ops"}
-		}, nil, whole},
+		{"no groups", says([]string{}), says([]string{}), groups(false)},
+		{"groups that are null, here and there", says(nil), says(nil), groups(false)},
+		{"groups as an object of objects, as Zitadel has them", says(map[string]any{"ops": map[string]any{"1": "x"}, "dev": map[string]any{}}), nil, groups(false, "dev", "ops")},
+		{"groups as an object of yes and no", says(map[string]any{"staff": true, "dev": false}), nil, groups(false, "staff")},
+		{"groups inside an object", says(map[string]any{"list": []string{"dev"}}), nil, groups(true)},
+		{"groups as a number", says(7), nil, groups(true)},
+		{"groups as true", says(true), nil, groups(true)},
+		{"groups as objects in a list", says([]any{"staff", map[string]any{"name": "dev"}}), nil, groups(true, "staff")},
+		{"groups as numbers in a list", says([]any{7}), nil, groups(true)},
+		{"groups as text with commas", says("staff,dev"), nil, groups(true, "staff,dev")},
+		{"groups as text with spaces", says("staff dev"), nil, groups(true, "staff dev")},
+		{"groups as text with JSON in it", says(`["staff","dev"]`), nil, groups(true, `["staff","dev"]`)},
+		{"one group as a distinguished name", says("CN=Domain Admins,OU=x,DC=corp"), nil, groups(false, "CN=Domain Admins,OU=x,DC=corp")},
+		{"groups that are elsewhere", func(m map[string]any) {
+			delete(m, "groups")
+			m["_claim_names"], m["_claim_sources"] = map[string]any{"groups": "src1"}, map[string]any{"src1": map[string]any{"endpoint": "https://graph.example/groups"}}
+		}, func(m map[string]any) { delete(m, "groups") }, groups(true)},
+		{"too many groups for Microsoft's tokens", func(m map[string]any) { delete(m, "groups"); m["hasgroups"] = true },
+			func(m map[string]any) { delete(m, "groups") }, groups(true)},
+		{"unusable groups are left out", says([]any{"staff", 7, "", "a\nb", strings.Repeat("x", 300), "ops"}), nil, groups(true, "staff", "ops")},
 		{"many groups are cut", func(m map[string]any) { m["groups"] = many }, nil,
 			with(func(id *connector.Identity) { id.Groups = many[:200] })},
 		{"AS-FED-04 azp is ours", func(m map[string]any) { m["aud"] = []string{"x", oauthtest.ClientID}; m["azp"] = oauthtest.ClientID }, nil, whole},

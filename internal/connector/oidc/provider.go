@@ -12,6 +12,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
@@ -26,6 +27,7 @@ type provider struct {
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
 	Scopes                []string `json:"scopes_supported"`
 	Prompts               []string `json:"prompt_values_supported"`
+	Claims                []string `json:"claims_supported"`
 	ResponseIssuer        bool     `json:"authorization_response_iss_parameter_supported"`
 
 	keys *keySet
@@ -36,20 +38,18 @@ func (c *Connector) discover(ctx context.Context) (*provider, error) {
 	ctx, cancel := c.client.Context(ctx)
 	defer cancel()
 	address := c.options.Issuer
-	if c.options.Discovery != "" {
-		// Then go-oidc does not compare the issuer; check does.
-		address, ctx = c.options.Discovery, gooidc.InsecureIssuerURLContext(ctx, c.options.Issuer)
+	for _, other := range []string{c.options.Discovery, c.options.BackChannel} {
+		if other != "" {
+			address = other
+		}
 	}
-	document, err := gooidc.NewProvider(ctx, address)
-	if err != nil {
-		return nil, upstream.Failed("discovery", err)
-	}
+	address = strings.TrimSuffix(address, "/") + "/.well-known/openid-configuration"
 	var p provider
-	if err := document.Claims(&p); err != nil {
-		return nil, upstream.Rejected("discovery", err)
+	if _, err := c.client.Get(ctx, address, nil, &p); err != nil {
+		return nil, discoveryFailed(address, err)
 	}
-	if err := p.check(c.options.Issuer); err != nil {
-		return nil, upstream.Rejected("discovery", err)
+	if err := p.check(c.options.Issuer, c.options.BackChannel); err != nil {
+		return nil, upstream.Misconfigured("discovery: the document at "+address+" does not fit provider.issuerURL", err)
 	}
 	if c.options.Subject != nil {
 		p.UserInfoEndpoint = ""
@@ -58,32 +58,73 @@ func (c *Connector) discover(ctx context.Context) (*provider, error) {
 	return &p, nil
 }
 
-func (p *provider) check(issuer string) error {
-	if p.Issuer != issuer { // OpenID Connect Discovery, section 4.3
-		return errors.New("the document is of another issuer")
+// discoveryFailed: an answer that is no document means that the address is wrong.
+func discoveryFailed(address string, err error) error {
+	err = upstream.Failed("discovery", err)
+	if errors.Is(err, connector.ErrRejected) && !errors.Is(err, connector.ErrMisconfigured) {
+		return upstream.Misconfigured("discovery: there is no discovery document at "+address+"; check provider.issuerURL", err)
 	}
-	for name, address := range map[string]string{
-		"authorization_endpoint": p.AuthorizationEndpoint,
-		"token_endpoint":         p.TokenEndpoint,
-		"jwks_uri":               p.JWKSURI,
-		"userinfo_endpoint":      p.UserInfoEndpoint,
+	return err
+}
+
+// check holds the document to the issuer, and moves what this service asks itself
+// to backChannel, if there is one.
+func (p *provider) check(issuer, backChannel string) error {
+	if p.Issuer != issuer { // OpenID Connect Discovery, section 4.3
+		return fmt.Errorf("it is of the issuer %q, which must be the same as %q to the last slash", upstream.Clip(p.Issuer), issuer)
+	}
+	for _, endpoint := range []struct {
+		name    string
+		address *string
+		browser bool // and not this service goes there
+	}{
+		{"authorization_endpoint", &p.AuthorizationEndpoint, true},
+		{"token_endpoint", &p.TokenEndpoint, false},
+		{"jwks_uri", &p.JWKSURI, false},
+		{"userinfo_endpoint", &p.UserInfoEndpoint, false},
 	} {
-		if address == "" && name == "userinfo_endpoint" {
+		if *endpoint.address == "" && endpoint.name == "userinfo_endpoint" {
 			continue
 		}
-		u, err := url.Parse(address)
-		if err != nil || u.Host == "" || u.User != nil {
-			return fmt.Errorf("%s is not a URL", name)
+		if backChannel != "" && !endpoint.browser {
+			*endpoint.address = moved(*endpoint.address, issuer, backChannel)
 		}
+		u, err := url.Parse(*endpoint.address)
+		if err != nil || u.Host == "" || u.User != nil {
+			return fmt.Errorf("%s is not a URL", endpoint.name)
+		}
+		named := !endpoint.browser && backChannel != "" && sameOrigin(u, backChannel)
 		// A document that came over TLS must not lead away from it.
-		if u.Scheme != "https" && !(u.Scheme == "http" && strings.HasPrefix(issuer, "http://")) {
-			return fmt.Errorf("%s is not https", name)
+		if u.Scheme != "https" && !(u.Scheme == "http" && (named || strings.HasPrefix(issuer, "http://"))) {
+			return fmt.Errorf("%s is not https", endpoint.name)
 		}
 	}
 	if p.Algorithms = p.allowedAlgorithms(); len(p.Algorithms) == 0 {
 		return errors.New("no signing algorithm in common")
 	}
 	return nil
+}
+
+// moved returns an endpoint of the issuer at the back channel: below the issuer
+// itself below the back channel, and elsewhere on the issuer's host with another
+// scheme and host. Other hosts are left alone.
+func moved(endpoint, issuer, backChannel string) string {
+	base := strings.TrimSuffix(backChannel, "/")
+	if rest, below := strings.CutPrefix(endpoint, strings.TrimSuffix(issuer, "/")+"/"); below {
+		return base + "/" + rest
+	}
+	u, err := url.Parse(endpoint)
+	to, problem := url.Parse(base)
+	if err != nil || problem != nil || !sameOrigin(u, issuer) {
+		return endpoint
+	}
+	u.Scheme, u.Host = to.Scheme, to.Host
+	return u.String()
+}
+
+func sameOrigin(u *url.URL, other string) bool {
+	o, err := url.Parse(other)
+	return err == nil && u.Scheme == o.Scheme && strings.EqualFold(u.Host, o.Host)
 }
 
 // algorithms are the ones we accept at all: asymmetric, and not "none".

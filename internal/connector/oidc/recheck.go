@@ -79,7 +79,7 @@ func (c *Connector) refreshed(ctx context.Context, p *provider, id connector.Ide
 	} else if p.UserInfoEndpoint == "" {
 		return connector.Identity{}, upstream.SessionOver("the refresh gave no ID token and there is no userinfo endpoint", nil)
 	}
-	return c.identity(ctx, p, token, id.Subject, claims)
+	return c.identity(ctx, p, token, id.Subject, answers{idToken: claims})
 }
 
 func (c *Connector) recheckUserInfo(ctx context.Context, p *provider, id connector.Identity, s connector.Session) (connector.Identity, *oauth2.Token, error) {
@@ -97,6 +97,6 @@ func (c *Connector) recheckUserInfo(ctx context.Context, p *provider, id connect
 	if err != nil {
 		return connector.Identity{}, nil, err
 	}
-	now, err := c.identity(ctx, p, token, id.Subject, claims)
+	now, err := c.identity(ctx, p, token, id.Subject, answers{userInfo: claims})
 	return now, token, err
 }

@@ -47,20 +47,21 @@ func Name(s string) string {
 }
 
 // Groups keeps the usable ones among the first of groups that filter, patterns
-// for config.Match, lets through; an empty one lets all. Leaving some out only
-// ever takes rights away.
-func Groups(groups, filter []string) []string {
-	var kept []string
+// for config.Match, lets through; an empty filter lets all through. The problem
+// says that an unusable one was left out, which a rule may be about.
+func Groups(groups, filter []string) (kept []string, problem string) {
 	for _, g := range groups {
-		if g = plain(g, maxGroup); g == "" || len(kept) == connector.MaxGroups {
+		wanted := func(pattern string) bool { return config.Match(pattern, g) }
+		if g == "" || len(filter) > 0 && !slices.ContainsFunc(filter, wanted) {
 			continue
 		}
-		wanted := func(pattern string) bool { return config.Match(pattern, g) }
-		if len(filter) == 0 || slices.ContainsFunc(filter, wanted) {
+		if plain(g, maxGroup) == "" {
+			problem = "it holds a name of more than 256 bytes or with control characters"
+		} else if len(kept) < connector.MaxGroups {
 			kept = append(kept, g)
 		}
 	}
-	return kept
+	return kept, problem
 }
 
 // plain returns s, or "" if it is too long or could break out of a header line.

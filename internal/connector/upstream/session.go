@@ -23,7 +23,7 @@ func Session(token *oauth2.Token) connector.Session {
 // not tell, that is with the session that s was exchanged for, if it was.
 func RecheckSession(what string, err error, s, exchanged connector.Session) (connector.Identity, connector.Session, error) {
 	err = RecheckFailed(what, err)
-	if exchanged == s || !errors.Is(err, connector.ErrUnavailable) {
+	if exchanged == s || !errors.Is(err, connector.ErrUnavailable) && !errors.Is(err, connector.ErrMisconfigured) {
 		exchanged = connector.Session{}
 	}
 	return connector.Identity{}, exchanged, err

@@ -105,10 +105,28 @@ func (c *Client) Do(ctx context.Context, method, address string, header http.Hea
 }
 
 // StatusError is an HTTP status that is no answer.
-type StatusError struct{ Code int }
+type StatusError struct {
+	Code int
+	// Location is where a redirect leads, without its query; "" for none.
+	Location string
+}
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("status %d %s", e.Code, http.StatusText(e.Code))
+	text := fmt.Sprintf("status %d %s", e.Code, http.StatusText(e.Code))
+	if e.Location != "" {
+		text += ", to " + e.Location
+	}
+	return text
+}
+
+// statusError is that of resp.
+func statusError(resp *http.Response) *StatusError {
+	e := &StatusError{Code: resp.StatusCode}
+	if to, err := resp.Location(); err == nil {
+		to.User, to.RawQuery, to.Fragment = nil, "", ""
+		e.Location = Clip(to.String())
+	}
+	return e
 }
 
 var errTooLarge = fmt.Errorf("response larger than %d bytes", MaxBody)
@@ -132,7 +150,7 @@ func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer resp.Body.Close()
 	switch code := resp.StatusCode; {
 	case code >= 300 && code < 400, code == http.StatusTooManyRequests, code >= 500:
-		return nil, &StatusError{Code: code}
+		return nil, statusError(resp)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+1))
 	if err != nil {
@@ -173,10 +191,13 @@ func SessionOver(what string, cause error) error {
 // ends anything; an answer that cannot be read, or one about our credentials
 // rather than the person's, is a fault that passes.
 func RecheckFailed(what string, err error) error {
-	for _, known := range []error{connector.ErrGone, connector.ErrNotAllowed, connector.ErrSessionOver, connector.ErrUnavailable} {
+	for _, known := range []error{connector.ErrGone, connector.ErrNotAllowed, connector.ErrSessionOver, connector.ErrMisconfigured, connector.ErrUnavailable} {
 		if errors.Is(err, known) {
 			return err
 		}
+	}
+	if fault := permanent(what, err); fault != nil {
+		return fault
 	}
 	if status, ok := errors.AsType[*StatusError](err); ok && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) {
 		return Gone(what, err)
@@ -207,7 +228,11 @@ func Failed(what string, err error) error {
 	switch {
 	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, connector.ErrRejected), errors.Is(err, connector.ErrNotAllowed), errors.Is(err, connector.ErrCancelled):
 		return err
-	case unavailable(err):
+	}
+	if fault := permanent(what, err); fault != nil {
+		return fault
+	}
+	if unavailable(err) {
 		return Unavailable(what, err)
 	}
 	return Rejected(what, err)
@@ -282,6 +307,8 @@ func authorizationError(code, description string) error {
 		return wrap(connector.ErrCancelled, what, cause)
 	case "temporarily_unavailable":
 		return Unavailable(what, cause)
+	case "unauthorized_client", "invalid_scope", "invalid_request", "unsupported_response_type", "redirect_uri_mismatch":
+		return Rejected(what+": the provider does not take this service's request; check the client, its redirect URI and provider.scopes there", cause)
 	}
 	return Rejected(what, cause)
 }
