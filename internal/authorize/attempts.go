@@ -1,12 +1,16 @@
 package authorize
 
 import (
+	"context"
 	"crypto/rand"
 	"net/http"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 // Attempts bounds the passwords tried for each user name at each host, so that
@@ -63,6 +67,16 @@ func (a Attempts) begin(r *http.Request, host *resource.Host, known, who string)
 		}
 	}
 	return t, true, 0
+}
+
+// authenticate checks the password. To wait for that has bounds of its own, so
+// meanwhile the request takes no place of others.
+func (t attempt) authenticate(ctx context.Context, p *provider.Provider, username, password string) (who connector.Identity, err error) {
+	if t.name == "" {
+		ctx = connector.Returning(ctx)
+	}
+	web.Aside(ctx, func() { who, err = p.Authenticate(ctx, username, password) })
+	return who, err
 }
 
 // undo takes the attempt back: only wrong passwords are to be few.

@@ -113,7 +113,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 		e.showLogin(w, r, host, st, http.StatusTooManyRequests, username, page.LoginThrottled)
 		return
 	}
-	identity, err := p.Authenticate(r.Context(), username, password)
+	identity, err := attempt.authenticate(r.Context(), p, username, password)
 	if !errors.Is(err, connector.ErrRejected) {
 		attempt.undo()
 	}
@@ -123,7 +123,11 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 		e.showLogin(w, r, host, st, http.StatusUnauthorized, username, page.LoginRejected)
 		return
 	case errors.Is(err, connector.ErrUnavailable):
-		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "provider_unavailable"))
+		reason := "provider_unavailable"
+		if errors.Is(err, connector.ErrBusy) {
+			reason = "too_many_passwords"
+		}
+		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, reason))
 		w.Header().Set("Retry-After", "5")
 		e.showLogin(w, r, host, st, http.StatusServiceUnavailable, username, page.LoginBusy)
 		return

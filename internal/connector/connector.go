@@ -7,6 +7,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 )
 
@@ -75,7 +76,7 @@ type Connector interface {
 // PasswordConnector signs people in on our own login page.
 type PasswordConnector interface {
 	// Authenticate returns ErrRejected for an unknown user or a wrong
-	// password, alike in text and in time.
+	// password, alike in text and in time, and ErrBusy at once if too many wait.
 	Authenticate(ctx context.Context, username, password string) (Identity, error)
 }
 
@@ -96,6 +97,9 @@ var (
 	// ErrUnavailable: the provider could not be reached, timed out, or said
 	// that it cannot serve right now.
 	ErrUnavailable = errors.New("the identity provider is unavailable")
+	// ErrBusy is an ErrUnavailable of a PasswordConnector: too many passwords are
+	// being checked already.
+	ErrBusy = fmt.Errorf("%w: too many sign-ins at once", ErrUnavailable)
 )
 
 type misconfigured struct{}
@@ -106,3 +110,15 @@ func (misconfigured) Error() string {
 
 // Is makes every ErrMisconfigured an ErrRejected as well.
 func (misconfigured) Is(target error) bool { return target == ErrRejected }
+
+type returning struct{}
+
+// Returning marks ctx as of a browser in which the same person has signed in
+// before. A PasswordConnector keeps places for such browsers, which strangers
+// cannot take.
+func Returning(ctx context.Context) context.Context {
+	return context.WithValue(ctx, returning{}, true)
+}
+
+// IsReturning reports whether Returning marked ctx.
+func IsReturning(ctx context.Context) bool { return ctx.Value(returning{}) != nil }

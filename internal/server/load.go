@@ -86,9 +86,18 @@ func (l *load) before(next web.HostHandler) web.HostHandler {
 			l.refuse(w, r, route.person)
 			return
 		}
-		next(w, r, host)
+		next(w, r.WithContext(web.WithPlace(r.Context(), place{&l.inFlight})), host)
 	}
 }
+
+// place is that of one request in load.
+type place struct{ inFlight *atomic.Int64 }
+
+// Leave implements web.Place.
+func (p place) Leave() { p.inFlight.Add(-1) }
+
+// Return implements web.Place.
+func (p place) Return() { p.inFlight.Add(1) }
 
 // refuse answers 503 (RFC 9110, section 15.6.4). It writes no audit entry: that
 // would be one more thing to do for everybody.

@@ -2,7 +2,8 @@
 // of a file of their own that may change at any time: broken content changes
 // nothing, and who is no longer in it is refused at the next refresh. Its
 // invariants: an unknown user and a wrong password are alike in text and in
-// time, and password hashing never takes more than a share of the CPUs.
+// time, password hashing never takes more than a share of the CPUs, and few wait
+// for it.
 package static
 
 import (
@@ -31,7 +32,10 @@ const (
 	maxBcrypt   = 72 // bytes of a password; bcrypt ignores what is beyond
 	maxUsername = 256
 	maxCost     = 16 // about 4 s; more would be a way to stop the service
-	maxWait     = 10 * time.Second
+	maxWait     = 5 * time.Second
+	// queue is how many may wait for each slot: at the usual costs a second or
+	// two. As many again may wait who signed in before in their browser.
+	queue = 8
 )
 
 // Connector implements connector.PasswordConnector.
@@ -39,6 +43,8 @@ type Connector struct {
 	users atomic.Pointer[[]account] // never none, never changed in place
 	seed  maphash.Seed
 	slots chan struct{} // one per hash being computed
+
+	waiting atomic.Int64 // for a slot
 }
 
 type account struct {
@@ -122,7 +128,7 @@ func (a account) matches(password string) bool {
 }
 
 // Authenticate implements connector.PasswordConnector. It waits its turn and
-// fails with ErrUnavailable if that does not come in time.
+// fails with ErrBusy if that does not come in time, or at once if too many wait.
 func (c *Connector) Authenticate(ctx context.Context, username, password string) (connector.Identity, error) {
 	// Refused for what was typed alone, so the early return tells nothing about who exists.
 	if password == "" || len(password) > maxPassword || len(username) > maxUsername {
@@ -144,13 +150,26 @@ func (c *Connector) Authenticate(ctx context.Context, username, password string)
 }
 
 func (c *Connector) acquire(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	places := queue * cap(c.slots)
+	if connector.IsReturning(ctx) {
+		places *= 2
+	}
+	defer c.waiting.Add(-1)
+	if c.waiting.Add(1) > int64(places) {
+		return connector.ErrBusy
+	}
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	select {
 	case c.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: too many sign-ins at once", connector.ErrUnavailable)
+		return connector.ErrBusy
 	}
 }
 

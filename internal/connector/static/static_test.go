@@ -268,3 +268,48 @@ func TestUsersFile(t *testing.T) {
 		t.Fatalf("%+v", n)
 	}
 }
+
+// What strangers take is not the whole of the queue.
+func TestQueue(t *testing.T) {
+	c, err := static.New(users(t, bcrypt.MinCost))
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := static.Occupy(c)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	wait := func(ctx context.Context, n int) {
+		for range n {
+			go func() {
+				_, err := c.Authenticate(ctx, "mallory", "wrong")
+				done <- err
+			}()
+		}
+	}
+	slots := max(1, runtime.GOMAXPROCS(0)/2)
+	wait(ctx, static.Queue*slots)
+	for static.Waiting(c) < int64(static.Queue*slots) {
+		runtime.Gosched()
+	}
+	if _, err := c.Authenticate(t.Context(), "alice", "correct horse"); !errors.Is(err, connector.ErrBusy) || !errors.Is(err, connector.ErrUnavailable) {
+		t.Errorf("one more stranger: %v", err)
+	}
+	known := make(chan error)
+	go func() {
+		_, err := c.Authenticate(connector.Returning(t.Context()), "alice", "correct horse")
+		known <- err
+	}()
+	for static.Waiting(c) <= int64(static.Queue*slots) {
+		runtime.Gosched()
+	}
+	cancel() // the strangers hang up
+	for range static.Queue * slots {
+		if err := <-done; !errors.Is(err, connector.ErrUnavailable) {
+			t.Errorf("a stranger that hung up: %v", err)
+		}
+	}
+	free()
+	if err := <-known; err != nil {
+		t.Errorf("who signed in here before: %v", err)
+	}
+}
