@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"log/slog"
+	"strconv"
 	"strings"
 )
 
@@ -96,6 +97,8 @@ type Entry struct {
 	Family   string // sign-in of a client that its tokens come from; the operator may deny it
 	KeyID    string
 	Cause    error // detail for operators; never a secret
+
+	count int // how many entries this one stands for, 0 for itself
 }
 
 // Schema is the version of what Fields lists. Fields, events and reasons may be
@@ -126,6 +129,7 @@ var Fields = []struct{ Name, Meaning string }{
 	{"key_id", "signing key"},
 	{"trace", "id of the trace, where there is one"},
 	{"cause", "detail for operators, in no fixed form"},
+	{"count", "how many entries this one stands for that were not written, since the last such entry; it has no other fields than `event`, `reason`, `host` and `subject`"},
 }
 
 // Log receives entries.
@@ -133,6 +137,10 @@ type Log struct {
 	Logger *slog.Logger
 	// Observe, if set, is told of each entry, whatever its level.
 	Observe func(context.Context, Entry)
+	// Bounds, if set, bound how much is written.
+	Bounds *Bounds
+	// Counted, if set, is told of each entry that is counted instead of written.
+	Counted func()
 	// Trace, if set, returns the id of the trace that the entry is part of, "" for none.
 	Trace func(context.Context) string
 }
@@ -140,8 +148,9 @@ type Log struct {
 // quiet events are the ordinary beginnings of what ends in a louder one.
 var quiet = map[Event]bool{AuthorizeRequested: true, LoginReturned: true}
 
-// Write records e. Denials of unauthenticated requests are many and carry
-// little; they and what is quiet go to debug level, everything else to info.
+// Write records e. Requests without a token are many and carry little; they and
+// what is quiet go to debug level, and so does what is beyond the bounds.
+// Everything else goes to info.
 func (l *Log) Write(ctx context.Context, e Entry) {
 	if l == nil {
 		return
@@ -150,12 +159,22 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 		l.Observe(ctx, e)
 	}
 	level := slog.LevelInfo
-	if e.Event == DenyListBroken || e.Event == UsersBroken {
+	switch {
+	case e.Event == DenyListBroken || e.Event == UsersBroken:
 		level = slog.LevelError // somebody may be let in whom the operator wants out
-	}
-	if e.Event == AccessDenied && e.Reason == "no_token" || quiet[e.Event] {
+	case e.Event == AccessDenied && e.Reason == "no_token" || quiet[e.Event]:
 		level = slog.LevelDebug
+	case !l.Bounds.admit(&e):
+		level = slog.LevelDebug
+		if l.Counted != nil {
+			l.Counted()
+		}
 	}
+	l.write(ctx, level, &e)
+}
+
+// write makes the line of e.
+func (l *Log) write(ctx context.Context, level slog.Level, e *Entry) {
 	if l.Logger == nil || !l.Logger.Enabled(ctx, level) {
 		return
 	}
@@ -189,6 +208,9 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	}
 	if e.Cause != nil {
 		add("cause", e.Cause.Error())
+	}
+	if e.count > 0 {
+		add("count", strconv.Itoa(e.count))
 	}
 	l.Logger.LogAttrs(ctx, level, "audit", slog.GroupAttrs("audit", attrs...))
 }

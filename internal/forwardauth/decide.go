@@ -26,13 +26,15 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	case preflight(q, &d):
 		d.Reason = Preflight
 	case !d.pass(e.authenticate(ctx, q, &d)):
-	case !d.pass(e.authorize(ctx, q, &d)):
+	default:
+		d.proven = true
+		d.pass(e.authorize(ctx, q, &d))
 	}
 	e.answer(ctx, q, &d)
 	if !d.Allowed() {
 		e.auditDenial(ctx, audit.AccessDenied, d.Reason, q, &d)
 	}
-	outcome := Outcome{Reason: d.Reason, Dialect: q.Dialect, Resource: d.Resource, Lookup: d.lookup, Took: time.Since(began), ClientTrace: d.clientTrace}
+	outcome := Outcome{Reason: d.Reason, Dialect: q.Dialect, Resource: d.Resource, Proven: d.proven, Lookup: d.lookup, Took: time.Since(began), ClientTrace: d.clientTrace}
 	e.Count(outcome)
 	if traced != nil {
 		traced(outcome)
@@ -84,10 +86,11 @@ func (e *Endpoint) agrees(name string, host *resource.Host) bool {
 	return other == nil || other == host || hostname(other.Name) == hostname(host.Name)
 }
 
-// auditDenial writes down who was denied what, and why.
+// auditDenial writes down who was denied what, and why. What the client itself
+// says stands there only beside a good token: strangers have no place in the log.
 func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Reason, q *Request, d *Decision) {
 	entry := audit.Entry{Event: event, Reason: reason.String(), Method: d.refused.method, Tool: d.refused.name}
-	if entry.Method == "" { // what the client says
+	if entry.Method == "" && d.proven { // what the client says
 		entry.Method, _ = one(q.MCPMethod)
 		entry.Tool, _ = one(q.MCPName)
 	}

@@ -99,6 +99,8 @@ type Decision struct {
 	// Body of the client's answer, JSON.
 	Body string
 
+	// proven says that a good token stands behind the request, whatever it may do.
+	proven bool
 	// grant is what the token is good for now.
 	grant *Grant
 	// lookup says whether the token was known.
@@ -117,8 +119,10 @@ type Outcome struct {
 	Dialect Dialect
 	// Resource is nil if the request was for none of ours.
 	Resource *resource.Resource
-	Lookup   Lookup
-	Took     time.Duration
+	// Proven says that a good token stands behind the request, whatever became of it.
+	Proven bool
+	Lookup Lookup
+	Took   time.Duration
 	// ClientTrace is the traceparent inside the request's body, as the client
 	// wrote it; "" where the body is not read.
 	ClientTrace string

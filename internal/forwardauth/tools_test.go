@@ -273,3 +273,21 @@ func TestNarrowest(t *testing.T) {
 		}
 	}
 }
+
+// What the client says of itself stands in the audit log only beside a good token.
+func TestWordsOfStrangersAreNotWritten(t *testing.T) {
+	f := newFixture(t, defaultHosts, nil)
+	good := f.token(t, aMCP, "read")
+	for _, credentials := range []string{"", "Basic x", "Bearer x", "Bearer " + good + "x", "Bearer " + good[:len(good)-4] + "AAAA", "Bearer " + f.token(t, "https://b.example", "read")} {
+		f.audit.Reset()
+		f.ask(t, nginxRequest("POST", aMCP, append(call("words-of-the-client"), "Authorization", credentials)...))
+		if text := f.audit.String(); !strings.Contains(text, "access.denied") || strings.Contains(text, "words-of-the-client") || strings.Contains(text, "tools/call") {
+			t.Errorf("%q: %s", credentials, text)
+		}
+	}
+	f.audit.Reset()
+	f.ask(t, nginxRequest("POST", aMCP, append(call("words-of-the-client"), "Authorization", "Bearer "+good)...))
+	if text := f.audit.String(); !strings.Contains(text, `"mcp_tool":"words-of-the-client"`) {
+		t.Errorf("beside a good token they are missing: %s", text)
+	}
+}

@@ -44,18 +44,21 @@ type metrics struct {
 
 	decisionTime prometheus.Histogram
 	lookups      [3]prometheus.Counter // by forwardauth.Lookup; nil for none
-	// perResource counts decisions by resource and reason. A series begins with its first
-	// decision: all of them, for ten thousand MCP servers, would be too many.
-	perResource *prometheus.CounterVec
-	resources   map[*resource.Resource]*[forwardauth.NumReasons]atomic.Pointer[prometheus.Counter]
-	steps       map[audit.Step]prometheus.Counter
-	providers   *prometheus.HistogramVec
-	leftOut     *prometheus.CounterVec // by provider and kind of notice
-	skew        prometheus.Gauge
-	auditLosses prometheus.Counter
-	traceLosses prometheus.Counter
-	repeats     prometheus.Counter
-	usesLost    prometheus.Counter
+	// perResource counts decisions about good tokens by resource and reason. A series
+	// begins with its first decision: all of them, for ten thousand MCP servers, would be
+	// too many. Strangers begin none, and resourceSeries bounds how many there are.
+	perResource    *prometheus.CounterVec
+	resourceSeries atomic.Int64
+	resources      map[*resource.Resource]*[forwardauth.NumReasons]atomic.Pointer[prometheus.Counter]
+	steps          map[audit.Step]prometheus.Counter
+	providers      *prometheus.HistogramVec
+	leftOut        *prometheus.CounterVec // by provider and kind of notice
+	skew           prometheus.Gauge
+	auditLosses    prometheus.Counter
+	auditHeld      prometheus.Counter
+	traceLosses    prometheus.Counter
+	repeats        prometheus.Counter
+	usesLost       prometheus.Counter
 }
 
 func newMetrics(version string) *metrics {
@@ -118,7 +121,7 @@ func newMetrics(version string) *metrics {
 	}, []string{"result"})
 	m.lookups[forwardauth.Hit], m.lookups[forwardauth.Miss] = lookups.WithLabelValues("hit"), lookups.WithLabelValues("miss")
 	m.perResource = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_resource_decisions_total", Help: "Forward-auth decisions by MCP server and reason; a series begins with its first decision.",
+		Name: "mcp_forward_auth_resource_decisions_total", Help: "Forward-auth decisions about requests with a good token, by MCP server and reason; a series begins with its first decision, and after 20,000 series what is new counts for the resource \"other\".",
 	}, []string{"resource", "reason"})
 	steps := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_login_steps_total", Help: "Sign-ins that reached a step, whatever became of them; the difference of two steps is how many ended between them.",
@@ -139,6 +142,9 @@ func newMetrics(version string) *metrics {
 	})
 	m.auditLosses = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_audit_entries_lost_total", Help: "Audit entries that could not be written to audit.file.",
+	})
+	m.auditHeld = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_audit_entries_counted_total", Help: "Audit entries beyond the bounds of their kind, which were counted in the log instead of written one by one.",
 	})
 	m.traceLosses = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_trace_export_failures_total", Help: "Batches of spans that the collector did not take.",
@@ -173,7 +179,7 @@ func newMetrics(version string) *metrics {
 	m.registry.MustRegister(m.leftOut)
 	m.registry.MustRegister(
 		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, m.usersBroken, guardCalls, m.guardUp, m.circuits, info,
-		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew, m.auditLosses, m.traceLosses, m.repeats, m.usesLost,
+		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew, m.auditLosses, m.auditHeld, m.traceLosses, m.repeats, m.usesLost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -185,15 +191,28 @@ func (m *metrics) decision(o forwardauth.Outcome) {
 	if c := m.lookups[o.Lookup]; c != nil {
 		c.Inc()
 	}
-	if byReason := m.resources[o.Resource]; byReason != nil {
+	if byReason := m.resources[o.Resource]; byReason != nil && o.Proven {
 		c := byReason[o.Reason].Load()
 		if c == nil {
-			first := m.perResource.WithLabelValues(o.Resource.URI, o.Reason.String())
-			byReason[o.Reason].Store(&first)
-			c = &first
+			c = m.beginSeries(o.Resource.URI, o.Reason.String())
+			byReason[o.Reason].Store(c)
 		}
 		(*c).Inc()
 	}
+}
+
+// maxResourceSeries bounds the series that have an MCP server and a reason, so
+// that a scrape stays below a few megabytes.
+const maxResourceSeries = 20_000
+
+// beginSeries returns the counter of a resource and a reason, or the one of all
+// others.
+func (m *metrics) beginSeries(resource, reason string) *prometheus.Counter {
+	if m.resourceSeries.Add(1) > maxResourceSeries {
+		resource = "other"
+	}
+	c := m.perResource.WithLabelValues(resource, reason)
+	return &c
 }
 
 func (m *metrics) event(e audit.Entry) {

@@ -46,7 +46,7 @@ func filled(t *testing.T) *metrics {
 	m.usersBroken.WithLabelValues("staff").Set(0)
 	m.watchProvider(config.Provider{Name: "google"}, nil, slog.New(slog.DiscardHandler))
 	m.watchTokens(func() int { return 0 })
-	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Lookup: forwardauth.Hit})
+	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Proven: true, Lookup: forwardauth.Hit})
 	return m
 }
 
@@ -94,6 +94,9 @@ func TestAuditReference(t *testing.T) {
 	b.WriteString("# Audit log\n\nOne JSON object a line. Generated from the code; do not edit. Entries hold no token, code, secret or sealed value.\n\n" +
 		"```json\n" + `{"time":"2026-01-02T03:04:05.678901234Z","level":"INFO","msg":"audit","audit":{"schema":"1","event":"access.denied","reason":"insufficient_scope","subject":"google:1234","client":"https://app.example.com/client.json","host":"mcp.example.com","resource":"https://mcp.example.com/mcp","scope":"notes:write","mcp_method":"tools/call","mcp_tool":"notes_add","token_id":"…"}}` + "\n```\n\n" +
 		"The entry is the member `audit`; `time` and `level` are those of the log line. Where the log goes: `audit.file` in the [configuration](config.md).\n\n" +
+		"## How much is written\n\nFor each event and reason at a host, 60 refusals and 600 steps of sign-ins a minute are written about nobody known, at most 6,000 a minute in all, and 600 about each known person (`subject`). " +
+		"The rest is counted: once a minute one entry for each event, reason, host and person has the number in `count`. With `logging.level: debug` every entry is written, at that level. " +
+		"Requests without a token are written at debug level only. What the client itself says (`mcp_method`, `mcp_tool`) stands there only beside a good token. The [metrics](metrics.md) count everything.\n\n" +
 		"## Fields\n\nWithin one schema version fields, events and reasons may be added; none changes its name or meaning.\n\n| Field | Meaning |\n|---|---|\n")
 	for _, f := range audit.Fields {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Name, f.Meaning)

@@ -84,6 +84,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	}
 	go func() { report(s.keys.Run(work)) }()
 	go s.catalogue.Run(work)
+	go s.audit.Run(work)
 	defer s.flush()
 	s.memory.begin(work)
 	defer s.memory.close()
@@ -116,6 +117,7 @@ func (s *Server) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	s.tracer.Close(ctx)
+	s.audit.Flush(ctx)
 	if s.auditFile != nil {
 		s.auditFile.Close()
 	}

@@ -76,7 +76,8 @@ type Server struct {
 	files     []*reload.File
 	ready     readiness
 	tracer    *tracing.Tracer // nil for none
-	auditFile *audit.File     // nil for the log
+	audit     *audit.Log
+	auditFile *audit.File // nil for the log
 }
 
 // Options are what the configuration does not say.
@@ -265,7 +266,10 @@ func (s *Server) observe(m *metrics, recent *flows.Log, opt Options) (*audit.Log
 		// What is asked for by name is written whatever else the log leaves out.
 		trail = slog.New(slog.NewJSONHandler(s.auditFile, &slog.HandlerOptions{Level: min(s.cfg.LogLevel, slog.LevelInfo)}))
 	}
-	return &audit.Log{Logger: trail, Observe: observed(m, recent, s.tracer), Trace: s.tracer.ID()}, nil
+	s.audit = &audit.Log{
+		Logger: trail, Observe: observed(m, recent, s.tracer), Trace: s.tracer.ID(), Bounds: audit.NewBounds(opt.Now), Counted: m.auditHeld.Inc,
+	}
+	return s.audit, nil
 }
 
 // callbackHost is where identity providers send browsers back to, nil where each
