@@ -5,32 +5,28 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 )
+
+const (
+	heldKeys   = 1 << 12 // that counts are kept of; what is more is counted without its host and subject
+	heldPeriod = time.Minute
+)
+
+// Allowance says whether one more event of a key may happen now.
+type Allowance interface {
+	Allow(key string) (ok bool, wait time.Duration)
+}
 
 // Bounds keep strangers, and people with a grudge, from filling the log. An entry
-// counts for its event, reason, host and subject. What is more than the allowance
-// of these is counted, and written once a minute as one entry with the count.
-// Operators' own events are always written.
-const (
-	// linesOfRefusal and linesOfStep are entries a minute about no known person, for
-	// each event and reason at a host: refusals, and steps of sign-ins.
-	linesOfRefusal = 60
-	linesOfStep    = 600
-	// linesOfStrangers are all of these together, about 50 KB a second.
-	linesOfStrangers = 6000
-	// linesOfPerson are entries a minute about one person, for each event and reason at a host.
-	linesOfPerson = 600
-
-	boundedKeys = 1 << 14 // that allowances are remembered of
-	heldKeys    = 1 << 12 // that counts are kept of; what is more is counted without its host and subject
-	heldPeriod  = time.Minute
-)
-
-// Bounds are the allowances of a Log. They are safe for concurrent use.
+// counts for its event, reason, host and subject. What is beyond their allowance
+// is counted, and written once a minute as one entry with the number. Operators'
+// own events are always written. Bounds are safe for concurrent use.
 type Bounds struct {
-	refusals, steps, strangers, persons *limit.Limiter
+	// Of what no known person stands behind: entries with a reason, the others, and
+	// all together.
+	Refusals, Steps, Strangers Allowance
+	// Persons is of entries about a known person.
+	Persons Allowance
 
 	mu   sync.Mutex
 	held map[heldKey]int
@@ -42,15 +38,6 @@ type heldKey struct {
 	reason, host, subject string
 }
 
-// NewBounds returns bounds by the clock now.
-func NewBounds(now func() time.Time) *Bounds {
-	return &Bounds{
-		refusals: limit.New(limit.PerMinute(linesOfRefusal), boundedKeys, now), steps: limit.New(limit.PerMinute(linesOfStep), boundedKeys, now),
-		strangers: limit.New(limit.PerMinute(linesOfStrangers), 1, now), persons: limit.New(limit.PerMinute(linesOfPerson), boundedKeys, now),
-		held: map[heldKey]int{},
-	}
-}
-
 // ofOperator are events that no request can cause as often as it likes.
 var ofOperator = map[Event]bool{KeyGenerated: true, DenyListLoaded: true, DenyListBroken: true, UsersLoaded: true, UsersBroken: true}
 
@@ -60,17 +47,17 @@ func (b *Bounds) admit(e *Entry) bool {
 	if b == nil || ofOperator[e.Event] {
 		return true
 	}
-	of := b.persons
+	of := b.Persons
 	if e.Subject == "" {
-		if of = b.refusals; e.Reason == "" {
-			of = b.steps
+		if of = b.Refusals; e.Reason == "" {
+			of = b.Steps
 		}
 	}
 	if ok, _ := of.Allow(string(e.Event) + "\x00" + e.Reason + "\x00" + e.Host + "\x00" + e.Subject); ok {
 		if e.Subject != "" {
 			return true
 		}
-		if ok, _ = b.strangers.Allow(""); ok {
+		if ok, _ = b.Strangers.Allow(""); ok {
 			return true
 		}
 	}
@@ -84,6 +71,9 @@ func (b *Bounds) hold(key heldKey) {
 	if _, known := b.held[key]; !known && len(b.held) >= heldKeys {
 		key.host, key.subject = "", "" // events and reasons are closed sets
 	}
+	if b.held == nil {
+		b.held = map[heldKey]int{}
+	}
 	b.held[key]++
 }
 
@@ -92,7 +82,7 @@ func (b *Bounds) take() map[heldKey]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	held := b.held
-	b.held = map[heldKey]int{}
+	b.held = nil
 	return held
 }
 

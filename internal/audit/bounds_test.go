@@ -11,7 +11,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 )
+
+const linesOfRefusal, linesOfStep, linesOfStrangers, linesOfPerson = 6, 60, 600, 60
+
+func newBounds(now func() time.Time) *Bounds {
+	return &Bounds{
+		Refusals: limit.New(limit.PerMinute(linesOfRefusal), 1<<14, now), Steps: limit.New(limit.PerMinute(linesOfStep), 1<<14, now),
+		Strangers: limit.New(limit.PerMinute(linesOfStrangers), 1, now), Persons: limit.New(limit.PerMinute(linesOfPerson), 1<<14, now),
+	}
+}
 
 // bounded is a log with bounds, at a time that the test sets.
 type bounded struct {
@@ -25,7 +36,7 @@ func newBounded(level slog.Level) *bounded {
 	b := &bounded{now: time.Unix(1_800_000_000, 0)}
 	b.Log = &Log{
 		Logger: slog.New(slog.NewJSONHandler(&b.text, &slog.HandlerOptions{Level: level})),
-		Bounds: NewBounds(func() time.Time { return b.now }), Counted: func() { b.counted++ },
+		Bounds: newBounds(func() time.Time { return b.now }), Counted: func() { b.counted++ },
 	}
 	return b
 }
@@ -152,7 +163,7 @@ func TestWhatIsAlwaysWritten(t *testing.T) {
 
 // BenchmarkFlood is what an entry beyond the bounds costs.
 func BenchmarkFlood(b *testing.B) {
-	l := Log{Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)), Bounds: NewBounds(time.Now)}
+	l := Log{Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)), Bounds: newBounds(time.Now)}
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Write(context.Background(), Entry{Event: AccessDenied, Reason: "bad_signature", Host: "a.example"})

@@ -63,6 +63,23 @@ func perMinute(n int, now func() time.Time) *limit.Limiter {
 	return limit.New(limit.PerMinute(n), limitedKeys, now)
 }
 
+// Audit entries a minute: about no known person, for each event and reason at a
+// host, and in all, some 50 KB a second; and about one person, for each event and
+// reason at a host.
+const (
+	auditRefusals  = 60
+	auditSteps     = 600
+	auditStrangers = 6000
+	auditPersons   = 600
+)
+
+func auditBounds(now func() time.Time) *audit.Bounds {
+	return &audit.Bounds{
+		Refusals: limit.New(limit.PerMinute(auditRefusals), limitedKeys, now), Steps: limit.New(limit.PerMinute(auditSteps), limitedKeys, now),
+		Strangers: limit.New(limit.PerMinute(auditStrangers), 1, now), Persons: limit.New(limit.PerMinute(auditPersons), limitedKeys, now),
+	}
+}
+
 // before counts requests to the limited routes on their way to next.
 func (l *limits) before(next web.HostHandler) web.HostHandler {
 	return func(w http.ResponseWriter, r *http.Request, host *resource.Host) {

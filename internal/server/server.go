@@ -267,7 +267,7 @@ func (s *Server) observe(m *metrics, recent *flows.Log, opt Options) (*audit.Log
 		trail = slog.New(slog.NewJSONHandler(s.auditFile, &slog.HandlerOptions{Level: min(s.cfg.LogLevel, slog.LevelInfo)}))
 	}
 	s.audit = &audit.Log{
-		Logger: trail, Observe: observed(m, recent, s.tracer), Trace: s.tracer.ID(), Bounds: audit.NewBounds(opt.Now), Counted: m.auditHeld.Inc,
+		Logger: trail, Observe: observed(m, recent, s.tracer), Trace: s.tracer.ID(), Bounds: auditBounds(opt.Now), Counted: m.auditHeld.Inc,
 	}
 	return s.audit, nil
 }
