@@ -24,15 +24,21 @@ http {
   upstream upstream { server %[2]s; keepalive 64; }
   upstream bare { server %[2]s; keepalive 64; }
   upstream ours { server %[3]s; keepalive 64; }
-  proxy_http_version 1.1; proxy_set_header Connection "";
+  proxy_http_version 1.1;
 %[4]s}
 `
 
+// nginxServer says Connection "" in each location: one proxy_set_header there
+// cancels all of the level above, and then nginx opens a connection for each
+// request, which would be what is measured.
 const nginxServer = `  server {
     listen 127.0.0.1:%[1]d;
-    location / { auth_request /ask; auth_request_set $user $upstream_http_x_auth_request_user; proxy_set_header X-Auth-Request-User $user; proxy_pass http://upstream; }
+    location / {
+      auth_request /ask; auth_request_set $user $upstream_http_x_auth_request_user; proxy_set_header X-Auth-Request-User $user;
+      proxy_set_header Connection ""; proxy_pass http://upstream;
+    }
     location = /ask {
-      internal; proxy_pass http://%[2]s/authenticate?host=$host; proxy_pass_request_body off; proxy_set_header Content-Length "";
+      internal; proxy_pass http://%[2]s/authenticate?host=$host; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection "";
       proxy_set_header Host $http_host; proxy_set_header X-Original-URL https://$http_host$request_uri; proxy_set_header X-Original-Method $request_method;
     }
   }

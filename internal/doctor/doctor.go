@@ -57,6 +57,8 @@ const (
 	Passed  Status = "pass"
 	Faulty  Status = "fault"
 	Skipped Status = "skip"
+	// Warned is a fault that some clients get over: it does not make the server faulty.
+	Warned Status = "warning"
 )
 
 // Report is what the doctor found. Its JSON form is stable.
@@ -66,6 +68,7 @@ type Report struct {
 	Passed   int       `json:"passed"`
 	Faults   int       `json:"faults"`
 	Skipped  int       `json:"skipped"`
+	Warnings int       `json:"warnings"`
 	Origins  []string  `json:"origins"`          // everything that was talked to
 	Server   string    `json:"server,omitempty"` // what the Server header calls itself
 	Gateway  string    `json:"gateway,omitempty"`
@@ -148,6 +151,11 @@ func fail(id, saw string) outcome {
 	return outcome{status: Faulty, faults: []Symptom{{fault(id), saw}}}
 }
 
+// warn is fail for what some clients get over.
+func warn(id, saw string) outcome {
+	return outcome{status: Warned, faults: []Symptom{{fault(id), saw}}}
+}
+
 // Run examines opt.URL. It returns an error only if it could not go on, because
 // ctx ended; everything wrong with the server is in the report.
 func Run(ctx context.Context, opt Options) (Report, error) {
@@ -206,6 +214,8 @@ func (r *Report) add(f Finding) {
 		r.Faults += len(f.Faults)
 	case Skipped:
 		r.Skipped++
+	case Warned:
+		r.Warnings++
 	}
 }
 

@@ -324,6 +324,30 @@ func TestHeadersChecked(t *testing.T) {
 	}
 }
 
+// A gateway that turns the 403 into a 401 works for some clients only.
+func TestStepUpBy401IsAWarning(t *testing.T) {
+	st := newStack(t)
+	st.put(when(outsideScope, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="notes:read notes:write", resource_metadata="https://mcp.example.com/x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})(st, st.good))
+	r := st.run(t, Options{Login: true, Open: signIn(t)})
+	f := finding(r, "step-up")
+	if f.Status != Warned || len(f.Faults) != 1 || f.Faults[0].ID != "step-up.unauthorized" {
+		t.Errorf("%+v", f)
+	}
+	if !r.OK || r.Faults != 0 || r.Warnings != 1 {
+		t.Errorf("ok %v, %d faults, %d warnings", r.OK, r.Faults, r.Warnings)
+	}
+	var out strings.Builder
+	p := &Printer{Out: &out}
+	p.Finding(f)
+	p.Summary(r)
+	if !strings.Contains(out.String(), "! step-up") || !strings.Contains(out.String(), "no fault found, 1 warning") {
+		t.Error(out.String())
+	}
+}
+
 // tamper changes a parameter on the way back to the client.
 func tamper(name, value string) func(*stack, http.Handler) http.Handler {
 	return rewrite(func(r *http.Request) bool { return r.URL.Path != "/mcp" }, func(_ *stack, a *httptest.ResponseRecorder) {

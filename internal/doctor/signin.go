@@ -281,6 +281,9 @@ func (w *walk) checkStepUp(ctx context.Context) outcome {
 	case err != nil || len(bearer) == 0 || bearer[0]["scope"] == "" || bearer[0]["error"] != "insufficient_scope":
 		return fail("step-up.vague", saw)
 	}
+	if a.status == http.StatusUnauthorized {
+		return warn("step-up.unauthorized", saw)
+	}
 	return pass(fmt.Sprintf("%d, scope %q", a.status, bearer[0]["scope"]))
 }
 

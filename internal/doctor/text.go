@@ -18,9 +18,9 @@ type Printer struct {
 }
 
 const (
-	red, green, dim, bold = "31", "32", "2", "1"
-	width                 = 96
-	idWidth               = 14
+	red, green, yellow, dim, bold = "31", "32", "33", "2", "1"
+	width                         = 96
+	idWidth                       = 14
 )
 
 func (p *Printer) paint(code, s string) string {
@@ -52,9 +52,11 @@ func (p *Printer) Finding(f Finding) {
 		p.line(p.paint(green, "✓"), p.paint(dim, fmt.Sprintf("%-*s", idWidth, f.ID)), f.Title, f.Detail)
 	case Faulty:
 		p.line(p.paint(red, "✗"), p.paint(red, fmt.Sprintf("%-*s", idWidth, f.ID)), f.Title, "")
+	case Warned:
+		p.line(p.paint(yellow, "!"), p.paint(yellow, fmt.Sprintf("%-*s", idWidth, f.ID)), f.Title, "")
 	}
 	for _, s := range f.Faults {
-		p.symptom(s)
+		p.symptom(s, f.Status)
 	}
 }
 
@@ -90,8 +92,12 @@ func (p *Printer) line(mark, id, title, detail string) {
 	fmt.Fprintf(p.Out, "  %s %s %s\n", mark, id, strings.Join(lines, "\n"+strings.Repeat(" ", left)))
 }
 
-func (p *Printer) symptom(s Symptom) {
-	fmt.Fprintf(p.Out, "\n      %s  %s\n", p.paint(red, s.Title), p.paint(dim, s.ID))
+func (p *Printer) symptom(s Symptom, status Status) {
+	colour := red
+	if status == Warned {
+		colour = yellow
+	}
+	fmt.Fprintf(p.Out, "\n      %s  %s\n", p.paint(colour, s.Title), p.paint(dim, s.ID))
 	for _, part := range [][2]string{{"seen", s.Saw}, {"why", s.Why}, {"remedy", s.Remedy}} {
 		if part[1] != "" {
 			fmt.Fprintf(p.Out, "      %s %s\n", p.paint(dim, fmt.Sprintf("%-7s", part[0])),
@@ -114,6 +120,9 @@ func (p *Printer) Summary(r Report) {
 	verdict := p.paint(green, "no fault found")
 	if r.Faults > 0 {
 		verdict = p.paint(red, plural(r.Faults, "fault"))
+	}
+	if r.Warnings > 0 {
+		verdict += ", " + p.paint(yellow, plural(r.Warnings, "warning"))
 	}
 	fmt.Fprintf(p.Out, "\n  %s, %d passed, %d not tested\n", verdict, r.Passed, r.Skipped)
 	if len(r.Origins) > 1 {
