@@ -75,6 +75,8 @@ func inPod(path ...any) []any { return append(slices.Clone(podSpec), path...) }
 func TestWhatTheUserSetsIsNotSetTwice(t *testing.T) {
 	all := with(t, `
 env: [{name: GOMEMLIMIT, value: 100MiB}, {name: TZ, value: UTC}]
+volumes: [{name: config, secret: {secretName: mine}}]
+volumeMounts: [{name: config, mountPath: /etc/mcp-forward-auth, readOnly: true}]
 podAnnotations: {checksum/config: mine, example.com/a: "1"}
 podLabels: {app.kubernetes.io/component: mine, app.kubernetes.io/name: mine}
 commonLabels: {app.kubernetes.io/component: mine, app.kubernetes.io/managed-by: mine}
@@ -89,6 +91,15 @@ ingress: {enabled: true, hosts: [a.example.com, a.example.com]}
 	env := at(t, deployment, inPod("containers", 0, "env")...)
 	if got := names(env); !slices.Equal(got, []string{"GOMEMLIMIT", "TZ"}) || at(t, env, 0, "value") != "100MiB" {
 		t.Errorf("env is %v", env)
+	}
+	if got := at(t, deployment, inPod("volumes")...).([]any); len(got) != 1 || at(t, got, 0, "secret", "secretName") != "mine" {
+		t.Errorf("volumes are %v", got)
+	}
+	if got := at(t, deployment, inPod("containers", 0, "volumeMounts")...).([]any); len(got) != 1 {
+		t.Errorf("volumeMounts are %v", got)
+	}
+	if twice := keysTwice(deployment, ""); len(twice) > 0 {
+		t.Error(twice)
 	}
 	if got := names(at(t, deployment, inPod("imagePullSecrets")...)); !slices.Equal(got, []string{"one", "two", "three"}) {
 		t.Errorf("imagePullSecrets are %v", got)

@@ -42,6 +42,8 @@ func TestRefused(t *testing.T) {
 		{"protection of a server elsewhere", "protection: {ingress: {enabled: true}}\nproxy: {hosts: [{host: a.example.com, endpoint: 'https://mcp.example.net/mcp'}]}", "protection.ingress.enabled needs Services of this cluster, but proxy.hosts[0].endpoint is \"https://mcp.example.net/mcp\""},
 		{"protection with another path", "protection: {ingress: {enabled: true}}\nproxy: {hosts: [{host: a.example.com, path: /a, endpoint: 'http://a.b.svc/mcp'}]}", "protection.ingress.enabled cannot rewrite paths"},
 		{"metrics twice", "podMonitor: {enabled: true}\nserviceMonitor: {enabled: true}", "podMonitor.enabled and serviceMonitor.enabled would count everything twice"},
+		{"a container with the name of ours", "extraContainers: [{name: mcp-forward-auth, image: x}]", "may not have a container named \"mcp-forward-auth\""},
+		{"one port twice", "listen: {grpc: ':9001'}\nservice: {port: 9001}", "service.port and listen.grpc are both 9001"},
 		{"killed while it sleeps", "terminationGracePeriodSeconds: 5", "lifecycle.preStop.sleep.seconds must be less than terminationGracePeriodSeconds"},
 		{"less than the least", "autoscaling: {enabled: true, minReplicas: 9}", "autoscaling.minReplicas is greater than autoscaling.maxReplicas."},
 		{"replicas as text", "replicaCount: two", "at '/replicaCount': got string, want integer"},

@@ -105,14 +105,19 @@ user and group ids, and refuses pods that ask for others.
 {{- end }}
 {{- end }}
 
-{{/* The environment: env as given, and GOMEMLIMIT unless env has it. Argument: root. */}}
-{{- define "mcp-forward-auth.env" -}}
-{{- $names := list }}
-{{- range .Values.env }}
-{{- $names = append $names .name }}
+{{/* "true" if no entry of list has this value at this key: lists may not name one thing twice. Arguments: list, key, value. */}}
+{{- define "mcp-forward-auth.lacks" -}}
+{{- $found := false }}
+{{- range .list }}
+{{- $found = or $found (eq (toString (get . $.key)) $.value) }}
 {{- end }}
+{{- if not $found }}true{{ end }}
+{{- end }}
+
+{{/* The environment: env as given, and GOMEMLIMIT unless env has it. */}}
+{{- define "mcp-forward-auth.env" -}}
 {{- $limit := include "mcp-forward-auth.memoryLimit" (dig "limits" "memory" "" (.Values.resources | default dict)) }}
-{{- if and $limit (not (has "GOMEMLIMIT" $names)) }}
+{{- if and $limit (include "mcp-forward-auth.lacks" (dict "list" .Values.env "key" "name" "value" "GOMEMLIMIT")) }}
 - name: GOMEMLIMIT
   value: {{ $limit | quote }}
 {{- end }}
