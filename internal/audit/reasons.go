@@ -137,7 +137,7 @@ var Reasons = map[string]string{
 	"old_protocol_version":       "the tool policy is strict, and the request is of a revision whose headers prove nothing",
 	"insufficient_scope":         "the access token lacks a scope",
 	"no_scope_opens_it":          "no scope opens the tool, resource or prompt to anybody; it may not exist",
-	"catalogue_unavailable":      "the MCP server has not said yet which scope opens the tool",
+	"catalogue_unavailable":      "this replica has not read the MCP server's list, and no entry of `proxy.hosts[].scopes` names the tool",
 	"ambiguous_uri":              "the resource's URI can be read in two ways, so no pattern can judge it",
 	"unknown_dialect":            "the gateway is configured with a path below /authenticate that does not exist",
 	"ambiguous_target":           "the gateway's question can be read in more than one way",

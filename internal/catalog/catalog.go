@@ -26,9 +26,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 )
 
-// DefaultScope is the one scope of a server that declares none, and the
-// baseline while nothing is known about a server. It stands for every tool of
-// such a server.
+// DefaultScope is the one scope of a server that declares none, where it stands
+// for every tool. It is also what is offered while a server has not been read;
+// it opens nothing until then, because the server may turn out to declare scopes.
 const DefaultScope = "mcp"
 
 const defaultScopeDescription = "Use this server's tools"
@@ -99,9 +99,10 @@ func defaultScope(tools []Tool) Scope {
 
 // ScopesForTool returns the scopes any one of which opens the tool. An empty
 // answer means that no scope does: the server declares scopes and left this
-// tool out. When the server declares none, every name, listed or not, is
-// opened by DefaultScope. What the operator names is opened by the operator's
-// scopes alone. The result must not be changed.
+// tool out, or the server has not been read (Unavailable). When a server that
+// was read declares none, every name, listed or not, is opened by DefaultScope.
+// What the operator names is opened by the operator's scopes alone, also while
+// the server cannot be read. The result must not be changed.
 func (c *Catalogue) ScopesForTool(name string) []string {
 	c.index.Do(c.buildIndex)
 	if names, ok := c.byTool[name]; ok {
@@ -110,7 +111,7 @@ func (c *Catalogue) ScopesForTool(name string) []string {
 	if names := c.operatorScopes(name); len(names) > 0 { // not listed, but named
 		return names
 	}
-	if !c.Declared {
+	if !c.Declared && !c.Unavailable {
 		return c.otherwise
 	}
 	return nil

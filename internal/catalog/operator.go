@@ -71,5 +71,5 @@ func (c *Catalogue) operatorPatterns(scope string) []string {
 }
 
 // Knows reports whether what ScopesForTool says of the tool is the server's or
-// the operator's word, rather than the baseline of a server that does not answer.
+// the operator's word. Otherwise the server has not been read, and the tool is closed.
 func (c *Catalogue) Knows(tool string) bool { return !c.Unavailable || c.governed(tool) }

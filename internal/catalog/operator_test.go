@@ -33,7 +33,7 @@ func TestOperatorScopes(t *testing.T) {
 			"read": {"mcp"}, "write": {"w2"}, "odd": {"r"}, "hidden": {"w2"}, "nothing": {"mcp"},
 		}, map[string]bool{"read": true}},
 		"baseline": {Baseline(), []string{"mcp", "w2", "r", "bundle"}, map[string][]string{
-			"read": {"mcp"}, "write": {"w2"}, "hidden": {"w2"},
+			"read": nil, "write": {"w2"}, "hidden": {"w2"},
 		}, map[string]bool{"read": false, "write": true}},
 	} {
 		t.Run(name, func(t *testing.T) {

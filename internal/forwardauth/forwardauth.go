@@ -34,8 +34,8 @@ type Scopes interface {
 	// ScopesForTool returns the scopes any one of which opens the tool; none if
 	// no scope does.
 	ScopesForTool(name string) []string
-	// Knows reports whether that is the server's or the operator's word, rather
-	// than a guess while the server does not answer.
+	// Knows reports whether that is the server's or the operator's word. It is
+	// false while the server's list has not been read, and then no scope opens the tool.
 	Knows(tool string) bool
 }
 

@@ -156,7 +156,7 @@ var answers = func() (all [reasons]answer) {
 	}
 	all[NoScope] = denied("no scope opens this to anybody")
 	all[NotAllowed] = denied("the rules of this service do not allow this")
-	all[CatalogueUnavailable] = denied("which scope this needs is not known for the moment")
+	all[CatalogueUnavailable] = denied("the tools of this MCP server are not known here, so only those that the configuration names are open")
 	all[AmbiguousURI] = denied("the URI of the resource can be read in more than one way")
 	for r := range all {
 		if all[r].body == "" {
