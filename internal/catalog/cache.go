@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,9 +25,6 @@ const (
 	// ttlRefreshes bounds what a server's ttl hint can do: it may ask to be
 	// left alone for that many refresh intervals, and never to be asked more often.
 	ttlRefreshes = 12
-	refreshers   = 4
-	// maxAsked bounds the fetches that sign-ins cause, besides those of Run.
-	maxAsked = 16
 )
 
 // ErrUnknownResource is returned for a key that is no target of the cache.
@@ -61,24 +57,32 @@ type Options struct {
 	Observe func(result string, took time.Duration)
 }
 
-// Cache keeps the last good catalogue of each target. Get and Peek take no
+// Cache keeps the last good catalogue of each target. Get, Want and Peek take no
 // lock when there is one, and always return a catalogue.
 type Cache struct {
 	Options
 	entries map[string]*entry // not changed after New
 	unknown *Catalogue
-	asked   chan struct{} // places for fetches that a sign-in caused
+
+	mu       sync.Mutex // never held while something waits
+	schedule schedule
 }
 
 type entry struct {
 	Target
 	held     atomic.Pointer[Catalogue]
 	baseline *Catalogue
+	// restUntil is until when nothing is gained by asking for a fetch, in Unix
+	// nanoseconds: one is under way that somebody waits for, or the last one failed.
+	restUntil atomic.Int64
 
-	mu       sync.Mutex
-	flight   chan struct{} // closed when the fetch under way is done; nil if there is none
-	failures int           // in a row
+	// Cache.mu guards the rest.
+	turn     *turn // the fetch that is queued or under way; nil if there is none
+	failures int   // in a row
 	failedAt time.Time
+	slow     bool // the last fetch failed or took long
+	at       time.Time
+	place    int // in schedule.due, counted from 1; 0 if it is not there
 }
 
 // New returns a cache that holds nothing yet. Run fills and refreshes it.
@@ -101,7 +105,7 @@ func New(o Options) *Cache {
 	if o.Observe == nil {
 		o.Observe = func(string, time.Duration) {}
 	}
-	c := &Cache{Options: o, entries: map[string]*entry{}, unknown: Baseline(), asked: make(chan struct{}, maxAsked)}
+	c := &Cache{Options: o, entries: map[string]*entry{}, unknown: Baseline(), schedule: newSchedule()}
 	for _, t := range o.Targets {
 		c.entries[t.Key] = &entry{Target: t, baseline: Baseline().with(t.Scopes)}
 	}
@@ -109,7 +113,7 @@ func New(o Options) *Cache {
 }
 
 // Peek returns what is known now, the baseline if nothing is. It never waits
-// and never causes a request: it is for the forward-auth decision.
+// and never causes a request.
 func (c *Cache) Peek(key string) *Catalogue {
 	e, ok := c.entries[key]
 	if !ok {
@@ -134,11 +138,11 @@ func (c *Cache) Get(ctx context.Context, key string) (*Catalogue, error) {
 		return held, nil
 	}
 	// The fetch outlives this caller: the next one finds its result.
-	if done := c.start(context.WithoutCancel(ctx), e, false); done != nil {
+	if t := c.wants(context.WithoutCancel(ctx), e); t != nil {
 		timeout := time.NewTimer(c.Wait)
 		defer timeout.Stop()
 		select {
-		case <-done:
+		case <-t.done:
 		case <-timeout.C:
 		case <-ctx.Done():
 		}
@@ -154,127 +158,45 @@ func (c *Cache) held(e *entry) *Catalogue {
 	return held
 }
 
-// Run refreshes every target until ctx ends, at most a few at a time.
-func (c *Cache) Run(ctx context.Context) {
-	turns := make(chan struct{}, refreshers)
-	var all sync.WaitGroup
-	for _, e := range c.entries {
-		all.Go(func() { c.keep(ctx, e, turns) })
-	}
-	all.Wait()
+// outcome is how a fetch ended; a fetch that this service ended has none.
+type outcome struct {
+	got  *Catalogue
+	err  error
+	took time.Duration
 }
 
-func (c *Cache) keep(ctx context.Context, e *entry, turns chan struct{}) {
-	for {
-		select {
-		case turns <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case <-c.start(ctx, e, true):
-		case <-ctx.Done():
-		}
-		<-turns
-		pause := time.NewTimer(c.pause(e))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return
-		}
-	}
-}
-
-// pause is the time to the next refresh, give or take a tenth, so that
-// replicas do not ask in step.
-func (c *Cache) pause(e *entry) time.Duration {
-	e.mu.Lock()
-	failures := e.failures
-	e.mu.Unlock()
-	d := c.Refresh
-	if failures > 0 {
-		d = c.backoff(failures)
-	} else if held := e.held.Load(); held != nil {
-		d = max(d, min(held.TTL, ttlRefreshes*c.Refresh))
-	}
-	return d - d/10 + rand.N(d/5+1)
-}
-
-func (c *Cache) backoff(failures int) time.Duration {
-	d := firstRetry
-	for range failures - 1 {
-		if d >= retryRefreshes*c.Refresh {
-			break
-		}
-		d *= 2
-	}
-	return min(d, retryRefreshes*c.Refresh)
-}
-
-// start begins a fetch, or joins the one under way, and returns what is closed
-// at its end. Unless it must, it begins none soon after a failure, and none
-// beside maxAsked others; then it returns nil. A server that fails is so asked by
-// one request at a time, ever more seldom.
-func (c *Cache) start(ctx context.Context, e *entry, must bool) <-chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.flight != nil {
-		return e.flight
-	}
-	if !must && e.failures > 0 && c.Now().Sub(e.failedAt) < min(c.backoff(e.failures), signInRetry) {
+// fetch asks e's server and keeps what it says.
+func (c *Cache) fetch(ctx context.Context, e *entry) *outcome {
+	if ctx.Err() != nil {
 		return nil
 	}
-	if !must {
-		select {
-		case c.asked <- struct{}{}:
-		default:
-			return nil
-		}
-	}
-	done := make(chan struct{})
-	e.flight = done
-	go func() {
-		defer close(done)
-		if !must {
-			defer func() { <-c.asked }()
-		}
-		c.fetch(ctx, e)
-	}()
-	return done
-}
-
-func (c *Cache) fetch(ctx context.Context, e *entry) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	limited, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	begin := c.Now()
-	got, err := c.Fetch(ctx, e.Endpoint)
+	got, err := c.Fetch(limited, e.Endpoint)
 	now := c.Now()
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
 	if err == nil {
 		if got.FetchedAt.IsZero() {
 			got.FetchedAt = now
 		}
 		e.held.Store(got.with(e.Scopes))
 	}
-	stopped := errors.Is(context.Cause(ctx), context.Canceled) // we are going down: says nothing about the server
+	return &outcome{got, err, now.Sub(begin)}
+}
 
-	e.mu.Lock()
-	e.flight = nil
-	before := e.failures
-	switch {
-	case err == nil:
+// count notes an outcome and returns the failures before it. The caller holds c.mu.
+func (c *Cache) count(e *entry, o *outcome) (before int) {
+	before = e.failures
+	if o.err == nil {
 		e.failures = 0
-	case !stopped:
+	} else {
 		e.failures++
-		e.failedAt = now
+		e.failedAt = c.Now()
 	}
-	e.mu.Unlock()
-
-	if err != nil && stopped {
-		return
-	}
-	c.Observe(result(got, err), now.Sub(begin))
-	c.log(e, got, err, before)
+	return before
 }
 
 func result(got *Catalogue, err error) string {

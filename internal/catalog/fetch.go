@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,12 +29,21 @@ const (
 	closeTimeout = time.Second
 	// eraMemory is how long a server is taken for an older one without asking.
 	eraMemory = time.Hour
+	// Of all fetches under way, largeFetches may read more than smallBytes; others
+	// wait for them. This bounds the memory of lists that are being read.
+	smallBytes   = 256 << 10
+	largeFetches = 8
+	// Connections that are kept for the next fetch, of all servers together.
+	idleConnections = 64
 )
 
 // Protocol revisions (the go-sdk's client turns them into a whole negotiation).
 const (
 	modern = "2026-07-28" // stateless: no handshake, discovery instead
 	legacy = "2025-11-25" // initialize handshake, any older revision may result
+	// httpSSE is the transport of revision 2024-11-05, which listens on one URL and
+	// sends to another. It is no revision; it stands beside them in what is tried.
+	httpSSE = "HTTP+SSE"
 )
 
 // The ways a fetch can end: a closed set, fit for a metric label.
@@ -41,6 +52,8 @@ const (
 	ResultUndeclared   = "undeclared"   // an answer, but no _meta.scopes
 	ResultTimeout      = "timeout"      // no whole answer in time
 	ResultUnreachable  = "unreachable"  // no connection
+	ResultNoSuchHost   = "no_such_host" // the endpoint's name does not exist in DNS
+	ResultCertificate  = "certificate"  // the server's certificate is not trusted
 	ResultUnauthorized = "unauthorized" // 401 or 403: the server wants a credential we do not have
 	ResultRedirect     = "redirect"     // an answer that points elsewhere; never followed
 	ResultTooLarge     = "too_large"    // more than one of the limits
@@ -49,7 +62,7 @@ const (
 
 // Results lists all of them.
 var Results = []string{
-	ResultOK, ResultUndeclared, ResultTimeout, ResultUnreachable,
+	ResultOK, ResultUndeclared, ResultTimeout, ResultUnreachable, ResultNoSuchHost, ResultCertificate,
 	ResultUnauthorized, ResultRedirect, ResultTooLarge, ResultInvalid,
 }
 
@@ -69,6 +82,8 @@ var (
 	errTooManyPages = fmt.Errorf("the list has more than %d pages", maxPages)
 	errTooManyBytes = fmt.Errorf("the answers are longer than %d bytes", maxBytes)
 	errCursorLoop   = errors.New("the server repeats a cursor")
+	errCrowded      = errors.New("too many long lists are being read")
+	errForeign      = errors.New("the server names a message endpoint at another origin")
 )
 
 // Fetcher asks MCP servers for their tools. The zero value is ready for use.
@@ -86,7 +101,14 @@ type Fetcher struct {
 	transport func() http.RoundTripper // for tests
 	once      sync.Once
 	base      http.RoundTripper
-	olderEra  sync.Map // endpoint → time.Time until which it counts as an older server
+	large     chan struct{} // places of fetches that read more than smallBytes
+	olderEra  sync.Map      // endpoint → older
+}
+
+// older is what is remembered of a server of an older revision.
+type older struct {
+	era   string // legacy or httpSSE
+	until time.Time
 }
 
 // Fetch asks the server at endpoint and returns what it advertises. It takes
@@ -97,8 +119,9 @@ func (f *Fetcher) Fetch(ctx context.Context, endpoint string) (*Catalogue, error
 	f.once.Do(f.init)
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	w := &wire{base: f.base}
+	w := &wire{base: f.base, endpoint: endpoint, places: f.large}
 	w.left.Store(maxBytes)
+	defer w.leave()
 
 	c, err := f.fetch(ctx, w, endpoint)
 	if err != nil && restartable(err) {
@@ -115,6 +138,7 @@ func (f *Fetcher) Fetch(ctx context.Context, endpoint string) (*Catalogue, error
 }
 
 func (f *Fetcher) init() {
+	f.large = make(chan struct{}, largeFetches)
 	if f.transport != nil {
 		f.base = f.transport()
 		return
@@ -125,9 +149,10 @@ func (f *Fetcher) init() {
 		TLSClientConfig:        f.TLS,
 		TLSHandshakeTimeout:    3 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
+		MaxIdleConns:           idleConnections,
 		MaxIdleConnsPerHost:    2,
-		IdleConnTimeout:        30 * time.Second,
-		DisableCompression:     true, // so that the bytes counted are the bytes sent
+		IdleConnTimeout:        10 * time.Second, // a fetch's own; the next is minutes away
+		DisableCompression:     true,             // so that the bytes counted are the bytes sent
 		ForceAttemptHTTP2:      true,
 	}
 }
@@ -156,27 +181,39 @@ func (f *Fetcher) fetch(ctx context.Context, w *wire, endpoint string) (*Catalog
 // back to the initialize handshake by itself where the server refuses with an
 // error; an older server that answers what it does not know with a page, an
 // empty 202 or not at all breaks the client's connection, so the older
-// handshake is tried on a fresh one, too.
+// handshake is tried on a fresh one, too. A server that takes no POST at all is
+// asked by HTTP+SSE (MCP 2025-11-25, "Backwards Compatibility").
 func (f *Fetcher) connect(ctx context.Context, w *wire, endpoint string) (*mcp.ClientSession, error) {
 	eras := []string{modern, legacy}
-	if until, ok := f.olderEra.Load(endpoint); ok && f.now().Before(until.(time.Time)) {
-		eras = []string{legacy, modern}
+	if known, ok := f.olderEra.Load(endpoint); ok && f.now().Before(known.(older).until) {
+		eras = []string{known.(older).era, modern, legacy}
 	}
 	var errs []error
 	for i, era := range eras {
+		if i > 0 && slices.Contains(eras[:i], era) {
+			continue
+		}
 		limit := fetchTimeout
 		if i == 0 {
 			limit = probeTimeout
 		}
 		session, err := f.dial(ctx, w, endpoint, era, limit)
 		if err == nil {
-			f.learn(endpoint, session, eras[0])
+			f.learn(endpoint, session, era, eras[0])
 			return session, nil
 		}
 		errs = append(errs, err)
 		if ctx.Err() != nil || w.final() {
-			break
+			return nil, errors.Join(errs...)
 		}
+	}
+	if w.noPost.Load() && !slices.Contains(eras, httpSSE) {
+		session, err := f.dial(ctx, w, endpoint, httpSSE, probeTimeout)
+		if err == nil {
+			f.learn(endpoint, session, httpSSE, eras[0])
+			return session, nil
+		}
+		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
 }
@@ -196,6 +233,12 @@ func (f *Fetcher) dial(ctx context.Context, w *wire, endpoint, era string, limit
 			Capabilities:   &mcp.ClientCapabilities{}, // a server may ask nothing of us
 			MultiRoundTrip: &mcp.MultiRoundTripOptions{Disabled: true},
 		})
+	if era == httpSSE {
+		// The stream that this opens is the session, so it must outlive connecting.
+		return client.Connect(requests, &mcp.SSEClientTransport{
+			Endpoint: endpoint, HTTPClient: w.client(requests), MaxEventSize: maxBytes,
+		}, &mcp.ClientSessionOptions{ProtocolVersion: legacy})
+	}
 	return client.Connect(connecting, &mcp.StreamableClientTransport{
 		Endpoint:             endpoint,
 		HTTPClient:           w.client(requests),
@@ -206,14 +249,18 @@ func (f *Fetcher) dial(ctx context.Context, w *wire, endpoint, era string, limit
 }
 
 // learn keeps an older server's era for a while, to spare it the question it
-// cannot answer. The time runs from the last real question.
-func (f *Fetcher) learn(endpoint string, session *mcp.ClientSession, asked string) {
+// cannot answer. The time runs from the last real question, which is one that
+// began with the modern era.
+func (f *Fetcher) learn(endpoint string, session *mcp.ClientSession, era, asked string) {
 	r := session.InitializeResult()
 	switch {
 	case r != nil && r.ProtocolVersion >= modern:
 		f.olderEra.Delete(endpoint)
 	case asked == modern:
-		f.olderEra.Store(endpoint, f.now().Add(eraMemory))
+		if era != httpSSE {
+			era = legacy
+		}
+		f.olderEra.Store(endpoint, older{era, f.now().Add(eraMemory)})
 	}
 }
 
@@ -279,11 +326,16 @@ func restartable(err error) bool {
 // remembers why the server was left, which the client's errors do not tell.
 type wire struct {
 	base         http.RoundTripper
+	endpoint     string        // requests go to its origin
+	places       chan struct{} // of Fetcher.large
+	growing      sync.Mutex
+	large, ended bool // has one of places; gave it back
 	left         atomic.Int64
+	noPost       atomic.Bool // the endpoint refused a POST as a server of HTTP+SSE does
 	unauthorized atomic.Bool
 	redirected   atomic.Bool
 	answered     atomic.Bool
-	unreachable  atomic.Bool
+	unreachable  atomic.Value // string: the result, where no request was answered
 }
 
 // client returns an HTTP client for one session, whose every request ends with ctx.
@@ -303,6 +355,10 @@ func (w *wire) roundTrip(ctx context.Context, r *http.Request) (*http.Response, 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if !sameOrigin(r.URL, w.endpoint) { // HTTP+SSE lets the server name a URL
+		w.redirected.Store(true)
+		return nil, errForeign
+	}
 	requestCtx, cancel := context.WithCancel(r.Context())
 	if r.Method == http.MethodDelete { // the end of a session: a courtesy, not worth a wait
 		requestCtx, cancel = context.WithTimeout(r.Context(), closeTimeout)
@@ -313,7 +369,7 @@ func (w *wire) roundTrip(ctx context.Context, r *http.Request) (*http.Response, 
 	resp, err := w.base.RoundTrip(r.WithContext(requestCtx))
 	if err != nil {
 		if requestCtx.Err() == nil && !w.answered.Load() {
-			w.unreachable.Store(true)
+			w.unreachable.Store(unreachable(err))
 		}
 		end()
 		return nil, err
@@ -324,9 +380,31 @@ func (w *wire) roundTrip(ctx context.Context, r *http.Request) (*http.Response, 
 		w.unauthorized.Store(true)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		w.redirected.Store(true)
+	case r.Method == http.MethodPost && refusesPost(resp.StatusCode):
+		w.noPost.Store(true)
 	}
-	resp.Body = &body{ReadCloser: resp.Body, wire: w, end: end}
+	resp.Body = &body{ReadCloser: resp.Body, wire: w, end: end, done: requestCtx.Done()}
 	return resp, nil
+}
+
+// unreachable tells what lasts until an operator acts from what may pass.
+func unreachable(err error) string {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return ResultCertificate
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return ResultNoSuchHost
+	}
+	return ResultUnreachable
+}
+
+func refusesPost(status int) bool {
+	return status == http.StatusBadRequest || status == http.StatusNotFound || status == http.StatusMethodNotAllowed
+}
+
+func sameOrigin(u *url.URL, endpoint string) bool {
+	e, err := url.Parse(endpoint)
+	return err == nil && u.Scheme == e.Scheme && u.Host == e.Host && u.User.String() == e.User.String()
 }
 
 // final reports whether another attempt would end the same way.
@@ -342,8 +420,8 @@ func (w *wire) result(ctx context.Context, err error) string {
 		return ResultRedirect
 	case w.unauthorized.Load():
 		return ResultUnauthorized
-	case w.unreachable.Load() && !w.answered.Load():
-		return ResultUnreachable
+	case w.unreachable.Load() != nil && !w.answered.Load():
+		return w.unreachable.Load().(string)
 	case ctx.Err() != nil:
 		return ResultTimeout
 	}
@@ -355,6 +433,7 @@ type body struct {
 	io.ReadCloser
 	wire *wire
 	end  func()
+	done <-chan struct{} // closed when the request is over
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -362,10 +441,38 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, errTooManyBytes
 	}
 	n, err := b.ReadCloser.Read(p)
-	if b.wire.left.Add(-int64(n)) < 0 {
+	left := b.wire.left.Add(-int64(n))
+	if left < 0 {
 		return 0, errTooManyBytes
 	}
+	if left < maxBytes-smallBytes && !b.wire.grow(b.done) {
+		return 0, errCrowded
+	}
 	return n, err
+}
+
+// grow waits for a place among the large fetches, until done.
+func (w *wire) grow(done <-chan struct{}) bool {
+	w.growing.Lock()
+	defer w.growing.Unlock()
+	if w.large || w.ended {
+		return w.large
+	}
+	select {
+	case w.places <- struct{}{}:
+		w.large = true
+	case <-done:
+	}
+	return w.large
+}
+
+// leave gives the place back. Every request of the fetch has ended by then.
+func (w *wire) leave() {
+	w.growing.Lock()
+	defer w.growing.Unlock()
+	if w.ended = true; w.large {
+		<-w.places
+	}
 }
 
 func (b *body) Close() error {

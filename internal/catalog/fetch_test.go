@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -413,7 +414,18 @@ func TestFetchFailures(t *testing.T) {
 		defer srv.Close()
 		srv.Config.ErrorLog = discard
 		_, err := new(Fetcher).Fetch(t.Context(), srv.URL)
-		if e, ok := errors.AsType[*Error](err); !ok || e.Result != ResultUnreachable {
+		if e, ok := errors.AsType[*Error](err); !ok || e.Result != ResultCertificate {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("UP-12 a name that does not exist", func(t *testing.T) {
+		f := Fetcher{transport: func() http.RoundTripper {
+			return roundTripper(func(*http.Request) (*http.Response, error) {
+				return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "mcp.invalid", IsNotFound: true}}
+			})
+		}}
+		_, err := f.Fetch(t.Context(), "http://mcp.invalid/mcp")
+		if e, ok := errors.AsType[*Error](err); !ok || e.Result != ResultNoSuchHost {
 			t.Errorf("%v", err)
 		}
 	})
@@ -478,7 +490,7 @@ func TestFetchHang(t *testing.T) {
 	t.Run("UP-12 no request outlives its fetch", func(t *testing.T) {
 		_, url := serve(t, http.HandlerFunc(hang))
 		ctx, cancel := context.WithCancel(t.Context())
-		w := &wire{base: http.DefaultTransport}
+		w := &wire{base: http.DefaultTransport, endpoint: url}
 		time.AfterFunc(50*time.Millisecond, cancel)
 		begin := time.Now()
 		if resp, err := w.client(ctx).Post(url, "text/plain", nil); err == nil { // a request with a context of its own
@@ -490,7 +502,7 @@ func TestFetchHang(t *testing.T) {
 		if d := time.Since(begin); d > 2*time.Second {
 			t.Errorf("took %v", d)
 		}
-		if w.unreachable.Load() {
+		if w.unreachable.Load() != nil {
 			t.Error("our own leaving counts against the server")
 		}
 	})

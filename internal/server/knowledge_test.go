@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -52,6 +53,7 @@ func listings(t *testing.T, now *atomic.Pointer[listing]) *httptest.Server {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch l := now.Load(); {
 		case l.hangs:
+			io.Copy(io.Discard, r.Body) // or the server does not see that the client leaves
 			<-r.Context().Done()
 		case l.tools == nil:
 			http.Error(w, "no", http.StatusUnauthorized)

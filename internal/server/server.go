@@ -239,7 +239,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	tokens.Used = uses.Tell
 	decisions := forwardauth.New(forwardauth.Endpoint{
 		Resources: table, Verifier: verifier, Ended: ended, Policy: rules,
-		Scopes: func(r *resource.Resource) forwardauth.Scopes { return peek(r) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys),
+		Scopes: func(r *resource.Resource) forwardauth.Scopes { return s.catalogue.Want(r.URI) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys),
 		MostTokens: cfg.Tokens.Remembered, Used: uses.Tell, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
 	})
 	tokens.Issued = decisions.Issued

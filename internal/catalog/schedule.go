@@ -1,0 +1,324 @@
+package catalog
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// Fetches run in two lanes, so that servers that hang or fail take no turn of
+// those that answer. A server starts in the quick lane. One that needs longer
+// than patience goes on in the slow lane, where it stays until it answers in time.
+const (
+	quickFetches = 32
+	slowFetches  = 64
+	patience     = 500 * time.Millisecond
+)
+
+// errMoved ends a fetch in the quick lane when the slow lane has no room; it
+// starts again there. It says nothing about the server.
+var errMoved = errors.New("catalog: the fetch waits for a turn in the slow lane")
+
+// turn is one fetch of an entry, from when it is queued to its end.
+type turn struct {
+	ctx    context.Context // of who asked first
+	done   chan struct{}   // closed at the end
+	lane   *lane
+	wanted bool // somebody waits for it
+	began  bool // it is not in a queue
+}
+
+// lane is a queue and a number of places. What somebody waits for goes first.
+// It is guarded by Cache.mu.
+type lane struct {
+	most, running  int
+	wanted, others []*turnOf
+}
+
+// turnOf is an entry in a queue; it is stale once the entry's turn is another or has begun.
+type turnOf struct {
+	*entry
+	turn *turn
+}
+
+func (l *lane) push(e *entry, t *turn) {
+	t.lane = l
+	if t.wanted {
+		l.wanted = append(l.wanted, &turnOf{e, t})
+	} else {
+		l.others = append(l.others, &turnOf{e, t})
+	}
+}
+
+// pop returns the next turn that has not begun, nil if there is none.
+func (l *lane) pop() *turnOf {
+	for _, queue := range []*[]*turnOf{&l.wanted, &l.others} {
+		for len(*queue) > 0 {
+			next := (*queue)[0]
+			if *queue = (*queue)[1:]; !next.turn.began && next.turn.lane == l {
+				return next
+			}
+		}
+	}
+	return nil
+}
+
+// schedule holds who is fetched when. Cache.mu guards it.
+type schedule struct {
+	quick, slow lane
+	due         dueHeap       // what Run will fetch
+	wake        chan struct{} // tells Run that the first of due has changed
+	base        context.Context
+}
+
+func newSchedule() schedule {
+	return schedule{quick: lane{most: quickFetches}, slow: lane{most: slowFetches}, wake: make(chan struct{}, 1)}
+}
+
+// queue gives e a turn, or returns the one that it has. A wanted one moves ahead
+// of those that nobody waits for. The caller holds c.mu.
+func (c *Cache) queue(ctx context.Context, e *entry, wanted bool) *turn {
+	t := e.turn
+	switch {
+	case t == nil:
+		t = &turn{ctx: ctx, done: make(chan struct{}), wanted: wanted}
+		e.turn = t
+		c.laneOf(e).push(e, t)
+	case wanted && !t.wanted && !t.began:
+		t.wanted = true
+		t.lane.push(e, t)
+	}
+	if wanted {
+		e.restUntil.Store(math.MaxInt64)
+	}
+	c.dispatch()
+	return t
+}
+
+func (c *Cache) laneOf(e *entry) *lane {
+	if e.slow {
+		return &c.schedule.slow
+	}
+	return &c.schedule.quick
+}
+
+// dispatch begins as many turns as there are places. The caller holds c.mu.
+func (c *Cache) dispatch() {
+	for _, l := range []*lane{&c.schedule.quick, &c.schedule.slow} {
+		for l.running < l.most {
+			next := l.pop()
+			if next == nil {
+				break
+			}
+			l.running++
+			next.turn.began = true
+			go c.take(next.entry, next.turn)
+		}
+	}
+}
+
+// take runs one turn to its end, or to the end of its stay in the quick lane.
+func (c *Cache) take(e *entry, t *turn) {
+	ctx, cancel := context.WithCancelCause(t.ctx)
+	defer cancel(nil)
+	began := time.Now()
+	if t.lane == &c.schedule.quick {
+		overdue := time.AfterFunc(patience, func() { c.giveWay(t, cancel) })
+		defer overdue.Stop()
+	}
+	end := c.fetch(ctx, e)
+
+	c.mu.Lock()
+	t.lane.running--
+	if end == nil && context.Cause(ctx) == errMoved {
+		e.slow, t.began = true, false
+		c.schedule.slow.push(e, t)
+		c.dispatch()
+		c.mu.Unlock()
+		return
+	}
+	before := 0
+	if end != nil {
+		before = c.count(e, end)
+		e.slow = end.err != nil || time.Since(began) > patience
+	}
+	e.turn, t.lane = nil, nil
+	c.rest(e)
+	c.plan(e, c.pause(e))
+	c.dispatch()
+	c.mu.Unlock()
+
+	if end != nil {
+		c.Observe(result(end.got, end.err), end.took)
+		c.log(e, end.got, end.err, before)
+	}
+	close(t.done)
+}
+
+// giveWay frees the place of a fetch in the quick lane that takes too long.
+func (c *Cache) giveWay(t *turn, cancel context.CancelCauseFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	quick, slow := &c.schedule.quick, &c.schedule.slow
+	if t.lane != quick { // it has ended
+		return
+	}
+	if slow.running >= slow.most {
+		cancel(errMoved)
+		return
+	}
+	quick.running--
+	slow.running++
+	t.lane = slow
+	c.dispatch()
+}
+
+// rest sets how long e is left alone by those who ask for it. The caller holds c.mu.
+func (c *Cache) rest(e *entry) {
+	if e.failures == 0 {
+		e.restUntil.Store(0)
+		return
+	}
+	e.restUntil.Store(e.failedAt.Add(min(c.backoff(e.failures), signInRetry)).UnixNano())
+}
+
+// wants queues a fetch that somebody waits for, and returns nil for one that
+// failed a moment ago. The caller does not hold c.mu.
+func (c *Cache) wants(ctx context.Context, e *entry) *turn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.turn == nil && c.resting(e) {
+		return nil
+	}
+	return c.queue(ctx, e, true)
+}
+
+func (c *Cache) resting(e *entry) bool { return c.Now().UnixNano() < e.restUntil.Load() }
+
+// Want is Peek for the decision about a request: it waits for nothing, but a
+// server about which nothing is known is fetched next.
+func (c *Cache) Want(key string) *Catalogue {
+	e, ok := c.entries[key]
+	if !ok {
+		return c.unknown
+	}
+	if held := c.held(e); held != nil {
+		return held
+	}
+	if !c.resting(e) {
+		c.mu.Lock()
+		if base := c.schedule.base; base != nil && !c.resting(e) {
+			c.queue(base, e, true)
+		}
+		c.mu.Unlock()
+	}
+	return e.baseline
+}
+
+// Run fetches every target and refreshes it until ctx ends.
+func (c *Cache) Run(ctx context.Context) {
+	c.mu.Lock()
+	c.schedule.base = ctx
+	for _, e := range c.entries {
+		c.plan(e, 0)
+	}
+	c.mu.Unlock()
+	for {
+		next := time.NewTimer(c.queueDue(ctx))
+		select {
+		case <-next.C:
+		case <-c.schedule.wake:
+			next.Stop()
+		case <-ctx.Done():
+			next.Stop()
+			c.mu.Lock()
+			c.schedule.base = nil
+			c.mu.Unlock()
+			return
+		}
+	}
+}
+
+// queueDue queues what is due, and returns the time until something else is.
+func (c *Cache) queueDue(ctx context.Context) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for due := &c.schedule.due; due.Len() > 0; {
+		wait := time.Until((*due)[0].at)
+		if wait > 0 {
+			return wait
+		}
+		c.queue(ctx, heap.Pop(due).(*entry), false)
+	}
+	return time.Hour // wake comes first
+}
+
+// plan makes e due in a while, where Run is running. The caller holds c.mu.
+func (c *Cache) plan(e *entry, in time.Duration) {
+	if c.schedule.base == nil || c.schedule.base.Err() != nil {
+		return
+	}
+	e.at = time.Now().Add(in)
+	if e.place > 0 {
+		heap.Fix(&c.schedule.due, e.place-1)
+	} else {
+		heap.Push(&c.schedule.due, e)
+	}
+	if c.schedule.due[0] == e {
+		select {
+		case c.schedule.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// pause is the time to the next refresh, give or take a tenth, so that
+// replicas do not ask in step. The caller holds c.mu.
+func (c *Cache) pause(e *entry) time.Duration {
+	d := c.Refresh
+	if e.failures > 0 {
+		d = c.backoff(e.failures)
+	} else if held := e.held.Load(); held != nil {
+		d = max(d, min(held.TTL, ttlRefreshes*c.Refresh))
+	}
+	return d - d/10 + rand.N(d/5+1)
+}
+
+func (c *Cache) backoff(failures int) time.Duration {
+	d := firstRetry
+	for range failures - 1 {
+		if d >= retryRefreshes*c.Refresh {
+			break
+		}
+		d *= 2
+	}
+	return min(d, retryRefreshes*c.Refresh)
+}
+
+// dueHeap orders entries by when they are due (container/heap).
+type dueHeap []*entry
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i+1, j+1
+}
+
+func (h *dueHeap) Push(x any) {
+	e := x.(*entry)
+	*h = append(*h, e)
+	e.place = len(*h)
+}
+
+func (h *dueHeap) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	e.place = 0
+	return e
+}
