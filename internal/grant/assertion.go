@@ -2,7 +2,9 @@ package grant
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -14,8 +16,10 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 // assertionType of RFC 7523, section 2.2.
@@ -28,8 +32,6 @@ const (
 	maxAssertionAge = 15 * time.Minute
 	// clockSkew between the client and us.
 	clockSkew = 30 * time.Second
-	// maxTriedKeys bounds the work on an assertion that names no key.
-	maxTriedKeys = 5
 )
 
 // assertion is a client's signed statement about itself, not yet verified.
@@ -84,6 +86,14 @@ func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
 	if err := checkType(a.header); err != nil {
 		return invalidClient("invalid_client_assertion", err)
 	}
+	// To check a signature costs, and anyone can register any number of keys. The
+	// other kinds of clients have ids that everybody knows: who sends wrong
+	// assertions for one must not shut the client out.
+	if c.client.Kind() == config.KindDynamic {
+		if spent, wait := e.Failures.Spent(c.client.Key()); spent {
+			return &web.TooMany{Reason: "client_authentication_throttled", Wait: wait}
+		}
+	}
 	verified, err := e.verify(c, a)
 	if errors.Is(err, registration.ErrUnavailable) {
 		return clientError(err)
@@ -132,26 +142,49 @@ func checkType(h jose.Header) error {
 
 // verify checks the signature with the client's registered keys and no others:
 // what the header says about keys only helps to pick (RFC 8725, section 3.10).
-// If none fits, the client may have just rotated them.
+// If none fits, the client may have just rotated them. At most one signature is
+// checked for each state of the keys.
 func (e *Endpoint) verify(c *call, a *assertion) (*claims, error) {
-	for _, refresh := range []bool{false, true} {
-		keys, err := e.Clients.Keys(c.Context(), c.client, refresh)
-		if err != nil {
-			return nil, err
-		}
-		tried := 0
-		for _, k := range keys {
-			if !fits(k, a.header) || tried == maxTriedKeys {
-				continue
-			}
-			tried++
-			var verified claims
-			if err := a.token.Claims(k.Key, &verified); err == nil {
-				return &verified, nil
-			}
+	keys, err := e.Clients.Keys(c.Context(), c.client, false)
+	if err != nil {
+		return nil, err
+	}
+	verified, err := a.verify(keys)
+	if err == nil || !c.client.KeysMayChange() {
+		return verified, err
+	}
+	fresh, unavailable := e.Clients.Keys(c.Context(), c.client, true)
+	if unavailable != nil {
+		return nil, unavailable
+	}
+	if len(fresh) > 0 && len(keys) > 0 && &fresh[0] == &keys[0] { // nothing was fetched
+		return nil, err
+	}
+	return a.verify(fresh)
+}
+
+// verify checks the signature with the one of keys that it must be of.
+func (a *assertion) verify(keys []jose.JSONWebKey) (*claims, error) {
+	var key *jose.JSONWebKey
+	for i := range keys {
+		switch {
+		case !fits(keys[i], a.header):
+		case key != nil && a.header.KeyID == "":
+			return nil, errors.New("the header names no key (kid), and more than one registered key could be meant")
+		case key != nil:
+			return nil, errors.New("the header names a kid that more than one registered key has")
+		default:
+			key = &keys[i]
 		}
 	}
-	return nil, errors.New("no registered key verifies the signature")
+	if key == nil {
+		return nil, errors.New("no registered key has this kid, type and algorithm")
+	}
+	var verified claims
+	if err := a.token.Claims(key.Key, &verified); err != nil {
+		return nil, errors.New("no registered key verifies the signature")
+	}
+	return &verified, nil
 }
 
 // fits reports whether the key may have made a signature with this header
@@ -160,11 +193,15 @@ func fits(k jose.JSONWebKey, h jose.Header) bool {
 	if h.KeyID != "" && k.KeyID != h.KeyID || k.Algorithm != "" && k.Algorithm != h.Algorithm {
 		return false
 	}
-	pub, ok := k.Key.(*ecdsa.PublicKey)
-	if !ok {
-		return true
+	switch pub := k.Key.(type) {
+	case *ecdsa.PublicKey:
+		return pub.Curve == map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384()}[h.Algorithm]
+	case *rsa.PublicKey:
+		return strings.HasPrefix(h.Algorithm, "RS") || strings.HasPrefix(h.Algorithm, "PS")
+	case ed25519.PublicKey:
+		return h.Algorithm == string(jose.EdDSA)
 	}
-	return pub.Curve == map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384()}[h.Algorithm]
+	return false
 }
 
 func checkParties(a *claims, clientID string) error {

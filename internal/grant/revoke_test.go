@@ -25,7 +25,7 @@ type revoker struct {
 	clientID string
 }
 
-func newRevoker(t *testing.T, places int) *revoker {
+func newRevoker(t testing.TB, places int) *revoker {
 	t.Helper()
 	table, err := resource.NewTable([]config.Host{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: new(url.URL)}})
 	if err != nil {

@@ -66,15 +66,38 @@ func (l *Limiter) Allow(key string) (ok bool, wait time.Duration) {
 
 	whole, known := s.whole[hash]
 	whole = max(whole, now)
-	next := whole + int64(l.rate.Interval)
-	if over := next - now - int64(l.rate.Burst)*int64(l.rate.Interval); over > 0 {
-		return false, time.Duration(over)
+	if over := l.over(whole, now); over > 0 {
+		return false, over
 	}
 	if !known && len(s.whole) >= l.limit {
 		s.makeRoom(now)
 	}
-	s.whole[hash] = next
+	s.whole[hash] = whole + int64(l.rate.Interval)
 	return true, 0
+}
+
+// Spent reports whether Allow would refuse an event for key now, and when not any
+// more. It counts nothing.
+func (l *Limiter) Spent(key string) (spent bool, wait time.Duration) {
+	if l == nil {
+		return false, 0
+	}
+	if l.rate.Burst <= 0 || l.rate.Interval <= 0 {
+		return true, time.Minute
+	}
+	hash := maphash.String(l.seed, key)
+	now := l.now().UnixNano()
+	s := &l.shards[hash%shards]
+	s.Lock()
+	defer s.Unlock()
+	over := l.over(max(s.whole[hash], now), now)
+	return over > 0, max(over, 0)
+}
+
+// over is how long after now one more event may happen for a key that is whole
+// again at whole; not positive if at once.
+func (l *Limiter) over(whole, now int64) time.Duration {
+	return time.Duration(whole + int64(l.rate.Interval) - now - int64(l.rate.Burst)*int64(l.rate.Interval))
 }
 
 // Return takes back one event that Allow let happen for key, for events that

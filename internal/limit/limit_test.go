@@ -73,6 +73,36 @@ func TestReturn(t *testing.T) {
 	}
 }
 
+func TestSpentCountsNothing(t *testing.T) {
+	now := start
+	l := New(PerMinute(2), 100, func() time.Time { return now })
+	for i := range 2 {
+		for range 10 {
+			if spent, wait := l.Spent("a"); spent || wait != 0 {
+				t.Fatalf("after %d events: %v, %v", i, spent, wait)
+			}
+		}
+		l.Allow("a")
+	}
+	spent, wait := l.Spent("a")
+	if _, same := l.Allow("a"); !spent || wait != same {
+		t.Errorf("%v, %v, want %v", spent, wait, same)
+	}
+	if spent, _ := l.Spent("b"); spent {
+		t.Error("another key is spent")
+	}
+	now = now.Add(wait)
+	if spent, _ := l.Spent("a"); spent {
+		t.Error("it is spent after the wait")
+	}
+	if spent, _ := (*Limiter)(nil).Spent("a"); spent {
+		t.Error("no limiter is spent")
+	}
+	if spent, _ := New(Rate{}, 10, time.Now).Spent("a"); !spent {
+		t.Error("the zero rate has something left")
+	}
+}
+
 func TestNilAllowsEverything(t *testing.T) {
 	var l *Limiter
 	if ok, _ := l.Allow("a"); !ok {

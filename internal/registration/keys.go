@@ -114,6 +114,10 @@ func publicKey(jwk map[string]json.RawMessage) (key jose.JSONWebKey, ok bool) {
 	return key, false
 }
 
+// KeysMayChange reports whether Clients.Keys may return others later. Those of a
+// registration or of the configuration stay as they are.
+func (c *Client) KeysMayChange() bool { return c.jwksURI != "" }
+
 // Keys returns the public keys that the client registered, and none if it
 // registered none. With refresh, keys from a jwks_uri are not older than half a
 // minute: the client may have just begun to use a new one. Errors wrap
