@@ -191,6 +191,28 @@ func TestDenyList(t *testing.T) {
 	}
 }
 
+// The commands of linux.md work in their order: what a command uses, one before
+// it has made.
+func TestLinuxCommands(t *testing.T) {
+	text, err := os.ReadFile("linux.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands strings.Builder
+	for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		commands.WriteString(m[1])
+	}
+	at := -1
+	for _, step := range []string{"go build -trimpath", "install -m 0755 mcp-forward-auth /usr/local/bin/mcp-forward-auth", "useradd --system",
+		"install -d -m 0750 -o root -g mcp-forward-auth /etc/mcp-forward-auth", "> seed", "chgrp mcp-forward-auth", "mcp-forward-auth check-config"} {
+		i := strings.Index(commands.String(), step)
+		if i <= at {
+			t.Errorf("%q is missing, or comes before what it needs", step)
+		}
+		at = i
+	}
+}
+
 // In the Compose file nobody but the gateway reaches the MCP server, and what
 // is named is there.
 func TestCompose(t *testing.T) {

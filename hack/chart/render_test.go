@@ -284,27 +284,49 @@ func TestPackage(t *testing.T) {
 
 var valuesBlock = regexp.MustCompile("(?ms)^(?:```yaml\n(# values\\.yaml.*?)^```|[^\n]* --values - <<'EOF'\n(.*?)^EOF)$")
 
+// documents are the Markdown files that show how to use the chart.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, pattern := range []string{"../../docs/*.md", "../../docs/*/*.md", filepath.Join(chartDir, "README.md"), "../../README.md"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out[file] = string(text)
+		}
+	}
+	return out
+}
+
 // The values that documents show can be installed as they are pasted, from a file
 // or into the command.
 func TestDocuments(t *testing.T) {
 	shown := 0
-	for _, document := range []string{"../../docs/kind.md", "../../docs/kubernetes.md", "../../docs/migration.md", filepath.Join(chartDir, "README.md"), "../../README.md"} {
-		text, err := os.ReadFile(document)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, block := range valuesBlock.FindAllStringSubmatch(string(text), -1) {
+	for document, text := range documents(t) {
+		for _, block := range valuesBlock.FindAllStringSubmatch(text, -1) {
 			shown++
 			file := filepath.Join(t.TempDir(), "values.yaml")
 			if err := os.WriteFile(file, []byte(block[1]+block[2]), 0o600); err != nil {
 				t.Fatal(err)
+			}
+			if strings.HasPrefix(block[1], "# values.yaml, the part") { // of other values
+				if _, err := helm4.render(t, filepath.Join(chartDir, "ci", "minimal-values.yaml"), "--values", file); err != nil {
+					t.Errorf("%s: %v\n%s", document, err, block[0])
+				}
+				continue
 			}
 			if _, err := helm4.render(t, file); err != nil {
 				t.Errorf("%s: %v\n%s", document, err, block[0])
 			}
 		}
 	}
-	if shown < 8 {
+	if shown < 10 {
 		t.Errorf("documents show %d values files: the pattern finds none", shown)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -35,6 +36,25 @@ func TestSystemdUnit(t *testing.T) {
 	unit := substitute(t, string(m[1]), "/usr/local/bin/mcp-forward-auth", serviceBinary(t))
 	if out, err := check(unit); err != nil || strings.Contains(out, "mcp-forward-auth.service") {
 		t.Errorf("%v\n%s", err, out)
+	}
+	memory := func(key string) int64 {
+		m := regexp.MustCompile(`(?m)^` + key + `=(\d+)(M|MiB)$`).FindStringSubmatch(unit)
+		if m == nil {
+			t.Fatalf("the unit has no %s in mebibytes", key)
+		}
+		n, err := strconv.ParseInt(m[1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if limit, most := memory("Environment=GOMEMLIMIT"), memory("MemoryMax"); limit < most*8/10 || limit > most*95/100 {
+		t.Errorf("GOMEMLIMIT is %d MiB of %d", limit, most)
+	}
+	// What is read-only for the service, and where the text says that the audit log may be.
+	logs := regexp.MustCompile(`(?m)^LogsDirectory=(\S+)$`).FindStringSubmatch(unit)
+	if logs == nil || !strings.Contains(unit, "ProtectSystem=strict\n") || !strings.Contains(string(text), "`audit.file: /var/log/"+logs[1]+"/") {
+		t.Error("the page names no place for audit.file that the unit makes writable")
 	}
 	if out, _ := check(strings.Replace(unit, "ProtectSystem=strict", "ProtectSytem=strict", 1)); !strings.Contains(out, "ProtectSytem") {
 		t.Errorf("a slip is not noticed: %s", out)
