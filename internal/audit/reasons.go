@@ -19,7 +19,7 @@ var Reasons = map[string]string{
 
 	// Limits.
 	"too_many_requests_of_address": "the client's address used up limits.addressRequests",
-	"too_many_registrations":       "registrations at the host used up limits.registrations",
+	"too_many_registrations":       "registrations of the client's address, or of all addresses together, used up limits.registrations",
 	"too_many_passwords":           "so many passwords are being checked that this one was not looked at",
 	"too_many_sign_ins":            "wrong passwords for the user name used up limits.signInAttempts",
 

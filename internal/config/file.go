@@ -378,7 +378,7 @@ type TokensFile struct {
 
 // LimitsFile is the `limits` section.
 type LimitsFile struct {
-	// Registrations at /register, for each host. Default 600.
+	// Registrations of one address (IPv6: of one /64) at /register, for each host; all addresses together have a hundred times as many. Without listen.trustedProxies the address is the gateway's, which all clients share. Default 600.
 	Registrations *int `json:"registrations"`
 	// Requests of one client to /authorize, and as many to /token, for each host. Installations of a client that is known by a metadata document are one client, and whoever knows the id of a client without credentials can use up its requests, so a bound shuts others out; set one only where all clients are your own. 0 is no bound. Default 0.
 	ClientRequests *int `json:"clientRequests"`

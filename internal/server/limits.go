@@ -42,15 +42,20 @@ var limitedRoutes = map[string]struct {
 // limits are those that need nothing of a request but its host and address. The
 // others are in the endpoints, where the client or the user name is known.
 type limits struct {
-	addresses, registrations *limit.Limiter
-	proxies                  []netip.Prefix
-	pages                    *page.Pages
-	audit                    *audit.Log
+	addresses *limit.Limiter
+	// registrations bounds those of one address at one host, allRegistrations those
+	// of all addresses together.
+	registrations, allRegistrations *limit.Limiter
+
+	proxies []netip.Prefix
+	pages   *page.Pages
+	audit   *audit.Log
 }
 
 func newLimits(cfg *config.Config, pages *page.Pages, log *audit.Log, now func() time.Time) *limits {
 	return &limits{
-		addresses: perMinute(cfg.Limits.AddressRequests, now), registrations: perMinute(cfg.Limits.Registrations, now),
+		addresses:     perMinute(cfg.Limits.AddressRequests, now),
+		registrations: perMinute(cfg.Limits.Registrations, now), allRegistrations: perMinute(allRegistering*cfg.Limits.Registrations, now),
 		proxies: cfg.TrustedProxies, pages: pages, audit: log,
 	}
 }
@@ -106,12 +111,21 @@ func (l *limits) check(r *http.Request, host *resource.Host) *web.TooMany {
 		}
 	}
 	if r.Pattern == registration.Path {
-		if ok, wait := l.registrations.Allow(host.Name); !ok {
+		// An address that has used up its own takes nothing of what all share.
+		ok, wait := l.registrations.Allow(host.Name + " " + l.source(r))
+		if ok {
+			ok, wait = l.allRegistrations.Allow(host.Name)
+		}
+		if !ok {
 			return &web.TooMany{Reason: "too_many_registrations", Wait: wait}
 		}
 	}
 	return nil
 }
+
+// allRegistering is how many times as many registrations all addresses together
+// may make at a host as one. Registrations are not stored, so they cost little.
+const allRegistering = 100
 
 // allAddresses is how many times as many wrong passwords for one name all
 // addresses together may send as one.

@@ -83,6 +83,45 @@ func TestRegistrationsAreLimited(t *testing.T) {
 	})
 }
 
+func TestRegistrationsOfAddresses(t *testing.T) {
+	t.Parallel()
+	register := func(s *servertest.Service, forwarded string) *servertest.Answer {
+		body := `{"redirect_uris":["` + servertest.RedirectURI + `"]}`
+		return s.Send(t, servertest.Request(t, http.MethodPost, servertest.Issuer(servertest.Host)+"/register", body, "Content-Type", "application/json", "X-Forwarded-For", forwarded))
+	}
+	unbounded := config.LimitsFile{AddressRequests: new(0), Registrations: new(2)}
+	t.Run("AS-DCR-14 a stranger's flood keeps no other address out", func(t *testing.T) {
+		s := limited(t, unbounded, "127.0.0.0/8")
+		for i := range 300 { // more than all addresses together have
+			if a := register(s, "2001:db8::1"); a.Status != 201 && i < 2 {
+				t.Fatalf("registration %d: %d", i+1, a.Status)
+			}
+		}
+		wantSlowJSON(t, s, audit.RegistrationRefused, "too_many_registrations", register(s, "2001:db8::2")) // of the same /64
+		for _, other := range []string{"2001:db8:0:1::1", "192.0.2.1", "192.0.2.1, 127.0.0.2"} {
+			if a := register(s, other); a.Status != 201 {
+				t.Errorf("%s: %d %s", other, a.Status, a.Body)
+			}
+		}
+	})
+	t.Run("AS-DCR-14 all addresses together are bounded", func(t *testing.T) {
+		s := limited(t, unbounded, "127.0.0.0/8")
+		for i := range 200 {
+			if a := register(s, fmt.Sprintf("192.0.2.%d", i)); a.Status != 201 {
+				t.Fatalf("registration %d: %d", i+1, a.Status)
+			}
+		}
+		wantSlowJSON(t, s, audit.RegistrationRefused, "too_many_registrations", register(s, "192.0.2.250"))
+	})
+	t.Run("ATK-51 without trusted proxies X-Forwarded-For says nothing", func(t *testing.T) {
+		s := limited(t, config.LimitsFile{Registrations: new(2)})
+		for range 2 {
+			register(s, "192.0.2.1")
+		}
+		wantSlowJSON(t, s, audit.RegistrationRefused, "too_many_registrations", register(s, "192.0.2.2"))
+	})
+}
+
 func TestClientsAreLimited(t *testing.T) {
 	t.Parallel()
 	s := limited(t, config.LimitsFile{ClientRequests: new(4)})
