@@ -28,16 +28,33 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 )
 
-// Bounds of the listener. Envoy sends at most the body that it is configured
-// to buffer, with the request's headers.
+// Bounds of the listener. An unfinished question takes some 12 KB, and a
+// connection some 80 KB, so all together stay below 250 MB.
 const (
-	maxMessageBytes   = 4 << 20
+	// MostConnections is how many connections there may be at once.
+	MostConnections = 512
+	// maxStreams is for each connection. A gateway opens another where it has more
+	// questions at once.
+	maxStreams = 32
+	// maxHeaderBytes is for the headers of a question: the client's are in its message.
+	maxHeaderBytes = 16 << 10
+	// maxMessageBytes is a body of 1 MiB, which is the most that a decision reads, with
+	// the headers of the client's request.
+	maxMessageBytes   = 1<<20 + 256<<10
 	connectionTimeout = 5 * time.Second
-	idleTimeout       = 5 * time.Minute
+	// questionTime is how long a question may take to arrive and to be answered.
+	questionTime = 5 * time.Second
+	idleTimeout  = 5 * time.Minute
+	// A peer that does not answer within pingTimeout, after a silence of pingPeriod, is gone.
+	pingPeriod  = time.Minute
+	pingTimeout = 20 * time.Second
+	// leastPing is how often a gateway may ask whether this service is alive.
+	leastPing = 10 * time.Second
 	// A window of a fixed size: to find the best one grpc-go would measure the
 	// round trip with a ping for each question.
 	streamWindow     = 256 << 10
@@ -45,14 +62,34 @@ const (
 )
 
 // Options are the settings of the server.
-func Options() []grpc.ServerOption {
+func Options() []grpc.ServerOption { return options(questionTime) }
+
+func options(most time.Duration) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(connectionTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingPeriod, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connectionWindow),
 		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))), // a new goroutine would first have to grow its stack
+		grpc.InTapHandle(within(most)),
+	}
+}
+
+// within ends what has taken too long, a stream whose message does not come
+// among it. Envoy says itself how long it waits, mostly for less, so that this
+// costs no timer.
+func within(most time.Duration) tap.ServerInHandle {
+	return func(ctx context.Context, _ *tap.Info) (context.Context, error) {
+		if end, ok := ctx.Deadline(); ok && time.Until(end) <= most {
+			return ctx, nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, most)
+		_ = cancel // the end of the stream, which ends the parent, does the same
+		return ctx, nil
 	}
 }
 
@@ -63,7 +100,11 @@ type Decider interface {
 
 // NewServer returns a gRPC server with the Authorization and Health services.
 func NewServer(decisions Decider, log *slog.Logger) *grpc.Server {
-	s := grpc.NewServer(append(Options(), grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto")}))...)
+	return newServer(decisions, log, questionTime)
+}
+
+func newServer(decisions Decider, log *slog.Logger, most time.Duration) *grpc.Server {
+	s := grpc.NewServer(append(options(most), grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto")}))...)
 	s.RegisterService(&authorization, &service{decisions, log, traced(decisions)})
 	healthpb.RegisterHealthServer(s, health.NewServer())
 	return s

@@ -43,6 +43,7 @@ func reference(in *auth.CheckRequest) (forwardauth.Headers, [4]string, bool) {
 	fields := map[string]*[]string{
 		"authorization": &h.Authorization, "origin": &h.Origin, "access-control-request-method": &h.PreflightMethod,
 		"mcp-protocol-version": &h.ProtocolVersion, "mcp-method": &h.MCPMethod, "mcp-name": &h.MCPName,
+		"content-type": &h.ContentType, "content-encoding": &h.ContentEncoding,
 	}
 	if lines := r.GetHeaderMap().GetHeaders(); len(lines) > 0 {
 		for _, l := range lines {

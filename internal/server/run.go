@@ -10,7 +10,10 @@ import (
 	"runtime"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
 )
 
 // Bounds of every HTTP listener. A forward-auth request carries the client's
@@ -24,11 +27,25 @@ const (
 	maxHeaderBytes = 64 << 10
 	drainTimeout   = 20 * time.Second
 	flushTimeout   = 3 * time.Second
+	// How many connections there may be at once. More wait until others are over,
+	// and take no memory of this process. With the largest headers, or a form that
+	// does not end, one takes some 80 KB.
+	mostConnections           = 4096
+	mostManagementConnections = 256
 )
 
 // Listeners are where the service is reached. GRPC is nil unless Envoy asks over gRPC.
 type Listeners struct {
 	Protocol, Management, GRPC net.Listener
+}
+
+// bounded returns l with bounds on connections.
+func (l Listeners) bounded() Listeners {
+	l.Protocol, l.Management = netutil.LimitListener(l.Protocol, mostConnections), netutil.LimitListener(l.Management, mostManagementConnections)
+	if l.GRPC != nil {
+		l.GRPC = netutil.LimitListener(l.GRPC, extauthz.MostConnections)
+	}
+	return l
 }
 
 func (l Listeners) close() {
@@ -75,6 +92,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 			failed <- err
 		}
 	}
+	l = l.bounded()
 	servers := []*http.Server{HTTPServer(s.Protocol, s.log), HTTPServer(s.Management, s.log)}
 	go func() { report(servers[0].Serve(l.Protocol)) }()
 	go func() { report(servers[1].Serve(l.Management)) }()
