@@ -4,6 +4,7 @@
 //   node idp.mjs PORT REDIRECT_URI [REDIRECT_URI...]
 //
 // CLIENT_ID, CLIENT_SECRET   the one client it knows (mfa-e2e, e2e-secret)
+// EXTRA_GROUPS=N             gives alice N groups more
 // CLAIMS=id_token|userinfo   where e-mail and groups appear (userinfo, as the
 //                            specification has it: OpenID Connect Core 5.4)
 // ISSUER_HOST                127.0.0.1
@@ -30,7 +31,7 @@ const users = {
     password: 'alice-password',
     claims: {
       sub: 'u-1001', preferred_username: 'alice', name: 'Alice Example',
-      email: 'alice@example.com', email_verified: true, groups: ['engineering', 'admins'],
+      email: 'alice@example.com', email_verified: true, groups: ['engineering', 'admins', ...Array.from({ length: Number(process.env.EXTRA_GROUPS ?? 0) }, (_, i) => `department-team-${1000 + i}`)],
     },
   },
   bob: {

@@ -28,7 +28,12 @@ type oauthClient struct {
 	scope  string
 	// resource is what to ask a token for, mcpURL if empty.
 	resource string
+	// redirect and state are where the client waits and what it wants back;
+	// redirectURI and a random text if empty.
+	redirect, state string
 }
+
+func (c *oauthClient) redirectURI() string { return cmp.Or(c.redirect, redirectURI) }
 
 func (c *oauthClient) target() string { return cmp.Or(c.resource, c.mcpURL) }
 
@@ -74,9 +79,9 @@ type attempt struct {
 
 // begin makes an authorization request of a person and returns its URL.
 func (c *oauthClient) begin(person *visitor) (a *attempt, start string) {
-	a = &attempt{client: c, state: rand.Text(), verifier: oauth2.GenerateVerifier(), visitor: person}
+	a = &attempt{client: c, state: cmp.Or(c.state, rand.Text()), verifier: oauth2.GenerateVerifier(), visitor: person}
 	query := url.Values{
-		"response_type": {"code"}, "client_id": {c.id}, "redirect_uri": {redirectURI}, "state": {a.state},
+		"response_type": {"code"}, "client_id": {c.id}, "redirect_uri": {c.redirectURI()}, "state": {a.state},
 		"code_challenge": {oauth2.S256ChallengeFromVerifier(a.verifier)}, "code_challenge_method": {"S256"},
 		"resource": {c.target()},
 	}
@@ -91,7 +96,7 @@ func (c *oauthClient) authorize(t *testing.T, person visitor) (*attempt, error) 
 	t.Helper()
 	a, start := c.begin(&person)
 	var err error
-	a.answer, err = a.visitor.walk(t, start, redirectURI)
+	a.answer, err = a.visitor.walk(t, start, c.redirectURI())
 	if err == nil {
 		mustEqual(t, "state", a.answer.Get("state"), a.state)
 		mustEqual(t, "iss (RFC 9207)", a.answer.Get("iss"), origin(c.mcpURL))
@@ -103,7 +108,7 @@ func (c *oauthClient) authorize(t *testing.T, person visitor) (*attempt, error) 
 func (a *attempt) redeem(t *testing.T) grant {
 	t.Helper()
 	return a.client.token(t, url.Values{
-		"grant_type": {"authorization_code"}, "code": {a.answer.Get("code")}, "redirect_uri": {redirectURI},
+		"grant_type": {"authorization_code"}, "code": {a.answer.Get("code")}, "redirect_uri": {a.client.redirectURI()},
 		"code_verifier": {a.verifier}, "client_id": {a.client.id}, "resource": {a.client.target()},
 	})
 }
