@@ -42,7 +42,7 @@ var rules = []rule{
 	{"resource", []string{"*"}, []string{"config", "oauth"}, "the table is made of the configuration alone"},
 	{"token", []string{"*"}, []string{"keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
 	{"code", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
-	{"policy", []string{"*"}, []string{"config", "connector", "oauth"}, "who may come in depends on the identity and the configuration"},
+	{"policy", []string{"*"}, []string{"config", "connector", "oauth", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"config", "connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
 	{"catalog", []string{"*"}, []string{"config", "oauth"}, "what an MCP server says is foreign text; beside it only the operator has a word"},
 	{"connector/...", []string{"*"}, []string{"config", "connector/...", "oauthtest", "egress"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},

@@ -109,7 +109,11 @@ func decide(cfg *config.Config, as, at, scopes string) (*decision, error) {
 		return nil, err
 	}
 	d.Admitted = d.Reason == ""
-	rules := policy.New(cfg, func(string, string) ([]string, bool) { return nil, false }).For(uri)
+	table, err := resource.NewTable(cfg.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	rules := policy.New(table.All(), cfg.ProviderIDs(), func(string, string) ([]string, bool) { return nil, false }).For(uri)
 	asked, err := oauth.ParseScopes(strings.ReplaceAll(scopes, ",", " "))
 	if err != nil {
 		return nil, err

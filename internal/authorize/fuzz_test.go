@@ -49,7 +49,7 @@ func FuzzParse(f *testing.F) {
 	}
 	e := &Endpoint{
 		Clients:   trusted{registered},
-		Policy:    policy.New(&config.Config{Hosts: hosts}, nil),
+		Policy:    policy.New(table.All(), nil, nil),
 		Catalogue: func(context.Context, *resource.Resource) *catalog.Catalogue { return catalog.Baseline() },
 		Steps:     NewSteps(keys, time.Now), Pages: page.New(page.Brand{}), Audit: &audit.Log{Logger: slog.New(slog.DiscardHandler)}, Now: time.Now,
 	}

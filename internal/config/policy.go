@@ -121,7 +121,7 @@ type policyFacts struct {
 
 // policies resolves the rules of each MCP server, after everything that they may name.
 func (r *resolver) policies(f File, c *Config) {
-	facts := &policyFacts{Config: c, providers: providerIDs(c), hosts: f.Proxy.Hosts}
+	facts := &policyFacts{Config: c, providers: c.ProviderIDs(), hosts: f.Proxy.Hosts}
 	for _, client := range c.Clients {
 		facts.statics = append(facts.statics, client.ID)
 	}
@@ -144,8 +144,8 @@ func (r *resolver) policies(f File, c *Config) {
 	}
 }
 
-// providerIDs returns the ids that rules may name.
-func providerIDs(c *Config) []string {
+// ProviderIDs returns the ids that rules call providers by.
+func (c *Config) ProviderIDs() []string {
 	var ids []string
 	for _, p := range c.Providers {
 		ids = append(ids, p.PolicyID())

@@ -105,7 +105,7 @@ func newFixture(tb testing.TB, hosts string, rules func(uri string, r *config.Ru
 	persons, now := token.NewPersons(ring), func() time.Time { return f.now }
 	f.issuer = &token.Issuer{Keys: shared.keys, Persons: persons, Lifetime: time.Hour, Now: now}
 	f.Endpoint = New(Endpoint{
-		Resources: table, Policy: policy.New(&config.Config{Hosts: list}, nil), Verifier: &token.Verifier{Keys: shared.keys, Persons: persons, Now: now},
+		Resources: table, Policy: policy.New(table.All(), nil, nil), Verifier: &token.Verifier{Keys: shared.keys, Persons: persons, Now: now},
 		Scopes:  func(*resource.Resource) Scopes { return f.scopes },
 		Headers: config.IdentityHeaders{User: "x-auth-request-user", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
 		Audit:   &audit.Log{Logger: slog.New(slog.NewJSONHandler(&f.audit, &slog.HandlerOptions{Level: slog.LevelDebug}))},

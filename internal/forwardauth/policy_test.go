@@ -21,10 +21,10 @@ func TestPolicyFollowsCatalogue(t *testing.T) {
 	now := without
 	f := signs(t)
 	f.Endpoint.Scopes = func(*resource.Resource) Scopes { return now }
-	rules := policy.New(&config.Config{Hosts: []config.Host{{
+	rules := policy.New(tableOf(t, config.Host{
 		Host: "a.example", Scheme: "https", Path: "/mcp",
 		Policy: []config.PolicyRule{{Allow: true, Scopes: []string{"read"}}, {Allow: true, Tools: []string{"drop"}}},
-	}}}, func(_, scope string) (tools []string, known bool) {
+	}), nil, func(_, scope string) (tools []string, known bool) {
 		for tool, scopes := range now.tools {
 			if scopes[0] == scope {
 				tools = append(tools, tool)
@@ -71,4 +71,13 @@ func TestPolicyFollowsCatalogue(t *testing.T) {
 		t.Errorf("nothing is left again: %d", got)
 	}
 	lists(both, "read")
+}
+
+func tableOf(t *testing.T, hosts ...config.Host) []*resource.Resource {
+	t.Helper()
+	table, err := resource.NewTable(hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table.All()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 const (
@@ -35,7 +36,11 @@ func madeOf(t testing.TB, providers string, rules ...string) *Rules {
 		t.Fatal(err)
 	}
 	server := map[string][]string{"read": {"list", "get"}, "write": {"put"}, "delete": {"delete_one", "delete_all"}}
-	return New(cfg, func(_, scope string) ([]string, bool) { return server[scope], true }).For(notes)
+	table, err := resource.NewTable(cfg.Hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(table.All(), cfg.ProviderIDs(), func(_, scope string) ([]string, bool) { return server[scope], true }).For(notes)
 }
 
 var (
@@ -104,7 +109,7 @@ func TestZeroValues(t *testing.T) {
 	var p *Policy
 	for name, m := range map[string]Match{
 		"match": {}, "no policy": p.For(notes).Match(jane, ours), "policy": new(Policy).For(notes).MatchClient(ours), "rules": new(Rules).Match(jane, ours),
-		"another resource": New(&config.Config{}, nil).For(notes).Match(jane, ours),
+		"another resource": New(nil, nil, nil).For(notes).Match(jane, ours),
 	} {
 		b := m.Bound(scopes)
 		if len(m.Narrow(scopes)) > 0 || !b.Empty() || b.MayCall("list", scopes) || len(b.Obtainable("list", scopes)) > 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 // Opens returns the tools that a scope of a resource opens, as patterns for
@@ -21,21 +22,15 @@ type Policy struct {
 	resources map[string]*Rules
 }
 
-// New makes the policy that the configuration describes. opens tells what
-// rules about tools mean for scopes.
-func New(cfg *config.Config, opens Opens) *Policy {
-	p := &Policy{resources: make(map[string]*Rules, len(cfg.Hosts))}
-	providers := newProviders(cfg)
-	for i := range cfg.Hosts {
-		h := &cfg.Hosts[i]
-		name, err := oauth.CanonicalHost(h.Host, h.Scheme)
-		if err != nil {
-			continue // the table of resources refuses it
-		}
-		uri := h.Scheme + "://" + name + h.Path
-		p.resources[uri] = &Rules{
-			open: h.Policy == nil, list: h.Policy, scopes: &h.Rules, providers: providers, print: fingerprint(h.Policy),
-			opens: func(scope string) ([]string, bool) { return opens(uri, scope) },
+// New makes the policy of these resources. providers are the ids that rules
+// call the identity providers by. opens tells what rules about tools mean for
+// scopes.
+func New(resources []*resource.Resource, providers []string, opens Opens) *Policy {
+	p := &Policy{resources: make(map[string]*Rules, len(resources))}
+	for _, r := range resources {
+		p.resources[r.URI] = &Rules{
+			open: r.Policy == nil, list: r.Policy, scopes: &r.Rules, providers: newProviders(providers), print: fingerprint(r.Policy),
+			opens: func(scope string) ([]string, bool) { return opens(r.URI, scope) },
 		}
 	}
 	return p

@@ -102,11 +102,11 @@ type providers struct {
 	only string // the id, where there is one provider
 }
 
-func newProviders(cfg *config.Config) providers {
-	if len(cfg.Providers) != 1 {
+func newProviders(ids []string) providers {
+	if len(ids) != 1 {
 		return providers{}
 	}
-	return providers{only: cfg.Providers[0].PolicyID()}
+	return providers{only: ids[0]}
 }
 
 // of returns the id of the provider that vouches for id, "" if none is known.

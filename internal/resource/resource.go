@@ -30,6 +30,9 @@ type Resource struct {
 	DefaultScopes oauth.Scopes
 	// Rules say what is asked of a request beyond a valid token.
 	Rules config.Rules
+	// Policy says who may do what there; nil is no policy, so that everyone may
+	// ask for every scope.
+	Policy []config.PolicyRule
 }
 
 // MetadataURL returns the URL of the metadata document of the resource at path,
@@ -136,7 +139,7 @@ func NewTable(hosts []config.Host) (*Table, error) {
 		}
 		r := &Resource{
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
-			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules,
+			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)

@@ -143,7 +143,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	metrics.watchKeys(s.keys, opt.Now)
 	follow := func(p config.Provider, c *static.Connector) {
 		s.files = append(s.files, &reload.File{
-			What: "users file", Path: p.UsersFile, MaxBytes: config.MaxUsersFileBytes, Apply: c.Load, Loaded: usersLoaded(log, metrics, p.ID),
+			What: "users file", Path: p.UsersFile, MaxBytes: config.MaxUsersFileBytes, Apply: users(c), Loaded: usersLoaded(log, metrics, p.ID),
 		})
 	}
 	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), func(p config.Provider) watch { return metrics.watchProvider(p, s.tracer, opt.Logger) }, follow)
@@ -182,7 +182,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		}
 		s.files = append(s.files, denied)
 	}
-	rules := policy.New(cfg, opens(s.catalogue))
+	rules := policy.New(table.All(), cfg.ProviderIDs(), opens(s.catalogue))
 	codes := code.NewCodes(sealing, opt.Now)
 	persons := token.NewPersons(sealing)
 	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
@@ -417,6 +417,17 @@ func identityProvider(p config.Provider, client *http.Client) (connector.Connect
 		return nil, c, err
 	}
 	return nil, nil, fmt.Errorf("provider.name: %q is not supported", p.Name)
+}
+
+// users puts the content of a users file in force at c.
+func users(c *static.Connector) func([]byte) (int, error) {
+	return func(data []byte) (int, error) {
+		list, err := config.ParseUsers(data)
+		if err != nil {
+			return 0, err
+		}
+		return len(list), c.Replace(list)
+	}
 }
 
 // usersLoaded says what became of a new content of a users file.

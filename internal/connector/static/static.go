@@ -56,24 +56,14 @@ type account struct {
 // New takes Users of p.
 func New(p config.Provider) (*Connector, error) {
 	c := &Connector{seed: maphash.MakeSeed(), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
-	if err := c.replace(p.Users); err != nil {
+	if err := c.Replace(p.Users); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// Load puts the content of a users file in force and returns how many accounts
-// it has. Content with a mistake changes nothing.
-func (c *Connector) Load(data []byte) (users int, err error) {
-	list, err := config.ParseUsers(data)
-	if err != nil {
-		return 0, err
-	}
-	return len(list), c.replace(list)
-}
-
-// replace puts users in the place of those there were, or changes nothing.
-func (c *Connector) replace(users []config.User) error {
+// Replace puts users in the place of those there were, or changes nothing.
+func (c *Connector) Replace(users []config.User) error {
 	var accounts []account
 	for _, u := range users {
 		a, err := newAccount(u)

@@ -215,7 +215,14 @@ func TestUsersFile(t *testing.T) {
 		err   error
 	}
 	heard := make(chan news, 10)
-	accounts := reload.File{What: "users file", Path: path, MaxBytes: config.MaxUsersFileBytes, Apply: c.Load, Loaded: func(users int, err error) { heard <- news{users, err} }}
+	load := func(data []byte) (int, error) {
+		users, err := config.ParseUsers(data)
+		if err != nil {
+			return 0, err
+		}
+		return len(users), c.Replace(users)
+	}
+	accounts := reload.File{What: "users file", Path: path, MaxBytes: config.MaxUsersFileBytes, Apply: load, Loaded: func(users int, err error) { heard <- news{users, err} }}
 	go accounts.Watch(t.Context())
 	next := func() news {
 		t.Helper()
