@@ -65,7 +65,7 @@ func (r *resolver) ports(at string, ports []string) []uint16 {
 	return out
 }
 
-func (r *resolver) clients(files []ClientFile, hosts []Host) []Client {
+func (r *resolver) clients(files []ClientFile, hosts []Host, introspection bool) []Client {
 	const at = "clients"
 	if r.tooMany(at, len(files), maxClients) {
 		return nil
@@ -89,7 +89,9 @@ func (r *resolver) clients(files []ClientFile, hosts []Host) []Client {
 		default:
 			seen[f.ID] = i
 		}
-		clients = append(clients, r.client(at, f, resources))
+		c := r.client(at, f, resources)
+		c.GrantTypes = r.grantTypes(at, f, introspection)
+		clients = append(clients, c)
 	}
 	return clients
 }
@@ -97,16 +99,12 @@ func (r *resolver) clients(files []ClientFile, hosts []Host) []Client {
 func (r *resolver) client(at string, f ClientFile, resources []string) Client {
 	c := Client{
 		ID: f.ID, Name: orDefault(f.Name, f.ID), RedirectURIs: f.RedirectURIs, JWKSURI: f.JWKSURI, Scopes: f.Scopes, Resources: f.Resources,
-		GrantTypes: r.grantTypes(at+".grantTypes", f.GrantTypes),
-		Secrets:    r.clientSecrets(at, f),
+		Secrets: r.clientSecrets(at, f),
 	}
 	r.text(at+".name", f.Name)
 	r.scopes(at+".scopes", f.Scopes)
 	r.clientKeys(at, f, &c)
 	c.AuthMethod = r.authMethod(at+".authMethod", f)
-	if len(f.RedirectURIs) == 0 && slices.Contains(c.GrantTypes, "authorization_code") {
-		r.add(at+".redirectURIs", "is required: at least one redirect URI")
-	}
 	if !r.tooMany(at+".redirectURIs", len(f.RedirectURIs), maxRedirectURIs) {
 		for i, u := range f.RedirectURIs {
 			if !strings.Contains(u, ":") || strings.ContainsAny(u, "# *") {
@@ -122,19 +120,35 @@ func (r *resolver) client(at string, f ClientFile, resources []string) Client {
 	return c
 }
 
-func (r *resolver) grantTypes(at string, types []string) []string {
-	known := []string{"authorization_code", "refresh_token", "client_credentials"}
-	if len(types) == 0 {
-		return known[:2]
+// grantTypes returns what the client may use at /token: nothing if it has
+// credentials and no redirect URI, and can only ask at /introspect.
+func (r *resolver) grantTypes(at string, f ClientFile, introspection bool) []string {
+	known := []string{"authorization_code", "refresh_token"}
+	if len(f.RedirectURIs) == 0 {
+		hasCredentials := f.Secret != "" || len(f.SecretFiles) > 0 || f.JWKSFile != "" || f.JWKSURI != ""
+		if introspection && hasCredentials && len(f.GrantTypes) == 0 {
+			return nil
+		}
+		r.add(at+".redirectURIs", "is required: at least one redirect URI, except of a client with a secret or keys that has no grantTypes and asks at /introspect only")
 	}
-	for i, t := range types {
-		if !slices.Contains(known, t) {
-			r.add(element(at, i), `%s is not one of "authorization_code", "refresh_token", "client_credentials"`, show(t))
-		} else if slices.Index(types, t) < i {
+	if len(f.GrantTypes) == 0 {
+		return known
+	}
+	at += ".grantTypes"
+	for i, t := range f.GrantTypes {
+		switch {
+		case t == "client_credentials":
+			r.add(element(at, i), `"client_credentials" is not served: /token would refuse it; leave it out`)
+		case !slices.Contains(known, t):
+			r.add(element(at, i), `%s is not one of "authorization_code", "refresh_token"`, show(t))
+		case slices.Index(f.GrantTypes, t) < i:
 			r.add(element(at, i), "%s is listed twice", show(t))
 		}
 	}
-	return types
+	if !slices.Contains(f.GrantTypes, "authorization_code") {
+		r.add(at, `lacks "authorization_code", with which everything else begins`)
+	}
+	return f.GrantTypes
 }
 
 // clientSecrets reads all secrets of a client. Messages never show them.
@@ -217,9 +231,6 @@ func (r *resolver) authMethod(at string, f ClientFile) string {
 		r.add(at, "%s has no use for a secret; remove secret and secretFiles", show(method))
 	case hasKeys && !needsKeys:
 		r.add(at, "%s has no use for keys; remove jwksFile and jwksURI", show(method))
-	}
-	if method == "none" && slices.Contains(f.GrantTypes, "client_credentials") {
-		r.add(at, `"none" excludes client_credentials: anybody could ask`)
 	}
 	return method
 }

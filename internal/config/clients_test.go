@@ -51,9 +51,11 @@ func TestClients(t *testing.T) {
 - {id: desktop, redirectURIs: ["http://localhost/cb"]}
 - {id: "https://app.example/c", name: Web, redirectURIs: ["https://app.example/cb"], `+secret+`, secretFiles: [seed, seed2], scopes: [a], resources: ["https://mcp.example.com/mcp"]}
 - {id: signer, redirectURIs: ["https://app.example/cb"], jwksURI: "https://app.example/jwks"}
-- {id: robot, jwksFile: seed, grantTypes: [client_credentials]}
+- {id: checker, jwksFile: seed}
+- {id: once, grantTypes: [authorization_code], redirectURIs: ["https://app.example/cb"]}
+introspection: {enabled: true}
 `).Clients
-	if len(c) != 4 {
+	if len(c) != 5 {
 		t.Fatalf("%d clients", len(c))
 	}
 	for i, want := range []struct {
@@ -62,7 +64,8 @@ func TestClients(t *testing.T) {
 		grants       string
 	}{
 		{"desktop", "none", 0, "[authorization_code refresh_token]"}, {"Web", "client_secret_basic", 3, "[authorization_code refresh_token]"},
-		{"signer", "private_key_jwt", 0, "[authorization_code refresh_token]"}, {"robot", "private_key_jwt", 0, "[client_credentials]"},
+		{"signer", "private_key_jwt", 0, "[authorization_code refresh_token]"}, {"checker", "private_key_jwt", 0, "[]"},
+		{"once", "none", 0, "[authorization_code]"},
 	} {
 		if c[i].Name != want.name || c[i].AuthMethod != want.method || len(c[i].Secrets) != want.secrets || fmt.Sprint(c[i].GrantTypes) != want.grants {
 			t.Errorf("%d: %+v", i, c[i])
@@ -94,9 +97,11 @@ func TestClients(t *testing.T) {
 		"keys without use":           {"id: a, authMethod: none, jwksFile: seed, " + redirect, "authMethod: has no use for keys"},
 		"two kinds of keys":          {"id: a, jwksFile: seed, jwksURI: 'https://a.example/', " + redirect, "jwksURI: excludes jwksFile"},
 		"keys over http":             {"id: a, jwksURI: 'http://a.example/', " + redirect, "jwksURI: must use https"},
-		"grant":                      {"id: a, grantTypes: [implicit], " + redirect, "grantTypes[0]: is not one of"},
-		"grant twice":                {"id: a, grantTypes: [refresh_token, refresh_token], " + redirect, "grantTypes[1]: is listed twice"},
-		"public robot":               {"id: a, grantTypes: [client_credentials]", "authMethod: excludes client_credentials"},
+		"grant":                      {"id: a, grantTypes: [authorization_code, implicit], " + redirect, "grantTypes[1]: is not one of"},
+		"grant twice":                {"id: a, grantTypes: [authorization_code, refresh_token, refresh_token], " + redirect, "grantTypes[2]: is listed twice"},
+		"a grant that is not served": {"id: a, " + secret + ", grantTypes: [authorization_code, client_credentials], " + redirect, "grantTypes[1]: is not served: /token would refuse it"},
+		"refresh of nothing":         {"id: a, grantTypes: [refresh_token], " + redirect, "grantTypes: lacks"},
+		"nothing to do":              {"id: a, " + secret, "redirectURIs: is required"}, // introspection is off
 		"resource":                   {"id: a, resources: ['https://other.example/mcp'], " + redirect, "resources[0]: is not the public URL of an entry"},
 		"scope":                      {"id: a, scopes: ['a b'], " + redirect, "scopes[0]: is not a scope"},
 	} {

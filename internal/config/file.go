@@ -325,7 +325,7 @@ type ClientFile struct {
 	ID string `json:"id"`
 	// Name on the consent page. Default: the id.
 	Name string `json:"name"`
-	// Redirect URIs, compared exactly; only the port of an http loopback URI is free. Required: at least one, if grantTypes has "authorization_code".
+	// Redirect URIs, compared exactly; only the port of an http loopback URI is free. Required: at least one, except where a client with a secret or keys only asks at /introspect.
 	RedirectURIs []string `json:"redirectURIs"`
 	// One of "none", "client_secret_basic", "client_secret_post", "private_key_jwt". Default: what follows from the secrets and keys of this entry.
 	AuthMethod string `json:"authMethod"`
@@ -337,7 +337,7 @@ type ClientFile struct {
 	JWKSFile string `json:"jwksFile"`
 	// Public https URL of the client's JWK set, for authMethod "private_key_jwt"; excludes jwksFile.
 	JWKSURI string `json:"jwksURI"`
-	// Grant types that the client may use. Default: authorization_code and refresh_token.
+	// Grant types that the client may use: "authorization_code", and "refresh_token" beside it. Default: both; none without redirectURIs.
 	GrantTypes []string `json:"grantTypes"`
 	// Scopes that the client may have. Default: no limit of its own.
 	Scopes []string `json:"scopes"`

@@ -64,7 +64,7 @@ func (r *resolver) resolve(f File) *Config {
 	r.listen(f.Listen, c)
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	c.Limits = r.limits(f.Limits, len(f.Listen.TrustedProxies) > 0)
-	c.Clients = r.clients(f.Clients, c.Hosts)
+	c.Clients = r.clients(f.Clients, c.Hosts, f.Introspection.Enabled)
 	r.policies(f, c)
 	return c
 }

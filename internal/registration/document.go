@@ -166,7 +166,7 @@ func (d *Documents) parse(id string, body []byte) (*Client, error) {
 	if c.AuthMethod, err = d.negotiate(members, c); err != nil {
 		return nil, err
 	}
-	refresh, err := grantTypes(grants, responses)
+	refresh, err := grantTypes(grants, responses, c.AuthMethod == AuthNone)
 	if err != nil {
 		return nil, err
 	}

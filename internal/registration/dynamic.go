@@ -77,6 +77,9 @@ type Dynamic struct {
 	Keys      *seal.Keyring // for client secrets
 	KeySets   *KeySets      // nil: a client's keys must be in its registration
 	Now       func() time.Time
+	// RefreshOff: no refresh tokens are issued here, so a client that asks for
+	// nothing is not told that it has the grant.
+	RefreshOff bool
 }
 
 // record is what an id carries. Names are short because the id travels in URLs.
@@ -112,7 +115,7 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	if rec.Method == AuthPrivateKey {
 		rec.JWKSURI, rec.PublicKeys = req.jwksURI, req.keys
 	}
-	if rec.Refresh, err = grantTypes(req.GrantTypes, req.ResponseTypes); err != nil {
+	if rec.Refresh, err = grantTypes(req.GrantTypes, req.ResponseTypes, rec.Method == "" && !d.RefreshOff); err != nil {
 		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "the registration %s", err)
 	}
 	rec.Name = clipName(rec.Name)
@@ -178,15 +181,18 @@ func (d *Dynamic) authMethod(req Request, uris []string) (string, error) {
 	return "", oauth.Errorf(oauth.InvalidClientMetadata, "token_endpoint_auth_method must be one of %s", strings.Join(AuthMethods, ", "))
 }
 
-// grantTypes drops what we do not do and reports whether refresh is asked for.
-func grantTypes(grants, responses []string) (refresh bool, err error) {
+// grantTypes drops what we do not do and reports whether the client has the
+// refresh_token grant. A public client that says nothing (grants is nil) gets it:
+// the default of RFC 7591, section 2, would make its people sign in whenever an
+// access token ends, and section 3.2.1 lets the server choose, and say so.
+func grantTypes(grants, responses []string, public bool) (refresh bool, err error) {
 	if len(grants) > 0 && !slices.Contains(grants, "authorization_code") {
 		return false, errors.New("has grant_types without authorization_code")
 	}
 	if len(responses) > 0 && !slices.Contains(responses, "code") {
 		return false, errors.New("has response_types without code")
 	}
-	return slices.Contains(grants, "refresh_token"), nil
+	return slices.Contains(grants, "refresh_token") || grants == nil && public, nil
 }
 
 // applicationType is what the client is in effect (OpenID Connect Registration,

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -23,6 +24,9 @@ import (
 
 // withRefresh is the registration of a client that can refresh.
 var withRefresh = servertest.Metadata{"grant_types": []string{"authorization_code", "refresh_token"}}
+
+// codeOnly is the registration of a client that says that it cannot.
+var codeOnly = servertest.Metadata{"grant_types": []string{"authorization_code"}}
 
 // tokens are what a client holds after a sign-in.
 type tokens struct {
@@ -141,13 +145,16 @@ func TestRefreshIssued(t *testing.T) {
 	}{
 		"registered":              {on, withRefresh, "", true},
 		"registered and asked":    {on, withRefresh, "notes:read offline_access", true},
-		"only asked":              {on, nil, "notes:read offline_access", true},
-		"asked for nothing else":  {on, nil, "offline_access", true},
-		"neither":                 {on, nil, "notes:read", false},
+		"said nothing":            {on, nil, "notes:read", true},
+		"said nothing, off":       {off, nil, "notes:read", false},
+		"only asked":              {on, codeOnly, "notes:read offline_access", true},
+		"asked for nothing else":  {on, codeOnly, "offline_access", true},
+		"neither":                 {on, codeOnly, "notes:read", false},
 		"registered but off":      {off, withRefresh, "", false},
 		"registered, asked, off":  {off, withRefresh, "offline_access", false},
 		"a client with a secret":  {on, servertest.Metadata{"grant_types": withRefresh["grant_types"], "token_endpoint_auth_method": "client_secret_post"}, "", true},
-		"asked beside an unknown": {on, nil, "notes:read no-such-scope offline_access", true},
+		"secret, said nothing":    {on, servertest.Metadata{"token_endpoint_auth_method": "client_secret_post"}, "notes:read", false},
+		"asked beside an unknown": {on, codeOnly, "notes:read no-such-scope offline_access", true},
 	} {
 		t.Run("AS-RT-01 "+name, func(t *testing.T) {
 			t.Parallel()
@@ -155,6 +162,9 @@ func TestRefreshIssued(t *testing.T) {
 			c.Scope = tt.scope
 			a := c.Begin()
 			answer := a.Exchange(t, a.Code(t, tt.service.NewBrowser()))
+			if tt.service == off && tt.client == nil && fmt.Sprint(c.Registration.JSON["grant_types"]) != "[authorization_code]" {
+				t.Errorf("registered: %s", c.Registration.Body)
+			}
 			if got := answer.String("refresh_token") != ""; answer.Status != 200 || got != tt.want {
 				t.Errorf("%d, refresh token: %v, want %v", answer.Status, got, tt.want)
 			}

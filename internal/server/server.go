@@ -362,7 +362,7 @@ func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*regist
 		strangers = nil // nothing that a stranger names is fetched
 	}
 	if cfg.DynamicRegistration {
-		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, KeySets: strangers, Now: opt.Now}
+		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, KeySets: strangers, Now: opt.Now, RefreshOff: !cfg.Tokens.Refresh}
 	}
 	return clients, nil
 }

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -302,7 +303,7 @@ func TestRegistration(t *testing.T) {
 		if a.Status != 201 || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Content-Type") != "application/json" {
 			t.Fatalf("%d %v %s", a.Status, a.Header, a.Body)
 		}
-		if a.String("token_endpoint_auth_method") != "none" || fmt.Sprint(a.JSON["grant_types"], a.JSON["response_types"]) != "[authorization_code] [code]" || a.JSON["client_secret"] != nil || a.JSON["client_secret_expires_at"] != nil {
+		if a.String("token_endpoint_auth_method") != "none" || fmt.Sprint(a.JSON["grant_types"], a.JSON["response_types"]) != "[authorization_code refresh_token] [code]" || a.JSON["client_secret"] != nil || a.JSON["client_secret_expires_at"] != nil {
 			t.Errorf("AS-DCR-04 %s", a.Body)
 		}
 		if at, ok := a.JSON["client_id_issued_at"].(float64); !ok || at != float64(int64(at)) || !strings.HasPrefix(a.String("client_id"), "dcr1.") {
@@ -313,6 +314,22 @@ func TestRegistration(t *testing.T) {
 			t.Error("AS-DCR-01 two registrations have one id")
 		}
 	})
+	for name, tt := range map[string]struct {
+		more servertest.Metadata
+		want string
+	}{
+		"a public client that says nothing gets both": {servertest.Metadata{}, "[authorization_code refresh_token]"},
+		"null is nothing":                               {servertest.Metadata{"grant_types": json.RawMessage("null")}, "[authorization_code refresh_token]"},
+		"a list stays as it is":                         {servertest.Metadata{"grant_types": []string{"authorization_code"}}, "[authorization_code]"},
+		"an empty list too":                             {servertest.Metadata{"grant_types": []string{}}, "[authorization_code]"},
+		"a client with a secret has RFC 7591's default": {servertest.Metadata{"token_endpoint_auth_method": "client_secret_post"}, "[authorization_code]"},
+	} {
+		t.Run("AS-DCR-04 "+name, func(t *testing.T) {
+			if a := s.Register(t, servertest.Host, tt.more); a.Status != 201 || fmt.Sprint(a.JSON["grant_types"]) != tt.want {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+		})
+	}
 	t.Run("AS-DCR-09 the list that Cursor sends", func(t *testing.T) {
 		uris := []string{"cursor://anysphere.cursor-mcp/oauth/callback", "https://www.cursor.com/agents/mcp/oauth/callback", "http://localhost:8787/callback"}
 		a := s.Register(t, servertest.Host, servertest.Metadata{"redirect_uris": uris, "grant_types": []string{"authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"}})
