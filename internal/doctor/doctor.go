@@ -128,6 +128,7 @@ var steps = []struct {
 	{"bad-token", gated, (*walk).checkBadToken},
 	{"large-token", gated, (*walk).checkLargeToken},
 	{"spoof", gated, (*walk).checkSpoof},
+	{"unasked", gated, (*walk).checkUnasked},
 	{"login", canLogin, (*walk).checkLogin},
 	{"exchange", hasCode, (*walk).checkExchange},
 	{"session", hasToken, (*walk).checkSession},

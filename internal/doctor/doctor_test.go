@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -141,6 +142,12 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
+// ping is an MCP server that has been reached.
+func ping(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+}
+
 func redirect(to string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) }
 }
@@ -261,6 +268,13 @@ var brokenSetups = map[string]broken{
 	"X-Forwarded-Method believed": {want: "spoof.admitted", wrap: when(func(r *http.Request) bool {
 		return isMCP(r) && r.Header.Get("X-Forwarded-Method") == "OPTIONS"
 	}, status(200))},
+	"another case not gated": {want: "unasked.path", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/MCP" }, ping)},
+	"a prefix not gated":     {want: "unasked.path", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/mcp;x" }, ping)},
+	"dots not gated":         {want: "unasked.path", wrap: when(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/../../mcp") }, ping)},
+	"another host not gated": {want: "unasked.host", wrap: when(func(r *http.Request) bool { return r.Host == stranger && isMCP(r) }, ping)},
+	"a dot after the host not gated": {want: "unasked.host", wrap: when(func(r *http.Request) bool {
+		return strings.HasSuffix(r.Host, ".") && isMCP(r)
+	}, ping)},
 	"X-Forwarded-Host believed": {want: "spoof.reflected", wrap: func(st *stack, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if h := r.Header.Get("X-Forwarded-Host"); h != "" && h != r.Host && isMCP(r) {

@@ -102,6 +102,10 @@ func (p *prober) within(ctx context.Context, timeout time.Duration, r request) (
 	}
 	p.note(req)
 	for i := 0; i+1 < len(r.header); i += 2 {
+		if r.header[i] == "Host" {
+			req.Host = r.header[i+1]
+			continue
+		}
 		req.Header.Add(r.header[i], r.header[i+1])
 	}
 	start := time.Now()
