@@ -65,7 +65,7 @@ var ownPaths = []string{
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if slices.Contains(ownPaths, r.URL.Path) || strings.Contains(r.URL.Path, "/.well-known/") {
-		g.toAuth.ServeHTTP(w, r)
+		relay(g.toAuth, w, r)
 		return
 	}
 	if allowBrowsers(w, r) {
@@ -85,7 +85,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for _, name := range g.identity {
 			r.Header[http.CanonicalHeaderKey(name)] = answer.Header.Values(name)
 		}
-		g.toServer.ServeHTTP(w, r)
+		relay(g.toServer, w, r)
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		for _, name := range []string{"WWW-Authenticate", "Content-Type", "Cache-Control"} {
 			if v := answer.Header.Get(name); v != "" {
@@ -97,6 +97,15 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default: // fail closed
 		http.Error(w, fmt.Sprintf("the authorization service answered %d", answer.StatusCode), http.StatusServiceUnavailable)
 	}
+}
+
+// relay passes a request on whose answer may begin, as an event stream, while
+// its body is still being read. Without full duplex net/http closes the body at
+// the first byte of the answer, and the transport then cuts the answer off.
+func relay(to http.Handler, w http.ResponseWriter, r *http.Request) {
+	// Only HTTP/1 needs it; where it is not possible nothing changes.
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	to.ServeHTTP(w, r)
 }
 
 // allowBrowsers lets web clients of any origin read the answer, which is safe
