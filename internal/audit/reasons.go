@@ -29,6 +29,7 @@ var Reasons = map[string]string{
 	"client_limited":                     "the configuration no longer lets the client have what the refresh token stands for",
 	"client_document_invalid":            "what the client publishes about itself is not valid, or its URL is not accepted; the cause is in the entry",
 	"client_document_unavailable":        "what the client publishes about itself cannot be fetched right now; the cause is in the entry",
+	"client_document_unreachable":        "what the client publishes about itself cannot be fetched until an operator acts: a name that does not exist, an address that is refused, a certificate that is not trusted, or the proxy; the cause is in the entry",
 	"client_authentication_throttled":    "the client failed to authenticate too often",
 	"too_many_requests_of_client":        "the client used up limits.clientRequests",
 	"two_client_ids":                     "client_id differs from the client that authenticated",

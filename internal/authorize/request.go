@@ -102,6 +102,8 @@ func (e *Endpoint) findClient(r *http.Request, req *request) error {
 	}
 	client, err := e.Clients.Client(r.Context(), req.host, id)
 	switch {
+	case errors.Is(err, registration.ErrUnfetchable):
+		return &oauth.Error{Code: oauth.ServerError, Description: "the client's metadata document: " + registration.Unfetchable(err), Reason: "client_document_unreachable", Cause: err}
 	case errors.Is(err, registration.ErrUnavailable):
 		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the client's metadata document cannot be fetched right now", Reason: "client_document_unavailable", Cause: err}
 	case errors.Is(err, registration.ErrDocument):

@@ -19,8 +19,8 @@ func errorView(oe *oauth.Error, flow string) page.Error {
 	if oe.Code == oauth.InvalidClient {
 		v.Status = http.StatusBadRequest // 401 is for the token endpoint; here no credential would help
 	}
-	if v.Problem == page.InvalidRequest {
-		v.Detail = oe.Description // for the app's maker, who reads it in English everywhere
+	if v.Problem == page.InvalidRequest || v.Problem == page.ClientDocumentUnreachable {
+		v.Detail = oe.Description // for the app's maker or the operator, who read it in English everywhere
 	}
 	return v
 }

@@ -87,12 +87,14 @@ var (
 )
 
 // Fetcher asks MCP servers for their tools. The zero value is ready for use.
-// It sends no credential, uses no proxy, keeps no cookie and follows no
+// It sends no credential, uses no proxy of the environment, keeps no cookie and follows no
 // redirect: the operator names the endpoint, and nothing the server says
 // leads anywhere else.
 type Fetcher struct {
 	// TLS is for servers with a private certificate authority; may be nil.
 	TLS *tls.Config
+	// Proxy is what requests go through; nil for none.
+	Proxy *url.URL
 	// Version is what the client calls itself besides its name; may be empty.
 	Version string
 	// Now is time.Now if nil.
@@ -144,7 +146,7 @@ func (f *Fetcher) init() {
 		return
 	}
 	f.base = &http.Transport{
-		Proxy:                  nil,
+		Proxy:                  http.ProxyURL(f.Proxy), // never the environment's
 		DialContext:            (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
 		TLSClientConfig:        f.TLS,
 		TLSHandshakeTimeout:    3 * time.Second,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,13 +17,19 @@ const (
 	minSecretBytes = 22
 )
 
+// NamedHosts are the entries of AllowedDomains that name one host: "host" or
+// "host:port".
+func (m MetadataDocuments) NamedHosts() []string {
+	return slices.DeleteFunc(slices.Clone(m.AllowedDomains), func(d string) bool { return strings.HasPrefix(d, "*") })
+}
+
 // metadataDocuments holds what strangers can make this service fetch.
 func (r *resolver) metadataDocuments(f MetadataDocumentsFile, hosts []HostFile) MetadataDocuments {
 	const at = "registration.metadataDocuments"
 	m := MetadataDocuments{
 		Enabled:        f.Enabled == nil || *f.Enabled,
-		AllowedDomains: r.domains(at+".allowedDomains", f.AllowedDomains),
-		DeniedDomains:  r.domains(at+".deniedDomains", f.DeniedDomains),
+		AllowedDomains: r.domains(at+".allowedDomains", f.AllowedDomains, true),
+		DeniedDomains:  r.domains(at+".deniedDomains", f.DeniedDomains, false),
 		Ports:          r.ports(at+".allowedPorts", f.AllowedPorts),
 		AllowQuery:     f.AllowQuery,
 		AllowLoopback:  f.AllowLoopback,
@@ -34,12 +41,17 @@ func (r *resolver) metadataDocuments(f MetadataDocumentsFile, hosts []HostFile) 
 	return m
 }
 
-func (r *resolver) domains(at string, domains []string) []string {
+// domains checks names of hosts, or "*.example.com"; with ports, a name without
+// an asterisk may end in one.
+func (r *resolver) domains(at string, domains []string, ports bool) []string {
 	if r.tooMany(at, len(domains), maxDomains) {
 		return nil
 	}
 	for i, d := range domains {
 		name := strings.TrimPrefix(d, "*.")
+		if host, port, err := net.SplitHostPort(d); err == nil && ports && validPort(port) {
+			name = host
+		}
 		if problem := dnsNameProblem(name); problem != "" {
 			r.add(element(at, i), `%s %s; write a name such as "claude.ai", or "*.example.com" for all names below it`, show(d), problem)
 		} else if slices.Index(domains, d) < i {

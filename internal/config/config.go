@@ -46,6 +46,7 @@ type Config struct {
 
 	DynamicRegistration bool
 	MetadataDocuments   MetadataDocuments
+	Egress              Egress
 	Clients             []Client
 
 	Keys            Keys
@@ -118,7 +119,8 @@ type Properties struct{ Name, Groups bool }
 // MetadataDocuments says which Client ID Metadata Documents are fetched.
 type MetadataDocuments struct {
 	Enabled bool
-	// AllowedDomains and DeniedDomains are host names, or "*.example.com".
+	// AllowedDomains and DeniedDomains are host names, or "*.example.com"; in
+	// AllowedDomains a host name may have a port.
 	// An empty AllowedDomains admits every public host.
 	AllowedDomains, DeniedDomains []string
 	Ports                         []uint16 // besides 443

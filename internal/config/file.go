@@ -17,6 +17,8 @@ type File struct {
 	Proxy ProxyFile `json:"proxy"`
 	// How clients become known.
 	Registration RegistrationFile `json:"registration"`
+	// How this service reaches what clients name: metadata documents and key sets.
+	Egress EgressFile `json:"egress"`
 	// Who may do what: rules for every MCP server that has none of its own. See docs/policy.md. Default: everybody who may sign in may ask for every scope.
 	Policy PolicyFile `json:"policy"`
 	// Clients known in advance. They work with every kind of registration off, and no list of redirect URLs applies to them.
@@ -307,16 +309,28 @@ type RegistrationFile struct {
 type MetadataDocumentsFile struct {
 	// Whether such clients are known. When off, this service fetches nothing that a stranger names. Default true.
 	Enabled *bool `json:"enabled"`
-	// Hosts that may publish clients: a name such as "claude.ai", or "*.example.com" for every name below example.com. The operator thereby vouches for the clients of these hosts. Default: every public host.
+	// Hosts that may publish clients: a name such as "claude.ai", or "*.example.com" for every name below example.com. The operator thereby vouches for the clients of these hosts. A host that is named without an asterisk may have a private name and private addresses, and, as in "apps.corp.example:8443", another port. Default: every public host.
 	AllowedDomains []string `json:"allowedDomains"`
 	// Hosts that may not publish clients, written like allowedDomains and stronger.
 	DeniedDomains []string `json:"deniedDomains"`
-	// Ports that may stand in the URL of a document, as text, besides "443".
+	// Ports that may stand in the URL of any document, as text, besides "443".
 	AllowedPorts []string `json:"allowedPorts"`
 	// Accept document URLs with a query, which the specification advises against. Default false.
 	AllowQuery bool `json:"allowQuery"`
 	// Accept document URLs with http on localhost, 127.0.0.1 and [::1], for development. Refused unless every entry of proxy.hosts has scheme "http", which is on loopback only. Default false.
 	AllowLoopback bool `json:"allowLoopback"`
+}
+
+// EgressFile is the `egress` section.
+type EgressFile struct {
+	// Networks that are never connected to for a URL that a client names, such as "203.0.113.0/24", even where allowedDomains names the host. Link-local addresses and the metadata and wire servers of clouds are always among them. Default: none besides.
+	DeniedPrefixes []string `json:"deniedPrefixes"`
+	// URL of a proxy for metadata documents and key sets, such as "http://proxy.example.com:3128". The proxy resolves the names, so it, and not this service, has to refuse private addresses; see SECURITY.md. Default: none, and the environment's HTTPS_PROXY is not used for them.
+	Proxy string `json:"proxy"`
+	// File with "user:password" for the proxy.
+	ProxyCredentialsFile string `json:"proxyCredentialsFile"`
+	// List the tools of the MCP servers through the proxy, too. Default false.
+	ProxyMCPServers bool `json:"proxyMCPServers"`
 }
 
 // ClientFile is one entry of `clients`.

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"slices"
 )
 
 // Bounds: trustedProxies is looked through at each request of the OAuth endpoints.
@@ -50,23 +49,11 @@ func (r *resolver) rate(at string, value *int, standard int) int {
 
 // networks checks a list of CIDRs.
 func (r *resolver) networks(at string, list []string) []netip.Prefix {
-	if r.tooMany(at, len(list), maxNetworks) {
-		return nil
-	}
-	var out []netip.Prefix
-	for i, s := range list {
-		p, err := netip.ParsePrefix(s)
-		switch {
-		case err != nil, p.Addr().Is4In6():
-			r.add(element(at, i), `%s is not a network such as "10.0.0.0/8" or "2001:db8::/32"`, show(s))
-		case p != p.Masked():
-			r.add(element(at, i), "%s has bits beyond its length; did you mean %q?", show(s), p.Masked())
-		case p.Bits() == 0:
-			r.add(element(at, i), "%s is everybody: anybody could choose the address to count for", show(s))
-		case slices.Contains(out, p):
-			r.add(element(at, i), "%s is listed twice", show(s))
+	out := r.prefixes(at, list)
+	for i, p := range out {
+		if p.IsValid() && p.Bits() == 0 {
+			r.add(element(at, i), "%s is everybody: anybody could choose the address to count for", show(list[i]))
 		}
-		out = append(out, p)
 	}
 	return out
 }

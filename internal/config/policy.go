@@ -380,7 +380,7 @@ func (c *policyFacts) clientHostProblem(host string) string {
 		return show(host) + " is known by metadata documents, which registration.metadataDocuments.enabled turns off"
 	case slices.ContainsFunc(m.DeniedDomains, stands):
 		return show(host) + " may not publish clients by registration.metadataDocuments.deniedDomains, so this entry is never met"
-	case len(m.AllowedDomains) > 0 && !slices.ContainsFunc(m.AllowedDomains, func(d string) bool { return stands(d) || domainCovers(host, d) }):
+	case len(m.AllowedDomains) > 0 && !slices.ContainsFunc(m.AllowedDomains, func(d string) bool { d, _, _ = strings.Cut(d, ":"); return stands(d) || domainCovers(host, d) }):
 		return show(host) + " is not in registration.metadataDocuments.allowedDomains, so this entry is never met"
 	}
 	return ""

@@ -50,6 +50,7 @@ func (r *resolver) resolve(f File) *Config {
 		RedirectSchemes:     r.redirectSchemes(f.Proxy),
 		DynamicRegistration: f.Registration.Dynamic.Enabled == nil || *f.Registration.Dynamic.Enabled,
 		MetadataDocuments:   r.metadataDocuments(f.Registration.MetadataDocuments, f.Proxy.Hosts),
+		Egress:              r.egress(f.Egress),
 		Keys:                r.keys(f.Keys),
 		Tokens:              r.tokens(f.Tokens),
 		Guard:               r.guard(f.Guard),

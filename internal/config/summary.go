@@ -40,6 +40,9 @@ func (c *Config) Summary() string {
 	}
 	line("dynamic registration", "%s", onOff(c.DynamicRegistration))
 	line("metadata documents", "%s", c.MetadataDocuments.summary())
+	if c.Egress.Proxy != nil {
+		line("egress proxy", "%s", c.Egress.Proxy)
+	}
 	line("clients in advance", "%d", len(c.Clients))
 	line("keys", "%s, a new signing key every %s", c.Keys.summary(), showDuration(c.Keys.Rotation))
 	line("access tokens", "valid for %s", showDuration(c.Tokens.AccessTokenLifetime))

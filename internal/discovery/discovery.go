@@ -35,8 +35,9 @@ type Features struct {
 	AuthMethods              []string
 	// AuthSigningAlgs are those of private_key_jwt; empty where that is off.
 	AuthSigningAlgs []string
-	// MetadataDocuments: a client id may be the URL of a document.
-	MetadataDocuments bool
+	// MetadataDocuments reports whether clients should be told that a client id may
+	// be the URL of a document; nil where it may not.
+	MetadataDocuments func() bool
 	// OfflineAccess: asking for that scope has an effect.
 	OfflineAccess bool
 }
@@ -157,7 +158,7 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 		TokenEndpointAuthMethodsSupported: f.AuthMethods,
 		TokenEndpointAuthSigningAlgs:      f.AuthSigningAlgs,
 		CodeChallengeMethodsSupported:     []string{"S256"},
-		ClientIDMetadataDocumentSupported: f.MetadataDocuments,
+		ClientIDMetadataDocumentSupported: f.MetadataDocuments != nil && f.MetadataDocuments(),
 
 		AuthorizationResponseIssParameterSupported: true,
 	}

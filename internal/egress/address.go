@@ -1,6 +1,9 @@
 package egress
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // special lists what IANA's special-purpose address registries (RFC 6890 and
 // its successors) keep from the public internet, and the forms of IPv6 that
@@ -40,6 +43,25 @@ var special = prefixes(
 	"2a01:4f9:c010:3f02::/64", // a public NAT64 (nat64.net)
 )
 
+// cloud lists where clouds keep what a machine must ask only for itself:
+// metadata, credentials, wire and time servers. Some of it looks public. It is
+// never connected to, whoever named the host.
+var cloud = prefixes(
+	"169.254.0.0/16",     // link-local: metadata of AWS, Azure, Google, Oracle, Tencent and others
+	"fe80::/10",          // link-local
+	"168.63.129.16/32",   // Azure's wire server
+	"100.100.100.200/32", // Alibaba's metadata
+	"100.100.2.0/24",     // Alibaba's name and time servers
+	"192.0.0.192/32",     // Oracle's former metadata
+	"fd00:ec2::/32",      // AWS: metadata, names, time, pod identity
+	"fd20:ce::/64",       // Google's metadata
+	"161.26.0.0/16",      // IBM's service network
+	"166.8.0.0/14",       // IBM's private endpoints
+)
+
+// private is where an operator's own hosts may be.
+var private = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+
 // globalUnicast is the only part of IPv6 from which global addresses are
 // assigned. Outside lie unspecified, loopback, mapped and compatible IPv4,
 // NAT64 (64:ff9b::/96, 64:ff9b:1::/48), discard, SRv6, ULA, link-local,
@@ -54,6 +76,13 @@ func prefixes(list ...string) []netip.Prefix {
 	return out
 }
 
+func contains(list []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// own reports whether a is an address at which an operator's own host may be.
+func own(a netip.Addr) bool { return a.Zone() == "" && contains(private, a) }
+
 // Public reports whether a is an address of the public internet that a stranger
 // may make this service connect to. An IPv4 address inside an IPv6 one is not:
 // callers unmap what a resolver returns, and nobody else needs that form.
@@ -64,10 +93,8 @@ func Public(a netip.Addr) bool {
 	if a.Is6() && !globalUnicast.Contains(a) {
 		return false
 	}
-	for _, p := range special {
-		if p.Contains(a) {
-			return false
-		}
+	if contains(special, a) || contains(cloud, a) {
+		return false
 	}
 	// An ISATAP interface identifier (RFC 5214, section 6.1) carries an IPv4 address.
 	if b := a.As16(); a.Is6() && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe && b[8]&^0x02 == 0 {

@@ -1,6 +1,8 @@
 // Package egress is the only HTTP client for URLs that strangers name. It
 // connects to public addresses alone, and to exactly the address it checked, so
-// no answer of a name server can lead it inside. It follows nothing, sends
+// no answer of a name server can lead it inside. Hosts that the operator named
+// may also have private addresses; with a proxy, the proxy resolves names, and
+// only names can be checked here. It follows nothing, sends
 // nothing that identifies anybody, stops at bounds of size and time, and says
 // the same whatever was wrong on the network, so that it cannot be used to look
 // around (draft-ietf-oauth-client-id-metadata-document, section 6.5).
@@ -35,8 +37,7 @@ const (
 )
 
 var (
-	// ErrUnreachable: there was no answer. It covers names that do not resolve,
-	// addresses we never connect to, closed ports, bad certificates and time-outs.
+	// ErrUnreachable: there was no answer. Where waiting does not help it is a *Fault.
 	ErrUnreachable = errors.New("no answer")
 	// ErrBudget: too many fetches for now.
 	ErrBudget = errors.New("too many fetches for now")
@@ -59,6 +60,18 @@ type Network struct {
 type Client struct {
 	// Ports are allowed besides 443.
 	Ports []uint16
+	// Named are hosts that the operator wrote out, "host" or "host:port": they may
+	// have a private name and private addresses, and that port.
+	Named []string
+	// NamedURLs are URLs that the operator wrote out. As for Named, but only for
+	// these URLs.
+	NamedURLs []string
+	// Denied are addresses that are never connected to, besides those of clouds'
+	// metadata and wire servers, even for Named. They do not bind a Proxy.
+	Denied []netip.Prefix
+	// Proxy is an http or https proxy that all but Loopback goes through. It
+	// resolves the names, so addresses are not checked.
+	Proxy *url.URL
 	// Loopback, for development, also admits http URLs whose host is literally
 	// localhost, 127.0.0.1 or [::1], on any port.
 	Loopback bool
@@ -94,7 +107,7 @@ type Response struct {
 // Get fetches once. Redirects come back as they are. Errors wrap one of the
 // package's; what else they say is for the log only.
 func (c *Client) Get(ctx context.Context, req Request) (*Response, error) {
-	u, err := c.parse(req.URL)
+	u, named, err := c.parse(req.URL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: it %w", ErrRefused, err)
 	}
@@ -104,7 +117,7 @@ func (c *Client) Get(ctx context.Context, req Request) (*Response, error) {
 		return nil, ErrBudget
 	}
 	defer leave()
-	ctx, cancel := context.WithTimeout(ctx, totalTimeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, namedKey{}, named), totalTimeout)
 	defer cancel()
 	// A bare RoundTrip: http.Client would follow redirects and keep cookies.
 	r := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{
@@ -115,7 +128,7 @@ func (c *Client) Get(ctx context.Context, req Request) (*Response, error) {
 	}
 	resp, err := c.transport.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, faultOf(err))
 	}
 	defer resp.Body.Close()
 	out := &Response{Status: resp.StatusCode, Header: resp.Header}
@@ -144,7 +157,8 @@ func (c *Client) init() {
 	c.familiar.open(firstTotal, firstSite)
 	c.repeat.open(repeatTotal, repeatURL)
 	c.transport = &http.Transport{
-		Proxy:                  nil, // the environment's proxy would resolve the name again
+		Proxy:                  c.proxyFor, // never the environment's, which would resolve the name again
+		OnProxyConnectResponse: proxyRefused,
 		DialContext:            c.dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.Network.Roots},
 		TLSHandshakeTimeout:    connectTimeout,
@@ -175,6 +189,16 @@ func site(host string) string {
 	return host
 }
 
+// namedKey is the key of a context's value: whether the operator named the host.
+type namedKey struct{}
+
+func (c *Client) proxyFor(r *http.Request) (*url.URL, error) {
+	if c.isLoopback(r.URL) {
+		return nil, nil
+	}
+	return c.Proxy, nil
+}
+
 // dial resolves, checks and connects to one of the addresses it checked.
 func (c *Client) dial(ctx context.Context, _, hostPort string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(hostPort)
@@ -199,11 +223,8 @@ func (c *Client) dial(ctx context.Context, _, hostPort string) (net.Conn, error)
 	return nil, err
 }
 
+// addresses returns those of host that may be connected to.
 func (c *Client) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	allowed := Public
-	if c.Loopback && slices.Contains(loopbackHosts, host) { // only http gets here, see parse
-		allowed = netip.Addr.IsLoopback
-	}
 	lookup := c.Network.Lookup
 	if lookup == nil {
 		lookup = resolve
@@ -212,6 +233,7 @@ func (c *Client) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 	if err != nil {
 		return nil, err
 	}
+	allowed := c.allowed(ctx, host)
 	var out []netip.Addr
 	for _, a := range all {
 		// The resolver may hand out IPv4 in its mapped form.
@@ -220,9 +242,23 @@ func (c *Client) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 		}
 	}
 	if len(out) == 0 {
-		return nil, errors.New("the name resolves to no public address")
+		return nil, &Fault{Address, fmt.Errorf("%s resolves to %v, where this service does not connect to", host, all)}
 	}
 	return out, nil
+}
+
+// allowed returns which addresses of host may be connected to.
+func (c *Client) allowed(ctx context.Context, host string) func(netip.Addr) bool {
+	named, _ := ctx.Value(namedKey{}).(bool)
+	switch {
+	case c.Loopback && slices.Contains(loopbackHosts, host): // only http gets here, see parse
+		return netip.Addr.IsLoopback
+	case c.Proxy != nil: // the only host that is dialled is the proxy's, which the operator named
+		return netip.Addr.IsValid
+	}
+	return func(a netip.Addr) bool {
+		return (Public(a) || named && own(a)) && !contains(cloud, a) && !contains(c.Denied, a)
+	}
 }
 
 func resolve(ctx context.Context, host string) ([]netip.Addr, error) {

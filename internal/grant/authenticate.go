@@ -98,6 +98,8 @@ func invalidClient(reason string, cause error) error {
 // invalid_client it would throw its registration away.
 func clientError(err error) error {
 	switch {
+	case errors.Is(err, registration.ErrUnfetchable):
+		return &oauth.Error{Code: oauth.ServerError, Description: "what the client publishes: " + registration.Unfetchable(err), Reason: "client_document_unreachable", Cause: err}
 	case errors.Is(err, registration.ErrUnavailable):
 		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "what the client publishes cannot be fetched right now", Reason: "client_document_unavailable", Cause: err}
 	case errors.Is(err, registration.ErrDocument):

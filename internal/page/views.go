@@ -64,6 +64,7 @@ type Problem string
 const (
 	UnknownClient             Problem = "unknown_client"
 	ClientDocumentUnavailable Problem = "client_document_unavailable"
+	ClientDocumentUnreachable Problem = "client_document_unreachable"
 	ClientDocumentInvalid     Problem = "client_document_invalid"
 	ClientIDMissing           Problem = "client_id_missing"
 	RedirectURIMismatch       Problem = "redirect_uri_mismatch"
@@ -88,7 +89,7 @@ const (
 
 // Problems lists every problem.
 var Problems = []Problem{
-	UnknownClient, ClientDocumentUnavailable, ClientDocumentInvalid, ClientIDMissing, RedirectURIMismatch, RedirectURIMissing,
+	UnknownClient, ClientDocumentUnavailable, ClientDocumentUnreachable, ClientDocumentInvalid, ClientIDMissing, RedirectURIMismatch, RedirectURIMissing,
 	InvalidScope, InvalidTarget, InvalidRequest, InteractionRequired, ClientNotAllowed, NotAllowed,
 	TemporarilyUnavailable, ServerError, TooManyRequests,
 	ConsentExpired, UsedTwice, CrossSiteForm, UnknownProvider, OtherProvider, OtherBrowser,

@@ -24,7 +24,8 @@ const MaxDocumentBytes = 5 << 10
 type URLPolicy struct {
 	Egress *egress.Client
 	// Allowed and Denied are host names, or "*.example.com" for all names below
-	// example.com. An empty Allowed admits all; Denied wins.
+	// example.com. In Allowed a name may have a port, which is then demanded. An
+	// empty Allowed admits all; Denied wins.
 	Allowed, Denied []string
 	// Own names the hosts of this service: asking ourselves is a loop.
 	Own []string
@@ -43,14 +44,16 @@ func (p URLPolicy) check(raw string) error {
 	switch {
 	case slices.Contains(p.Own, host) && !strings.HasPrefix(raw, "http://"):
 		return errors.New("is one of this service itself")
-	case matchesDomain(p.Denied, host), len(p.Allowed) > 0 && !matchesDomain(p.Allowed, host):
+	case matchesDomain(p.Denied, host), len(p.Allowed) > 0 && !p.vouched(u):
 		return errors.New("is at a host that this service does not accept")
 	}
 	return nil
 }
 
 // vouched reports whether the operator named the host.
-func (p URLPolicy) vouched(host string) bool { return matchesDomain(p.Allowed, host) }
+func (p URLPolicy) vouched(u *url.URL) bool {
+	return matchesDomain(p.Allowed, u.Hostname()) || u.Port() != "" && slices.Contains(p.Allowed, u.Host)
+}
 
 func matchesDomain(list []string, host string) bool {
 	return slices.ContainsFunc(list, func(d string) bool {
@@ -67,6 +70,7 @@ type Documents struct {
 	keySets    *KeySets
 	allowQuery bool
 	cache      *fetched[*Client]
+	network    reach
 }
 
 // DocumentsOptions are what NewDocuments needs.
@@ -83,8 +87,15 @@ type DocumentsOptions struct {
 func NewDocuments(o DocumentsOptions) *Documents {
 	d := &Documents{urls: o.URLs, redirects: o.Redirects, keySets: o.KeySets, allowQuery: o.AllowQuery}
 	d.cache = newFetched(o.URLs.Egress, o.Now, "application/json", MaxDocumentBytes, d.read)
+	d.cache.network = &d.network
 	return d
 }
+
+// Reachable reports whether clients should be told that ids may be the URLs of
+// documents. It is false for a while after a fetch failed by the network while
+// none got an answer, so that a client which never falls back by itself
+// registers at its next try. Documents are accepted all the same.
+func (d *Documents) Reachable() bool { return d.network.works(d.cache.now()) }
 
 // IsDocumentURL reports whether id is the kind of id that Documents knows. Ids
 // that we issue never look so.
@@ -178,7 +189,7 @@ func (d *Documents) parse(id string, body []byte) (*Client, error) {
 		return nil, errors.New("has no URL")
 	}
 	c.VouchedBy = u.Host
-	c.Trusted = d.redirects.trusted(c.RedirectURIs) || d.urls.vouched(u.Hostname())
+	c.Trusted = d.redirects.trusted(c.RedirectURIs) || d.urls.vouched(u)
 	return c, nil
 }
 

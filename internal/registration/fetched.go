@@ -42,6 +42,20 @@ const (
 // client may be fine, so it must not be told that it is unknown.
 var ErrUnavailable = errors.New("what the client publishes cannot be fetched right now")
 
+// ErrUnfetchable is an ErrUnavailable that lasts until an operator acts: there is
+// an *egress.Fault in it.
+var ErrUnfetchable = fmt.Errorf("%w, and waiting does not help", ErrUnavailable)
+
+// Unfetchable describes an ErrUnfetchable to anyone, as a sentence about what
+// the client publishes.
+func Unfetchable(err error) string {
+	fault, ok := errors.AsType[*egress.Fault](err)
+	if !ok {
+		return "it cannot be fetched from here"
+	}
+	return "its host " + fault.Public()
+}
+
 // ErrDocument: what the client publishes is not valid. It is an ErrUnknown.
 var ErrDocument = fmt.Errorf("%w: what it publishes is not valid", ErrUnknown)
 
@@ -58,6 +72,8 @@ type fetched[T any] struct {
 	// parse reads a document; its errors complete the sentence "the document …".
 	parse func(url string, resp *egress.Response) (T, error)
 	now   func() time.Time
+	// network is told how fetches end, where somebody wants to know.
+	network *reach
 
 	mu      sync.Mutex
 	entries map[string]*list.Element // of *copied[T]
@@ -208,8 +224,10 @@ func (f *fetched[T]) fetch(ctx context.Context, url string, old *copied[T]) (*co
 	case errors.Is(err, egress.ErrRefused), errors.Is(err, egress.ErrTooLarge):
 		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		f.heard(false, err)
+		return nil, unfetched(err)
 	}
+	f.heard(true, nil)
 	now := f.now()
 	next := &copied[T]{url: url, etag: resp.Header.Get("ETag"), said: resp.Header, fetched: now}
 	if resp.Status == http.StatusNotModified && old != nil && next.said.Get("Cache-Control") == "" && next.said.Get("Expires") == "" {
@@ -232,6 +250,14 @@ func (f *fetched[T]) fetch(ctx context.Context, url string, old *copied[T]) (*co
 	// "If the response is not 200 OK, the authorization server MUST treat it as
 	// an error", and redirects are not followed.
 	return nil, fmt.Errorf("%w: status %d", ErrDocument, resp.Status)
+}
+
+// unfetched tells a fault that lasts from one that may pass.
+func unfetched(err error) error {
+	if _, ok := errors.AsType[*egress.Fault](err); ok {
+		return fmt.Errorf("%w: %w", ErrUnfetchable, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // answered counts the failures of a publisher. That we had no budget is none.

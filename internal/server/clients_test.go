@@ -99,7 +99,7 @@ func TestMetadataDocuments(t *testing.T) {
 	t.Run("AS-CIMD-24 a page and no redirect", func(t *testing.T) {
 		for path, status := range map[string]int{
 			"https://app.example.org/oauth/other.json": 400, "https://app.example.org/": 400, "https://localhost/c": 400,
-			"https://" + servertest.Host + "/c": 400, "https://nowhere.example.org/c": 503, "https://app.example.org:22/c": 400,
+			"https://" + servertest.Host + "/c": 400, "https://nowhere.example.org/c": 500, "https://app.example.org:22/c": 400,
 		} {
 			other := *c
 			other.ID = path
@@ -107,7 +107,7 @@ func TestMetadataDocuments(t *testing.T) {
 			if page.Status != status || page.Location() != "" {
 				t.Errorf("%s: %d %s", path, page.Status, page.Location())
 			}
-			want := map[int]string{400: "client_document_invalid", 503: "client_document_unavailable"}[status]
+			want := map[int]string{400: "client_document_invalid", 500: "client_document_unreachable"}[status]
 			if e := s.Log.Last(audit.AuthorizeRefused); e["reason"] != want {
 				t.Errorf("%s: audit says %v", path, e)
 			}

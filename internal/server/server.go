@@ -152,7 +152,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	}
 
 	s.catalogue = catalog.New(catalog.Options{
-		Targets: targets(table), Fetch: tracedFetch(s.tracer, (&catalog.Fetcher{Version: opt.Version}).Fetch), Now: opt.Now, Logger: opt.Logger, Observe: metrics.catalogueFetch,
+		Targets: targets(table), Fetch: tracedFetch(s.tracer, fetcher(cfg.Egress, opt.Version).Fetch), Now: opt.Now, Logger: opt.Logger, Observe: metrics.catalogueFetch,
 	})
 	peek := func(r *resource.Resource) *catalog.Catalogue { return s.catalogue.Peek(r.URI) }
 	metrics.watchResources(table, func(r *resource.Resource) bool { return !peek(r).Unavailable })
@@ -220,7 +220,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	features := discovery.Features{
 		AuthorizationPath: authorize.Path, TokenPath: grant.Path, RevocationPath: grant.RevocationPath,
 		GrantTypes: tokens.GrantTypes(), OfflineAccess: tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
-		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: clients.Documents != nil,
+		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: announceDocuments(clients),
 	}
 	if cfg.Introspection { // not for browsers: its callers have secrets
 		features.IntrospectionPath, features.IntrospectionAuthMethods = grant.IntrospectionPath, grant.IntrospectionAuthMethods
@@ -336,15 +336,45 @@ func notFound(documents *discovery.Endpoint, onHost func(web.HostHandler) http.H
 	})
 }
 
+// fetcher asks MCP servers for their tools.
+func fetcher(e config.Egress, version string) *catalog.Fetcher {
+	f := &catalog.Fetcher{Version: version}
+	if e.ProxyMCPServers {
+		f.Proxy = e.ProxyURL()
+	}
+	return f
+}
+
+// announceDocuments reports whether clients are told of metadata documents: nil
+// where there are none. Only where clients can register instead does it follow
+// whether documents can be fetched.
+func announceDocuments(clients *registration.Clients) func() bool {
+	switch {
+	case clients.Documents == nil:
+		return nil
+	case clients.Dynamic == nil:
+		return func() bool { return true }
+	}
+	return clients.Documents.Reachable
+}
+
 // newClients makes the three kinds of clients that the configuration admits.
 func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*registration.Clients, error) {
 	documents := cfg.MetadataDocuments
 	urls := registration.URLPolicy{
-		Egress:  &egress.Client{Ports: documents.Ports, Loopback: documents.AllowLoopback, Network: opt.Network, Now: opt.Now},
+		Egress: &egress.Client{
+			Ports: documents.Ports, Named: documents.NamedHosts(), Denied: cfg.Egress.Denied, Proxy: cfg.Egress.ProxyURL(),
+			Loopback: documents.AllowLoopback, Network: opt.Network, Now: opt.Now,
+		},
 		Allowed: documents.AllowedDomains, Denied: documents.DeniedDomains,
 	}
 	for _, h := range cfg.Hosts {
 		urls.Own = append(urls.Own, (&url.URL{Host: h.Host}).Hostname())
+	}
+	for _, c := range cfg.Clients {
+		if c.JWKSURI != "" {
+			urls.Egress.NamedURLs = append(urls.Egress.NamedURLs, c.JWKSURI)
+		}
 	}
 	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs, Schemes: cfg.RedirectSchemes}
 	sets := registration.NewKeySets(urls, opt.Now)

@@ -11,7 +11,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"errors"
 	"io"
 	"log"
 	"math/big"
@@ -105,7 +104,7 @@ func (i *Internet) lookup(_ context.Context, host string) ([]netip.Addr, error) 
 	if addrs := i.names[host]; addrs != nil {
 		return addrs, nil
 	}
-	return nil, errors.New("no such host")
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }
 
 func (i *Internet) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Egress bounds and directs what this service fetches of clients.
+type Egress struct {
+	// Denied are never connected to, besides what package egress denies.
+	Denied []netip.Prefix
+	Proxy  *url.URL // nil for none; without credentials
+	// ProxyCredentials are "user:password", or empty.
+	ProxyCredentials Secret
+	// ProxyMCPServers: the tools of MCP servers are listed through Proxy as well.
+	ProxyMCPServers bool
+}
+
+// ProxyURL returns Proxy with its credentials, nil if there is none. It must not
+// be logged.
+func (e Egress) ProxyURL() *url.URL {
+	if e.Proxy == nil {
+		return nil
+	}
+	u := *e.Proxy
+	if user, password, ok := strings.Cut(e.ProxyCredentials.Reveal(), ":"); ok {
+		u.User = url.UserPassword(user, password)
+	}
+	return &u
+}
+
+func (r *resolver) egress(f EgressFile) Egress {
+	const at = "egress"
+	e := Egress{Denied: r.prefixes(at+".deniedPrefixes", f.DeniedPrefixes), ProxyMCPServers: f.ProxyMCPServers}
+	if f.Proxy != "" {
+		e.Proxy = r.proxyURL(at+".proxy", f.Proxy)
+	} else if f.ProxyCredentialsFile != "" || f.ProxyMCPServers {
+		r.add(at+".proxy", "is required where proxyCredentialsFile or proxyMCPServers is set")
+	}
+	if f.ProxyCredentialsFile == "" {
+		return e
+	}
+	if content, ok := r.file(at+".proxyCredentialsFile", f.ProxyCredentialsFile); ok {
+		content = strings.TrimRight(content, "\r\n")
+		user, password, found := strings.Cut(content, ":")
+		if !found || user == "" || password == "" || strings.ContainsFunc(content, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+			r.add(at+".proxyCredentialsFile", `the file does not hold "user:password" on one line`)
+			return e
+		}
+		e.ProxyCredentials = NewSecret(content)
+	}
+	return e
+}
+
+func (r *resolver) proxyURL(at, value string) *url.URL {
+	u, problem := absoluteURL(value)
+	switch {
+	case problem != "":
+		r.add(at, "%s %s; a user name and password belong in proxyCredentialsFile", showURL(value), problem)
+	case u.Path != "" && u.Path != "/", u.RawQuery != "":
+		r.add(at, "%s has a path or a query; a proxy has only scheme, host and port", showURL(value))
+	default:
+		return u
+	}
+	return nil
+}
+
+// prefixes reads networks as netip has them, each once.
+func (r *resolver) prefixes(at string, list []string) []netip.Prefix {
+	if r.tooMany(at, len(list), maxNetworks) {
+		return nil
+	}
+	var out []netip.Prefix
+	for i, s := range list {
+		p, err := netip.ParsePrefix(s)
+		switch {
+		case err != nil, p.Addr().Is4In6():
+			r.add(element(at, i), `%s is not a network such as "10.0.0.0/8" or "2001:db8::/32"`, show(s))
+		case p != p.Masked():
+			r.add(element(at, i), "%s has bits beyond its length; did you mean %q?", show(s), p.Masked())
+		case slices.Contains(out, p):
+			r.add(element(at, i), "%s is listed twice", show(s))
+		}
+		out = append(out, p)
+	}
+	return out
+}

@@ -1,0 +1,40 @@
+package config
+
+import (
+	"net/netip"
+	"reflect"
+	"testing"
+)
+
+func TestEgress(t *testing.T) {
+	c, err := Parse([]byte(minimal+`
+egress: {deniedPrefixes: [10.96.0.0/12, "fd00::/8"], proxy: "http://proxy.corp.example:3128", proxyCredentialsFile: creds, proxyMCPServers: true}
+registration: {metadataDocuments: {allowedDomains: [apps.corp.example, "apps.corp.example:8443", "*.example.com"]}}`), func(string) ([]byte, error) { return []byte("user:pa:ss\n"), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := c.Egress
+	if !reflect.DeepEqual(e.Denied, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00::/8")}) || !e.ProxyMCPServers {
+		t.Errorf("%+v", e)
+	}
+	if password, _ := e.ProxyURL().User.Password(); password != "pa:ss" || e.Proxy.User != nil {
+		t.Errorf("credentials %q, and %v", password, e.Proxy)
+	}
+	if named := c.MetadataDocuments.NamedHosts(); !reflect.DeepEqual(named, []string{"apps.corp.example", "apps.corp.example:8443"}) {
+		t.Errorf("named are %q: a wildcard names no host", named)
+	}
+	if mustParse(t, minimal).Egress.ProxyURL() != nil {
+		t.Error("a proxy that nobody configured")
+	}
+	for text, want := range map[string]string{
+		"deniedPrefixes: [10.0.0.1/8]":             "egress.deniedPrefixes[0]: did you mean",
+		"deniedPrefixes: [metadata]":               "egress.deniedPrefixes[0]: is not a network",
+		"deniedPrefixes: [10.0.0.0/8, 10.0.0.0/8]": "egress.deniedPrefixes[1]: is listed twice",
+		"proxy: 'http://user:pw@proxy:3128'":       "egress.proxy: proxyCredentialsFile",
+		"proxy: 'socks5://proxy:1080'":             "egress.proxy: is not an http or https URL",
+		"proxy: 'http://proxy:3128/path'":          "egress.proxy: has a path",
+		"proxyMCPServers: true":                    "egress.proxy: is required",
+	} {
+		t.Run(text, func(t *testing.T) { refused(t, minimal+"egress: {"+text+"}", want) })
+	}
+}
