@@ -3,6 +3,7 @@ package forwardauth
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -89,11 +90,23 @@ func BenchmarkDecideCold(b *testing.B) {
 	}
 }
 
-// BenchmarkDecideBad is what a flood of bad tokens costs.
+// BenchmarkDecideForged is what a flood of made-up tokens costs. The key's name
+// is public, so it is right.
+func BenchmarkDecideForged(b *testing.B) {
+	refused(b, func(raw string) string {
+		payload := strings.Index(raw, ".") + 1
+		return raw[:payload+20] + "AAAA" + raw[payload+24:]
+	})
+}
+
+// BenchmarkDecideBad is the worst: one's own token with another signature.
 func BenchmarkDecideBad(b *testing.B) {
+	refused(b, func(raw string) string { return raw[:len(raw)-8] + "AAAAAAAA" })
+}
+
+func refused(b *testing.B, change func(raw string) string) {
 	f, r := cached(b)
-	raw := r.Header.Get("Authorization")
-	r.Header.Set("Authorization", raw[:len(raw)-8]+"AAAAAAAA")
+	r.Header.Set("Authorization", change(r.Header.Get("Authorization")))
 	f.Endpoint.Audit = nil
 	b.ReportAllocs()
 	for b.Loop() {

@@ -38,8 +38,11 @@ type Claims struct {
 	Expires  int64  `json:"exp"`
 	// Family is the sign-in that the token comes from, for revocation.
 	Family string `json:"family,omitempty"`
-	// Sealed is the Person, readable by this service only.
+	// Sealed is the Person, readable by this service only. It is the last member,
+	// and bound to all that stands before it.
 	Sealed string `json:"person"`
+	// Person is what Sealed holds, of claims that a Verifier returns.
+	Person Person `json:"-"`
 }
 
 // Person is what identity headers are made of. It travels sealed in the token,
@@ -109,14 +112,16 @@ func (i *Issuer) mint(c Claims, person Person) (string, Claims, error) {
 	c.ID = rand.Text()
 	c.IssuedAt = now.Unix()
 	c.Expires = now.Add(i.Lifetime).Unix()
-	var err error
-	if c.Sealed, err = i.Persons.box.Seal(person, c.ExpiresAt(), c.ID, c.Subject); err != nil {
-		return "", c, err
-	}
+	c.Sealed = ""
 	payload, err := marshal(c)
 	if err != nil {
 		return "", c, err
 	}
+	payload = bytes.TrimSuffix(payload, []byte(payloadEnd))
+	if c.Sealed, err = i.Persons.box.Seal(person, c.ExpiresAt(), string(payload)); err != nil {
+		return "", c, err
+	}
+	payload = append(append(payload, c.Sealed...), payloadEnd...)
 	key := i.Keys.Signing()
 	b64 := base64.RawURLEncoding
 	out := make([]byte, 0, len(headerStart)+2*len(payload)+400)
@@ -149,6 +154,10 @@ func marshal(c Claims) ([]byte, error) {
 const (
 	headerStart = `{"alg":"RS256","kid":"`
 	headerEnd   = `","typ":"at+jwt"}`
+	// A payload ends with the sealed person, between these.
+	personStart = `,"person":"`
+	payloadEnd  = `"}`
+
 	headerBytes = len(headerStart) + 43 + len(headerEnd) // a kid is a SHA-256 in base64url
 )
 
@@ -169,11 +178,6 @@ type Verifier struct {
 	Keys    *keyset.Set
 	Persons Persons
 	Now     func() time.Time
-}
-
-// Person opens what Verify's claims carry sealed.
-func (v *Verifier) Person(c *Claims) (Person, error) {
-	return v.Persons.box.Open(c.Sealed, c.ID, c.Subject)
 }
 
 // Verify returns the claims of a token that we signed, that is alive, and whose
@@ -204,19 +208,26 @@ func (v *Verifier) Open(raw, issuer string) (*Claims, error) {
 	if err != nil {
 		return nil, ErrMalformed
 	}
+	plain, err := decodeStrict(payload)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	// The seal holds for the whole payload and takes a fraction of the signature's
+	// time to check, so that a flood of forged tokens costs little.
+	person, err := v.person(string(plain))
+	if err != nil {
+		return nil, err
+	}
 	digest := sha256.Sum256([]byte(raw[:len(header)+1+len(payload)]))
 	if rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], sig) != nil {
 		return nil, ErrSignature
 	}
 	// From here on the bytes are our own.
-	plain, err := decodeStrict(payload)
-	if err != nil {
-		return nil, ErrMalformed
-	}
 	c, err := parse(plain)
 	if err != nil || c.Subject == "" || c.ID == "" {
 		return nil, ErrMalformed
 	}
+	c.Person = person
 	now := v.Now()
 	switch {
 	case c.Issuer != issuer:
@@ -227,6 +238,25 @@ func (v *Verifier) Open(raw, issuer string) (*Claims, error) {
 		return nil, ErrNotYet
 	}
 	return c, nil
+}
+
+// person opens the sealed person of a payload, which shows that this service
+// wrote all of it.
+func (v *Verifier) person(payload string) (Person, error) {
+	body, ok := strings.CutSuffix(payload, payloadEnd)
+	at := strings.LastIndex(body, personStart)
+	if !ok || at < 0 {
+		return Person{}, ErrMalformed
+	}
+	at += len(personStart)
+	p, err := v.Persons.box.Open(body[at:], body[:at])
+	switch {
+	case errors.Is(err, seal.ErrExpired):
+		return Person{}, ErrExpired
+	case err != nil:
+		return Person{}, ErrSignature
+	}
+	return p, nil
 }
 
 func (v *Verifier) key(header string) (*rsa.PublicKey, error) {

@@ -1,6 +1,9 @@
 package token
 
 import (
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -75,19 +78,76 @@ func TestVerify(t *testing.T) {
 			if err != nil {
 				return
 			}
-			person, err := v.Person(c)
-			if err != nil || person.Email != "alice@example.com" || person.Flow != "flow" {
-				t.Errorf("person %+v, %v", person, err)
+			if c.Person.Email != "alice@example.com" || c.Person.Flow != "flow" {
+				t.Errorf("person %+v", c.Person)
 			}
 		})
 	}
-	t.Run("the person of another token", func(t *testing.T) {
-		other := minted
-		other.ID = "another"
-		if _, err := v.Person(&other); err == nil {
-			t.Error("a sealed person moved to another token opens")
+}
+
+// signed returns a token of the payload, with a signature that holds.
+func signed(t *testing.T, i *Issuer, header, payload string) string {
+	t.Helper()
+	b64 := base64.RawURLEncoding
+	head := header + "." + b64.EncodeToString([]byte(payload))
+	digest := sha256.Sum256([]byte(head))
+	sig, err := rsa.SignPKCS1v15(nil, i.Keys.Signing().Private, crypto.SHA256, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return head + "." + b64.EncodeToString(sig)
+}
+
+// The seal is bound to every claim: whoever had the signing key alone could not
+// make a token, and a forged one is refused before its signature is looked at.
+func TestSealIsBoundToThePayload(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	i, v := parts(t, &now)
+	c := claims()
+	c.Family = "family"
+	raw, _, err := i.Mint(c, Person{Email: "alice@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, _, _ := strings.Cut(raw, ".")
+	payload := decoded(t, raw, 1)
+	if _, err := v.Verify(signed(t, i, header, payload), issuer, audience); err != nil {
+		t.Fatalf("the payload as it was: %v", err)
+	}
+	if _, err := v.Verify(raw[:len(raw)-8]+"AAAAAAAA", issuer, audience); !errors.Is(err, ErrSignature) {
+		t.Errorf("another signature: %v", err)
+	}
+	var members map[string]any
+	if err := json.Unmarshal([]byte(payload), &members); err != nil || len(members) != 10 {
+		t.Fatalf("%v, %v", members, err)
+	}
+	for at := range len(payload) - len(payloadEnd) {
+		changed := []byte(payload)
+		changed[at] ^= 1
+		if _, err := v.Verify(signed(t, i, header, string(changed)), issuer, audience); !errors.Is(err, ErrSignature) && !errors.Is(err, ErrMalformed) {
+			t.Fatalf("byte %d of %s changed: %v", at, payload, err)
 		}
-	})
+	}
+	other, _, err := i.Mint(claims(), Person{Email: "bob@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, mine, _ := strings.Cut(payload, personStart)
+	theirs, _, _ := strings.Cut(decoded(t, other, 1), personStart)
+	for name, forged := range map[string]string{
+		"of another token":      theirs + personStart + mine,
+		"none":                  theirs + "}",
+		"two":                   strings.TrimSuffix(payload, "}") + personStart + mine,
+		"not at the end":        strings.TrimSuffix(payload, "}") + `,"x":""}`,
+		"empty":                 theirs + personStart + payloadEnd,
+		"nothing but the seal":  "{" + personStart[1:] + mine,
+		"nothing at all":        "",
+		"a payload without one": "{}",
+	} {
+		if _, err := v.Verify(signed(t, i, header, forged), issuer, audience); !errors.Is(err, ErrSignature) && !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestLargeClaims(t *testing.T) {
@@ -105,8 +165,8 @@ func TestLargeClaims(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if person, err := v.Person(c); err != nil || len(person.Groups) == 0 || len(person.Groups) == 500 {
-		t.Errorf("%d groups, %v", len(person.Groups), err)
+	if n := len(c.Person.Groups); n == 0 || n == 500 {
+		t.Errorf("%d groups", n)
 	}
 	huge := claims()
 	huge.Scope = strings.Repeat("s", MaxBytes)
