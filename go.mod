@@ -3,6 +3,7 @@ module github.com/mcp-forward-auth/mcp-forward-auth
 go 1.26.0
 
 require (
+	filippo.io/bigmod v0.1.1-0.20260103110540-f8a47775ebe5
 	filippo.io/keygen v1.0.0
 	github.com/a-h/templ v0.3.977
 	github.com/coreos/go-oidc/v3 v3.21.0
@@ -28,7 +29,6 @@ require (
 )
 
 require (
-	filippo.io/bigmod v0.1.1-0.20260103110540-f8a47775ebe5 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

@@ -96,7 +96,7 @@ type slot struct {
 
 type snapshot struct {
 	current Key
-	public  map[string]*rsa.PublicKey
+	public  map[string]*PublicKey
 	jwks    []byte
 }
 
@@ -142,7 +142,7 @@ func (s *Set) Run(ctx context.Context) error {
 func (s *Set) Signing() Key { return s.snap.Load().current }
 
 // Public returns the published key with this id, or nil. It does not allocate.
-func (s *Set) Public(id []byte) *rsa.PublicKey { return s.snap.Load().public[string(id)] }
+func (s *Set) Public(id []byte) *PublicKey { return s.snap.Load().public[string(id)] }
 
 // JWKS returns the published keys as a JWK Set (RFC 7517, section 5). The
 // caller must not change it.
@@ -200,7 +200,7 @@ func (s *Set) generate(source Source, period int64) (Key, error) {
 }
 
 func (s *Set) publish(current int64) error {
-	snap := &snapshot{current: s.keys[slot{0, current}], public: map[string]*rsa.PublicKey{}}
+	snap := &snapshot{current: s.keys[slot{0, current}], public: map[string]*PublicKey{}}
 	var set jose.JSONWebKeySet
 	for i := range s.opt.Sources {
 		for p := current + 1; ; p-- {
@@ -211,7 +211,7 @@ func (s *Set) publish(current int64) error {
 			if _, dup := snap.public[key.ID]; dup {
 				continue
 			}
-			snap.public[key.ID] = &key.Private.PublicKey
+			snap.public[key.ID] = newPublicKey(&key.Private.PublicKey)
 			set.Keys = append(set.Keys, jose.JSONWebKey{Key: &key.Private.PublicKey, KeyID: key.ID, Algorithm: "RS256", Use: "sig"})
 		}
 	}

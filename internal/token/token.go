@@ -219,7 +219,7 @@ func (v *Verifier) Open(raw, issuer string) (*Claims, error) {
 		return nil, err
 	}
 	digest := sha256.Sum256([]byte(raw[:len(header)+1+len(payload)]))
-	if rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], sig) != nil {
+	if !key.Verify(digest, sig) {
 		return nil, ErrSignature
 	}
 	// From here on the bytes are our own.
@@ -259,7 +259,7 @@ func (v *Verifier) person(payload string) (Person, error) {
 	return p, nil
 }
 
-func (v *Verifier) key(header string) (*rsa.PublicKey, error) {
+func (v *Verifier) key(header string) (*keyset.PublicKey, error) {
 	if len(header) != base64.RawURLEncoding.EncodedLen(headerBytes) {
 		return nil, ErrHeader
 	}
