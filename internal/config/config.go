@@ -182,6 +182,9 @@ type Rules struct {
 	Body bool
 	// StepUpStatus is 401, 403, or 0 for what suits the gateway.
 	StepUpStatus int
+	// RefuseRefresh: a refresh right after a client was asked for more scopes is
+	// refused, so that it signs in again.
+	RefuseRefresh bool
 	// AllowedOrigins are serialized origins, or "*"; empty means that Origin is
 	// not looked at and no preflight passes.
 	AllowedOrigins []string

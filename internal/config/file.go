@@ -233,6 +233,8 @@ type HostFile struct {
 	Body bool `json:"body"`
 	// Status of the answer that asks a client for more scopes: "403", as the standards have it, or "401", for gateways that lose the challenge of a 403 and clients that ignore it. Default: "401" where the gateway is nginx, ingress-nginx or NGINX Gateway Fabric, else "403".
 	StepUp string `json:"stepUp"`
+	// For clients that answer a request for more scopes by refreshing their token, which cannot help, and then give up (the TypeScript SDK 1 and 2, the AI SDK): a refresh within five seconds after such a request gets invalid_grant, so that the client lets the person sign in with the scopes that are missing. A client that refreshes in these seconds for another reason signs in as well. Default false.
+	RefuseRefreshAfterStepUp bool `json:"refuseRefreshAfterStepUp"`
 	// Clients that run in a browser.
 	CORS CORSFile `json:"cors"`
 	// Who may do what here. Rules here that allow take the place of those of the section policy; what that section denies stays denied. Default: the section policy.

@@ -14,6 +14,7 @@ func (r *resolver) rules(at string, f HostFile) Rules {
 		ToolPolicy:     ToolPolicy(orDefault(f.ToolPolicy, string(Enforce))),
 		Scopes:         r.scopeRules(at+".scopes", f.Scopes),
 		Body:           f.Body,
+		RefuseRefresh:  f.RefuseRefreshAfterStepUp,
 		AllowedOrigins: f.CORS.AllowedOrigins,
 	}
 	switch rules.ToolPolicy {

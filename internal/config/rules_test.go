@@ -15,10 +15,10 @@ func TestRules(t *testing.T) {
 		}
 	})
 	t.Run("everything", func(t *testing.T) {
-		got := mustParse(t, host(`toolPolicy: strict, body: true, stepUp: "401", cors: {allowedOrigins: ["https://app.example.com", "http://localhost:6274"]},
+		got := mustParse(t, host(`toolPolicy: strict, body: true, stepUp: "401", refuseRefreshAfterStepUp: true, cors: {allowedOrigins: ["https://app.example.com", "http://localhost:6274"]},
   scopes: [{name: notes:read, description: Read, tools: [notes_read, "list_*"], resources: ["note://*"], prompts: [sum]}, {name: admin, includes: [notes:read, other]}]`)).Hosts[0].Rules
 		want := Rules{
-			ToolPolicy: Strict, Body: true, StepUpStatus: 401, AllowedOrigins: []string{"https://app.example.com", "http://localhost:6274"},
+			ToolPolicy: Strict, Body: true, StepUpStatus: 401, RefuseRefresh: true, AllowedOrigins: []string{"https://app.example.com", "http://localhost:6274"},
 			Scopes: []ScopeRule{
 				{Name: "notes:read", Description: "Read", Tools: []string{"notes_read", "list_*"}, Resources: []string{"note://*"}, Prompts: []string{"sum"}},
 				{Name: "admin", Includes: []string{"notes:read", "other"}},

@@ -31,6 +31,9 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 		d.pass(e.authorize(ctx, q, &d))
 	}
 	e.answer(ctx, q, &d)
+	if d.Reason == InsufficientScope && d.Resource.Rules.RefuseRefresh && e.Challenged != nil {
+		e.Challenged(d.Token.part(family))
+	}
 	if !d.Allowed() {
 		e.auditDenial(ctx, audit.AccessDenied, d.Reason, q, &d)
 	}

@@ -56,8 +56,11 @@ type Endpoint struct {
 	// Used, if set, is called when a token is first used here, with its family, the
 	// generation of the refresh token that came with it, and when it was issued. It
 	// must not wait.
-	Used  func(family string, generation int, issued time.Time)
-	Audit *audit.Log
+	Used func(family string, generation int, issued time.Time)
+	// Challenged, if set, is called with the family of a token that is asked for more
+	// scopes, where Rules.RefuseRefresh says so. It must not wait.
+	Challenged func(family string)
+	Audit      *audit.Log
 	// MostTokens bounds how many verified tokens are remembered, at some 400 bytes
 	// each. A token beyond costs one more signature check per request.
 	MostTokens int

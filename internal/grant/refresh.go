@@ -144,6 +144,9 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if err := e.checkEnded(c, revocation.Facts{Family: t.Family, Subject: t.subject()}); err != nil {
 		return nil, err
 	}
+	if err := e.checkChallenge(c, t); err != nil {
+		return nil, err
+	}
 	if err := c.spendProof(); err != nil {
 		return nil, err
 	}
@@ -278,6 +281,28 @@ func (e *Endpoint) checkEnded(c *call, f revocation.Facts) error {
 	return nil
 }
 
+// checkChallenge refuses a refresh that follows a request for more scopes, where
+// the operator wants that: no refresh brings them, and some clients sign in again
+// only after invalid_grant. The refresh token stays good.
+func (e *Endpoint) checkChallenge(c *call, t refreshToken) error {
+	res, ok := c.host.Requested(t.Resource)
+	if !ok || !res.Rules.RefuseRefresh {
+		return nil
+	}
+	challenged, err := guard.Challenged(c.Context(), e.Guard, t.Family)
+	if err != nil {
+		return refreshUnavailable(err)
+	}
+	if challenged {
+		return &oauth.Error{Code: oauth.InvalidGrant, Description: "the access token lacked a scope that no refresh gives; authorize again", Reason: "step_up_expected"}
+	}
+	return nil
+}
+
+func refreshUnavailable(cause error) error {
+	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "refresh tokens cannot be used right now", Reason: "guard_unavailable", Cause: cause}
+}
+
 // exchange spends t, for a new access token with some of scopes. However often it is asked within the grace period, the
 // identity provider is asked once and the answer is the same. The entry of a
 // request that got the answer of another says so.
@@ -302,7 +327,7 @@ func (e *Endpoint) exchange(c *call, t refreshToken, scopes oauth.Scopes) (refre
 		e.endFamily(c, t, "refresh_token_reused")
 		return refreshAnswer{}, invalidRefresh("refresh_token_reused", nil)
 	case errors.Is(err, guard.ErrUnavailable):
-		return refreshAnswer{}, &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "refresh tokens cannot be used right now", Reason: "guard_unavailable", Cause: err}
+		return refreshAnswer{}, refreshUnavailable(err)
 	case err != nil:
 		return refreshAnswer{}, err
 	}

@@ -43,6 +43,11 @@ type Guard interface {
 	// the answer, so a lost answer is no longer a reason to ask again. Requests
 	// that arrived before u.At still get it. Errors wrap ErrUnavailable.
 	Used(ctx context.Context, u Use) error
+	// Keep holds value, which is sealed or says nothing, under id until expires, in
+	// place of what was there. A guard may lose it sooner. Errors wrap ErrUnavailable.
+	Keep(ctx context.Context, id, value string, expires time.Time) error
+	// Kept returns what is held under id, "" for nothing. Errors wrap ErrUnavailable.
+	Kept(ctx context.Context, id string) (string, error)
 }
 
 // Rotation is one use of a refresh token.
@@ -105,6 +110,7 @@ type Memory struct {
 	families *expiring.Map[family]
 	answers  *expiring.Map[string]
 	kept     *expiring.Map[kept]
+	held     *expiring.Map[string] // for Keep
 	inFlight map[string]*exchange
 }
 
@@ -172,12 +178,16 @@ type exchange struct {
 	err        error
 }
 
+// maxHeld bounds the values of Keep, which have up to some kilobytes each.
+const maxHeld = 1 << 12
+
 // NewMemory returns a guard for at most limit live ids and as many families.
 func NewMemory(limit int, now func() time.Time) *Memory {
 	return &Memory{
 		now: now, grace: time.Minute,
 		seen: expiring.New[struct{}](limit), families: expiring.New[family](limit), answers: expiring.New[string](limit),
 		kept:     expiring.New[kept](limit),
+		held:     expiring.New[string](min(limit, maxHeld)),
 		inFlight: map[string]*exchange{},
 	}
 }
@@ -267,6 +277,24 @@ func (m *Memory) Used(_ context.Context, u Use) error {
 		set(m.families, u.Family, f, until)
 	}
 	return nil
+}
+
+// Keep implements Guard. When full it forgets what would die first.
+func (m *Memory) Keep(_ context.Context, id, value string, expires time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held.Sweep(m.now())
+	set(m.held, id, value, expires)
+	return nil
+}
+
+// Kept implements Guard.
+func (m *Memory) Kept(_ context.Context, id string) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held.Sweep(m.now())
+	value, _ := m.held.Get(id)
+	return value, nil
 }
 
 func (m *Memory) run(ctx context.Context, r Rotation, x *exchange, next func(context.Context) (string, error)) {

@@ -207,6 +207,30 @@ func (s *Shared) Used(ctx context.Context, u Use) error {
 	})
 }
 
+// Keep implements Guard.
+func (s *Shared) Keep(ctx context.Context, id, value string, expires time.Time) error {
+	key, ttl := storeKey("kept", id), expires.Sub(s.Now())
+	if ttl <= 0 {
+		return nil
+	}
+	for range changes {
+		old, _, err := s.load(ctx, key)
+		if err != nil {
+			return err
+		}
+		if swapped, err := s.swap(ctx, key, old, value, ttl); swapped || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: too many replicas write at once", ErrUnavailable)
+}
+
+// Kept implements Guard.
+func (s *Shared) Kept(ctx context.Context, id string) (string, error) {
+	value, _, err := s.load(ctx, storeKey("kept", id))
+	return value, err
+}
+
 // aftermath is what the store holds of the time after an exchange. It has a key of
 // its own, because while a lease is held only its holder may write the record.
 type aftermath struct {

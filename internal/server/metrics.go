@@ -295,7 +295,7 @@ func (m *metrics) watchTokens(held func() int) {
 	}, func() float64 { return float64(held()) }))
 }
 
-func (m *metrics) useLost(error) { m.usesLost.Inc() }
+func (m *metrics) newsLost(error) { m.usesLost.Inc() }
 
 func (m *metrics) denyList(entries int, err error) {
 	m.denied.Set(float64(entries))

@@ -235,12 +235,12 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	documents.Register(mux, onHost)
 	mux.Handle("/", notFound(documents, onHost))
 
-	uses := guard.NewUses(replay, grant.Grace+keyset.Skew, opt.Now, metrics.useLost)
-	tokens.Used = uses.Tell
+	news := guard.NewNews(replay, grant.Grace+keyset.Skew, opt.Now, metrics.newsLost)
+	tokens.Used = news.Used
 	decisions := forwardauth.New(forwardauth.Endpoint{
 		Resources: table, Verifier: verifier, Ended: ended, Policy: rules,
 		Scopes: func(r *resource.Resource) forwardauth.Scopes { return s.catalogue.Want(r.URI) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys),
-		MostTokens: cfg.Tokens.Remembered, Used: uses.Tell, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
+		MostTokens: cfg.Tokens.Remembered, Used: news.Used, Challenged: news.Challenge, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
 	})
 	tokens.Issued = decisions.Issued
 	s.Protocol = protocol(opt.Logger, decisions, s.tracer.Handler(metrics.instrument(mux)))

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -55,6 +56,7 @@ func Run(t *testing.T, b Backend) {
 			{"AS-RT-04 ATK-34 fifty at once at two replicas are one exchange", rotateTogether},
 			{"a failure is nobody else's success", failTogether},
 			{"a client that hangs up finds the answer later", hangUp},
+			{"what is kept is there at either replica, until it is replaced or dead", keep},
 			{"who gives up waiting is told so", giveUp},
 			{"a panic leaves nothing locked", panics},
 			{"families do not touch one another", families},
@@ -357,6 +359,34 @@ func hangUp(t *testing.T, b Backend) {
 	}
 }
 
+func keep(t *testing.T, b Backend) {
+	one, other, id := b.Open(t), b.Open(t), rand.Text()
+	want := func(value string) {
+		t.Helper()
+		for _, g := range []guard.Guard{one, other} {
+			if got, err := g.Kept(t.Context(), id); err != nil || got != value {
+				t.Errorf("%q, %v, want %q", got, err, value)
+			}
+		}
+	}
+	want("")
+	long := strings.Repeat("x", 8<<10)
+	for _, value := range []string{"first", long, "last"} {
+		if err := one.Keep(t.Context(), id, value, time.Now().Add(Grace)); err != nil {
+			t.Fatal(err)
+		}
+		want(value)
+	}
+	if err := other.Keep(t.Context(), id+"x", "dead", time.Now().Add(-time.Second)); err != nil {
+		t.Error(err)
+	}
+	if got, err := one.Kept(t.Context(), id+"x"); err != nil || got != "" {
+		t.Errorf("dead before it was kept: %q, %v", got, err)
+	}
+	time.Sleep(Grace + Grace/4)
+	want("")
+}
+
 func giveUp(t *testing.T, b Backend) {
 	g, r := b.Open(t), rotation(rand.Text(), 0, time.Now())
 	running, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -411,6 +441,10 @@ func loss(t *testing.T, b Backend) {
 
 	b.Stop(t)
 	for _, g := range []guard.Guard{one, other, b.Open(t)} {
+		unavailable(t, "kept", func() error {
+			_, err := g.Kept(t.Context(), used)
+			return err
+		})
 		unavailable(t, "redeem", func() error {
 			first, err := g.Redeem(t.Context(), used, time.Now().Add(time.Hour))
 			if first {

@@ -33,13 +33,13 @@ func (g *told) Used(ctx context.Context, u Use) error {
 	return g.err
 }
 
-func TestUses(t *testing.T) {
+func TestNews(t *testing.T) {
 	t.Run("AS-RT-03 a first use is told once, soon and with its time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := &told{}
-			u := NewUses(g, 20*time.Second, time.Now, nil)
+			u := NewNews(g, 20*time.Second, time.Now, nil)
 			issued := time.Now()
-			u.Tell("f", 3, issued)
+			u.Used("f", 3, issued)
 			synctest.Wait()
 			if len(g.uses) != 1 || g.uses[0] != (Use{Family: "f", Generation: 3, At: issued}) {
 				t.Errorf("told of %v", g.uses)
@@ -52,10 +52,10 @@ func TestUses(t *testing.T) {
 	t.Run("what ends no grace period is not told", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := &told{}
-			u := NewUses(g, 20*time.Second, time.Now, nil)
-			u.Tell("", 3, time.Now())
-			u.Tell("f", 0, time.Now())
-			u.Tell("f", 3, time.Now().Add(-21*time.Second))
+			u := NewNews(g, 20*time.Second, time.Now, nil)
+			u.Used("", 3, time.Now())
+			u.Used("f", 0, time.Now())
+			u.Used("f", 3, time.Now().Add(-21*time.Second))
 			synctest.Wait()
 			if len(g.uses) != 0 {
 				t.Errorf("told of %v", g.uses)
@@ -66,24 +66,24 @@ func TestUses(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var lost atomic.Int32
 			g := &told{hang: make(chan struct{}), err: errors.New("down")}
-			u := NewUses(g, 20*time.Second, time.Now, func(error) { lost.Add(1) })
+			u := NewNews(g, 20*time.Second, time.Now, func(error) { lost.Add(1) })
 			const over = 100
 			for i := range tellers {
-				u.Tell("f", i+1, time.Now())
+				u.Used("f", i+1, time.Now())
 			}
 			synctest.Wait() // each teller has one
-			for i := range queuedUses + over {
-				u.Tell("f", i+1, time.Now())
+			for i := range queuedNews + over {
+				u.Used("f", i+1, time.Now())
 			}
 			if n := lost.Load(); n != over {
 				t.Errorf("%d were dropped, want %d", n, over)
 			}
 			close(g.hang)
 			synctest.Wait()
-			if len(g.uses) != queuedUses+tellers || g.most.Load() != tellers {
+			if len(g.uses) != queuedNews+tellers || g.most.Load() != tellers {
 				t.Errorf("%d told, %d at once", len(g.uses), g.most.Load())
 			}
-			if n := lost.Load(); int(n) != over+queuedUses+tellers {
+			if n := lost.Load(); int(n) != over+queuedNews+tellers {
 				t.Errorf("%d failures were said", n)
 			}
 		})

@@ -1,0 +1,74 @@
+package server_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
+)
+
+// Some clients answer a request for more scopes with a refresh, and give up when
+// that does not help.
+func TestRefreshAfterStepUp(t *testing.T) {
+	t.Parallel()
+	scopes := func(refuse bool) func(*config.File) {
+		return func(f *config.File) {
+			f.Proxy.Hosts[0].RefuseRefreshAfterStepUp = refuse
+			f.Proxy.Hosts[0].Scopes = []config.ScopeFile{{Name: "see", Tools: []string{"notes_list"}}, {Name: "destroy", Tools: []string{"notes_delete"}}}
+		}
+	}
+	begin := func(t *testing.T, refuse bool) (*servertest.Service, tokens) {
+		s := servertest.Start(t, servertest.Options{Edit: scopes(refuse)})
+		c := s.NewClient(t, servertest.Host, withRefresh)
+		c.Scope = "see"
+		return s, signIn(t, c)
+	}
+	challenge := func(t *testing.T, s *servertest.Service, access string) {
+		t.Helper()
+		a := s.Ask(t, servertest.Resource, access, "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "notes_delete")
+		if a.Status != http.StatusUnauthorized || !strings.Contains(a.Header.Get("WWW-Authenticate"), `scope="see destroy"`) {
+			t.Fatalf("%d %v", a.Status, a.Header)
+		}
+	}
+	t.Run("on: the client has to sign in", func(t *testing.T) {
+		t.Parallel()
+		s, k := begin(t, true)
+		bystander := signIn(t, k.client)
+		k = k.again(t) // no challenge yet
+		challenge(t, s, k.access)
+		refused := false
+		for range 20 { // the guard is told in the background
+			a := k.client.Token(t, refreshForm(k.client, k.refresh))
+			if refused = a.Status != http.StatusOK; refused {
+				if e := s.Log.Last(audit.TokenRefused); a.Status != http.StatusBadRequest || a.String("error") != "invalid_grant" || e["reason"] != "step_up_expected" {
+					t.Fatalf("%d %s, audit says %v", a.Status, a.Body, e)
+				}
+				break
+			}
+			k.refresh = a.String("refresh_token")
+			time.Sleep(20 * time.Millisecond)
+		}
+		if !refused {
+			t.Fatal("refreshes work on")
+		}
+		bystander.again(t)
+		a := k.client.Begin().With("scope", "see destroy")
+		if answer := a.Exchange(t, a.Code(t, s.NewBrowser())); answer.String("scope") != "see destroy" {
+			t.Errorf("signed in again: %d %s", answer.Status, answer.Body)
+		}
+		s.Clock.Advance(6 * time.Second)
+		k.again(t) // nothing was ended
+	})
+	t.Run("off: a refresh is a refresh", func(t *testing.T) {
+		t.Parallel()
+		s, k := begin(t, false)
+		for range 5 {
+			challenge(t, s, k.access)
+			k = k.again(t)
+		}
+	})
+}
