@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,13 +193,18 @@ func (v *visitor) firstForm(page *html.Node) *form {
 		case n.Data == "form" && f == nil:
 			f = &form{action: attr(n, "action"), method: attr(n, "method"), values: url.Values{}}
 			for c := range n.Descendants() {
-				if c.Type == html.ElementNode && (c.Data == "input" || c.Data == "button") {
+				if c.Type == html.ElementNode && (c.Data == "input" || c.Data == "button") && !disabled(c) {
 					pressed = v.fill(f, c, pressed)
 				}
 			}
 		}
 	}
 	return f
+}
+
+// disabled controls are no part of a form (HTML, "Constructing the entry list").
+func disabled(n *html.Node) bool {
+	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "disabled" })
 }
 
 // fill enters one control into f. It reports whether a button has been pressed.
