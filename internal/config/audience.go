@@ -28,6 +28,8 @@ func (r *providerResolver) misplaced(f ProviderFile) {
 		names []string // of providers
 	}{
 		{"issuerURL", f.IssuerURL != "", []string{"oidc", "oauth2"}},
+		{"backchannelURL", f.BackchannelURL != "", []string{"oidc"}},
+		{"caFile", f.CAFile != "", []string{"google", "github", "microsoft", "oidc", "oauth2"}},
 		{"authorizeURL", f.AuthorizeURL != "", []string{"oauth2"}},
 		{"tokenURL", f.TokenURL != "", []string{"oauth2"}},
 		{"userinfoURL", f.UserinfoURL != "", []string{"oauth2"}},
@@ -56,42 +58,36 @@ func (r *providerResolver) misplaced(f ProviderFile) {
 	}
 }
 
-// openToAll refuses to leave open by omission who may sign in.
-func (r *providerResolver) openToAll(f ProviderFile) {
+// admitted refuses to leave open by omission who may sign in.
+func (r *providerResolver) admitted(f ProviderFile, k kind) {
 	at := r.key("allowAnyUser")
-	narrowed := false
-	for _, key := range []struct {
-		name string
-		set  bool
-	}{
-		{"allowedEmailDomains", len(f.AllowedEmailDomains) > 0},
-		{"tenants", len(f.Tenants) > 0},
-		{"hostedDomains", len(f.HostedDomains) > 0},
-		{"allowedOrganizations", len(f.AllowedOrganizations) > 0},
-	} {
-		if key.set && f.AllowAnyUser {
-			r.add(at, "contradicts %s; set one of the two", r.key(key.name))
-		}
-		narrowed = narrowed || key.set
+	narrowed := map[string]bool{
+		"allowedEmailDomains": len(f.AllowedEmailDomains) > 0, "tenants": len(f.Tenants) > 0,
+		"hostedDomains": len(f.HostedDomains) > 0, "allowedOrganizations": len(f.AllowedOrganizations) > 0,
 	}
-	if f.AllowAnyUser || r.isMalformed(at) {
+	for _, key := range []string{"allowedEmailDomains", "tenants", "hostedDomains", "allowedOrganizations"} {
+		if narrowed[key] && f.AllowAnyUser {
+			r.add(at, "contradicts %s; set one of the two", r.key(key))
+		}
+	}
+	if k == nil || f.AllowAnyUser || r.isMalformed(at) {
+		return
+	}
+	who := k.audience(f)
+	if who.chosen || slices.ContainsFunc(who.keys, func(key string) bool { return narrowed[key] }) {
 		return
 	}
 	otherwise := "; to admit everybody, set " + at + ": true"
-	switch f.Name {
-	case "google", "github":
-		if !narrowed {
-			also := r.key(map[string]string{"google": "hostedDomains", "github": "allowedOrganizations"}[f.Name])
-			r.add(r.key("allowedEmailDomains"), "is required for %q, where anybody can have an account, or %s is%s", f.Name, also, otherwise)
-		}
-	case "oauth2": // which may be one company's or everybody's
-		if !narrowed {
-			r.add(r.key("allowedEmailDomains"), "is required for %q%s", f.Name, otherwise)
-		}
-	case "microsoft": // an address alone says little there, whoever vouches for it
-		if len(f.Tenants) == 0 {
-			r.add(r.key("tenants"), "is required for %q, where anybody can have an account%s", f.Name, otherwise)
-		}
+	if who.instead != "" {
+		otherwise = "; " + who.instead + otherwise
+	}
+	switch len(who.keys) {
+	case 0:
+		r.add(at, "is needed for %s%s%s", who.of, who.where, otherwise)
+	case 1:
+		r.add(r.key(who.keys[0]), "is required for %s%s%s", who.of, who.where, otherwise)
+	default:
+		r.add(r.key(who.keys[0]), "is required for %s%s, or %s is%s", who.of, who.where, r.key(who.keys[1]), otherwise)
 	}
 }
 
@@ -167,6 +163,9 @@ func (r *providerResolver) trustUnverifiedEmail(f ProviderFile) bool {
 	// directory is admitted no address means anything.
 	if f.Name == "microsoft" && f.InsecureTrustUnverifiedEmail && f.AllowAnyUser {
 		r.add(r.key("insecureTrustUnverifiedEmail"), "is refused with %s: anybody could come with any address; name %s", r.key("allowAnyUser"), r.key("tenants"))
+	}
+	if public := publicIssuerOf(f.IssuerURL); f.Name == "oidc" && f.InsecureTrustUnverifiedEmail && public != nil {
+		r.add(r.key("insecureTrustUnverifiedEmail"), "is refused for the issuer %s: anybody could come with any address", showURL(f.IssuerURL))
 	}
 	return f.InsecureTrustUnverifiedEmail
 }

@@ -66,7 +66,7 @@ func (r *providerResolver) clientKey(f ProviderFile) ClientKey {
 		return ClientKey{}
 	}
 	r.text(r.key("clientKeyID"), f.ClientKeyID)
-	content, ok := r.file(at, f.ClientKeyFile)
+	content, ok := r.secretFile(at, f.ClientKeyFile)
 	if !ok {
 		return ClientKey{}
 	}

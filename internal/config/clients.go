@@ -167,6 +167,7 @@ func (r *resolver) grantTypes(at string, f ClientFile, introspection bool) []str
 func (r *resolver) clientSecrets(at string, f ClientFile) []Secret {
 	var secrets []Secret
 	add := func(at, value string) {
+		r.notReplaced(at, value)
 		switch {
 		case strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
 			r.add(at, "holds a space, a line break or a character that is not ASCII")
@@ -184,7 +185,7 @@ func (r *resolver) clientSecrets(at string, f ClientFile) []Secret {
 		return nil
 	}
 	for i, name := range f.SecretFiles {
-		if content, ok := r.file(element(files, i), name); ok {
+		if content, ok := r.secretFile(element(files, i), name); ok {
 			add(element(files, i), strings.TrimRight(content, "\r\n"))
 		}
 	}

@@ -60,6 +60,9 @@ type Config struct {
 	DebugFlows      bool // whether /debug/flows is served
 	Branding        Branding
 	IdentityHeaders IdentityHeaders
+
+	// Warnings are what is no mistake, and should be another way.
+	Warnings Errors
 }
 
 // Provider is an identity provider that signs people in.
@@ -106,6 +109,9 @@ type Provider struct {
 	// Unused are the properties of people that nothing in this configuration
 	// makes use of, so that a provider need not be asked for them.
 	Unused Properties
+	// Authorities are trusted for the provider's certificates, in PEM; empty for
+	// those of the system.
+	Authorities []byte
 	// TrustUnverifiedEmail takes addresses as verified that nobody vouches for.
 	TrustUnverifiedEmail bool
 	Users                []User // static only

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,7 +44,8 @@ func testFiles(name string) ([]byte, error) {
 	case "empty":
 		return nil, nil
 	case "seed", "seed2":
-		return []byte(name + strings.Repeat("x", 27) + "\n"), nil
+		sum := sha256.Sum256([]byte(name)) // random enough, and every byte counts, a newline at the end as well
+		return fmt.Appendf(nil, "%x\n", sum), nil
 	case "short":
 		return []byte(strings.Repeat("x", 31)), nil
 	case "huge":
@@ -147,7 +149,7 @@ identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 	if want := (Tokens{90 * time.Second, false, 2 * time.Hour, 3 * time.Hour, 1 << 16}); c.Tokens != want || c.DenyList != "secret" || !c.Introspection {
 		t.Errorf("tokens are %+v, the deny-list is %q", c.Tokens, c.DenyList)
 	}
-	if len(c.Keys.Seeds) != 2 || !strings.HasSuffix(c.Keys.Seeds[0].Reveal(), "x\n") {
+	if len(c.Keys.Seeds) != 2 || !strings.HasSuffix(c.Keys.Seeds[0].Reveal(), "\n") {
 		t.Error("a seed must be kept to the last byte")
 	}
 	for domain, admitted := range map[string]bool{
@@ -589,6 +591,11 @@ func TestOtherSections(t *testing.T) {
 			}
 			refused(t, text, tt.want)
 		})
+	}
+	// Both mistakes at once: neither a number, nor one without its unit.
+	for _, key := range []string{"tokens.accessTokenLifetime", "tokens.refreshTokenLifetime", "tokens.refreshTokenIdleLifetime", "keys.rotation"} {
+		section, name, _ := strings.Cut(key, ".")
+		refused(t, minimal+section+": {"+name+": 3600}", key+": must be text, not a number; put it in quotes, and write it like \"")
 	}
 	for _, header := range []string{"Authorization", "host", "Cookie", "Set-Cookie", "Content-Type", "Mcp-Session-Id", "MCP-Protocol-Version",
 		"Connection", "Keep-Alive", "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "X-Forwarded-For", "X-Original-URL", "Origin"} {

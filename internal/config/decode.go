@@ -144,6 +144,10 @@ func decodeValue(at string, value any, target reflect.Value, m *mistakes) {
 			m.addMalformed(at, "must be text, not %s%s", typeOf(value), quoteHint(value))
 			return
 		}
+		if variable.MatchString(text) {
+			m.addMalformed(at, "holds a variable that was not replaced; this file and the files that it names are taken as they are, without variables")
+			return
+		}
 		target.SetString(text)
 	case reflect.Bool:
 		on, ok := value.(bool)
@@ -171,6 +175,10 @@ func decodeValue(at string, value any, target reflect.Value, m *mistakes) {
 	}
 }
 
+// variable matches what a template or a shell should have replaced. Nothing in a
+// configuration has this form.
+var variable = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_.:-]*\}|\{\{.*\}\}`)
+
 // decodeSection stores a mapping in the struct target.
 func decodeSection(at string, value any, target reflect.Value, m *mistakes) {
 	section, ok := value.(map[string]any)
@@ -180,6 +188,11 @@ func decodeSection(at string, value any, target reflect.Value, m *mistakes) {
 	}
 	known := keys(target.Type())
 	for i, key := range known {
+		like := target.Type().Field(i).Tag.Get("like")
+		if _, isNumber := section[key].(float64); isNumber && like != "" {
+			m.addMalformed(join(at, key), "must be text, not a number; put it in quotes, and write it like %q", like)
+			continue
+		}
 		decodeValue(join(at, key), section[key], target.Field(i), m)
 	}
 	for _, key := range slices.Sorted(maps.Keys(section)) {

@@ -80,11 +80,11 @@ type DebugFile struct {
 // ListenFile is the `listen` section.
 type ListenFile struct {
 	// Address of the protocol listener: OAuth endpoints, discovery and /authenticate. Default ":8080".
-	HTTP string `json:"http"`
+	HTTP string `json:"http" like:":8080"`
 	// Address of the management listener: /metrics, /healthz, /readyz, /debug/flows. Never expose it. Default ":9090".
-	Management string `json:"management"`
+	Management string `json:"management" like:":9090"`
 	// Address of the gRPC listener for Envoy's ext_authz (plain HTTP/2), such as ":9001". Only gateways may reach it. Default: none.
-	GRPC string `json:"grpc"`
+	GRPC string `json:"grpc" like:":9001"`
 	// Networks of the gateways, such as "10.0.0.0/8" or "2001:db8::/32", whose X-Forwarded-For is believed: the client's address is the right-most one in it that is of none of these networks. The gateways must add to the header or set it. Default: none, and no address is looked at.
 	TrustedProxies []string `json:"trustedProxies"`
 }
@@ -107,6 +107,10 @@ type ProviderFile struct {
 	ClientSecretFile string `json:"clientSecretFile"`
 	// Issuer URL of the OpenID provider; https, or http on a loopback host. Its discovery document must name exactly this issuer. For name "oauth2" it is only what a provider that sends iss with its answers must send. Required for name "oidc".
 	IssuerURL string `json:"issuerURL"`
+	// URL that stands in the place of issuerURL in what this service asks itself, for name "oidc" only: discovery, key set, token and userinfo endpoint. For a provider whose public address cannot be reached from here, such as "http://keycloak.iam.svc.cluster.local:8080/realms/corp". Tokens and the discovery document must name issuerURL all the same, and browsers go to the authorization endpoint that the document names. May use http, which is for networks of your own. Default: none, and the public address is asked.
+	BackchannelURL string `json:"backchannelURL"`
+	// File with the certificates of the authorities to trust for the provider, in PEM, and no others; not for name "static". Default: those of the system; the environment variable SSL_CERT_DIR names directories with more.
+	CAFile string `json:"caFile"`
 	// Base URL of a GitHub Enterprise Server, for name "github"; for name "microsoft" that of a national cloud, "https://login.microsoftonline.us" or "https://login.partner.microsoftonline.cn". Default: "https://github.com", or "https://login.microsoftonline.com".
 	BaseURL string `json:"baseURL"`
 	// Authorization endpoint, for name "oauth2" only; https, or http on a loopback host. Required for name "oauth2".
@@ -374,19 +378,19 @@ type KeysFile struct {
 	// Files of at least 32 random bytes each, for source "seed" only. The first is used to issue, all are accepted, so a seed is rotated by putting a new one first. Required for source "seed": at least one.
 	SeedFiles []string `json:"seedFiles"`
 	// How long one signing key is used, "10m" to "24h". Default "1h".
-	Rotation string `json:"rotation"`
+	Rotation string `json:"rotation" like:"1h"`
 }
 
 // TokensFile is the `tokens` section.
 type TokensFile struct {
 	// Lifetime of an access token, "1m" to "1h". Default "1h".
-	AccessTokenLifetime string `json:"accessTokenLifetime"`
+	AccessTokenLifetime string `json:"accessTokenLifetime" like:"1h"`
 	// Refresh tokens, with which clients go on without asking the user to sign in again. At each use the identity provider is asked whether the user is still there.
 	RefreshTokens SwitchFile `json:"refreshTokens"`
 	// How long a refresh token lives unused, "1h" to "8760h"; refreshTokenLifetime, where it is set, bounds this too. Default "720h".
-	RefreshTokenIdleLifetime string `json:"refreshTokenIdleLifetime"`
+	RefreshTokenIdleLifetime string `json:"refreshTokenIdleLifetime" like:"720h"`
 	// How long after the sign-in refresh tokens work at all, "1h" to "8760h", and not less than refreshTokenIdleLifetime, which raises it where it is not set. Default "2160h".
-	RefreshTokenLifetime string `json:"refreshTokenLifetime"`
+	RefreshTokenLifetime string `json:"refreshTokenLifetime" like:"2160h"`
 	// How many verified access tokens a replica remembers, 1024 to 16777216, in some 400 bytes each once they are seen. A token
 	// beyond costs a signature check per request. Default 65536.
 	Remembered *int `json:"remembered"`
@@ -525,5 +529,5 @@ type IdentityJWTFile struct {
 	// Its name. Default "X-Auth-Request-Identity".
 	Header string `json:"header"`
 	// How long one is valid, from "30s" to "5m"; it is made anew when half of that is over. Default "5m".
-	Lifetime string `json:"lifetime"`
+	Lifetime string `json:"lifetime" like:"5m"`
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"net/url"
 	"reflect"
@@ -110,7 +109,7 @@ func (r *resolver) postgres(at string, f PostgresFile) Postgres {
 
 // postgresURL reads a connection URL. Messages show nothing of it: it holds a password.
 func (r *resolver) postgresURL(at, name string) Secret {
-	content, ok := r.file(at, name)
+	content, ok := r.secretFile(at, name)
 	if !ok {
 		return Secret{}
 	}
@@ -127,7 +126,7 @@ func (r *resolver) password(at, name string) Secret {
 	if name == "" {
 		return Secret{}
 	}
-	content, ok := r.file(at, name)
+	content, ok := r.secretFile(at, name)
 	value := strings.TrimRight(content, "\r\n")
 	switch {
 	case !ok:
@@ -160,19 +159,14 @@ func (r *resolver) clientTLS(at string, f TLSFile) TLS {
 	}
 	c := TLS{Enabled: true, ServerName: f.ServerName}
 	r.text(at+".serverName", f.ServerName)
-	if f.CAFile != "" {
-		content, ok := r.file(at+".caFile", f.CAFile)
-		if c.Authorities = []byte(content); ok && !x509.NewCertPool().AppendCertsFromPEM(c.Authorities) {
-			r.add(at+".caFile", "the file holds no certificate in PEM")
-		}
-	}
+	c.Authorities = r.authorities(at+".caFile", f.CAFile)
 	switch {
 	case f.CertFile == "" && f.KeyFile == "":
 	case f.CertFile == "" || f.KeyFile == "":
 		r.add(at+".certFile", "and keyFile go together")
 	default:
 		certificate, ok := r.file(at+".certFile", f.CertFile)
-		key, okToo := r.file(at+".keyFile", f.KeyFile)
+		key, okToo := r.secretFile(at+".keyFile", f.KeyFile)
 		if _, err := tls.X509KeyPair([]byte(certificate), []byte(key)); ok && okToo && err != nil {
 			r.add(at+".certFile", "and keyFile are not a certificate and its key in PEM")
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"unicode/utf8"
 )
 
@@ -27,12 +28,20 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	dir := filepath.Dir(path)
-	c, err := Parse(data, func(name string) ([]byte, error) {
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(dir, name)
+	below := func(name string) string {
+		if filepath.IsAbs(name) {
+			return name
 		}
-		return readBounded(name, maxSecretBytes)
-	})
+		return filepath.Join(dir, name)
+	}
+	r := &resolver{
+		readFile: func(name string) ([]byte, error) { return readBounded(below(name), maxSecretBytes) },
+		exposed:  func(name string) bool { return worldReadable(below(name)) },
+	}
+	c, err := r.parse(data)
+	if err == nil && worldReadable(path) && r.inline {
+		c.Warnings = append(Errors{{Problem: "every user of this machine may read this file, which holds a secret; take that right away (chmod o-r), or put the secret into a file of its own"}}, c.Warnings...)
+	}
 	if err == nil && c.DenyList != "" && !filepath.IsAbs(c.DenyList) {
 		c.DenyList = filepath.Join(dir, c.DenyList) // read later, when the directory may be another
 	}
@@ -55,22 +64,31 @@ func Load(path string) (*Config, error) {
 // is an Errors. Data is the operator's: it may use YAML aliases, whose expansion
 // only the YAML library bounds.
 func Parse(data []byte, readFile func(string) ([]byte, error)) (*Config, error) {
+	if readFile == nil {
+		readFile = func(string) ([]byte, error) { return nil, fs.ErrNotExist }
+	}
+	return (&resolver{readFile: readFile}).parse(data)
+}
+
+func (r *resolver) parse(data []byte) (*Config, error) {
 	switch {
 	case len(data) > maxFileBytes:
 		return nil, Errors{{Problem: "the configuration is larger than 1 MiB"}}
 	case !utf8.Valid(data):
 		return nil, Errors{{Problem: "the configuration is not UTF-8 text"}}
 	}
-	if readFile == nil {
-		readFile = func(string) ([]byte, error) { return nil, fs.ErrNotExist }
-	}
-	r := &resolver{readFile: readFile}
 	file := decode(data, &r.mistakes)
 	config := r.resolve(file)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
 	return config, nil
+}
+
+// worldReadable reports whether every user of the machine may read the file.
+func worldReadable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0
 }
 
 var errTooLarge = errors.New("file is too large")

@@ -273,7 +273,7 @@ func (c *policyFacts) problem(key, entry string) string {
 		if problem := patternProblem(key, entry); problem != "" {
 			return problem
 		}
-		if key == "groups" && len(c.Providers) > 0 && !slices.ContainsFunc(c.Providers, Provider.tellsGroups) {
+		if key == "groups" && len(c.Providers) > 0 && !slices.ContainsFunc(c.Providers, tellsGroups) {
 			return "no provider says which groups people are in; for google set workspace.groups, for github allowedOrganizations or the scope read:org, for static groups of users"
 		}
 		if key == "scopes" {
@@ -304,7 +304,7 @@ func (c *policyFacts) userProblem(user string) string {
 		}
 		return show(user) + " does not say whose subject it is; begin it with the id of the provider and a colon, as in " + show(c.providers[0]+":1234")
 	}
-	if _, kind := providerScopes[prefix]; found && kind && !slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == prefix }) {
+	if found && kindOf(prefix) != nil && !slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == prefix }) {
 		return show(user) + " is a subject of provider " + show(prefix) + ", which is not configured; there is " + strings.Join(c.providers, ", ")
 	}
 	return ""
@@ -327,17 +327,11 @@ func patternProblem(key, entry string) string {
 	return ""
 }
 
-// tellsGroups reports whether people of the provider can have groups here.
-func (p Provider) tellsGroups() bool {
-	switch p.Name {
-	case "google":
-		return p.Workspace.Groups
-	case "github":
-		return slices.Contains(p.Scopes, OrganizationsScope)
-	case "static":
-		return p.UsersFile != "" || slices.ContainsFunc(p.Users, func(u User) bool { return len(u.Groups) > 0 })
-	}
-	return true
+// tellsGroups reports whether people of the provider can have groups here. One of
+// an unknown kind is a mistake of its own.
+func tellsGroups(p Provider) bool {
+	k := kindOf(p.Name)
+	return k == nil || k.tellsGroups(p)
 }
 
 // scopeProblem finds scopes that the operator wrote in another case elsewhere.

@@ -8,16 +8,6 @@ import (
 	"unicode"
 )
 
-// providerScopes are asked of each identity provider unless provider.scopes says otherwise.
-var providerScopes = map[string][]string{
-	"google":    {"openid", "email", "profile"},
-	"github":    {"read:user", "user:email"},
-	"microsoft": {"openid", "email", "profile", "User.Read"},
-	"oidc":      {"openid", "email", "profile"},
-	"oauth2":    nil,
-	"static":    nil,
-}
-
 func (r *providerResolver) provider(f ProviderFile) Provider {
 	p := Provider{
 		ID:           f.ID,
@@ -29,13 +19,15 @@ func (r *providerResolver) provider(f ProviderFile) Provider {
 		AllowAnyUser: f.AllowAnyUser,
 	}
 	r.scopes(r.key("scopes"), f.Scopes)
-	r.openToAll(f)
+	k := kindOf(f.Name)
+	r.admitted(f, k)
 	// Without a valid name, what the other keys should be is unknown.
-	if defaults, ok := providerScopes[f.Name]; !ok {
+	if k == nil {
 		r.providerName(f.Name)
 		return p
-	} else if len(p.Scopes) == 0 {
-		p.Scopes = slices.Clone(defaults)
+	}
+	if len(p.Scopes) == 0 {
+		p.Scopes = k.scopes()
 		if len(f.AllowedOrganizations) > 0 {
 			p.Scopes = append(p.Scopes, OrganizationsScope)
 		}
@@ -44,6 +36,8 @@ func (r *providerResolver) provider(f ProviderFile) Provider {
 	r.openIDScope(f)
 	p.ClientSecret = r.clientCredentials(f)
 	p.IssuerURL = r.issuerURL(f)
+	p.BackChannelURL = r.backChannelURL(f)
+	p.Authorities = r.authorities(r.key("caFile"), f.CAFile)
 	p.BaseURL = r.baseURL(f)
 	p.Tenants = r.tenants(f)
 	p.HostedDomains = r.hostedDomains(f)
@@ -59,35 +53,14 @@ func (r *providerResolver) provider(f ProviderFile) Provider {
 	p.AssertionForIssuer = r.assertionAudience(f)
 	p.Workspace = r.workspace(f)
 	p.Users, p.UsersFile = r.accounts(f)
-	p.DisplayName = r.providerDisplayName(f, p)
-	return p
-}
-
-// providerDisplayName is what pages call the provider; our own login page needs no name.
-func (r *providerResolver) providerDisplayName(f ProviderFile, p Provider) string {
 	r.text(r.key("displayName"), f.DisplayName)
-	switch f.Name {
-	case "google":
-		return orDefault(f.DisplayName, "Google")
-	case "github":
-		return orDefault(f.DisplayName, "GitHub")
-	case "microsoft":
-		return orDefault(f.DisplayName, "Microsoft")
-	case "oidc":
-		if u, err := url.Parse(p.IssuerURL); err == nil {
-			return orDefault(f.DisplayName, u.Host)
-		}
-	case "oauth2":
-		if u, err := url.Parse(p.AuthorizeURL); err == nil {
-			return orDefault(f.DisplayName, u.Host)
-		}
-	}
-	return f.DisplayName
+	p.DisplayName = orDefault(f.DisplayName, k.displayName(p))
+	return p
 }
 
 func (r *providerResolver) providerName(name string) {
 	at := r.key("name")
-	const names = `"google", "github", "microsoft", "oidc", "oauth2", "static"`
+	names := quoted(ProviderNames())
 	if name == "" {
 		r.add(at, "is required: one of %s", names)
 		return
@@ -147,6 +120,7 @@ func (r *providerResolver) clientCredentials(f ProviderFile) Secret {
 	} else if !isScopeToken(f.ClientID) {
 		r.add(id, "is not a client id: printable ASCII without spaces, at most %d bytes", maxText)
 	}
+	r.notReplaced(id, f.ClientID)
 	value, at := f.ClientSecret, secret
 	switch {
 	case f.ClientKeyFile != "":
@@ -158,7 +132,7 @@ func (r *providerResolver) clientCredentials(f ProviderFile) Secret {
 		r.add(file, "excludes %s; set one of the two", secret)
 		return Secret{}
 	case f.ClientSecretFile != "":
-		content, ok := r.file(file, f.ClientSecretFile)
+		content, ok := r.secretFile(file, f.ClientSecretFile)
 		if !ok {
 			return Secret{}
 		}
@@ -172,6 +146,7 @@ func (r *providerResolver) clientCredentials(f ProviderFile) Secret {
 		}
 		return Secret{}
 	}
+	r.notReplaced(at, value)
 	if strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
 		r.add(at, "holds a space, a line break or a control character, which no client secret does")
 	}
@@ -187,8 +162,47 @@ func (r *providerResolver) issuerURL(f ProviderFile) string {
 		r.add(at, "is required for %q", f.Name)
 		return ""
 	}
-	r.providerURL(at, f.IssuerURL)
+	if u := r.providerURL(at, f.IssuerURL); u != nil && f.Name == "oidc" {
+		r.issuerShape(at, f.IssuerURL, u)
+	}
 	return f.IssuerURL
+}
+
+// issuerShape refuses an issuer that is the address of something else.
+func (r *providerResolver) issuerShape(at, value string, u *url.URL) {
+	for _, document := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
+		if issuer, found := strings.CutSuffix(strings.TrimSuffix(value, "/"), document); found {
+			r.add(at, "is the address of the discovery document; the issuer is %s, or with a slash at the end: as the document has it in \"issuer\"", showURL(issuer))
+			return
+		}
+	}
+	if strings.Contains(u.Path, "/.well-known/") {
+		r.add(at, "%s is the address of a document; the issuer is what that document has in \"issuer\"", showURL(value))
+	}
+	if strings.ContainsAny(value, "{}") {
+		r.add(at, "%s holds a brace; write the issuer of one directory, or use name \"microsoft\" for several", showURL(value))
+	}
+}
+
+// backChannelURL may use http: it is the operator's own way to the provider, for
+// instance inside a cluster.
+func (r *providerResolver) backChannelURL(f ProviderFile) string {
+	at := r.key("backchannelURL")
+	if f.BackchannelURL == "" {
+		return ""
+	}
+	u, problem := absoluteURL(f.BackchannelURL)
+	switch {
+	case problem != "":
+		r.add(at, "%s %s", showURL(f.BackchannelURL), problem)
+	case u.RawQuery != "" || u.ForceQuery:
+		r.add(at, "%s must not have a query", showURL(f.BackchannelURL))
+	case strings.Contains(u.Path, "/.well-known/"):
+		r.add(at, "%s is the address of a document; write what stands before /.well-known", showURL(f.BackchannelURL))
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		r.warn(at, "uses http: who can change what is sent on the way to %s can sign in as everybody; use https where that network is not yours alone", show(u.Host))
+	}
+	return f.BackchannelURL
 }
 
 func (r *providerResolver) baseURL(f ProviderFile) string {

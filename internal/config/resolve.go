@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,6 +39,17 @@ const (
 type resolver struct {
 	mistakes
 	readFile func(string) ([]byte, error)
+	// exposed reports whether every user of the machine may read a file; nil does
+	// not look.
+	exposed  func(name string) bool
+	warnings Errors
+	// inline: the configuration itself holds a secret.
+	inline bool
+}
+
+// warn notes what is no mistake, and that the operator should know.
+func (r *resolver) warn(at, format string, args ...any) {
+	r.warnings = append(r.warnings, Mistake{at, fmt.Sprintf(format, args...)})
 }
 
 func (r *resolver) resolve(f File) *Config {
@@ -67,7 +79,30 @@ func (r *resolver) resolve(f File) *Config {
 	c.Limits = r.limits(f.Limits, len(f.Listen.TrustedProxies) > 0)
 	c.Clients = r.clients(f.Clients, c.Hosts, f.Introspection.Enabled)
 	r.policies(f, c)
+	r.inline = holdsSecret(f)
+	c.unused(f)
+	c.Warnings = r.warnings
 	return c
+}
+
+// unused notes for each provider what of a person nothing makes use of.
+func (c *Config) unused(f File) {
+	named := c.IdentityHeaders.Name != "" || c.IdentityHeaders.JWT != ""
+	grouped := false
+	for _, h := range c.Hosts {
+		grouped = grouped || slices.ContainsFunc(h.Policy, func(r PolicyRule) bool { return len(r.Groups) > 0 })
+	}
+	files := f.Providers
+	if len(files) == 0 {
+		files = []ProviderFile{f.Provider}
+	}
+	for i := range c.Providers {
+		file := files[i]
+		c.Providers[i].Unused = Properties{
+			Name:   !named && file.NameClaim == "",
+			Groups: !grouped && file.GroupsClaim == "" && len(file.GroupsFilter) == 0 && !slices.Contains(file.Scopes, "groups"),
+		}
+	}
 }
 
 // listen checks the addresses. They differ because each listener is for other
@@ -212,9 +247,17 @@ func (r *resolver) seeds(at string, files []string) []Secret {
 			r.add(at, "is the same file as keys.seedFiles[%d]", first)
 			continue
 		}
-		content, ok := r.file(at, name)
-		if ok && len(content) < minSeedBytes {
+		content, ok := r.secretFile(at, name)
+		switch problem := seedProblem(content); {
+		case !ok:
+		case len(content) < minSeedBytes:
 			r.add(at, "the file holds %d bytes; a seed has at least %d random bytes", len(content), minSeedBytes)
+		case problem != "":
+			r.add(at, "%s", problem)
+		default:
+			if doubt := seedDoubt(content); doubt != "" {
+				r.warn(at, "%s", doubt)
+			}
 		}
 		seeds = append(seeds, NewSecret(content))
 	}
@@ -249,6 +292,18 @@ func (r *resolver) file(at, name string) (content string, ok bool) {
 	}
 	r.add(at, "%s", problem)
 	return "", false
+}
+
+// authorities reads certificates of authorities; nil for those of the system.
+func (r *resolver) authorities(at, name string) []byte {
+	if name == "" {
+		return nil
+	}
+	content, ok := r.file(at, name)
+	if ok && !x509.NewCertPool().AppendCertsFromPEM([]byte(content)) {
+		r.add(at, "the file holds no certificate in PEM")
+	}
+	return []byte(content)
 }
 
 // duration returns value, or standard if it is absent.

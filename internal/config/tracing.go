@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -40,18 +39,13 @@ func (r *resolver) tracing(f TracingFile) Tracing {
 			r.add(at+".headersFile", "needs an endpoint with https; else anybody on the way reads the headers")
 		}
 	}
-	if f.OTLP.CAFile != "" {
-		content, ok := r.file(at+".caFile", f.OTLP.CAFile)
-		if t.Authorities = []byte(content); ok && !x509.NewCertPool().AppendCertsFromPEM(t.Authorities) {
-			r.add(at+".caFile", "the file holds no certificate in PEM")
-		}
-	}
+	t.Authorities = r.authorities(at+".caFile", f.OTLP.CAFile)
 	return t
 }
 
 // headers reads a file of header lines. Messages show nothing of it.
 func (r *resolver) headers(at, name string) map[string]Secret {
-	content, ok := r.file(at, name)
+	content, ok := r.secretFile(at, name)
 	if !ok {
 		return nil
 	}

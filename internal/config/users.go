@@ -44,7 +44,7 @@ func (r *providerResolver) accounts(f ProviderFile) (users []User, file string) 
 		r.add(fileAt, "excludes users; set one of the two")
 		return nil, ""
 	}
-	content, ok := r.file(fileAt, f.UsersFile)
+	content, ok := r.secretFile(fileAt, f.UsersFile)
 	if !ok {
 		return nil, ""
 	}

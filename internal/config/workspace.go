@@ -68,7 +68,7 @@ func (r *resolver) account(at, address, whose string, required bool) {
 // serviceAccountKey reads the JSON file that the Google Cloud console makes. Its
 // token_uri is not used: where a signed assertion goes must not follow from a file.
 func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w *Workspace) {
-	content, ok := r.file(at("credentialsFile"), f.CredentialsFile)
+	content, ok := r.secretFile(at("credentialsFile"), f.CredentialsFile)
 	if !ok {
 		return
 	}
@@ -97,7 +97,7 @@ func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w 
 // externalAccount reads the file of workload identity federation, of which the
 // kinds that run a program or ask a URL are refused.
 func (r *resolver) externalAccount(at func(string) string, f WorkspaceFile, w *Workspace) {
-	content, ok := r.file(at("credentialsFile"), f.CredentialsFile)
+	content, ok := r.secretFile(at("credentialsFile"), f.CredentialsFile)
 	if !ok {
 		return
 	}
