@@ -63,8 +63,36 @@ func load(name string, args []string, std streams) (*config.Config, error) {
 	if *path == "" {
 		return nil, fmt.Errorf("%s: --config FILE is required", name)
 	}
-	return config.Load(*path)
+	return loadFile(*path)
 }
+
+// loadFile reads and checks the file at path, for serve and check-config alike.
+// Each line of the error names the file.
+func loadFile(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if _, mistakes := errors.AsType[config.Errors](err); err != nil && !mistakes {
+		return nil, err // the file cannot be read, and the error names it
+	}
+	if err == nil {
+		err = server.Check(cfg)
+	}
+	if err != nil {
+		return nil, inFile{path, err}
+	}
+	return cfg, nil
+}
+
+// inFile is what is wrong with a configuration file.
+type inFile struct {
+	path string
+	err  error
+}
+
+func (f inFile) Error() string {
+	return f.path + ": " + strings.ReplaceAll(f.err.Error(), "\n", "\n"+f.path+": ")
+}
+
+func (f inFile) Unwrap() error { return f.err }
 
 func serve(ctx context.Context, args []string, std streams) error {
 	cfg, err := load("serve", args, std)
@@ -119,9 +147,12 @@ func checkConfig(_ context.Context, args []string, std streams) error {
 	if *path == "" {
 		return errors.New("check-config: --config FILE is required")
 	}
-	cfg, err := config.Load(*path)
+	cfg, err := loadFile(*path)
 	if err != nil {
 		return err
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintf(std.err, "warning: %s: %s\n", *path, w)
 	}
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })

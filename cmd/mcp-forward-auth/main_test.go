@@ -36,6 +36,47 @@ provider: {name: oidc, issuerURL: "https://login.example.com", clientID: x, clie
 proxy: {hosts: [{host: mcp.example.com, endpoint: "http://127.0.0.1:9/mcp"}]}
 `
 
+// What serve refuses at its start check-config refuses, in the same words.
+func TestOneVerdict(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const private = `{"keys":[{"kty":"oct","k":"AAAA"}]}`
+	for name, text := range map[string]string{
+		"a redirect URI by http":           `clients: [{id: a, redirectURIs: ["http://agent.corp.example/cb"]}]`,
+		"a redirect URI that is a script":  `clients: [{id: a, redirectURIs: ["javascript:alert(1)"]}]`,
+		"a client id of another kind":      `clients: [{id: dcr1.abc, redirectURIs: ["https://a.example/cb"]}]`,
+		"client keys that are private":     `clients: [{id: a, redirectURIs: ["https://a.example/cb"], jwksFile: ` + file("jwks", private) + `}]`,
+		"client keys at another port":      `clients: [{id: a, redirectURIs: ["https://a.example/cb"], jwksURI: "https://keys.example:22/jwks"}]`,
+		"a deny-list that is not one":      `denyList: {file: ` + file("deny", "subjects: 7\n") + `}`,
+		"a deny-list that is no YAML":      `denyList: {file: ` + file("broken", "\t{") + `}`,
+		"an audit log in no folder":        `audit: {file: ` + filepath.Join(dir, "none", "audit.log") + `}`,
+		"an audit log that is a folder":    `audit: {file: ` + dir + `}`,
+		"an audit log below a file":        `audit: {file: ` + file("plain", "") + `/audit.log}`,
+		"a connection URL that is not one": `guard: {backend: postgres, postgres: {urlFile: ` + file("url", "mysql://x") + `}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, goodConfig+text+"\n"+"listen: {http: \"127.0.0.1:0\", management: \"127.0.0.1:0\"}\n")
+			_, _, checked := call(t, "", "check-config", "--config", path)
+			ctx, stop := context.WithCancel(t.Context())
+			stop()
+			var out bytes.Buffer
+			served := run(ctx, []string{"serve", "--config", path}, streams{strings.NewReader(""), &out, &out})
+			if checked == nil || served == nil || checked.Error() != served.Error() {
+				t.Errorf("check-config: %v\nserve: %v", checked, served)
+			}
+		})
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*", "*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestCommands(t *testing.T) {
 	t.Run("check-config accepts and prints no secret", func(t *testing.T) {
 		out, problems, err := call(t, "", "check-config", "--config", write(t, goodConfig))
@@ -47,6 +88,34 @@ func TestCommands(t *testing.T) {
 		_, _, err := call(t, "", "check-config", "--config", write(t, strings.Replace(goodConfig, "oidc", "gogle", 1)+"nosuchkey: 1\n"))
 		if err == nil || !strings.Contains(err.Error(), "provider.name") || !strings.Contains(err.Error(), "nosuchkey") || strings.Contains(err.Error(), "do-not-print-me") {
 			t.Errorf("%v", err)
+		}
+	})
+	t.Run("check-config names the file in each line", func(t *testing.T) {
+		path := write(t, strings.Replace(goodConfig, "oidc", "gogle", 1)+"nosuchkey: 1\ntokens: {accessTokenLifetime: 3600}\n")
+		_, _, err := call(t, "", "check-config", "--config", path)
+		if err == nil {
+			t.Fatal("accepted")
+		}
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			if !strings.HasPrefix(line, path+": ") {
+				t.Errorf("%q", line)
+			}
+		}
+	})
+	t.Run("check-config warns, and so does serve", func(t *testing.T) {
+		path := write(t, goodConfig+"listen: {http: \"127.0.0.1:0\", management: \"127.0.0.1:0\"}\n")
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, problems, err := call(t, "", "check-config", "--config", path)
+		if err != nil || !strings.HasPrefix(problems, "warning: "+path+": every user of this machine may read this file") {
+			t.Errorf("%v %q", err, problems)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		var out bytes.Buffer
+		if err := run(ctx, []string{"serve", "--config", path}, streams{strings.NewReader(""), &out, &out}); err != nil || !strings.Contains(out.String(), `"level":"WARN","msg":"the configuration`) {
+			t.Errorf("%v\n%s", err, out.String())
 		}
 	})
 	t.Run("what is missing", func(t *testing.T) {

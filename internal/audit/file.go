@@ -1,9 +1,12 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 )
@@ -48,6 +51,35 @@ func OpenFile(path string, log *slog.Logger, lost func(lines int)) (*File, error
 	}
 	go f.run()
 	return f, nil
+}
+
+// CheckFile reports why OpenFile would fail at path, and leaves nothing there.
+func CheckFile(path string) error {
+	if info, err := os.Stat(path); err == nil {
+		if info.IsDir() {
+			return fmt.Errorf("audit.file: %s is a directory, not a file", path)
+		}
+		file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("audit.file: %w", err)
+		}
+		return file.Close()
+	}
+	directory := filepath.Dir(path)
+	info, err := os.Stat(directory)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("audit.file: there is no directory %s; make it, or choose another", directory)
+	case err != nil:
+		return fmt.Errorf("audit.file: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("audit.file: %s is not a directory", directory)
+	}
+	probe, err := os.CreateTemp(directory, ".mcp-forward-auth-*")
+	if err != nil {
+		return fmt.Errorf("audit.file: %w", err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // Write takes one line. It keeps nothing of p.

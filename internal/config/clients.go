@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
 const (
@@ -96,11 +98,14 @@ func (r *resolver) clients(files []ClientFile, hosts []Host, introspection bool)
 			r.add(at+".id", "is required")
 		case !isScopeToken(f.ID):
 			r.add(at+".id", "is not a client id: printable ASCII without spaces, '\"' and '\\', at most %d bytes", maxText)
+		case strings.HasPrefix(f.ID, oauth.DynamicIDPrefix):
+			r.add(at+".id", "begins with %q, as the ids of clients that register themselves do", oauth.DynamicIDPrefix)
 		case taken:
 			r.add(at+".id", "%s is the id of clients[%d] too", show(f.ID), first)
 		default:
 			seen[f.ID] = i
 		}
+		r.notReplaced(at+".id", f.ID)
 		c := r.client(at, f, resources)
 		c.GrantTypes = r.grantTypes(at, f, introspection)
 		clients = append(clients, c)
@@ -119,8 +124,10 @@ func (r *resolver) client(at string, f ClientFile, resources []string) Client {
 	c.AuthMethod = r.authMethod(at+".authMethod", f)
 	if !r.tooMany(at+".redirectURIs", len(f.RedirectURIs), maxRedirectURIs) {
 		for i, u := range f.RedirectURIs {
-			if !strings.Contains(u, ":") || strings.ContainsAny(u, "# *") {
-				r.add(element(at+".redirectURIs", i), "%s is not an absolute URI without fragment; patterns are not possible here", show(u))
+			if strings.Contains(u, "*") {
+				r.add(element(at+".redirectURIs", i), "%s holds an asterisk; patterns are not possible here, so write each URI", show(u))
+			} else if _, err := oauth.ClassifyRedirectURI(u); err != nil {
+				r.add(element(at+".redirectURIs", i), "%s %s", show(u), err)
 			}
 		}
 	}

@@ -164,6 +164,9 @@ type Host struct {
 	Path   string // public path, "" or "/mcp"; never a trailing slash
 	// Endpoint is where tools/list is sent.
 	Endpoint *url.URL
+	// Authorities are trusted for the certificate of Endpoint, in PEM; empty for
+	// those of the system.
+	Authorities []byte
 	// DisplayName names the server on the consent page.
 	DisplayName string
 	// DefaultScopes are asked for at first; empty means all the server advertises.

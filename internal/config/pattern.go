@@ -3,6 +3,8 @@ package config
 import (
 	"regexp"
 	"regexp/syntax"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -17,6 +19,9 @@ func (r *resolver) patterns(at string, patterns []string) []*regexp.Regexp {
 	compiled := make([]*regexp.Regexp, len(patterns))
 	for i, pattern := range patterns {
 		re, problem := anchored(pattern)
+		if problem == "" {
+			problem = loose(pattern)
+		}
 		if problem != "" {
 			r.add(element(at, i), "%s", problem)
 		}
@@ -45,7 +50,84 @@ func anchored(pattern string) (*regexp.Regexp, string) {
 }
 
 func notRegexp(pattern string, err error) string {
-	return show(pattern) + " is not a Go regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+	hint := ""
+	if rest, glob := strings.CutPrefix(pattern, "*"); glob {
+		hint = `; it looks like a pattern for file names, which ` + strconv.Quote(`.*`+regexp.QuoteMeta(rest)) + ` would be`
+	}
+	return show(pattern) + " is not a Go regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ") + hint
+}
+
+// loose says why a pattern admits more than it looks like, or "": names that were
+// written as if they were no regular expression.
+func loose(pattern string) string {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	switch {
+	case err != nil:
+		return ""
+	case anyCharacter(tree):
+		return show(pattern) + ` has a dot that stands for any character; write "\\." for a dot, as in ` + strconv.Quote(escapeDots(pattern))
+	case repeatedSlash(tree):
+		return show(pattern) + ` has "/*", which stands for any number of slashes and nothing else; write "/.*" for everything below`
+	}
+	return ""
+}
+
+// anyCharacter reports whether a dot stands for exactly one character, which
+// nobody wants of a host or a URL.
+func anyCharacter(tree *syntax.Regexp) bool {
+	switch tree.Op {
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return true
+	case syntax.OpStar, syntax.OpPlus, syntax.OpQuest, syntax.OpRepeat:
+		if op := tree.Sub[0].Op; op == syntax.OpAnyChar || op == syntax.OpAnyCharNotNL {
+			return false
+		}
+	}
+	return slices.ContainsFunc(tree.Sub, anyCharacter)
+}
+
+func repeatedSlash(tree *syntax.Regexp) bool {
+	if tree.Op == syntax.OpStar && tree.Sub[0].Op == syntax.OpLiteral && string(tree.Sub[0].Rune) == "/" {
+		return true
+	}
+	return slices.ContainsFunc(tree.Sub, repeatedSlash)
+}
+
+// escapeDots puts a backslash before each dot that is not escaped, not repeated
+// and not in brackets.
+func escapeDots(pattern string) string {
+	var b strings.Builder
+	brackets := false
+	for i := 0; i < len(pattern); i++ {
+		switch c := pattern[i]; {
+		case c == '\\' && i+1 < len(pattern):
+			b.WriteByte(c)
+			i++
+		case c == '[' || c == ']':
+			brackets = c == '['
+		case c == '.' && !brackets && (i+1 == len(pattern) || !strings.ContainsRune("*+?{", rune(pattern[i+1]))):
+			b.WriteByte('\\')
+		}
+		b.WriteByte(pattern[i])
+	}
+	return b.String()
+}
+
+// suffixOnly returns the name that a domain pattern demands at the end, with
+// anything directly before it, so that it admits longer names too; or "".
+func suffixOnly(pattern string) string {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil || tree.Op != syntax.OpConcat || len(tree.Sub) < 2 {
+		return ""
+	}
+	first, second := tree.Sub[0], tree.Sub[1]
+	if first.Op != syntax.OpStar && first.Op != syntax.OpPlus || second.Op != syntax.OpLiteral || second.Rune[0] == '.' {
+		return ""
+	}
+	if op := first.Sub[0].Op; op != syntax.OpAnyChar && op != syntax.OpAnyCharNotNL {
+		return ""
+	}
+	return string(second.Rune)
 }
 
 // requiresLiteral reports whether pattern holds a literal character for which

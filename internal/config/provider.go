@@ -77,6 +77,11 @@ func (r *providerResolver) emailDomains(patterns []string) []*regexp.Regexp {
 		case i >= len(compiled) || compiled[i] == nil:
 		case requiresLiteral(pattern, func(c rune) bool { return c == '@' }):
 			r.add(element(at, i), `%s holds an "@"; the pattern is compared with the domain alone, such as "example\.com"`, show(pattern))
+		case compiled[i].MatchString("attacker.example") && compiled[i].MatchString("attacker.invalid"):
+			r.add(element(at, i), "%s admits every domain; to admit everybody, set %s: true", show(pattern), r.key("allowAnyUser"))
+		case suffixOnly(pattern) != "":
+			name := suffixOnly(pattern)
+			r.add(element(at, i), "%s admits %q too; write %q for a name and those below it", show(pattern), "attacker-"+name, `(.*\.)?`+regexp.QuoteMeta(name))
 		case requiresLiteral(pattern, unicode.IsUpper):
 			r.add(element(at, i), "%s holds a capital letter, but is compared with the domain in lower case", show(pattern))
 		}

@@ -48,12 +48,40 @@ func (r *resolver) hosts(files []HostFile) []Host {
 			r.add(at+".scheme", "%q has scheme %q in proxy.hosts[%d]; one host has one scheme", h.Host, hosts[first].Scheme, first)
 		}
 	}
+	r.behind(hosts)
 	return hosts
+}
+
+// behind refuses endpoints that are a public address: the gateway asks this
+// service about requests there, so the tools of that server could never be listed.
+func (r *resolver) behind(hosts []Host) {
+	type address struct{ scheme, host string }
+	public := map[address][]string{}
+	for _, h := range hosts {
+		at := address{h.Scheme, h.Host}
+		public[at] = append(public[at], h.Path)
+	}
+	for i, h := range hosts {
+		if h.Endpoint == nil {
+			continue
+		}
+		port := map[string]string{"https": ":443", "http": ":80"}[h.Endpoint.Scheme]
+		host := strings.TrimSuffix(strings.ToLower(h.Endpoint.Host), port)
+		for _, path := range public[address{h.Endpoint.Scheme, host}] {
+			if path == "" || h.Endpoint.Path == path || strings.HasPrefix(h.Endpoint.Path, path+"/") {
+				r.add(element("proxy.hosts", i)+".endpoint", "%s is a public address, where the gateway lets nobody in without a token; write where the MCP server itself listens, such as \"http://mcp.default.svc:8080/mcp\"", showURL(h.Endpoint.String()))
+				break
+			}
+		}
+	}
 }
 
 // host resolves one entry; ok means that its public address is valid.
 func (r *resolver) host(at string, f HostFile) (h Host, ok bool) {
 	h.Endpoint = r.endpoint(at+".endpoint", f.Endpoint)
+	if h.Authorities = r.authorities(at+".caFile", f.CAFile); f.CAFile != "" && h.Endpoint != nil && h.Endpoint.Scheme != "https" {
+		r.add(at+".caFile", "has no meaning for an endpoint with http; remove it, or use https")
+	}
 	before := len(r.list)
 	h.Scheme = r.scheme(at+".scheme", f.Scheme)
 	h.Host = r.publicHost(at+".host", f.Host, h.Scheme)

@@ -11,6 +11,9 @@ func ClientKey(id string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
+// DynamicIDPrefix begins the ids of clients that register themselves.
+const DynamicIDPrefix = "dcr1."
+
 // ShortClientID is a client id cut for logs. A short id is its own short form,
 // so an operator may name a client in either.
 func ShortClientID(id string) string {

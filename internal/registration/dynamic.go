@@ -97,7 +97,7 @@ type record struct {
 	PublicKeys []jose.JSONWebKey `json:"k,omitempty"`
 }
 
-const idPrefix = "dcr1."
+const idPrefix = oauth.DynamicIDPrefix
 
 var supportedGrants = []string{"authorization_code", "refresh_token"}
 

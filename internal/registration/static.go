@@ -3,6 +3,7 @@ package registration
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,13 +25,15 @@ type staticClient struct {
 
 // NewStatic makes the table. The configuration has been checked; what is left
 // are the rules of this package. Redirect URIs are exact and the operator's own,
-// so the policy for strangers does not apply.
+// so the policy for strangers does not apply. The error names every client that
+// breaks a rule, one in each line.
 func NewStatic(clients []config.Client, sets *KeySets) (*Static, error) {
 	s := &Static{clients: map[string]*staticClient{}}
+	var problems []error
 	for i, c := range clients {
 		at := fmt.Sprintf("clients[%d]", i)
 		if strings.HasPrefix(c.ID, idPrefix) {
-			return nil, fmt.Errorf("%s.id: ids that begin with %q are made by this service", at, idPrefix)
+			problems = append(problems, fmt.Errorf("%s.id: ids that begin with %q are made by this service", at, idPrefix))
 		}
 		sc := &staticClient{Client: Client{
 			ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, AuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes,
@@ -38,16 +41,19 @@ func NewStatic(clients []config.Client, sets *KeySets) (*Static, error) {
 		}}
 		for j, u := range c.RedirectURIs {
 			if _, err := oauth.ClassifyRedirectURI(u); err != nil {
-				return nil, fmt.Errorf("%s.redirectURIs[%d]: %q %w", at, j, u, err)
+				problems = append(problems, fmt.Errorf("%s.redirectURIs[%d]: %q %w", at, j, u, err))
 			}
 		}
 		for _, secret := range c.Secrets {
 			sc.secrets = append(sc.secrets, sha256.Sum256([]byte(secret.Reveal())))
 		}
 		if err := sc.setKeys(c, sets); err != nil {
-			return nil, fmt.Errorf("%s.%w", at, err)
+			problems = append(problems, fmt.Errorf("%s.%w", at, err))
 		}
 		s.clients[c.ID] = sc
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
 	}
 	return s, nil
 }

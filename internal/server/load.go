@@ -2,6 +2,8 @@ package server
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"log/slog"
 	"net/http"
@@ -138,6 +140,28 @@ type failed struct{ err error }
 
 func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
+// trusting returns transport, or http.DefaultTransport for nil, trusting the
+// certificates of these authorities alone; none leaves it as it is.
+func trusting(transport http.RoundTripper, authorities []byte) http.RoundTripper {
+	if transport == nil {
+		transport = http.DefaultTransport // which goes through HTTPS_PROXY
+	}
+	t, ok := transport.(*http.Transport)
+	if len(authorities) == 0 || !ok {
+		return transport
+	}
+	t = t.Clone()
+	t.TLSClientConfig = trust(authorities)
+	return t
+}
+
+// trust returns TLS settings that trust these authorities alone.
+func trust(authorities []byte) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authorities) // config has checked it
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+}
+
 // guarded returns what makes, for each provider, a client that keeps asking one
 // that is in trouble within bounds.
 func guarded(client *http.Client, concurrent int, m *metrics, log *slog.Logger) func(config.Provider) *http.Client {
@@ -146,7 +170,7 @@ func guarded(client *http.Client, concurrent int, m *metrics, log *slog.Logger) 
 		if client != nil {
 			c = *client
 		}
-		c.Transport = breaker.New(c.Transport, concurrent, func(open bool) {
+		c.Transport = breaker.New(trusting(c.Transport, p.Authorities), concurrent, func(open bool) {
 			if open {
 				m.circuits.Inc()
 				log.Error("an identity provider does not answer: sign-ins and refreshes with it fail at once until it does", "provider", p.ID)

@@ -42,7 +42,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
@@ -102,6 +101,12 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	if err := Check(cfg); err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Warnings {
+		opt.Logger.Warn("the configuration should be another way", "key", w.Path, "problem", w.Problem)
+	}
 	s := &Server{cfg: cfg, log: opt.Logger}
 	metrics := newMetrics(opt.Version)
 	var recent *flows.Log
@@ -152,7 +157,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	}
 
 	s.catalogue = catalog.New(catalog.Options{
-		Targets: targets(table), Fetch: tracedFetch(s.tracer, fetcher(cfg.Egress, opt.Version).Fetch), Now: opt.Now, Logger: opt.Logger, Observe: metrics.catalogueFetch,
+		Targets: targets(table), Fetch: tracedFetch(s.tracer, fetch(cfg, opt.Version)), Now: opt.Now, Logger: opt.Logger, Observe: metrics.catalogueFetch,
 	})
 	peek := func(r *resource.Resource) *catalog.Catalogue { return s.catalogue.Peek(r.URI) }
 	metrics.watchResources(table, func(r *resource.Resource) bool { return !peek(r).Unavailable })
@@ -176,7 +181,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	if cfg.DenyList != "" {
 		// A service that cannot read its deny-list at the start must not serve: it
 		// would admit people whom the operator denies.
-		denied := &reload.File{What: "deny-list", Path: cfg.DenyList, MaxBytes: revocation.MaxFileBytes, Apply: ended.Load, Loaded: denyListLoaded(log, metrics)}
+		denied := denyList(cfg.DenyList, ended, denyListLoaded(log, metrics))
 		if err := denied.Load(); err != nil {
 			return nil, err
 		}
@@ -358,8 +363,8 @@ func announceDocuments(clients *registration.Clients) func() bool {
 	return clients.Documents.Reachable
 }
 
-// newClients makes the three kinds of clients that the configuration admits.
-func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*registration.Clients, error) {
+// urlPolicy says which URLs of clients may be fetched.
+func urlPolicy(cfg *config.Config, opt Options) registration.URLPolicy {
 	documents := cfg.MetadataDocuments
 	urls := registration.URLPolicy{
 		Egress: &egress.Client{
@@ -376,6 +381,13 @@ func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*regist
 			urls.Egress.NamedURLs = append(urls.Egress.NamedURLs, c.JWKSURI)
 		}
 	}
+	return urls
+}
+
+// newClients makes the three kinds of clients that the configuration admits.
+func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*registration.Clients, error) {
+	documents := cfg.MetadataDocuments
+	urls := urlPolicy(cfg, opt)
 	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs, Schemes: cfg.RedirectSchemes}
 	sets := registration.NewKeySets(urls, opt.Now)
 	clients := &registration.Clients{KeySets: sets}
@@ -496,6 +508,32 @@ func opens(catalogues *catalog.Cache) policy.Opens {
 		}
 		s, _ := c.Scope(scope)
 		return s.Tools, true
+	}
+}
+
+// fetch returns what lists the tools of the MCP server at an endpoint: through
+// one client for those that the system trusts, and one for each other set of
+// authorities.
+func fetch(cfg *config.Config, version string) func(context.Context, string) (*catalog.Catalogue, error) {
+	system := fetcher(cfg.Egress, version)
+	byAuthorities, byEndpoint := map[string]*catalog.Fetcher{}, map[string]*catalog.Fetcher{}
+	for _, h := range cfg.Hosts {
+		if len(h.Authorities) == 0 {
+			continue
+		}
+		f := byAuthorities[string(h.Authorities)]
+		if f == nil {
+			f = fetcher(cfg.Egress, version)
+			f.TLS = trust(h.Authorities)
+			byAuthorities[string(h.Authorities)] = f
+		}
+		byEndpoint[h.Endpoint.String()] = f
+	}
+	return func(ctx context.Context, endpoint string) (*catalog.Catalogue, error) {
+		if f := byEndpoint[endpoint]; f != nil {
+			return f.Fetch(ctx, endpoint)
+		}
+		return system.Fetch(ctx, endpoint)
 	}
 }
 

@@ -1,0 +1,92 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
+)
+
+// Check returns every reason for which New would refuse a configuration that
+// config.Load has accepted, one in each line with its path: what only the parts
+// themselves know, and what is outside of the configuration. It connects to
+// nothing and leaves nothing behind. New begins with it, so that check-config and
+// serve give the same verdict in the same words.
+func Check(cfg *config.Config) error {
+	var problems []error
+	for _, check := range []func(*config.Config) error{
+		checkHosts, checkProviders, checkClients, checkGuard, checkDenyList, checkTracing, checkAudit,
+	} {
+		problems = append(problems, check(cfg))
+	}
+	return errors.Join(problems...)
+}
+
+func checkHosts(cfg *config.Config) error {
+	_, err := resource.NewTable(cfg.Hosts)
+	_, problem := callbackHost(cfg.CallbackHost)
+	return errors.Join(err, problem)
+}
+
+func checkProviders(cfg *config.Config) error {
+	var problems []error
+	for _, p := range cfg.Providers {
+		_, _, err := identityProvider(p, nil)
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+func checkClients(cfg *config.Config) error {
+	_, err := registration.NewStatic(cfg.Clients, registration.NewKeySets(urlPolicy(cfg, Options{Now: time.Now}), time.Now))
+	return err
+}
+
+func checkGuard(cfg *config.Config) error {
+	m, err := newMemory(cfg.Guard, Options{Logger: slog.New(slog.DiscardHandler), Now: time.Now}, newMetrics(""))
+	if err != nil {
+		return err
+	}
+	m.close()
+	return nil
+}
+
+func checkDenyList(cfg *config.Config) error {
+	if cfg.DenyList == "" {
+		return nil
+	}
+	if err := denyList(cfg.DenyList, revocation.New(1, time.Now), func(int, error) {}).Load(); err != nil {
+		return fmt.Errorf("denyList.file: %w", err)
+	}
+	return nil
+}
+
+// denyList is the file that the operator's deny-list is read from.
+func denyList(path string, into *revocation.List, loaded func(int, error)) *reload.File {
+	return &reload.File{What: "deny-list", Path: path, MaxBytes: revocation.MaxFileBytes, Apply: into.Load, Loaded: loaded}
+}
+
+func checkTracing(cfg *config.Config) error {
+	t, err := tracing.New(cfg.Tracing, tracing.Options{Logger: slog.New(slog.DiscardHandler), Now: time.Now, Failed: func() {}})
+	if err != nil {
+		return err
+	}
+	t.Close(context.Background())
+	return nil
+}
+
+func checkAudit(cfg *config.Config) error {
+	if cfg.AuditFile == "" {
+		return nil
+	}
+	return audit.CheckFile(cfg.AuditFile)
+}
