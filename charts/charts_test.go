@@ -4,6 +4,7 @@
 package charts
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -147,7 +148,8 @@ func (r rendered) file(t *testing.T, name string) ([]byte, error) {
 		for _, source := range v.Projected.Sources {
 			for _, item := range source.Secret.Items {
 				if item.Path == name {
-					return []byte(source.Secret.Name + "/" + item.Key + strings.Repeat("-", 32)), nil
+					sum := sha256.Sum256([]byte(source.Secret.Name + "/" + item.Key))
+					return fmt.Appendf(nil, "%x", sum), nil
 				}
 			}
 		}
