@@ -52,7 +52,6 @@ func TestOneVerdict(t *testing.T) {
 		"a redirect URI that is a script":  `clients: [{id: a, redirectURIs: ["javascript:alert(1)"]}]`,
 		"a client id of another kind":      `clients: [{id: dcr1.abc, redirectURIs: ["https://a.example/cb"]}]`,
 		"client keys that are private":     `clients: [{id: a, redirectURIs: ["https://a.example/cb"], jwksFile: ` + file("jwks", private) + `}]`,
-		"client keys at another port":      `clients: [{id: a, redirectURIs: ["https://a.example/cb"], jwksURI: "https://keys.example:22/jwks"}]`,
 		"a deny-list that is not one":      `denyList: {file: ` + file("deny", "subjects: 7\n") + `}`,
 		"a deny-list that is no YAML":      `denyList: {file: ` + file("broken", "\t{") + `}`,
 		"an audit log in no folder":        `audit: {file: ` + filepath.Join(dir, "none", "audit.log") + `}`,
