@@ -44,6 +44,8 @@ func TestRefused(t *testing.T) {
 		{"metrics twice", "podMonitor: {enabled: true}\nserviceMonitor: {enabled: true}", "podMonitor.enabled and serviceMonitor.enabled would count everything twice"},
 		{"a container with the name of ours", "extraContainers: [{name: mcp-forward-auth, image: x}]", "may not have a container named \"mcp-forward-auth\""},
 		{"one port twice", "listen: {grpc: ':9001'}\nservice: {port: 9001}", "service.port and listen.grpc are both 9001"},
+		{"every host is an exception", "protection: {istio: {enabled: true, exceptHosts: ['*'], targetRefs: [{kind: Gateway, name: a}]}}", "at '/protection/istio/exceptHosts/0': '*' does not match pattern"},
+		{"a host with a port is an exception", "protection: {istio: {enabled: true, exceptHosts: ['a.example.com:8443'], targetRefs: [{kind: Gateway, name: a}]}}", "at '/protection/istio/exceptHosts/0'"},
 		{"killed while it sleeps", "terminationGracePeriodSeconds: 5", "lifecycle.preStop.sleep.seconds must be less than terminationGracePeriodSeconds"},
 		{"less than the least", "autoscaling: {enabled: true, minReplicas: 9}", "autoscaling.minReplicas is greater than autoscaling.maxReplicas."},
 		{"replicas as text", "replicaCount: two", "at '/replicaCount': got string, want integer"},
