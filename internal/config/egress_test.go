@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -36,5 +37,22 @@ registration: {metadataDocuments: {allowedDomains: [apps.corp.example, "apps.cor
 		"proxyMCPServers: true":                    "egress.proxy: is required",
 	} {
 		t.Run(text, func(t *testing.T) { refused(t, minimal+"egress: {"+text+"}", want) })
+	}
+}
+
+// The natural entry for a server of HTTP+SSE covers one of its two paths.
+func TestSSENote(t *testing.T) {
+	for host, want := range map[string]string{
+		"{host: mcp.example.com, endpoint: 'http://s:3001/sse'}":             `set path: "/"`,
+		"{host: mcp.example.com, endpoint: 'http://s:3001/sse/'}":            `set path: "/"`,
+		"{host: mcp.example.com, endpoint: 'http://s:3001/a/sse'}":           `set path: "/a"`,
+		"{host: mcp.example.com, endpoint: 'http://s:3001/sse', path: /}":    "",
+		"{host: mcp.example.com, endpoint: 'http://s:3001/sse', path: /all}": "",
+		"{host: mcp.example.com, endpoint: 'http://s:3001/mcp'}":             "",
+	} {
+		summary := mustParse(t, oidc+"proxy: {hosts: ["+host+"]}").Summary()
+		if got := strings.Contains(summary, "  note: "); got != (want != "") || !strings.Contains(summary, want) {
+			t.Errorf("%s: %s", host, summary)
+		}
 	}
 }

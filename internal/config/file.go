@@ -223,7 +223,7 @@ type HostFile struct {
 	Endpoint string `json:"endpoint"`
 	// File with the certificates of the authorities to trust for the endpoint, in PEM, and no others. Default: those of the system; the environment variable SSL_CERT_DIR names directories with more.
 	CAFile string `json:"caFile"`
-	// Public path of the MCP server; requests to it and below belong to this server. "/" means all of the host. Default: the path of endpoint.
+	// Public path of the MCP server; requests to it and below belong to this server. "/" means all of the host. A server of HTTP+SSE, whose endpoint ends in "/sse", takes messages at another path, so it needs the path above both, mostly "/". Default: the path of endpoint.
 	Path string `json:"path"`
 	// Public scheme, "https" or, on a loopback host only, "http"; the same for all entries of a host. Default "https".
 	Scheme string `json:"scheme"`

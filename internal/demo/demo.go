@@ -21,6 +21,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
 )
@@ -32,9 +34,16 @@ type Options struct {
 	Logger   *slog.Logger
 	Version  string
 	Out      io.Writer // gets the instructions
+	// Network is how clients' metadata documents are reached; zero is the internet.
+	Network egress.Network
 }
 
 const user = "demo"
+
+const (
+	publisher    = "https://claude.ai/oauth/claude-code-client-metadata"
+	probeTimeout = 3 * time.Second
+)
 
 // Run starts everything, prints how to connect, and serves until ctx ends.
 func Run(ctx context.Context, o Options) error {
@@ -63,7 +72,9 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	service, err := server.New(cfg, server.Options{Logger: o.Logger, Version: o.Version})
+	unreachable := probe(ctx, o.Network)
+	cfg.MetadataDocuments.Enabled = unreachable == nil
+	service, err := server.New(cfg, server.Options{Logger: o.Logger, Version: o.Version, Network: o.Network})
 	if err != nil {
 		return err
 	}
@@ -77,7 +88,7 @@ func Run(ctx context.Context, o Options) error {
 	go func() {
 		done <- serve(ctx, tools, http.StripPrefix("/mcp", sample.Handler(sample.Options{Stateless: true, Version: o.Version})))
 	}()
-	fmt.Fprint(o.Out, instructions(host, management.Addr().String(), o.Password))
+	fmt.Fprint(o.Out, instructions(host, management.Addr().String(), o.Password)+offline(unreachable))
 
 	var first error
 	for range 3 {
@@ -138,6 +149,35 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 		return err
 	}
 	return nil
+}
+
+// probe says why this computer cannot fetch the documents by which some clients
+// are known, nil if it can. It asks once, for that of the client which the
+// instructions name first: such clients never fall back by themselves, so they
+// must not be told of documents where this fails.
+func probe(ctx context.Context, network egress.Network) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	client := egress.Client{Network: network}
+	_, err := client.Get(ctx, egress.Request{URL: publisher, Accept: "application/json", Limit: registration.MaxDocumentBytes})
+	if errors.Is(err, egress.ErrUnreachable) {
+		return err
+	}
+	return nil // any answer shows that there is a way
+}
+
+// offline says what follows from a probe that failed.
+func offline(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf(`  Note: this computer cannot fetch %s
+    (%v).
+    So clients are not told of such documents and register here instead; sign-in works all the same.
+    In a real service behind a proxy set egress.proxy; without any way out set
+    registration.metadataDocuments.enabled: false.
+
+`, publisher, err)
 }
 
 // instructions are what a newcomer needs, ready to paste.

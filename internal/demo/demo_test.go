@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -18,6 +19,9 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress/egresstest"
 )
 
 const callback = "http://127.0.0.1:1/callback"
@@ -105,7 +109,7 @@ func TestDemo(t *testing.T) {
 	done := make(chan error, 1)
 	o := new(out)
 	go func() {
-		done <- Run(ctx, Options{Address: address, Password: "demo password", Logger: slog.New(slog.DiscardHandler), Version: "test", Out: o})
+		done <- Run(ctx, Options{Address: address, Password: "demo password", Logger: slog.New(slog.DiscardHandler), Version: "test", Out: o, Network: nowhere})
 	}()
 	defer func() {
 		stop()
@@ -153,6 +157,22 @@ func TestDemo(t *testing.T) {
 			t.Errorf("%s", text)
 		}
 	})
+	t.Run("metadata documents are not announced where they cannot be fetched", func(t *testing.T) {
+		resp, err := http.Get("http://" + address + "/.well-known/oauth-authorization-server")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var m map[string]any
+		if err := json.NewDecoder(resp.Body).Decode(&m); err != nil || m["issuer"] == nil || m["client_id_metadata_document_supported"] != nil {
+			t.Errorf("%v %v", err, m)
+		}
+		o.Lock()
+		defer o.Unlock()
+		if !strings.Contains(o.String(), "register here instead") {
+			t.Error("the instructions do not say so")
+		}
+	})
 	t.Run("RS-ERR-01 nobody gets a challenge", func(t *testing.T) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader("{}"))
 		if err != nil {
@@ -167,6 +187,28 @@ func TestDemo(t *testing.T) {
 			t.Errorf("%d %q", resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
 		}
 	})
+}
+
+// nowhere is a network that leads out of no computer.
+var nowhere = egress.Network{Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}}
+
+// Where documents cannot be fetched clients are not told of them, and the person
+// is told why; where they can, neither.
+func TestProbe(t *testing.T) {
+	err := probe(t.Context(), nowhere)
+	if text := offline(err); err == nil || !strings.Contains(text, "no such host") || !strings.Contains(text, "register here instead") {
+		t.Errorf("offline: %v %q", err, text)
+	}
+	internet := egresstest.New(t)
+	internet.Site("claude.ai", http.NotFoundHandler())
+	if err := probe(t.Context(), internet.Network()); err != nil || offline(err) != "" {
+		t.Errorf("an answer is a way out: %v", err)
+	}
+	if n := len(internet.Dialed()); n != 1 {
+		t.Errorf("%d requests", n)
+	}
 }
 
 func TestListensOnLoopbackOnly(t *testing.T) {
