@@ -89,6 +89,10 @@ func TestPolicyReachesWhatIsInTheCluster(t *testing.T) {
 		{"provider: {name: github, baseURL: 'https://ghe.git.svc', clientID: a}", []string{"default", "git"}, []string{"443"}},
 		{"provider: {name: '', clientID: ''}\nexistingSecrets: {clientSecret: {name: ''}}\nproviders: [{id: a, name: oidc, issuerURL: 'https://a.ns-a.svc/', clientID: a, clientSecretFile: f}, {id: b, name: oidc, issuerURL: 'https://b.ns-b.svc.cluster.local./', clientID: a, clientSecretFile: f}]", []string{"default", "ns-a", "ns-b"}, []string{"443"}},
 		{"proxy: {hosts: [{host: a.example.com, endpoint: 'http://notes:8080/mcp'}, {host: b.example.com, endpoint: 'http://notes.two:8080/mcp'}, {host: c.example.com, endpoint: 'https://mcp.example.com:9443/mcp'}]}", []string{namespace, "two"}, []string{"443", "9443"}},
+		{"egress: {proxy: 'http://proxy.example.com:3128'}", []string{"default"}, []string{"443", "3128"}},
+		{"egress: {proxy: 'http://squid.proxies.svc:3128'}", []string{"default", "proxies"}, []string{"443"}},
+		{"registration: {metadataDocuments: {allowedPorts: ['8443'], allowedDomains: ['apps.corp.example:9443', 'claude.ai', '*.example.com']}}", []string{"default"}, []string{"443", "8443", "9443"}},
+		{"clients: [{id: a, redirectURIs: ['https://a.example/cb'], jwksURI: 'https://keys.corp.example:10443/jwks'}]", []string{"default"}, []string{"443", "10443"}},
 		{"tracing: {otlp: {endpoint: 'http://otel.monitoring:4318'}}", []string{"default", "monitoring"}, []string{"443"}},
 		{"proxy: {hosts: [{host: a.example.com, endpoint: 'http://192.0.2.1:8080/mcp'}, {host: b.example.com, endpoint: 'http://[2001:db8::1]:8081/mcp'}]}", nil, []string{"443", "8080", "8081"}},
 	} {
