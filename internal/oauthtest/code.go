@@ -67,8 +67,17 @@ func (f *fake) redeem(form url.Values, id, secret string) (v visit, accessToken,
 }
 
 func (f *fake) newAccessToken(u User) string {
-	token := "at-" + rand.Text()
+	token := padded("at-", f.sizes.access)
 	f.tokens[token] = u
+	return token
+}
+
+// padded returns a new token of about size characters.
+func padded(prefix string, size int) string {
+	token := prefix + rand.Text()
+	for len(token) < size {
+		token += rand.Text()
+	}
 	return token
 }
 
@@ -79,7 +88,7 @@ func (f *fake) newRefreshToken(v visit) string {
 	if !f.refreshing {
 		return ""
 	}
-	token := "rt-" + rand.Text()
+	token := padded("rt-", f.sizes.refresh)
 	f.refresh[token] = v
 	return token
 }

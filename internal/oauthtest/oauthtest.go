@@ -188,6 +188,7 @@ type fake struct {
 	refreshing  bool
 	refresh     map[string]visit  // live refresh tokens
 	superseded  map[string]string // used refresh tokens, and whose
+	sizes       Sizes
 }
 
 // visit is what a code stands for.
@@ -228,6 +229,19 @@ func (f *fake) RefuseToken(code string) { f.set(func() { f.refuseToken = code })
 // used once: as at strict providers, the use of one that was used before ends
 // all of that user.
 func (f *fake) GiveRefreshTokens(on bool) { f.set(func() { f.refreshing = on }) }
+
+// Sizes are how long a provider's tokens are, in characters; 0 is short.
+type Sizes struct{ access, refresh int }
+
+// Sizes of tokens as they were seen: of Microsoft and Cognito, whose access tokens
+// are JWTs and whose refresh tokens are encrypted; and of Okta, Auth0 and Google.
+var (
+	LongTokens  = Sizes{access: 2500, refresh: 1900}
+	ShortTokens = Sizes{access: 1100, refresh: 100}
+)
+
+// SetSizes makes the tokens from now on as long as those of a real provider.
+func (f *fake) SetSizes(s Sizes) { f.set(func() { f.sizes = s }) }
 
 // Remove takes back every token of a user, as when the account is disabled.
 func (f *fake) Remove(subject string) { f.set(func() { f.remove(subject) }) }

@@ -32,7 +32,9 @@ type OIDCProvider struct {
 	claims        func(map[string]any)
 	userInfo      func(map[string]any)
 	thin          bool
-	client        clientKey
+	// userInfoStatus is what the userinfo endpoint answers, 0 for claims.
+	userInfoStatus int
+	client         clientKey
 	// shape makes the claims those of one vendor; describe does so for the
 	// discovery document, addKey for the published key.
 	shape    func(User, map[string]any)
@@ -94,6 +96,9 @@ func (p *OIDCProvider) EditClaims(edit func(map[string]any)) { p.set(func() { p.
 // EditUserInfo changes the userinfo response.
 func (p *OIDCProvider) EditUserInfo(edit func(map[string]any)) { p.set(func() { p.userInfo = edit }) }
 
+// RefuseUserInfo makes the userinfo endpoint answer with a status; 0 ends that.
+func (p *OIDCProvider) RefuseUserInfo(status int) { p.set(func() { p.userInfoStatus = status }) }
+
 // ThinIDTokens leaves all claims about the person to the userinfo endpoint.
 func (p *OIDCProvider) ThinIDTokens(on bool) { p.set(func() { p.thin = on }) }
 
@@ -101,6 +106,9 @@ func (p *OIDCProvider) ThinIDTokens(on bool) { p.set(func() { p.thin = on }) }
 func (p *OIDCProvider) RotateKey(kid string) {
 	p.set(func() { p.key, p.otherKey, p.kid = p.otherKey, p.key, kid })
 }
+
+// EditKey changes the published key before it is sent.
+func (p *OIDCProvider) EditKey(edit func(map[string]any)) { p.set(func() { p.addKey = edit }) }
 
 // SetNow sets the clock of the ID tokens.
 func (p *OIDCProvider) SetNow(now func() time.Time) { p.set(func() { p.now = now }) }
@@ -299,6 +307,10 @@ func (p *OIDCProvider) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.userInfoStatus != 0 {
+		w.WriteHeader(p.userInfoStatus)
+		return
+	}
 	claims := person(user)
 	if claims["sub"] = user.Subject; p.fault == OtherUserInfo {
 		claims["sub"] = "somebody-else"

@@ -114,3 +114,19 @@ func TestUsableKeys(t *testing.T) {
 		t.Error("AS-FED-04 a key for PS256 verified RS256")
 	}
 }
+
+func TestMoved(t *testing.T) {
+	for _, tt := range []struct{ endpoint, issuer, backChannel, want string }{
+		{"https://sso.example/realms/x/token", "https://sso.example/realms/x", "http://kc.iam.svc:8080/realms/x", "http://kc.iam.svc:8080/realms/x/token"},
+		{"https://sso.example/auth/realms/x/token", "https://sso.example/auth/realms/x", "http://kc:8080/realms/x/", "http://kc:8080/realms/x/token"},
+		{"https://sso.example/keys?v=2", "https://sso.example/realms/x/", "https://kc:8443/realms/x", "https://kc:8443/keys?v=2"},
+		{"https://keys.example/x", "https://sso.example", "http://kc:8080", "https://keys.example/x"},
+		{"http://sso.example/token", "https://sso.example", "http://kc:8080", "http://sso.example/token"},
+		{"https://sso.example.attacker.example/t", "https://sso.example", "http://kc:8080", "https://sso.example.attacker.example/t"},
+		{"http://kc:8080/realms/x/token", "https://sso.example/realms/x", "http://kc:8080/realms/x", "http://kc:8080/realms/x/token"},
+	} {
+		if got := moved(tt.endpoint, tt.issuer, tt.backChannel); got != tt.want {
+			t.Errorf("%s at %s: %s, want %s", tt.endpoint, tt.backChannel, got, tt.want)
+		}
+	}
+}
