@@ -253,19 +253,24 @@ func checkClientResource(_ *http.Request, req *request) error {
 }
 
 // selectScopes decides what the consent page offers: what the client asked for
-// and the resource has; without a scope parameter the resource's default. Scopes
-// we do not know are dropped, because clients ask for what they once saw.
+// and the resource has. Scopes that it does not have are ignored (RFC 6749, section
+// 3.3): clients ask for what they once saw, or for those of OpenID Connect. Where
+// nothing is left, and without a scope parameter, it is the resource's default.
 func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	asked, err := oauth.ParseScopes(req.params.Get("scope"))
 	if err != nil {
 		return err
 	}
 	req.offline = asked.Contains(oauth.OfflineAccess) // asks for a refresh token, not for a right
-	asked = asked.Without(oauth.OfflineAccess).Without("openid")
 	cat := e.Catalogue(r.Context(), req.resource)
-	req.offered = req.client.Narrow(offer(asked, req.resource.DefaultScopes, cat))
+	usual, all := usualScopes(req.resource.DefaultScopes, cat)
+	for _, scopes := range []oauth.Scopes{asked.Intersect(all), usual, all} {
+		if req.offered = req.client.Narrow(scopes); len(req.offered) > 0 {
+			break
+		}
+	}
 	if len(req.offered) == 0 {
-		return oauth.Errorf(oauth.InvalidScope, "none of the requested scopes exists at this MCP server")
+		return oauth.Errorf(oauth.InvalidScope, "none of the scopes of this MCP server is allowed for this client")
 	}
 	req.catalogue = cat
 	return nil
@@ -294,26 +299,16 @@ func minus(scopes, others oauth.Scopes) oauth.Scopes {
 	return slices.DeleteFunc(slices.Clone(scopes), others.Contains)
 }
 
-// offer picks among the scopes of the catalogue. A client that connected while
-// the MCP server was down, or before it declared scopes, goes on asking for the
-// catch-all it saw then; it means whatever is the default now.
-func offer(asked, defaults oauth.Scopes, cat *catalog.Catalogue) oauth.Scopes {
-	all := oauth.Scopes(cat.ScopeNames())
+// usualScopes returns the default scopes of a resource, and all that it has.
+func usualScopes(defaults oauth.Scopes, cat *catalog.Catalogue) (usual, all oauth.Scopes) {
+	all = cat.ScopeNames()
 	if cat.Unavailable {
 		all = all.Union(defaults) // the operator's word, when the server cannot be asked
 	}
-	usual := defaults.Intersect(all)
-	if len(usual) == 0 {
+	if usual = defaults.Intersect(all); len(usual) == 0 {
 		usual = all
 	}
-	if len(asked) == 0 {
-		return usual
-	}
-	offered := asked.Intersect(all)
-	if len(offered) == 0 && (cat.Unavailable || asked.Contains(catalog.DefaultScope)) {
-		return usual
-	}
-	return offered
+	return usual, all
 }
 
 // fitting returns the first of scopes, as many as fit a scope parameter of limit bytes.

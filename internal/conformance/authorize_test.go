@@ -211,7 +211,7 @@ func errorsAskBeforeRedirect(t *T) {
 	w := t.World()
 	c := w.register(hostMCP, nil)
 	for what, e := range map[string]edit{
-		"invalid_scope": with("scope", "no:such"), "invalid_target": with("resource", "https://elsewhere.example/"), "invalid_request": without("code_challenge"),
+		"invalid_scope": with("scope", `"quoted"`), "invalid_target": with("resource", "https://elsewhere.example/"), "invalid_request": without("code_challenge"),
 		"unsupported_response_type": with("response_type", "token"), "interaction_required": with("prompt", "none"),
 	} {
 		a := w.get(c.request(e))
@@ -220,7 +220,7 @@ func errorsAskBeforeRedirect(t *T) {
 		t.Want(found, "%s: no door back to the client", what)
 	}
 	v := t.World(vouched)
-	a := v.get(v.register(hostMCP, nil).request(with("scope", "no:such")))
+	a := v.get(v.register(hostMCP, nil).request(with("scope", `"quoted"`)))
 	t.Want(a.Status == 303 && a.Location().Query().Get("error") == "invalid_scope", "vouched redirect: %d", a.Status)
 }
 
@@ -339,7 +339,7 @@ func resourceIsOfThisIssuer(t *T) {
 
 func spellingsOfResource(t *T) {
 	w := t.World()
-	for _, spelling := range []string{resourceMCP, "HTTPS://MCP.example.com/mcp", "https://mcp.example.com:443/mcp", resourceMCP + "/", issuerMCP, issuerMCP + "/"} {
+	for _, spelling := range []string{resourceMCP, "HTTPS://MCP.example.com/mcp", "https://mcp.example.com:443/mcp", resourceMCP + "/", resourceMCP + "?tenant=1", issuerMCP, issuerMCP + "/"} {
 		c := w.register(hostMCP, nil)
 		a := w.get(c.request(with("resource", spelling)))
 		t.Want(a.Status == 200, "%s: %d", spelling, a.Status)
@@ -383,7 +383,7 @@ func scopesAreSelected(t *T) {
 	granted := func(c *client, edits ...edit) string { return c.tokens(edits...).Text("scope") }
 	t.Want(granted(c, with("scope", "notes:read")) == "notes:read", "one scope became %q", granted(c, with("scope", "notes:read")))
 	t.Want(granted(c, with("scope", "no:such notes:read other:scope")) == "notes:read", "unknown scopes are not dropped")
-	w.redirectedError(t, c, "invalid_scope", with("scope", "no:such"))
+	t.Want(granted(c, with("scope", "openid email no:such")) == granted(c, without("scope")), "where nothing is left it is not the default")
 	w.redirectedError(t, c, "invalid_scope", with("scope", `notes:read "quoted"`))
 	w.redirectedError(t, c, "invalid_scope", with("scope", "notes:read\tx"))
 	many := w.register(hostMany, nil)

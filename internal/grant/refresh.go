@@ -34,6 +34,9 @@ type Refresh struct {
 	// Changed returns which of a resource's scopes open other tools by now than
 	// when fingerprints was made of them, without I/O.
 	Changed func(resource string, scopes []string, fingerprints string) []string
+	// Exists reports whether a resource has a scope, or may have it because what
+	// it has is not known. It does no I/O.
+	Exists func(resource, scope string) bool
 	// Idle is how long a token lives unused, Absolute how long after the
 	// sign-in its family does.
 	Idle, Absolute time.Duration
@@ -128,7 +131,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if err := checkResource(c, t.Resource); err != nil {
 		return nil, err
 	}
-	scopes, err := narrow(c.params.Get("scope"), c.client.Narrow(t.Scopes))
+	scopes, err := narrow(c.params.Get("scope"), c.client.Narrow(t.Scopes), func(scope string) bool { return e.Refresh.Exists(t.Resource, scope) })
 	if err != nil {
 		return nil, err
 	}
@@ -241,13 +244,15 @@ func (e *Endpoint) openRefresh(c *call) (refreshToken, error) {
 
 // narrow returns what the access token may do: what is asked, if all of it was
 // granted, else everything (RFC 6749, section 6). Clients repeat the words of
-// their first request, two of which are no rights.
-func narrow(asked string, granted oauth.Scopes) (oauth.Scopes, error) {
+// their first request, so what the resource does not have is dropped here as it
+// was there.
+func narrow(asked string, granted oauth.Scopes, exists func(scope string) bool) (oauth.Scopes, error) {
 	scopes, err := oauth.ParseScopes(asked)
 	if err != nil {
 		return nil, err
 	}
 	scopes = scopes.Without(oauth.OfflineAccess).Without("openid")
+	scopes = slices.DeleteFunc(scopes, func(s string) bool { return !granted.Contains(s) && !exists(s) })
 	if len(scopes) == 0 && len(granted) > 0 {
 		return granted, nil
 	}

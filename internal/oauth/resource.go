@@ -10,9 +10,11 @@ const maxResourceBytes = 2 << 10
 
 // CanonicalResource returns the canonical form of a resource identifier (RFC
 // 8707, section 2; MCP authorization, "Canonical Server URI"): scheme and host
-// in lower case, no default port, no fragment, no trailing slash on a path,
-// no query. Clients spell these differently; tokens carry one spelling.
-// Paths that two servers could read differently are refused.
+// in lower case, no default port, no trailing slash on a path, no query. Clients
+// spell these differently, and some send the query that their user typed (RFC 8707
+// says only that they should not); tokens carry one spelling. A fragment, which
+// they must not send, is refused, and so are paths that two servers could read
+// differently.
 func CanonicalResource(raw string) (string, error) {
 	if raw == "" || len(raw) > maxResourceBytes {
 		return "", errors.New("is empty or longer than 2048 bytes")
@@ -22,10 +24,11 @@ func CanonicalResource(raw string) (string, error) {
 			return "", errors.New("has a character that a URI cannot hold")
 		}
 	}
-	if strings.ContainsAny(raw, "#?") {
-		return "", errors.New("has a query or fragment")
+	if strings.Contains(raw, "#") {
+		return "", errors.New("has a fragment")
 	}
-	u, err := url.Parse(raw)
+	address, _, _ := strings.Cut(raw, "?")
+	u, err := url.Parse(address)
 	if err != nil || u.Opaque != "" || u.Host == "" || u.User != nil {
 		return "", errors.New("is not an absolute URI with a host")
 	}

@@ -223,7 +223,6 @@ func TestAuthorizeTellsTheClient(t *testing.T) {
 		{"AS-AUTHZ-15 sibling path", "resource", []string{"https://mcp.example.com/mcp2"}, "invalid_target"},
 		{"AS-AUTHZ-15 dot segments", "resource", []string{"https://mcp.example.com/x/../mcp"}, "invalid_target"},
 		{"AS-AUTHZ-18 two", "resource", []string{"https://mcp.example.com/mcp", "https://evil.example/"}, "invalid_target"},
-		{"AS-AUTHZ-20 unknown", "scope", []string{"admin root"}, "invalid_scope"},
 		{"AS-AUTHZ-20 syntax", "scope", []string{"profile\x01"}, "invalid_scope"},
 		{"AS-AUTHZ-20 quote", "scope", []string{`"profile"`}, "invalid_scope"},
 		{"AS-AUTHZ-27 long scope", "scope", []string{strings.Repeat("x ", 3000)}, "invalid_scope"},
@@ -248,6 +247,8 @@ func TestAuthorizeTellsTheClient(t *testing.T) {
 			"":                                 all,
 			"offline_access":                   all,
 			"profile openid email":             {"profile"},
+			"openid email address":             all,
+			"admin root":                       all,
 			"profile offline_access admin":     {"profile"},
 			"notes:write  profile notes:write": {"notes:write", "profile"},
 		} {

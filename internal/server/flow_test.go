@@ -141,7 +141,7 @@ func TestHostsAndResources(t *testing.T) {
 		}
 	})
 	t.Run("AS-AUTHZ-16 AS-AUTHZ-17 AS-AUTHZ-18 AS-AT-02 spellings of a resource", func(t *testing.T) {
-		for _, spelling := range []string{"https://OTHER.example.com/mcp", "HTTPS://other.example.com:443/mcp/", "https://other.example.com", "https://other.example.com/"} {
+		for _, spelling := range []string{"https://OTHER.example.com/mcp", "HTTPS://other.example.com:443/mcp/", "https://other.example.com", "https://other.example.com/", "https://other.example.com/mcp?tenant=1", "https://other.example.com?x=/../wiki"} {
 			a := other.Begin().With("resource", spelling, other.Resource)
 			got := a.Exchange(t, a.Code(t, b))
 			if got.Status != 200 {
@@ -259,7 +259,7 @@ func TestWithoutConsent(t *testing.T) {
 		s.MustPass(t, servertest.Resource, a.Exchange(t, a.Accept(t, b.Walk(t, page, callback))).String("access_token"))
 	})
 	t.Run("AS-AUTHZ-06 errors go to a URL that the operator vouches for", func(t *testing.T) {
-		a := c.Begin().With("scope", "no-such-scope")
+		a := c.Begin().With("scope", `"no-such-scope"`)
 		page := b.Open(t, a.URL())
 		to, err := url.Parse(page.Location())
 		if err != nil || page.Status != 303 || !strings.HasPrefix(page.Location(), callback+"?") {

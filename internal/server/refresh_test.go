@@ -361,7 +361,7 @@ func TestRefresh(t *testing.T) {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 		s.Clock.Advance(grace + time.Second)
-		b := c.Token(t, refreshForm(c, a.String("refresh_token"), "scope", "offline_access openid"))
+		b := c.Token(t, refreshForm(c, a.String("refresh_token"), "scope", "offline_access openid email no:such"))
 		if b.Status != 200 || b.String("scope") != "notes:read notes:write weather:read profile" {
 			t.Errorf("%d %s", b.Status, b.Body)
 		}
@@ -376,7 +376,7 @@ func TestRefresh(t *testing.T) {
 		k.refused(t, 400, "invalid_target", "invalid_target", "resource", "https://evil.example/mcp")
 		k.refused(t, 401, "invalid_client", "unknown_client", "client_id", "nobody")
 		s.Clock.Advance(grace + time.Second)
-		next := k.again(t, "resource", "https://MCP.example.com:443/mcp/")
+		next := k.again(t, "resource", "https://MCP.example.com:443/mcp/?tenant=1")
 		s.MustPass(t, servertest.Resource, next.access)
 		s.MustNotPass(t, "https://mcp.example.com/wiki", next.access, "invalid_token")
 	})

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -217,6 +218,10 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 			Providers: providers, Idle: cfg.Tokens.RefreshIdle, Absolute: cfg.Tokens.RefreshAbsolute, Now: opt.Now,
 			Changed: func(uri string, scopes []string, fingerprints string) []string {
 				return s.catalogue.Peek(uri).Changed(scopes, fingerprints)
+			},
+			Exists: func(uri, scope string) bool {
+				cat := s.catalogue.Peek(uri)
+				return cat.Unavailable || slices.Contains(cat.ScopeNames(), scope)
 			},
 		})
 	}
