@@ -69,6 +69,7 @@ var Reasons = map[string]string{
 	"cross_site_form":          "another site made the browser send a form",
 	"consent_expired":          "the consent page was open for too long",
 	"foreign_consent":          "the consent form was not made by this service for this browser",
+	"displaced":                "the step belongs to a sign-in that this browser dropped when it began many others",
 	"other_browser":            "the step does not belong to a sign-in of this browser, or that one has expired",
 	"unknown_provider":         "the person chose an identity provider that is not configured, or the sign-in needs one that is not any more",
 	"foreign_callback":         "the answer of an identity provider came to proxy.callbackHost with a state that is not one of this service, or too old, or of a host that is gone",

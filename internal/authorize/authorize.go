@@ -135,6 +135,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		e.fail(w, r, p.Flow, err)
 		return
 	}
+	before := e.Steps.remembered(r, host, p)
 	cat := e.Catalogue(r.Context(), res)
 	p.Catalogue = cat.Fingerprints(p.Offered) // the answer is to what this page shows
 	sealed, err := e.Steps.sealPending(host, browser, p)
@@ -153,7 +154,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		ClientName: p.ClientName, ClientHost: p.VouchedBy, LoopbackOnly: p.LoopbackOnly,
 		RedirectURI: p.Redirect.String(), RedirectHost: p.Redirect.DisplayHost(),
 		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.providerName(),
-		CatalogueUnavailable: cat.Unavailable, Withheld: p.Withheld, WithheldBefore: e.Steps.withheld(r, host, p),
+		CatalogueUnavailable: cat.Unavailable, Withheld: p.Withheld, WithheldBefore: before.Withheld.of(p.Offered),
 	}
 	if checked == nil {
 		checked = fitting(p.Offered, p.ScopeRoom)
@@ -161,7 +162,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	for _, name := range p.Offered {
 		view.Scopes = append(view.Scopes, consentScope(cat, name, checked.Contains(name)))
 	}
-	markNew(&view, e.Steps.remembered(r, host, p))
+	markNew(&view, before.Scopes.of(p.Offered))
 	e.Pages.For(r).Consent(w, http.StatusOK, view)
 }
 
@@ -223,13 +224,16 @@ func (e *Endpoint) fail(w http.ResponseWriter, r *http.Request, flow string, err
 
 // Register puts the endpoint's handlers on mux.
 func (e *Endpoint) Register(mux *http.ServeMux, onHost func(web.HostHandler) http.Handler) {
-	mux.Handle(Path, web.Methods(onHost(e.Authorize), http.MethodGet))
-	mux.Handle(ConsentPath, web.Methods(onHost(e.Consent), http.MethodPost))
-	callback := web.Methods(e.returning(onHost(e.Callback)), http.MethodGet)
+	page := func(next http.Handler, methods ...string) http.Handler {
+		return web.Methods(web.Deliberate(next), methods...)
+	}
+	mux.Handle(Path, page(onHost(e.Authorize), http.MethodGet))
+	mux.Handle(ConsentPath, page(onHost(e.Consent), http.MethodPost))
+	callback := page(e.returning(onHost(e.Callback)), http.MethodGet)
 	mux.Handle(CallbackPath, callback)
 	mux.Handle(CallbackPath+"/{provider}", callback)
 	if e.hasLoginPage() {
-		mux.Handle(LoginPath, web.Methods(onHost(e.Login), http.MethodGet, http.MethodPost))
+		mux.Handle(LoginPath, page(onHost(e.Login), http.MethodGet, http.MethodPost))
 	}
 }
 

@@ -31,7 +31,7 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		e.refuseForm(w, r, host, "", "malformed_callback", err)
 		return
 	}
-	v, err := e.visitOf(host, query.Get("state"))
+	v, ticket, err := e.visitOf(host, query.Get("state"))
 	if errors.Is(err, errOtherHost) {
 		e.refuseForm(w, r, host, v.Flow, "callback_of_another_host", err)
 		return
@@ -40,13 +40,14 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		e.refuseForm(w, r, host, "", "other_browser", err)
 		return
 	}
-	st, err := e.Steps.visited(r, host, v.Handle, query.Get("state"))
+	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
-		e.refuseForm(w, r, host, "", "other_browser", err)
+		e.refuseForm(w, r, host, "", lostLogin(err), err)
 		return
 	}
+	st.Login.State = query.Get("state") // the ticket is in it
 	visited := e.Providers.Find(st.Provider)
-	if visited == nil || visited.Browser == nil {
+	if visited == nil || visited.Browser == nil || !st.chosen() {
 		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q has no callback", st.Provider))
 		return
 	}
@@ -55,7 +56,7 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	e.Steps.endLogin(w, r, host, st.Handle)
-	if !e.firstAnswer(w, r, host, st.Flow, "login "+st.Login.State, loginTTL) {
+	if !e.firstAnswer(w, r, host, st.Flow, st.id(), loginTTL) {
 		return
 	}
 	e.returned(r, host, st)
@@ -82,6 +83,11 @@ func (e *Endpoint) returned(r *http.Request, host *resource.Host, st loginState)
 // nothing to ask the provider with when the client refreshes.
 var errSessionTooLarge = fmt.Errorf("the identity provider's tokens are larger than %d bytes together and were dropped", code.MaxSession)
 
+// maxAnswer bounds the address that the browser is sent to, and the cookie beside it
+// that nothing depends on: nginx takes 4 KB of headers unless told otherwise, and
+// there are others.
+const maxAnswer = 2600
+
 // complete ends the browser conversation: policy, then a code for the client.
 func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, session connector.Session) {
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
@@ -92,6 +98,12 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		redirect(w, errorRedirect(st.Redirect, host, st.State, oauth.Errorf(oauth.AccessDenied, "this account may not use this service")))
 		return
 	}
+	res, ok := host.Requested(st.Resource)
+	if !ok {
+		e.fail(w, r, st.Flow, errors.New("a sealed request names a resource that is gone"))
+		return
+	}
+	st.Catalogue = e.Catalogue(r.Context(), res).Recall(st.Granted, st.Catalogue)
 	match := e.Policy.For(st.Resource).Match(identity, st.policyClient())
 	withheld := minus(st.Granted, match.Narrow(st.Granted))
 	switch {
@@ -109,7 +121,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		entry.Cause = errSessionTooLarge
 	}
 	sealed, err := e.Codes.Issue(host.Issuer, code.Authorization{
-		Flow: st.Flow, ClientKey: st.ClientKey, RedirectURI: st.Redirect.String(), Challenge: st.Challenge,
+		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge,
 		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
 		Session: session, Offline: st.Offline, Policy: match.String(),
 	})
@@ -119,15 +131,16 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	}
 	entry.Scope, entry.Step = st.Granted.String(), audit.StepCodeIssued
 	e.Audit.Write(r.Context(), entry)
-	e.Steps.remember(w, r, host, st, withheld)
-	if e.Providers.Only() == nil {
-		setCookie(w, host, providerCookie, vouching.ID, grantedTTL)
-	}
 	params := url.Values{"code": {sealed}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
 	if st.State != "" {
 		params.Set("state", st.State)
 	}
-	redirect(w, st.Redirect.With(params))
+	target := st.Redirect.With(params)
+	e.Steps.remember(w, r, host, st, withheld, min(maxGranted, maxAnswer-len(target)))
+	if e.Providers.Only() == nil {
+		setCookie(w, host, providerCookie, vouching.ID, grantedTTL)
+	}
+	redirect(w, target)
 }
 
 // narrow takes scopes out of what the user agreed to.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
@@ -107,15 +108,17 @@ func fingerprintsOf(granted, offered oauth.Scopes, fingerprints string) string {
 	return b.String()
 }
 
-// deny tells the client, by itself only where the operator vouches for the
-// target: somebody who distrusts a client must not be sent to it.
+// deny tells the client. It does so by itself where the operator vouches for the
+// target, and where that is the person's own computer: the program there waits for
+// an answer, and a redirect to it shows no stranger's page. Somebody who distrusts
+// any other client must not be sent to it.
 func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending) {
 	if !e.firstAnswer(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
 		return
 	}
 	e.Audit.Write(r.Context(), p.auditEntry(host, audit.ConsentDeclined, ""))
 	oe := oauth.Errorf(oauth.AccessDenied, "the user declined")
-	if p.Trusted {
+	if p.Trusted || p.Redirect.IsLoopback() {
 		redirect(w, errorRedirect(p.Redirect, host, p.State, oe))
 		return
 	}
@@ -129,44 +132,50 @@ func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.H
 // state exists (MCP security best practices, state validation), and sends the
 // browser on: to the one provider, or to the page where people choose among several.
 func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) {
-	p.Catalogue = fingerprintsOf(granted, p.Offered, p.Catalogue)
+	p.Catalogue = catalog.Digest(fingerprintsOf(granted, p.Offered, p.Catalogue))
 	p.Withheld = nil
-	p.Offered = nil // the cookie carries what was granted
-	st := loginState{pending: p, Granted: granted, Handle: rand.Text()}
+	p.Offered = nil                                  // the cookie carries what was granted
+	p.ID, p.LoopbackOnly, p.ScopeRoom = "", false, 0 // the consent page's own
+	st := newLogin(p, granted)
 	if only := e.Providers.Only(); only != nil {
 		e.visit(w, r, host, st, only)
 		return
 	}
-	if err := e.Steps.setLogin(w, r, host, st); err != nil {
-		e.fail(w, r, p.Flow, err)
-		return
-	}
-	redirect(w, chooserURL(st.Handle))
+	e.toChooser(w, r, host, st)
 }
 
-// visit sends the browser to a provider, or to our own login page.
-func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, p *provider.Provider) {
-	st.Provider = p.ID
-	state, err := e.visitState(host, st, p)
+// toChooser sends the browser to the page where people choose among providers.
+func (e *Endpoint) toChooser(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState) {
+	st.unchoose()
+	ticket, cookies, err := e.Steps.ticket(r, host, st)
 	if err != nil {
 		e.fail(w, r, st.Flow, err)
 		return
 	}
-	st.Login = connector.Login{
-		State: state, Nonce: rand.Text(), Verifier: rand.Text() + rand.Text(),
-		RedirectURI: e.callbackURL(host, p), Prompt: st.Prompt,
+	keepLogin(w, r, host, st.Handle, cookies)
+	redirect(w, loginURL(ticket))
+}
+
+// visit sends the browser to a provider, or to our own login page.
+func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, p *provider.Provider) {
+	st.Provider, st.Visit = p.ID, rand.Text()[:visitSize]
+	st.Login = connector.Login{Nonce: rand.Text(), Verifier: rand.Text() + rand.Text(), RedirectURI: e.callbackURL(host, p), Prompt: st.Prompt}
+	ticket, cookies, err := e.Steps.ticket(r, host, st)
+	if err == nil {
+		st.Login.State, err = e.visitState(host, st, ticket)
 	}
-	target := loginURL(st)
+	if err != nil {
+		e.fail(w, r, st.Flow, err)
+		return
+	}
+	target := loginURL(ticket)
 	if p.Browser != nil {
 		if target, err = p.Browser.AuthorizationURL(r.Context(), st.Login); err != nil {
 			e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
 			return
 		}
 	}
-	if err := e.Steps.setLogin(w, r, host, st); err != nil {
-		e.fail(w, r, st.Flow, err)
-		return
-	}
+	keepLogin(w, r, host, st.Handle, cookies)
 	entry := st.auditEntry(host, audit.LoginStarted, "")
 	entry.Step = audit.StepProvider
 	e.Audit.Write(r.Context(), entry)

@@ -1,8 +1,11 @@
 package authorize
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -13,41 +16,56 @@ import (
 const (
 	grantedCookie = "mcp-granted"
 	grantedTTL    = 90 * 24 * time.Hour
-	maxRemembered = 5        // clients and resources
-	maxRememberBy = 1 << 10  // bytes of scopes
-	maxGranted    = 3 * 1024 // bytes of the cookie
+	maxRemembered = 5   // clients and resources
+	maxGranted    = 800 // bytes of the cookie, which travels beside a code
+	markSize      = 4
 )
 
 // granted is what this browser's last sign-in gave one client at one resource.
 // It decides nothing: the consent page uses it to mark what is new when a
-// client comes back for more.
+// client comes back for more. So a few bits of each scope's hash stand for it.
 type granted struct {
-	Client   string       `json:"c"`
-	Resource string       `json:"r"`
-	Scopes   oauth.Scopes `json:"s"`
+	Client   string `json:"c"`
+	Resource string `json:"r"`
+	Scopes   marks  `json:"s"`
 	// Withheld is what the rules did not give the person then.
-	Withheld oauth.Scopes `json:"w,omitempty"`
+	Withheld marks `json:"w,omitempty"`
 }
 
-// remembered returns what this browser granted the client of p at p's resource.
-func (s Steps) remembered(r *http.Request, host *resource.Host, p pending) oauth.Scopes {
-	for _, g := range s.grants(r, host) {
-		if g.Client == p.ClientKey && g.Resource == p.Resource {
-			return g.Scopes
-		}
+// marks stand for scopes, markSize bytes for each.
+type marks string
+
+func marksOf(scopes oauth.Scopes) marks {
+	var b strings.Builder
+	for _, s := range scopes {
+		b.WriteString(mark(s))
 	}
-	return nil
+	return marks(b.String())
 }
 
-// withheld returns those scopes of p that the rules did not give at the last
-// sign-in of this browser with the client of p.
-func (s Steps) withheld(r *http.Request, host *resource.Host, p pending) oauth.Scopes {
+func mark(scope string) string {
+	sum := sha256.Sum256([]byte(scope))
+	return base64.RawURLEncoding.EncodeToString(sum[:markSize])[:markSize]
+}
+
+// of returns those of scopes that m stands for.
+func (m marks) of(scopes oauth.Scopes) oauth.Scopes {
+	known := map[string]bool{}
+	for ; len(m) >= markSize; m = m[markSize:] {
+		known[string(m[:markSize])] = true
+	}
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !known[mark(s)] })
+}
+
+// remembered returns what this browser's last sign-in gave the client of p at
+// p's resource, and nothing if there is none.
+func (s Steps) remembered(r *http.Request, host *resource.Host, p pending) granted {
 	for _, g := range s.grants(r, host) {
-		if g.Client == p.ClientKey && g.Resource == p.Resource {
-			return p.Offered.Intersect(g.Withheld)
+		if g.Client == p.ClientKey && g.Resource == oauth.ClientKey(p.Resource) {
+			return g
 		}
 	}
-	return nil
+	return granted{}
 }
 
 func (s Steps) grants(r *http.Request, host *resource.Host) []granted {
@@ -64,17 +82,16 @@ func (s Steps) grants(r *http.Request, host *resource.Host) []granted {
 
 // remember puts what was just granted first and drops the oldest. What does not
 // fit is not remembered: then nothing is marked as new.
-func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, withheld oauth.Scopes) {
+func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, withheld oauth.Scopes, room int) {
+	about := oauth.ClientKey(st.Resource)
 	list := slices.DeleteFunc(s.grants(r, host), func(g granted) bool {
-		return g.Client == st.ClientKey && g.Resource == st.Resource
+		return g.Client == st.ClientKey && g.Resource == about
 	})
-	if len(st.Granted.String())+len(withheld.String()) <= maxRememberBy {
-		list = slices.Insert(list, 0, granted{st.ClientKey, st.Resource, st.Granted, withheld})
-	}
+	list = slices.Insert(list, 0, granted{st.ClientKey, about, marksOf(st.Granted), marksOf(withheld)})
 	list = list[:min(len(list), maxRemembered)]
 	for ; len(list) > 0; list = list[:len(list)-1] {
 		sealed, err := s.granted.Seal(list, s.now().Add(grantedTTL), host.Issuer)
-		if err == nil && len(sealed) <= maxGranted {
+		if err == nil && len(sealed) <= room {
 			setCookie(w, host, grantedCookie, sealed, grantedTTL)
 			return
 		}

@@ -34,36 +34,35 @@ func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.
 	}
 	st, err := e.Steps.currentLogin(r, host, form.Get("state"))
 	if err != nil {
-		e.refuseForm(w, r, host, "", "other_browser", err)
+		e.refuseForm(w, r, host, "", lostLogin(err), err)
 		return
 	}
 	switch several := e.Providers.Only() == nil; {
 	case several && form.Has("choice"):
 		e.choose(w, r, host, st, form["choice"])
 	case several && form.Has("other"):
-		redirect(w, chooserURL(st.Handle))
+		e.toChooser(w, r, host, st)
 	default:
 		e.password(w, r, host, st, form)
 	}
 }
 
 func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resource.Host) {
-	query := r.URL.Query()
-	st, err := e.Steps.currentLogin(r, host, query.Get("state"))
+	ticket := r.URL.Query().Get("state")
+	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
-		e.refuseForm(w, r, host, "", "other_browser", err)
+		e.refuseForm(w, r, host, "", lostLogin(err), err)
 		return
 	}
-	asksPassword := e.passwordProvider(st) != nil
-	if e.Providers.Only() == nil && (!asksPassword || query.Get("provider") != st.Provider) {
-		e.showChooser(w, r, host, st)
+	if e.Providers.Only() == nil && !st.chosen() {
+		e.showChooser(w, r, host, st, ticket)
 		return
 	}
-	if !asksPassword {
+	if e.passwordProvider(st) == nil {
 		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
 		return
 	}
-	e.showLogin(w, r, host, st, http.StatusOK, "", "")
+	e.showLogin(w, r, host, st, ticket, http.StatusOK, "", "")
 }
 
 // passwordProvider returns the chosen provider if it asks for a password here.
@@ -74,14 +73,18 @@ func (e *Endpoint) passwordProvider(st loginState) *provider.Provider {
 	return nil
 }
 
-func chooserURL(handle string) string { return LoginPath + "?state=" + handle }
+// loginURL is our own page for a ticket: to choose a provider, or to type a password.
+func loginURL(ticket string) string { return LoginPath + "?state=" + ticket }
 
-// loginURL is the page that asks for a password.
-func loginURL(st loginState) string {
-	if st.Provider == "" {
-		return chooserURL(st.Handle)
+// lostLogin is the audit reason for a ticket that does not open in this browser.
+func lostLogin(err error) string {
+	switch {
+	case errors.Is(err, errEnded):
+		return "used_twice"
+	case errors.Is(err, errDisplaced):
+		return "displaced"
 	}
-	return chooserURL(st.Handle) + "&provider=" + st.Provider
+	return "other_browser"
 }
 
 // choose sends the browser to the provider that the person chose.
@@ -110,7 +113,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	if !ok {
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "too_many_sign_ins"))
 		(&web.TooMany{Wait: wait}).Headers(w.Header())
-		e.showLogin(w, r, host, st, http.StatusTooManyRequests, username, page.LoginThrottled)
+		e.showLogin(w, r, host, st, form.Get("state"), http.StatusTooManyRequests, username, page.LoginThrottled)
 		return
 	}
 	identity, err := attempt.authenticate(r.Context(), p, username, password)
@@ -120,7 +123,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	switch {
 	case errors.Is(err, connector.ErrRejected):
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "wrong_password"))
-		e.showLogin(w, r, host, st, http.StatusUnauthorized, username, page.LoginRejected)
+		e.showLogin(w, r, host, st, form.Get("state"), http.StatusUnauthorized, username, page.LoginRejected)
 		return
 	case errors.Is(err, connector.ErrUnavailable):
 		reason := "provider_unavailable"
@@ -129,7 +132,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 		}
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, reason))
 		w.Header().Set("Retry-After", "5")
-		e.showLogin(w, r, host, st, http.StatusServiceUnavailable, username, page.LoginBusy)
+		e.showLogin(w, r, host, st, form.Get("state"), http.StatusServiceUnavailable, username, page.LoginBusy)
 		return
 	case err != nil:
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
@@ -144,8 +147,8 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	e.complete(w, r, host, st, p, identity, connector.Session{})
 }
 
-func (e *Endpoint) showLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, status int, username string, problem page.LoginProblem) {
-	view := page.Login{Action: LoginPath, State: st.Handle, Username: username, Problem: problem, ClientName: st.ClientName, FlowID: st.Flow, Others: e.Providers.Only() == nil}
+func (e *Endpoint) showLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, ticket string, status int, username string, problem page.LoginProblem) {
+	view := page.Login{Action: LoginPath, State: ticket, Username: username, Problem: problem, ClientName: st.ClientName, FlowID: st.Flow, Others: e.Providers.Only() == nil}
 	if res, ok := host.Requested(st.Resource); ok {
 		view.ServerName = res.DisplayName
 	}
@@ -156,8 +159,8 @@ func (e *Endpoint) showLogin(w http.ResponseWriter, r *http.Request, host *resou
 // decides nothing: that provider stands first on the page.
 const providerCookie = "mcp-provider"
 
-func (e *Endpoint) showChooser(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState) {
-	view := page.Choose{Action: LoginPath, State: st.Handle, ClientName: st.ClientName, FlowID: st.Flow}
+func (e *Endpoint) showChooser(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, ticket string) {
+	view := page.Choose{Action: LoginPath, State: ticket, ClientName: st.ClientName, FlowID: st.Flow}
 	if res, ok := host.Requested(st.Resource); ok {
 		view.ServerName = res.DisplayName
 	}

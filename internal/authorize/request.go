@@ -263,13 +263,7 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	}
 	req.offline = asked.Contains(oauth.OfflineAccess) // asks for a refresh token, not for a right
 	cat := e.Catalogue(r.Context(), req.resource)
-	usual, all := usualScopes(req.resource.DefaultScopes, cat)
-	for _, scopes := range []oauth.Scopes{asked.Intersect(all), usual, all} {
-		if req.offered = req.client.Narrow(scopes); len(req.offered) > 0 {
-			break
-		}
-	}
-	if len(req.offered) == 0 {
+	if req.offered = offer(asked, req.resource.DefaultScopes, req.client, cat); len(req.offered) == 0 {
 		return oauth.Errorf(oauth.InvalidScope, "none of the scopes of this MCP server is allowed for this client")
 	}
 	req.catalogue = cat
@@ -297,6 +291,18 @@ func (e *Endpoint) checkPolicy(_ *http.Request, req *request) error {
 
 func minus(scopes, others oauth.Scopes) oauth.Scopes {
 	return slices.DeleteFunc(slices.Clone(scopes), others.Contains)
+}
+
+// offer picks among the scopes of the catalogue that the client may have: those it
+// asked for, else the usual ones, else all.
+func offer(asked, defaults oauth.Scopes, client *registration.Client, cat *catalog.Catalogue) oauth.Scopes {
+	usual, all := usualScopes(defaults, cat)
+	for _, scopes := range []oauth.Scopes{asked.Intersect(all), usual, all} {
+		if offered := client.Narrow(scopes); len(offered) > 0 {
+			return offered
+		}
+	}
+	return nil
 }
 
 // usualScopes returns the default scopes of a resource, and all that it has.

@@ -1,53 +1,73 @@
 package authorize
 
 import (
-	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 // The way back from the identity provider. Where each host has a callback of its
-// own, the state is a short random handle. Where one host has the callbacks of
-// all, the state says, sealed, which host the browser is to go on to; that the
-// browser is the one that began is for that host to see, which has its cookie.
+// own, the state is the ticket of the sign-in. Where one host has the callbacks of
+// all, the state says before that, sealed, which host the browser is to go on to; that
+// the browser is the one that began is for that host to see, which has its cookie.
 
 // visit is what a state stands for where there is a callback host.
 type visit struct {
 	Host     string `json:"host"`
-	Handle   string `json:"handle"`
 	Provider string `json:"prov,omitempty"`
-	Flow     string `json:"flow"`
+	// Ticket is the key of the ticket beside it.
+	Ticket string `json:"ticket"`
+	Flow   string `json:"flow"`
 }
 
 // errOtherHost: the answer belongs to a sign-in at another host.
 var errOtherHost = errors.New("the sign-in began at another host")
 
 // visitState makes the state of one visit. It is unlike that of every other
-// visit, also of the same step.
-func (e *Endpoint) visitState(host *resource.Host, st loginState, p *provider.Provider) (string, error) {
+// visit, also of the same sign-in.
+func (e *Endpoint) visitState(host *resource.Host, st loginState, ticket string) (string, error) {
 	if e.CallbackHost == nil {
-		return st.Handle + rand.Text(), nil
+		return ticket, nil
 	}
-	return e.Steps.visits.Seal(visit{host.Name, st.Handle, p.ID, st.Flow}, e.Now().Add(loginTTL), e.CallbackHost.Issuer)
+	sealed, err := e.Steps.visits.Seal(visit{host.Name, st.Provider, ticketKey(ticket), st.Flow}, e.Now().Add(loginTTL), e.CallbackHost.Issuer)
+	return sealed + "." + ticket, err
 }
 
-// visitOf returns the visit that a state at host is of. Without a callback host
-// the handle is all there is to know.
-func (e *Endpoint) visitOf(host *resource.Host, state string) (visit, error) {
-	if e.CallbackHost == nil {
-		return visit{Host: host.Name, Handle: state[:min(len(state), handleSize)]}, nil
+// openVisit returns the visit that a state is of, and the ticket.
+func (e *Endpoint) openVisit(state string) (v visit, ticket string, err error) {
+	sealed, ticket, _ := strings.Cut(state, ".")
+	v, err = e.Steps.visits.Open(sealed, e.CallbackHost.Issuer)
+	if err == nil && !same(v.Ticket, ticketKey(ticket)) {
+		return visit{}, "", seal.ErrInvalid
 	}
-	v, err := e.Steps.visits.Open(state, e.CallbackHost.Issuer)
+	return v, ticket, err
+}
+
+func ticketKey(ticket string) string {
+	sum := sha256.Sum256([]byte(ticket))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// visitOf returns the visit that a state at host is of, and the ticket. Without a
+// callback host the ticket is all there is.
+func (e *Endpoint) visitOf(host *resource.Host, state string) (v visit, ticket string, err error) {
+	if e.CallbackHost == nil {
+		return visit{Host: host.Name}, state, nil
+	}
+	v, ticket, err = e.openVisit(state)
 	if err == nil && v.Host != host.Name {
 		err = fmt.Errorf("%w, %s", errOtherHost, v.Host)
 	}
-	return v, err
+	return v, ticket, err
 }
 
 // callbackPath is the provider's own where there are several: what another
@@ -97,7 +117,7 @@ func (e *Endpoint) returning(next http.Handler) http.Handler {
 			e.refuseForm(w, r, e.CallbackHost, "", "malformed_callback", err)
 			return
 		}
-		v, err := e.Steps.visits.Open(query.Get("state"), e.CallbackHost.Issuer)
+		v, _, err := e.openVisit(query.Get("state"))
 		if err != nil {
 			e.refuseForm(w, r, e.CallbackHost, "", "foreign_callback", err)
 			return

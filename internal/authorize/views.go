@@ -40,7 +40,7 @@ func problem(oe *oauth.Error) page.Problem {
 func startAgainView(reason, flow string) page.Error {
 	v := page.Error{Status: http.StatusForbidden, Problem: page.OtherBrowser, FlowID: flow}
 	switch p := page.Problem(reason); p {
-	case page.ConsentExpired, page.UsedTwice, page.CrossSiteForm, page.UnknownProvider, page.OtherProvider:
+	case page.ConsentExpired, page.UsedTwice, page.CrossSiteForm, page.UnknownProvider, page.OtherProvider, page.Displaced:
 		v.Problem = p
 	}
 	return v

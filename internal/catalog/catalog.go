@@ -233,6 +233,28 @@ func (c *Catalogue) Fingerprints(scopes []string) string {
 	return b.String()
 }
 
+// Digest stands for fingerprints where there is no room for them. That of none is "".
+func Digest(fingerprints string) string {
+	if fingerprints == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(fingerprints))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// Recall returns the fingerprints of scopes that digest was made of, if they are
+// those of today. If not, it returns some that count as changed for every scope,
+// because which of them changed is not known any more.
+func (c *Catalogue) Recall(scopes []string, digest string) string {
+	switch now := c.Fingerprints(scopes); {
+	case digest == "":
+		return ""
+	case Digest(now) == digest:
+		return now
+	}
+	return strings.Repeat("-", fingerprintBytes*len(scopes))
+}
+
 // Changed returns those of the scopes that do not open what they opened when
 // fingerprints was made of the same scopes. While the server cannot be asked,
 // now or then, nothing is known to have changed.

@@ -290,3 +290,21 @@ func TestChanged(t *testing.T) {
 		})
 	}
 }
+
+func TestRecall(t *testing.T) {
+	one := &Catalogue{Declared: true, Scopes: []Scope{{Name: "a", Tools: []string{"x"}}, {Name: "b", Tools: []string{"y"}}}}
+	other := &Catalogue{Declared: true, Scopes: []Scope{{Name: "a", Tools: []string{"x"}}, {Name: "b", Tools: []string{"y", "z"}}}}
+	scopes := []string{"a", "b"}
+	digest := Digest(one.Fingerprints(scopes))
+	if got := one.Recall(scopes, digest); got != one.Fingerprints(scopes) {
+		t.Errorf("unchanged: %q", got)
+	}
+	for name, c := range map[string]*Catalogue{"changed": other, "not known now": Baseline()} {
+		if got := one.Changed(scopes, c.Recall(scopes, digest)); len(got) != 2 {
+			t.Errorf("%s: %q count as changed", name, got)
+		}
+	}
+	if got := one.Recall(scopes, Digest(Baseline().Fingerprints(scopes))); got != "" {
+		t.Errorf("not known then: %q", got)
+	}
+}

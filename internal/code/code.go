@@ -26,13 +26,14 @@ type Authorization struct {
 	ID   string `json:"id"`
 	Flow string `json:"flow"`
 	// ClientKey identifies the client, see registration.Client.Key.
-	ClientKey   string             `json:"client"`
-	RedirectURI string             `json:"redirect"`
-	Challenge   string             `json:"challenge"` // S256, never empty
-	Resource    string             `json:"resource"`
-	Scopes      oauth.Scopes       `json:"scopes"`
-	Identity    connector.Identity `json:"identity"`
-	AuthTime    int64              `json:"auth_time"`
+	ClientKey string `json:"client"`
+	// Redirect is oauth.RedirectKey of the redirect URI.
+	Redirect  string             `json:"redirect"`
+	Challenge string             `json:"challenge"` // S256, never empty
+	Resource  string             `json:"resource"`
+	Scopes    oauth.Scopes       `json:"scopes"`
+	Identity  connector.Identity `json:"identity"`
+	AuthTime  int64              `json:"auth_time"`
 	// Catalogue fingerprints what each of Scopes opened on the consent page.
 	Catalogue string `json:"catalogue,omitempty"`
 	// Policy is which rules hold for the person and the client, see policy.Match.
@@ -40,8 +41,11 @@ type Authorization struct {
 	// Offline: the client asked for offline_access.
 	Offline bool `json:"offline,omitempty"`
 	// Session is the identity provider's, for re-checks; see MaxSession.
-	Session connector.Session `json:"session,omitzero"`
-	Expires int64             `json:"exp"`
+	Session connector.Session `json:"-"`
+	// Sealed is Session. It is sealed before the rest is compressed, so that the
+	// length of a code says nothing about it, whatever a client writes beside it.
+	Sealed  string `json:"session,omitempty"`
+	Expires int64  `json:"exp"`
 }
 
 // ExpiresAt returns when the code dies.
@@ -49,13 +53,19 @@ func (a *Authorization) ExpiresAt() time.Time { return time.Unix(a.Expires, 0) }
 
 // Codes seals and opens codes.
 type Codes struct {
-	box seal.Box[Authorization]
-	now func() time.Time
+	box      seal.Box[Authorization]
+	sessions seal.Box[connector.Session]
+	now      func() time.Time
 }
+
+// dictionary shortens codes: it has the names of all members and what is usual in them.
+const dictionary = `{"id":"","flow":"","client":"","redirect":"","challenge":"","resource":"https://mcp.example.com/mcp",` +
+	`"scopes":["notes:read","notes:write","mcp"],"identity":{"prov":"","ns":"google","sub":"","email":"@example.com","name":"","groups":["engineering","everyone"]},` +
+	`"auth_time":1,"catalogue":"","policy":"","offline":true,"session":"","exp":1`
 
 // NewCodes returns the codes of this keyring.
 func NewCodes(keys *seal.Keyring, now func() time.Time) *Codes {
-	return &Codes{box: seal.NewBox[Authorization](keys, "authorization code"), now: now}
+	return &Codes{box: seal.NewPackedBox[Authorization](keys, "authorization code", dictionary), sessions: seal.NewBox[connector.Session](keys, "session in a code"), now: now}
 }
 
 // maxGroupBytes bounds the groups in a code: it travels in a URL and in a
@@ -75,8 +85,24 @@ func (c *Codes) Issue(issuer string, a Authorization) (string, error) {
 	a.ID = rand.Text()
 	expires := c.now().Add(Lifetime)
 	a.Expires = expires.Unix()
+	if a.Session != (connector.Session{}) {
+		var err error
+		if a.Sealed, err = c.sessions.Seal(a.Session, expires, a.ID); err != nil {
+			return "", err
+		}
+	}
 	return c.box.Seal(a, expires, issuer)
 }
 
 // Open returns what a live code of issuer stands for. It does not spend it.
-func (c *Codes) Open(issuer, code string) (Authorization, error) { return c.box.Open(code, issuer) }
+func (c *Codes) Open(issuer, code string) (Authorization, error) {
+	a, err := c.box.Open(code, issuer)
+	if err == nil && a.Sealed != "" {
+		a.Session, err = c.sessions.Open(a.Sealed, a.ID)
+		a.Sealed = ""
+	}
+	if err != nil {
+		return Authorization{}, err
+	}
+	return a, nil
+}

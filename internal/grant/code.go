@@ -78,7 +78,7 @@ func checkBinding(c *call, a code.Authorization) error {
 		return invalidGrant("code_of_another_client")
 	}
 	// OAuth 2.1 drops the parameter here; where it is sent it must agree.
-	if uri := c.params.Get("redirect_uri"); uri != "" && !oauth.SameRedirectURI(uri, a.RedirectURI) {
+	if uri := c.params.Get("redirect_uri"); uri != "" && oauth.RedirectKey(uri) != a.Redirect {
 		return invalidGrant("redirect_uri_mismatch")
 	}
 	verifier := c.params.Get("code_verifier")

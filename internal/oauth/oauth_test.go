@@ -110,7 +110,7 @@ func TestClassifyRedirectURI(t *testing.T) {
 	}
 }
 
-func TestSameRedirectURI(t *testing.T) {
+func TestRedirectKey(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string
 		want bool
@@ -119,8 +119,8 @@ func TestSameRedirectURI(t *testing.T) {
 		{"http://127.0.0.1:33418", "http://127.0.0.1:33418/", true}, {"http://127.0.0.1:33418", "http://127.0.0.1:33419/", false},
 		{"http://127.0.0.1:1", "http://localhost:1", false}, {"http://localhost:1/a", "http://localhost:1/a/", false}, {"", "http://localhost/", false},
 	} {
-		if got := SameRedirectURI(tt.a, tt.b); got != tt.want {
-			t.Errorf("SameRedirectURI(%q, %q) = %v", tt.a, tt.b, got)
+		if got := RedirectKey(tt.a) == RedirectKey(tt.b); got != tt.want {
+			t.Errorf("%q and %q have the same key: %v", tt.a, tt.b, got)
 		}
 	}
 }

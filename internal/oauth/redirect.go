@@ -1,6 +1,8 @@
 package oauth
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"net/url"
 	"slices"
@@ -31,6 +33,12 @@ func (u RedirectURI) String() string { return u.raw }
 
 // IsZero reports whether u was never matched.
 func (u RedirectURI) IsZero() bool { return u.raw == "" }
+
+// IsLoopback reports whether the URI leads to a program on the user's own computer.
+func (u RedirectURI) IsLoopback() bool {
+	_, ok := splitLoopback(u.raw)
+	return ok
+}
 
 // With appends params to the query that the URI may already have (RFC 6749, section 4.1.2).
 func (u RedirectURI) With(params url.Values) string {
@@ -73,15 +81,14 @@ func MatchRedirectURI(registered []string, requested string) (RedirectURI, bool)
 	return RedirectURI{}, false
 }
 
-// SameRedirectURI reports whether two requests name the same redirect URI: the
-// same text or, for http on loopback, the same but for an empty path and "/".
-func SameRedirectURI(a, b string) bool {
-	if a == b {
-		return true
+// RedirectKey returns a short name for a redirect URI. Two have the same one if
+// they are the same text or, for http on loopback, the same but for an empty path and "/".
+func RedirectKey(uri string) string {
+	if l, ok := splitLoopback(uri); ok {
+		uri = "http://" + l.host + ":" + l.port + l.rest
 	}
-	la, ok := splitLoopback(a)
-	lb, ok2 := splitLoopback(b)
-	return ok && ok2 && la == lb
+	sum := sha256.Sum256([]byte(uri))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // RedirectKind says how much a redirect URI proves about who receives the code.

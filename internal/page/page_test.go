@@ -173,7 +173,7 @@ func TestAccessibleStructure(t *testing.T) {
 			}
 		}
 		for _, b := range slices.Concat(elements(doc, "button"), elements(doc, "a"), elements(doc, "legend"), elements(doc, "summary")) {
-			if innerText(b) == "" {
+			if _, hidden := attr(b, "hidden"); innerText(b) == "" && !hidden {
 				t.Errorf("<%s> has no text", b.Data)
 			}
 		}
@@ -220,14 +220,18 @@ func TestConsentForm(t *testing.T) {
 			t.Errorf("input %q", name)
 		}
 	}
-	for _, b := range elements(form, "button") {
+	buttons := elements(form, "button")
+	for _, b := range buttons[1:] {
 		value, _ := attr(b, "value")
 		decisions = append(decisions, value)
 	}
 	if want := []string{"pages:read", "pages:write", "admin"}; !slices.Equal(scopes, want) || !slices.Equal(ticked, want[:2]) {
 		t.Errorf("scopes %q, ticked %q", scopes, ticked)
 	}
-	// The first button is what Enter presses; it must be the harmless one.
+	// Enter in a checkbox presses the first button, which must do nothing.
+	if _, disabled := attr(buttons[0], "disabled"); !disabled {
+		t.Error("Enter in a checkbox answers the page")
+	}
 	if !slices.Equal(decisions, []string{"deny", "allow"}) {
 		t.Errorf("decisions %q", decisions)
 	}

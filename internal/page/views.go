@@ -84,6 +84,7 @@ const (
 	UnknownProvider           Problem = "unknown_provider"
 	OtherProvider             Problem = "other_provider"
 	OtherBrowser              Problem = "other_browser"
+	Displaced                 Problem = "displaced"
 	ProviderMisconfigured     Problem = "provider_misconfigured"
 )
 
@@ -92,7 +93,7 @@ var Problems = []Problem{
 	UnknownClient, ClientDocumentUnavailable, ClientDocumentUnreachable, ClientDocumentInvalid, ClientIDMissing, RedirectURIMismatch, RedirectURIMissing,
 	InvalidScope, InvalidTarget, InvalidRequest, InteractionRequired, ClientNotAllowed, NotAllowed,
 	TemporarilyUnavailable, ServerError, TooManyRequests,
-	ConsentExpired, UsedTwice, CrossSiteForm, UnknownProvider, OtherProvider, OtherBrowser,
+	ConsentExpired, UsedTwice, CrossSiteForm, UnknownProvider, OtherProvider, OtherBrowser, Displaced,
 	ProviderMisconfigured,
 }
 

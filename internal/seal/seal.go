@@ -21,10 +21,11 @@ import (
 )
 
 const (
-	keyIDSize = 4
-	saltSize  = 16
-	minRoot   = 32
-	maxSealed = 16 << 10
+	keyIDSize  = 4
+	expirySize = 8
+	saltSize   = 16
+	minRoot    = 32
+	maxSealed  = 16 << 10
 )
 
 var (
@@ -95,11 +96,21 @@ func (k *Keyring) String() string { return "seal.Keyring" }
 type Box[T any] struct {
 	keys    *Keyring
 	purpose string
+	packing *packing // nil: values are not compressed
 }
 
 // NewBox returns the box for purpose, a constant of the calling package.
 func NewBox[T any](keys *Keyring, purpose string) Box[T] {
 	return Box[T]{keys: keys, purpose: purpose}
+}
+
+// NewPackedBox returns a box for purpose whose values are compressed, for what
+// has to fit a cookie or a URL. The dictionary is text that is common in such
+// values; with another dictionary they do not open. The length of a sealed value
+// then says something about its content, so do not seal what a stranger wrote
+// together with a secret that can be guessed.
+func NewPackedBox[T any](keys *Keyring, purpose, dictionary string) Box[T] {
+	return Box[T]{keys: keys, purpose: purpose, packing: newPacking(dictionary)}
 }
 
 // Seal encrypts v so that it opens until expires (whole seconds, rounded down)
@@ -116,6 +127,9 @@ func (b Box[T]) Seal(v T, expires time.Time, aad ...string) (string, error) {
 		return "", fmt.Errorf("seal: %w", err)
 	}
 	plain := plainText.Bytes()
+	if b.packing != nil {
+		plain = append(plain[:expirySize:expirySize], b.packing.pack(plain[expirySize:])...)
+	}
 
 	r := b.keys.roots[0]
 	out := make([]byte, keyIDSize+saltSize, keyIDSize+saltSize+len(plain)+64)
@@ -153,13 +167,19 @@ func (b Box[T]) Open(s string, aad ...string) (T, error) {
 			return v, err
 		}
 		plain, err := aead.Open(nil, nil, raw[keyIDSize+saltSize:], b.associated(aad))
-		if err != nil || len(plain) < 8 {
+		if err != nil || len(plain) < expirySize {
 			return v, ErrInvalid
 		}
 		if expires := int64(binary.BigEndian.Uint64(plain)); b.keys.now().Unix() >= expires {
 			return v, ErrExpired
 		}
-		if err := json.Unmarshal(plain[8:], &v); err != nil {
+		plain = plain[expirySize:]
+		if b.packing != nil {
+			if plain, err = b.packing.unpack(plain); err != nil {
+				return v, ErrInvalid
+			}
+		}
+		if err := json.Unmarshal(plain, &v); err != nil {
 			return *new(T), ErrInvalid
 		}
 		return v, nil

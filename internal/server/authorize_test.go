@@ -447,15 +447,33 @@ func TestConsent(t *testing.T) {
 		before := oidc.Count(oauthtest.Authorization)
 		a := c.Begin()
 		page := b.Submit(t, b.Consent(t, a.URL()), "decision", "deny")
-		if page.Status != 403 || page.Location() != "" || len(page.Links) != 1 {
-			t.Fatalf("%d %s %q", page.Status, page.Location(), page.Links)
+		if page.Status != 303 || !strings.HasPrefix(page.Location(), c.RedirectURI[:len("http://127.0.0.1")]) {
+			t.Fatalf("a program on this computer goes on waiting: %d %s", page.Status, page.Location())
 		}
-		to, _ := url.Parse(page.Links[0])
+		to, _ := url.Parse(page.Location())
 		if q := to.Query(); q.Get("error") != "access_denied" || q.Get("state") != a.State() || q.Get("iss") != "https://mcp.example.com" {
 			t.Errorf("%v", q)
 		}
 		if len(b.Cookies(servertest.Host)) != 1 || oidc.Count(oauthtest.Authorization) != before {
 			t.Error("declining left something behind")
+		}
+	})
+	t.Run("AS-CONS-14 declined, the app is elsewhere", func(t *testing.T) {
+		b := s.NewBrowser()
+		for _, uri := range []string{"https://app.example.org/callback", "cursor://anysphere.cursor-mcp/oauth/callback", "https://localhost.evil.example/cb"} {
+			c := s.NewClient(t, servertest.Host, servertest.Metadata{"redirect_uris": []string{uri}})
+			a := c.Begin()
+			page := b.Submit(t, b.Consent(t, a.URL()), "decision", "deny")
+			if page.Status != 403 || page.Location() != "" || len(page.Links) != 1 || !strings.HasPrefix(page.Links[0], uri+"?") {
+				t.Fatalf("%s: %d %s %q", uri, page.Status, page.Location(), page.Links)
+			}
+			to, _ := url.Parse(page.Links[0])
+			if q := to.Query(); q.Get("error") != "access_denied" || q.Get("state") != a.State() || q.Get("iss") != "https://mcp.example.com" {
+				t.Errorf("%v", q)
+			}
+			if text := page.Text(); !strings.Contains(text, "so that the app stops waiting") {
+				t.Errorf("%s: %s", uri, text)
+			}
 		}
 	})
 	t.Run("methods and media types", func(t *testing.T) {

@@ -97,7 +97,7 @@ func TestCallbackHost(t *testing.T) {
 			thief.SetCookie(servertest.Host, c)
 		}
 		a.Accept(t, b.Walk(t, page, first.RedirectURI))
-		refusedStep(t, s, follow(t, b, page), "other_browser")
+		refusedStep(t, s, follow(t, b, page), "used_twice")
 		refusedStep(t, s, follow(t, thief, page), "used_twice")
 	})
 	t.Run("a state that is not ours leads nowhere", func(t *testing.T) {

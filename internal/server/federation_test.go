@@ -184,7 +184,11 @@ func TestCallback(t *testing.T) {
 				t.Errorf("the login's cookie remains: %v", cookie)
 			}
 		}
-		refusedAs(t, b.Open(t, callback), "other_browser")
+		gone := b.Open(t, callback)
+		refusedAs(t, gone, "used_twice")
+		if text := gone.Text(); !strings.Contains(text, "This step was already done") {
+			t.Errorf("going back after a sign-in says %q", text)
+		}
 		for _, cookie := range kept {
 			b.SetCookie(servertest.Host, cookie)
 		}

@@ -263,7 +263,7 @@ func TestChooser(t *testing.T) {
 		a.Accept(t, b.Walk(t, b.Submit(t, page, "choice", "corp"), c.RedirectURI))
 		at := follow(t, twin, twin.Submit(t, page, "choice", "hub"))
 		refusedStep(t, p.Service, follow(t, twin, at), "used_twice")
-		refusedStep(t, p.Service, b.Open(t, page.URL.String()), "other_browser") // and the cookie is gone
+		refusedStep(t, p.Service, b.Open(t, page.URL.String()), "used_twice") // and the cookie is gone
 	})
 	t.Run("the password page has a way back", func(t *testing.T) {
 		b := p.browser("guests")

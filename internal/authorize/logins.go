@@ -1,0 +1,315 @@
+package authorize
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// The sign-ins that a browser has on their way. Of each it keeps a key in a small
+// cookie. What the person consented to travels beside it as a ticket, sealed so
+// that it opens with that key alone: in the state that the identity provider
+// sends back, and in the addresses and forms of our own pages. So a browser can
+// have many sign-ins on their way, in cookies that every proxy takes.
+//
+// A ticket that is too long for a URL names the sign-in only, and the sealed value
+// is in further cookies.
+
+// loginState is the value of the login step: what the user consented to, and
+// the visit to the identity provider.
+type loginState struct {
+	pending
+	Granted oauth.Scopes `json:"granted"`
+	// Handle names the sign-in. It is spent when the sign-in ends, however often
+	// the person went back to choose another provider.
+	Handle string `json:"handle"`
+	// Provider is the id of the provider that Login is a visit to, and Visit names
+	// the visit. Without a Visit no provider is chosen yet. The cookie names the last
+	// visit, so that an answer counts only if it is of the provider chosen last.
+	Provider string          `json:"prov,omitempty"`
+	Visit    string          `json:"visit,omitempty"`
+	Login    connector.Login `json:"login,omitzero"`
+
+	key string // what the browser's cookie has
+}
+
+// chosen reports whether the person is on the way to a provider.
+func (st *loginState) chosen() bool { return st.Visit != "" }
+
+// id names what may be answered once: the visit.
+func (st *loginState) id() string { return "login " + st.Handle + st.Visit }
+
+// loginDictionary shortens tickets: it has what is in most of them.
+const loginDictionary = `notes:read","notes:write","mcp"],"https://claude.ai/api/mcp/auth_callback","cursor://anysphere.cursor-mcp/oauth/callback",` +
+	`"RedirectURI":"https://.example.com/callback","Prompt":"select_account"},"offline":true,"catalogue":"","prompt":"login",` +
+	`"https://mcp.example.com/mcp","kind":"document","by":"http://127.0.0.1:","trusted":true,"name":"Claude Code","flow":"` +
+	`{"id":"","flow":"","client":"","client_id":"dcr1.","name":"","redirect":"http://localhost:/callback","state":"","challenge":"",` +
+	`"resource":"https://","scopes":null,"kind":"dynamic","room":0,"granted":["","handle":"","prov":"","visit":"","login":{"State":"","Nonce":"","Verifier":"`
+
+const (
+	loginPrefix    = "mcp-login-"
+	maxCookieValue = 3500 // browsers cap name, value and attributes at 4096 bytes
+	maxCookieParts = 3
+	// maxLoginBytes bounds the cookies of logins that one browser has on their way:
+	// nginx takes 8 KB of cookies unless told otherwise, and there are others.
+	maxLoginBytes = 5 << 10
+	// maxTicket is what every identity provider sends back as a state, maxLongTicket
+	// what most do.
+	maxTicket     = 1400
+	maxLongTicket = 3000
+	handleSize    = 26 // of rand.Text
+	visitSize     = 13
+	shortName     = 8 // of a handle, in the names of cookies
+)
+
+var (
+	// errNoLogin: this browser has no such login on its way.
+	errNoLogin = errors.New("this browser did not begin this sign-in")
+	// errDisplaced: it had, until it began many others.
+	errDisplaced = errors.New("this browser began too many other sign-ins since")
+	// errEnded: it has ended it.
+	errEnded = errors.New("this sign-in has ended")
+)
+
+// newLogin begins the login step of p.
+func newLogin(p pending, granted oauth.Scopes) loginState {
+	return loginState{pending: p, Granted: granted, Handle: rand.Text(), key: rand.Text()}
+}
+
+// ticket seals st, and returns with it the cookies that the browser of r needs to
+// open it. A short one goes into URLs whole. A long one goes into cookies, because
+// some identity providers take no URL of more than 2 KB, unless the browser then
+// had to forget another sign-in.
+func (s Steps) ticket(r *http.Request, host *resource.Host, st loginState) (ticket string, cookies []string, err error) {
+	sealed, err := s.login.Seal(st, s.now().Add(loginTTL), host.Issuer, st.Handle, st.key)
+	if err != nil {
+		return "", nil, err
+	}
+	room := maxLoginBytes
+	for _, l := range otherLogins(r, host, st.Handle) {
+		room -= l.bytes
+	}
+	whole := len(sealed) <= maxTicket || len(sealed) <= maxLongTicket && len(sealed)+maxTicket/2 > room
+	if whole {
+		return st.Handle + sealed, []string{"0." + st.key + st.Visit}, nil
+	}
+	parts := split(sealed, maxCookieValue)
+	if len(parts) > maxCookieParts {
+		return "", nil, fmt.Errorf("login step of %d bytes does not fit the cookies", len(sealed))
+	}
+	return st.Handle + st.Visit, append([]string{strconv.Itoa(len(parts)) + "." + st.key + st.Visit}, parts...), nil
+}
+
+// keepLogin gives the browser the cookies of a ticket, and takes those of its
+// oldest other logins away that there is no room for. Without a consent page nobody
+// stands between a client that asks again and again and the next cookie, and ten
+// minutes of them would make a header that no gateway takes.
+func keepLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, handle string, cookies []string) {
+	total := 0
+	for i, value := range cookies {
+		total += cookieSize(loginCookie(handle, i), value)
+		setCookie(w, host, loginCookie(handle, i), value, loginTTL)
+	}
+	for i := len(cookies); i <= maxCookieParts; i++ { // of an earlier ticket
+		if name := loginCookie(handle, i); len(r.CookiesNamed(cookieName(host, name))) > 0 {
+			setCookie(w, host, name, "", -1)
+		}
+	}
+	others := otherLogins(r, host, handle)
+	for _, l := range others {
+		total += l.bytes
+	}
+	var dropped []string
+	for _, l := range others {
+		if total <= maxLoginBytes {
+			break
+		}
+		for _, cookie := range l.cookies {
+			setCookie(w, host, cookie, "", -1)
+		}
+		total -= l.bytes
+		dropped = append(dropped, displaced+l.name)
+	}
+	if len(dropped) > 0 {
+		noteEnds(w, r, host, dropped)
+	}
+}
+
+// keptLogin is a login that a browser has on its way.
+type keptLogin struct {
+	name    string // the beginning of its handle
+	cookies []string
+	bytes   int
+}
+
+// otherLogins returns the logins of the browser except own, oldest first: browsers
+// send first what they got first (RFC 6265, section 5.4).
+func otherLogins(r *http.Request, host *resource.Host, own string) []keptLogin {
+	var list []keptLogin
+	prefix := cookieName(host, loginPrefix)
+	for _, c := range r.Cookies() {
+		rest, ours := strings.CutPrefix(c.Name, prefix)
+		name, _, found := strings.Cut(rest, "-")
+		if !ours || !found || name == own[:shortName] {
+			continue
+		}
+		i := slices.IndexFunc(list, func(l keptLogin) bool { return l.name == name })
+		if i < 0 {
+			i, list = len(list), append(list, keptLogin{name: name})
+		}
+		list[i].cookies = append(list[i].cookies, loginPrefix+rest)
+		list[i].bytes += cookieSize(loginPrefix+rest, c.Value)
+	}
+	return list
+}
+
+// cookieSize is what a cookie takes of the Cookie header.
+func cookieSize(name, value string) int { return len("__Host-") + len(name) + len(value) + len("=; ") }
+
+// currentLogin opens a ticket in the browser that it is for.
+func (s Steps) currentLogin(r *http.Request, host *resource.Host, ticket string) (loginState, error) {
+	if len(ticket) < handleSize {
+		return loginState{}, errNoLogin
+	}
+	handle, sealed := ticket[:handleSize], ticket[handleSize:]
+	count, key, visit, err := loginKey(r, host, handle)
+	if err != nil {
+		return loginState{}, err
+	}
+	asked := visit
+	if count > 0 {
+		asked = sealed
+		if sealed, err = loginParts(r, host, handle, count); err != nil {
+			return loginState{}, err
+		}
+	}
+	st, err := s.login.Open(sealed, host.Issuer, handle, key)
+	if err != nil {
+		return loginState{}, fmt.Errorf("%w: %w", errNoLogin, err)
+	}
+	st.key = key
+	if count > 0 && asked == "" { // the page to choose a provider, gone back to
+		st.unchoose()
+	}
+	if st.chosen() && (!same(st.Visit, visit) || !same(st.Visit, asked)) {
+		return loginState{}, fmt.Errorf("%w, or chose another provider since", errNoLogin)
+	}
+	return st, nil
+}
+
+func (st *loginState) unchoose() { st.Provider, st.Visit, st.Login = "", "", connector.Login{} }
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// loginKey reads the first cookie of a login: how many further ones there are,
+// the key of its tickets, and the visit that counts.
+func loginKey(r *http.Request, host *resource.Host, handle string) (count int, key, visit string, err error) {
+	value, err := loginValue(r, host, handle, 0)
+	if err != nil {
+		return 0, "", "", endOf(r, host, handle, err)
+	}
+	digits, rest, _ := strings.Cut(value, ".")
+	count, err = strconv.Atoi(digits)
+	if err != nil || count < 0 || count > maxCookieParts || len(rest) != handleSize && len(rest) != handleSize+visitSize {
+		return 0, "", "", errNoLogin
+	}
+	return count, rest[:handleSize], rest[handleSize:], nil
+}
+
+func loginParts(r *http.Request, host *resource.Host, handle string, count int) (string, error) {
+	var sealed strings.Builder
+	for i := range count {
+		part, err := loginValue(r, host, handle, i+1)
+		if err != nil {
+			return "", err
+		}
+		sealed.WriteString(part)
+	}
+	return sealed.String(), nil
+}
+
+func loginValue(r *http.Request, host *resource.Host, handle string, part int) (string, error) {
+	cookies := r.CookiesNamed(cookieName(host, loginCookie(handle, part)))
+	switch len(cookies) {
+	case 0:
+		return "", errNoLogin
+	case 1:
+		return cookies[0].Value, nil
+	}
+	return "", errCookies
+}
+
+// endLogin removes the cookies of a login from the browser.
+func (s Steps) endLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, handle string) {
+	for i := range maxCookieParts + 1 {
+		if name := loginCookie(handle, i); len(r.CookiesNamed(cookieName(host, name))) > 0 {
+			setCookie(w, host, name, "", -1)
+		}
+	}
+	noteEnds(w, r, host, []string{ended + handle[:shortName]})
+}
+
+// loginCookie names the cookie of one login, so that two at once do not meet.
+func loginCookie(handle string, part int) string {
+	return loginPrefix + handle[:shortName] + "-" + strconv.Itoa(part)
+}
+
+// endsCookie lists the last sign-ins of this browser that are over, newest first,
+// so that a page that a person goes back to says what became of it. It decides nothing.
+const (
+	endsCookie = "mcp-ends"
+	maxEnds    = 24
+	ended      = "e"
+	displaced  = "d"
+)
+
+func noteEnds(w http.ResponseWriter, r *http.Request, host *resource.Host, list []string) {
+	for _, end := range loginEnds(r, host) {
+		if !slices.Contains(list, end) {
+			list = append(list, end)
+		}
+	}
+	setCookie(w, host, endsCookie, strings.Join(list[:min(len(list), maxEnds)], "."), loginTTL)
+}
+
+func loginEnds(r *http.Request, host *resource.Host) []string {
+	cookies := r.CookiesNamed(cookieName(host, endsCookie))
+	if len(cookies) != 1 || len(cookies[0].Value) > maxEnds*(shortName+2) {
+		return nil
+	}
+	return slices.DeleteFunc(strings.Split(cookies[0].Value, "."), func(end string) bool {
+		return len(end) != 1+shortName || strings.Trim(end[1:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != ""
+	})
+}
+
+// endOf says what is known of a login without a cookie, else err.
+func endOf(r *http.Request, host *resource.Host, handle string, err error) error {
+	if !errors.Is(err, errNoLogin) {
+		return err
+	}
+	list := loginEnds(r, host)
+	switch name := handle[:shortName]; {
+	case slices.Contains(list, ended+name):
+		return errEnded
+	case slices.Contains(list, displaced+name):
+		return errDisplaced
+	}
+	return err
+}
+
+func split(s string, size int) []string {
+	var parts []string
+	for len(s) > size {
+		parts, s = append(parts, s[:size]), s[size:]
+	}
+	return append(parts, s)
+}

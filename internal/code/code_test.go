@@ -1,0 +1,51 @@
+package code
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+)
+
+func TestIssueAndOpen(t *testing.T) {
+	keys, err := seal.NewKeyring(time.Now, []byte(strings.Repeat("k", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := NewCodes(keys, time.Now)
+	want := Authorization{Flow: "f", Identity: connector.Identity{Namespace: "n", Subject: "s"}, Session: connector.Session{RefreshToken: "refresh-token"}}
+	issued, err := codes.Issue("https://a.example", want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := codes.Open("https://a.example", issued)
+	if err != nil || got.Session != want.Session || got.Flow != "f" || got.Identity.Subject != "s" || got.Sealed != "" {
+		t.Errorf("%+v %v", got, err)
+	}
+	if got, err := codes.Open("https://b.example", issued); err == nil {
+		t.Errorf("it opens for another issuer: %+v", got)
+	}
+}
+
+// The length of a code must not say whether what a client wrote is in the
+// provider's token too.
+func TestLengthSaysNothingOfTheSession(t *testing.T) {
+	keys, err := seal.NewKeyring(time.Now, []byte(strings.Repeat("k", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const token = "1//0gJw8sYxq2mZkPcVbNhTrLdFu5aXe9Ko7Ri3Qy6"
+	size := func(challenge string) (n int) {
+		issued, err := NewCodes(keys, time.Now).Issue("https://a.example", Authorization{Challenge: challenge, Session: connector.Session{RefreshToken: token}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(issued)
+	}
+	// The id is random, so lengths differ by a few bytes; repeating the token would save forty.
+	if same, other := size(token), size("9QyRi3Ko7aXe5FuLdTrVbNhPcmZk2sYxqJw8g0Zz1A6"); other-same > 16 {
+		t.Errorf("%d bytes with the token's own text, %d with another", same, other)
+	}
+}
