@@ -35,6 +35,7 @@ var rules = []rule{
 	{"config", []string{"*"}, []string{"oauth"}, "the configuration is read before anything else exists but the rules of the standards"},
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
 	{"guard/...", []string{"*"}, []string{"config", "expiring", "guard/..."}, "the memory of single events knows ids only"},
+	{"refusal", []string{"*"}, []string{"expiring", "oauth"}, "a hint knows names only"},
 	{"keyset", []string{"*"}, nil, "keys do not know what they sign"},
 	{"reload", []string{"*"}, nil, "what follows a file does not know what is in it"},
 	{"breaker", []string{"*"}, nil, "a breaker sees requests and answers, not what they are about"},

@@ -15,12 +15,14 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -53,9 +55,11 @@ type Endpoint struct {
 	// Answered remembers answered pages and callbacks, as well as it can.
 	Answered *guard.Memory
 	Steps    Steps
-	Pages    *page.Pages
-	Audit    *audit.Log
-	Now      func() time.Time
+	// Refused remembers what clients were refused lately; nil remembers nothing.
+	Refused *refusal.Memory
+	Pages   *page.Pages
+	Audit   *audit.Log
+	Now     func() time.Time
 	// Requests bounds the authorization requests of each client at each host; nil for no limit.
 	Requests *limit.Limiter
 	// SignIns bounds the passwords tried.
@@ -137,7 +141,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	}
 	before := e.Steps.remembered(r, host, p)
 	cat := e.Catalogue(r.Context(), res)
-	p.Catalogue = cat.Fingerprints(p.Offered) // the answer is to what this page shows
+	p.Catalogue = cat.Fingerprints(p.choices()) // the answer is to what this page shows
 	sealed, err := e.Steps.sealPending(host, browser, p)
 	if err != nil {
 		e.fail(w, r, p.Flow, err)
@@ -154,20 +158,40 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		ClientName: p.ClientName, ClientHost: p.VouchedBy, LoopbackOnly: p.LoopbackOnly,
 		RedirectURI: p.Redirect.String(), RedirectHost: p.Redirect.DisplayHost(),
 		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.providerName(),
-		CatalogueUnavailable: cat.Unavailable, Withheld: p.Withheld, WithheldBefore: before.Withheld.of(p.Offered),
+		CatalogueUnavailable: cat.Unavailable, Held: e.held(res, p), Withheld: p.Withheld, WithheldBefore: before.Withheld.of(p.Offered),
 	}
 	if checked == nil {
 		checked = fitting(p.Offered, p.ScopeRoom)
 	}
+	needed := e.Refused.Recent(p.Resource, p.ClientID, before.Person)
 	for _, name := range p.Offered {
-		view.Scopes = append(view.Scopes, consentScope(cat, name, checked.Contains(name)))
+		view.Scopes = append(view.Scopes, consentScope(cat, name, checked.Contains(name), needed.Contains(name)))
+	}
+	for _, name := range p.More {
+		view.More = append(view.More, consentScope(cat, name, checked.Contains(name), needed.Contains(name)))
 	}
 	markNew(&view, before.Scopes.of(p.Offered))
 	e.Pages.For(r).Consent(w, http.StatusOK, view)
 }
 
-func consentScope(cat *catalog.Catalogue, name string, checked bool) page.ConsentScope {
-	out := page.ConsentScope{Name: name, Checked: checked}
+// held says which requests at res the decision holds to what is granted here. It
+// tells the person what package forwardauth does.
+func (e *Endpoint) held(res *resource.Resource, p pending) page.Held {
+	rules := &res.Rules
+	bound := e.Policy.For(res.URI).MatchClient(p.policyClient()).Bound(p.choices())
+	switch {
+	case bound.LimitsTools: // then what cannot be decided is refused
+		return page.HeldAll
+	case rules.ToolPolicy == config.Advisory:
+		return page.HeldNone
+	case rules.Body, rules.ToolPolicy == config.Strict:
+		return page.HeldAll
+	}
+	return page.HeldRecent
+}
+
+func consentScope(cat *catalog.Catalogue, name string, checked, needed bool) page.ConsentScope {
+	out := page.ConsentScope{Name: name, Checked: checked, Needed: needed}
 	for _, s := range cat.Scopes {
 		if s.Name != name {
 			continue
@@ -229,7 +253,7 @@ func (e *Endpoint) Register(mux *http.ServeMux, onHost func(web.HostHandler) htt
 	}
 	mux.Handle(Path, page(onHost(e.Authorize), http.MethodGet))
 	mux.Handle(ConsentPath, page(onHost(e.Consent), http.MethodPost))
-	callback := page(e.returning(onHost(e.Callback)), http.MethodGet)
+	callback := page(e.fromForm(e.returning(onHost(e.Callback)), onHost), http.MethodGet, http.MethodPost)
 	mux.Handle(CallbackPath, callback)
 	mux.Handle(CallbackPath+"/{provider}", callback)
 	if e.hasLoginPage() {

@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -136,7 +137,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		params.Set("state", st.State)
 	}
 	target := st.Redirect.With(params)
-	e.Steps.remember(w, r, host, st, withheld, min(maxGranted, maxAnswer-len(target)))
+	e.Steps.remember(w, r, host, st, withheld, refusal.Person(entry.Subject), min(maxGranted, maxAnswer-len(target)))
 	if e.Providers.Only() == nil {
 		setCookie(w, host, providerCookie, vouching.ID, grantedTTL)
 	}

@@ -60,7 +60,7 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 // allow grants what the user left selected of what was offered; the form cannot
 // add to it.
 func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, form url.Values) {
-	granted := p.Offered.Intersect(form["scope"])
+	granted := p.choices().Intersect(form["scope"])
 	if len(granted) == 0 {
 		e.showConsent(w, r, host, p, oauth.Scopes{}, page.NothingChosen)
 		return
@@ -90,7 +90,7 @@ func (e *Endpoint) changed(r *http.Request, host *resource.Host, p pending, gran
 	if !ok {
 		return false // showing the page again would not help; the code finds no resource
 	}
-	return len(granted.Intersect(e.Catalogue(r.Context(), res).Changed(p.Offered, p.Catalogue))) > 0
+	return len(granted.Intersect(e.Catalogue(r.Context(), res).Changed(p.choices(), p.Catalogue))) > 0
 }
 
 // fingerprintsOf picks the fingerprints of granted out of those of offered.
@@ -132,7 +132,7 @@ func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.H
 // state exists (MCP security best practices, state validation), and sends the
 // browser on: to the one provider, or to the page where people choose among several.
 func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) {
-	p.Catalogue = catalog.Digest(fingerprintsOf(granted, p.Offered, p.Catalogue))
+	p.Catalogue = catalog.Digest(fingerprintsOf(granted, p.choices(), p.Catalogue))
 	p.Withheld = nil
 	p.Offered = nil                                  // the cookie carries what was granted
 	p.ID, p.LoopbackOnly, p.ScopeRoom = "", false, 0 // the consent page's own

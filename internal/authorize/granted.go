@@ -27,7 +27,9 @@ const (
 type granted struct {
 	Client   string `json:"c"`
 	Resource string `json:"r"`
-	Scopes   marks  `json:"s"`
+	// Person is refusal.Person of who signed in.
+	Person string `json:"p,omitempty"`
+	Scopes marks  `json:"s"`
 	// Withheld is what the rules did not give the person then.
 	Withheld marks `json:"w,omitempty"`
 }
@@ -82,12 +84,12 @@ func (s Steps) grants(r *http.Request, host *resource.Host) []granted {
 
 // remember puts what was just granted first and drops the oldest. What does not
 // fit is not remembered: then nothing is marked as new.
-func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, withheld oauth.Scopes, room int) {
+func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, withheld oauth.Scopes, person string, room int) {
 	about := oauth.ClientKey(st.Resource)
 	list := slices.DeleteFunc(s.grants(r, host), func(g granted) bool {
 		return g.Client == st.ClientKey && g.Resource == about
 	})
-	list = slices.Insert(list, 0, granted{st.ClientKey, about, marksOf(st.Granted), marksOf(withheld)})
+	list = slices.Insert(list, 0, granted{st.ClientKey, about, person, marksOf(st.Granted), marksOf(withheld)})
 	list = list[:min(len(list), maxRemembered)]
 	for ; len(list) > 0; list = list[:len(list)-1] {
 		sealed, err := s.granted.Seal(list, s.now().Add(grantedTTL), host.Issuer)

@@ -47,6 +47,7 @@ type request struct {
 	resource         *resource.Resource
 	catalogue        *catalog.Catalogue
 	offered          oauth.Scopes
+	more             oauth.Scopes // what else the person may grant
 	withheld         oauth.Scopes
 	offline          bool
 	prompt           string
@@ -275,7 +276,8 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 // come back.
 func (e *Endpoint) checkPolicy(_ *http.Request, req *request) error {
 	client := policy.Client{Key: req.client.Key(), Kind: req.client.Kind(), Host: req.client.VouchedBy}
-	allowed := e.Policy.For(req.resource.URI).MatchClient(client).Narrow(req.offered)
+	match := e.Policy.For(req.resource.URI).MatchClient(client)
+	allowed := match.Narrow(req.offered)
 	switch {
 	case len(allowed) > 0:
 	case req.catalogue.Unavailable: // what is offered then is a stand-in that no rule speaks of
@@ -286,6 +288,10 @@ func (e *Endpoint) checkPolicy(_ *http.Request, req *request) error {
 	req.withheld = fitting(minus(req.offered, allowed), maxWithheldBytes)
 	// An MCP server may advertise more than a consent page can carry.
 	req.offered = fitting(allowed, maxOfferedBytes)
+	// The person may grant more than was asked for (RFC 6749, section 3.3): some
+	// clients ask for the same scopes again after they were refused for want of others.
+	_, all := usualScopes(req.resource.DefaultScopes, req.catalogue)
+	req.more = fitting(match.Narrow(minus(req.client.Narrow(all), req.offered)), maxOfferedBytes-req.offered.Len())
 	return nil
 }
 
@@ -357,7 +363,7 @@ func (req *request) pending() pending {
 		Flow: req.flow, ClientKey: req.client.Key(), ClientID: req.client.ShortID(), ClientName: req.client.Name,
 		VouchedBy: req.client.VouchedBy, LoopbackOnly: req.client.LoopbackOnly(), Trusted: req.client.Trusted,
 		Redirect: req.redirect, State: req.state, Challenge: req.challenge,
-		Resource: req.resource.URI, Offered: req.offered, Catalogue: req.catalogue.Fingerprints(req.offered), Withheld: req.withheld, Kind: req.client.Kind(), Prompt: req.prompt, ScopeRoom: scopeRoom(req.client.ID), Offline: req.offline,
+		Resource: req.resource.URI, Offered: req.offered, More: req.more, Withheld: req.withheld, Kind: req.client.Kind(), Prompt: req.prompt, ScopeRoom: scopeRoom(req.client.ID), Offline: req.offline,
 	}
 }
 

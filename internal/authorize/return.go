@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -95,6 +96,57 @@ func (e *Endpoint) answerPath(host *resource.Host, p *provider.Provider) string 
 		return CallbackPath
 	}
 	return callbackPath(p.ID)
+}
+
+// fromForm is next, and before it what takes an answer that the provider's page
+// posts (OAuth 2.0 Form Post Response Mode; Sign in with Apple and AD FS do). Such a
+// POST comes from another site, so the browser leaves out the cookie that says
+// which browser began. It is sent on to the same address by GET, with which the
+// cookie comes, and nothing is decided before.
+func (e *Endpoint) fromForm(next http.Handler, onHost func(web.HostHandler) http.Handler) http.Handler {
+	posted := onHost(e.repost)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method != http.MethodPost:
+			next.ServeHTTP(w, r)
+		case e.CallbackHost != nil && e.CallbackHost.Is(r.Host):
+			e.repost(w, r, e.CallbackHost)
+		default:
+			posted.ServeHTTP(w, r)
+		}
+	})
+}
+
+// maxRepost bounds the address that an answer is sent on to.
+const maxRepost = 8 << 10
+
+// answerNames are the parameters of an authorization response that are looked at.
+// Others, such as the name of the person from Apple, are left out.
+var answerNames = []string{"code", "state", "iss", "error", "error_description"}
+
+func (e *Endpoint) repost(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	form, err := web.Form(w, r)
+	if err == nil {
+		err = oauth.NewParams(form).CheckDuplicates()
+	}
+	if err == nil && r.URL.RawQuery != "" {
+		err = errors.New("the answer has a query beside the form")
+	}
+	answer := url.Values{}
+	for _, name := range answerNames {
+		if v := form.Get(name); v != "" {
+			answer.Set(name, v)
+		}
+	}
+	target := r.URL.EscapedPath() + "?" + answer.Encode()
+	if err == nil && len(target) > maxRepost {
+		err = fmt.Errorf("the answer has %d bytes", len(target))
+	}
+	if err != nil {
+		e.refuseForm(w, r, host, "", "malformed_callback", err)
+		return
+	}
+	redirect(w, target)
 }
 
 // returning is next, and on the callback host what sends the provider's answer

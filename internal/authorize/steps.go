@@ -39,16 +39,21 @@ type pending struct {
 	Challenge    string            `json:"challenge"`
 	Resource     string            `json:"resource"`
 	Offered      oauth.Scopes      `json:"scopes"`
+	// More is what the client did not ask for and the person may grant as well.
+	More oauth.Scopes `json:"more,omitempty"`
 	// Withheld is what the client asked for and the rules let it have for nobody.
 	Withheld  oauth.Scopes `json:"withheld,omitempty"`
 	Kind      string       `json:"kind"` // of the client
 	ScopeRoom int          `json:"room"` // bytes of scopes that may be granted
-	// Catalogue is the fingerprints of Offered, and in the login step the digest of
+	// Catalogue is the fingerprints of choices, and in the login step the digest of
 	// those of what was granted.
 	Catalogue string `json:"catalogue,omitempty"`
 	Prompt    string `json:"prompt,omitempty"`
 	Offline   bool   `json:"offline,omitempty"` // the client asked for offline_access
 }
+
+// choices are the scopes that the person may grant.
+func (p pending) choices() oauth.Scopes { return p.Offered.Union(p.More) }
 
 // policyClient is the client as the rules know it.
 func (p pending) policyClient() policy.Client {

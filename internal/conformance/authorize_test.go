@@ -309,7 +309,7 @@ func stateComesBack(t *T) {
 	for _, state := range []string{`a+b %&=é"<`, "x", strings.Repeat("s", 4096)} {
 		v := c.response(with("state", state))
 		t.Want(slices.Equal(v["state"], []string{state}), "success: state %.50q, want %.50q", v["state"], state)
-		v = w.get(c.request(with("state", state), with("scope", "no:such"))).Location().Query()
+		v = w.get(c.request(with("state", state), with("scope", `"quoted"`))).Location().Query()
 		t.Want(slices.Equal(v["state"], []string{state}), "error: state %.50q, want %.50q", v["state"], state)
 	}
 	t.Want(!c.response(without("state")).Has("state"), "a state from nowhere")
@@ -320,7 +320,7 @@ func issComesBack(t *T) {
 	c := w.register(hostMCP, nil)
 	iss := c.response()["iss"]
 	t.Want(slices.Equal(iss, []string{issuerMCP}), "success: iss %q", iss)
-	iss = w.get(c.request(with("scope", "no:such"))).Location().Query()["iss"]
+	iss = w.get(c.request(with("scope", `"quoted"`))).Location().Query()["iss"]
 	t.Want(slices.Equal(iss, []string{issuerMCP}), "error: iss %q", iss)
 	// A code carried to the wrong token endpoint is worth nothing there.
 	code := c.code()

@@ -237,7 +237,7 @@ func spoofedHostHeaders(t *T) {
 	spoof := []string{"X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "http", "Forwarded", "host=evil.example;proto=http", "X-Original-Host", "evil.example", "X-Host", "evil.example"}
 	for what, a := range map[string]*answer{
 		"metadata": w.get(issuerMCP+oauthDocument, spoof...), "resource": w.get(issuerMCP+prm+"/mcp", spoof...), "challenge": w.ask(resourceMCP, "", spoof...),
-		"redirect": w.get(c.request(with("scope", "no:such")), spoof...), "consent": w.get(c.request(), spoof...),
+		"redirect": w.get(c.request(with("scope", `"quoted"`)), spoof...), "consent": w.get(c.request(), spoof...),
 	} {
 		t.Want(a.Status < 421, "%s: %d", what, a.Status)
 		all := a.Body + strings.Join(flat(a.Header), "\n")

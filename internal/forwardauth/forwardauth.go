@@ -16,6 +16,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -64,6 +65,8 @@ type Endpoint struct {
 	// MostTokens bounds how many verified tokens are remembered, at some 400 bytes
 	// each. A token beyond costs one more signature check per request.
 	MostTokens int
+	// Refused, if set, is told whose client lacked which scopes. It must not wait.
+	Refused func(resource, client, subject string, scopes oauth.Scopes)
 	// Count, if set, is told of each decision, for metrics.
 	Count func(Outcome)
 	// Trace, if set, is told of each decision before it is made, and returns who

@@ -26,11 +26,15 @@ type Consent struct {
 	ServerURL  string // the resource's URI
 
 	Scopes []ConsentScope
+	// More are scopes that the app did not ask for and the person may allow as well.
+	More []ConsentScope
 	// Withheld are scopes that the app asked for and may not have; WithheldBefore
 	// those of Scopes that the account was not given at its last sign-in here.
 	Withheld, WithheldBefore []string
 	// CatalogueUnavailable says that the server's own list could not be read.
 	CatalogueUnavailable bool
+	// Held says which requests are held to what the person allows.
+	Held Held
 	// NewOnly makes this a step-up: the scopes marked New come first, those the
 	// client has already are folded away (but still in the form).
 	NewOnly bool
@@ -39,6 +43,18 @@ type Consent struct {
 	FlowID       string // quoted at the foot for support
 	Notice       Notice // what was wrong with the last answer
 }
+
+// Held says which of an app's requests are held to what the person allows.
+type Held string
+
+// All of them is the zero value.
+const (
+	HeldAll Held = ""
+	// HeldRecent: those of recent MCP revisions, which say in headers what they do.
+	HeldRecent Held = "older"
+	// HeldNone: none, what is used is written down only.
+	HeldNone Held = "advisory"
+)
 
 // Notice says why the page is shown again.
 type Notice string
@@ -55,6 +71,7 @@ type ConsentScope struct {
 	Name, Description string
 	Checked           bool
 	New               bool // not granted before
+	Needed            bool // the app was refused lately for want of it
 	Broad             bool // opens every tool of the server
 	// Everything is the one scope of a server that declares none; it has no Description.
 	Everything bool
@@ -78,7 +95,9 @@ type consentView struct {
 	Loopback                     bool
 	Server, ServerURL            string
 	Main, Folded                 []scopeView
+	More, MoreFolded             []scopeView
 	CatalogueUnavailable, StepUp bool
+	Held                         Held
 	Choices, Long                bool
 	Withheld, WithheldBefore     []string
 	Provider                     string
@@ -87,7 +106,7 @@ type consentView struct {
 
 type scopeView struct {
 	ID, Value, Name, Description string
-	Checked, New, Broad          bool
+	Checked, New, Broad, Needed  bool
 	Everything                   bool
 	ReadOnly                     bool // every tool is
 	Destructive                  int  // how many tools are
@@ -106,8 +125,8 @@ func newConsentView(v Consent) consentView {
 		Client: DisplayText(v.ClientName, maxName), ClientHost: displayHost(v.ClientHost),
 		Redirect: displayURI(v.RedirectURI), RedirectHost: displayHost(v.RedirectHost), Loopback: v.LoopbackOnly,
 		Server: serverName(v), ServerURL: displayURI(v.ServerURL),
-		Choices: len(v.Scopes) > 1, Long: len(v.Scopes) > foldAbove,
-		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly,
+		Choices: len(v.Scopes)+len(v.More) > 1, Long: len(v.Scopes) > foldAbove,
+		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly, Held: v.Held,
 		Provider: DisplayText(v.ProviderName, maxName), Notice: v.Notice,
 	}
 	out.Withheld, out.WithheldBefore = scopeNames(v.Withheld), scopeNames(v.WithheldBefore)
@@ -118,6 +137,14 @@ func newConsentView(v Consent) consentView {
 			out.Folded = append(out.Folded, sv)
 		} else {
 			out.Main = append(out.Main, sv)
+		}
+	}
+	for i, s := range v.More {
+		sv := newScopeView(len(v.Scopes)+i, s)
+		if s.Needed || s.Checked {
+			out.More = append(out.More, sv)
+		} else {
+			out.MoreFolded = append(out.MoreFolded, sv)
 		}
 	}
 	return out
@@ -164,7 +191,7 @@ func newScopeView(i int, s ConsentScope) scopeView {
 	out := scopeView{
 		ID: "scope-" + strconv.Itoa(i), Value: s.Name,
 		Name: DisplayText(s.Name, maxScope), Description: DisplayText(s.Description, maxDescription),
-		Checked: s.Checked, New: s.New, Broad: s.Broad && len(s.Tools) > 1, Everything: s.Everything, ReadOnly: len(s.Tools) > 0,
+		Checked: s.Checked, New: s.New, Needed: s.Needed, Broad: s.Broad && len(s.Tools) > 1, Everything: s.Everything, ReadOnly: len(s.Tools) > 0,
 	}
 	for _, t := range s.Tools {
 		if t.Destructive {

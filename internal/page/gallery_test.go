@@ -132,6 +132,17 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 		v.Scopes[1].Name = strings.Repeat("very_long_scope_name", 8)
 		r.Consent(w, 200, v)
 	},
+	"consent-more": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.More, v.Scopes = []ConsentScope{{Name: "pages:delete", Description: "Delete pages", Needed: true, Tools: []ConsentTool{{Name: "delete_page", Destructive: true}}}, {Name: "audit:read", Description: "Read the audit log"}, {Name: "users:read"}}, v.Scopes[:1]
+		v.Held = HeldRecent
+		r.Consent(w, 200, v)
+	},
+	"consent-advisory": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.Held, v.CatalogueUnavailable = HeldNone, true
+		r.Consent(w, 200, v)
+	},
 	"choose": func(r *Renderer, w http.ResponseWriter) {
 		r.Choose(w, Choose{Action: "/login", State: "s", ServerName: "Team Wiki", ClientName: "Claude Code", FlowID: "9f2c-41ab",
 			Providers: []ChooseProvider{{ID: "google", Name: "Google"}, {ID: "github", Name: "GitHub"}, {ID: "guests"}}})

@@ -24,6 +24,7 @@ var (
 var variants = map[string][]string{
 	"error.":          words(Problems...),
 	"login.problem.":  words(LoginRejected, LoginThrottled, LoginBusy),
+	"consent.held.":   words(HeldRecent, HeldNone),
 	"consent.notice.": words(NothingChosen, TooMuchChosen, ScopesChanged),
 }
 

@@ -81,7 +81,7 @@ func shortURI(s string) string {
 }
 
 // displayURI shows a URI as what it is on the wire: nothing is dropped, what is
-// not visible ASCII is percent-encoded, so that two URIs never look the same.
+// not visible ASCII, or no character of a URI, is percent-encoded, so that two URIs never look the same.
 func displayURI(s string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
@@ -90,7 +90,7 @@ func displayURI(s string) string {
 			b.WriteString("…")
 			break
 		}
-		if c := s[i]; c > ' ' && c < 0x7f {
+		if c := s[i]; c > ' ' && c < 0x7f && !strings.ContainsRune("\"<>\\^`{|}", rune(c)) {
 			b.WriteByte(c)
 		} else {
 			b.WriteByte('%')

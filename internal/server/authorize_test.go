@@ -427,7 +427,7 @@ func TestConsent(t *testing.T) {
 		b := s.NewBrowser()
 		a := c.Begin().With("scope", "profile weather:read")
 		page := b.Consent(t, a.URL())
-		page = b.Post(t, consentURL, answer(page, "profile", "notes:write", "admin", "profile", "mcp:all"))
+		page = b.Post(t, consentURL, answer(page, "profile", "notes:write\x00", "admin", "profile", "mcp:all"))
 		got := a.Exchange(t, a.Accept(t, b.Walk(t, page, "http://127.0.0.1/cb")))
 		if got.String("scope") != "profile" {
 			t.Errorf("granted %q", got.String("scope"))

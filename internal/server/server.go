@@ -40,6 +40,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -198,12 +199,13 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	metrics.watchLoad(load)
 	onHost := func(h web.HostHandler) http.Handler { return web.OnHost(table, limits.before(load.before(h))) }
 
+	refused := refusal.New(opt.Now)
 	// Every handler of the protocol listener and what it depends on.
 	mux := http.NewServeMux()
 	authorization := &authorize.Endpoint{
 		Clients: clients, Catalogue: get, Providers: providers,
 		CallbackHost: callback, Hosts: table.Host,
-		Policy: rules, Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now),
+		Policy: rules, Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now), Refused: refused,
 		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now), SignIns: limits.signIns(cfg.Limits.SignInAttempts, opt.Now),
 		Pages: pages, Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
 	}
@@ -252,6 +254,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		Scopes: func(r *resource.Resource) forwardauth.Scopes { return s.catalogue.Want(r.URI) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys),
 		MostTokens: cfg.Tokens.Remembered, Used: news.Used, Challenged: news.Challenge, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
 	})
+	decisions.Refused = refused.Note
 	tokens.Issued = decisions.Issued
 	s.Protocol = protocol(opt.Logger, decisions, s.tracer.Handler(metrics.instrument(mux)))
 	metrics.watchTokens(decisions.Remembered)
