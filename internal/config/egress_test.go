@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -41,18 +42,17 @@ registration: {metadataDocuments: {allowedDomains: [apps.corp.example, "apps.cor
 }
 
 // The natural entry for a server of HTTP+SSE covers one of its two paths.
-func TestSSENote(t *testing.T) {
+func TestSSEWarning(t *testing.T) {
 	for host, want := range map[string]string{
-		"{host: mcp.example.com, endpoint: 'http://s:3001/sse'}":             `set path: "/"`,
-		"{host: mcp.example.com, endpoint: 'http://s:3001/sse/'}":            `set path: "/"`,
-		"{host: mcp.example.com, endpoint: 'http://s:3001/a/sse'}":           `set path: "/a"`,
+		"{host: mcp.example.com, endpoint: 'http://s:3001/sse'}":             `set "/"`,
+		"{host: mcp.example.com, endpoint: 'http://s:3001/a/sse'}":           `set "/a"`,
 		"{host: mcp.example.com, endpoint: 'http://s:3001/sse', path: /}":    "",
 		"{host: mcp.example.com, endpoint: 'http://s:3001/sse', path: /all}": "",
 		"{host: mcp.example.com, endpoint: 'http://s:3001/mcp'}":             "",
 	} {
-		summary := mustParse(t, oidc+"proxy: {hosts: ["+host+"]}").Summary()
-		if got := strings.Contains(summary, "  note: "); got != (want != "") || !strings.Contains(summary, want) {
-			t.Errorf("%s: %s", host, summary)
+		warnings := mustParse(t, oidc+"proxy: {hosts: ["+host+"]}").Warnings
+		if got := fmt.Sprint(warnings); strings.Contains(got, "HTTP+SSE") != (want != "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %s", host, got)
 		}
 	}
 }

@@ -86,6 +86,7 @@ func (r *resolver) host(at string, f HostFile) (h Host, ok bool) {
 	h.Scheme = r.scheme(at+".scheme", f.Scheme)
 	h.Host = r.publicHost(at+".host", f.Host, h.Scheme)
 	h.Path = r.publicPath(at+".path", f.Path, h.Endpoint)
+	r.warnSSE(at+".path", h)
 	ok = len(r.list) == before && (f.Path != "" || h.Endpoint != nil) &&
 		!r.isMalformed(at+".host") && !r.isMalformed(at+".path") && !r.isMalformed(at+".scheme")
 	h.DisplayName = orDefault(f.DisplayName, h.Host)
@@ -99,6 +100,16 @@ func (r *resolver) host(at string, f HostFile) (h Host, ok bool) {
 	}
 	h.Rules = r.rules(at, f)
 	return h, ok
+}
+
+// warnSSE is about an endpoint that looks like a server of HTTP+SSE, the
+// transport before streamable HTTP, which takes messages at another path.
+func (r *resolver) warnSSE(at string, h Host) {
+	ends := func(p string) bool { return strings.HasSuffix(strings.TrimSuffix(p, "/"), "/sse") }
+	if h.Endpoint == nil || !ends(h.Endpoint.Path) || !ends(h.Path) {
+		return
+	}
+	r.warn(at, "servers of HTTP+SSE take messages beside %q, mostly at /messages/, and this entry does not cover that; set %q, see docs/faq.md", h.Path, orDefault(path.Dir(h.Path), "/"))
 }
 
 // callbackHost resolves the one host of all callbacks. It has the scheme of the

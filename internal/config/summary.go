@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/url"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -59,21 +58,7 @@ func (c *Config) Summary() string {
 	for _, h := range c.Hosts {
 		fmt.Fprintf(&b, "  %s://%s%s -> %s%s\n", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), h.policySummary())
 	}
-	for _, h := range c.Hosts {
-		if note := h.sseNote(); note != "" {
-			fmt.Fprintf(&b, "  note: %s\n", note)
-		}
-	}
 	return b.String()
-}
-
-// sseNote is about an endpoint that looks like a server of HTTP+SSE, the
-// transport before streamable HTTP, which takes messages at another path.
-func (h Host) sseNote() string {
-	if h.Endpoint == nil || !strings.HasSuffix(strings.TrimSuffix(h.Endpoint.Path, "/"), "/sse") || !strings.HasSuffix(strings.TrimSuffix(h.Path, "/"), "/sse") {
-		return ""
-	}
-	return fmt.Sprintf("%s%s: servers of HTTP+SSE take messages beside %s, mostly at /messages/, which this entry does not cover; set path: %q, see docs/faq.md", h.Host, h.Path, h.Path, orDefault(path.Dir(h.Path), "/"))
 }
 
 // redirectURIs are what the operator registers at p.
