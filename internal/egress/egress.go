@@ -81,9 +81,9 @@ type Client struct {
 	once      sync.Once
 	transport *http.Transport
 	known     known
-	// Whose a fetch is: a stranger's, of a site that was good before, or of a URL
-	// that was. Each has a budget and places of its own, so that strangers cannot
-	// take them from clients in use.
+	// Whose a fetch is: a stranger's, of a site that the operator named or that was
+	// good before, or of a URL that was good. Each has a budget and places of its
+	// own, so that strangers cannot take them from clients in use.
 	first, familiar, repeat purse
 }
 
@@ -112,7 +112,7 @@ func (c *Client) Get(ctx context.Context, req Request) (*Response, error) {
 		return nil, fmt.Errorf("%w: it %w", ErrRefused, err)
 	}
 	c.once.Do(c.init)
-	leave, ok := c.take(u, req)
+	leave, ok := c.take(u, named, req)
 	if !ok {
 		return nil, ErrBudget
 	}
@@ -170,12 +170,12 @@ func (c *Client) init() {
 	}
 }
 
-func (c *Client) take(u *url.URL, req Request) (leave func(), ok bool) {
+func (c *Client) take(u *url.URL, named bool, req Request) (leave func(), ok bool) {
 	if req.Repeat || c.Known(req.URL) {
 		return c.repeat.take(req.URL, c.Now())
 	}
 	name := site(u.Hostname())
-	if c.knownSite(name) {
+	if named || c.knownSite(name) {
 		return c.familiar.take(name, c.Now())
 	}
 	return c.first.take(name, c.Now())

@@ -88,6 +88,7 @@ type fetched[T any] struct {
 type trouble struct {
 	failures int
 	until    time.Time // when it is asked again
+	why      error     // what others are told meanwhile
 }
 
 // copied is one good document.
@@ -136,7 +137,7 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 	if fl == nil {
 		if t := f.failing[url]; t.failures >= maxFailures && f.now().Before(t.until) {
 			f.mu.Unlock()
-			return f.instead(old, errLeftAlone)
+			return f.instead(old, t.why)
 		}
 	}
 	q := &f.waiting
@@ -275,7 +276,11 @@ func (f *fetched[T]) answered(url string, err error) {
 		if f.now().After(t.until.Add(pause)) {
 			t.failures = 0 // that was another time
 		}
-		f.failing[url] = trouble{t.failures + 1, f.now().Add(pause)}
+		why := errLeftAlone
+		if errors.Is(err, ErrUnfetchable) {
+			why = err // which waiting does not end
+		}
+		f.failing[url] = trouble{t.failures + 1, f.now().Add(pause), why}
 	default:
 		delete(f.failing, url)
 	}

@@ -10,7 +10,8 @@ import (
 
 const (
 	// reachPause is how long documents are not announced after the network failed.
-	reachPause = 5 * time.Minute
+	// It is longer than clients may keep what they were told, five minutes.
+	reachPause = 15 * time.Minute
 	// reachProof is how long an answer from anywhere shows that the network works,
 	// so that a stranger's dead host does not change what others are told.
 	reachProof = 10 * time.Minute
