@@ -93,6 +93,7 @@ const maxAnswer = 2600
 func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, session connector.Session) {
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
 	entry.Subject, entry.Email = identity.Namespace+":"+identity.Subject, identity.Email
+	entry.Cause = unread(identity)
 	if err := e.admit(st, vouching, identity); err != nil {
 		entry.Event, entry.Reason = audit.LoginRefused, err.Error()
 		e.Audit.Write(r.Context(), entry)
@@ -144,6 +145,19 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	redirect(w, target)
 }
 
+// unread says, for the audit log, what of a person is unknown, nil for nothing.
+func unread(id connector.Identity) error {
+	switch {
+	case id.Unknown.Groups && id.Unknown.Email:
+		return errors.New("e-mail address and groups are unknown, because the provider's claims cannot be read in full; what denies by them holds")
+	case id.Unknown.Groups:
+		return errors.New("the groups are unknown, because the provider's claim cannot be read in full; rules that deny by group hold")
+	case id.Unknown.Email:
+		return errors.New("the e-mail address is unknown, because the provider's claim cannot be read; what denies by address holds")
+	}
+	return nil
+}
+
 // narrow takes scopes out of what the user agreed to.
 func (st *loginState) narrow(withheld oauth.Scopes) {
 	left := minus(st.Granted, withheld)
@@ -169,7 +183,9 @@ func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity co
 	if err := vouching.Gate.Admit(identity); err != nil {
 		return err
 	}
-	reason := e.Ended.Check(revocation.Facts{Subject: identity.Namespace + ":" + identity.Subject, Email: identity.Email, Client: st.ClientID})
+	reason := e.Ended.Check(revocation.Facts{
+		Subject: identity.Namespace + ":" + identity.Subject, Email: identity.Email, EmailUnknown: identity.Unknown.Email, Client: st.ClientID,
+	})
 	if reason != revocation.None {
 		return errors.New(string(reason))
 	}

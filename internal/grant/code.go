@@ -23,7 +23,7 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	if err := checkResource(c, a.Resource); err != nil {
 		return nil, err
 	}
-	if err := e.checkEnded(c, revocation.Facts{Subject: c.entry.Subject, Email: a.Identity.Email}); err != nil {
+	if err := e.checkEnded(c, revocation.Facts{Subject: c.entry.Subject, Email: a.Identity.Email, EmailUnknown: a.Identity.Unknown.Email}); err != nil {
 		return nil, err
 	}
 	if err := c.spendProof(); err != nil {

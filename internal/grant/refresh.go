@@ -158,7 +158,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 		return nil, err
 	}
 	c.entry.Email = answer.Identity.Email
-	if err := e.checkEnded(c, revocation.Facts{Email: answer.Identity.Email}); err != nil {
+	if err := e.checkEnded(c, revocation.Facts{Email: answer.Identity.Email, EmailUnknown: answer.Identity.Unknown.Email}); err != nil {
 		return nil, err
 	}
 	match := e.Policy.For(t.Resource).Rematch(answer.Identity, t.InGroups, policyClient(c))

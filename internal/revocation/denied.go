@@ -86,5 +86,5 @@ func (d Denied) Len() int { return len(d.subjects) + len(d.emails) + len(d.clien
 // matches never finds an empty fact: ParseDenied admits no empty entry.
 func (d Denied) matches(f Facts) bool {
 	return d.subjects[f.Subject] || d.families[f.Family] || d.clients[f.Client] ||
-		len(d.emails) > 0 && d.emails[strings.ToLower(f.Email)]
+		len(d.emails) > 0 && (f.EmailUnknown || d.emails[strings.ToLower(f.Email)])
 }

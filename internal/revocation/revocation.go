@@ -37,7 +37,10 @@ type Facts struct {
 	Family  string
 	Subject string // with its namespace, as in the sub claim
 	Email   string
-	Client  string // oauth.ShortClientID of the client id
+	// EmailUnknown: the provider told an address that cannot be read, which may be
+	// any that the operator denies.
+	EmailUnknown bool
+	Client       string // oauth.ShortClientID of the client id
 }
 
 // ErrFull: the list cannot take another entry, so what was to be revoked lives on.

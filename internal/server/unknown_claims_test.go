@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -85,5 +87,33 @@ func TestUnreadableClaimIsLoggedOnce(t *testing.T) {
 	const metric = `mcp_forward_auth_provider_left_out_total{kind="claim",provider="oidc"} 2`
 	if _, metrics := s.Management(t, "/metrics"); !strings.Contains(metrics, metric) {
 		t.Errorf("no %s", metric)
+	}
+}
+
+// The operator's deny-list names an address, and this person's cannot be read.
+func TestUnreadableAddressOnTheDenyList(t *testing.T) {
+	t.Parallel()
+	idp := oauthtest.NewOIDCProvider(t)
+	idp.GiveRefreshTokens(true)
+	idp.SignInAs(member("jane"))
+	list := filepath.Join(t.TempDir(), "deny.yaml")
+	if err := os.WriteFile(list, []byte("emails: [mallory@example.com]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := servertest.Start(t, servertest.Options{
+		Files: map[string]string{"client-secret": oauthtest.ClientSecret, list: ""},
+		Edit:  servertest.Edits(servertest.UseOIDC(idp), func(f *config.File) { f.DenyList.File = list }),
+	})
+	c := s.NewClient(t, servertest.Host, withRefresh)
+	k := signIn(t, c)
+	idp.EditClaims(func(m map[string]any) { m["email"] = []string{"mallory@example.com"} })
+	k.refused(t, http.StatusBadRequest, "invalid_grant", "denied_by_operator")
+	a := c.Begin()
+	b := s.NewBrowser()
+	if at := b.Walk(t, b.Open(t, a.URL()), c.RedirectURI); at.Query().Get("error") != "access_denied" {
+		t.Errorf("%v", at)
+	}
+	if e := s.Log.Last(audit.LoginRefused); e["reason"] != "denied_by_operator" || !strings.Contains(e["cause"], "unknown") {
+		t.Errorf("audit says %v", e)
 	}
 }
