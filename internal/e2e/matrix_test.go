@@ -5,9 +5,6 @@ package e2e
 import (
 	"bufio"
 	"bytes"
-	"crypto"
-	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"flag"
@@ -27,6 +24,8 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 var update = flag.Bool("update", false, "write docs/reference/gateways.md")
@@ -281,37 +280,35 @@ func (b *gatewayBench) other() grant {
 }
 
 func (b *gatewayBench) expired() string {
-	now := time.Now().Unix()
-	return b.outcome(b.ask("POST", nil, "Authorization", "Bearer "+b.signed(map[string]any{"iat": now - 1200, "exp": now - 300})))
+	old := b.minted(time.Now().Add(-20*time.Minute), func(*token.Claims) {})
+	return b.outcome(b.ask("POST", nil, "Authorization", "Bearer "+old))
 }
 
-// signed is the token of the bench with other claims, signed anew with the key of the service.
-func (b *gatewayBench) signed(changes map[string]any) string {
-	parts := strings.Split(b.grant.AccessToken, ".")
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	var claims map[string]any // every number is a date, which fits a float64
+// minted is a token for alice as the service would have made it at a time, with
+// the claims of the token of the bench but for a change. It is good for 15 minutes.
+func (b *gatewayBench) minted(at time.Time, change func(*token.Claims)) string {
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(b.grant.AccessToken, ".")[1])
+	var claims token.Claims
 	if err != nil || json.Unmarshal(payload, &claims) != nil {
 		b.t.Fatalf("the access token is no JWT: %v", err)
 	}
-	maps.Copy(claims, changes)
-	payload, _ = json.Marshal(claims)
-	text := parts[0] + "." + base64.RawURLEncoding.EncodeToString(payload)
-	digest := sha256.Sum256([]byte(text))
-	signature, err := rsa.SignPKCS1v15(nil, b.signingKey(), crypto.SHA256, digest[:])
+	change(&claims)
+	sealing, err := seal.NewKeyring(time.Now, []byte(seedOfTests))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
-}
-
-// signingKey derives the key that signed the token of the bench.
-func (b *gatewayBench) signingKey() *rsa.PrivateKey {
-	const period = time.Hour
-	key, err := keyset.Seed{Secret: []byte(seedOfTests), Period: period}.Key(time.Now().UnixNano() / int64(period))
+	keys, err := keyset.New(keyset.Options{
+		Sources: []keyset.Source{keyset.Seed{Secret: []byte(seedOfTests), Period: time.Hour}}, Period: time.Hour, TokenLifetime: time.Hour, Now: time.Now,
+	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return key
+	issuer := token.Issuer{Keys: keys, Persons: token.NewPersons(sealing), Lifetime: 15 * time.Minute, Now: func() time.Time { return at }}
+	raw, _, err := issuer.Mint(claims, token.Person{Email: "alice@example.com", Groups: []string{"engineering", "admins"}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return raw
 }
 
 func (b *gatewayBench) revoked() string {
@@ -790,7 +787,7 @@ func (b *gatewayBench) oddHosts() string {
 func (b *gatewayBench) twoHosts() string {
 	const path = "/mcp/probe/echo"
 	other := "localhost:" + b.port
-	token := b.signed(map[string]any{"iss": "http://" + other, "aud": "http://" + other + "/mcp"})
+	token := b.minted(time.Now(), func(c *token.Claims) { c.Issuer, c.Audience = "http://"+other, "http://"+other+"/mcp" })
 	direct, _ := do(b.t, "GET", "http://"+b.serviceAddress+"/authenticate/forwarded", nil, "Authorization", "Bearer "+token,
 		"X-Forwarded-Method", "GET", "X-Forwarded-Proto", "http", "X-Forwarded-Host", other, "X-Forwarded-Uri", path)
 	mustEqual(b.t, "status of the other host's token at its own host", direct.StatusCode, http.StatusOK)
