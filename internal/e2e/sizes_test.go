@@ -18,8 +18,15 @@ func TestLargeSignIns(t *testing.T) {
 	nginx := installed("nginx", "/usr/sbin/nginx")
 	for _, c := range []struct {
 		name    string
-		gateway *gateway
+		gateway *gateway // nil is an nginx with what ingress-nginx renders, its 4 KB included
 	}{
+		{"ingress-nginx as it comes", nil},
+		{"nginx with its own buffers", &gateway{name: "nginx", path: nginx, start: func(t *testing.T, path string, site gatewaySite) *process {
+			site.edit = func(recipe string) string {
+				return substitute(t, recipe, "    proxy_buffer_size 16k;\n", "", "    proxy_buffers 4 16k;\n", "")
+			}
+			return recipeNginx(t, path, site)
+		}}},
 		{"nginx with those of its page", &gateway{name: "nginx", path: nginx, start: recipeNginx}},
 	} {
 		for _, provider := range []string{"static", "oidc"} {
