@@ -106,6 +106,9 @@ func TestPageAndDecisionAgree(t *testing.T) {
 			}
 			for i, shown := range known {
 				page := replicas[i].NewBrowser().Consent(t, c.On(replicas[i]).Begin().URL())
+				if says := strings.Contains(page.Text(), "The list of tools is not available right now"); says != (shown.tools == nil) {
+					t.Errorf("page %s: it says that the tools are not known: %v", shown.name, says)
+				}
 				promised := promises(shown.listing, page.Form.Offered)
 				token := c.On(replicas[i]).AccessToken(t, replicas[i].NewBrowser())
 				for j, knows := range known {
