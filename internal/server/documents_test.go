@@ -2,6 +2,10 @@ package server_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +14,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
@@ -128,5 +134,49 @@ func TestDocumentOnANamedPrivateHost(t *testing.T) {
 		if (page.Status == http.StatusOK) != works {
 			t.Errorf("allowed %s: %d %s", allowed, page.Status, page.Text())
 		}
+	}
+}
+
+// A key set whose URL the configuration writes out may be on a private host, of
+// any name and port; the same host is closed to a stranger's URL.
+func TestKeySetAtANamedPrivateURL(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sets = "https://keys.corp.internal:9443/jwks"
+	internet := egresstest.New(t)
+	internet.Site("keys.corp.internal", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k"}}})
+	}))
+	send := func(s *servertest.Service) *servertest.Answer {
+		now := s.Clock.Now().Unix()
+		c := &servertest.Client{Service: s, Host: servertest.Host, ID: "agent"}
+		return c.Token(t, url.Values{
+			"grant_type": {"authorization_code"}, "code": {"x"}, "code_verifier": {"x"},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+			"client_assertion": {assertion(t, jose.ES256, key, "k", nil, map[string]any{
+				"iss": "agent", "sub": "agent", "aud": "https://" + servertest.Host, "exp": now + 60, "iat": now, "jti": rand.Text(),
+			})},
+		})
+	}
+	start := func() *servertest.Service {
+		return servertest.Start(t, servertest.Options{Network: internet.Network(), Edit: func(f *config.File) {
+			f.Clients = []config.ClientFile{{ID: "agent", RedirectURIs: []string{appCallback}, JWKSURI: sets}}
+		}})
+	}
+	internet.Resolve("keys.corp.internal", "10.1.2.3")
+	s := start()
+	if a := send(s); a.Status != http.StatusBadRequest || a.String("error") != "invalid_grant" { // authenticated, and told of its bad code
+		t.Errorf("%d %s %v", a.Status, a.Body, s.Log.Last(audit.TokenRefused))
+	}
+	a := s.Register(t, servertest.Host, servertest.Metadata{"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://keys.corp.internal:9443/other"})
+	if a.Status != http.StatusBadRequest {
+		t.Errorf("a stranger names the host: %d %s", a.Status, a.Body)
+	}
+	internet.Resolve("keys.corp.internal", "169.254.169.254")
+	if a := send(start()); a.Status != http.StatusInternalServerError || a.String("error") != "server_error" || !strings.Contains(a.Body, "does not connect to") {
+		t.Errorf("a metadata server's address: %d %s", a.Status, a.Body)
 	}
 }
