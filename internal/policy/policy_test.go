@@ -351,3 +351,31 @@ proxy: {hosts: [{host: a.example, endpoint: 'http://a/'}]}`), nil)
 		}
 	}
 }
+
+// A claim that is read says the same when it is written again, and no claim gives
+// more than the rules that are there.
+func FuzzClaim(f *testing.F) {
+	rules := made(f, "{effect: allow, name: members, groups: [mcp-users]}", "{effect: deny, name: contractors, groups: [contractors], scopes: [write]}", "{effect: allow, name: admins, groups: [mcp-admins]}")
+	for _, who := range []connector.Identity{jane, admin, out} {
+		f.Add(rules.Match(who, claude).String())
+	}
+	good := rules.Match(jane, claude).String()
+	for _, s := range []string{"", good[:len(good)-1], good + "A", good + "=", good + "\n", strings.ToLower(good), "AAAA"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		m, ok := rules.Parse(s)
+		if !ok {
+			if b := m.Bound(oauth.Scopes{"read", "write", "admin"}); len(b.Scopes) > 0 {
+				t.Fatalf("%q is not read and gives %v", s, b.Scopes)
+			}
+			return
+		}
+		if again, ok := rules.Parse(m.String()); !ok || !slices.Equal(again.holds, m.holds) || len(m.holds) != 3 {
+			t.Fatalf("%q, written again as %q, is another", s, m.String())
+		}
+		if s != m.String() {
+			t.Fatalf("%q has a second spelling, %q", m.String(), s)
+		}
+	})
+}

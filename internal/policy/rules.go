@@ -130,6 +130,9 @@ func (r *Rules) Parse(s string) (m Match, ok bool) {
 	for i := range m.holds {
 		m.holds[i] = bits[i/8]&(1<<(i%8)) != 0
 	}
+	if m.String() != s { // one match has one spelling
+		return Match{}, false
+	}
 	return m, true
 }
 

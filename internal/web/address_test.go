@@ -66,3 +66,36 @@ func BenchmarkClientAddress(b *testing.B) { // a header full of what the client 
 		ClientAddress("10.0.0.1:1", line, trusted)
 	}
 }
+
+// Whatever a client writes into X-Forwarded-For, the address that the nearest
+// proxy has added counts; and where nothing is added, an address that stands there.
+func FuzzClientAddress(f *testing.F) {
+	inside := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	for _, line := range []string{"", "192.0.2.1", "192.0.2.1, 10.0.0.2", "10.0.0.2,10.0.0.3", "[fd00::1]:80", "::ffff:10.0.0.1", "fe80::1%eth0", "unknown", ",", "192.0.2.1\x00", " 192.0.2.1 \t, x"} {
+		f.Add(line, "198.51.100.7")
+		f.Add("x", line)
+	}
+	f.Fuzz(func(t *testing.T, first, second string) {
+		const peer = "10.0.0.1:4711"
+		direct, real := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("203.0.113.9")
+		for _, lines := range [][]string{{first, second, real.String()}, {first, second + ", " + real.String()}, {first + "," + second + "," + real.String() + ", 10.9.9.9"}} {
+			if got := ClientAddress(peer, lines, inside); got != real {
+				t.Fatalf("%q gives %s", lines, got)
+			}
+		}
+		lines := []string{first, second}
+		if got := ClientAddress("203.0.113.9:1", lines, inside); got != real {
+			t.Fatalf("an untrusted peer is believed: %s", got)
+		}
+		got := ClientAddress(peer, lines, inside)
+		if got == direct {
+			return
+		}
+		for _, entry := range strings.Split(first+","+second, ",") {
+			if parseAddress(strings.TrimSpace(entry)) == got && got.IsValid() {
+				return
+			}
+		}
+		t.Fatalf("%q gives %s, which does not stand there", lines, got)
+	})
+}
