@@ -83,6 +83,7 @@ func cost(ctx context.Context, b bench) error {
 		}
 	}
 	invalid := func(round int) []string { return spoil(fresh(2)(round)) }
+	forged := func(round int) []string { return forge(fresh(2)(round)) }
 
 	return measure(b, []slice{
 		{"bare net/http, request with a token", 0, warmSlice, http(b.reference, bareHTTP, warmSlice, "200", known)},
@@ -90,11 +91,12 @@ func cost(ctx context.Context, b bench) error {
 		{"no token: 401", 1, warmSlice, http(b.subject, ourHTTP, warmSlice, "401", none)},
 		{"token seen before: 200", 0, warmSlice, http(b.subject, ourHTTP, warmSlice, "200", known)},
 		{"token's first use: 200", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "200", fresh(0))},
-		{"invalid token: 401", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "401", invalid)},
-		{"bare gRPC", 6, warmSlice, grpc(b.reference, bareGRPC, warmSlice, known)},
-		{"gRPC, token seen before", 6, warmSlice, grpc(b.subject, ourGRPC, warmSlice, known)},
-		{"gRPC, token's first use", 6, coldSlice, grpc(b.subject, ourGRPC, coldSlice, fresh(1))},
-		{"one RS256 verification", 9, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }},
+		{"good token, other signature: 401", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "401", invalid)},
+		{"forged token: 401", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "401", forged)},
+		{"bare gRPC", 7, warmSlice, grpc(b.reference, bareGRPC, warmSlice, known)},
+		{"gRPC, token seen before", 7, warmSlice, grpc(b.subject, ourGRPC, warmSlice, known)},
+		{"gRPC, token's first use", 7, coldSlice, grpc(b.subject, ourGRPC, coldSlice, fresh(1))},
+		{"one RS256 verification", 10, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }},
 	})
 }
 

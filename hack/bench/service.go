@@ -91,6 +91,17 @@ func (s *service) mint(n int) ([]string, error) {
 	return tokens, errors.Join(failed...)
 }
 
+// forge returns tokens with other claims, and so with another seal and signature
+// than would hold.
+func forge(tokens []string) []string {
+	out := make([]string, len(tokens))
+	for i, t := range tokens {
+		at := strings.IndexByte(t, '.') + 40
+		out[i] = t[:at] + "AAAA" + t[at+4:]
+	}
+	return out
+}
+
 // spoil returns tokens whose signatures do not hold.
 func spoil(tokens []string) []string {
 	out := make([]string, len(tokens))

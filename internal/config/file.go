@@ -393,7 +393,7 @@ type TokensFile struct {
 	RefreshTokenIdleLifetime string `json:"refreshTokenIdleLifetime" like:"720h"`
 	// How long after the sign-in refresh tokens work at all, "1h" to "8760h", and not less than refreshTokenIdleLifetime, which raises it where it is not set. Default "2160h".
 	RefreshTokenLifetime string `json:"refreshTokenLifetime" like:"2160h"`
-	// How many verified access tokens a replica remembers, 1024 to 16777216, in some 400 bytes each once they are seen. A token
+	// How many verified access tokens a replica remembers, 1024 to 16777216, in some 450 bytes each once they are seen. A token
 	// beyond costs a signature check per request. Default 65536.
 	Remembered *int `json:"remembered"`
 }

@@ -62,7 +62,7 @@ type Endpoint struct {
 	// scopes, where Rules.RefuseRefresh says so. It must not wait.
 	Challenged func(family string)
 	Audit      *audit.Log
-	// MostTokens bounds how many verified tokens are remembered, at some 400 bytes
+	// MostTokens bounds how many verified tokens are remembered, at some 450 bytes
 	// each. A token beyond costs one more signature check per request.
 	MostTokens int
 	// Refused, if set, is told whose client lacked which scopes. It must not wait.
