@@ -383,6 +383,8 @@ func TestDocumentCache(t *testing.T) {
 		{"no-cache", 0, []string{"Cache-Control", "no-cache, max-age=3600"}},
 		{"max-age=0", 0, []string{"Cache-Control", "max-age=0"}},
 		{"nonsense", 0, []string{"Cache-Control", "max-age=soon"}},
+		{"Vary, any among others", 0, []string{"Cache-Control", "max-age=3600", "Vary", "Accept, *"}},
+		{"Age beyond numbers", 0, []string{"Cache-Control", "max-age=3600", "Age", "99999999999999999999"}},
 		{"Vary *", 0, []string{"Cache-Control", "max-age=3600", "Vary", "*"}},
 	} {
 		t.Run("AS-CIMD-22 "+tt.name, func(t *testing.T) {

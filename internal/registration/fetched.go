@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -315,7 +316,7 @@ type lifetime struct {
 // (freshness) and 4.2.4 (stale answers).
 func lifetimeOf(h http.Header, now time.Time) lifetime {
 	d := directives(h)
-	if d.has("no-store") || d.has("private") || h.Get("Vary") == "*" {
+	if d.has("no-store") || d.has("private") || slices.ContainsFunc(strings.Split(strings.Join(h.Values("Vary"), ","), ","), isAny) {
 		return lifetime{freshUntil: now, staleUntil: now}
 	}
 	age := defaultAge
@@ -326,8 +327,9 @@ func lifetimeOf(h http.Header, now time.Time) lifetime {
 	} else if h.Get("Expires") != "" {
 		age = expires(h, now)
 	}
-	if spent, err := strconv.Atoi(h.Get("Age")); err == nil && spent > 0 {
-		age -= time.Duration(min(spent, int(maxAge/time.Second))) * time.Second
+	// One too large for a number is as old as can be (RFC 9111, section 1.2.2).
+	if spent, err := strconv.ParseUint(h.Get("Age"), 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
+		age -= min(time.Duration(spent)*time.Second, maxAge)
 	}
 	if d.has("no-cache") {
 		age = 0
@@ -338,6 +340,8 @@ func lifetimeOf(h http.Header, now time.Time) lifetime {
 	}
 	return l
 }
+
+func isAny(s string) bool { return strings.TrimSpace(s) == "*" }
 
 // expires: an invalid date means already expired (RFC 9111, section 5.3).
 func expires(h http.Header, now time.Time) time.Duration {
