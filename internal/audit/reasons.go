@@ -52,6 +52,7 @@ var Reasons = map[string]string{
 	"refresh_token_reused":            "a refresh token was used after another took its place: two parties hold it, so the family is ended",
 	"refresh_token_repeated":          "a refresh token got the same answer again, within the grace period after it was exchanged: an answer was lost, or several processes hold the token",
 	"step_up_expected":                "a refresh came right after the same sign-in was asked for more scopes, and refuseRefreshAfterStepUp makes the client sign in again",
+	"no_refresh_token":                "an access token came without a refresh token: the identity provider gave nothing to ask about the person with later, or its tokens are too large or could not be kept",
 	"scope_not_granted":               "a refresh asks for more than was granted",
 	"resource_gone":                   "the MCP server of the refresh token is not configured any more, or not for this client",
 	"provider_session_over":           "the identity provider gave nothing to ask about the person with, or that has expired; the person has to sign in again",

@@ -80,10 +80,6 @@ func (e *Endpoint) returned(r *http.Request, host *resource.Host, st loginState)
 	e.Audit.Write(r.Context(), entry)
 }
 
-// errSessionTooLarge is for the log only: the sign-in is good, but there will be
-// nothing to ask the provider with when the client refreshes.
-var errSessionTooLarge = fmt.Errorf("the identity provider's tokens are larger than %d bytes together and were dropped", code.MaxSession)
-
 // maxAnswer bounds the address that the browser is sent to, and the cookie beside it
 // that nothing depends on: nginx takes 4 KB of headers unless told otherwise, and
 // there are others.
@@ -118,11 +114,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		e.Audit.Write(r.Context(), narrowed)
 		st.narrow(withheld)
 	}
-	if session.Size() > code.MaxSession {
-		session = connector.Session{}
-		entry.Cause = errSessionTooLarge
-	}
-	sealed, err := e.Codes.Issue(host.Issuer, code.Authorization{
+	sealed, lost, err := e.Codes.Issue(r.Context(), host.Issuer, code.Authorization{
 		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge,
 		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
 		Session: session, Offline: st.Offline, Policy: match.String(),
@@ -131,7 +123,9 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, &oauth.Error{Code: oauth.ServerError, Cause: err})
 		return
 	}
-	entry.Scope, entry.Step = st.Granted.String(), audit.StepCodeIssued
+	// That the session is lost is for the log only: the sign-in is good, but there
+	// will be no refresh token.
+	entry.Scope, entry.Step, entry.Cause = st.Granted.String(), audit.StepCodeIssued, lost
 	e.Audit.Write(r.Context(), entry)
 	params := url.Values{"code": {sealed}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
 	if st.State != "" {

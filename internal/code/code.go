@@ -4,7 +4,10 @@
 package code
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
+	"fmt"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -15,10 +18,14 @@ import (
 // Lifetime of a code (RFC 6749, section 4.1.2 allows ten minutes).
 const Lifetime = time.Minute
 
-// MaxSession bounds Session.Size. A code travels in a Location header, and nginx
-// gives all headers of a response 4 KB by default: with this much session a
-// usual code stays below 3 KB. The refresh tokens of the large providers fit.
-const MaxSession = 1536
+// MaxSession bounds Session.Size, in a code and in a refresh token: refresh
+// tokens of 2 KB and access tokens of 2.5 KB are usual, and some have both.
+const MaxSession = 6 << 10
+
+// maxCode is how long a code that carries its session may be. It travels in a
+// Location header beside the client's state, and nginx gives all headers of a
+// response 4 KB by default.
+const maxCode = 2800
 
 // Authorization is what the user agreed to and who they are.
 type Authorization struct {
@@ -42,30 +49,45 @@ type Authorization struct {
 	Offline bool `json:"offline,omitempty"`
 	// Session is the identity provider's, for re-checks; see MaxSession.
 	Session connector.Session `json:"-"`
-	// Sealed is Session. It is sealed before the rest is compressed, so that the
-	// length of a code says nothing about it, whatever a client writes beside it.
+	// Sealed is Session, where the code carries it; Held says that the keeper has it.
+	// It is sealed before the rest is compressed, so that the length of a code says
+	// nothing about it, whatever a client writes beside it.
 	Sealed  string `json:"session,omitempty"`
+	Held    bool   `json:"held,omitempty"`
 	Expires int64  `json:"exp"`
 }
 
 // ExpiresAt returns when the code dies.
 func (a *Authorization) ExpiresAt() time.Time { return time.Unix(a.Expires, 0) }
 
-// Codes seals and opens codes.
-type Codes struct {
-	box      seal.Box[Authorization]
-	sessions seal.Box[connector.Session]
-	now      func() time.Time
-}
-
 // dictionary shortens codes: it has the names of all members and what is usual in them.
 const dictionary = `{"id":"","flow":"","client":"","redirect":"","challenge":"","resource":"https://mcp.example.com/mcp",` +
 	`"scopes":["notes:read","notes:write","mcp"],"identity":{"prov":"","ns":"google","sub":"","email":"@example.com","name":"","groups":["engineering","everyone"]},` +
 	`"auth_time":1,"catalogue":"","policy":"","offline":true,"session":"","exp":1`
 
-// NewCodes returns the codes of this keyring.
-func NewCodes(keys *seal.Keyring, now func() time.Time) *Codes {
-	return &Codes{box: seal.NewPackedBox[Authorization](keys, "authorization code", dictionary), sessions: seal.NewBox[connector.Session](keys, "session in a code"), now: now}
+// Keeper holds what a code has no room for, see guard.Guard.
+type Keeper interface {
+	Keep(ctx context.Context, id, value string, expires time.Time) error
+	Kept(ctx context.Context, id string) (string, error)
+}
+
+// Codes seals and opens codes.
+type Codes struct {
+	box      seal.Box[Authorization]
+	sessions seal.Box[connector.Session]
+	keeper   Keeper
+	shared   bool
+	now      func() time.Time
+}
+
+// NewCodes returns the codes of this keyring. A shared keeper, which every replica
+// reaches, holds all sessions; one of this process only those that are too large
+// for a code, because the code may be redeemed at another replica.
+func NewCodes(keys *seal.Keyring, keeper Keeper, shared bool, now func() time.Time) *Codes {
+	return &Codes{
+		box: seal.NewPackedBox[Authorization](keys, "authorization code", dictionary), sessions: seal.NewBox[connector.Session](keys, "session in a code"),
+		keeper: keeper, shared: shared, now: now,
+	}
 }
 
 // maxGroupBytes bounds the groups in a code: it travels in a URL and in a
@@ -73,8 +95,9 @@ func NewCodes(keys *seal.Keyring, now func() time.Time) *Codes {
 const maxGroupBytes = 1 << 10
 
 // Issue seals a as a code of issuer. Groups that do not fit are left out, the
-// last ones first, which only ever takes rights away.
-func (c *Codes) Issue(issuer string, a Authorization) (string, error) {
+// last ones first, which only ever takes rights away. A session that can neither
+// be carried nor kept is left out too, and lost says why.
+func (c *Codes) Issue(ctx context.Context, issuer string, a Authorization) (sealed string, lost, err error) {
 	room := maxGroupBytes
 	for i, g := range a.Identity.Groups {
 		if room -= len(g) + 3; room < 0 { // quotes and a comma
@@ -85,24 +108,71 @@ func (c *Codes) Issue(issuer string, a Authorization) (string, error) {
 	a.ID = rand.Text()
 	expires := c.now().Add(Lifetime)
 	a.Expires = expires.Unix()
-	if a.Session != (connector.Session{}) {
-		var err error
-		if a.Sealed, err = c.sessions.Seal(a.Session, expires, a.ID); err != nil {
-			return "", err
-		}
+	session, err := c.sealSession(a)
+	if err != nil {
+		lost = err
 	}
-	return c.box.Seal(a, expires, issuer)
+	sealed, lostToo, err := c.place(ctx, issuer, a, session)
+	return sealed, cmp.Or(lost, lostToo), err
 }
 
-// Open returns what a live code of issuer stands for. It does not spend it.
-func (c *Codes) Open(issuer, code string) (Authorization, error) {
-	a, err := c.box.Open(code, issuer)
-	if err == nil && a.Sealed != "" {
-		a.Session, err = c.sessions.Open(a.Sealed, a.ID)
-		a.Sealed = ""
+// ErrSessionTooLarge: the provider's tokens were dropped.
+var ErrSessionTooLarge = fmt.Errorf("the identity provider's tokens are larger than %d bytes together and were dropped", MaxSession)
+
+// sealSession returns a's session sealed, "" if there is none.
+func (c *Codes) sealSession(a Authorization) (string, error) {
+	if a.Session == (connector.Session{}) {
+		return "", nil
 	}
-	if err != nil {
-		return Authorization{}, err
+	if a.Session.Size() > MaxSession {
+		return "", ErrSessionTooLarge
 	}
-	return a, nil
+	return c.sessions.Seal(a.Session, a.ExpiresAt(), a.ID)
+}
+
+// place seals a with session where that fits: at a shared keeper, else in the code
+// itself, else at the keeper of this process.
+func (c *Codes) place(ctx context.Context, issuer string, a Authorization, session string) (sealed string, lost, err error) {
+	a.Sealed = session
+	carried, err := c.box.Seal(a, a.ExpiresAt(), issuer)
+	fits := len(carried) <= maxCode
+	if err != nil || session == "" || fits && !c.shared {
+		return carried, nil, err
+	}
+	lost = c.keeper.Keep(ctx, sessionID(a.ID), session, a.ExpiresAt())
+	if lost != nil && fits {
+		return carried, nil, nil
+	}
+	a.Sealed, a.Held = "", lost == nil
+	if lost != nil {
+		lost = fmt.Errorf("the identity provider's tokens were dropped: %w", lost)
+	}
+	sealed, err = c.box.Seal(a, a.ExpiresAt(), issuer)
+	return sealed, lost, err
+}
+
+func sessionID(code string) string { return "session " + code }
+
+// Open returns what a live code of issuer stands for, but for its Session. It does
+// not spend it.
+func (c *Codes) Open(issuer, code string) (Authorization, error) { return c.box.Open(code, issuer) }
+
+// Session returns the session of a, the zero one if there is none or it is lost:
+// another replica may have it. Errors are the keeper's.
+func (c *Codes) Session(ctx context.Context, a Authorization) (connector.Session, error) {
+	sealed := a.Sealed
+	if a.Held {
+		var err error
+		if sealed, err = c.keeper.Kept(ctx, sessionID(a.ID)); err != nil {
+			return connector.Session{}, err
+		}
+	}
+	if sealed == "" {
+		return connector.Session{}, nil
+	}
+	session, err := c.sessions.Open(sealed, a.ID)
+	if err != nil { // what was kept is not ours, or as old as the code
+		return connector.Session{}, nil
+	}
+	return session, nil
 }

@@ -14,15 +14,18 @@ func TestIssueAndOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	codes := NewCodes(keys, time.Now)
+	codes := NewCodes(keys, &keeper{}, false, time.Now)
 	want := Authorization{Flow: "f", Identity: connector.Identity{Namespace: "n", Subject: "s"}, Session: connector.Session{RefreshToken: "refresh-token"}}
-	issued, err := codes.Issue("https://a.example", want)
-	if err != nil {
+	issued, lost, err := codes.Issue(t.Context(), "https://a.example", want)
+	if err != nil || lost != nil {
 		t.Fatal(err)
 	}
 	got, err := codes.Open("https://a.example", issued)
-	if err != nil || got.Session != want.Session || got.Flow != "f" || got.Identity.Subject != "s" || got.Sealed != "" {
+	if err != nil || got.Flow != "f" || got.Identity.Subject != "s" {
 		t.Errorf("%+v %v", got, err)
+	}
+	if session, err := codes.Session(t.Context(), got); err != nil || session != want.Session {
+		t.Errorf("session: %v", err)
 	}
 	if got, err := codes.Open("https://b.example", issued); err == nil {
 		t.Errorf("it opens for another issuer: %+v", got)
@@ -38,7 +41,7 @@ func TestLengthSaysNothingOfTheSession(t *testing.T) {
 	}
 	const token = "1//0gJw8sYxq2mZkPcVbNhTrLdFu5aXe9Ko7Ri3Qy6"
 	size := func(challenge string) (n int) {
-		issued, err := NewCodes(keys, time.Now).Issue("https://a.example", Authorization{Challenge: challenge, Session: connector.Session{RefreshToken: token}})
+		issued, _, err := NewCodes(keys, &keeper{}, false, time.Now).Issue(t.Context(), "https://a.example", Authorization{Challenge: challenge, Session: connector.Session{RefreshToken: token}})
 		if err != nil {
 			t.Fatal(err)
 		}

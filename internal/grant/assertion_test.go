@@ -97,9 +97,18 @@ func (s *signing) form(t testing.TB, key *ecdsa.PrivateKey, kid string) url.Valu
 
 // authenticated returns what comes of a request with form.
 func (s *signing) authenticated(form url.Values) error {
+	_, err := s.who(form)
+	return err
+}
+
+// who returns the client that a request with form comes from.
+func (s *signing) who(form url.Values) (id string, err error) {
 	c := &call{Request: httptest.NewRequest(http.MethodPost, "https://mcp.example.com/token", strings.NewReader(form.Encode())), host: s.host}
 	c.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return s.begin(httptest.NewRecorder(), c)
+	if err := s.begin(httptest.NewRecorder(), c); err != nil {
+		return "", err
+	}
+	return c.client.ID, nil
 }
 
 func TestAssertionOfManyKeys(t *testing.T) {

@@ -26,12 +26,15 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	if err := e.checkEnded(c, revocation.Facts{Subject: c.entry.Subject, Email: a.Identity.Email, EmailUnknown: a.Identity.Unknown.Email}); err != nil {
 		return nil, err
 	}
+	if a.Session, err = e.Codes.Session(c.Context(), a); err != nil {
+		return nil, codesUnavailable(err)
+	}
 	if err := c.spendProof(); err != nil {
 		return nil, err
 	}
 	first, err := e.Guard.Redeem(c.Context(), "code "+a.ID, a.ExpiresAt())
 	if err != nil {
-		return nil, &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "codes cannot be redeemed right now", Reason: "guard_unavailable", Cause: err}
+		return nil, codesUnavailable(err)
 	}
 	if !first {
 		// Whoever redeems it now proved to be the client, so somebody else may
@@ -48,6 +51,10 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	}
 	c.entry.Step = audit.StepRedeemed
 	return resp, nil
+}
+
+func codesUnavailable(cause error) error {
+	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "codes cannot be redeemed right now", Reason: "guard_unavailable", Cause: cause}
 }
 
 // invalidGrant looks the same whatever was wrong with the code (AS-TOK-06).

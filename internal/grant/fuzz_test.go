@@ -24,8 +24,9 @@ func FuzzAssertion(f *testing.F) {
 	f.Add(s.form(f, s.private[1], "a").Get("client_assertion"))
 	f.Add(`{"payload":"` + strings.Split(genuine, ".")[1] + `","signatures":[]}`)
 	f.Fuzz(func(t *testing.T, raw string) {
-		err := s.authenticated(url.Values{"client_assertion": {raw}, "client_assertion_type": {assertionType}, "grant_type": {"refresh_token"}})
-		if err == nil && !strings.HasPrefix(raw, signed+".") {
+		// Seeds may be of the client of another process, which is as good.
+		id, err := s.who(url.Values{"client_assertion": {raw}, "client_assertion_type": {assertionType}, "grant_type": {"refresh_token"}})
+		if err == nil && id == s.id && !strings.HasPrefix(raw, signed+".") {
 			t.Errorf("%q authenticates the client", raw)
 		}
 	})

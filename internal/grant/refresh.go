@@ -74,6 +74,10 @@ type refreshToken struct {
 	InGroups bool `json:"in_groups,omitempty"`
 }
 
+// noRefreshToken is the audit reason of an access token that came without a
+// refresh token because there is nothing to ask the identity provider with later.
+const noRefreshToken = "no_refresh_token"
+
 // RefreshRepeated is the audit reason of a refresh that got the answer of another.
 const RefreshRepeated = "refresh_token_repeated"
 
@@ -92,6 +96,10 @@ func (t *refreshToken) subject() string { return t.Namespace + ":" + t.Subject }
 // the operator configured the operator has said which grants it may use.
 func (r *Refresh) first(c *call, a code.Authorization) (string, error) {
 	if r == nil || !c.client.MayUse("refresh_token") && (!a.Offline || c.client.PreRegistered) {
+		return "", nil
+	}
+	if p := r.Providers.Find(a.Identity.Provider); p == nil || !p.MayRecheck(a.Session) {
+		c.entry.Reason = noRefreshToken // one that is refused at its first use helps nobody
 		return "", nil
 	}
 	return r.seal(c, refreshToken{
@@ -383,7 +391,7 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken, scope
 	// The session may have been exchanged at the provider, so from here on the
 	// family has to go on with the new one: a denial by e-mail is left to the
 	// check of what is minted.
-	if session.Size() > maxSession {
+	if session.Size() > code.MaxSession {
 		session = connector.Session{}
 		c.entry.Cause = errors.New("the identity provider's tokens are too large and were dropped; the next refresh will be refused")
 	}
@@ -400,7 +408,7 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken, scope
 // provider before it. The client goes on with the token it has, whose session is
 // spent: without this its next try would look like a thief's to the provider.
 func (r *Refresh) unfinished(t refreshToken, session connector.Session, failure error) error {
-	if session == (connector.Session{}) || session.Size() > maxSession {
+	if session == (connector.Session{}) || session.Size() > code.MaxSession {
 		return failure
 	}
 	sealed, err := r.sessions.Seal(session, r.expires(t, r.Now()), t.Family)
@@ -409,10 +417,6 @@ func (r *Refresh) unfinished(t refreshToken, session connector.Session, failure 
 	}
 	return &guard.Unfinished{Keep: sealed, Err: failure}
 }
-
-// maxSession bounds what a refresh token carries of the provider's. It travels
-// in bodies only, so there is more room than in a code.
-const maxSession = 4 << 10
 
 // endFamily revokes everything that came of a sign-in. That the list is full
 // changes nothing for the caller, who refuses anyway; the entry says it.

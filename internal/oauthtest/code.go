@@ -67,7 +67,7 @@ func (f *fake) redeem(form url.Values, id, secret string) (v visit, accessToken,
 }
 
 func (f *fake) newAccessToken(u User) string {
-	token := padded("at-", f.sizes.access)
+	token := padded("at-", f.sizes.Access)
 	f.tokens[token] = u
 	return token
 }
@@ -88,7 +88,7 @@ func (f *fake) newRefreshToken(v visit) string {
 	if !f.refreshing {
 		return ""
 	}
-	token := padded("rt-", f.sizes.refresh)
+	token := padded("rt-", f.sizes.Refresh)
 	f.refresh[token] = v
 	return token
 }

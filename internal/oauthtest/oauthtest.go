@@ -231,13 +231,13 @@ func (f *fake) RefuseToken(code string) { f.set(func() { f.refuseToken = code })
 func (f *fake) GiveRefreshTokens(on bool) { f.set(func() { f.refreshing = on }) }
 
 // Sizes are how long a provider's tokens are, in characters; 0 is short.
-type Sizes struct{ access, refresh int }
+type Sizes struct{ Access, Refresh int }
 
 // Sizes of tokens as they were seen: of Microsoft and Cognito, whose access tokens
 // are JWTs and whose refresh tokens are encrypted; and of Okta, Auth0 and Google.
 var (
-	LongTokens  = Sizes{access: 2500, refresh: 1900}
-	ShortTokens = Sizes{access: 1100, refresh: 100}
+	LongTokens  = Sizes{Access: 2500, Refresh: 1900}
+	ShortTokens = Sizes{Access: 1100, Refresh: 100}
 )
 
 // SetSizes makes the tokens from now on as long as those of a real provider.

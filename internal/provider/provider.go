@@ -74,6 +74,14 @@ func (p *Provider) Recheck(ctx context.Context, id connector.Identity, s connect
 	return now, session, err
 }
 
+// MayRecheck reports whether there is anything to ask with: the provider can be
+// asked again, and gave a session to do it with. People of this service's own
+// login page need none.
+func (p *Provider) MayRecheck(s connector.Session) bool {
+	_, ok := p.rechecker()
+	return ok && (p.Password != nil || s != connector.Session{})
+}
+
 func (p *Provider) rechecker() (connector.Rechecker, bool) {
 	if p.Password != nil {
 		r, ok := p.Password.(connector.Rechecker)

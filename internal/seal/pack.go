@@ -9,7 +9,7 @@ import (
 )
 
 // maxPlain bounds what a sealed value of maxSealed bytes opens to.
-const maxPlain = 8 * maxSealed
+const maxPlain = maxSealed
 
 var errPlain = errors.New("more than a sealed value may hold")
 

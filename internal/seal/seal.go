@@ -25,7 +25,7 @@ const (
 	expirySize = 8
 	saltSize   = 16
 	minRoot    = 32
-	maxSealed  = 16 << 10
+	maxSealed  = 128 << 10
 )
 
 var (

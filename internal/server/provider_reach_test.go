@@ -108,9 +108,7 @@ func TestProviderOfRealSizes(t *testing.T) {
 			c := s.NewClient(t, servertest.Host, withRefresh)
 			k := signIn(t, c)
 			s.MustPass(t, servertest.Resource, k.access)
-			if sizes == oauthtest.ShortTokens {
-				k.again(t)
-			}
+			k.again(t)
 		})
 	}
 }

@@ -190,7 +190,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		s.files = append(s.files, denied)
 	}
 	rules := policy.New(table.All(), cfg.ProviderIDs(), opens(s.catalogue))
-	codes := code.NewCodes(sealing, opt.Now)
+	codes := code.NewCodes(sealing, replay, s.memory.store != nil, opt.Now)
 	persons := token.NewPersons(sealing)
 	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
 	pages := page.New(brand(cfg.Branding))

@@ -1,0 +1,93 @@
+package code
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+)
+
+// keeper is a Keeper that may be away.
+type keeper struct {
+	held map[string]string
+	down error
+}
+
+func (k *keeper) Keep(_ context.Context, id, value string, _ time.Time) error {
+	if k.down == nil {
+		k.held[id] = value
+	}
+	return k.down
+}
+
+func (k *keeper) Kept(_ context.Context, id string) (string, error) { return k.held[id], k.down }
+
+func TestSessions(t *testing.T) {
+	keys, err := seal.NewKeyring(time.Now, []byte(strings.Repeat("k", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := errors.New("the keeper does not answer")
+	for name, tt := range map[string]struct {
+		shared   bool
+		bytes    int
+		down     error
+		held     int  // values at the keeper
+		lost     bool // the session
+		longCode bool
+	}{
+		"none":                                         {true, 0, nil, 0, false, false},
+		"small, in the code":                           {false, 1000, nil, 0, false, true},
+		"large, at the keeper of this process":         {false, 4000, nil, 1, false, false},
+		"small, at the keeper of all":                  {true, 100, nil, 1, false, false},
+		"large, at the keeper of all":                  {true, MaxSession, nil, 1, false, false},
+		"too large":                                    {true, MaxSession + 1, nil, 0, true, false},
+		"small, in the code while the keeper is away":  {true, 1000, away, 0, false, true},
+		"large, lost while the keeper is away":         {true, 4000, away, 0, true, false},
+		"large, lost while the one of here is no more": {false, 4000, away, 0, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := &keeper{held: map[string]string{}, down: tt.down}
+			codes := NewCodes(keys, k, tt.shared, time.Now)
+			session := connector.Session{RefreshToken: strings.Repeat("r", tt.bytes)}
+			raw, lost, err := codes.Issue(t.Context(), "https://a", Authorization{Session: session})
+			if err != nil || (lost != nil) != tt.lost || len(k.held) != tt.held || (len(raw) > 1500) != tt.longCode {
+				t.Fatalf("a code of %d bytes, %d kept, lost: %v, %v", len(raw), len(k.held), lost, err)
+			}
+			for _, value := range k.held {
+				if strings.Contains(value, "rrr") {
+					t.Error("the keeper can read it")
+				}
+			}
+			a, err := codes.Open("https://a", raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.lost {
+				session = connector.Session{}
+			}
+			if got, err := codes.Session(t.Context(), a); err != nil || got != session {
+				t.Errorf("got %d bytes, %v", got.Size(), err)
+			}
+			if !a.Held {
+				return
+			}
+			k.down = away
+			if _, err := codes.Session(t.Context(), a); !errors.Is(err, away) {
+				t.Errorf("while the keeper is away: %v", err)
+			}
+			k.down = nil
+			for id, value := range k.held { // what was kept for another code
+				k.held = map[string]string{id: value, sessionID("other"): value}
+			}
+			a.ID = "other"
+			if got, err := codes.Session(t.Context(), a); err != nil || got != (connector.Session{}) {
+				t.Errorf("of another code: got %d bytes, %v", got.Size(), err)
+			}
+		})
+	}
+}
