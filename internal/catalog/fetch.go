@@ -74,7 +74,14 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return "tools/list: " + e.Result + ": " + plainText(e.Err.Error(), 500)
+	text := "tools/list: " + e.Result + ": " + plainText(e.Err.Error(), 500)
+	switch e.Result {
+	case ResultCertificate:
+		text += "; name the file with its authority in caFile of the entry of proxy.hosts, or in SSL_CERT_FILE or SSL_CERT_DIR"
+	case ResultNoSuchHost:
+		text += "; check the name in endpoint, and the DNS of this machine"
+	}
+	return text
 }
 func (e *Error) Unwrap() error { return e.Err }
 

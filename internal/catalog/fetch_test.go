@@ -414,7 +414,7 @@ func TestFetchFailures(t *testing.T) {
 		defer srv.Close()
 		srv.Config.ErrorLog = discard
 		_, err := new(Fetcher).Fetch(t.Context(), srv.URL)
-		if e, ok := errors.AsType[*Error](err); !ok || e.Result != ResultCertificate {
+		if e, ok := errors.AsType[*Error](err); !ok || e.Result != ResultCertificate || !strings.Contains(err.Error(), "caFile") {
 			t.Errorf("%v", err)
 		}
 	})
