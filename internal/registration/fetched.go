@@ -226,10 +226,10 @@ func (f *fetched[T]) fetch(ctx context.Context, url string, old *copied[T]) (*co
 	case errors.Is(err, egress.ErrRefused), errors.Is(err, egress.ErrTooLarge):
 		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
 	case err != nil:
-		f.heard(false, err)
+		f.heard(url, err)
 		return nil, unfetched(err)
 	}
-	f.heard(true, nil)
+	f.heard(url, nil)
 	now := f.now()
 	next := &copied[T]{url: url, etag: resp.Header.Get("ETag"), said: resp.Header, fetched: now}
 	if resp.Status == http.StatusNotModified && old != nil && next.said.Get("Cache-Control") == "" && next.said.Get("Expires") == "" {

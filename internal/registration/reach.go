@@ -12,8 +12,8 @@ const (
 	// reachPause is how long documents are not announced after the network failed.
 	// It is longer than clients may keep what they were told, five minutes.
 	reachPause = 15 * time.Minute
-	// reachProof is how long an answer from anywhere shows that the network works,
-	// so that a stranger's dead host does not change what others are told.
+	// reachProof is how long an answer from anywhere shows that the network works
+	// and that a failure is its site's own.
 	reachProof = 10 * time.Minute
 )
 
@@ -24,13 +24,15 @@ type reach struct {
 }
 
 // heard notes how a fetch ended: with an answer, whatever it said, or with err.
-func (f *fetched[T]) heard(answered bool, err error) {
-	switch {
-	case f.network == nil, errors.Is(err, egress.ErrBudget):
-	case answered:
-		f.network.answered.Store(f.now().UnixNano())
-	default:
-		f.network.failed.Store(f.now().UnixNano())
+// Once there was an answer, only the failure of a URL that was good before
+// counts: a stranger can name any number of hosts that are dead.
+func (f *fetched[T]) heard(url string, err error) {
+	switch n := f.network; {
+	case n == nil, errors.Is(err, egress.ErrBudget):
+	case err == nil:
+		n.answered.Store(f.now().UnixNano())
+	case n.answered.Load() == 0, f.client.Known(url):
+		n.failed.Store(f.now().UnixNano())
 	}
 }
 

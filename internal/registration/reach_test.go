@@ -56,9 +56,25 @@ func TestReachable(t *testing.T) {
 			t.Errorf("%v, reachable %v", err, w.Reachable())
 		}
 		w.pass(2 * reachProof)
-		if _, err := w.Client(t.Context(), "https://dead.example/client.json"); err == nil || w.Reachable() {
-			t.Errorf("%v: nothing has answered for long", err)
+		if _, err := w.Client(t.Context(), "https://dead.example/client.json"); err == nil || !w.Reachable() {
+			t.Errorf("%v, reachable %v: a stranger can take the announcement away", err, w.Reachable())
 		}
+	})
+	t.Run("the network fails later", func(t *testing.T) {
+		w := newWorld(t, nil)
+		if _, err := w.get(); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(2 * reachProof)
+		w.net.Resolve("app.example") // no address any more
+		if _, err := w.get(); err != nil {
+			t.Fatalf("an older copy: %v", err)
+		}
+		if w.Reachable() {
+			t.Error("announced, though what was good cannot be reached")
+		}
+		w.pass(time.Minute)
+		w.net.Resolve("app.example", "93.184.215.14")
 		w.site.set(404, "")
 		_, _ = w.get()
 		if !w.Reachable() {
