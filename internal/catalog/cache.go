@@ -73,7 +73,7 @@ type entry struct {
 	held     atomic.Pointer[Catalogue]
 	baseline *Catalogue
 	// restUntil is until when nothing is gained by asking for a fetch, in Unix
-	// nanoseconds: one is under way that somebody waits for, or the last one failed.
+	// nanoseconds: a caller waits for one already, or the last one failed.
 	restUntil atomic.Int64
 
 	// Cache.mu guards the rest.

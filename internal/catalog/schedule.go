@@ -27,11 +27,11 @@ type turn struct {
 	ctx    context.Context // of who asked first
 	done   chan struct{}   // closed at the end
 	lane   *lane
-	wanted bool // somebody waits for it
+	wanted bool // a sign-in or a decision waits for it
 	began  bool // it is not in a queue
 }
 
-// lane is a queue and a number of places. What somebody waits for goes first.
+// lane is a queue and a number of places. Wanted turns go first.
 // It is guarded by Cache.mu.
 type lane struct {
 	most, running  int
@@ -79,7 +79,7 @@ func newSchedule() schedule {
 }
 
 // queue gives e a turn, or returns the one that it has. A wanted one moves ahead
-// of those that nobody waits for. The caller holds c.mu.
+// of the others. The caller holds c.mu.
 func (c *Cache) queue(ctx context.Context, e *entry, wanted bool) *turn {
 	t := e.turn
 	switch {
@@ -185,7 +185,7 @@ func (c *Cache) rest(e *entry) {
 	e.restUntil.Store(e.failedAt.Add(min(c.backoff(e.failures), signInRetry)).UnixNano())
 }
 
-// wants queues a fetch that somebody waits for, and returns nil for one that
+// wants queues a fetch for a caller that waits, and returns nil for a server that
 // failed a moment ago. The caller does not hold c.mu.
 func (c *Cache) wants(ctx context.Context, e *entry) *turn {
 	c.mu.Lock()

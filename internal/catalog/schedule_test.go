@@ -169,7 +169,7 @@ func TestWant(t *testing.T) {
 			c.Want(key)
 			synctest.Wait()
 			if c.Want(key).Unavailable {
-				t.Error("nobody asked again")
+				t.Error("it is not asked again")
 			}
 			cancel()
 			synctest.Wait()

@@ -26,7 +26,7 @@ registration: {metadataDocuments: {allowedDomains: [apps.corp.example, "apps.cor
 		t.Errorf("named are %q: a wildcard names no host", named)
 	}
 	if mustParse(t, minimal).Egress.ProxyURL() != nil {
-		t.Error("a proxy that nobody configured")
+		t.Error("a proxy that is not configured")
 	}
 	for text, want := range map[string]string{
 		"deniedPrefixes: [10.0.0.1/8]":             "egress.deniedPrefixes[0]: did you mean",

@@ -45,7 +45,7 @@ var special = prefixes(
 
 // cloud lists where clouds keep what a machine must ask only for itself:
 // metadata, credentials, wire and time servers. Some of it looks public. It is
-// never connected to, whoever named the host.
+// never connected to, even where the operator named the host.
 var cloud = prefixes(
 	"169.254.0.0/16",     // link-local: metadata of AWS, Azure, Google, Oracle, Tencent and others
 	"fe80::/10",          // link-local

@@ -16,8 +16,8 @@ var privateSuffixes = []string{
 	"home.arpa", "test", "invalid", "onion", "alt", "arpa", "svc", "cluster.local",
 }
 
-// neverNames lead to what a machine or a pod must ask only for itself, whoever
-// named them. Where a proxy resolves names, nothing else keeps them out.
+// neverNames lead to what a machine or a pod must ask only for itself, even where
+// the operator named them. Where a proxy resolves names, only this keeps them out.
 var neverNames = []string{
 	"metadata", "metadata.google.internal", "metadata.goog", "metadata.azure.internal", "metadata.tencentyun.com",
 	"instance-data", "instance-data.ec2.internal",

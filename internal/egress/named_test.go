@@ -234,7 +234,7 @@ func FuzzCheckURL(f *testing.F) {
 			t.Errorf("%q is an address, or its host is written in another way", raw)
 		}
 		if err != nil && u.Hostname() != "apps.internal" && raw != "https://keys/x" {
-			t.Errorf("%q is admitted though nobody named its host", raw)
+			t.Errorf("%q is admitted though its host is not named", raw)
 		}
 	})
 }

@@ -73,7 +73,7 @@ type fetched[T any] struct {
 	// parse reads a document; its errors complete the sentence "the document …".
 	parse func(url string, resp *egress.Response) (T, error)
 	now   func() time.Time
-	// network is told how fetches end, where somebody wants to know.
+	// network is told how fetches end; may be nil.
 	network *reach
 
 	mu      sync.Mutex
