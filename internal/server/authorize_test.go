@@ -252,7 +252,7 @@ func TestAuthorizeTellsTheClient(t *testing.T) {
 			"profile offline_access admin":     {"profile"},
 			"notes:write  profile notes:write": {"notes:write", "profile"},
 		} {
-			if got := b.Consent(t, c.Begin().With("scope", scope).URL()).Form.Offered; fmt.Sprint(got) != fmt.Sprint(want) {
+			if got := b.Consent(t, c.Begin().With("scope", scope).URL()).Form.Values["scope"]; fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("scope %q offers %v, want %v", scope, got, want)
 			}
 		}
