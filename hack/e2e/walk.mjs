@@ -108,7 +108,7 @@ function fill(form, { username, password, keep, decision }) {
   const body = new URLSearchParams();
   for (const field of form.fields) {
     if (field.type === 'checkbox' || field.type === 'radio') {
-      const ticked = field.name === 'scope' ? keep(field.value) : 'checked' in field;
+      const ticked = 'checked' in field && (field.name !== 'scope' || keep(field.value));
       if (ticked) body.append(field.name, field.value ?? 'on');
     } else if (field.type === 'password') {
       body.append(field.name, password);

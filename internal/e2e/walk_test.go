@@ -232,7 +232,7 @@ func (v *visitor) fill(f *form, c *html.Node, pressed bool) bool {
 	case "checkbox":
 		if name == "scope" {
 			v.offered = append(v.offered, value)
-			if v.keep == nil || v.keep(value) {
+			if has(c, "checked") && (v.keep == nil || v.keep(value)) {
 				f.values.Add(name, value)
 			}
 		} else if has(c, "checked") {
