@@ -202,9 +202,10 @@ func (v *visitor) firstForm(page *html.Node) *form {
 	return f
 }
 
-// disabled controls are no part of a form (HTML, "Constructing the entry list").
+// disabled controls are no part of a form (HTML, "Constructing the entry list"), and
+// nobody presses a hidden button.
 func disabled(n *html.Node) bool {
-	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "disabled" })
+	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "disabled" || a.Key == "hidden" })
 }
 
 // fill enters one control into f. It reports whether a button has been pressed.
