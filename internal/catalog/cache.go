@@ -213,12 +213,25 @@ func result(got *Catalogue, err error) string {
 	return ResultInvalid
 }
 
+// remedies are what an operator can do about a failure that lasts, by result.
+var remedies = map[string]string{
+	ResultUnauthorized: "let tools/list through without a credential, or name the tools in proxy.hosts[].scopes",
+	ResultCertificate:  "name the file with its authority in proxy.hosts[].caFile, or its directory in SSL_CERT_DIR",
+	ResultNoSuchHost:   "check the name in proxy.hosts[].endpoint, and the DNS of this machine",
+	ResultRedirect:     "set proxy.hosts[].endpoint to the address that answers itself; a server of HTTP+SSE has to take messages at the same origin",
+	ResultTooLarge:     "the list is longer than this service reads; name the tools in proxy.hosts[].scopes",
+}
+
 // log speaks when something changes: a server that stays dead is one warning,
 // not one every few minutes.
 func (c *Cache) log(e *entry, got *Catalogue, err error, failuresBefore int) {
 	switch {
 	case err != nil && failuresBefore == 0:
-		c.Logger.Warn("MCP server does not list its tools; consent and tool policy use what is known", "resource", e.Key, "error", err)
+		said := []any{"resource", e.Key, "error", err}
+		if what := remedies[result(nil, err)]; what != "" {
+			said = append(said, "remedy", what)
+		}
+		c.Logger.Warn("MCP server does not list its tools; consent and tool policy use what is known", said...)
 	case err != nil:
 		c.Logger.Debug("MCP server still does not list its tools", "resource", e.Key, "error", err, "failures", failuresBefore+1)
 	case failuresBefore > 0 || got.Dropped > 0:

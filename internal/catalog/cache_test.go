@@ -285,6 +285,18 @@ func TestRun(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a warning about what lasts says what to do", func(t *testing.T) {
+		for _, result := range Results {
+			var log bytes.Buffer
+			s := &server{err: &Error{result, errors.New("down")}}
+			c := New(Options{Targets: []Target{{Key: key, Endpoint: "u"}}, Fetch: s.fetch, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			c.Get(t.Context(), key)
+			passes := slices.Contains([]string{ResultOK, ResultUndeclared, ResultTimeout, ResultUnreachable, ResultInvalid}, result)
+			if strings.Contains(log.String(), "remedy=") == passes {
+				t.Errorf("%s: %s", result, &log)
+			}
+		}
+	})
 	t.Run("one warning for a dead server", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
