@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -107,6 +108,19 @@ func replicas(t *testing.T, section config.GuardFile, stop, start func(t *testin
 		// Two generations old: somebody else has it.
 		if stale := refresh(both[0], token); stale.Status != http.StatusBadRequest {
 			t.Errorf("%d %s", stale.Status, stale.Body)
+		}
+	})
+	t.Run("AS-RT-03 the first use of an access token at one ends the grace period at the other", func(t *testing.T) {
+		_, token := signIn(t)
+		next := refresh(both[0], token)
+		two.MustPass(t, servertest.Resource, next.String("access_token"))
+		tries := 0
+		waitFor(t, "the stolen token to be refused", func() bool { tries++; return refresh(both[0], token).Status == http.StatusBadRequest })
+		if tries > guard.MaxRepeats/2 {
+			t.Errorf("refused after %d tries, by their number", tries)
+		}
+		if a := refresh(both[1], next.String("refresh_token")); a.Status != http.StatusBadRequest {
+			t.Errorf("the sign-in goes on: %d %s", a.Status, a.Body)
 		}
 	})
 	t.Run("a revocation at one reaches the other within seconds", func(t *testing.T) {
