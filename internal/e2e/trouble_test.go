@@ -63,18 +63,24 @@ func TestConsentIsBoundToTheBrowser(t *testing.T) {
 	})
 }
 
-// An MCP server that is down does not keep anybody from signing in.
+// An MCP server that is down does not keep anybody from signing in. What the
+// configuration declares works; other tools stay closed until their list is known.
 func TestSignInWithoutMCPServer(t *testing.T) {
 	port := freePorts(t, 1)[0]
 	st := newStack(t, setup{provider: "static", change: func(file map[string]any) {
 		for _, h := range file["proxy"].(map[string]any)["hosts"].([]any) {
 			h.(map[string]any)["endpoint"] = "http://127.0.0.1:" + port + "/mcp"
+			h.(map[string]any)["scopes"] = []any{map[string]any{"name": "notes:who", "tools": []string{"whoami"}}}
 		}
 	}})
 	g, _ := signIn(t, st.statelessURL, alice)
 	// The gateway's own way to the MCP server is fine, so the token has a use.
 	resp, _ := callTool(t, st.statelessURL, "whoami", g)
-	mustEqual(t, "status", resp.StatusCode, http.StatusOK)
+	mustEqual(t, "status of a declared tool", resp.StatusCode, http.StatusOK)
+	st.stateless.requests()
+	resp, _ = callTool(t, st.statelessURL, "read_notes", g)
+	mustEqual(t, "status of a tool that nothing declares", resp.StatusCode, http.StatusForbidden)
+	mustEqual(t, "requests that reached the MCP server", len(st.stateless.requests()), 0)
 }
 
 // An identity provider that is down is told to the client in OAuth's words, or
