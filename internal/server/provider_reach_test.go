@@ -160,3 +160,25 @@ func TestProvidersThroughTheProxy(t *testing.T) {
 		t.Errorf("in spite of NO_PROXY: %q", got)
 	}
 }
+
+// Every kind of provider that the configuration knows has a connector.
+func TestEveryKindHasAConnector(t *testing.T) {
+	t.Parallel()
+	for _, name := range config.ProviderNames() {
+		f := config.ProviderFile{Name: name, ClientID: "id", ClientSecret: "x", AllowAnyUser: true}
+		switch name {
+		case "oidc":
+			f.IssuerURL = "https://sso.corp.example"
+		case "oauth2":
+			f.AuthorizeURL, f.TokenURL, f.UserinfoURL = "https://a.example", "https://a.example", "https://a.example"
+		case "static":
+			continue // servertest's own
+		}
+		s := servertest.Start(t, servertest.Options{Edit: func(c *config.File) { c.Provider = f }})
+		b := s.NewBrowser()
+		page := b.Consent(t, s.NewClient(t, servertest.Host, nil).Begin().URL())
+		if !strings.Contains(page.Text(), "Next, you sign in") {
+			t.Errorf("%s: %s", name, page.Text())
+		}
+	}
+}
