@@ -85,6 +85,10 @@ func (e *Endpoint) returned(r *http.Request, host *resource.Host, st loginState)
 // there are others.
 const maxAnswer = 2600
 
+// maxLocation bounds the address when a provider's tokens, which can be kept
+// elsewhere, are in the code.
+const maxLocation = 3000
+
 // complete ends the browser conversation: policy, then a code for the client.
 func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, session connector.Session) {
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
@@ -114,10 +118,15 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		e.Audit.Write(r.Context(), narrowed)
 		st.narrow(withheld)
 	}
+	params := url.Values{"code": {""}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
+	if st.State != "" {
+		params.Set("state", st.State)
+	}
 	sealed, lost, err := e.Codes.Issue(r.Context(), host.Issuer, code.Authorization{
 		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge,
 		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
 		Session: session, Offline: st.Offline, Policy: match.String(),
+		Room: max(1, maxLocation-len(st.Redirect.With(params))),
 	})
 	if err != nil {
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, &oauth.Error{Code: oauth.ServerError, Cause: err})
@@ -127,10 +136,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	// will be no refresh token.
 	entry.Scope, entry.Step, entry.Cause = st.Granted.String(), audit.StepCodeIssued, lost
 	e.Audit.Write(r.Context(), entry)
-	params := url.Values{"code": {sealed}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
-	if st.State != "" {
-		params.Set("state", st.State)
-	}
+	params.Set("code", sealed)
 	target := st.Redirect.With(params)
 	e.Steps.remember(w, r, host, st, withheld, refusal.Person(entry.Subject), min(maxGranted, maxAnswer-len(target)))
 	if e.Providers.Only() == nil {

@@ -52,9 +52,11 @@ type Authorization struct {
 	// Sealed is Session, where the code carries it; Held says that the keeper has it.
 	// It is sealed before the rest is compressed, so that the length of a code says
 	// nothing about it, whatever a client writes beside it.
-	Sealed  string `json:"session,omitempty"`
-	Held    bool   `json:"held,omitempty"`
-	Expires int64  `json:"exp"`
+	Sealed string `json:"session,omitempty"`
+	Held   bool   `json:"held,omitempty"`
+	// Room is how long the code may be with a session in it; 0 is as long as ever.
+	Room    int   `json:"-"`
+	Expires int64 `json:"exp"`
 }
 
 // ExpiresAt returns when the code dies.
@@ -135,7 +137,7 @@ func (c *Codes) sealSession(a Authorization) (string, error) {
 func (c *Codes) place(ctx context.Context, issuer string, a Authorization, session string) (sealed string, lost, err error) {
 	a.Sealed = session
 	carried, err := c.box.Seal(a, a.ExpiresAt(), issuer)
-	fits := len(carried) <= maxCode
+	fits := len(carried) <= min(maxCode, cmp.Or(a.Room, maxCode))
 	if err != nil || session == "" || fits && !c.shared {
 		return carried, nil, err
 	}
