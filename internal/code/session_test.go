@@ -73,21 +73,27 @@ func TestSessions(t *testing.T) {
 			if got, err := codes.Session(t.Context(), a); err != nil || got != session {
 				t.Errorf("got %d bytes, %v", got.Size(), err)
 			}
-			if !a.Held {
-				return
-			}
-			k.down = away
-			if _, err := codes.Session(t.Context(), a); !errors.Is(err, away) {
-				t.Errorf("while the keeper is away: %v", err)
-			}
-			k.down = nil
-			for id, value := range k.held { // what was kept for another code
-				k.held = map[string]string{id: value, sessionID("other"): value}
-			}
-			a.ID = "other"
-			if got, err := codes.Session(t.Context(), a); err != nil || got != (connector.Session{}) {
-				t.Errorf("of another code: got %d bytes, %v", got.Size(), err)
+			if a.Held {
+				heldApart(t, codes, k, a)
 			}
 		})
+	}
+}
+
+// heldApart checks that what k holds of a is missed where k is away, and opens for
+// no other code.
+func heldApart(t *testing.T, codes *Codes, k *keeper, a Authorization) {
+	t.Helper()
+	k.down = errors.New("the keeper does not answer")
+	if _, err := codes.Session(t.Context(), a); !errors.Is(err, k.down) {
+		t.Errorf("while the keeper is away: %v", err)
+	}
+	k.down = nil
+	for _, value := range k.held {
+		k.held = map[string]string{sessionID("other"): value}
+	}
+	a.ID = "other"
+	if got, err := codes.Session(t.Context(), a); err != nil || got != (connector.Session{}) {
+		t.Errorf("of another code: got %d bytes, %v", got.Size(), err)
 	}
 }
