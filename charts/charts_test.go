@@ -25,6 +25,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
 )
 
@@ -382,7 +383,7 @@ func TestRoutes(t *testing.T) {
 				}
 				continue
 			}
-			host := c.Hosts[slices.IndexFunc(c.Hosts, func(h config.Host) bool { return strings.HasPrefix(h.Host, ro.host) })]
+			host := c.Hosts[slices.IndexFunc(c.Hosts, func(h resource.Entry) bool { return strings.HasPrefix(h.Host, ro.host) })]
 			appended := strings.HasSuffix(ro.path, "/.well-known/openid-configuration") && !strings.HasPrefix(ro.path, host.Path+"/")
 			path := ro.path
 			if ro.kind == "Prefix" {

@@ -30,23 +30,26 @@ var rules = []rule{
 	{"oauth", []string{"*"}, nil, "the vocabulary is pure, so that all may share it"},
 	{"seal", []string{"*"}, nil, "sealing knows keys and bytes, not what they mean"},
 	{"audit", []string{"*"}, nil, "entries are typed words; whoever writes one brings them"},
-	{"tracing", []string{"*"}, []string{"audit", "config", "forwardauth", "limit", "web"}, "a trace is told of what happens and changes nothing"},
+	{"tracing", []string{"*"}, []string{"audit", "conf", "forwardauth", "limit", "web"}, "a trace is told of what happens and changes nothing"},
 	{"flows", []string{"*"}, []string{"audit", "web"}, "what is shown of a sign-in comes from the audit log and nowhere else"},
-	{"config", []string{"*"}, []string{"oauth"}, "the configuration is read before anything else exists but the rules of the standards"},
+	{"conf", []string{"*"}, nil, "the kinds of values that sections are made of know no section"},
+	{"policy/rule", []string{"*"}, nil, "rules are words of the operator; what they mean is for policy and forwardauth"},
+	{"outbound", []string{"*"}, nil, "the names of headers know nothing of who sets them"},
+	{"config", []string{"forwardauth", "authorize", "grant", "discovery", "page", "catalog", "token", "code", "keyset", "policy"}, nil, "the configuration fills in the settings of its owners, and runs nothing"},
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
-	{"guard/...", []string{"*"}, []string{"config", "expiring", "guard/..."}, "the memory of single events knows ids only"},
+	{"guard/...", []string{"*"}, []string{"conf", "expiring", "guard/..."}, "the memory of single events knows ids only"},
 	{"refusal", []string{"*"}, []string{"expiring", "oauth"}, "a hint knows names only"},
 	{"keyset", []string{"*"}, nil, "keys do not know what they sign"},
 	{"reload", []string{"*"}, nil, "what follows a file does not know what is in it"},
 	{"breaker", []string{"*"}, nil, "a breaker sees requests and answers, not what they are about"},
 	{"egress", []string{"*"}, nil, "what reaches the network for strangers shares nothing with the rest"},
-	{"resource", []string{"*"}, []string{"config", "oauth"}, "the table is made of the configuration alone"},
+	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
 	{"token", []string{"*"}, []string{"keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
 	{"code", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
-	{"policy", []string{"*"}, []string{"config", "connector", "oauth", "resource"}, "who may come in depends on the identity and the configuration"},
-	{"provider", []string{"*"}, []string{"config", "connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
-	{"catalog", []string{"*"}, []string{"config", "oauth"}, "what an MCP server says is foreign text; beside it only the operator has a word"},
-	{"connector/...", []string{"*"}, []string{"config", "connector/...", "oauthtest", "egress"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},
+	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "resource"}, "who may come in depends on the identity and the configuration"},
+	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
+	{"catalog", []string{"*"}, []string{"oauth", "policy/rule"}, "what an MCP server says is foreign text; beside it only the operator has a word"},
+	{"connector/...", []string{"*"}, []string{"conf", "connector/...", "oauthtest", "egress", "policy/rule"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},
 
 	{"forwardauth", []string{"connector/...", "egress", "authorize", "registration", "code", "page"}, nil, "the decision needs no network, no client lookup and no page"},
 	{"authorize", []string{"token", "keyset", "grant", "egress"}, nil, "the browser conversation cannot mint tokens"},
@@ -60,6 +63,10 @@ var rules = []rule{
 
 // endpoints never import one another: what they share lives below them.
 var endpoints = []string{"authorize", "grant", "forwardauth", "discovery"}
+
+// knowConfig are the packages that know the whole configuration file. Everything
+// else gets what concerns it from one of them.
+var knowConfig = []string{"server", "demo", "servertest", "conformance", "e2e"}
 
 // roots may know everything; nothing below may import them.
 var roots = []string{"server", "demo", "doctor", "servertest", "conformance", "e2e"}
@@ -107,6 +114,9 @@ func TestImports(t *testing.T) {
 			}
 			if slices.Contains(endpoints, f.pkg) && slices.Contains(endpoints, to) && f.pkg != to {
 				t.Errorf("%s imports %s: endpoints never import one another", f.name, to)
+			}
+			if to == "config" && !slices.Contains(knowConfig, f.pkg) && f.pkg != "config" {
+				t.Errorf("%s imports config: settings live with the package that uses them", f.name)
 			}
 			for _, r := range rules {
 				if matches(r.from, f.pkg) && anyMatches(r.forbid, to) && !anyMatches(r.except, to) && to != f.pkg {

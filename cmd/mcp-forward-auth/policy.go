@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
@@ -143,7 +144,7 @@ func decide(cfg *config.Config, as, at, scopes string) (*decision, error) {
 }
 
 // findHost returns the entry that a resource's URL belongs to.
-func findHost(cfg *config.Config, at string) (*config.Host, string, error) {
+func findHost(cfg *config.Config, at string) (*resource.Entry, string, error) {
 	if at == "" && len(cfg.Hosts) > 1 {
 		return nil, "", errors.New("--resource URL is required, because the configuration has several MCP servers")
 	}
@@ -214,7 +215,7 @@ func plain(s string) string {
 }
 
 // identityAs makes the identity that the provider would vouch for.
-func identityAs(cfg *config.Config, given map[string]string) (*config.Provider, connector.Identity, error) {
+func identityAs(cfg *config.Config, given map[string]string) (*connector.Config, connector.Identity, error) {
 	var ids []string
 	found := -1
 	for i := range cfg.Providers {
@@ -244,7 +245,7 @@ func identityAs(cfg *config.Config, given map[string]string) (*config.Provider, 
 }
 
 // namespace is how the subjects of a provider begin.
-func namespace(p *config.Provider) string {
+func namespace(p *connector.Config) string {
 	name := p.Name
 	at := func(address, usual string) {
 		if u, err := url.Parse(address); err == nil && u.Host != "" && u.Host != usual {
@@ -293,21 +294,21 @@ func clientOf(cfg *config.Config, escaped string) (policy.Client, limits, error)
 	id := plain(escaped)
 	for i, c := range cfg.Clients {
 		if c.ID == id {
-			return policy.Client{Key: oauth.ClientKey(id), Kind: config.KindStatic}, limits{fmt.Sprintf("clients[%d]", i), &registered{c.Scopes, c.Resources}}, nil
+			return policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindStatic}, limits{fmt.Sprintf("clients[%d]", i), &registered{c.Scopes, c.Resources}}, nil
 		}
 	}
 	u, err := url.Parse(id)
 	switch {
 	case id == "" || strings.HasPrefix(id, "dcr1."):
-		return policy.Client{Key: oauth.ClientKey(id), Kind: config.KindDynamic}, limits{}, nil
+		return policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindDynamic}, limits{}, nil
 	case err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "":
-		return policy.Client{Key: oauth.ClientKey(id), Kind: config.KindDocument, Host: u.Host}, limits{}, nil
+		return policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindDocument, Host: u.Host}, limits{}, nil
 	}
 	return policy.Client{}, limits{}, fmt.Errorf("--as: client %q is neither the id of an entry of clients nor the URL of a metadata document; without client= it is one that registered itself", id)
 }
 
 // kept says why the person does not come as far as the rules, or "".
-func kept(cfg *config.Config, p *config.Provider, id connector.Identity, client string) (string, error) {
+func kept(cfg *config.Config, p *connector.Config, id connector.Identity, client string) (string, error) {
 	if err := policy.NewGate(*p).Admit(id); err != nil {
 		return err.Error(), nil
 	}
@@ -329,7 +330,7 @@ func kept(cfg *config.Config, p *config.Provider, id connector.Identity, client 
 }
 
 // knownScopes are those that the configuration names.
-func knownScopes(h *config.Host) []string {
+func knownScopes(h *resource.Entry) []string {
 	names := slices.Clone(h.DefaultScopes)
 	for _, s := range h.Rules.Scopes {
 		names = append(names, s.Name)
@@ -346,7 +347,7 @@ func knownScopes(h *config.Host) []string {
 }
 
 // note says what the decision does not.
-func (d *decision) note(h *config.Host) {
+func (d *decision) note(h *resource.Entry) {
 	limited, denied := false, false
 	for _, s := range d.Scopes {
 		limited = limited || s.Allowed && len(s.Tools)+len(s.NotTools) > 0
@@ -355,7 +356,7 @@ func (d *decision) note(h *config.Host) {
 	if d.Rules == 0 {
 		d.Notes = append(d.Notes, "there are no rules for this MCP server, so everybody who may sign in may ask for every scope")
 	}
-	if h.Rules.Body || h.Rules.ToolPolicy != config.Enforce {
+	if h.Rules.Body || h.Rules.ToolPolicy != rule.Enforce {
 		return
 	}
 	switch {

@@ -15,12 +15,12 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
@@ -182,9 +182,9 @@ func (e *Endpoint) held(res *resource.Resource, p pending) page.Held {
 	switch {
 	case bound.LimitsTools: // then what cannot be decided is refused
 		return page.HeldAll
-	case rules.ToolPolicy == config.Advisory:
+	case rules.ToolPolicy == rule.Advisory:
 		return page.HeldNone
-	case rules.Body, rules.ToolPolicy == config.Strict:
+	case rules.Body, rules.ToolPolicy == rule.Strict:
 		return page.HeldAll
 	}
 	return page.HeldRecent

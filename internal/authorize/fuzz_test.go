@@ -13,7 +13,6 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
@@ -37,7 +36,7 @@ func (t trusted) Client(_ context.Context, _ *resource.Host, id string) (*regist
 // that differs in its loopback port), and a repeated parameter never passes.
 func FuzzParse(f *testing.F) {
 	registered := []string{"https://client.example/cb?x=1", "http://localhost/callback", "cursor://anysphere.cursor-mcp/oauth/callback"}
-	hosts := []config.Host{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp"}}}
+	hosts := []resource.Entry{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp"}}}
 	table, err := resource.NewTable(hosts)
 	if err != nil {
 		f.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 const (
@@ -34,7 +34,7 @@ var ErrUnknownResource = errors.New("catalog: unknown resource")
 // Endpoint is the URL it is asked at, Scopes are those of the operator's own.
 type Target struct {
 	Key, Endpoint string
-	Scopes        []config.ScopeRule
+	Scopes        []rule.Scope
 }
 
 // Options are the dependencies and settings of a Cache. Zero durations mean

@@ -23,7 +23,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // DefaultScope is the one scope of a server that declares none, where it stands
@@ -57,7 +57,7 @@ type Catalogue struct {
 	// otherwise opens the tools of a server that declares no scopes.
 	otherwise []string
 	// operator holds the operator's scopes; they come before the server's word.
-	operator []config.ScopeRule
+	operator []rule.Scope
 }
 
 // Scope is one permission a user can grant, and the tools it opens.

@@ -3,13 +3,13 @@ package catalog
 import (
 	"slices"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // with returns c with the operator's scopes. A tool that they name is opened by
 // them alone, whatever the server declares; so an operator can close what a
 // server leaves open, and give scopes to a server that declares none.
-func (c *Catalogue) with(rules []config.ScopeRule) *Catalogue {
+func (c *Catalogue) with(rules []rule.Scope) *Catalogue {
 	if len(rules) == 0 {
 		return c
 	}
@@ -20,7 +20,7 @@ func (c *Catalogue) with(rules []config.ScopeRule) *Catalogue {
 	for _, s := range c.Scopes {
 		before := len(s.Tools)
 		s.Tools = slices.DeleteFunc(slices.Clone(s.Tools), out.governed)
-		if before > 0 && len(s.Tools) == 0 && !slices.ContainsFunc(rules, func(r config.ScopeRule) bool { return r.Name == s.Name }) {
+		if before > 0 && len(s.Tools) == 0 && !slices.ContainsFunc(rules, func(r rule.Scope) bool { return r.Name == s.Name }) {
 			continue // nothing is left that it opens
 		}
 		out.Scopes = append(out.Scopes, s)
@@ -36,7 +36,7 @@ func (c *Catalogue) with(rules []config.ScopeRule) *Catalogue {
 			s.Description = plainText(r.Description, maxDescription)
 		}
 		for _, t := range c.Tools {
-			if slices.ContainsFunc(r.Tools, func(p string) bool { return config.Match(p, t.Name) }) {
+			if slices.ContainsFunc(r.Tools, func(p string) bool { return rule.Match(p, t.Name) }) {
 				s.Tools = append(s.Tools, t.Name)
 			}
 		}
@@ -53,7 +53,7 @@ func (c *Catalogue) governed(tool string) bool { return len(c.operatorScopes(too
 func (c *Catalogue) operatorScopes(tool string) []string {
 	var names []string
 	for _, r := range c.operator {
-		if slices.ContainsFunc(r.Tools, func(p string) bool { return config.Match(p, tool) }) {
+		if slices.ContainsFunc(r.Tools, func(p string) bool { return rule.Match(p, tool) }) {
 			names = append(names, r.Name)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 func TestOperatorScopes(t *testing.T) {
@@ -15,7 +15,7 @@ func TestOperatorScopes(t *testing.T) {
 		}}
 	}
 	undeclared := func() *Catalogue { return &Catalogue{Tools: tools, Scopes: []Scope{defaultScope(tools)}} }
-	rules := []config.ScopeRule{
+	rules := []rule.Scope{
 		{Name: "w2", Tools: []string{"write*", "hidden"}},
 		{Name: "r", Tools: []string{"odd"}},
 		{Name: "bundle", Includes: []string{"r", "w2"}},
@@ -62,7 +62,7 @@ func TestOperatorScopes(t *testing.T) {
 		if Baseline().with(rules).HashScopes("w2") != declared().with(rules).HashScopes("w2") {
 			t.Error("it does")
 		}
-		other := []config.ScopeRule{{Name: "w2", Tools: []string{"*"}}}
+		other := []rule.Scope{{Name: "w2", Tools: []string{"*"}}}
 		if declared().with(rules).HashScopes("w2") == declared().with(other).HashScopes("w2") {
 			t.Error("a wider scope has the same hash")
 		}

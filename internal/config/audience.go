@@ -5,20 +5,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
-
-// OrganizationsScope is what GitHub wants to be asked for before it tells an
-// OAuth app of organizations and teams.
-const OrganizationsScope = "read:org"
-
-// Clouds are the base URLs of Microsoft's sign-in, each with that of the Graph
-// API beside it.
-// https://learn.microsoft.com/en-us/graph/deployments
-var Clouds = map[string]string{
-	"https://login.microsoftonline.com":        "https://graph.microsoft.com",
-	"https://login.microsoftonline.us":         "https://graph.microsoft.us",
-	"https://login.partner.microsoftonline.cn": "https://microsoftgraph.chinacloudapi.cn",
-}
 
 // misplaced reports keys that mean nothing for the chosen provider.
 func (r *providerResolver) misplaced(f ProviderFile) {
@@ -93,8 +82,8 @@ func (r *providerResolver) admitted(f ProviderFile, k kind) {
 
 func (r *resolver) cloud(at, value string) string {
 	base := strings.TrimSuffix(orDefault(value, "https://login.microsoftonline.com"), "/")
-	if _, known := Clouds[base]; !known {
-		r.add(at, "%s is not one of %s", showURL(base), strings.Join(slices.Sorted(maps.Keys(Clouds)), ", "))
+	if _, known := connector.Clouds[base]; !known {
+		r.add(at, "%s is not one of %s", showURL(base), strings.Join(slices.Sorted(maps.Keys(connector.Clouds)), ", "))
 	}
 	return base
 }

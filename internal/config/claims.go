@@ -5,17 +5,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
-// ProtocolParams are those of an authorization request that the flow itself
-// sets; no configuration replaces them.
-var ProtocolParams = []string{
-	"response_type", "response_mode", "client_id", "client_secret", "redirect_uri", "scope", "state", "nonce",
-	"code_challenge", "code_challenge_method", "request", "request_uri", "acr_values",
-}
-
 // endpoints resolves what other providers publish by discovery.
-func (r *providerResolver) endpoints(f ProviderFile, p *Provider) {
+func (r *providerResolver) endpoints(f ProviderFile, p *connector.Config) {
 	if f.Name != "oauth2" {
 		return
 	}
@@ -32,7 +27,7 @@ func (r *providerResolver) endpoints(f ProviderFile, p *Provider) {
 }
 
 // claims resolves where in the provider's answers a person's properties are.
-func (r *providerResolver) claims(f ProviderFile, p *Provider) {
+func (r *providerResolver) claims(f ProviderFile, p *connector.Config) {
 	if f.Name != "oidc" && f.Name != "oauth2" {
 		return
 	}
@@ -89,7 +84,7 @@ func (r *providerResolver) authorizationParams(f ProviderFile) map[string]string
 		switch {
 		case !paramName.MatchString(name):
 			r.add(at, "is not the name of a parameter")
-		case slices.Contains(ProtocolParams, strings.ToLower(name)):
+		case slices.Contains(connector.ProtocolParams, strings.ToLower(name)):
 			r.add(at, "is a parameter of the protocol, which this service sets itself")
 		case f.Name == "microsoft" && name == "resource":
 			r.add(at, "is refused by version 2.0 of Microsoft's endpoints; name scopes instead")

@@ -10,50 +10,15 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"slices"
 	"strings"
 
 	jose "github.com/go-jose/go-jose/v4"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
-// ClientKey is the private key that this service proves itself with at an
-// identity provider (private_key_jwt). The zero value is no key. It does not print.
-type ClientKey struct {
-	// The key is behind a pointer for the same reason as the value of a Secret.
-	signer    *crypto.Signer
-	ID        string // kid, "" for none
-	Algorithm string
-	// Thumbprint is that of the certificate beside the key (x5t#S256), "" for none.
-	Thumbprint string
-}
-
-// NewClientKey wraps an *rsa.PrivateKey, an *ecdsa.PrivateKey or an ed25519.PrivateKey.
-func NewClientKey(signer crypto.Signer, algorithm, id string) ClientKey {
-	return ClientKey{signer: &signer, ID: id, Algorithm: algorithm}
-}
-
-// IsZero reports whether there is no key.
-func (k ClientKey) IsZero() bool { return k.signer == nil }
-
-// Signer returns the key itself, nil for none.
-func (k ClientKey) Signer() crypto.Signer {
-	if k.signer == nil {
-		return nil
-	}
-	return *k.signer
-}
-
-// Format keeps the key out of every kind of print.
-func (ClientKey) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
-
-// LogValue keeps the key out of logs.
-func (ClientKey) LogValue() slog.Value { return slog.StringValue(redacted) }
-
 // clientKey reads provider.clientKeyFile.
-func (r *providerResolver) clientKey(f ProviderFile) ClientKey {
+func (r *providerResolver) clientKey(f ProviderFile) connector.ClientKey {
 	at := r.key("clientKeyFile")
 	if f.ClientKeyFile == "" {
 		for name, value := range map[string]string{
@@ -63,24 +28,24 @@ func (r *providerResolver) clientKey(f ProviderFile) ClientKey {
 				r.add(r.key(name), "has no meaning without clientKeyFile")
 			}
 		}
-		return ClientKey{}
+		return connector.ClientKey{}
 	}
 	r.text(r.key("clientKeyID"), f.ClientKeyID)
 	content, ok := r.secretFile(at, f.ClientKeyFile)
 	if !ok {
-		return ClientKey{}
+		return connector.ClientKey{}
 	}
 	k, err := parseClientKey([]byte(content))
 	if err != nil {
 		r.add(at, "%s", err.Error())
-		return ClientKey{}
+		return connector.ClientKey{}
 	}
 	k.ID = orDefault(f.ClientKeyID, k.ID)
 	fitting := keyAlgorithms(k.Signer())
 	switch {
 	case len(fitting) == 0:
 		r.add(at, "is a key of a kind that is not used: take RSA of at least 2048 bits, P-256 or Ed25519")
-		return ClientKey{}
+		return connector.ClientKey{}
 	case f.ClientKeyAlgorithm != "":
 		k.Algorithm = f.ClientKeyAlgorithm
 	case k.Algorithm == "":
@@ -112,19 +77,19 @@ func keyAlgorithms(key crypto.Signer) []string {
 // errNoKey shows nothing of the file, which may be anything.
 var errNoKey = errors.New("holds no private key: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK")
 
-func parseClientKey(data []byte) (ClientKey, error) {
+func parseClientKey(data []byte) (connector.ClientKey, error) {
 	if text := strings.TrimSpace(string(data)); strings.HasPrefix(text, "{") {
 		var jwk jose.JSONWebKey
 		if jwk.UnmarshalJSON([]byte(text)) != nil || !jwk.Valid() {
-			return ClientKey{}, errNoKey
+			return connector.ClientKey{}, errNoKey
 		}
 		signer, ok := jwk.Key.(crypto.Signer)
 		if !ok || jwk.IsPublic() {
-			return ClientKey{}, errors.New("holds a JWK that is not a private key")
+			return connector.ClientKey{}, errors.New("holds a JWK that is not a private key")
 		}
-		return NewClientKey(signer, jwk.Algorithm, jwk.KeyID), nil
+		return connector.NewClientKey(signer, jwk.Algorithm, jwk.KeyID), nil
 	}
-	var k ClientKey
+	var k connector.ClientKey
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		switch {
 		case block.Type == "CERTIFICATE" && k.Thumbprint == "":
@@ -132,15 +97,17 @@ func parseClientKey(data []byte) (ClientKey, error) {
 			k.Thumbprint = base64.RawURLEncoding.EncodeToString(sum[:])
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
 			if !k.IsZero() {
-				return ClientKey{}, errors.New("holds more than one private key")
+				return connector.ClientKey{}, errors.New("holds more than one private key")
 			}
 			if signer := parsePrivateKey(block.Bytes); signer != nil {
-				k.signer = &signer
+				thumbprint := k.Thumbprint
+				k = connector.NewClientKey(signer, "", "")
+				k.Thumbprint = thumbprint
 			}
 		}
 	}
 	if k.IsZero() {
-		return ClientKey{}, errNoKey
+		return connector.ClientKey{}, errNoKey
 	}
 	return k, nil
 }

@@ -6,7 +6,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 const (
@@ -79,7 +82,7 @@ func (r *resolver) ports(at string, ports []string) []uint16 {
 	return out
 }
 
-func (r *resolver) clients(files []ClientFile, hosts []Host, introspection bool) []Client {
+func (r *resolver) clients(files []ClientFile, hosts []resource.Entry, introspection bool) []registration.Known {
 	const at = "clients"
 	if r.tooMany(at, len(files), maxClients) {
 		return nil
@@ -88,7 +91,7 @@ func (r *resolver) clients(files []ClientFile, hosts []Host, introspection bool)
 	for _, h := range hosts {
 		resources = append(resources, h.Scheme+"://"+h.Host+h.Path)
 	}
-	var clients []Client
+	var clients []registration.Known
 	seen := make(map[string]int)
 	for i, f := range files {
 		at := element(at, i)
@@ -113,8 +116,8 @@ func (r *resolver) clients(files []ClientFile, hosts []Host, introspection bool)
 	return clients
 }
 
-func (r *resolver) client(at string, f ClientFile, resources []string) Client {
-	c := Client{
+func (r *resolver) client(at string, f ClientFile, resources []string) registration.Known {
+	c := registration.Known{
 		ID: f.ID, Name: orDefault(f.Name, f.ID), RedirectURIs: f.RedirectURIs, JWKSURI: f.JWKSURI, Scopes: f.Scopes, Resources: f.Resources,
 		Secrets: r.clientSecrets(at, f),
 	}
@@ -171,8 +174,8 @@ func (r *resolver) grantTypes(at string, f ClientFile, introspection bool) []str
 }
 
 // clientSecrets reads all secrets of a client. Messages never show them.
-func (r *resolver) clientSecrets(at string, f ClientFile) []Secret {
-	var secrets []Secret
+func (r *resolver) clientSecrets(at string, f ClientFile) []conf.Secret {
+	var secrets []conf.Secret
 	add := func(at, value string) {
 		r.notReplaced(at, value)
 		switch {
@@ -181,7 +184,7 @@ func (r *resolver) clientSecrets(at string, f ClientFile) []Secret {
 		case len(value) < minSecretBytes:
 			r.add(at, "is shorter than %d characters; 128 random bits need as many (`openssl rand -base64 32` makes more)", minSecretBytes)
 		default:
-			secrets = append(secrets, NewSecret(value))
+			secrets = append(secrets, conf.NewSecret(value))
 		}
 	}
 	if f.Secret != "" {
@@ -199,7 +202,7 @@ func (r *resolver) clientSecrets(at string, f ClientFile) []Secret {
 	return secrets
 }
 
-func (r *resolver) clientKeys(at string, f ClientFile, c *Client) {
+func (r *resolver) clientKeys(at string, f ClientFile, c *registration.Known) {
 	if f.JWKSFile != "" {
 		if f.JWKSURI != "" {
 			r.add(at+".jwksURI", "excludes jwksFile; set one of the two")

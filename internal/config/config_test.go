@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"sigs.k8s.io/yaml"
 )
 
@@ -679,15 +680,15 @@ func TestLoad(t *testing.T) {
 
 func TestSecretDoesNotPrint(t *testing.T) {
 	type nested struct {
-		Public  Secret
-		private Secret
-		list    []Secret
+		Public  conf.Secret
+		private conf.Secret
+		list    []conf.Secret
 	}
-	s := NewSecret(marker)
-	value := nested{s, s, []Secret{s}}
+	s := conf.NewSecret(marker)
+	value := nested{s, s, []conf.Secret{s}}
 	var outputs []string
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%p", "%z"} {
-		if got := fmt.Sprintf(verb, s); got != redacted && verb != "%p" { // fmt answers %p itself, with the address
+		if got := fmt.Sprintf(verb, s); got != conf.Redacted && verb != "%p" { // fmt answers %p itself, with the address
 			t.Errorf("%s prints %s", verb, got)
 		}
 		outputs = append(outputs, fmt.Sprintf(verb, s), fmt.Sprintf(verb, &s), fmt.Sprintf(verb, value), fmt.Sprintf(verb, &value))
@@ -703,7 +704,7 @@ func TestSecretDoesNotPrint(t *testing.T) {
 			t.Errorf("printed: %s", output)
 		}
 	}
-	if s.Reveal() != marker || s.IsZero() || !NewSecret("").IsZero() || (Secret{}).Reveal() != "" {
+	if s.Reveal() != marker || s.IsZero() || !conf.NewSecret("").IsZero() || (conf.Secret{}).Reveal() != "" {
 		t.Error("the secret is lost")
 	}
 }
@@ -805,9 +806,9 @@ func FuzzParse(f *testing.F) {
 		if strings.Contains(string(data), marker[:6]) {
 			return
 		}
-		c.Providers[0].ClientSecret = NewSecret(marker)
+		c.Providers[0].ClientSecret = conf.NewSecret(marker)
 		for i := range c.Providers[0].Users {
-			c.Providers[0].Users[i].PasswordHash = NewSecret(marker)
+			c.Providers[0].Users[i].PasswordHash = conf.NewSecret(marker)
 		}
 		encoded, err := json.Marshal(c)
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 // Egress bounds and directs what this service fetches of clients.
@@ -13,7 +15,7 @@ type Egress struct {
 	Denied []netip.Prefix
 	Proxy  *url.URL // nil for none; without credentials
 	// ProxyCredentials are "user:password", or empty.
-	ProxyCredentials Secret
+	ProxyCredentials conf.Secret
 	// ProxyMCPServers: the tools of MCP servers are listed through Proxy as well.
 	ProxyMCPServers bool
 }
@@ -49,7 +51,7 @@ func (r *resolver) egress(f EgressFile) Egress {
 			r.add(at+".proxyCredentialsFile", `the file does not hold "user:password" on one line`)
 			return e
 		}
-		e.ProxyCredentials = NewSecret(content)
+		e.ProxyCredentials = conf.NewSecret(content)
 	}
 	return e
 }

@@ -7,6 +7,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
 )
 
 // maxAddresses bounds the nodes and sentinels that are named.
@@ -34,8 +38,8 @@ func (r *resolver) guard(f GuardFile) Guard {
 	return g
 }
 
-func (r *resolver) redis(at string, f RedisFile) Redis {
-	c := Redis{
+func (r *resolver) redis(at string, f RedisFile) redis.Config {
+	c := redis.Config{
 		Addresses: f.Addresses, SentinelMaster: f.SentinelMaster, Cluster: f.Cluster, Username: f.Username,
 		SentinelPassword: r.password(at+".sentinelPasswordFile", f.SentinelPasswordFile),
 		Password:         r.password(at+".passwordFile", f.PasswordFile),
@@ -73,8 +77,8 @@ func (r *resolver) redis(at string, f RedisFile) Redis {
 	return c
 }
 
-func (r *resolver) postgres(at string, f PostgresFile) Postgres {
-	c := Postgres{Schema: orDefault(f.Schema, "mcp_forward_auth")}
+func (r *resolver) postgres(at string, f PostgresFile) postgres.Config {
+	c := postgres.Config{Schema: orDefault(f.Schema, "mcp_forward_auth")}
 	// PostgreSQL cuts longer names, and keeps pg_ for itself.
 	if hasOther(c.Schema, "abcdefghijklmnopqrstuvwxyz0123456789_") || len(c.Schema) > 63 || strings.HasPrefix(c.Schema, "pg_") || c.Schema[0] <= '9' {
 		r.add(at+".schema", "%s is not a name of at most 63 lower-case letters, digits and underscores that begins with a letter", show(c.Schema))
@@ -108,23 +112,23 @@ func (r *resolver) postgres(at string, f PostgresFile) Postgres {
 }
 
 // postgresURL reads a connection URL. Messages show nothing of it: it holds a password.
-func (r *resolver) postgresURL(at, name string) Secret {
+func (r *resolver) postgresURL(at, name string) conf.Secret {
 	content, ok := r.secretFile(at, name)
 	if !ok {
-		return Secret{}
+		return conf.Secret{}
 	}
 	value := strings.TrimRight(content, "\r\n")
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && !u.Query().Has("host") {
 		r.add(at, `the file does not hold a URL such as "postgres://user:password@host/database"`)
 	}
-	return NewSecret(value)
+	return conf.NewSecret(value)
 }
 
 // password reads a file with one line.
-func (r *resolver) password(at, name string) Secret {
+func (r *resolver) password(at, name string) conf.Secret {
 	if name == "" {
-		return Secret{}
+		return conf.Secret{}
 	}
 	content, ok := r.secretFile(at, name)
 	value := strings.TrimRight(content, "\r\n")
@@ -135,7 +139,7 @@ func (r *resolver) password(at, name string) Secret {
 	case strings.ContainsAny(value, "\r\n\x00"):
 		r.add(at, "the file holds more than one line")
 	}
-	return NewSecret(value)
+	return conf.NewSecret(value)
 }
 
 // serverAddress checks where one connects to.
@@ -150,14 +154,14 @@ func (r *resolver) badHost(host string) bool {
 }
 
 // clientTLS checks that certificates and keys are what they should be.
-func (r *resolver) clientTLS(at string, f TLSFile) TLS {
+func (r *resolver) clientTLS(at string, f TLSFile) conf.TLS {
 	if !f.Enabled {
 		if f != (TLSFile{}) {
 			r.add(at+".enabled", "is off, but other keys of this section are set")
 		}
-		return TLS{}
+		return conf.TLS{}
 	}
-	c := TLS{Enabled: true, ServerName: f.ServerName}
+	c := conf.TLS{Enabled: true, ServerName: f.ServerName}
 	r.text(at+".serverName", f.ServerName)
 	c.Authorities = r.authorities(at+".caFile", f.CAFile)
 	switch {
@@ -170,7 +174,7 @@ func (r *resolver) clientTLS(at string, f TLSFile) TLS {
 		if _, err := tls.X509KeyPair([]byte(certificate), []byte(key)); ok && okToo && err != nil {
 			r.add(at+".certFile", "and keyFile are not a certificate and its key in PEM")
 		}
-		c.Certificate, c.Key = []byte(certificate), NewSecret(key)
+		c.Certificate, c.Key = []byte(certificate), conf.NewSecret(key)
 	}
 	return c
 }

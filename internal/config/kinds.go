@@ -4,6 +4,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // kind is what the configuration has to know of one kind of identity provider. A
@@ -14,9 +17,9 @@ type kind interface {
 	// audience says which keys narrow who may sign in.
 	audience(f ProviderFile) audience
 	// displayName is what pages call the provider where the operator gives no name.
-	displayName(p Provider) string
+	displayName(p connector.Config) string
 	// tellsGroups reports whether people of the provider can have groups here.
-	tellsGroups(p Provider) bool
+	tellsGroups(p connector.Config) bool
 }
 
 // audience is who has an account at a provider. The zero value is everybody, and
@@ -68,27 +71,29 @@ const openToAll = ", where anybody can have an account"
 
 type googleKind struct{}
 
-func (googleKind) scopes() []string            { return []string{"openid", "email", "profile"} }
-func (googleKind) displayName(Provider) string { return "Google" }
-func (googleKind) tellsGroups(p Provider) bool { return p.Workspace.Groups }
+func (googleKind) scopes() []string                    { return []string{"openid", "email", "profile"} }
+func (googleKind) displayName(connector.Config) string { return "Google" }
+func (googleKind) tellsGroups(p connector.Config) bool { return p.Workspace.Groups }
 func (googleKind) audience(ProviderFile) audience {
 	return audience{keys: []string{"allowedEmailDomains", "hostedDomains"}, of: `"google"`, where: openToAll}
 }
 
 type githubKind struct{}
 
-func (githubKind) scopes() []string            { return []string{"read:user", "user:email"} }
-func (githubKind) displayName(Provider) string { return "GitHub" }
-func (githubKind) tellsGroups(p Provider) bool { return slices.Contains(p.Scopes, OrganizationsScope) }
+func (githubKind) scopes() []string                    { return []string{"read:user", "user:email"} }
+func (githubKind) displayName(connector.Config) string { return "GitHub" }
+func (githubKind) tellsGroups(p connector.Config) bool {
+	return slices.Contains(p.Scopes, connector.OrganizationsScope)
+}
 func (githubKind) audience(ProviderFile) audience {
 	return audience{keys: []string{"allowedEmailDomains", "allowedOrganizations"}, of: `"github"`, where: openToAll}
 }
 
 type microsoftKind struct{}
 
-func (microsoftKind) scopes() []string            { return []string{"openid", "email", "profile", "User.Read"} }
-func (microsoftKind) displayName(Provider) string { return "Microsoft" }
-func (microsoftKind) tellsGroups(Provider) bool   { return true }
+func (microsoftKind) scopes() []string                    { return []string{"openid", "email", "profile", "User.Read"} }
+func (microsoftKind) displayName(connector.Config) string { return "Microsoft" }
+func (microsoftKind) tellsGroups(connector.Config) bool   { return true }
 func (microsoftKind) audience(ProviderFile) audience {
 	// An address alone says little there, whatever it is verified by.
 	return audience{keys: []string{"tenants"}, of: `"microsoft"`, where: openToAll}
@@ -96,9 +101,9 @@ func (microsoftKind) audience(ProviderFile) audience {
 
 type oidcKind struct{}
 
-func (oidcKind) scopes() []string              { return []string{"openid", "email", "profile"} }
-func (oidcKind) displayName(p Provider) string { return hostOf(p.IssuerURL) }
-func (oidcKind) tellsGroups(Provider) bool     { return true }
+func (oidcKind) scopes() []string                      { return []string{"openid", "email", "profile"} }
+func (oidcKind) displayName(p connector.Config) string { return hostOf(p.IssuerURL) }
+func (oidcKind) tellsGroups(connector.Config) bool     { return true }
 func (oidcKind) audience(f ProviderFile) audience {
 	public := publicIssuerOf(f.IssuerURL)
 	if public == nil {
@@ -113,9 +118,9 @@ func (oidcKind) audience(f ProviderFile) audience {
 
 type oauth2Kind struct{}
 
-func (oauth2Kind) scopes() []string              { return nil }
-func (oauth2Kind) displayName(p Provider) string { return hostOf(p.AuthorizeURL) }
-func (oauth2Kind) tellsGroups(Provider) bool     { return true }
+func (oauth2Kind) scopes() []string                      { return nil }
+func (oauth2Kind) displayName(p connector.Config) string { return hostOf(p.AuthorizeURL) }
+func (oauth2Kind) tellsGroups(connector.Config) bool     { return true }
 func (oauth2Kind) audience(ProviderFile) audience {
 	// The provider may be one company's or everybody's.
 	return audience{keys: []string{"allowedEmailDomains"}, of: `"oauth2"`}
@@ -123,11 +128,11 @@ func (oauth2Kind) audience(ProviderFile) audience {
 
 type staticKind struct{}
 
-func (staticKind) scopes() []string               { return nil }
-func (staticKind) displayName(Provider) string    { return "" } // our own login page needs none
-func (staticKind) audience(ProviderFile) audience { return audience{chosen: true} }
-func (staticKind) tellsGroups(p Provider) bool {
-	return p.UsersFile != "" || slices.ContainsFunc(p.Users, func(u User) bool { return len(u.Groups) > 0 })
+func (staticKind) scopes() []string                    { return nil }
+func (staticKind) displayName(connector.Config) string { return "" } // our own login page needs none
+func (staticKind) audience(ProviderFile) audience      { return audience{chosen: true} }
+func (staticKind) tellsGroups(p connector.Config) bool {
+	return p.UsersFile != "" || slices.ContainsFunc(p.Users, func(u connector.User) bool { return len(u.Groups) > 0 })
 }
 
 func hostOf(address string) string {
@@ -192,7 +197,7 @@ func publicIssuerOf(issuer string) *publicIssuer {
 	first, _, _ := strings.Cut(strings.Trim(strings.ToLower(u.Path), "/"), "/")
 	for i := range publicIssuers {
 		p := &publicIssuers[i]
-		if InDomain(p.host, host) && (len(p.paths) == 0 || slices.Contains(p.paths, first)) {
+		if rule.InDomain(p.host, host) && (len(p.paths) == 0 || slices.Contains(p.paths, first)) {
 			return p
 		}
 	}

@@ -5,6 +5,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 const (
@@ -12,85 +16,25 @@ const (
 	maxConditions = 200
 )
 
-// Kinds of clients.
-const (
-	KindStatic   = "static"   // the operator wrote it down
-	KindDocument = "document" // known by a metadata document
-	KindDynamic  = "dynamic"  // registered itself
-)
-
-// PolicyRule says what people and clients may do, or may not. All conditions
-// that are not empty must hold; one holds if any of its entries does. Lists of
-// patterns are for Match.
-type PolicyRule struct {
-	// At is where the rule stands, "policy.rules[0]".
-	At   string
-	Name string
-	// Allow is false for a rule that denies.
-	Allow bool
-
-	Users        []string // subjects with their namespace, or of the one provider
-	Emails       []string
-	EmailDomains []string // names, or "*.example.com"
-	Groups       []string // patterns
-	Providers    []string // ids
-	Clients      []string // client ids
-	ClientHosts  []string // names, or "*.example.com"
-	ClientKinds  []string
-
-	// Scopes and Tools are patterns. At most one of the two is there; without
-	// either the rule is about everything.
-	Scopes, Tools []string
-}
-
-// String names the rule for people: "policy.rules[0] (members)".
-func (p *PolicyRule) String() string {
-	if p.Name == "" {
-		return p.At
-	}
-	return p.At + " (" + p.Name + ")"
-}
-
-// InDomain reports whether pattern, a name or "*.example.com" for the names
-// below example.com, stands for the lower-case domain.
-func InDomain(pattern, domain string) bool {
-	if parent, ok := strings.CutPrefix(pattern, "*"); ok {
-		return strings.HasSuffix(domain, parent) && len(domain) > len(parent)
-	}
-	return pattern == domain
-}
-
-// LowerASCII maps A-Z to a-z and leaves the rest alone. Unicode knows letters
-// whose lower case is an ASCII letter (the Kelvin sign), and whoever has an
-// address with one is not who has the address with the other.
-func LowerASCII(s string) string {
-	return strings.Map(func(c rune) rune {
-		if 'A' <= c && c <= 'Z' {
-			return c + ('a' - 'A')
-		}
-		return c
-	}, s)
-}
-
 // policyKey is one condition of a rule.
 type policyKey struct {
 	name string
-	of   func(*PolicyRule) []string
+	of   func(*rule.Rule) []string
 	// covers reports whether whoever narrow stands for wide stands for too.
 	covers func(wide, narrow string) bool
 }
 
 var policyKeys = []policyKey{
-	{"users", func(p *PolicyRule) []string { return p.Users }, equal},
-	{"emails", func(p *PolicyRule) []string { return p.Emails }, func(a, b string) bool { return LowerASCII(a) == LowerASCII(b) }},
-	{"emailDomains", func(p *PolicyRule) []string { return p.EmailDomains }, domainCovers},
-	{"groups", func(p *PolicyRule) []string { return p.Groups }, patternCovers},
-	{"providers", func(p *PolicyRule) []string { return p.Providers }, equal},
-	{"clients", func(p *PolicyRule) []string { return p.Clients }, equal},
-	{"clientHosts", func(p *PolicyRule) []string { return p.ClientHosts }, domainCovers},
-	{"clientKinds", func(p *PolicyRule) []string { return p.ClientKinds }, equal},
-	{"scopes", func(p *PolicyRule) []string { return p.Scopes }, patternCovers},
-	{"tools", func(p *PolicyRule) []string { return p.Tools }, patternCovers},
+	{"users", func(p *rule.Rule) []string { return p.Users }, equal},
+	{"emails", func(p *rule.Rule) []string { return p.Emails }, func(a, b string) bool { return rule.LowerASCII(a) == rule.LowerASCII(b) }},
+	{"emailDomains", func(p *rule.Rule) []string { return p.EmailDomains }, domainCovers},
+	{"groups", func(p *rule.Rule) []string { return p.Groups }, patternCovers},
+	{"providers", func(p *rule.Rule) []string { return p.Providers }, equal},
+	{"clients", func(p *rule.Rule) []string { return p.Clients }, equal},
+	{"clientHosts", func(p *rule.Rule) []string { return p.ClientHosts }, domainCovers},
+	{"clientKinds", func(p *rule.Rule) []string { return p.ClientKinds }, equal},
+	{"scopes", func(p *rule.Rule) []string { return p.Scopes }, patternCovers},
+	{"tools", func(p *rule.Rule) []string { return p.Tools }, patternCovers},
 }
 
 func equal(a, b string) bool { return a == b }
@@ -108,7 +52,7 @@ func domainCovers(wide, narrow string) bool {
 	if below, ok := strings.CutPrefix(narrow, "*"); ok && strings.HasPrefix(wide, "*") {
 		return strings.HasSuffix(below, wide[1:])
 	}
-	return InDomain(wide, narrow)
+	return rule.InDomain(wide, narrow)
 }
 
 // policyFacts are what the conditions of rules are held to.
@@ -126,7 +70,7 @@ func (r *resolver) policies(f File, c *Config) {
 		facts.statics = append(facts.statics, client.ID)
 	}
 	standard := r.policyRules("policy", f.Policy, facts)
-	var denies []PolicyRule
+	var denies []rule.Rule
 	for _, rule := range standard {
 		if !rule.Allow {
 			denies = append(denies, rule)
@@ -153,12 +97,9 @@ func (c *Config) ProviderIDs() []string {
 	return ids
 }
 
-// PolicyID is what rules call the provider.
-func (p *Provider) PolicyID() string { return orDefault(p.ID, p.Name) }
-
 // advised refuses rules that would be written down and not held.
-func (r *resolver) advised(i int, h *Host) {
-	if h.Rules.ToolPolicy != Advisory {
+func (r *resolver) advised(i int, h *resource.Entry) {
+	if h.Rules.ToolPolicy != rule.Advisory {
 		return
 	}
 	for _, rule := range h.Policy {
@@ -170,7 +111,7 @@ func (r *resolver) advised(i int, h *Host) {
 }
 
 // policyRules resolves one list of rules; nil is none.
-func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts) []PolicyRule {
+func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts) []rule.Rule {
 	at := section + ".rules"
 	switch {
 	case f.Rules == nil || r.isMalformed(at):
@@ -181,7 +122,7 @@ func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts)
 	case r.tooMany(at, len(f.Rules), maxRules):
 		return nil
 	}
-	rules := make([]PolicyRule, len(f.Rules))
+	rules := make([]rule.Rule, len(f.Rules))
 	for i, file := range f.Rules {
 		rules[i] = r.policyRule(element(at, i), file, facts)
 		if first := slices.IndexFunc(f.Rules, func(o PolicyRuleFile) bool { return o.Name == file.Name }); file.Name != "" && first < i {
@@ -195,8 +136,8 @@ func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts)
 	return rules
 }
 
-func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) PolicyRule {
-	rule := PolicyRule{
+func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) rule.Rule {
+	rule := rule.Rule{
 		At: at, Name: f.Name, Allow: f.Effect == "allow",
 		Users: f.Users, Emails: f.Emails, EmailDomains: f.EmailDomains, Groups: f.Groups, Providers: f.Providers,
 		Clients: f.Clients, ClientHosts: f.ClientHosts, ClientKinds: f.ClientKinds, Scopes: f.Scopes, Tools: f.Tools,
@@ -298,13 +239,13 @@ func (c *policyFacts) userProblem(user string) string {
 		return ""
 	}
 	if len(c.Providers) > 1 {
-		kept := slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.KeepSubjects })
+		kept := slices.ContainsFunc(c.Providers, func(p connector.Config) bool { return p.KeepSubjects })
 		if kept && found { // such a subject begins with a kind of provider or a host
 			return ""
 		}
 		return show(user) + " does not say whose subject it is; begin it with the id of the provider and a colon, as in " + show(c.providers[0]+":1234")
 	}
-	if found && kindOf(prefix) != nil && !slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Name == prefix }) {
+	if found && kindOf(prefix) != nil && !slices.ContainsFunc(c.Providers, func(p connector.Config) bool { return p.Name == prefix }) {
 		return show(user) + " is a subject of provider " + show(prefix) + ", which is not configured; there is " + strings.Join(c.providers, ", ")
 	}
 	return ""
@@ -329,7 +270,7 @@ func patternProblem(key, entry string) string {
 
 // tellsGroups reports whether people of the provider can have groups here. One of
 // an unknown kind is a mistake of its own.
-func tellsGroups(p Provider) bool {
+func tellsGroups(p connector.Config) bool {
 	k := kindOf(p.Name)
 	return k == nil || k.tellsGroups(p)
 }
@@ -382,15 +323,15 @@ func (c *policyFacts) clientHostProblem(host string) string {
 
 func (c *policyFacts) kindProblem(kind string) string {
 	switch kind {
-	case KindStatic:
+	case rule.KindStatic:
 		if len(c.statics) == 0 {
 			return `there are no "static" clients: the section clients is empty`
 		}
-	case KindDocument:
+	case rule.KindDocument:
 		if !c.MetadataDocuments.Enabled {
 			return `there are no "document" clients: registration.metadataDocuments.enabled turns them off`
 		}
-	case KindDynamic:
+	case rule.KindDynamic:
 		if !c.DynamicRegistration {
 			return `there are no "dynamic" clients: registration.dynamic.enabled turns them off`
 		}
@@ -401,7 +342,7 @@ func (c *policyFacts) kindProblem(kind string) string {
 }
 
 // contradiction says why no person and client can meet all conditions, or "".
-func (c *policyFacts) contradiction(p *PolicyRule) string {
+func (c *policyFacts) contradiction(p *rule.Rule) string {
 	for _, pair := range []struct {
 		narrow, wide string
 		a, b         []string
@@ -410,9 +351,9 @@ func (c *policyFacts) contradiction(p *PolicyRule) string {
 		{"emails", "emailDomains", domainsOf(p.Emails), p.EmailDomains, domainCovers},
 		{"clients", "clientHosts", c.hostsOf(p.Clients), p.ClientHosts, domainCovers},
 		{"clients", "clientKinds", c.kindsOf(p.Clients), p.ClientKinds, equal},
-		{"clientHosts", "clientKinds", only(KindDocument, len(p.ClientHosts) > 0), p.ClientKinds, equal},
+		{"clientHosts", "clientKinds", only(rule.KindDocument, len(p.ClientHosts) > 0), p.ClientKinds, equal},
 	} {
-		given := len(p.of(pair.narrow)) > 0 && len(p.of(pair.wide)) > 0
+		given := len(entriesOf(p, pair.narrow)) > 0 && len(entriesOf(p, pair.wide)) > 0
 		if given && !slices.ContainsFunc(pair.a, func(n string) bool {
 			return slices.ContainsFunc(pair.b, func(w string) bool { return pair.covers(w, n) })
 		}) {
@@ -423,7 +364,7 @@ func (c *policyFacts) contradiction(p *PolicyRule) string {
 }
 
 // beyondClients says that none of the rule's scopes is one that its clients may have, or "".
-func (c *policyFacts) beyondClients(p *PolicyRule) string {
+func (c *policyFacts) beyondClients(p *rule.Rule) string {
 	if !p.Allow || len(p.Clients) == 0 || len(p.Scopes) == 0 {
 		return ""
 	}
@@ -433,7 +374,7 @@ func (c *policyFacts) beyondClients(p *PolicyRule) string {
 			return ""
 		}
 		for _, scope := range c.Config.Clients[i].Scopes {
-			if slices.ContainsFunc(p.Scopes, func(pattern string) bool { return Match(pattern, scope) }) {
+			if slices.ContainsFunc(p.Scopes, func(pattern string) bool { return rule.Match(pattern, scope) }) {
 				return ""
 			}
 		}
@@ -442,7 +383,7 @@ func (c *policyFacts) beyondClients(p *PolicyRule) string {
 }
 
 // of returns the entries of a condition.
-func (p *PolicyRule) of(key string) []string {
+func entriesOf(p *rule.Rule, key string) []string {
 	i := slices.IndexFunc(policyKeys, func(k policyKey) bool { return k.name == key })
 	return policyKeys[i].of(p)
 }
@@ -457,7 +398,7 @@ func only(value string, given bool) []string {
 func domainsOf(emails []string) []string {
 	var out []string
 	for _, e := range emails {
-		out = append(out, LowerASCII(e[strings.LastIndexByte(e, '@')+1:]))
+		out = append(out, rule.LowerASCII(e[strings.LastIndexByte(e, '@')+1:]))
 	}
 	return out
 }
@@ -477,9 +418,9 @@ func (c *policyFacts) kindsOf(clients []string) []string {
 	var out []string
 	for _, id := range clients {
 		if slices.Contains(c.statics, id) {
-			out = append(out, KindStatic)
+			out = append(out, rule.KindStatic)
 		} else {
-			out = append(out, KindDocument)
+			out = append(out, rule.KindDocument)
 		}
 	}
 	return out
@@ -488,7 +429,7 @@ func (c *policyFacts) kindsOf(clients []string) []string {
 // shadowed reports the rules of a list that another one makes idle. Their order
 // means nothing, so a rule that covers another may stand before or after it;
 // others are rules that hold as well.
-func (r *resolver) shadowed(rules, others []PolicyRule, facts *policyFacts) {
+func (r *resolver) shadowed(rules, others []rule.Rule, facts *policyFacts) {
 	for i := range rules {
 		p := &rules[i]
 		if r.wrong(p.At) {
@@ -517,7 +458,7 @@ func (r *resolver) shadowed(rules, others []PolicyRule, facts *policyFacts) {
 
 // idle says what is wrong with p, all of which o covers, or "" if nothing is.
 // Of twins the later one is reported.
-func idle(p, o *PolicyRule, twins, later bool) string {
+func idle(p, o *rule.Rule, twins, later bool) string {
 	switch {
 	case p.Allow && !o.Allow:
 		return "allows nothing, because " + o.String() + " denies all of it; narrow one of the two"
@@ -542,7 +483,7 @@ func (r *resolver) wrong(at string) bool {
 }
 
 // covers reports whether p holds, and is about the same, wherever o does.
-func (c *policyFacts) covers(p, o *PolicyRule) bool {
+func (c *policyFacts) covers(p, o *rule.Rule) bool {
 	for _, key := range policyKeys {
 		wide := key.of(p)
 		if len(wide) == 0 {
@@ -555,7 +496,7 @@ func (c *policyFacts) covers(p, o *PolicyRule) bool {
 		case "clientHosts":
 			implied = implied || len(c.hostsOf(o.Clients)) == len(o.Clients) && within(wide, c.hostsOf(o.Clients), key.covers)
 		case "clientKinds":
-			implied = implied || within(wide, only(KindDocument, len(o.ClientHosts) > 0), key.covers) || within(wide, c.kindsOf(o.Clients), key.covers)
+			implied = implied || within(wide, only(rule.KindDocument, len(o.ClientHosts) > 0), key.covers) || within(wide, c.kindsOf(o.Clients), key.covers)
 		}
 		if !implied {
 			return false
@@ -573,7 +514,7 @@ func within(wide, narrow []string, covers func(wide, narrow string) bool) bool {
 
 // reachable reports rules of an MCP server about clients that cannot come there,
 // or cannot have what the rule allows.
-func (r *resolver) reachable(rules []PolicyRule, h *Host, facts *policyFacts) {
+func (r *resolver) reachable(rules []rule.Rule, h *resource.Entry, facts *policyFacts) {
 	uri := h.Scheme + "://" + h.Host + h.Path
 	for i := range rules {
 		p := &rules[i]

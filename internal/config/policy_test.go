@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // ruled is a configuration with these rules as the default.
@@ -163,11 +165,11 @@ func TestPolicyMatching(t *testing.T) {
 		{"example.com", "example.com", true}, {"example.com", "a.example.com", false}, {"*.example.com", "a.example.com", true},
 		{"*.example.com", "example.com", false}, {"*.example.com", "badexample.com", false}, {"*.example.com", ".example.com", false},
 	} {
-		if got := InDomain(tt.pattern, tt.domain); got != tt.want {
+		if got := rule.InDomain(tt.pattern, tt.domain); got != tt.want {
 			t.Errorf("%s, %s: %v", tt.pattern, tt.domain, got)
 		}
 	}
-	if got := LowerASCII("JANE@\u212aI\u0130.example"); got != "jane@\u212ai\u0130.example" {
+	if got := rule.LowerASCII("JANE@\u212aI\u0130.example"); got != "jane@\u212ai\u0130.example" {
 		t.Errorf("a letter beyond ASCII became another: %q", got)
 	}
 }

@@ -6,10 +6,13 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
-func (r *providerResolver) provider(f ProviderFile) Provider {
-	p := Provider{
+func (r *providerResolver) provider(f ProviderFile) connector.Config {
+	p := connector.Config{
 		ID:           f.ID,
 		KeepSubjects: f.KeepSubjects,
 		Name:         f.Name,
@@ -29,7 +32,7 @@ func (r *providerResolver) provider(f ProviderFile) Provider {
 	if len(p.Scopes) == 0 {
 		p.Scopes = k.scopes()
 		if len(f.AllowedOrganizations) > 0 {
-			p.Scopes = append(p.Scopes, OrganizationsScope)
+			p.Scopes = append(p.Scopes, connector.OrganizationsScope)
 		}
 	}
 	r.misplaced(f)
@@ -98,8 +101,8 @@ func (r *providerResolver) openIDScope(f ProviderFile) {
 	case f.Name == "static":
 		r.notFor(at, f.Name)
 	case f.Name == "github":
-		if len(f.AllowedOrganizations) > 0 && !slices.Contains(f.Scopes, OrganizationsScope) {
-			r.add(at, "must include %q for %s", OrganizationsScope, r.key("allowedOrganizations"))
+		if len(f.AllowedOrganizations) > 0 && !slices.Contains(f.Scopes, connector.OrganizationsScope) {
+			r.add(at, "must include %q for %s", connector.OrganizationsScope, r.key("allowedOrganizations"))
 		}
 	case f.Name == "oauth2":
 	case !slices.Contains(f.Scopes, "openid"):
@@ -110,7 +113,7 @@ func (r *providerResolver) openIDScope(f ProviderFile) {
 }
 
 // clientCredentials checks clientID and returns the client secret.
-func (r *providerResolver) clientCredentials(f ProviderFile) Secret {
+func (r *providerResolver) clientCredentials(f ProviderFile) conf.Secret {
 	id, secret, file := r.key("clientID"), r.key("clientSecret"), r.key("clientSecretFile")
 	if f.Name == "static" {
 		for at, value := range map[string]string{id: f.ClientID, secret: f.ClientSecret, file: f.ClientSecretFile} {
@@ -118,7 +121,7 @@ func (r *providerResolver) clientCredentials(f ProviderFile) Secret {
 				r.notFor(at, f.Name)
 			}
 		}
-		return Secret{}
+		return conf.Secret{}
 	}
 	if f.ClientID == "" {
 		r.add(id, "is required for %q", f.Name)
@@ -132,14 +135,14 @@ func (r *providerResolver) clientCredentials(f ProviderFile) Secret {
 		if f.ClientSecret != "" || f.ClientSecretFile != "" {
 			r.add(r.key("clientKeyFile"), "excludes a client secret; set one of the two")
 		}
-		return Secret{}
+		return conf.Secret{}
 	case f.ClientSecret != "" && f.ClientSecretFile != "":
 		r.add(file, "excludes %s; set one of the two", secret)
-		return Secret{}
+		return conf.Secret{}
 	case f.ClientSecretFile != "":
 		content, ok := r.secretFile(file, f.ClientSecretFile)
 		if !ok {
-			return Secret{}
+			return conf.Secret{}
 		}
 		value, at = strings.TrimRight(content, "\r\n"), file
 		if value == "" {
@@ -149,13 +152,13 @@ func (r *providerResolver) clientCredentials(f ProviderFile) Secret {
 		if !r.isMalformed(file) {
 			r.add(secret, "or %s is required for %q", file, f.Name)
 		}
-		return Secret{}
+		return conf.Secret{}
 	}
 	r.notReplaced(at, value)
 	if strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
 		r.add(at, "holds a space, a line break or a control character, which no client secret does")
 	}
-	return NewSecret(value)
+	return conf.NewSecret(value)
 }
 
 func (r *providerResolver) issuerURL(f ProviderFile) string {

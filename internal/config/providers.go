@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
 // maxProviders bounds what a person can choose among on one page.
@@ -22,7 +24,7 @@ type providerResolver struct {
 func (r *providerResolver) key(name string) string { return r.section + "." + name }
 
 // providers resolves the one provider or the list of them.
-func (r *resolver) providers(f File) []Provider {
+func (r *resolver) providers(f File) []connector.Config {
 	const one, several = "provider", "providers"
 	if len(f.Providers) == 0 || r.tooMany(several, len(f.Providers), maxProviders) {
 		for at, set := range map[string]bool{"provider.id": f.Provider.ID != "", "provider.keepSubjects": f.Provider.KeepSubjects} {
@@ -33,12 +35,12 @@ func (r *resolver) providers(f File) []Provider {
 		if r.isMalformed(several) || len(f.Providers) > 0 {
 			return nil
 		}
-		return []Provider{(&providerResolver{r, one}).provider(f.Provider)}
+		return []connector.Config{(&providerResolver{r, one}).provider(f.Provider)}
 	}
 	if !isEmpty(reflect.ValueOf(f.Provider)) {
 		r.add(several, "excludes provider; make that an entry of providers as well")
 	}
-	list := make([]Provider, len(f.Providers))
+	list := make([]connector.Config, len(f.Providers))
 	for i, entry := range f.Providers {
 		r := &providerResolver{r, element(several, i)}
 		list[i] = r.provider(entry)
@@ -77,14 +79,14 @@ func (r *providerResolver) id(id string) {
 }
 
 // distinct refuses what would make two providers one, for a person or for this service.
-func (r *resolver) distinct(list []Provider) {
-	kept := slices.IndexFunc(list, func(p Provider) bool { return p.KeepSubjects })
+func (r *resolver) distinct(list []connector.Config) {
+	kept := slices.IndexFunc(list, func(p connector.Config) bool { return p.KeepSubjects })
 	for i, p := range list {
 		at := func(key string) string { return fmt.Sprintf("providers[%d].%s", i, key) }
-		if first := slices.IndexFunc(list, func(o Provider) bool { return o.ID == p.ID }); p.ID != "" && first < i {
+		if first := slices.IndexFunc(list, func(o connector.Config) bool { return o.ID == p.ID }); p.ID != "" && first < i {
 			r.add(at("id"), "%s is the id of providers[%d] too", show(p.ID), first)
 		}
-		if first := slices.IndexFunc(list, func(o Provider) bool { return o.DisplayName == p.DisplayName }); first < i && (p.DisplayName != "" || p.Name == "static") {
+		if first := slices.IndexFunc(list, func(o connector.Config) bool { return o.DisplayName == p.DisplayName }); first < i && (p.DisplayName != "" || p.Name == "static") {
 			r.add(at("displayName"), "people could not tell it from providers[%d]; give each a name of its own", first)
 		}
 		if p.KeepSubjects && kept < i {
@@ -98,7 +100,7 @@ func (r *resolver) distinct(list []Provider) {
 
 // bareNamespaces returns what subjects of p can begin with before the first
 // colon where no id stands there: the kind of provider, or a host.
-func bareNamespaces(p Provider) []string {
+func bareNamespaces(p connector.Config) []string {
 	names := []string{p.Name}
 	for _, address := range []string{p.IssuerURL, p.BaseURL, p.UserinfoURL} {
 		if u, err := url.Parse(address); err == nil && u.Hostname() != "" {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"golang.org/x/net/idna"
 )
 
@@ -16,7 +17,7 @@ var ownPaths = []string{
 	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "openid", ".well-known",
 }
 
-func (r *resolver) hosts(files []HostFile) []Host {
+func (r *resolver) hosts(files []HostFile) []resource.Entry {
 	const at = "proxy.hosts"
 	if len(files) == 0 {
 		r.add(at, "is required: at least one MCP server")
@@ -25,7 +26,7 @@ func (r *resolver) hosts(files []HostFile) []Host {
 	if r.tooMany(at, len(files), maxHosts) {
 		return nil
 	}
-	hosts := make([]Host, 0, len(files))
+	hosts := make([]resource.Entry, 0, len(files))
 	type place struct{ host, path string }
 	places := make(map[place]int)
 	schemes := make(map[string]int)
@@ -54,7 +55,7 @@ func (r *resolver) hosts(files []HostFile) []Host {
 
 // behind refuses endpoints that are a public address: the gateway asks this
 // service about requests there, so the tools of that server could never be listed.
-func (r *resolver) behind(hosts []Host) {
+func (r *resolver) behind(hosts []resource.Entry) {
 	type address struct{ scheme, host string }
 	public := map[address][]string{}
 	for _, h := range hosts {
@@ -77,7 +78,7 @@ func (r *resolver) behind(hosts []Host) {
 }
 
 // host resolves one entry; ok means that its public address is valid.
-func (r *resolver) host(at string, f HostFile) (h Host, ok bool) {
+func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	h.Endpoint = r.endpoint(at+".endpoint", f.Endpoint)
 	if h.Authorities = r.authorities(at+".caFile", f.CAFile); f.CAFile != "" && h.Endpoint != nil && h.Endpoint.Scheme != "https" {
 		r.add(at+".caFile", "has no meaning for an endpoint with http; remove it, or use https")
@@ -104,7 +105,7 @@ func (r *resolver) host(at string, f HostFile) (h Host, ok bool) {
 
 // warnSSE is about an endpoint that looks like a server of HTTP+SSE, the
 // transport before streamable HTTP, which takes messages at another path.
-func (r *resolver) warnSSE(at string, h Host) {
+func (r *resolver) warnSSE(at string, h resource.Entry) {
 	ends := func(p string) bool { return strings.HasSuffix(strings.TrimSuffix(p, "/"), "/sse") }
 	if h.Endpoint == nil || !ends(h.Endpoint.Path) || !ends(h.Path) {
 		return
@@ -114,10 +115,10 @@ func (r *resolver) warnSSE(at string, h Host) {
 
 // callbackHost resolves the one host of all callbacks. It has the scheme of the
 // MCP hosts, which is http only on a loopback host.
-func (r *resolver) callbackHost(value string, hosts []Host) PublicHost {
+func (r *resolver) callbackHost(value string, hosts []resource.Entry) resource.PublicHost {
 	const at = "proxy.callbackHost"
 	if value == "" {
-		return PublicHost{}
+		return resource.PublicHost{}
 	}
 	scheme := "http"
 	for _, h := range hosts {
@@ -128,12 +129,12 @@ func (r *resolver) callbackHost(value string, hosts []Host) PublicHost {
 	host, _, problem := splitHost(value)
 	if problem != "" {
 		r.add(at, "%s", problem)
-		return PublicHost{}
+		return resource.PublicHost{}
 	}
 	if scheme == "http" && !isLoopback(host) {
 		scheme = "https"
 	}
-	c := PublicHost{Host: r.publicHost(at, value, scheme), Scheme: scheme}
+	c := resource.PublicHost{Host: r.publicHost(at, value, scheme), Scheme: scheme}
 	for i, h := range hosts {
 		if h.Host == c.Host && h.Scheme != c.Scheme {
 			r.add(at, "is proxy.hosts[%d], whose scheme is %q; give all hosts one scheme, or the callback a host of its own", i, h.Scheme)

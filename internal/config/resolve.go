@@ -15,6 +15,11 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // Bounds on what one file may hold. They are far above what anybody needs and
@@ -90,7 +95,7 @@ func (c *Config) unused(f File) {
 	named := c.IdentityHeaders.Name != "" || c.IdentityHeaders.JWT != ""
 	grouped := false
 	for _, h := range c.Hosts {
-		grouped = grouped || slices.ContainsFunc(h.Policy, func(r PolicyRule) bool { return len(r.Groups) > 0 })
+		grouped = grouped || slices.ContainsFunc(h.Policy, func(r rule.Rule) bool { return len(r.Groups) > 0 })
 	}
 	files := f.Providers
 	if len(files) == 0 {
@@ -98,7 +103,7 @@ func (c *Config) unused(f File) {
 	}
 	for i := range c.Providers {
 		file := files[i]
-		c.Providers[i].Unused = Properties{
+		c.Providers[i].Unused = connector.Properties{
 			Name:   !named && file.NameClaim == "",
 			Groups: !grouped && file.GroupsClaim == "" && len(file.GroupsFilter) == 0 && !slices.Contains(file.Scopes, "groups"),
 		}
@@ -236,11 +241,11 @@ func (r *resolver) denyList(f DenyListFile) string {
 
 // seeds reads the seed files as they are, to the last byte: random bytes may
 // end in what looks like a newline.
-func (r *resolver) seeds(at string, files []string) []Secret {
+func (r *resolver) seeds(at string, files []string) []conf.Secret {
 	if r.tooMany(at, len(files), maxSeeds) {
 		return nil
 	}
-	var seeds []Secret
+	var seeds []conf.Secret
 	for i, name := range files {
 		at := element(at, i)
 		if first := slices.Index(files, name); first < i {
@@ -259,7 +264,7 @@ func (r *resolver) seeds(at string, files []string) []Secret {
 				r.warn(at, "%s", doubt)
 			}
 		}
-		seeds = append(seeds, NewSecret(content))
+		seeds = append(seeds, conf.NewSecret(content))
 	}
 	return seeds
 }
@@ -323,12 +328,12 @@ func (r *resolver) duration(at, value string, standard, least, most time.Duratio
 
 // presets are names for identity headers: those of oauth2-proxy, and those that
 // applications behind other proxies know.
-var presets = map[string]IdentityHeaders{
+var presets = map[string]outbound.Headers{
 	"auth-request": {User: "X-Auth-Request-User", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
 	"forwarded":    {User: "X-Forwarded-User", Email: "X-Forwarded-Email", Groups: "X-Forwarded-Groups", Name: "X-Forwarded-Name"},
 }
 
-func (r *resolver) identityHeaders(f IdentityHeadersFile) IdentityHeaders {
+func (r *resolver) identityHeaders(f IdentityHeadersFile) outbound.Headers {
 	const at = "identityHeaders."
 	preset, ok := presets[orDefault(f.Preset, "auth-request")]
 	if !ok {
@@ -351,7 +356,7 @@ func (r *resolver) identityHeaders(f IdentityHeadersFile) IdentityHeaders {
 		seen[name] = at
 		return name
 	}
-	h := IdentityHeaders{
+	h := outbound.Headers{
 		User:   header(at+"user", f.User, preset.User),
 		Email:  header(at+"email", f.Email, preset.Email),
 		Groups: header(at+"groups", f.Groups, preset.Groups),

@@ -6,19 +6,21 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // rules resolves what an entry of proxy.hosts asks of requests.
-func (r *resolver) rules(at string, f HostFile) Rules {
-	rules := Rules{
-		ToolPolicy:     ToolPolicy(orDefault(f.ToolPolicy, string(Enforce))),
+func (r *resolver) rules(at string, f HostFile) rule.Rules {
+	rules := rule.Rules{
+		ToolPolicy:     rule.ToolPolicy(orDefault(f.ToolPolicy, string(rule.Enforce))),
 		Scopes:         r.scopeRules(at+".scopes", f.Scopes),
 		Body:           f.Body,
 		RefuseRefresh:  f.RefuseRefreshAfterStepUp,
 		AllowedOrigins: f.CORS.AllowedOrigins,
 	}
 	switch rules.ToolPolicy {
-	case Enforce, Strict, Advisory:
+	case rule.Enforce, rule.Strict, rule.Advisory:
 	default:
 		r.add(at+".toolPolicy", `%s is not one of "enforce", "strict", "advisory"`, show(f.ToolPolicy))
 	}
@@ -35,11 +37,11 @@ func (r *resolver) rules(at string, f HostFile) Rules {
 	return rules
 }
 
-func (r *resolver) scopeRules(at string, files []ScopeFile) []ScopeRule {
+func (r *resolver) scopeRules(at string, files []ScopeFile) []rule.Scope {
 	if r.tooMany(at, len(files), maxScopes) {
 		return nil
 	}
-	var rules []ScopeRule
+	var rules []rule.Scope
 	for i, f := range files {
 		at := element(at, i)
 		switch {
@@ -60,7 +62,7 @@ func (r *resolver) scopeRules(at string, files []ScopeFile) []ScopeRule {
 		if len(f.Tools)+len(f.Resources)+len(f.Prompts)+len(f.Includes) == 0 {
 			r.add(at, "opens nothing; name tools, resources, prompts or scopes that it includes")
 		}
-		rules = append(rules, ScopeRule(f))
+		rules = append(rules, rule.Scope(f))
 	}
 	return rules
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"reflect"
 	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 func TestRules(t *testing.T) {
@@ -10,16 +12,16 @@ func TestRules(t *testing.T) {
 		return oidc + "proxy: {hosts: [{host: mcp.example.com, endpoint: 'http://mcp:8080/mcp', " + keys + "}]}\n"
 	}
 	t.Run("absent", func(t *testing.T) {
-		if got, want := mustParse(t, minimal).Hosts[0].Rules, (Rules{ToolPolicy: Enforce}); !reflect.DeepEqual(got, want) {
+		if got, want := mustParse(t, minimal).Hosts[0].Rules, (rule.Rules{ToolPolicy: rule.Enforce}); !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v", got)
 		}
 	})
 	t.Run("everything", func(t *testing.T) {
 		got := mustParse(t, host(`toolPolicy: strict, body: true, stepUp: "401", refuseRefreshAfterStepUp: true, cors: {allowedOrigins: ["https://app.example.com", "http://localhost:6274"]},
   scopes: [{name: notes:read, description: Read, tools: [notes_read, "list_*"], resources: ["note://*"], prompts: [sum]}, {name: admin, includes: [notes:read, other]}]`)).Hosts[0].Rules
-		want := Rules{
-			ToolPolicy: Strict, Body: true, StepUpStatus: 401, RefuseRefresh: true, AllowedOrigins: []string{"https://app.example.com", "http://localhost:6274"},
-			Scopes: []ScopeRule{
+		want := rule.Rules{
+			ToolPolicy: rule.Strict, Body: true, StepUpStatus: 401, RefuseRefresh: true, AllowedOrigins: []string{"https://app.example.com", "http://localhost:6274"},
+			Scopes: []rule.Scope{
 				{Name: "notes:read", Description: "Read", Tools: []string{"notes_read", "list_*"}, Resources: []string{"note://*"}, Prompts: []string{"sum"}},
 				{Name: "admin", Includes: []string{"notes:read", "other"}},
 			},
@@ -58,7 +60,7 @@ func TestMatch(t *testing.T) {
 		{"read", "read", true}, {"read", "Read", false}, {"read", "read ", false}, {"read", "reader", false},
 		{"read*", "read", true}, {"read*", "reader", true}, {"read*", "rea", false}, {"*", "", true}, {"*", "x", true},
 	} {
-		if got := Match(tt.pattern, tt.name); got != tt.want {
+		if got := rule.Match(tt.pattern, tt.name); got != tt.want {
 			t.Errorf("Match(%q, %q) is %v", tt.pattern, tt.name, got)
 		}
 	}

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 // Summary describes the configuration for the operator who has just checked
@@ -27,8 +30,8 @@ func (c *Config) Summary() string {
 		if p.ID != "" {
 			name = p.ID + ": "
 		}
-		line("identity provider", "%s%s", name, p.summary())
-		line("who may sign in", "%s%s", name, p.audience())
+		line("identity provider", "%s%s", name, providerSummary(p))
+		line("who may sign in", "%s%s", name, providerAudience(p))
 		if p.Name != "static" {
 			line("redirect URIs there", "%s%s", name, nameList(c.redirectURIs(p)))
 		}
@@ -52,17 +55,17 @@ func (c *Config) Summary() string {
 	line("introspection", "%s", onOff(c.Introspection))
 	line("deny-list", "%s", orDefault(c.DenyList, "none"))
 	line("audit log", "%s", orDefault(c.AuditFile, "standard output"))
-	line("tracing", "%s", c.Tracing.summary())
+	line("tracing", "%s", tracingSummary(c.Tracing))
 	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {
-		fmt.Fprintf(&b, "  %s://%s%s -> %s%s\n", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), h.policySummary())
+		fmt.Fprintf(&b, "  %s://%s%s -> %s%s\n", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), policySummary(h))
 	}
 	return b.String()
 }
 
 // redirectURIs are what the operator registers at p.
-func (c *Config) redirectURIs(p Provider) []string {
+func (c *Config) redirectURIs(p connector.Config) []string {
 	path := "/callback"
 	if p.ID != "" {
 		path += "/" + p.ID
@@ -82,7 +85,7 @@ func (c *Config) redirectURIs(p Provider) []string {
 }
 
 // policySummary says which rules hold at the server, "" if none do.
-func (h Host) policySummary() string {
+func policySummary(h resource.Entry) string {
 	if len(h.Policy) == 0 {
 		return ""
 	}
@@ -95,7 +98,7 @@ func (h Host) policySummary() string {
 	return fmt.Sprintf(", %d rules of the policy, %d of them its own", all, own)
 }
 
-func (p Provider) summary() string {
+func providerSummary(p connector.Config) string {
 	switch p.Name {
 	case "oidc":
 		return fmt.Sprintf("oidc, issuer %s, client %q", p.IssuerURL, p.ClientID)
@@ -115,7 +118,7 @@ func (p Provider) summary() string {
 }
 
 // audience says whom the provider lets in, the one line to read twice.
-func (p Provider) audience() string {
+func providerAudience(p connector.Config) string {
 	var all []string
 	for _, restriction := range []struct {
 		what  string

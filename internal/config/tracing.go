@@ -7,11 +7,13 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 	"golang.org/x/net/http/httpguts"
 )
 
-func (r *resolver) tracing(f TracingFile) Tracing {
-	var t Tracing
+func (r *resolver) tracing(f TracingFile) tracing.Config {
+	var t tracing.Config
 	if f.SamplingRatio != nil {
 		if t.Ratio = *f.SamplingRatio; t.Ratio < 0 || t.Ratio > 1 {
 			r.add("tracing.samplingRatio", "%v is not between 0 and 1", t.Ratio)
@@ -44,12 +46,12 @@ func (r *resolver) tracing(f TracingFile) Tracing {
 }
 
 // headers reads a file of header lines. Messages show nothing of it.
-func (r *resolver) headers(at, name string) map[string]Secret {
+func (r *resolver) headers(at, name string) map[string]conf.Secret {
 	content, ok := r.secretFile(at, name)
 	if !ok {
 		return nil
 	}
-	out := map[string]Secret{}
+	out := map[string]conf.Secret{}
 	n := 0
 	for line := range strings.Lines(content) {
 		n++
@@ -63,12 +65,12 @@ func (r *resolver) headers(at, name string) map[string]Secret {
 			r.add(at, `line %d of the file is not a header such as "Name: value"`, n)
 			continue
 		}
-		out[http.CanonicalHeaderKey(name)] = NewSecret(value)
+		out[http.CanonicalHeaderKey(name)] = conf.NewSecret(value)
 	}
 	return out
 }
 
-func (t Tracing) summary() string {
+func tracingSummary(t tracing.Config) string {
 	if t.Endpoint == "" {
 		return "off"
 	}

@@ -1,13 +1,13 @@
 package config
 
 import (
-	"encoding/base64"
 	"net/mail"
 	"reflect"
 	"regexp"
-	"strconv"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -20,7 +20,7 @@ type usersDocument struct {
 const MaxUsersFileBytes = maxFileBytes
 
 // ParseUsers reads the content of a users file. The error is an Errors.
-func ParseUsers(data []byte) ([]User, error) {
+func ParseUsers(data []byte) ([]connector.User, error) {
 	if len(data) > MaxUsersFileBytes {
 		return nil, Errors{{Problem: "the file is larger than 1 MiB"}}
 	}
@@ -33,7 +33,7 @@ func ParseUsers(data []byte) ([]User, error) {
 
 // accounts resolves the accounts of the static provider: in the configuration,
 // or in a file of their own that is read again when it changes.
-func (r *providerResolver) accounts(f ProviderFile) (users []User, file string) {
+func (r *providerResolver) accounts(f ProviderFile) (users []connector.User, file string) {
 	at, fileAt := r.key("users"), r.key("usersFile")
 	switch {
 	case f.Name != "static":
@@ -57,7 +57,7 @@ func (r *providerResolver) accounts(f ProviderFile) (users []User, file string) 
 	return users, f.UsersFile
 }
 
-func (r *resolver) users(at string, files []UserFile) []User {
+func (r *resolver) users(at string, files []UserFile) []connector.User {
 	if len(files) == 0 {
 		r.add(at, `is required for "static": at least one user`)
 		return nil
@@ -65,7 +65,7 @@ func (r *resolver) users(at string, files []UserFile) []User {
 	if r.tooMany(at, len(files), maxUsers) {
 		return nil
 	}
-	var users []User
+	var users []connector.User
 	seen := make(map[string]int)
 	for i, u := range files {
 		here := element(at, i)
@@ -80,7 +80,7 @@ func (r *resolver) users(at string, files []UserFile) []User {
 	return users
 }
 
-func (r *resolver) user(at string, f UserFile) User {
+func (r *resolver) user(at string, f UserFile) connector.User {
 	if f.Username == "" {
 		r.add(at+".username", "is required")
 	}
@@ -96,7 +96,7 @@ func (r *resolver) user(at string, f UserFile) User {
 	}
 	r.text(at+".name", f.Name)
 	r.groups(at+".groups", f.Groups)
-	return User{f.Username, NewSecret(f.PasswordHash), f.Email, f.Name, f.Groups}
+	return connector.User{Username: f.Username, PasswordHash: conf.NewSecret(f.PasswordHash), Email: f.Email, Name: f.Name, Groups: f.Groups}
 }
 
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
@@ -108,7 +108,7 @@ func hashProblem(hash string) string {
 		return "is required"
 	}
 	if strings.HasPrefix(hash, "$argon2") {
-		_, problem := ParseArgon2id(hash)
+		_, problem := connector.ParseArgon2id(hash)
 		return problem
 	}
 	cost, err := bcrypt.Cost([]byte(hash))
@@ -121,37 +121,4 @@ func hashProblem(hash string) string {
 		return "is a bcrypt hash of a cost above 15, which takes seconds to check"
 	}
 	return ""
-}
-
-// Argon2id is a hash in the PHC string format, taken apart.
-type Argon2id struct {
-	Memory, Time uint32 // KiB, passes
-	Threads      uint8
-	Salt, Sum    []byte
-}
-
-var argon2Hash = regexp.MustCompile(`^\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,3}),p=([0-9]{1,2})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$`)
-
-// ParseArgon2id takes a hash apart, or says what is wrong with it. The least is
-// what OWASP's password storage cheat sheet asks for; the most is what a sign-in
-// page may take of a small container.
-func ParseArgon2id(hash string) (Argon2id, string) {
-	const shape = "is not an argon2id hash such as $argon2id$v=19$m=19456,t=2,p=1$SALT$HASH; `mcp-forward-auth hash-password -argon2id` makes one"
-	m := argon2Hash.FindStringSubmatch(hash)
-	if m == nil {
-		return Argon2id{}, shape
-	}
-	number := func(s string) uint32 { n, _ := strconv.ParseUint(s, 10, 32); return uint32(n) }
-	salt, err1 := base64.RawStdEncoding.Strict().DecodeString(m[4])
-	sum, err2 := base64.RawStdEncoding.Strict().DecodeString(m[5])
-	a := Argon2id{Memory: number(m[1]), Time: number(m[2]), Threads: uint8(number(m[3])), Salt: salt, Sum: sum}
-	switch {
-	case err1 != nil || err2 != nil:
-		return Argon2id{}, shape
-	case a.Memory < 7168 || a.Time < 1 || uint64(a.Memory)*uint64(a.Time) < 5*7168:
-		return Argon2id{}, "is an argon2id hash with too little memory or too few passes, such as m=19456,t=2,p=1 has"
-	case a.Memory > 131072 || a.Time > 20 || a.Threads < 1 || a.Threads > 16 || uint64(a.Memory)*uint64(a.Time) > 4*131072:
-		return Argon2id{}, "is an argon2id hash that takes too much memory or time to check; at most m=131072,t=4, and p=16"
-	}
-	return a, ""
 }

@@ -5,35 +5,19 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
-
-// Workspace says how the directory of a Google Workspace is asked about people.
-// The zero value asks nobody.
-type Workspace struct {
-	Credentials string // "key", "metadata" or "external"; "" for none
-	// Key and KeyID are those of the service account, with "key".
-	Key ClientKey
-	// ServiceAccount is the address of the service account that the directory
-	// trusts; Admin the administrator in whose name it asks.
-	ServiceAccount, Admin string
-	// Audience, TokenType, TokenFile and TokenField say what is exchanged for
-	// Google's credentials, with "external".
-	Audience, TokenType, TokenFile, TokenField string
-	Groups                                     bool
-}
-
-// IsZero reports whether the directory is not asked.
-func (w Workspace) IsZero() bool { return w.Credentials == "" }
 
 // workspace resolves provider.workspace. Nothing of the environment has a part
 // in it: a variable that another program needs must not decide who gets in here.
-func (r *providerResolver) workspace(f ProviderFile) Workspace {
+func (r *providerResolver) workspace(f ProviderFile) connector.Workspace {
 	at := func(name string) string { return r.key("workspace." + name) }
 	file := f.Workspace
 	if file == (WorkspaceFile{}) {
-		return Workspace{}
+		return connector.Workspace{}
 	}
-	w := Workspace{Credentials: file.Credentials, ServiceAccount: file.ServiceAccount, Admin: file.Admin, Groups: file.Groups}
+	w := connector.Workspace{Credentials: file.Credentials, ServiceAccount: file.ServiceAccount, Admin: file.Admin, Groups: file.Groups}
 	r.account(at("admin"), file.Admin, "an administrator", true)
 	switch file.Credentials {
 	case "":
@@ -67,7 +51,7 @@ func (r *resolver) account(at, address, whose string, required bool) {
 
 // serviceAccountKey reads the JSON file that the Google Cloud console makes. Its
 // token_uri is not used: where a signed assertion goes must not follow from a file.
-func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w *Workspace) {
+func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w *connector.Workspace) {
 	content, ok := r.secretFile(at("credentialsFile"), f.CredentialsFile)
 	if !ok {
 		return
@@ -91,12 +75,12 @@ func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w 
 		r.add(at("serviceAccount"), "is another one than that of the key; remove it")
 	}
 	w.ServiceAccount = key.ClientEmail
-	w.Key = NewClientKey(parsed.Signer(), "RS256", key.PrivateKeyID)
+	w.Key = connector.NewClientKey(parsed.Signer(), "RS256", key.PrivateKeyID)
 }
 
 // externalAccount reads the file of workload identity federation, of which the
 // kinds that run a program or ask a URL are refused.
-func (r *resolver) externalAccount(at func(string) string, f WorkspaceFile, w *Workspace) {
+func (r *resolver) externalAccount(at func(string) string, f WorkspaceFile, w *connector.Workspace) {
 	content, ok := r.secretFile(at("credentialsFile"), f.CredentialsFile)
 	if !ok {
 		return

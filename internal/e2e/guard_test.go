@@ -27,7 +27,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/guardtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
@@ -142,7 +142,7 @@ func (s *redisServer) run(t *testing.T) {
 
 func (s *redisServer) address() string { return "127.0.0.1:" + s.port }
 
-func redisStore(c config.Redis) func(*testing.T) sharedStore {
+func redisStore(c redis.Config) func(*testing.T) sharedStore {
 	c.KeyPrefix = "test:"
 	return func(*testing.T) sharedStore { return redis.New(c, time.Now) }
 }
@@ -166,7 +166,7 @@ func testGuardRedis(t *testing.T, kind redisKind) {
 		track(t)
 		s := kind.start(t)
 		whole := t // the server outlives the sub-test that restarts it
-		runShared(t, redisStore(config.Redis{Addresses: []string{s.address()}}), s.stop, func(*testing.T) { s.run(whole) })
+		runShared(t, redisStore(redis.Config{Addresses: []string{s.address()}}), s.stop, func(*testing.T) { s.run(whole) })
 	})
 	t.Run("cluster", func(t *testing.T) {
 		track(t)
@@ -193,7 +193,7 @@ func testGuardRedis(t *testing.T, kind redisKind) {
 			}
 			return true
 		})
-		runShared(t, redisStore(config.Redis{Addresses: addresses[:2], Cluster: true, Username: "app", Password: config.NewSecret("secret-password")}), nil, nil)
+		runShared(t, redisStore(redis.Config{Addresses: addresses[:2], Cluster: true, Username: "app", Password: conf.NewSecret("secret-password")}), nil, nil)
 	})
 	t.Run("sentinels, and a failover", func(t *testing.T) {
 		track(t)
@@ -213,7 +213,7 @@ func testGuardRedis(t *testing.T, kind redisKind) {
 			out, _ := exec.Command(cli, "-p", port, "sentinel", "replicas", "main").Output()
 			return bytes.Contains(out, []byte(replica.port))
 		})
-		open := redisStore(config.Redis{Addresses: []string{"127.0.0.1:" + port}, SentinelMaster: "main"})
+		open := redisStore(redis.Config{Addresses: []string{"127.0.0.1:" + port}, SentinelMaster: "main"})
 		runShared(t, open, nil, nil)
 
 		store := open(t)
@@ -251,16 +251,16 @@ func testGuardRedisTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := config.Redis{
-		Addresses: []string{s.address()}, Username: "app", Password: config.NewSecret("secret-password"),
-		TLS: config.TLS{Enabled: true, Authorities: authority},
+	c := redis.Config{
+		Addresses: []string{s.address()}, Username: "app", Password: conf.NewSecret("secret-password"),
+		TLS: conf.TLS{Enabled: true, Authorities: authority},
 	}
 	runShared(t, redisStore(c), nil, nil)
-	for name, change := range map[string]func(*config.Redis){
-		"wrong password":    func(c *config.Redis) { c.Password = config.NewSecret("wrong") },
-		"unknown authority": func(c *config.Redis) { c.TLS.Authorities = nil },
-		"other name":        func(c *config.Redis) { c.TLS.ServerName = "elsewhere.example" },
-		"no TLS":            func(c *config.Redis) { c.TLS = config.TLS{} },
+	for name, change := range map[string]func(*redis.Config){
+		"wrong password":    func(c *redis.Config) { c.Password = conf.NewSecret("wrong") },
+		"unknown authority": func(c *redis.Config) { c.TLS.Authorities = nil },
+		"other name":        func(c *redis.Config) { c.TLS.ServerName = "elsewhere.example" },
+		"no TLS":            func(c *redis.Config) { c.TLS = conf.TLS{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c
@@ -275,8 +275,8 @@ func testGuardRedisTLS(t *testing.T) {
 func TestGuardPostgres(t *testing.T) {
 	track(t)
 	s := startPostgres(t)
-	c := config.Postgres{Address: "127.0.0.1:" + s.port, Database: "postgres", Username: "app", Password: config.NewSecret("secret-password"), Schema: "mcp_forward_auth"}
-	open := func(c config.Postgres) func(t *testing.T) sharedStore {
+	c := postgres.Config{Address: "127.0.0.1:" + s.port, Database: "postgres", Username: "app", Password: conf.NewSecret("secret-password"), Schema: "mcp_forward_auth"}
+	open := func(c postgres.Config) func(t *testing.T) sharedStore {
 		return func(t *testing.T) sharedStore {
 			store, err := postgres.New(c)
 			if err != nil {
@@ -359,7 +359,7 @@ func TestGuardPostgres(t *testing.T) {
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		c := c
-		c.Password = config.NewSecret("wrong-password")
+		c.Password = conf.NewSecret("wrong-password")
 		store := open(c)(t)
 		defer store.Close()
 		if _, _, err := store.Load(t.Context(), "x"); err == nil || strings.Contains(err.Error(), "wrong-password") {
@@ -367,7 +367,7 @@ func TestGuardPostgres(t *testing.T) {
 		}
 	})
 	t.Run("URL", func(t *testing.T) {
-		store := open(config.Postgres{URL: config.NewSecret("postgres://app:secret-password@127.0.0.1:" + s.port + "/postgres?sslmode=disable"), Schema: c.Schema})(t)
+		store := open(postgres.Config{URL: conf.NewSecret("postgres://app:secret-password@127.0.0.1:" + s.port + "/postgres?sslmode=disable"), Schema: c.Schema})(t)
 		defer store.Close()
 		if _, _, err := store.Load(t.Context(), "x"); err != nil {
 			t.Error(err)

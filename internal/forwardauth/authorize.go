@@ -6,15 +6,15 @@ import (
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // authorize asks whether the token opens what the request does. An advisory
 // policy writes the answer down and lets the request pass.
 func (e *Endpoint) authorize(ctx context.Context, q *Request, d *Decision) Reason {
 	reason := e.permitted(q, d)
-	if reason == Allowed || d.Resource.Rules.ToolPolicy != config.Advisory || d.grant.bound.LimitsTools {
+	if reason == Allowed || d.Resource.Rules.ToolPolicy != rule.Advisory || d.grant.bound.LimitsTools {
 		return reason
 	}
 	e.auditDenial(ctx, audit.AccessAdvised, reason, q, d)
@@ -47,7 +47,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 			return reason
 		}
 		return e.permit(op, d)
-	case rules.ToolPolicy == config.Strict, d.grant.bound.LimitsTools:
+	case rules.ToolPolicy == rule.Strict, d.grant.bound.LimitsTools:
 		return OldProtocol
 	}
 	return Allowed // the coarse rule: any valid token of the resource
@@ -131,11 +131,11 @@ func (e *Endpoint) permit(op operation, d *Decision) Reason {
 }
 
 // resources and prompts select the patterns of a rule.
-func resources(r *config.ScopeRule) []string { return r.Resources }
-func prompts(r *config.ScopeRule) []string   { return r.Prompts }
+func resources(r *rule.Scope) []string { return r.Resources }
+func prompts(r *rule.Scope) []string   { return r.Prompts }
 
 // anyPattern reports whether the operator has named any resource, or prompt.
-func anyPattern(rules *config.Rules, patterns func(*config.ScopeRule) []string) bool {
+func anyPattern(rules *rule.Rules, patterns func(*rule.Scope) []string) bool {
 	for i := range rules.Scopes {
 		if len(patterns(&rules.Scopes[i])) > 0 {
 			return true
@@ -145,10 +145,10 @@ func anyPattern(rules *config.Rules, patterns func(*config.ScopeRule) []string) 
 }
 
 // openersOf returns the scopes whose patterns match name.
-func openersOf(rules *config.Rules, patterns func(*config.ScopeRule) []string, name string) []string {
+func openersOf(rules *rule.Rules, patterns func(*rule.Scope) []string, name string) []string {
 	var out []string
 	for i := range rules.Scopes {
-		if slices.ContainsFunc(patterns(&rules.Scopes[i]), func(p string) bool { return config.Match(p, name) }) {
+		if slices.ContainsFunc(patterns(&rules.Scopes[i]), func(p string) bool { return rule.Match(p, name) }) {
 			out = append(out, rules.Scopes[i].Name)
 		}
 	}
@@ -157,7 +157,7 @@ func openersOf(rules *config.Rules, patterns func(*config.ScopeRule) []string, n
 
 // narrowest returns the first of openers that can be granted and does not stand
 // for another of them.
-func narrowest(rules *config.Rules, openers, grantable []string) (string, bool) {
+func narrowest(rules *rule.Rules, openers, grantable []string) (string, bool) {
 	best := ""
 	for _, o := range openers {
 		if !slices.Contains(grantable, o) {

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // message is a JSON-RPC request; params may be empty.
@@ -24,11 +24,11 @@ func message(method, params string) string {
 }
 
 func TestBody(t *testing.T) {
-	f := newFixture(t, "a.example/mcp strict.example/mcp b.example/mcp", func(uri string, r *config.Rules) {
+	f := newFixture(t, "a.example/mcp strict.example/mcp b.example/mcp", func(uri string, r *rule.Rules) {
 		r.Body = !strings.Contains(uri, "b.example")
-		r.Scopes = []config.ScopeRule{{Name: "notes", Resources: []string{"note://*"}}}
+		r.Scopes = []rule.Scope{{Name: "notes", Resources: []string{"note://*"}}}
 		if strings.Contains(uri, "strict") {
-			r.ToolPolicy = config.Strict
+			r.ToolPolicy = rule.Strict
 		}
 	})
 	f.scopes.names = append(f.scopes.names, "notes")
@@ -292,7 +292,7 @@ func (u unread) Read([]byte) (int, error) {
 // Gateways announce bodies that they never send. The answer comes all the same,
 // and what follows on the connection is not taken for the body.
 func TestAnnouncedBody(t *testing.T) {
-	f := newFixture(t, "a.example/mcp b.example/mcp", func(uri string, r *config.Rules) { r.Body = strings.Contains(uri, "b.example") })
+	f := newFixture(t, "a.example/mcp b.example/mcp", func(uri string, r *rule.Rules) { r.Body = strings.Contains(uri, "b.example") })
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	for name, tt := range map[string]struct {
@@ -365,7 +365,7 @@ func lenient(t *testing.T, body string) (m leniently) {
 
 // The client's traceparent is handed on, and changes no decision.
 func TestClientTrace(t *testing.T) {
-	f := newFixture(t, "a.example/mcp", func(_ string, r *config.Rules) { r.Body = true })
+	f := newFixture(t, "a.example/mcp", func(_ string, r *rule.Rules) { r.Body = true })
 	var got string
 	f.Endpoint.Count = func(o Outcome) { got = o.ClientTrace }
 	secret := f.token(t, aMCP, "read")

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // origin refuses a page that may not use the MCP server, before its token is
@@ -23,7 +23,7 @@ func origin(q *Request, d *Decision) Reason {
 
 // allowedOrigin returns the configuration's word for the origin of a request,
 // "" if it has none that is allowed.
-func allowedOrigin(rules *config.Rules, lines []string) string {
+func allowedOrigin(rules *rule.Rules, lines []string) string {
 	origin, ok := one(lines)
 	if !ok {
 		return ""

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
@@ -14,7 +14,7 @@ func personOf(email string) token.Person { return token.Person{Email: email} }
 
 func TestCORS(t *testing.T) {
 	const page = "https://app.example"
-	f := newFixture(t, "a.example/mcp any.example/mcp off.example/mcp", func(uri string, r *config.Rules) {
+	f := newFixture(t, "a.example/mcp any.example/mcp off.example/mcp", func(uri string, r *rule.Rules) {
 		switch {
 		case strings.Contains(uri, "a.example"):
 			r.AllowedOrigins = []string{"https://other.example", page}

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -49,7 +49,7 @@ type Endpoint struct {
 	Scopes func(r *resource.Resource) Scopes
 	// Policy bounds what a token is good for beyond its scopes.
 	Policy  *policy.Policy
-	Headers config.IdentityHeaders
+	Headers outbound.Headers
 	// Identities signs the header of Headers.JWT; nil if there is none.
 	Identities *token.Identities
 	// Ended is what was revoked and who is denied; nil stands for nothing and nobody.

@@ -16,10 +16,11 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
@@ -72,7 +73,7 @@ type fixture struct {
 const defaultHosts = `a.example/mcp a.example/mcp/admin a.example/two b.example c.example:8443/mcp`
 
 // newFixture protects the hosts; rules may change what is asked at each.
-func newFixture(tb testing.TB, hosts string, rules func(uri string, r *config.Rules)) *fixture {
+func newFixture(tb testing.TB, hosts string, rules func(uri string, r *rule.Rules)) *fixture {
 	tb.Helper()
 	f := &fixture{
 		now: start, reasons: map[Reason]int{},
@@ -81,13 +82,13 @@ func newFixture(tb testing.TB, hosts string, rules func(uri string, r *config.Ru
 			tools: map[string][]string{"list": {"read"}, "get": {"read", "write"}, "put": {"write"}, "naïve": {"write"}, "=?base64?bGlzdA==?=": {"write"}},
 		},
 	}
-	var list []config.Host
+	var list []resource.Entry
 	for h := range strings.FieldsSeq(hosts) {
 		name, path, found := strings.Cut(h, "/")
 		if found {
 			path = "/" + path
 		}
-		c := config.Host{Host: name, Scheme: "https", Path: path, Endpoint: &url.URL{Scheme: "http", Host: "mcp"}, Rules: config.Rules{ToolPolicy: config.Enforce}}
+		c := resource.Entry{Host: name, Scheme: "https", Path: path, Endpoint: &url.URL{Scheme: "http", Host: "mcp"}, Rules: rule.Rules{ToolPolicy: rule.Enforce}}
 		if rules != nil {
 			rules("https://"+h, &c.Rules)
 		}
@@ -107,7 +108,7 @@ func newFixture(tb testing.TB, hosts string, rules func(uri string, r *config.Ru
 	f.Endpoint = New(Endpoint{
 		Resources: table, Policy: policy.New(table.All(), nil, nil), Verifier: &token.Verifier{Keys: shared.keys, Persons: persons, Now: now},
 		Scopes:  func(*resource.Resource) Scopes { return f.scopes },
-		Headers: config.IdentityHeaders{User: "x-auth-request-user", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
+		Headers: outbound.Headers{User: "x-auth-request-user", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
 		Audit:   &audit.Log{Logger: slog.New(slog.NewJSONHandler(&f.audit, &slog.HandlerOptions{Level: slog.LevelDebug}))},
 		Count: func(o Outcome) {
 			f.mu.Lock()

@@ -11,12 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 // everyHeader names a header for everything there is.
-var everyHeader = config.IdentityHeaders{
+var everyHeader = outbound.Headers{
 	User: "X-Forwarded-User", Email: "X-Forwarded-Email", Groups: "X-Forwarded-Groups", Name: "X-Forwarded-Name", Client: "X-Client", Scope: "X-Scope",
 	JWT: "X-Auth-Request-Identity", JWTLifetime: time.Minute,
 }
@@ -24,7 +25,7 @@ var everyHeader = config.IdentityHeaders{
 // signs returns a fixture that sets every header.
 func signs(tb testing.TB) *fixture {
 	tb.Helper()
-	f := newFixture(tb, defaultHosts, func(_ string, r *config.Rules) { r.AllowedOrigins = []string{"*"} })
+	f := newFixture(tb, defaultHosts, func(_ string, r *rule.Rules) { r.AllowedOrigins = []string{"*"} })
 	e := *f.Endpoint
 	e.names, e.Headers = nil, everyHeader
 	e.Identities = &token.Identities{Keys: shared.keys, Lifetime: everyHeader.JWTLifetime}

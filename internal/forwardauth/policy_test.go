@@ -4,9 +4,9 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
@@ -21,9 +21,9 @@ func TestPolicyFollowsCatalogue(t *testing.T) {
 	now := without
 	f := signs(t)
 	f.Endpoint.Scopes = func(*resource.Resource) Scopes { return now }
-	rules := policy.New(tableOf(t, config.Host{
+	rules := policy.New(tableOf(t, resource.Entry{
 		Host: "a.example", Scheme: "https", Path: "/mcp",
-		Policy: []config.PolicyRule{{Allow: true, Scopes: []string{"read"}}, {Allow: true, Tools: []string{"drop"}}},
+		Policy: []rule.Rule{{Allow: true, Scopes: []string{"read"}}, {Allow: true, Tools: []string{"drop"}}},
 	}), nil, func(_, scope string) (tools []string, known bool) {
 		for tool, scopes := range now.tools {
 			if scopes[0] == scope {
@@ -73,7 +73,7 @@ func TestPolicyFollowsCatalogue(t *testing.T) {
 	lists(both, "read")
 }
 
-func tableOf(t *testing.T, hosts ...config.Host) []*resource.Resource {
+func tableOf(t *testing.T, hosts ...resource.Entry) []*resource.Resource {
 	t.Helper()
 	table, err := resource.NewTable(hosts)
 	if err != nil {

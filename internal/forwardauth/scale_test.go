@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
@@ -148,9 +148,9 @@ func BenchmarkAmongScopes(b *testing.B) {
 			for i := range names {
 				names[i] = fmt.Sprintf("s%d", i)
 			}
-			f := newFixture(b, defaultHosts, func(_ string, r *config.Rules) {
+			f := newFixture(b, defaultHosts, func(_ string, r *rule.Rules) {
 				for _, name := range names {
-					r.Scopes = append(r.Scopes, config.ScopeRule{Name: name})
+					r.Scopes = append(r.Scopes, rule.Scope{Name: name})
 				}
 			})
 			f.scopes.names, f.scopes.tools = names, map[string][]string{"list": {names[n-1]}}

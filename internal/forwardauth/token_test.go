@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
@@ -181,7 +181,7 @@ func TestBaselineScope(t *testing.T) {
 }
 
 func TestCache(t *testing.T) {
-	f := newFixture(t, "a.example/mcp", func(_ string, r *config.Rules) { r.ToolPolicy = config.Enforce })
+	f := newFixture(t, "a.example/mcp", func(_ string, r *rule.Rules) { r.ToolPolicy = rule.Enforce })
 	f.verified = newCache(shardCount) // one token in each shard
 	good := f.token(t, aMCP, "read")
 	ask := func(raw string) int {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // call gives the headers of a tools/call of the current revision.
@@ -18,12 +18,12 @@ func call(tool string) []string {
 func b64(s string) string { return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?=" }
 
 func TestToolPolicy(t *testing.T) {
-	f := newFixture(t, "a.example/mcp strict.example/mcp advisory.example/mcp", func(uri string, r *config.Rules) {
+	f := newFixture(t, "a.example/mcp strict.example/mcp advisory.example/mcp", func(uri string, r *rule.Rules) {
 		switch {
 		case strings.Contains(uri, "strict"):
-			r.ToolPolicy = config.Strict
+			r.ToolPolicy = rule.Strict
 		case strings.Contains(uri, "advisory"):
-			r.ToolPolicy = config.Advisory
+			r.ToolPolicy = rule.Advisory
 		}
 	})
 	read := map[string]string{}
@@ -142,8 +142,8 @@ func TestDecodeName(t *testing.T) {
 }
 
 func TestScopeRules(t *testing.T) {
-	f := newFixture(t, "a.example/mcp", func(_ string, r *config.Rules) {
-		r.Scopes = []config.ScopeRule{
+	f := newFixture(t, "a.example/mcp", func(_ string, r *rule.Rules) {
+		r.Scopes = []rule.Scope{
 			{Name: "notes", Resources: []string{"note://public/*", "note://one"}, Prompts: []string{"sum*"}},
 			{Name: "secrets", Resources: []string{"note://secret/*"}},
 			{Name: "all", Resources: []string{"*"}},
@@ -191,7 +191,7 @@ func TestScopeRules(t *testing.T) {
 }
 
 func TestStepUp(t *testing.T) {
-	f := newFixture(t, "a.example/mcp b.example/mcp c.example/mcp", func(uri string, r *config.Rules) {
+	f := newFixture(t, "a.example/mcp b.example/mcp c.example/mcp", func(uri string, r *rule.Rules) {
 		r.StepUpStatus = map[string]int{"https://b.example/mcp": 401, "https://c.example/mcp": 403}[uri]
 	})
 	denied := func(t *testing.T, host, scope string, render Dialect) *http.Response {
@@ -258,7 +258,7 @@ func TestStepUp(t *testing.T) {
 }
 
 func TestNarrowest(t *testing.T) {
-	rules := &config.Rules{Scopes: []config.ScopeRule{{Name: "wide", Includes: []string{"middle"}}, {Name: "middle", Includes: []string{"narrow"}}, {Name: "x", Includes: []string{"y"}}, {Name: "y", Includes: []string{"x"}}}}
+	rules := &rule.Rules{Scopes: []rule.Scope{{Name: "wide", Includes: []string{"middle"}}, {Name: "middle", Includes: []string{"narrow"}}, {Name: "x", Includes: []string{"y"}}, {Name: "y", Includes: []string{"x"}}}}
 	for _, tt := range []struct{ openers, grantable, want string }{
 		{"wide narrow", "wide narrow middle", "narrow"},
 		{"wide middle", "wide middle narrow", "middle"},

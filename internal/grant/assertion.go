@@ -16,8 +16,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -89,7 +89,7 @@ func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
 	// To check a signature costs, and anyone can register any number of keys. The
 	// other kinds of clients have ids that everybody knows: who sends wrong
 	// assertions for one must not shut the client out.
-	if c.client.Kind() == config.KindDynamic {
+	if c.client.Kind() == rule.KindDynamic {
 		if spent, wait := e.Failures.Spent(c.client.Key()); spent {
 			return &web.TooMany{Reason: "client_authentication_throttled", Wait: wait}
 		}

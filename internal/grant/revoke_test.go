@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -27,7 +26,7 @@ type revoker struct {
 
 func newRevoker(t testing.TB, places int) *revoker {
 	t.Helper()
-	table, err := resource.NewTable([]config.Host{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: new(url.URL)}})
+	table, err := resource.NewTable([]resource.Entry{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: new(url.URL)}})
 	if err != nil {
 		t.Fatal(err)
 	}

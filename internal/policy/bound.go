@@ -3,8 +3,8 @@ package policy
 import (
 	"slices"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // Bound is what the rules leave of granted scopes, made ready for one decision
@@ -99,7 +99,7 @@ func (b *Bound) Obtainable(tool string, openers []string) []string {
 // matchesName reports whether one of patterns stands for name, without allocating.
 func matchesName(patterns []string, name string) bool {
 	for _, p := range patterns {
-		if config.Match(p, name) {
+		if rule.Match(p, name) {
 			return true
 		}
 	}

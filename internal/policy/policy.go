@@ -11,8 +11,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // Reasons for refusal; audit slugs.
@@ -41,7 +41,7 @@ type Gate struct {
 // NewGate makes the gate that the provider's configuration describes. Without
 // a domain list everybody the provider knows is admitted: for Google and GitHub
 // the configuration has made sure that the operator said so.
-func NewGate(p config.Provider) Gate {
+func NewGate(p connector.Config) Gate {
 	return Gate{domains: p.EmailDomains, anyone: len(p.EmailDomains) == 0}
 }
 
@@ -72,5 +72,5 @@ func domainOf(email string) string {
 	if at <= 0 {
 		return ""
 	}
-	return config.LowerASCII(email[at+1:])
+	return rule.LowerASCII(email[at+1:])
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -50,9 +51,9 @@ var (
 	admin = connector.Identity{Namespace: "static", Subject: "root", Email: "root@example.com", Groups: []string{"mcp-users", "mcp-admins"}}
 	out   = connector.Identity{Namespace: "static", Subject: "kim", Email: "kim@partner.example", Groups: []string{"mcp-users", "contractors"}}
 
-	ours    = policy.Client{Key: oauth.ClientKey("our-app"), Kind: config.KindStatic}
-	claude  = policy.Client{Key: oauth.ClientKey("https://claude.ai/oauth/c"), Kind: config.KindDocument, Host: "claude.ai"}
-	dynamic = policy.Client{Key: oauth.ClientKey("dcr1.x"), Kind: config.KindDynamic}
+	ours    = policy.Client{Key: oauth.ClientKey("our-app"), Kind: rule.KindStatic}
+	claude  = policy.Client{Key: oauth.ClientKey("https://claude.ai/oauth/c"), Kind: rule.KindDocument, Host: "claude.ai"}
+	dynamic = policy.Client{Key: oauth.ClientKey("dcr1.x"), Kind: rule.KindDynamic}
 )
 
 // Sample decisions, each with the rule that explains it.
@@ -250,7 +251,7 @@ func TestHosts(t *testing.T) {
 	for host, want := range map[string]bool{
 		"claude.ai": true, "CLAUDE.AI": true, "claude.ai:8443": true, "evil-claude.ai": false, "claude.ai.evil.example": false, "a.example.com": true, "example.com": false, "": false,
 	} {
-		if got := r.MatchClient(policy.Client{Kind: config.KindDocument, Host: host}).Verdict("read").Allowed; got != want {
+		if got := r.MatchClient(policy.Client{Kind: rule.KindDocument, Host: host}).Verdict("read").Allowed; got != want {
 			t.Errorf("%q: %v", host, got)
 		}
 	}

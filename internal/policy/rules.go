@@ -7,14 +7,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 // Opens returns the tools that a scope of a resource opens, as patterns for
-// config.Match; known is false while nobody can say.
+// rule.Match; known is false while nobody can say.
 type Opens func(resource, scope string) (tools []string, known bool)
 
 // Policy holds the rules of every resource.
@@ -49,8 +49,8 @@ func (p *Policy) For(resource string) *Rules {
 type Rules struct {
 	// open: there are no rules, so everybody may have everything.
 	open      bool
-	list      []config.PolicyRule
-	scopes    *config.Rules
+	list      []rule.Rule
+	scopes    *rule.Rules
 	providers providers
 	opens     func(scope string) (tools []string, known bool)
 	print     string // stands for whom the rules are about
@@ -138,7 +138,7 @@ func (r *Rules) Parse(s string) (m Match, ok bool) {
 
 // fingerprint stands for whom each of the rules is about. What they are about
 // may change without a new match.
-func fingerprint(rules []config.PolicyRule) string {
+func fingerprint(rules []rule.Rule) string {
 	h := sha256.New()
 	part := func(s string) {
 		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s))))
@@ -218,8 +218,8 @@ func (m Match) Narrow(scopes oauth.Scopes) oauth.Scopes {
 }
 
 // held yields the rules of one effect that hold.
-func (m Match) held(allow bool) func(yield func(*config.PolicyRule) bool) {
-	return func(yield func(*config.PolicyRule) bool) {
+func (m Match) held(allow bool) func(yield func(*rule.Rule) bool) {
+	return func(yield func(*rule.Rule) bool) {
 		for i := range m.rules.list {
 			if rule := &m.rules.list[i]; m.holds[i] && rule.Allow == allow && !yield(rule) {
 				return
@@ -271,7 +271,7 @@ func (m Match) allToolsDenied(scope string, includes, tools []string, known bool
 // opensMore reports whether one of the scopes opens resources or prompts, about
 // which there are no rules.
 func (r *Rules) opensMore(scopes []string) bool {
-	return slices.ContainsFunc(r.scopes.Scopes, func(s config.ScopeRule) bool {
+	return slices.ContainsFunc(r.scopes.Scopes, func(s rule.Scope) bool {
 		return slices.Contains(scopes, s.Name) && len(s.Resources)+len(s.Prompts) > 0
 	})
 }
@@ -323,6 +323,6 @@ func coversAny(wide []string, narrow string) bool {
 // matchesAny reports whether one of patterns stands for one of names.
 func matchesAny(patterns []string, names ...string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
-		return slices.ContainsFunc(names, func(n string) bool { return config.Match(p, n) })
+		return slices.ContainsFunc(names, func(n string) bool { return rule.Match(p, n) })
 	})
 }

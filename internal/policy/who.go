@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // A condition of a rule that allows must be seen to hold. One of a rule that
@@ -15,7 +15,7 @@ import (
 // having less to show, or by another spelling.
 
 // clientMatches reports whether the rule's conditions about clients hold.
-func clientMatches(rule *config.PolicyRule, c Client) bool {
+func clientMatches(rule *rule.Rule, c Client) bool {
 	if len(rule.Clients) > 0 && !slices.ContainsFunc(rule.Clients, func(id string) bool { return oauth.ClientKey(id) == c.Key }) {
 		return false
 	}
@@ -26,12 +26,12 @@ func clientMatches(rule *config.PolicyRule, c Client) bool {
 }
 
 // aboutPeople reports whether the rule has conditions about people.
-func aboutPeople(rule *config.PolicyRule) bool {
+func aboutPeople(rule *rule.Rule) bool {
 	return len(rule.Users)+len(rule.Emails)+len(rule.EmailDomains)+len(rule.Groups)+len(rule.Providers) > 0
 }
 
 // personMatches reports whether the rule's conditions about people hold.
-func (r *Rules) personMatches(rule *config.PolicyRule, id connector.Identity, groupsUnsaid bool) bool {
+func (r *Rules) personMatches(rule *rule.Rule, id connector.Identity, groupsUnsaid bool) bool {
 	deny := !rule.Allow
 	provider := r.providers.of(id)
 	for _, condition := range []struct {
@@ -61,7 +61,7 @@ func emailAmong(emails []string, email string, deny bool) bool {
 		return deny
 	}
 	return slices.ContainsFunc(emails, func(e string) bool {
-		return config.LowerASCII(e) == config.LowerASCII(email) || deny && strings.EqualFold(e, email)
+		return rule.LowerASCII(e) == rule.LowerASCII(email) || deny && strings.EqualFold(e, email)
 	})
 }
 
@@ -80,13 +80,13 @@ func groupAmong(patterns, groups []string, deny bool) bool {
 	}
 	return slices.ContainsFunc(groups, func(g string) bool {
 		return slices.ContainsFunc(patterns, func(p string) bool {
-			return config.Match(p, g) || deny && (config.Match(strings.ToLower(p), strings.ToLower(g)) || strings.EqualFold(p, g))
+			return rule.Match(p, g) || deny && (rule.Match(strings.ToLower(p), strings.ToLower(g)) || strings.EqualFold(p, g))
 		})
 	})
 }
 
 func inAnyDomain(domains []string, domain string) bool {
-	return slices.ContainsFunc(domains, func(d string) bool { return config.InDomain(d, domain) })
+	return slices.ContainsFunc(domains, func(d string) bool { return rule.InDomain(d, domain) })
 }
 
 // hostname returns host in lower case and without its port.

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 )
@@ -32,7 +31,7 @@ type Provider struct {
 }
 
 // New returns the provider that c describes.
-func New(c config.Provider, browser connector.Connector, password connector.PasswordConnector) *Provider {
+func New(c connector.Config, browser connector.Connector, password connector.PasswordConnector) *Provider {
 	p := &Provider{ID: c.ID, Name: c.DisplayName, Browser: browser, Password: password, Gate: policy.NewGate(c), kept: c.KeepSubjects}
 	if c.ID != "" && !c.KeepSubjects {
 		p.prefix = c.ID + ":" // in no id, so that one prefix is not the beginning of another

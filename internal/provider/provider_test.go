@@ -5,7 +5,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
@@ -21,11 +20,11 @@ func (a accounts) Recheck(_ context.Context, id connector.Identity, _ connector.
 }
 
 func TestWhosePeople(t *testing.T) {
-	one := New(config.Provider{}, nil, accounts("static"))
-	corp := New(config.Provider{ID: "corp"}, nil, accounts("static"))
-	kept := New(config.Provider{ID: "kept", KeepSubjects: true}, nil, accounts("static"))
-	moved := New(config.Provider{ID: "corp"}, nil, accounts("elsewhere"))
-	corpKept := New(config.Provider{ID: "corp", KeepSubjects: true}, nil, accounts("static"))
+	one := New(connector.Config{}, nil, accounts("static"))
+	corp := New(connector.Config{ID: "corp"}, nil, accounts("static"))
+	kept := New(connector.Config{ID: "kept", KeepSubjects: true}, nil, accounts("static"))
+	moved := New(connector.Config{ID: "corp"}, nil, accounts("elsewhere"))
+	corpKept := New(connector.Config{ID: "corp", KeepSubjects: true}, nil, accounts("static"))
 	jane := func(p *Provider) connector.Identity {
 		id, err := p.Authenticate(t.Context(), "jane", "")
 		if err != nil {
@@ -64,7 +63,7 @@ func TestWhosePeople(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	a, kept := New(config.Provider{ID: "a"}, nil, accounts("x")), New(config.Provider{ID: "kept", KeepSubjects: true}, nil, accounts("y"))
+	a, kept := New(connector.Config{ID: "a"}, nil, accounts("x")), New(connector.Config{ID: "kept", KeepSubjects: true}, nil, accounts("y"))
 	for id, want := range map[string]*Provider{"a": a, "kept": kept, "": kept, "b": nil} {
 		if got := (Set{a, kept}).Find(id); got != want {
 			t.Errorf("%q: %v", id, got)

@@ -20,7 +20,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -235,7 +235,7 @@ func TestHostsOfTwoReadings(t *testing.T) {
 		if _, err := w.Client(context.Background(), uri); !errors.Is(err, ErrDocument) {
 			t.Errorf("%s is a client: %v", uri, err)
 		}
-		static := []config.Client{{ID: "one", RedirectURIs: []string{uri}, AuthMethod: AuthNone}}
+		static := []Known{{ID: "one", RedirectURIs: []string{uri}, AuthMethod: AuthNone}}
 		if _, err := NewStatic(static, d.KeySets); err == nil {
 			t.Errorf("%s is in the configuration", uri)
 		}
@@ -394,8 +394,8 @@ func FuzzClientID(f *testing.F) {
 
 func TestStatic(t *testing.T) {
 	sets := NewKeySets(URLPolicy{Egress: &egress.Client{}}, time.Now)
-	s, err := NewStatic([]config.Client{
-		{ID: "one", Name: "One", RedirectURIs: []string{"http://localhost/cb"}, AuthMethod: AuthSecretBasic, Secrets: []config.Secret{config.NewSecret("old"), config.NewSecret("new")}},
+	s, err := NewStatic([]Known{
+		{ID: "one", Name: "One", RedirectURIs: []string{"http://localhost/cb"}, AuthMethod: AuthSecretBasic, Secrets: []conf.Secret{conf.NewSecret("old"), conf.NewSecret("new")}},
 		{ID: clientURL, RedirectURIs: []string{"https://app.example/cb"}, AuthMethod: AuthNone},
 	}, sets)
 	if err != nil {
@@ -424,11 +424,11 @@ func TestStatic(t *testing.T) {
 			}
 		}
 	})
-	for name, c := range map[string]config.Client{
+	for name, c := range map[string]Known{
 		"clients[0].id": {ID: "dcr1.x"}, "clients[0].redirectURIs[1]": {ID: "x", RedirectURIs: []string{"https://a.example/", "javascript:x"}},
 		"clients[0].jwksFile": {ID: "x", JWKS: []byte("{}")}, "clients[0].jwksURI": {ID: "x", JWKSURI: "https://10.0.0.1/k"},
 	} {
-		if _, err := NewStatic([]config.Client{c}, sets); err == nil || !strings.HasPrefix(err.Error(), name+":") {
+		if _, err := NewStatic([]Known{c}, sets); err == nil || !strings.HasPrefix(err.Error(), name+":") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -16,8 +16,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -62,11 +62,11 @@ type Client struct {
 func (c *Client) Kind() string {
 	switch {
 	case c.PreRegistered:
-		return config.KindStatic
+		return rule.KindStatic
 	case c.VouchedBy != "":
-		return config.KindDocument
+		return rule.KindDocument
 	}
-	return config.KindDynamic
+	return rule.KindDynamic
 }
 
 // Key returns a short fixed-size name for the client that is as unique as its id.

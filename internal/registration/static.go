@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
@@ -27,7 +26,7 @@ type staticClient struct {
 // are the rules of this package. Redirect URIs are exact and the operator's own,
 // so the policy for strangers does not apply. The error names every client that
 // breaks a rule, one in each line.
-func NewStatic(clients []config.Client, sets *KeySets) (*Static, error) {
+func NewStatic(clients []Known, sets *KeySets) (*Static, error) {
 	s := &Static{clients: map[string]*staticClient{}}
 	var problems []error
 	for i, c := range clients {
@@ -58,7 +57,7 @@ func NewStatic(clients []config.Client, sets *KeySets) (*Static, error) {
 	return s, nil
 }
 
-func (c *staticClient) setKeys(f config.Client, sets *KeySets) (err error) {
+func (c *staticClient) setKeys(f Known, sets *KeySets) (err error) {
 	if f.JWKSURI != "" {
 		if err := sets.urls.Egress.CheckURL(f.JWKSURI); err != nil {
 			return fmt.Errorf("jwksURI: %q %w", f.JWKSURI, err)

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // WellKnown is the path prefix of protected resource metadata (RFC 9728, section 3).
@@ -29,10 +29,10 @@ type Resource struct {
 	DisplayName   string
 	DefaultScopes oauth.Scopes
 	// Rules say what is asked of a request beyond a valid token.
-	Rules config.Rules
+	Rules rule.Rules
 	// Policy says who may do what there; nil is no policy, so that everyone may
 	// ask for every scope.
-	Policy []config.PolicyRule
+	Policy []rule.Rule
 }
 
 // MetadataURL returns the URL of the metadata document of the resource at path,
@@ -125,7 +125,7 @@ type Table struct {
 
 // NewTable builds the table. The configuration has been checked; what is left
 // to find are two hosts that become one when canonical.
-func NewTable(hosts []config.Host) (*Table, error) {
+func NewTable(hosts []Entry) (*Table, error) {
 	t := &Table{hosts: make(map[string]*Host, len(hosts))}
 	for i, c := range hosts {
 		fresh, err := NewHost(c.Host, c.Scheme)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/breaker"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
@@ -164,8 +164,8 @@ func trust(authorities []byte) *tls.Config {
 
 // guarded returns what makes, for each provider, a client that keeps asking one
 // that is in trouble within bounds.
-func guarded(client *http.Client, concurrent int, m *metrics, log *slog.Logger) func(config.Provider) *http.Client {
-	return func(p config.Provider) *http.Client {
+func guarded(client *http.Client, concurrent int, m *metrics, log *slog.Logger) func(connector.Config) *http.Client {
+	return func(p connector.Config) *http.Client {
 		c := http.Client{}
 		if client != nil {
 			c = *client

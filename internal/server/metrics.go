@@ -13,7 +13,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
@@ -230,7 +229,7 @@ func (m *metrics) event(e audit.Entry) {
 
 // watchProvider times what a provider is asked, and logs and counts what is left
 // out of its answers.
-func (m *metrics) watchProvider(c config.Provider, t *tracing.Tracer, log *slog.Logger) watch {
+func (m *metrics) watchProvider(c connector.Config, t *tracing.Tracer, log *slog.Logger) watch {
 	name := c.ID
 	if name == "" {
 		name = c.Name

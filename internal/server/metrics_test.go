@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
@@ -34,9 +33,9 @@ func seriesOf(t *testing.T, m *metrics) int {
 // together begin a bounded number.
 func TestSeriesAreBounded(t *testing.T) {
 	const hosts = 10_000
-	var list []config.Host
+	var list []resource.Entry
 	for i := range hosts {
-		list = append(list, config.Host{Host: fmt.Sprintf("h%05d.example.com", i), Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp"}})
+		list = append(list, resource.Entry{Host: fmt.Sprintf("h%05d.example.com", i), Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp"}})
 	}
 	table, err := resource.NewTable(list)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -38,13 +38,13 @@ func filled(t *testing.T) *metrics {
 	m.watchLoad(&load{})
 	m.instrument(http.NewServeMux()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	m.catalogueFetch("ok", time.Millisecond)
-	table, err := resource.NewTable([]config.Host{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp", Path: "/mcp"}}})
+	table, err := resource.NewTable([]resource.Entry{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp", Path: "/mcp"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.watchResources(table, func(*resource.Resource) bool { return true })
 	m.usersBroken.WithLabelValues("staff").Set(0)
-	m.watchProvider(config.Provider{Name: "google"}, nil, slog.New(slog.DiscardHandler))
+	m.watchProvider(connector.Config{Name: "google"}, nil, slog.New(slog.DiscardHandler))
 	m.watchTokens(func() int { return 0 })
 	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Proven: true, Lookup: forwardauth.Hit})
 	return m

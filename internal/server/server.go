@@ -148,12 +148,12 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		return nil, err
 	}
 	metrics.watchKeys(s.keys, opt.Now)
-	follow := func(p config.Provider, c *static.Connector) {
+	follow := func(p connector.Config, c *static.Connector) {
 		s.files = append(s.files, &reload.File{
 			What: "users file", Path: p.UsersFile, MaxBytes: config.MaxUsersFileBytes, Apply: users(c), Loaded: usersLoaded(log, metrics, p.ID),
 		})
 	}
-	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), func(p config.Provider) watch { return metrics.watchProvider(p, s.tracer, opt.Logger) }, follow)
+	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), func(p connector.Config) watch { return metrics.watchProvider(p, s.tracer, opt.Logger) }, follow)
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +287,7 @@ func (s *Server) observe(m *metrics, recent *flows.Log, opt Options) (*audit.Log
 
 // callbackHost is where identity providers send browsers back to, nil where each
 // MCP host has a callback of its own.
-func callbackHost(c config.PublicHost) (*resource.Host, error) {
+func callbackHost(c resource.PublicHost) (*resource.Host, error) {
 	if c.Host == "" {
 		return nil, nil
 	}
@@ -433,7 +433,7 @@ func keyMaterial(c config.Keys) (secrets [][]byte, sources []keyset.Source) {
 }
 
 // identityProviders makes the providers of the configuration.
-func identityProviders(list []config.Provider, client func(config.Provider) *http.Client, watched func(config.Provider) watch, follow func(config.Provider, *static.Connector)) (provider.Set, error) {
+func identityProviders(list []connector.Config, client func(connector.Config) *http.Client, watched func(connector.Config) watch, follow func(connector.Config, *static.Connector)) (provider.Set, error) {
 	var set provider.Set
 	for _, p := range list {
 		browser, password, err := identityProvider(p, client(p))
@@ -450,7 +450,7 @@ func identityProviders(list []config.Provider, client func(config.Provider) *htt
 }
 
 // identityProvider makes the connector that the configuration names.
-func identityProvider(p config.Provider, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
+func identityProvider(p connector.Config, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
 	switch p.Name {
 	case "google":
 		return google.New(p, client), nil, nil

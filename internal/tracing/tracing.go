@@ -24,7 +24,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -58,7 +57,7 @@ type Options struct {
 }
 
 // New returns a tracer, nil if the configuration names no collector. It opens no connection.
-func New(c config.Tracing, o Options) (*Tracer, error) {
+func New(c Config, o Options) (*Tracer, error) {
 	if c.Endpoint == "" {
 		return nil, nil
 	}
@@ -79,7 +78,7 @@ func New(c config.Tracing, o Options) (*Tracer, error) {
 	return &Tracer{provider: p, tracer: p.Tracer("github.com/mcp-forward-auth/mcp-forward-auth"), always: c.Ratio > 0}, nil
 }
 
-func otlp(c config.Tracing) (sdk.SpanExporter, error) {
+func otlp(c Config) (sdk.SpanExporter, error) {
 	headers := map[string]string{}
 	for name, value := range c.Headers {
 		headers[name] = value.Reveal()

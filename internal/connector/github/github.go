@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
@@ -32,7 +32,7 @@ const (
 // Connector implements connector.Connector.
 type Connector struct {
 	oauth     oauth2.Config // without the secret, so that it cannot be printed
-	secret    config.Secret
+	secret    conf.Secret
 	issuer    string
 	api       string
 	namespace string
@@ -46,7 +46,7 @@ type Connector struct {
 // New takes ClientID, ClientSecret, BaseURL, Scopes, Organizations and
 // GroupsFilter of p. A nil client means the default transport; see
 // upstream.NewClient.
-func New(p config.Provider, client *http.Client) *Connector {
+func New(p connector.Config, client *http.Client) *Connector {
 	base := strings.TrimSuffix(p.BaseURL, "/")
 	if base == "" {
 		base = defaultBaseURL
@@ -72,7 +72,7 @@ func New(p config.Provider, client *http.Client) *Connector {
 		namespace: namespace,
 		client:    upstream.NewClient(client),
 
-		askGroups:     len(p.Organizations) > 0 || slices.Contains(scopes, config.OrganizationsScope),
+		askGroups:     len(p.Organizations) > 0 || slices.Contains(scopes, connector.OrganizationsScope),
 		organizations: p.Organizations,
 		groupsFilter:  p.GroupsFilter,
 	}

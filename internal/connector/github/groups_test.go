@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
@@ -55,8 +55,8 @@ func TestGroups(t *testing.T) {
 			if c.prepare != nil {
 				c.prepare(g)
 			}
-			f := connectortest.Fixture{Provider: g, Connector: github.New(config.Provider{
-				ClientID: oauthtest.ClientID, ClientSecret: config.NewSecret(oauthtest.ClientSecret),
+			f := connectortest.Fixture{Provider: g, Connector: github.New(connector.Config{
+				ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret),
 				Organizations: c.allowed, Scopes: c.scopes, GroupsFilter: c.filter,
 			}, connectortest.Client(g))}
 			id, err := connectortest.SignIn(t, f, connectortest.NewLogin())

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
@@ -28,7 +28,7 @@ var serviceKey = sync.OnceValue(func() *rsa.PrivateKey {
 })
 
 // ways are all that lead to the directory.
-func ways(t *testing.T) map[string]config.Workspace {
+func ways(t *testing.T) map[string]connector.Workspace {
 	t.Helper()
 	text, object := filepath.Join(t.TempDir(), "token"), filepath.Join(t.TempDir(), "token.json")
 	for path, content := range map[string]string{text: oauthtest.WorkloadToken + "\n", object: `{"value":"` + oauthtest.WorkloadToken + `"}`} {
@@ -36,21 +36,21 @@ func ways(t *testing.T) map[string]config.Workspace {
 			t.Fatal(err)
 		}
 	}
-	external := config.Workspace{
+	external := connector.Workspace{
 		Credentials: "external", ServiceAccount: oauthtest.WorkspaceAccount, Audience: oauthtest.WorkloadAudience,
 		TokenType: "urn:ietf:params:oauth:token-type:jwt", TokenFile: text,
 	}
 	inJSON := external
 	inJSON.TokenFile, inJSON.TokenField = object, "value"
-	return map[string]config.Workspace{
-		"key":              {Credentials: "key", ServiceAccount: oauthtest.WorkspaceAccount, Key: config.NewClientKey(serviceKey(), "RS256", "key-1")},
+	return map[string]connector.Workspace{
+		"key":              {Credentials: "key", ServiceAccount: oauthtest.WorkspaceAccount, Key: connector.NewClientKey(serviceKey(), "RS256", "key-1")},
 		"metadata":         {Credentials: "metadata", ServiceAccount: oauthtest.WorkspaceAccount},
 		"external":         external,
 		"external in JSON": inJSON,
 	}
 }
 
-func workspace(t *testing.T, w config.Workspace) (connectortest.Fixture, *oauthtest.Google) {
+func workspace(t *testing.T, w connector.Workspace) (connectortest.Fixture, *oauthtest.Google) {
 	t.Helper()
 	g := oauthtest.NewGoogle(t)
 	g.AddKey("key-1", serviceKey().Public())
@@ -60,8 +60,8 @@ func workspace(t *testing.T, w config.Workspace) (connectortest.Fixture, *oautht
 	if w.Admin == "" {
 		w.Admin = oauthtest.WorkspaceAdmin
 	}
-	c := google.New(config.Provider{
-		HostedDomains: []string{"corp.example"}, ClientID: oauthtest.ClientID, ClientSecret: config.NewSecret(oauthtest.ClientSecret), Workspace: w,
+	c := google.New(connector.Config{
+		HostedDomains: []string{"corp.example"}, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret), Workspace: w,
 	}, connectortest.Client(g))
 	return connectortest.Fixture{Connector: c, Provider: g, Namespace: "google"}, g
 }
@@ -170,19 +170,19 @@ func TestWorkspaceGroups(t *testing.T) {
 
 // What is set up wrongly admits nobody, and says what to look at.
 func TestWorkspaceSetUp(t *testing.T) {
-	for name, spoil := range map[string]func(g *oauthtest.Google, w *config.Workspace){
-		"no delegation": func(g *oauthtest.Google, _ *config.Workspace) { g.Delegate() },
-		"no groups": func(g *oauthtest.Google, w *config.Workspace) {
+	for name, spoil := range map[string]func(g *oauthtest.Google, w *connector.Workspace){
+		"no delegation": func(g *oauthtest.Google, _ *connector.Workspace) { g.Delegate() },
+		"no groups": func(g *oauthtest.Google, w *connector.Workspace) {
 			g.Delegate("https://www.googleapis.com/auth/admin.directory.user.readonly")
 			w.Groups = true
 		},
-		"another administrator": func(_ *oauthtest.Google, w *config.Workspace) { w.Admin = "other@corp.example" },
-		"another account": func(_ *oauthtest.Google, w *config.Workspace) {
+		"another administrator": func(_ *oauthtest.Google, w *connector.Workspace) { w.Admin = "other@corp.example" },
+		"another account": func(_ *oauthtest.Google, w *connector.Workspace) {
 			w.ServiceAccount = "other@project.iam.gserviceaccount.com"
 		},
-		"unknown key": func(_ *oauthtest.Google, w *config.Workspace) {
+		"unknown key": func(_ *oauthtest.Google, w *connector.Workspace) {
 			if w.Credentials == "key" {
-				w.Key = config.NewClientKey(serviceKey(), "RS256", "key-2")
+				w.Key = connector.NewClientKey(serviceKey(), "RS256", "key-2")
 			} else {
 				w.ServiceAccount = "x@y.z"
 			}
@@ -196,8 +196,8 @@ func TestWorkspaceSetUp(t *testing.T) {
 				g.SetAccount(alice.Subject, oauthtest.Account{})
 				w.Admin = oauthtest.WorkspaceAdmin
 				spoil(g, &w)
-				f := connectortest.Fixture{Provider: g, Connector: google.New(config.Provider{
-					HostedDomains: []string{"corp.example"}, ClientID: oauthtest.ClientID, ClientSecret: config.NewSecret(oauthtest.ClientSecret), Workspace: w,
+				f := connectortest.Fixture{Provider: g, Connector: google.New(connector.Config{
+					HostedDomains: []string{"corp.example"}, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret), Workspace: w,
 				}, connectortest.Client(g))}
 				id, err := connectortest.SignIn(t, f, connectortest.NewLogin())
 				if !errors.Is(err, connector.ErrRejected) || id.Subject != "" {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
@@ -30,7 +29,7 @@ type Connector struct{ *oidc.Connector }
 
 // New takes ClientID, ClientSecret, Scopes, HostedDomains, Workspace and GroupsFilter of p. A nil client means the
 // default transport; see upstream.NewClient.
-func New(p config.Provider, client *http.Client) Connector {
+func New(p connector.Config, client *http.Client) Connector {
 	scopes := p.Scopes
 	if len(scopes) == 0 {
 		scopes = []string{"openid", "email", "profile"}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
@@ -18,7 +18,7 @@ var alice = oauthtest.User{
 func fixture(t *testing.T, hostedDomains ...string) connectortest.Fixture {
 	p := oauthtest.NewOIDCProviderAt(t, google.Issuer)
 	p.SignInAs(alice)
-	conf := config.Provider{HostedDomains: hostedDomains, ClientID: oauthtest.ClientID, ClientSecret: config.NewSecret(oauthtest.ClientSecret)}
+	conf := connector.Config{HostedDomains: hostedDomains, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret)}
 	return connectortest.Fixture{Connector: google.New(conf, connectortest.Client(p)), Provider: p, Namespace: "google"}
 }
 

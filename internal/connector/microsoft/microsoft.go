@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
@@ -33,7 +33,7 @@ type Connector struct{ *oidc.Connector }
 // New takes ClientID, ClientSecret or ClientKey, BaseURL, Scopes, Tenants, GroupsFilter,
 // AuthorizationParams and TrustUnverifiedEmail of p. A nil client means the default transport; see
 // upstream.NewClient.
-func New(p config.Provider, client *http.Client) Connector {
+func New(p connector.Config, client *http.Client) Connector {
 	cloud, namespace := p.BaseURL, Namespace
 	if cloud == "" {
 		cloud = defaultCloud
@@ -44,7 +44,7 @@ func New(p config.Provider, client *http.Client) Connector {
 	if len(scopes) == 0 {
 		scopes = []string{"openid", "profile", "email", "User.Read"}
 	}
-	g := groups{graph: config.Clouds[cloud], manyTenants: len(p.Tenants) != 1}
+	g := groups{graph: connector.Clouds[cloud], manyTenants: len(p.Tenants) != 1}
 	o := oidc.Options{
 		KeyIssuer:    true,
 		ClientID:     p.ClientID,

@@ -14,21 +14,20 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
 // Connector implements connector.Connector and connector.Rechecker.
 type Connector struct {
-	provider  config.Provider // its secret cannot be printed
+	provider  connector.Config // its secret cannot be printed
 	namespace string
 	client    *upstream.Client
 }
 
 // New takes everything of p that has a meaning for this provider. A nil client
 // means the default transport; see upstream.NewClient.
-func New(p config.Provider, client *http.Client) *Connector {
+func New(p connector.Config, client *http.Client) *Connector {
 	namespace := "oauth2@" + p.UserinfoURL
 	if u, err := url.Parse(p.UserinfoURL); err == nil && u.Host != "" {
 		namespace = "oauth2@" + strings.ToLower(u.Host)
@@ -44,7 +43,7 @@ func (c *Connector) AuthorizationURL(_ context.Context, login connector.Login) (
 	}
 	var options []oauth2.AuthCodeOption
 	for name, value := range c.provider.AuthorizationParams {
-		if !slices.Contains(config.ProtocolParams, name) {
+		if !slices.Contains(connector.ProtocolParams, name) {
 			options = append(options, oauth2.SetAuthURLParam(name, value))
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
@@ -32,7 +32,7 @@ func TestKeyWithACertificateThatDoesNotParse(t *testing.T) {
 // lacks. Where it is not needed its failure is none; where it is, the failure
 // blames this client and not the person.
 func TestUserInfoOnlyWhereItIsNeeded(t *testing.T) {
-	unused := config.Properties{Name: true, Groups: true}
+	unused := connector.Properties{Name: true, Groups: true}
 	for name, tt := range map[string]struct {
 		edit    func(*oidc.Options)
 		claims  func(map[string]any)
@@ -42,9 +42,9 @@ func TestUserInfoOnlyWhereItIsNeeded(t *testing.T) {
 	}{
 		"e-mail address alone is there": {func(o *oidc.Options) { o.Unused = unused },
 			func(m map[string]any) { delete(m, "name"); delete(m, "groups") }, false, false, nil},
-		"the name is used": {func(o *oidc.Options) { o.Unused = config.Properties{Groups: true} },
+		"the name is used": {func(o *oidc.Options) { o.Unused = connector.Properties{Groups: true} },
 			func(m map[string]any) { delete(m, "name") }, true, false, connector.ErrMisconfigured},
-		"groups are used": {func(o *oidc.Options) { o.Unused = config.Properties{Name: true} },
+		"groups are used": {func(o *oidc.Options) { o.Unused = connector.Properties{Name: true} },
 			func(m map[string]any) { delete(m, "groups") }, true, false, connector.ErrMisconfigured},
 		"the address is missing": {func(o *oidc.Options) { o.Unused = unused },
 			func(m map[string]any) { delete(m, "email") }, true, false, connector.ErrMisconfigured},
@@ -75,7 +75,7 @@ func TestUserInfoOnlyWhereItIsNeeded(t *testing.T) {
 // Groups that nothing in the configuration uses are asked for if the provider
 // says that it has them; where that fails they are unknown, and people sign in.
 func TestUserInfoThatFailsLeavesGroupsUnknown(t *testing.T) {
-	f, p, _ := start(t, func(o *oidc.Options) { o.Unused = config.Properties{Name: true, Groups: true} })
+	f, p, _ := start(t, func(o *oidc.Options) { o.Unused = connector.Properties{Name: true, Groups: true} })
 	p.EditMetadata(func(m map[string]any) { m["claims_supported"] = []string{"sub", "email", "groups"} })
 	p.EditClaims(func(m map[string]any) { delete(m, "groups") })
 	if id, err := signIn(t, f); err != nil || !reflect.DeepEqual(id.Groups, alice.Groups) || id.Unknown.Groups {
@@ -111,7 +111,7 @@ func TestBackChannel(t *testing.T) {
 			}
 		})
 		c := oidc.New(oidc.Options{
-			Issuer: issuer, BackChannel: p.URL, ClientID: oauthtest.ClientID, ClientSecret: config.NewSecret(oauthtest.ClientSecret), GroupsClaim: "groups",
+			Issuer: issuer, BackChannel: p.URL, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret), GroupsClaim: "groups",
 			HTTPClient: &http.Client{Transport: onlyTo{strings.TrimPrefix(p.URL, "http://"), http.DefaultTransport}},
 		})
 		return connectortest.Fixture{Connector: c, Provider: p, Namespace: "sso.corp.example"}, p

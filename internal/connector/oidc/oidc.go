@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
@@ -32,13 +32,13 @@ type Options struct {
 	// that is not Issuer.
 	Discovery string
 	// BackChannel stands in the place of Issuer in what this service asks itself:
-	// discovery, key set, token and userinfo endpoint. See config.Provider.
+	// discovery, key set, token and userinfo endpoint. See connector.Config.
 	BackChannel  string
 	ClientID     string
-	ClientSecret config.Secret // empty: a public client, unless there is a ClientKey
-	// ClientAuthMethod, ClientKey and AssertionForIssuer: see config.Provider.
+	ClientSecret conf.Secret // empty: a public client, unless there is a ClientKey
+	// ClientAuthMethod, ClientKey and AssertionForIssuer: see connector.Config.
 	ClientAuthMethod   string
-	ClientKey          config.ClientKey
+	ClientKey          connector.ClientKey
 	AssertionForIssuer bool
 	// Scopes default to openid, profile and email; openid is added if missing.
 	Scopes []string
@@ -50,11 +50,11 @@ type Options struct {
 	ACRValues []string
 	// GroupsClaim names the claim with the groups; empty: none.
 	GroupsClaim string
-	// GroupsFilter: see config.Provider.
+	// GroupsFilter: see connector.Config.
 	GroupsFilter []string
 	// Unused are the properties that the configuration makes no use of. The
 	// zero value uses all.
-	Unused config.Properties
+	Unused connector.Properties
 	// Groups, if set, takes the place of GroupsClaim. What it returns need not be
 	// bounded; the problem says that there are others, which cannot be read.
 	// accessToken is the person's own. It may refuse, as Admit may.
@@ -144,7 +144,7 @@ func New(o Options) *Connector {
 }
 
 // FromConfig returns the connector for provider name "oidc".
-func FromConfig(p config.Provider, client *http.Client) *Connector {
+func FromConfig(p connector.Config, client *http.Client) *Connector {
 	o := Options{
 		Issuer:       p.IssuerURL,
 		ClientID:     p.ClientID,
@@ -186,7 +186,7 @@ func (c *Connector) AuthorizationURL(ctx context.Context, login connector.Login)
 	}
 	var options []oauth2.AuthCodeOption
 	for name, value := range c.options.ExtraAuthParams {
-		if !slices.Contains(config.ProtocolParams, name) {
+		if !slices.Contains(connector.ProtocolParams, name) {
 			options = append(options, oauth2.SetAuthURLParam(name, value))
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
@@ -50,7 +50,7 @@ func start(t *testing.T, edit func(*oidc.Options)) (connectortest.Fixture, *oaut
 	o := oidc.Options{
 		Issuer:       p.Issuer,
 		ClientID:     oauthtest.ClientID,
-		ClientSecret: config.NewSecret(oauthtest.ClientSecret),
+		ClientSecret: conf.NewSecret(oauthtest.ClientSecret),
 		GroupsClaim:  "groups",
 		HTTPClient:   connectortest.Client(p),
 		Now:          c.Now,
@@ -92,10 +92,10 @@ func TestSuite(t *testing.T) {
 func TestFromConfig(t *testing.T) {
 	p := oauthtest.NewOIDCProviderAt(t, "https://idp.corp.example")
 	p.SignInAs(alice)
-	f := connectortest.Fixture{Provider: p, Connector: oidc.FromConfig(config.Provider{
+	f := connectortest.Fixture{Provider: p, Connector: oidc.FromConfig(connector.Config{
 		IssuerURL:    "https://idp.corp.example",
 		ClientID:     oauthtest.ClientID,
-		ClientSecret: config.NewSecret(oauthtest.ClientSecret),
+		ClientSecret: conf.NewSecret(oauthtest.ClientSecret),
 		GroupsClaim:  "groups",
 	}, connectortest.Client(p))}
 	id, err := signIn(t, f)
@@ -409,7 +409,7 @@ func TestClientAuthentication(t *testing.T) {
 		}
 	})
 	t.Run("public client sends its id", func(t *testing.T) {
-		f, p, _ := start(t, func(o *oidc.Options) { o.ClientSecret = config.Secret{} })
+		f, p, _ := start(t, func(o *oidc.Options) { o.ClientSecret = conf.Secret{} })
 		if _, err := signIn(t, f); !errors.Is(err, connector.ErrRejected) { // the fake wants the secret
 			t.Fatal(err)
 		}
@@ -447,8 +447,8 @@ func TestAuthorizationParameters(t *testing.T) {
 }
 
 func TestMapping(t *testing.T) {
-	conf := config.Provider{
-		IssuerURL: "https://idp.corp.example", ClientID: oauthtest.ClientID, ClientSecret: config.NewSecret(oauthtest.ClientSecret),
+	conf := connector.Config{
+		IssuerURL: "https://idp.corp.example", ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret),
 		EmailClaim: "mail", EmailVerifiedClaim: "/mail_info/checked", NameClaim: "https://corp.example/name", GroupsClaim: "/access/mcp/roles",
 		GroupsFilter: []string{"mcp-*"}, AuthorizationParams: map[string]string{"audience": "corp", "nonce": "evil"},
 	}
@@ -461,15 +461,15 @@ func TestMapping(t *testing.T) {
 	unverified.Email = ""
 	for _, c := range []struct {
 		name                string
-		config              func(*config.Provider)
+		config              func(*connector.Config)
 		inToken, atUserInfo func(map[string]any)
 		want                connector.Identity
 	}{
 		{"in the ID token", nil, claims, nil, mapped},
 		{"at userinfo", nil, nil, claims, mapped},
-		{"AS-FED-06 email_verified is not about another claim", func(p *config.Provider) { p.EmailVerifiedClaim = "" }, claims, claims, unverified},
+		{"AS-FED-06 email_verified is not about another claim", func(p *connector.Config) { p.EmailVerifiedClaim = "" }, claims, claims, unverified},
 		{"AS-FED-06 not verified", nil, func(m map[string]any) { claims(m); m["mail_info"] = map[string]any{"checked": "no"} }, nil, unverified},
-		{"AS-FED-06 the operator trusts", func(p *config.Provider) { p.EmailVerifiedClaim, p.TrustUnverifiedEmail = "", true }, claims, nil, mapped},
+		{"AS-FED-06 the operator trusts", func(p *connector.Config) { p.EmailVerifiedClaim, p.TrustUnverifiedEmail = "", true }, claims, nil, mapped},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := oauthtest.NewOIDCProviderAt(t, conf.IssuerURL)

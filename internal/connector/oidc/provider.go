@@ -11,7 +11,7 @@ import (
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
@@ -150,7 +150,7 @@ func (p *provider) allowedAlgorithms() []string {
 
 // authStyle is how the provider wants the secret. The body comes first because
 // providers disagree on the encoding inside the Basic header.
-func (p *provider) authStyle(secret config.Secret) oauth2.AuthStyle {
+func (p *provider) authStyle(secret conf.Secret) oauth2.AuthStyle {
 	if secret.IsZero() || slices.Contains(p.TokenAuthMethods, "client_secret_post") {
 		return oauth2.AuthStyleInParams
 	}

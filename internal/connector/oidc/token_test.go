@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
@@ -26,7 +26,7 @@ func TestSuiteWithKey(t *testing.T) {
 	connectortest.Run(t, connectortest.Harness{
 		New: func(t *testing.T) connectortest.Fixture {
 			f, p, _ := start(t, func(o *oidc.Options) {
-				o.ClientSecret, o.ClientKey = config.Secret{}, config.NewClientKey(key, "EdDSA", "key-1")
+				o.ClientSecret, o.ClientKey = conf.Secret{}, connector.NewClientKey(key, "EdDSA", "key-1")
 				o.Now = time.Now
 			})
 			p.SetNow(time.Now)
@@ -59,8 +59,8 @@ func TestPrivateKeyJWT(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, p, _ := start(t, func(o *oidc.Options) {
-				o.ClientSecret, o.AssertionForIssuer = config.Secret{}, tt.forIssuer
-				o.ClientKey = config.NewClientKey(tt.key, tt.algorithm, "kid")
+				o.ClientSecret, o.AssertionForIssuer = conf.Secret{}, tt.forIssuer
+				o.ClientKey = connector.NewClientKey(tt.key, tt.algorithm, "kid")
 				o.Now = time.Now
 			})
 			p.SetNow(time.Now)

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
@@ -50,11 +50,11 @@ type Connector struct {
 type account struct {
 	identity connector.Identity
 	username string
-	hash     config.Secret // bcrypt or argon2id
+	hash     conf.Secret // bcrypt or argon2id
 }
 
 // New takes Users of p.
-func New(p config.Provider) (*Connector, error) {
+func New(p connector.Config) (*Connector, error) {
 	c := &Connector{seed: maphash.MakeSeed(), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	if err := c.Replace(p.Users); err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func New(p config.Provider) (*Connector, error) {
 }
 
 // Replace puts users in the place of those there were, or changes nothing.
-func (c *Connector) Replace(users []config.User) error {
+func (c *Connector) Replace(users []connector.User) error {
 	var accounts []account
 	for _, u := range users {
 		a, err := newAccount(u)
@@ -82,14 +82,14 @@ func (c *Connector) Replace(users []config.User) error {
 	return nil
 }
 
-func newAccount(u config.User) (account, error) {
+func newAccount(u connector.User) (account, error) {
 	if u.Username == "" || len(u.Username) > maxUsername {
 		return account{}, fmt.Errorf("username must have 1 to %d bytes", maxUsername)
 	}
 	if cost, err := bcrypt.Cost([]byte(u.PasswordHash.Reveal())); err == nil && cost > maxCost {
 		return account{}, fmt.Errorf("bcrypt cost %d is more than %d", cost, maxCost)
 	} else if err != nil {
-		if _, problem := config.ParseArgon2id(u.PasswordHash.Reveal()); problem != "" {
+		if _, problem := connector.ParseArgon2id(u.PasswordHash.Reveal()); problem != "" {
 			return account{}, errors.New("password hash is neither bcrypt nor argon2id")
 		}
 	}
@@ -109,7 +109,7 @@ func newAccount(u config.User) (account, error) {
 // matches reports whether password is the account's. It takes as long for any.
 func (a account) matches(password string) bool {
 	hash := a.hash.Reveal()
-	if p, problem := config.ParseArgon2id(hash); problem == "" {
+	if p, problem := connector.ParseArgon2id(hash); problem == "" {
 		sum := argon2.IDKey([]byte(password), p.Salt, p.Time, p.Memory, p.Threads, uint32(len(p.Sum)))
 		return subtle.ConstantTimeCompare(sum, p.Sum) == 1
 	}

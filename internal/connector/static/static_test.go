@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
@@ -24,17 +25,17 @@ import (
 
 var _ connector.PasswordConnector = (*static.Connector)(nil)
 
-func hash(t *testing.T, password string, cost int) config.Secret {
+func hash(t *testing.T, password string, cost int) conf.Secret {
 	t.Helper()
 	h, err := bcrypt.GenerateFromPassword([]byte(password), cost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return config.NewSecret(string(h))
+	return conf.NewSecret(string(h))
 }
 
-func users(t *testing.T, cost int) config.Provider {
-	return config.Provider{Name: "static", Users: []config.User{{
+func users(t *testing.T, cost int) connector.Config {
+	return connector.Config{Name: "static", Users: []connector.User{{
 		Username: "alice", PasswordHash: hash(t, "correct horse", cost), Email: "alice@corp.example", Name: "Alice", Groups: []string{"staff"},
 	}}}
 }
@@ -42,7 +43,7 @@ func users(t *testing.T, cost int) config.Provider {
 func TestAuthenticate(t *testing.T) {
 	long := strings.Repeat("x", 72)
 	p := users(t, bcrypt.MinCost)
-	p.Users = append(p.Users, config.User{Username: "long", PasswordHash: hash(t, long, bcrypt.MinCost)})
+	p.Users = append(p.Users, connector.User{Username: "long", PasswordHash: hash(t, long, bcrypt.MinCost)})
 	c, err := static.New(p)
 	if err != nil {
 		t.Fatal(err)
@@ -131,14 +132,14 @@ func TestFloodWaitsItsTurn(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	good := users(t, bcrypt.MinCost).Users[0]
-	for name, list := range map[string][]config.User{
+	for name, list := range map[string][]connector.User{
 		"nobody":         nil,
 		"no username":    {{PasswordHash: good.PasswordHash}},
 		"twice":          {good, good},
-		"plain text":     {{Username: "bob", PasswordHash: config.NewSecret("hunter2")}},
-		"endless bcrypt": {{Username: "bob", PasswordHash: config.NewSecret("$2a$31$" + strings.Repeat("a", 53))}},
+		"plain text":     {{Username: "bob", PasswordHash: conf.NewSecret("hunter2")}},
+		"endless bcrypt": {{Username: "bob", PasswordHash: conf.NewSecret("$2a$31$" + strings.Repeat("a", 53))}},
 	} {
-		if _, err := static.New(config.Provider{Users: list}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if _, err := static.New(connector.Config{Users: list}); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -146,14 +147,14 @@ func TestNewRefuses(t *testing.T) {
 
 const argonHash = "$argon2id$v=19$m=8192,t=5,p=1$c29tZXNhbHRzb21lc2FsdA$"
 
-func argon(password string) config.Secret {
+func argon(password string) conf.Secret {
 	sum := argon2.IDKey([]byte(password), []byte("somesaltsomesalt"), 5, 8192, 1, 32)
-	return config.NewSecret(argonHash + base64.RawStdEncoding.EncodeToString(sum))
+	return conf.NewSecret(argonHash + base64.RawStdEncoding.EncodeToString(sum))
 }
 
 func TestArgon2id(t *testing.T) {
 	long := strings.Repeat("x", 200)
-	c, err := static.New(config.Provider{Users: []config.User{
+	c, err := static.New(connector.Config{Users: []connector.User{
 		{Username: "alice", PasswordHash: argon("correct horse")}, {Username: "long", PasswordHash: argon(long)},
 		{Username: "bcrypt", PasswordHash: hash(t, "tr0ub4dor", bcrypt.MinCost)},
 	}})
@@ -176,7 +177,7 @@ func TestArgon2id(t *testing.T) {
 
 // The reference implementation says so: echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1 -l 24
 func TestArgon2idVector(t *testing.T) {
-	p, problem := config.ParseArgon2id("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
+	p, problem := connector.ParseArgon2id("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	if problem != "" {
 		t.Fatal(problem)
 	}
@@ -206,7 +207,7 @@ func TestUsersFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := static.New(config.Provider{Users: users, UsersFile: path})
+	c, err := static.New(connector.Config{Users: users, UsersFile: path})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // Bounds of what an Identity may hold, in bytes. They end up in tokens and in
@@ -47,11 +47,11 @@ func Name(s string) string {
 }
 
 // Groups keeps the usable ones among the first of groups that filter, patterns
-// for config.Match, lets through; an empty filter lets all through. The problem
+// for rule.Match, lets through; an empty filter lets all through. The problem
 // says that an unusable one was left out, which a rule may be about.
 func Groups(groups, filter []string) (kept []string, problem string) {
 	for _, g := range groups {
-		wanted := func(pattern string) bool { return config.Match(pattern, g) }
+		wanted := func(pattern string) bool { return rule.Match(pattern, g) }
 		if g == "" || len(filter) > 0 && !slices.ContainsFunc(filter, wanted) {
 			continue
 		}

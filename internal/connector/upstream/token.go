@@ -13,9 +13,8 @@ import (
 
 	jose "github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"golang.org/x/oauth2"
-
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 )
 
 // assertionLife is how long an assertion counts. It is used at once; the rest is
@@ -23,7 +22,7 @@ import (
 const assertionLife = 2 * time.Minute
 
 // Sign returns a JWT over claims.
-func Sign(key config.ClientKey, claims any) (string, error) {
+func Sign(key connector.ClientKey, claims any) (string, error) {
 	options := (&jose.SignerOptions{}).WithType("JWT")
 	if key.Thumbprint != "" {
 		options = options.WithHeader("x5t#S256", key.Thumbprint) // RFC 7515, section 4.1.8
@@ -39,7 +38,7 @@ func Sign(key config.ClientKey, claims any) (string, error) {
 
 // Assert adds the proof of who we are to a token request (RFC 7523, sections 2.2
 // and 3): a new assertion for each, because its jti counts once.
-func Assert(form url.Values, key config.ClientKey, clientID, audience string, now time.Time) error {
+func Assert(form url.Values, key connector.ClientKey, clientID, audience string, now time.Time) error {
 	assertion, err := Sign(key, map[string]any{
 		"iss": clientID, "sub": clientID, "aud": audience, "jti": rand.Text(),
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(assertionLife).Unix(),

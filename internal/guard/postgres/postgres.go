@@ -18,8 +18,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 )
 
 const (
@@ -44,7 +42,7 @@ type Store struct {
 }
 
 // New returns a store that connects when it is first asked.
-func New(c config.Postgres) (*Store, error) {
+func New(c Config) (*Store, error) {
 	pc, err := poolConfig(c)
 	if err != nil {
 		return nil, err
@@ -66,7 +64,7 @@ func New(c config.Postgres) (*Store, error) {
 }
 
 // poolConfig never returns the library's error: it may quote the URL.
-func poolConfig(c config.Postgres) (*pgxpool.Config, error) {
+func poolConfig(c Config) (*pgxpool.Config, error) {
 	if !c.URL.IsZero() {
 		pc, err := pgxpool.ParseConfig(c.URL.Reveal())
 		if err != nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/guardtest"
 )
@@ -26,10 +26,10 @@ func TestSilent(t *testing.T) {
 	gone.Close()
 	silent := l.Addr().String()
 	var wg sync.WaitGroup
-	for _, c := range []config.Postgres{
+	for _, c := range []Config{
 		{Address: silent, Database: "d", Username: "u"},
-		{Address: silent, Database: "d", Username: "u", TLS: config.TLS{Enabled: true, ServerName: "x"}},
-		{URL: config.NewSecret("postgres://u:p@" + silent + "/d?sslmode=disable")},
+		{Address: silent, Database: "d", Username: "u", TLS: conf.TLS{Enabled: true, ServerName: "x"}},
+		{URL: conf.NewSecret("postgres://u:p@" + silent + "/d?sslmode=disable")},
 		{Address: gone.Addr().String(), Database: "d", Username: "u"},
 	} {
 		wg.Go(func() {
@@ -46,7 +46,7 @@ func TestSilent(t *testing.T) {
 }
 
 func TestNewHidesTheURL(t *testing.T) {
-	_, err := New(config.Postgres{URL: config.NewSecret("postgres://u:hunter2@h:bad/d?sslmode=nonsense")})
+	_, err := New(Config{URL: conf.NewSecret("postgres://u:hunter2@h:bad/d?sslmode=nonsense")})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v", err)
 	}
@@ -58,7 +58,7 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("PGUSER", "somebody")
 	t.Setenv("PGPASSWORD", "x")
 	t.Setenv("PGSSLMODE", "disable")
-	c, err := poolConfig(config.Postgres{Address: "db:5433", Database: "d", Username: "u", TLS: config.TLS{Enabled: true, ServerName: "db"}})
+	c, err := poolConfig(Config{Address: "db:5433", Database: "d", Username: "u", TLS: conf.TLS{Enabled: true, ServerName: "db"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
-
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 )
 
 const (
@@ -45,7 +43,7 @@ type Store struct {
 }
 
 // New returns a store that connects when it is first asked.
-func New(c config.Redis, now func() time.Time) *Store {
+func New(c Config, now func() time.Time) *Store {
 	logging.Disable() // errors are returned to us; the library would print them as well
 	s := &Store{prefix: c.KeyPrefix, revoked: c.KeyPrefix + "revoked", now: now}
 	secure := c.TLS.Client()
@@ -72,7 +70,7 @@ func New(c config.Redis, now func() time.Time) *Store {
 	return s
 }
 
-func single(c config.Redis, secure *tls.Config) *redis.Client {
+func single(c Config, secure *tls.Config) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr: c.Addresses[0], Username: c.Username, Password: c.Password.Reveal(), TLSConfig: secure,
 		DialTimeout: ioTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: ioTimeout, ContextTimeoutEnabled: true,

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/guardtest"
 )
@@ -26,11 +26,11 @@ func TestSilent(t *testing.T) {
 	t.Cleanup(func() { l.Close() })
 	silent, closed := []string{l.Addr().String()}, []string{gone.Addr().String()}
 	var wg sync.WaitGroup
-	for _, c := range []config.Redis{
+	for _, c := range []Config{
 		{Addresses: silent},
 		{Addresses: silent, Cluster: true},
 		{Addresses: silent, SentinelMaster: "main"},
-		{Addresses: silent, TLS: config.TLS{Enabled: true}},
+		{Addresses: silent, TLS: conf.TLS{Enabled: true}},
 		{Addresses: closed},
 		{Addresses: closed, Cluster: true},
 		{Addresses: closed, SentinelMaster: "main"},

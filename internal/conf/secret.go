@@ -1,4 +1,6 @@
-package config
+// Package conf is the bottom of the configuration: the kinds of values that
+// sections of it are made of. It knows no section.
+package conf
 
 import (
 	"fmt"
@@ -6,8 +8,8 @@ import (
 	"log/slog"
 )
 
-// redacted stands wherever a secret would have been printed.
-const redacted = "[redacted]"
+// Redacted stands wherever a secret would have been printed.
+const Redacted = "[redacted]"
 
 // Secret is a value that must not be printed. Every formatting verb, the JSON,
 // YAML and text encoders and slog show "[redacted]"; Reveal is the only way out.
@@ -38,9 +40,12 @@ func (s Secret) Reveal() string {
 func (s Secret) IsZero() bool { return s.value == nil }
 
 // Format covers the verbs that ignore String too, such as %d.
-func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, Redacted) }
 
-func (Secret) String() string               { return redacted }
-func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+func (Secret) String() string { return Redacted }
+
+func (Secret) LogValue() slog.Value { return slog.StringValue(Redacted) }
+
+func (Secret) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
+
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + Redacted + `"`), nil }

@@ -1,0 +1,58 @@
+package rule
+
+import "slices"
+
+// Rules say what is asked of a request beyond a valid token.
+type Rules struct {
+	ToolPolicy ToolPolicy
+	Scopes     []Scope
+	// Body: the body decides. Only for gateways that forward it.
+	Body bool
+	// StepUpStatus is 401, 403, or 0 for what suits the gateway.
+	StepUpStatus int
+	// RefuseRefresh: a refresh right after a client was asked for more scopes is
+	// refused, so that it signs in again.
+	RefuseRefresh bool
+	// AllowedOrigins are serialized origins, or "*"; empty means that Origin is
+	// not looked at and no preflight passes.
+	AllowedOrigins []string
+}
+
+// ToolPolicy says what a request may do that no scope opens or that cannot be decided.
+type ToolPolicy string
+
+// Tool policies. The zero value enforces.
+const (
+	Enforce  ToolPolicy = "enforce"
+	Strict   ToolPolicy = "strict"
+	Advisory ToolPolicy = "advisory"
+)
+
+// Scope is a scope of the operator and what it opens. Tools, Resources and
+// Prompts are patterns for Match.
+type Scope struct {
+	Name        string
+	Description string
+	Tools       []string
+	Resources   []string
+	Prompts     []string
+	Includes    []string
+}
+
+// WithIncluded returns scopes, those that one of them includes, and those that these include.
+func (r *Rules) WithIncluded(scopes []string) []string {
+	out := slices.Clip(scopes)
+	for i := 0; i < len(out); i++ { // out grows
+		for _, rule := range r.Scopes {
+			if rule.Name != out[i] {
+				continue
+			}
+			for _, s := range rule.Includes {
+				if !slices.Contains(out, s) {
+					out = append(out, s)
+				}
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,34 @@
+package resource
+
+import (
+	"net/url"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+)
+
+// Entry is one protected MCP server of the configuration: a public URL and where the service itself
+// reaches the server to list its tools. Several may share a host with different paths.
+type Entry struct {
+	Host   string // lower case, with a port if it is not the scheme's default
+	Scheme string // "https", or "http" on loopback
+	Path   string // public path, "" or "/mcp"; never a trailing slash
+	// Endpoint is where tools/list is sent.
+	Endpoint *url.URL
+	// Authorities are trusted for the certificate of Endpoint, in PEM; empty for
+	// those of the system.
+	Authorities []byte
+	// DisplayName names the server on the consent page.
+	DisplayName string
+	// DefaultScopes are asked for at first; empty means all the server advertises.
+	DefaultScopes []string
+	Rules         rule.Rules
+	// Policy says who may do what; nil is no policy, so that everyone may ask
+	// for every scope. What holds here of the default is already in it.
+	Policy []rule.Rule
+}
+
+// PublicHost is a host as browsers see it.
+type PublicHost struct {
+	Host   string // as that of Entry
+	Scheme string
+}
