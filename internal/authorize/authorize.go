@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -50,7 +50,7 @@ type Endpoint struct {
 	Hosts  func(name string) *resource.Host
 	Policy *policy.Policy
 	Ended  *revocation.List
-	Codes  *code.Codes
+	Codes  *authcode.Codes
 	Guard  guard.Guard
 	// Answered remembers answered pages and callbacks, as well as it can.
 	Answered *guard.Memory

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
@@ -92,7 +92,7 @@ const maxLocation = 3000
 // complete ends the browser conversation: policy, then a code for the client.
 func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, session connector.Session) {
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
-	entry.Subject, entry.Email = identity.Namespace+":"+identity.Subject, identity.Email
+	entry.Subject, entry.Email = identity.FullSubject(), identity.Email
 	entry.Cause = unread(identity)
 	if err := e.admit(st, vouching, identity); err != nil {
 		entry.Event, entry.Reason = audit.LoginRefused, err.Error()
@@ -122,7 +122,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	if st.State != "" {
 		params.Set("state", st.State)
 	}
-	sealed, lost, err := e.Codes.Issue(r.Context(), host.Issuer, code.Authorization{
+	sealed, lost, err := e.Codes.Issue(r.Context(), host.Issuer, authcode.Authorization{
 		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge,
 		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
 		Session: session, Offline: st.Offline, Policy: match.String(),
@@ -184,7 +184,7 @@ func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity co
 		return err
 	}
 	reason := e.Ended.Check(revocation.Facts{
-		Subject: identity.Namespace + ":" + identity.Subject, Email: identity.Email, EmailUnknown: identity.Unknown.Email, Client: st.ClientID,
+		Subject: identity.FullSubject(), Email: identity.Email, EmailUnknown: identity.Unknown.Email, Client: st.ClientID,
 	})
 	if reason != revocation.None {
 		return errors.New(string(reason))

@@ -37,6 +37,10 @@ type Identity struct {
 	Unknown Unknown `json:"unknown,omitzero"`
 }
 
+// FullSubject is the subject of everything that the service says about the
+// person: the sub of tokens, the user of rules, and the audit log.
+func (i Identity) FullSubject() string { return i.Namespace + ":" + i.Subject }
+
 // Unknown are properties that a provider's answer holds and that cannot be read
 // in full: a claim of another shape, or one that the provider left elsewhere.
 type Unknown struct {

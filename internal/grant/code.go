@@ -2,7 +2,7 @@ package grant
 
 import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -62,10 +62,10 @@ func invalidGrant(reason string) *oauth.Error {
 	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the code is not valid", Reason: reason}
 }
 
-func (e *Endpoint) openCode(c *call) (code.Authorization, error) {
+func (e *Endpoint) openCode(c *call) (authcode.Authorization, error) {
 	raw := c.params.Get("code")
 	if raw == "" {
-		return code.Authorization{}, oauth.Errorf(oauth.InvalidRequest, "code is missing")
+		return authcode.Authorization{}, oauth.Errorf(oauth.InvalidRequest, "code is missing")
 	}
 	a, err := e.Codes.Open(c.host.Issuer, raw)
 	if err != nil {
@@ -75,12 +75,12 @@ func (e *Endpoint) openCode(c *call) (code.Authorization, error) {
 	}
 	c.entry.Family = a.ID
 	c.entry.Flow, c.entry.Resource, c.entry.Scope = a.Flow, a.Resource, a.Scopes.String()
-	c.entry.Subject, c.entry.Email = a.Identity.Namespace+":"+a.Identity.Subject, a.Identity.Email
+	c.entry.Subject, c.entry.Email = a.Identity.FullSubject(), a.Identity.Email
 	return a, nil
 }
 
 // checkBinding: the code belongs to this client, this redirect URI, this verifier.
-func checkBinding(c *call, a code.Authorization) error {
+func checkBinding(c *call, a authcode.Authorization) error {
 	if a.ClientKey != c.client.Key() {
 		return invalidGrant("code_of_another_client")
 	}
@@ -118,11 +118,10 @@ type grantee struct {
 }
 
 func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
-	subject := g.Identity.Namespace + ":" + g.Identity.Subject
 	raw, claims, err := e.Tokens.Mint(
 		token.Claims{
 			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: c.client.ID, Scope: g.Scopes.String(),
-			Subject: subject, Family: g.Family,
+			Subject: g.Identity.FullSubject(), Family: g.Family,
 		},
 		token.Person{Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation},
 	)

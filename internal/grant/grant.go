@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -47,7 +47,7 @@ type Endpoint struct {
 	// Revocations bounds what one person can have revoked.
 	Revocations Revocations
 	Now         func() time.Time
-	Codes       *code.Codes
+	Codes       *authcode.Codes
 	Guard       guard.Guard
 	Tokens      *token.Issuer
 	// Issued hears of each access token; nil if nobody wants to.

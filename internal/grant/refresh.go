@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -88,13 +88,16 @@ type refreshAnswer struct {
 	Identity connector.Identity `json:"identity"`
 }
 
-func (t *refreshToken) subject() string { return t.Namespace + ":" + t.Subject }
+// person is who the token was issued for; the token knows no more of them.
+func (t *refreshToken) person() connector.Identity {
+	return connector.Identity{Namespace: t.Namespace, Subject: t.Subject}
+}
 
 // first returns the refresh token that comes with a redeemed code, "" if the
 // client is to have none: those that registered the grant get one whether or
 // not they asked for offline_access, the others if they asked. Of a client that
 // the operator configured the operator has said which grants it may use.
-func (r *Refresh) first(c *call, a code.Authorization) (string, error) {
+func (r *Refresh) first(c *call, a authcode.Authorization) (string, error) {
 	if r == nil || !c.client.MayUse("refresh_token") && (!a.Offline || c.client.PreRegistered) {
 		return "", nil
 	}
@@ -152,7 +155,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if scopes = e.Policy.For(t.Resource).MatchClient(policyClient(c)).Narrow(scopes); len(scopes) == 0 {
 		return nil, invalidRefresh(policy.ClientNotAllowed, nil)
 	}
-	if err := e.checkEnded(c, revocation.Facts{Family: t.Family, Subject: t.subject()}); err != nil {
+	if err := e.checkEnded(c, revocation.Facts{Family: t.Family, Subject: t.person().FullSubject()}); err != nil {
 		return nil, err
 	}
 	if err := e.checkChallenge(c, t); err != nil {
@@ -232,7 +235,7 @@ func (e *Endpoint) openRefresh(c *call) (refreshToken, error) {
 	if err != nil {
 		return t, invalidRefresh("invalid_refresh_token", err)
 	}
-	c.entry.Flow, c.entry.Family, c.entry.Resource, c.entry.Subject = t.Flow, t.Family, t.Resource, t.subject()
+	c.entry.Flow, c.entry.Family, c.entry.Resource, c.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
 	if t.ClientKey != c.client.Key() {
 		return t, invalidRefresh("refresh_token_of_another_client", nil)
 	}
@@ -354,7 +357,7 @@ func (e *Endpoint) exchange(c *call, t refreshToken, scopes oauth.Scopes) (refre
 func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken, scopes oauth.Scopes) (string, error) {
 	r := e.Refresh
 	vouching := r.Providers.Find(t.Provider) // openRefresh has found it
-	identity, session, err := vouching.Recheck(ctx, connector.Identity{Namespace: t.Namespace, Subject: t.Subject}, t.Session)
+	identity, session, err := vouching.Recheck(ctx, t.person(), t.Session)
 	switch {
 	case errors.Is(err, connector.ErrGone):
 		e.endFamily(c, t, "user_gone")
@@ -391,7 +394,7 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken, scope
 	// The session may have been exchanged at the provider, so from here on the
 	// family has to go on with the new one: a denial by e-mail is left to the
 	// check of what is minted.
-	if session.Size() > code.MaxSession {
+	if session.Size() > authcode.MaxSession {
 		session = connector.Session{}
 		c.entry.Cause = errors.New("the identity provider's tokens are too large and were dropped; the next refresh will be refused")
 	}
@@ -408,7 +411,7 @@ func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken, scope
 // provider before it. The client goes on with the token it has, whose session is
 // spent: without this its next try would look like a thief's to the provider.
 func (r *Refresh) unfinished(t refreshToken, session connector.Session, failure error) error {
-	if session == (connector.Session{}) || session.Size() > code.MaxSession {
+	if session == (connector.Session{}) || session.Size() > authcode.MaxSession {
 		return failure
 	}
 	sealed, err := r.sessions.Seal(session, r.expires(t, r.Now()), t.Family)

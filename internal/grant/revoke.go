@@ -58,7 +58,7 @@ func (e *Endpoint) revoke(c *call) error {
 // (RFC 7009, section 2.1). Any generation will do: a client that lost the
 // newest one must be able to end the family too.
 func (e *Endpoint) revokeRefresh(c *call, t refreshToken) error {
-	c.entry.Flow, c.entry.Family, c.entry.Resource, c.entry.Subject = t.Flow, t.Family, t.Resource, t.subject()
+	c.entry.Flow, c.entry.Family, c.entry.Resource, c.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
 	if t.ClientKey != c.client.Key() {
 		return foreignToken()
 	}

@@ -18,9 +18,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/code"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
@@ -190,7 +190,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		s.files = append(s.files, denied)
 	}
 	rules := policy.New(table.All(), cfg.ProviderIDs(), opens(s.catalogue))
-	codes := code.NewCodes(sealing, replay, s.memory.store != nil, opt.Now)
+	codes := authcode.NewCodes(sealing, replay, s.memory.store != nil, opt.Now)
 	persons := token.NewPersons(sealing)
 	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
 	pages := page.New(brand(cfg.Branding))

@@ -1,7 +1,7 @@
-// Package code is the authorization code: what it stands for, and its sealing.
+// Package authcode is the authorization code: what it stands for, and its sealing.
 // A code is worth nothing without the client, redirect URI and verifier it was
 // bound to, lives for a minute, and carries everything the token endpoint needs.
-package code
+package authcode
 
 import (
 	"cmp"
