@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/lint"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -16,59 +18,16 @@ const (
 	maxConditions = 200
 )
 
-// policyKey is one condition of a rule.
-type policyKey struct {
-	name string
-	of   func(*rule.Rule) []string
-	// covers reports whether whoever narrow stands for wide stands for too.
-	covers func(wide, narrow string) bool
-}
-
-var policyKeys = []policyKey{
-	{"users", func(p *rule.Rule) []string { return p.Users }, equal},
-	{"emails", func(p *rule.Rule) []string { return p.Emails }, func(a, b string) bool { return rule.LowerASCII(a) == rule.LowerASCII(b) }},
-	{"emailDomains", func(p *rule.Rule) []string { return p.EmailDomains }, domainCovers},
-	{"groups", func(p *rule.Rule) []string { return p.Groups }, patternCovers},
-	{"providers", func(p *rule.Rule) []string { return p.Providers }, equal},
-	{"clients", func(p *rule.Rule) []string { return p.Clients }, equal},
-	{"clientHosts", func(p *rule.Rule) []string { return p.ClientHosts }, domainCovers},
-	{"clientKinds", func(p *rule.Rule) []string { return p.ClientKinds }, equal},
-	{"scopes", func(p *rule.Rule) []string { return p.Scopes }, patternCovers},
-	{"tools", func(p *rule.Rule) []string { return p.Tools }, patternCovers},
-}
-
-func equal(a, b string) bool { return a == b }
-
-// patternCovers reports whether every name that narrow stands for, a pattern
-// for Match, wide stands for too.
-func patternCovers(wide, narrow string) bool {
-	if prefix, ok := strings.CutSuffix(wide, "*"); ok {
-		return strings.HasPrefix(strings.TrimSuffix(narrow, "*"), prefix)
-	}
-	return wide == narrow
-}
-
-func domainCovers(wide, narrow string) bool {
-	if below, ok := strings.CutPrefix(narrow, "*"); ok && strings.HasPrefix(wide, "*") {
-		return strings.HasSuffix(below, wide[1:])
-	}
-	return rule.InDomain(wide, narrow)
-}
-
 // policyFacts are what the conditions of rules are held to.
 type policyFacts struct {
 	*Config
 	providers []string // ids
-	statics   []string // ids of clients
-	hosts     []HostFile
 }
 
 // policies resolves the rules of each MCP server, after everything that they may name.
 func (r *resolver) policies(f File, c *Config) {
-	facts := &policyFacts{Config: c, providers: c.ProviderIDs(), hosts: f.Proxy.Hosts}
-	for _, client := range c.Clients {
-		facts.statics = append(facts.statics, client.ID)
-	}
+	facts := &policyFacts{Config: c, providers: c.ProviderIDs()}
+	clients := lint.Clients(c.Clients)
 	standard := r.policyRules("policy", f.Policy, facts)
 	var denies []rule.Rule
 	for _, rule := range standard {
@@ -80,12 +39,31 @@ func (r *resolver) policies(f File, c *Config) {
 		h, at := &c.Hosts[i], element("proxy.hosts", i)+".policy"
 		h.Policy = standard
 		if own := r.policyRules(at, f.Proxy.Hosts[i].Policy, facts); own != nil {
-			r.shadowed(own, denies, facts)
-			r.reachable(own, h, facts)
+			r.problems(clients.ShadowedBy(r.sound(own), r.sound(denies)))
+			r.problems(clients.Unreachable(r.sound(own), h.Scheme+"://"+h.Host+h.Path))
 			h.Policy = slices.Concat(own, denies)
 		}
 		r.advised(i, h)
 	}
+}
+
+// sound returns the rules that nothing is said about so far.
+func (r *resolver) sound(rules []rule.Rule) []rule.Rule {
+	return slices.DeleteFunc(slices.Clone(rules), func(rule rule.Rule) bool { return r.wrong(rule.At) })
+}
+
+func (r *resolver) problems(found []lint.Problem) {
+	for _, p := range found {
+		r.add(p.At, "%s", p.Text)
+	}
+}
+
+// wrong reports whether something was said about the rule at, or below it.
+func (r *resolver) wrong(at string) bool {
+	return r.isMalformed(at) || slices.ContainsFunc(r.list, func(m Mistake) bool {
+		rest, ok := strings.CutPrefix(m.Path, at)
+		return ok && (rest == "" || rest[0] == '.')
+	})
 }
 
 // ProviderIDs returns the ids that rules call providers by.
@@ -129,7 +107,7 @@ func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts)
 			r.add(element(at, i)+".name", "%s is the name of %s too", show(file.Name), element(at, first))
 		}
 	}
-	r.shadowed(rules, nil, facts)
+	r.problems(lint.Clients(facts.Clients).Shadowed(r.sound(rules)))
 	if !slices.ContainsFunc(f.Rules, func(p PolicyRuleFile) bool { return p.Effect != "deny" }) {
 		r.add(at, `only deny, so nobody may do anything; add what is allowed, such as {effect: allow, anyone: true}`)
 	}
@@ -137,7 +115,7 @@ func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts)
 }
 
 func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) rule.Rule {
-	rule := rule.Rule{
+	p := rule.Rule{
 		At: at, Name: f.Name, Allow: f.Effect == "allow",
 		Users: f.Users, Emails: f.Emails, EmailDomains: f.EmailDomains, Groups: f.Groups, Providers: f.Providers,
 		Clients: f.Clients, ClientHosts: f.ClientHosts, ClientKinds: f.ClientKinds, Scopes: f.Scopes, Tools: f.Tools,
@@ -152,9 +130,9 @@ func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) r
 	}
 	before := len(r.list)
 	who := 0
-	for _, key := range policyKeys {
-		entries := key.of(&rule)
-		at := at + "." + key.name
+	for _, key := range rule.Conditions {
+		entries := key.Of(&p)
+		at := at + "." + key.Name
 		if entries != nil && len(entries) == 0 {
 			r.add(at, "is empty, which would be no condition at all; name somebody or something, or remove the key")
 		}
@@ -162,12 +140,12 @@ func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) r
 			for i, entry := range entries {
 				if first := slices.Index(entries, entry); first < i {
 					r.add(element(at, i), "%s is listed twice", show(entry))
-				} else if problem := facts.problem(key.name, entry); problem != "" {
+				} else if problem := facts.problem(key.Name, entry); problem != "" {
 					r.add(element(at, i), "%s", problem)
 				}
 			}
 		}
-		if entries != nil && key.name != "scopes" && key.name != "tools" {
+		if entries != nil && !key.What {
 			who++
 		}
 	}
@@ -181,11 +159,11 @@ func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) r
 		r.add(at+".tools", "excludes scopes; write one rule about scopes and one about tools")
 	}
 	if len(r.list) == before {
-		if problem := facts.contradiction(&rule); problem != "" {
+		if problem := lint.Clients(facts.Clients).Contradiction(&p); problem != "" {
 			r.add(at, "can never hold: %s", problem)
 		}
 	}
-	return rule
+	return p
 }
 
 // problem says what is wrong with an entry of a condition, or "".
@@ -292,9 +270,13 @@ func (c *policyFacts) scopeProblem(scope string) string {
 	return ""
 }
 
+func (c *policyFacts) isStatic(id string) bool {
+	return slices.ContainsFunc(c.Clients, func(k registration.Known) bool { return k.ID == id })
+}
+
 // clientProblem: a rule about a client that cannot be is a slip.
 func (c *policyFacts) clientProblem(id string) string {
-	if slices.Contains(c.statics, id) {
+	if c.isStatic(id) {
 		return ""
 	}
 	u, err := url.Parse(id)
@@ -309,13 +291,13 @@ func (c *policyFacts) clientProblem(id string) string {
 
 func (c *policyFacts) clientHostProblem(host string) string {
 	m := c.MetadataDocuments
-	stands := func(pattern string) bool { return domainCovers(pattern, host) }
+	stands := func(pattern string) bool { return rule.CoversDomain(pattern, host) }
 	switch {
 	case !m.Enabled:
 		return show(host) + " is known by metadata documents, which registration.metadataDocuments.enabled turns off"
 	case slices.ContainsFunc(m.DeniedDomains, stands):
 		return show(host) + " may not publish clients by registration.metadataDocuments.deniedDomains, so this entry is never met"
-	case len(m.AllowedDomains) > 0 && !slices.ContainsFunc(m.AllowedDomains, func(d string) bool { d, _, _ = strings.Cut(d, ":"); return stands(d) || domainCovers(host, d) }):
+	case len(m.AllowedDomains) > 0 && !slices.ContainsFunc(m.AllowedDomains, func(d string) bool { d, _, _ = strings.Cut(d, ":"); return stands(d) || rule.CoversDomain(host, d) }):
 		return show(host) + " is not in registration.metadataDocuments.allowedDomains, so this entry is never met"
 	}
 	return ""
@@ -324,7 +306,7 @@ func (c *policyFacts) clientHostProblem(host string) string {
 func (c *policyFacts) kindProblem(kind string) string {
 	switch kind {
 	case rule.KindStatic:
-		if len(c.statics) == 0 {
+		if len(c.Clients) == 0 {
 			return `there are no "static" clients: the section clients is empty`
 		}
 	case rule.KindDocument:
@@ -339,193 +321,4 @@ func (c *policyFacts) kindProblem(kind string) string {
 		return show(kind) + ` is not one of "static", "document", "dynamic"`
 	}
 	return ""
-}
-
-// contradiction says why no person and client can meet all conditions, or "".
-func (c *policyFacts) contradiction(p *rule.Rule) string {
-	for _, pair := range []struct {
-		narrow, wide string
-		a, b         []string
-		covers       func(wide, narrow string) bool
-	}{
-		{"emails", "emailDomains", domainsOf(p.Emails), p.EmailDomains, domainCovers},
-		{"clients", "clientHosts", c.hostsOf(p.Clients), p.ClientHosts, domainCovers},
-		{"clients", "clientKinds", c.kindsOf(p.Clients), p.ClientKinds, equal},
-		{"clientHosts", "clientKinds", only(rule.KindDocument, len(p.ClientHosts) > 0), p.ClientKinds, equal},
-	} {
-		given := len(entriesOf(p, pair.narrow)) > 0 && len(entriesOf(p, pair.wide)) > 0
-		if given && !slices.ContainsFunc(pair.a, func(n string) bool {
-			return slices.ContainsFunc(pair.b, func(w string) bool { return pair.covers(w, n) })
-		}) {
-			return "none of its " + pair.narrow + " is among its " + pair.wide
-		}
-	}
-	return c.beyondClients(p)
-}
-
-// beyondClients says that none of the rule's scopes is one that its clients may have, or "".
-func (c *policyFacts) beyondClients(p *rule.Rule) string {
-	if !p.Allow || len(p.Clients) == 0 || len(p.Scopes) == 0 {
-		return ""
-	}
-	for _, id := range p.Clients {
-		i := slices.Index(c.statics, id)
-		if i < 0 || len(c.Config.Clients[i].Scopes) == 0 {
-			return ""
-		}
-		for _, scope := range c.Config.Clients[i].Scopes {
-			if slices.ContainsFunc(p.Scopes, func(pattern string) bool { return rule.Match(pattern, scope) }) {
-				return ""
-			}
-		}
-	}
-	return "none of its scopes is among the scopes of its clients; add it to the entry of clients"
-}
-
-// of returns the entries of a condition.
-func entriesOf(p *rule.Rule, key string) []string {
-	i := slices.IndexFunc(policyKeys, func(k policyKey) bool { return k.name == key })
-	return policyKeys[i].of(p)
-}
-
-func only(value string, given bool) []string {
-	if given {
-		return []string{value}
-	}
-	return nil
-}
-
-func domainsOf(emails []string) []string {
-	var out []string
-	for _, e := range emails {
-		out = append(out, rule.LowerASCII(e[strings.LastIndexByte(e, '@')+1:]))
-	}
-	return out
-}
-
-// hostsOf returns the hosts of those clients that have metadata documents.
-func (c *policyFacts) hostsOf(clients []string) []string {
-	var out []string
-	for _, id := range clients {
-		if u, err := url.Parse(id); err == nil && !slices.Contains(c.statics, id) {
-			out = append(out, strings.ToLower(u.Hostname()))
-		}
-	}
-	return out
-}
-
-func (c *policyFacts) kindsOf(clients []string) []string {
-	var out []string
-	for _, id := range clients {
-		if slices.Contains(c.statics, id) {
-			out = append(out, rule.KindStatic)
-		} else {
-			out = append(out, rule.KindDocument)
-		}
-	}
-	return out
-}
-
-// shadowed reports the rules of a list that another one makes idle. Their order
-// means nothing, so a rule that covers another may stand before or after it;
-// others are rules that hold as well.
-func (r *resolver) shadowed(rules, others []rule.Rule, facts *policyFacts) {
-	for i := range rules {
-		p := &rules[i]
-		if r.wrong(p.At) {
-			continue
-		}
-		against := others
-		if others == nil {
-			against = rules
-		}
-		found := ""
-		for j := range against {
-			o := &against[j]
-			if o.At == p.At || r.wrong(o.At) || !facts.covers(o, p) {
-				continue
-			}
-			problem := idle(p, o, facts.covers(p, o), others == nil && j < i)
-			if found == "" || problem != "" && !o.Allow { // that it is denied is what to know first
-				found = problem
-			}
-		}
-		if found != "" {
-			r.add(p.At, "%s", found)
-		}
-	}
-}
-
-// idle says what is wrong with p, all of which o covers, or "" if nothing is.
-// Of twins the later one is reported.
-func idle(p, o *rule.Rule, twins, later bool) string {
-	switch {
-	case p.Allow && !o.Allow:
-		return "allows nothing, because " + o.String() + " denies all of it; narrow one of the two"
-	case p.Allow != o.Allow:
-		return "" // an exception of what is allowed
-	case twins && later:
-		return "says the same as " + o.String() + "; remove one of the two"
-	case twins && o.At[:strings.LastIndexByte(o.At, '[')] == p.At[:strings.LastIndexByte(p.At, '[')]:
-		return ""
-	case p.Allow:
-		return "adds nothing, because " + o.String() + " allows all of it already; remove it, or narrow the other"
-	}
-	return "adds nothing, because " + o.String() + " denies all of it already; remove it, or narrow the other"
-}
-
-// wrong reports whether something was said about the rule at, or below it.
-func (r *resolver) wrong(at string) bool {
-	return r.isMalformed(at) || slices.ContainsFunc(r.list, func(m Mistake) bool {
-		rest, ok := strings.CutPrefix(m.Path, at)
-		return ok && (rest == "" || rest[0] == '.')
-	})
-}
-
-// covers reports whether p holds, and is about the same, wherever o does.
-func (c *policyFacts) covers(p, o *rule.Rule) bool {
-	for _, key := range policyKeys {
-		wide := key.of(p)
-		if len(wide) == 0 {
-			continue
-		}
-		implied := within(wide, key.of(o), key.covers)
-		switch key.name { // what another condition says as well
-		case "emailDomains":
-			implied = implied || within(wide, domainsOf(o.Emails), key.covers)
-		case "clientHosts":
-			implied = implied || len(c.hostsOf(o.Clients)) == len(o.Clients) && within(wide, c.hostsOf(o.Clients), key.covers)
-		case "clientKinds":
-			implied = implied || within(wide, only(rule.KindDocument, len(o.ClientHosts) > 0), key.covers) || within(wide, c.kindsOf(o.Clients), key.covers)
-		}
-		if !implied {
-			return false
-		}
-	}
-	return true
-}
-
-// within reports whether there are narrow entries, and each is covered by a wide one.
-func within(wide, narrow []string, covers func(wide, narrow string) bool) bool {
-	return len(narrow) > 0 && !slices.ContainsFunc(narrow, func(n string) bool {
-		return !slices.ContainsFunc(wide, func(w string) bool { return covers(w, n) })
-	})
-}
-
-// reachable reports rules of an MCP server about clients that cannot come there,
-// or cannot have what the rule allows.
-func (r *resolver) reachable(rules []rule.Rule, h *resource.Entry, facts *policyFacts) {
-	uri := h.Scheme + "://" + h.Host + h.Path
-	for i := range rules {
-		p := &rules[i]
-		if !p.Allow || len(p.Clients) == 0 || r.wrong(p.At) {
-			continue
-		}
-		if !slices.ContainsFunc(p.Clients, func(id string) bool {
-			i := slices.Index(facts.statics, id)
-			return i < 0 || len(facts.Config.Clients[i].Resources) == 0 || slices.Contains(facts.Config.Clients[i].Resources, uri)
-		}) {
-			r.add(p.At+".clients", "may not reach %s by the resources of their own entries; add it there, or remove the rule", uri)
-		}
-	}
 }

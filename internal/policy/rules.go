@@ -147,7 +147,11 @@ func fingerprint(rules []rule.Rule) string {
 	for i := range rules {
 		r := &rules[i]
 		part(map[bool]string{true: "allow", false: "deny"}[r.Allow])
-		for _, list := range [][]string{r.Users, r.Emails, r.EmailDomains, r.Groups, r.Providers, r.Clients, r.ClientHosts, r.ClientKinds} {
+		for _, condition := range rule.Conditions {
+			if condition.What {
+				continue
+			}
+			list := condition.Of(r)
 			h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(list))))
 			for _, entry := range list {
 				part(entry)
@@ -300,24 +304,16 @@ func opensOneOf(tools, wanted, denied []string) bool {
 // overlap returns the narrower of two patterns if they have a name in common.
 func overlap(a, b string) (string, bool) {
 	switch {
-	case covers(a, b):
+	case rule.Covers(a, b):
 		return b, true
-	case covers(b, a):
+	case rule.Covers(b, a):
 		return a, true
 	}
 	return "", false
 }
 
-// covers reports whether wide stands for every name that narrow stands for.
-func covers(wide, narrow string) bool {
-	if prefix, ok := strings.CutSuffix(wide, "*"); ok {
-		return strings.HasPrefix(strings.TrimSuffix(narrow, "*"), prefix)
-	}
-	return wide == narrow
-}
-
 func coversAny(wide []string, narrow string) bool {
-	return slices.ContainsFunc(wide, func(w string) bool { return covers(w, narrow) })
+	return slices.ContainsFunc(wide, func(w string) bool { return rule.Covers(w, narrow) })
 }
 
 // matchesAny reports whether one of patterns stands for one of names.
