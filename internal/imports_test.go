@@ -46,6 +46,7 @@ var rules = []rule{
 	{"egress", []string{"*"}, nil, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
 	{"token", []string{"*"}, []string{"keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
+	{"credential/...", []string{"*"}, []string{"credential/...", "keyset", "resource", "token"}, "a credential is read without I/O, and knows no flow"},
 	{"authcode", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
@@ -82,6 +83,7 @@ var typesOnly = []struct {
 	reason   string
 }{
 	{"forwardauth", "catalog", []string{"Fetcher", "Cache", "New", "Options", "Target"}, "the decision looks at what is known and never asks"},
+	{"forwardauth", "token", []string{"Verifier", "Issuer", "Claims", "Person"}, "what a request proves itself with is for the kinds of credential"},
 	{"discovery", "catalog", []string{"Fetcher", "Cache", "New", "Options", "Target"}, "documents are made without I/O"},
 	{"forwardauth", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "net/http is there for handler types"},
 	{"grant", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "the token endpoint reaches no network itself"},

@@ -107,19 +107,21 @@ func (e *Endpoint) Issued(raw string, res *resource.Resource) {
 
 // verify checks a token that the cache does not know, and puts it there.
 func (e *Endpoint) verify(raw string, key fingerprint, res *resource.Resource) (*Token, Reason) {
-	claims, err := e.Verifier.Verify(raw, res.Host.Issuer, res.URI)
-	if err != nil {
+	p, err := e.Credentials.Verify(raw, res)
+	switch {
+	case err != nil:
 		return nil, tokenReason(err)
+	case e.Now().Unix() >= p.Expires:
+		return nil, Expired
 	}
-	person := &claims.Person
-	t := e.remember(claims, person, res)
+	t := e.remember(&p, res)
 	if reason := t.refused(); reason != Allowed {
 		return t, reason
 	}
 	if reason := e.standing(t); reason != Allowed {
 		return t, reason // not into the cache: there is no use of it to come
 	}
-	t.unused.Store(&provenance{person.Flow, person.Generation})
+	t.unused.Store(&provenance{p.Flow, p.Generation})
 	if before := e.verified.put(key, t, e.Now().Unix()); before != nil {
 		t.unused.Store(before.unused.Swap(nil))
 	}

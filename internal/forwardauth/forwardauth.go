@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
@@ -43,7 +44,8 @@ type Scopes interface {
 // Endpoint serves Path.
 type Endpoint struct {
 	Resources *resource.Table
-	Verifier  *token.Verifier
+	// Credentials are what a request may prove itself with.
+	Credentials credential.Kinds
 	// Scopes returns what is known of a resource's scopes, without I/O: something
 	// else, by ==, once that has changed.
 	Scopes func(r *resource.Resource) Scopes
@@ -96,7 +98,7 @@ func New(e Endpoint) *Endpoint {
 	if e.Ended == nil {
 		e.Ended = revocation.New(0, e.Now)
 	}
-	e.nobody = e.values(&token.Claims{}, &token.Person{}, maxIdentityBytes)
+	e.nobody = e.values(&credential.Principal{}, maxIdentityBytes)
 	e.verified, e.grants = newCache(e.MostTokens), new(grants)
 	return &e
 }

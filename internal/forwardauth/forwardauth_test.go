@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
@@ -106,7 +108,7 @@ func newFixture(tb testing.TB, hosts string, rules func(uri string, r *rule.Rule
 	persons, now := token.NewPersons(ring), func() time.Time { return f.now }
 	f.issuer = &token.Issuer{Keys: shared.keys, Persons: persons, Lifetime: time.Hour, Now: now}
 	f.Endpoint = New(Endpoint{
-		Resources: table, Policy: policy.New(table.All(), nil, nil), Verifier: &token.Verifier{Keys: shared.keys, Persons: persons, Now: now},
+		Resources: table, Policy: policy.New(table.All(), nil, nil), Credentials: credential.Kinds{own.Kind{Verifier: &token.Verifier{Keys: shared.keys, Persons: persons, Now: now}}},
 		Scopes:  func(*resource.Resource) Scopes { return f.scopes },
 		Headers: outbound.Headers{User: "x-auth-request-user", Email: "X-Auth-Request-Email", Groups: "X-Auth-Request-Groups"},
 		Audit:   &audit.Log{Logger: slog.New(slog.NewJSONHandler(&f.audit, &slog.HandlerOptions{Level: slog.LevelDebug}))},

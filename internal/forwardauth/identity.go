@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
@@ -19,19 +20,19 @@ const maxIdentityBytes = 3800
 // headers can hold. Then the groups are left out of the signed one, which says
 // so; if that is not enough, out of their own header too. It only ever takes
 // rights away.
-func (e *Endpoint) identity(c *token.Claims, p *token.Person, r *resource.Resource) ([]string, *signing) {
+func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource) ([]string, *signing) {
 	if e.Identities == nil {
-		return e.values(c, p, maxIdentityBytes), nil
+		return e.values(p, maxIdentityBytes), nil
 	}
 	id := token.Identity{
-		Issuer: r.Host.Issuer, Audience: r.URI, Subject: c.Subject, Email: p.Email, Name: p.Name,
-		Client: oauth.ShortClientID(c.ClientID), Scope: c.Scope, GroupsOmitted: p.GroupsCut || len(p.Groups) > 0,
+		Issuer: r.Host.Issuer, Audience: r.URI, Subject: p.Subject, Email: p.Email, Name: p.Name,
+		Client: oauth.ShortClientID(p.Client), Scope: p.Scope, GroupsOmitted: p.GroupsCut || len(p.Groups) > 0,
 	}
 	least, err := id.Payload()
 	room := maxIdentityBytes - e.Identities.Size(least)
-	values := e.values(c, p, room)
+	values := e.values(p, room)
 	if err != nil || e.size(values) > room {
-		return e.values(c, p, maxIdentityBytes), nil // "-", which no server takes for somebody
+		return e.values(p, maxIdentityBytes), nil // "-", which no server takes for somebody
 	}
 	id.Groups, id.GroupsOmitted = p.Groups, p.GroupsCut
 	all, err := id.Payload()
@@ -45,14 +46,14 @@ func (e *Endpoint) identity(c *token.Claims, p *token.Person, r *resource.Resour
 // that a gateway never lets the client's own copy through for want of ours. The
 // signed one comes later. If they are more than room bytes, first the groups are
 // left out, then the scopes, then the name.
-func (e *Endpoint) values(c *token.Claims, p *token.Person, room int) []string {
+func (e *Endpoint) values(p *credential.Principal, room int) []string {
 	lines := []struct{ name, value string }{
-		{e.Headers.User, headerValue(c.Subject)},
+		{e.Headers.User, headerValue(p.Subject)},
 		{e.Headers.Email, headerValue(p.Email)},
 		{e.Headers.Groups, headerValue(p.Groups...)},
 		{e.Headers.Name, headerValue(p.Name)},
-		{e.Headers.Client, headerValue(oauth.ShortClientID(c.ClientID))},
-		{e.Headers.Scope, headerValue(c.Scope)},
+		{e.Headers.Client, headerValue(oauth.ShortClientID(p.Client))},
+		{e.Headers.Scope, headerValue(p.Scope)},
 		{e.Headers.JWT, nothing},
 	}
 	const groups, name, scope = 2, 3, 5

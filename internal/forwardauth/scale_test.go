@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 // remembering returns an endpoint that remembers n tokens, each of another
@@ -31,10 +31,11 @@ func remembering(tb testing.TB, n int) (*fixture, []*http.Request) {
 	var ask []*http.Request
 	for i := range n {
 		raw := fmt.Sprintf("%s%020d", filler, i)
-		t := f.remember(&token.Claims{
-			Subject: fmt.Sprintf("idp.example.com:%020d", i), ClientID: fmt.Sprintf("dcr1.%0300d", i), ID: fmt.Sprintf("%026d", i), Family: fmt.Sprintf("f%025d", i),
+		t := f.remember(&credential.Principal{
+			Subject: fmt.Sprintf("idp.example.com:%020d", i), Client: fmt.Sprintf("dcr1.%0300d", i), ID: fmt.Sprintf("%026d", i), Family: fmt.Sprintf("f%025d", i),
 			Scope: "read write", Expires: start.Add(time.Hour).Unix(),
-		}, &token.Person{Email: fmt.Sprintf("user%08d@example.com", i), Groups: []string{"engineering", "admins"}}, res)
+			Email: fmt.Sprintf("user%08d@example.com", i), Groups: []string{"engineering", "admins"},
+		}, res)
 		f.verified.put(digest(raw), t, start.Unix())
 		if i%every == 0 {
 			ask = append(ask, nginxRequest("POST", res.URI, append(call("list"), "Authorization", "Bearer "+raw)...))
@@ -156,7 +157,7 @@ func BenchmarkAmongScopes(b *testing.B) {
 			f.scopes.names, f.scopes.tools = names, map[string][]string{"list": {names[n-1]}}
 			res := f.Resources.All()[0]
 			raw := "not.a.jwt"
-			f.verified.put(digest(raw), f.remember(&token.Claims{Subject: "jane", ID: "j", Scope: strings.Join(names, " "), Expires: start.Add(time.Hour).Unix()}, &token.Person{}, res), start.Unix())
+			f.verified.put(digest(raw), f.remember(&credential.Principal{Subject: "jane", ID: "j", Scope: strings.Join(names, " "), Expires: start.Add(time.Hour).Unix()}, res), start.Unix())
 			decideAll(b, f, []*http.Request{nginxRequest("POST", res.URI, append(call("list"), "Authorization", "Bearer "+raw)...)})
 		})
 	}

@@ -6,11 +6,11 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 // Token is an access token that was found good. It is shared by all requests
@@ -135,16 +135,16 @@ func (g *Grant) refused() Reason {
 	return Allowed
 }
 
-// remember makes the Token of claims that were verified.
-func (e *Endpoint) remember(c *token.Claims, p *token.Person, r *resource.Resource) *Token {
-	g := e.grant(r, c.Scope, p.Policy)
-	known := *c
+// remember makes the Token of the principal of a verified credential for r.
+func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Token {
+	g := e.grant(r, p.Scope, p.Policy)
+	known := *p
 	known.Scope = g.bound.Scopes.String() // not what the rules have taken away
-	identity, signing := e.identity(&known, p, r)
-	t := NewToken(g, c.Expires, revocation.Facts{
-		TokenID: c.ID, Family: c.Family, Subject: c.Subject, Email: p.Email, Client: revocation.Client(c.ClientID),
+	identity, signing := e.identity(&known, r)
+	t := NewToken(g, p.Expires, revocation.Facts{
+		TokenID: p.ID, Family: p.Family, Subject: p.Subject, Email: p.Email, Client: revocation.Client(p.Client),
 	}, identity)
-	t.Issued, t.signing = c.IssuedAt, signing
+	t.Issued, t.signing = p.IssuedAt, signing
 	return t
 }
 

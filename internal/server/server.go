@@ -29,6 +29,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oauth2"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
@@ -250,7 +252,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	news := guard.NewNews(replay, grant.Grace+keyset.Skew, opt.Now, metrics.newsLost)
 	tokens.Used = news.Used
 	decisions := forwardauth.New(forwardauth.Endpoint{
-		Resources: table, Verifier: verifier, Ended: ended, Policy: rules,
+		Resources: table, Credentials: credential.Kinds{own.Kind{Verifier: verifier}}, Ended: ended, Policy: rules,
 		Scopes: func(r *resource.Resource) forwardauth.Scopes { return s.catalogue.Want(r.URI) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys),
 		MostTokens: cfg.Tokens.Remembered, Used: news.Used, Challenged: news.Challenge, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
 	})
