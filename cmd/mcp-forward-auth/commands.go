@@ -21,6 +21,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/demo"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/whatif"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
 )
 
@@ -158,7 +159,7 @@ func checkConfig(_ context.Context, args []string, std streams) error {
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	switch {
 	case given["as"]:
-		return tryPolicy(cfg, *as, *at, *scopes, *asJSON, std)
+		return tryPolicy(cfg, whatif.Question{As: *as, Resource: *at, Scopes: *scopes}, *asJSON, std)
 	case given["resource"] || given["scopes"] || given["json"]:
 		return errors.New(`check-config: --resource, --scopes and --json go with --as; --as "" is somebody of whom nothing is known`)
 	}

@@ -32,11 +32,17 @@ type Provider struct {
 
 // New returns the provider that c describes.
 func New(c connector.Config, browser connector.Connector, password connector.PasswordConnector) *Provider {
-	p := &Provider{ID: c.ID, Name: c.DisplayName, Browser: browser, Password: password, Gate: policy.NewGate(c), kept: c.KeepSubjects}
-	if c.ID != "" && !c.KeepSubjects {
-		p.prefix = c.ID + ":" // in no id, so that one prefix is not the beginning of another
+	return &Provider{ID: c.ID, Name: c.DisplayName, Browser: browser, Password: password, Gate: policy.NewGate(c), kept: c.KeepSubjects, prefix: Prefix(c)}
+}
+
+// Prefix is what this provider's namespaces begin with: its id and a colon, or ""
+// where subjects do not name the provider. No id has a colon, so no prefix is the
+// beginning of another.
+func Prefix(c connector.Config) string {
+	if c.ID == "" || c.KeepSubjects {
+		return ""
 	}
-	return p
+	return c.ID + ":"
 }
 
 // Identify is connector.Connector's, with the identity in this provider's name.

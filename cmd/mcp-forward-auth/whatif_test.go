@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/whatif"
 )
 
 const policyConfig = `
@@ -90,7 +92,7 @@ func TestTryPolicy(t *testing.T) {
 				t.Error("a secret is printed")
 			}
 			out, _, _ = call(t, "", append(args, "--json")...)
-			var d decision
+			var d whatif.Decision
 			if err := json.Unmarshal([]byte(out), &d); err != nil || d.OK != (tt.code == 0) || d.Resource != tt.resource || len(d.Scopes) == 0 {
 				t.Errorf("%v: %s", err, out)
 			}

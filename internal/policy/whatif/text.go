@@ -1,0 +1,58 @@
+package whatif
+
+import (
+	"fmt"
+	"strings"
+)
+
+// String explains the answer in a few lines.
+func (d *Decision) String() string {
+	var b strings.Builder
+	line := func(name, value string) { fmt.Fprintf(&b, "%-10s%s\n", name, value) }
+	who := []string{"provider " + d.Person.Provider}
+	for _, part := range []struct{ what, value string }{{"user", d.Person.User}, {"e-mail", d.Person.Email}, {"groups", strings.Join(d.Person.Groups, " | ")}} {
+		if part.value != "" {
+			who = append(who, part.what+" "+part.value)
+		}
+	}
+	line("resource", d.Resource)
+	line("person", strings.Join(who, ", "))
+	line("client", strings.TrimSpace(d.Client.ID+" ("+d.Client.Kind+")"))
+	if !d.Admitted {
+		line("refused", "before any rule: "+d.Reason)
+	}
+	b.WriteByte('\n')
+	width := 0
+	for _, s := range d.Scopes {
+		width = max(width, len(s.Scope))
+	}
+	for _, s := range d.Scopes {
+		fmt.Fprintf(&b, "  %-8s %-*s  %s\n", map[bool]string{true: "allowed", false: "refused"}[s.Allowed], width, s.Scope, s.why(d))
+	}
+	for _, n := range d.Notes {
+		fmt.Fprintf(&b, "\nnote: %s\n", n)
+	}
+	return b.String()
+}
+
+func (s Scope) why(d *Decision) string {
+	why := "by " + s.Rule
+	switch {
+	case !d.Admitted:
+		return "the person may not sign in"
+	case s.Rule == "" && s.Allowed:
+		why = "there are no rules"
+	case s.Rule == "":
+		why = "no rule allows it"
+	}
+	if len(s.Tools) > 0 {
+		why += ", for these tools only: " + strings.Join(s.Tools, " ")
+	}
+	if len(s.NotTools) > 0 {
+		why += ", without these tools: " + strings.Join(s.NotTools, " ")
+	}
+	if s.Offered && !s.Allowed {
+		why += "; the consent page offers it, because it does not know the person"
+	}
+	return why
+}

@@ -1,0 +1,308 @@
+// Package whatif says what the rules of a policy come to for one person and one
+// client, and which rule decides. It reads the configuration and the deny-list
+// alone: it asks no identity provider and no MCP server, so a rule about tools is
+// taken to find its tools, and groups are those of the question.
+package whatif
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+)
+
+// everyOther stands for the scopes that are not named anywhere. No scope has a space.
+const everyOther = "every other scope"
+
+// Service is what an answer depends on: the sections of a configuration.
+type Service struct {
+	Providers []connector.Config
+	Hosts     []resource.Entry
+	Clients   []registration.Known
+	DenyList  string // path, "" for none
+}
+
+// Question is about one person, one client and one MCP server.
+type Question struct {
+	// As is "user=…,email=…,groups=a|b,provider=…,client=…". Each part may be
+	// missing; a backslash takes the meaning of "," and "|".
+	As string
+	// Resource is a URL of the MCP server; "" is the only one.
+	Resource string
+	// Scopes are separated by commas; "" is every scope that the configuration names.
+	Scopes string
+}
+
+// Decision is the answer.
+type Decision struct {
+	Resource string   `json:"resource"`
+	Person   Person   `json:"person"`
+	Client   Client   `json:"client"`
+	Rules    int      `json:"rules"` // that are in force at the resource
+	Admitted bool     `json:"admitted"`
+	Reason   string   `json:"reason,omitempty"` // why not
+	Scopes   []Scope  `json:"scopes"`
+	Notes    []string `json:"notes"`
+	OK       bool     `json:"ok"`
+}
+
+// Person is whom the answer is about.
+type Person struct {
+	User     string   `json:"user,omitempty"`
+	Email    string   `json:"email,omitempty"`
+	Groups   []string `json:"groups,omitempty"`
+	Provider string   `json:"provider"`
+}
+
+// Client is the client that the person uses.
+type Client struct {
+	ID   string `json:"id,omitempty"`
+	Kind string `json:"kind"`
+}
+
+// Scope is what the policy says of one scope.
+type Scope struct {
+	Scope    string   `json:"scope"`
+	Allowed  bool     `json:"allowed"`
+	Rule     string   `json:"rule,omitempty"` // that decided; none where no rule speaks of it
+	Offered  bool     `json:"offered"`        // by the consent page, before it is known who the person is
+	Tools    []string `json:"tools,omitempty"`
+	NotTools []string `json:"not_tools,omitempty"`
+}
+
+// Decide answers q. An error is a mistake in the question, or a deny-list that
+// cannot be read.
+func (s Service) Decide(q Question) (*Decision, error) {
+	host, uri, err := s.host(q.Resource)
+	if err != nil {
+		return nil, err
+	}
+	given, err := readAs(q.As)
+	if err != nil {
+		return nil, err
+	}
+	provider, id, err := s.identity(given)
+	if err != nil {
+		return nil, err
+	}
+	client, limits, err := s.client(given["client"])
+	if err != nil {
+		return nil, err
+	}
+	d := &Decision{
+		Resource: uri, Rules: len(host.Policy), Scopes: []Scope{}, Notes: []string{},
+		Person: Person{User: id.Subject, Email: id.Email, Groups: id.Groups, Provider: provider.PolicyID()},
+		Client: Client{ID: given["client"], Kind: client.Kind},
+	}
+	if id.Subject != "" {
+		d.Person.User = id.FullSubject()
+	}
+	if d.Reason, err = s.refusal(provider, id, given["client"]); err != nil {
+		return nil, err
+	}
+	d.Admitted = d.Reason == ""
+	rules, err := s.rules(uri)
+	if err != nil {
+		return nil, err
+	}
+	asked, err := oauth.ParseScopes(strings.ReplaceAll(q.Scopes, ",", " "))
+	if err != nil {
+		return nil, err
+	}
+	names := []string(asked)
+	if len(asked) == 0 {
+		names = append(knownScopes(host), everyOther)
+	}
+	d.judge(names, rules.MatchClient(client), rules.Match(id, client), limits)
+	allowed := func(s Scope) bool { return s.Allowed }
+	if d.OK = slices.ContainsFunc(d.Scopes, allowed); len(asked) > 0 {
+		d.OK = !slices.ContainsFunc(d.Scopes, func(s Scope) bool { return !s.Allowed })
+	}
+	d.note(host)
+	return d, nil
+}
+
+// rules returns the policy of one MCP server.
+func (s Service) rules(uri string) (*policy.Rules, error) {
+	table, err := resource.NewTable(s.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	unknown := func(string, string) ([]string, bool) { return nil, false }
+	return policy.New(table.All(), s.providerIDs(), unknown).For(uri), nil
+}
+
+// judge adds what the rules say of each scope, before and after the person is known.
+func (d *Decision) judge(names []string, before, after policy.Match, limits limits) {
+	for _, name := range names {
+		v := after.Verdict(name)
+		say := Scope{
+			Scope: name, Allowed: v.Allowed && d.Admitted, Rule: v.Rule, Tools: v.Tools, NotTools: v.NotTools,
+			Offered: before.Verdict(name).Allowed,
+		}
+		if limit := limits.exclude(name, d.Resource); limit != "" {
+			say = Scope{Scope: name, Rule: limit}
+		}
+		d.Scopes = append(d.Scopes, say)
+	}
+}
+
+func (s Service) providerIDs() []string {
+	ids := make([]string, len(s.Providers))
+	for i, p := range s.Providers {
+		ids[i] = p.PolicyID()
+	}
+	return ids
+}
+
+// host returns the entry that a resource's URL belongs to.
+func (s Service) host(at string) (*resource.Entry, string, error) {
+	if at == "" && len(s.Hosts) > 1 {
+		return nil, "", errors.New("--resource URL is required, because the configuration has several MCP servers")
+	}
+	table, err := resource.NewTable(s.Hosts)
+	if err != nil {
+		return nil, "", err
+	}
+	for i, r := range table.All() { // in the order of the configuration
+		if found, ok := r.Host.Requested(at); at == "" || ok && found == r {
+			return &s.Hosts[i], r.URI, nil
+		}
+	}
+	return nil, "", fmt.Errorf("--resource: %q is no MCP server of this configuration", at)
+}
+
+// identity makes the identity that the provider would vouch for.
+func (s Service) identity(given map[string]string) (*connector.Config, connector.Identity, error) {
+	ids, found := s.providerIDs(), -1
+	for i := range s.Providers {
+		if ids[i] == given["provider"] || given["provider"] == "" && len(s.Providers) == 1 {
+			found = i
+		}
+	}
+	if found < 0 {
+		return nil, connector.Identity{}, fmt.Errorf("--as: provider=… is required: one of %s", strings.Join(ids, ", "))
+	}
+	p := &s.Providers[found]
+	id := connector.Identity{Provider: p.ID, Namespace: namespace(p), Email: plain(given["email"])}
+	id.Subject = plain(given["user"])
+	for _, prefix := range []string{id.Namespace + ":", p.PolicyID() + ":"} {
+		if rest, ok := strings.CutPrefix(id.Subject, prefix); ok {
+			id.Subject = rest
+			break
+		}
+	}
+	for g := range split(given["groups"], '|') {
+		if g != "" {
+			id.Groups = append(id.Groups, plain(g))
+		}
+	}
+	return p, id, nil
+}
+
+// limits are those that the operator set for one client.
+type limits struct {
+	at string // "clients[0]", "" for none
+	registration.Known
+}
+
+// exclude returns the key by which the client may not have the scope at uri, or "".
+func (l limits) exclude(scope, uri string) string {
+	switch {
+	case len(l.Resources) > 0 && !slices.Contains(l.Resources, uri):
+		return l.at + ".resources"
+	case len(l.Scopes) > 0 && !slices.Contains(l.Scopes, scope):
+		return l.at + ".scopes"
+	}
+	return ""
+}
+
+// client returns the client with this id; without one, some client that
+// registered itself.
+func (s Service) client(escaped string) (policy.Client, limits, error) {
+	id := plain(escaped)
+	for i, c := range s.Clients {
+		if c.ID == id {
+			return policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindStatic}, limits{fmt.Sprintf("clients[%d]", i), c}, nil
+		}
+	}
+	u, err := url.Parse(id)
+	switch {
+	case id == "" || strings.HasPrefix(id, "dcr1."):
+		return policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindDynamic}, limits{}, nil
+	case err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "":
+		return policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindDocument, Host: u.Host}, limits{}, nil
+	}
+	return policy.Client{}, limits{}, fmt.Errorf("--as: client %q is neither the id of an entry of clients nor the URL of a metadata document; without client= it is one that registered itself", id)
+}
+
+// refusal says why the person is refused before any rule is looked at, or "".
+func (s Service) refusal(p *connector.Config, id connector.Identity, client string) (string, error) {
+	if err := policy.NewGate(*p).Admit(id); err != nil {
+		return err.Error(), nil
+	}
+	if s.DenyList == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(s.DenyList)
+	if err != nil {
+		return "", err
+	}
+	denied, err := revocation.ParseDenied(text)
+	if err != nil {
+		return "", fmt.Errorf("denyList.file: %w", err)
+	}
+	list := revocation.New(0, time.Now)
+	list.Deny(denied)
+	facts := revocation.Facts{Subject: id.FullSubject(), Email: id.Email, Client: revocation.Client(plain(client))}
+	return string(list.Check(facts)), nil
+}
+
+// knownScopes are those that the configuration names.
+func knownScopes(h *resource.Entry) []string {
+	names := slices.Clone(h.DefaultScopes)
+	for _, s := range h.Rules.Scopes {
+		names = append(names, s.Name)
+	}
+	for _, r := range h.Policy {
+		for _, s := range r.Scopes {
+			if !strings.HasSuffix(s, "*") {
+				names = append(names, s)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// note says what the Decision does not.
+func (d *Decision) note(h *resource.Entry) {
+	limited, denied := false, false
+	for _, s := range d.Scopes {
+		limited = limited || s.Allowed && len(s.Tools)+len(s.NotTools) > 0
+		denied = denied || !s.Allowed
+	}
+	if d.Rules == 0 {
+		d.Notes = append(d.Notes, "there are no rules for this MCP server, so everybody who may sign in may ask for every scope")
+	}
+	if h.Rules.Body || h.Rules.ToolPolicy != rule.Enforce {
+		return
+	}
+	switch {
+	case limited:
+		d.Notes = append(d.Notes, "requests of MCP revisions before 2026-07-28 do not tell their tool, so this person's are refused; body: true would decide them")
+	case denied && d.OK:
+		d.Notes = append(d.Notes, `toolPolicy is "enforce": requests of MCP revisions before 2026-07-28 do not tell their tool and pass with any token, whatever its scopes; "strict" or body: true closes that`)
+	}
+}
