@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/demo"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/whatif"
@@ -71,7 +72,7 @@ func load(name string, args []string, std streams) (*config.Config, error) {
 // Each line of the error names the file.
 func loadFile(path string) (*config.Config, error) {
 	cfg, err := config.Load(path)
-	if _, mistakes := errors.AsType[config.Errors](err); err != nil && !mistakes {
+	if _, mistakes := errors.AsType[conf.Errors](err); err != nil && !mistakes {
 		return nil, err // the file cannot be read, and the error names it
 	}
 	if err == nil {

@@ -1,5 +1,6 @@
-// Package conf is the bottom of the configuration: the kinds of values that
-// sections of it are made of. It knows no section.
+// Package conf is the kit that sections of the configuration are made with: it
+// decodes strictly, collects mistakes with their paths, checks the usual kinds of
+// values, and has types for those that all sections share. It knows no section.
 package conf
 
 import (

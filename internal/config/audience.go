@@ -1,11 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
@@ -56,10 +58,10 @@ func (r *providerResolver) admitted(f ProviderFile, k kind) {
 	}
 	for _, key := range []string{"allowedEmailDomains", "tenants", "hostedDomains", "allowedOrganizations"} {
 		if narrowed[key] && f.AllowAnyUser {
-			r.add(at, "contradicts %s; set one of the two", r.key(key))
+			r.Add(at, "contradicts %s; set one of the two", r.key(key))
 		}
 	}
-	if k == nil || f.AllowAnyUser || r.isMalformed(at) {
+	if k == nil || f.AllowAnyUser || r.IsMalformed(at) {
 		return
 	}
 	who := k.audience(f)
@@ -72,18 +74,18 @@ func (r *providerResolver) admitted(f ProviderFile, k kind) {
 	}
 	switch len(who.keys) {
 	case 0:
-		r.add(at, "is needed for %s%s%s", who.of, who.where, otherwise)
+		r.Add(at, "is needed for %s%s%s", who.of, who.where, otherwise)
 	case 1:
-		r.add(r.key(who.keys[0]), "is required for %s%s%s", who.of, who.where, otherwise)
+		r.Add(r.key(who.keys[0]), "is required for %s%s%s", who.of, who.where, otherwise)
 	default:
-		r.add(r.key(who.keys[0]), "is required for %s%s, or %s is%s", who.of, who.where, r.key(who.keys[1]), otherwise)
+		r.Add(r.key(who.keys[0]), "is required for %s%s, or %s is%s", who.of, who.where, r.key(who.keys[1]), otherwise)
 	}
 }
 
 func (r *resolver) cloud(at, value string) string {
-	base := strings.TrimSuffix(orDefault(value, "https://login.microsoftonline.com"), "/")
+	base := strings.TrimSuffix(cmp.Or(value, "https://login.microsoftonline.com"), "/")
 	if _, known := connector.Clouds[base]; !known {
-		r.add(at, "%s is not one of %s", showURL(base), strings.Join(slices.Sorted(maps.Keys(connector.Clouds)), ", "))
+		r.Add(at, "%s is not one of %s", conf.ShowURL(base), strings.Join(slices.Sorted(maps.Keys(connector.Clouds)), ", "))
 	}
 	return base
 }
@@ -92,7 +94,7 @@ var directoryID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 
 func (r *providerResolver) tenants(f ProviderFile) []string {
 	at := r.key("tenants")
-	return r.lowerNames(at, f.Tenants, func(id string) string {
+	return r.LowerNames(at, f.Tenants, func(id string) string {
 		if !directoryID.MatchString(id) {
 			return `is not a directory id such as "11111111-2222-3333-4444-555555555555"`
 		}
@@ -102,8 +104,8 @@ func (r *providerResolver) tenants(f ProviderFile) []string {
 
 func (r *providerResolver) hostedDomains(f ProviderFile) []string {
 	at := r.key("hostedDomains")
-	return r.lowerNames(at, f.HostedDomains, func(domain string) string {
-		if dnsNameProblem(domain) != "" || !strings.Contains(domain, ".") {
+	return r.LowerNames(at, f.HostedDomains, func(domain string) string {
+		if conf.DNSNameProblem(domain) != "" || !strings.Contains(domain, ".") {
 			return `is not a domain such as "example.com"`
 		}
 		return ""
@@ -115,7 +117,7 @@ var organization = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,99}(/[a-z0-9][a-z0-
 
 func (r *providerResolver) organizations(f ProviderFile) []string {
 	at := r.key("allowedOrganizations")
-	return r.lowerNames(at, f.AllowedOrganizations, func(name string) string {
+	return r.LowerNames(at, f.AllowedOrganizations, func(name string) string {
 		if !organization.MatchString(name) {
 			return `is not an organization such as "octo-org" or a team such as "octo-org/security-team"`
 		}
@@ -123,27 +125,8 @@ func (r *providerResolver) organizations(f ProviderFile) []string {
 	})
 }
 
-// lowerNames checks names that are compared without regard to case, and returns
-// them in lower case.
-func (r *resolver) lowerNames(at string, names []string, problem func(string) string) []string {
-	if r.tooMany(at, len(names), maxPatterns) {
-		return nil
-	}
-	var lower []string
-	for i, name := range names {
-		low := strings.ToLower(name)
-		if text := problem(low); text != "" {
-			r.add(element(at, i), "%s %s", show(name), text)
-		} else if slices.Contains(lower, low) {
-			r.add(element(at, i), "%s is listed twice", show(name))
-		}
-		lower = append(lower, low)
-	}
-	return lower
-}
-
 func (r *providerResolver) groupsFilter(f ProviderFile) []string {
-	r.namePatterns(r.key("groupsFilter"), f.GroupsFilter)
+	r.NamePatterns(r.key("groupsFilter"), f.GroupsFilter)
 	return f.GroupsFilter
 }
 
@@ -151,10 +134,10 @@ func (r *providerResolver) trustUnverifiedEmail(f ProviderFile) bool {
 	// Whoever makes a directory writes any address into it, so where any
 	// directory is admitted no address means anything.
 	if f.Name == "microsoft" && f.InsecureTrustUnverifiedEmail && f.AllowAnyUser {
-		r.add(r.key("insecureTrustUnverifiedEmail"), "is refused with %s: anybody could come with any address; name %s", r.key("allowAnyUser"), r.key("tenants"))
+		r.Add(r.key("insecureTrustUnverifiedEmail"), "is refused with %s: anybody could come with any address; name %s", r.key("allowAnyUser"), r.key("tenants"))
 	}
 	if public := publicIssuerOf(f.IssuerURL); f.Name == "oidc" && f.InsecureTrustUnverifiedEmail && public != nil {
-		r.add(r.key("insecureTrustUnverifiedEmail"), "is refused for the issuer %s: anybody could come with any address", showURL(f.IssuerURL))
+		r.Add(r.key("insecureTrustUnverifiedEmail"), "is refused for the issuer %s: anybody could come with any address", conf.ShowURL(f.IssuerURL))
 	}
 	return f.InsecureTrustUnverifiedEmail
 }

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 // Bounds of the logo, which is part of every page.
@@ -25,7 +27,7 @@ var accentColor = regexp.MustCompile(`^#[0-9A-Fa-f]{6}$`)
 
 func (r *resolver) branding(f BrandingFile) Branding {
 	const at = "branding."
-	r.text(at+"name", f.Name)
+	r.Text(at+"name", f.Name)
 	b := Branding{
 		Name: f.Name, AccentColor: strings.ToLower(f.AccentColor),
 		SupportURL: r.link(at+"supportURL", f.SupportURL, "https", "mailto"),
@@ -33,7 +35,7 @@ func (r *resolver) branding(f BrandingFile) Branding {
 		TermsURL:   r.link(at+"termsURL", f.TermsURL, "https"),
 	}
 	if f.AccentColor != "" && !accentColor.MatchString(f.AccentColor) {
-		r.add(at+"accentColor", `%s is not a colour such as "#0a7d55": a number sign and six hexadecimal digits, in quotes`, show(f.AccentColor))
+		r.Add(at+"accentColor", `%s is not a colour such as "#0a7d55": a number sign and six hexadecimal digits, in quotes`, conf.Show(f.AccentColor))
 	}
 	if f.LogoFile != "" {
 		b.Logo, b.LogoType = r.logo(at+"logoFile", f.LogoFile)
@@ -52,33 +54,33 @@ func (r *resolver) link(at, value string, schemes ...string) string {
 	}
 	u, err := url.Parse(value)
 	switch {
-	case err != nil || len(value) > maxURL || hasOther(value, visibleASCII):
-		r.add(at, "%s is not %s", show(value), likely)
+	case err != nil || len(value) > conf.MaxURL || conf.HasOther(value, conf.VisibleASCII):
+		r.Add(at, "%s is not %s", conf.Show(value), likely)
 	case u.Scheme == "https" && u.Hostname() != "" && u.User == nil:
 	case u.Scheme == "mailto" && len(schemes) > 1 && strings.Contains(u.Opaque, "@"):
 	default:
-		r.add(at, "%s is not %s", show(value), likely)
+		r.Add(at, "%s is not %s", conf.Show(value), likely)
 	}
 	return value
 }
 
 // logo reads an image. What it is, its content says, not its name.
 func (r *resolver) logo(at, name string) (data []byte, mediaType string) {
-	data, err := r.readFile(name)
+	data, err := r.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.add(at, "there is no such file; a relative path starts at the directory of the configuration file")
+		r.Add(at, "there is no such file; a relative path starts at the directory of the configuration file")
 		return nil, ""
-	case errors.Is(err, errTooLarge), len(data) > maxLogoBytes:
-		r.add(at, "the file is larger than 64 KiB; it is part of every page")
+	case errors.Is(err, conf.ErrTooLarge), len(data) > maxLogoBytes:
+		r.Add(at, "the file is larger than 64 KiB; it is part of every page")
 		return nil, ""
 	case err != nil:
-		r.add(at, "the file cannot be read")
+		r.Add(at, "the file cannot be read")
 		return nil, ""
 	}
 	mediaType, problem := imageType(data)
 	if problem != "" {
-		r.add(at, "%s", problem)
+		r.Add(at, "%s", problem)
 	}
 	return data, mediaType
 }
@@ -149,7 +151,7 @@ func elementProblem(e xml.StartElement) string {
 		name := strings.ToLower(a.Name.Local)
 		switch {
 		case strings.HasPrefix(name, "on"):
-			return fmt.Sprintf("is an SVG image with the script attribute %s; take it out", show(a.Name.Local))
+			return fmt.Sprintf("is an SVG image with the script attribute %s; take it out", conf.Show(a.Name.Local))
 		case name == "href" && !strings.HasPrefix(a.Value, "#") && !strings.HasPrefix(a.Value, "data:image/"):
 			return "is an SVG image that refers to something outside itself; put it into the file"
 		}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 const svgHead = `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 8 8">`
@@ -122,7 +124,7 @@ func TestBrandingMistakes(t *testing.T) {
 	} {
 		t.Run(tt.text, func(t *testing.T) {
 			_, err := parseBranding(tt.text)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || len(err.(Errors)) != 1 {
+			if err == nil || !strings.Contains(err.Error(), tt.want) || len(err.(conf.Errors)) != 1 {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})

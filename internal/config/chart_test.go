@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 const chartSchemaPath = "../../charts/mcp-forward-auth/values.schema.json"
@@ -52,7 +54,7 @@ func chartSchema(old []byte) ([]byte, error) {
 		}
 	}
 	file := reflect.TypeFor[File]()
-	for i, key := range keys(file) {
+	for i, key := range conf.Keys(file) {
 		section := typeSchema(file.Field(i).Type, comments, false)
 		section["$comment"] = sectionMark
 		section["description"] = comments["File."+file.Field(i).Name]
@@ -92,7 +94,7 @@ func typeSchema(t reflect.Type, comments map[string]string, element bool) map[st
 	case reflect.Struct:
 		properties := make(map[string]any)
 		var required []string
-		for i, key := range keys(t) {
+		for i, key := range conf.Keys(t) {
 			property := typeSchema(t.Field(i).Type, comments, false)
 			comment := comments[t.Name()+"."+t.Field(i).Name]
 			property["description"] = comment

@@ -1,11 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
@@ -18,10 +20,10 @@ func (r *providerResolver) endpoints(f ProviderFile, p *connector.Config) {
 		r.key("authorizeURL"): f.AuthorizeURL, r.key("tokenURL"): f.TokenURL, r.key("userinfoURL"): f.UserinfoURL,
 	} {
 		if value == "" {
-			r.add(at, "is required for %q", f.Name)
+			r.Add(at, "is required for %q", f.Name)
 			continue
 		}
-		r.providerURL(at, value)
+		r.SecureURL(at, value)
 	}
 	p.AuthorizeURL, p.TokenURL, p.UserinfoURL = f.AuthorizeURL, f.TokenURL, f.UserinfoURL
 }
@@ -43,30 +45,30 @@ func (r *providerResolver) claims(f ProviderFile, p *connector.Config) {
 	}
 	p.EmailVerifiedClaim = r.claim(r.key("emailVerifiedClaim"), f.EmailVerifiedClaim, standard)
 	if p.EmailVerifiedClaim == "" && !f.InsecureTrustUnverifiedEmail {
-		r.add(r.key("emailVerifiedClaim"), "is required with %s: name the claim that says whether that address is verified; "+
+		r.Add(r.key("emailVerifiedClaim"), "is required with %s: name the claim that says whether that address is verified; "+
 			"where there is none, and people cannot change the address themselves, set %s: true", r.key("emailClaim"), r.key("insecureTrustUnverifiedEmail"))
 	}
 }
 
 // claim checks a claim's name or JSON pointer (RFC 6901, section 3).
 func (r *resolver) claim(at, value, standard string) string {
-	r.text(at, value)
+	r.Text(at, value)
 	if strings.HasPrefix(value, "/") && badEscape.MatchString(value) {
-		r.add(at, `%s is not a JSON pointer: "~" stands before 0 or 1 only`, show(value))
+		r.Add(at, `%s is not a JSON pointer: "~" stands before 0 or 1 only`, conf.Show(value))
 	}
-	return orDefault(value, standard)
+	return cmp.Or(value, standard)
 }
 
 var badEscape = regexp.MustCompile(`~([^01]|$)`)
 
 func (r *providerResolver) acrValues(f ProviderFile) []string {
 	at := r.key("acrValues")
-	if r.tooMany(at, len(f.ACRValues), maxScopes) {
+	if r.TooMany(at, len(f.ACRValues), conf.MaxScopes) {
 		return nil
 	}
 	for i, value := range f.ACRValues {
-		if !isScopeToken(value) {
-			r.add(element(at, i), "%s is not a class: printable ASCII without spaces", show(value))
+		if !conf.IsScopeToken(value) {
+			r.Add(conf.Element(at, i), "%s is not a class: printable ASCII without spaces", conf.Show(value))
 		}
 	}
 	return f.ACRValues
@@ -76,20 +78,20 @@ var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
 
 func (r *providerResolver) authorizationParams(f ProviderFile) map[string]string {
 	at := r.key("authorizationParams")
-	if r.tooMany(at, len(f.AuthorizationParams), maxScopes) {
+	if r.TooMany(at, len(f.AuthorizationParams), conf.MaxScopes) {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.AuthorizationParams)) {
-		at := join(at, showKey(name))
+		at := conf.Join(at, conf.ShowKey(name))
 		switch {
 		case !paramName.MatchString(name):
-			r.add(at, "is not the name of a parameter")
+			r.Add(at, "is not the name of a parameter")
 		case slices.Contains(connector.ProtocolParams, strings.ToLower(name)):
-			r.add(at, "is a parameter of the protocol, which this service sets itself")
+			r.Add(at, "is a parameter of the protocol, which this service sets itself")
 		case f.Name == "microsoft" && name == "resource":
-			r.add(at, "is refused by version 2.0 of Microsoft's endpoints; name scopes instead")
+			r.Add(at, "is refused by version 2.0 of Microsoft's endpoints; name scopes instead")
 		}
-		r.text(at, f.AuthorizationParams[name])
+		r.Text(at, f.AuthorizationParams[name])
 	}
 	return f.AuthorizationParams
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	jose "github.com/go-jose/go-jose/v4"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
@@ -25,26 +27,26 @@ func (r *providerResolver) clientKey(f ProviderFile) connector.ClientKey {
 			"clientKeyID": f.ClientKeyID, "clientKeyAlgorithm": f.ClientKeyAlgorithm, "clientAssertionAudience": f.ClientAssertionAudience,
 		} {
 			if value != "" {
-				r.add(r.key(name), "has no meaning without clientKeyFile")
+				r.Add(r.key(name), "has no meaning without clientKeyFile")
 			}
 		}
 		return connector.ClientKey{}
 	}
-	r.text(r.key("clientKeyID"), f.ClientKeyID)
-	content, ok := r.secretFile(at, f.ClientKeyFile)
+	r.Text(r.key("clientKeyID"), f.ClientKeyID)
+	content, ok := r.SecretFile(at, f.ClientKeyFile)
 	if !ok {
 		return connector.ClientKey{}
 	}
 	k, err := parseClientKey([]byte(content))
 	if err != nil {
-		r.add(at, "%s", err.Error())
+		r.Add(at, "%s", err.Error())
 		return connector.ClientKey{}
 	}
-	k.ID = orDefault(f.ClientKeyID, k.ID)
+	k.ID = cmp.Or(f.ClientKeyID, k.ID)
 	fitting := keyAlgorithms(k.Signer())
 	switch {
 	case len(fitting) == 0:
-		r.add(at, "is a key of a kind that is not used: take RSA of at least 2048 bits, P-256 or Ed25519")
+		r.Add(at, "is a key of a kind that is not used: take RSA of at least 2048 bits, P-256 or Ed25519")
 		return connector.ClientKey{}
 	case f.ClientKeyAlgorithm != "":
 		k.Algorithm = f.ClientKeyAlgorithm
@@ -52,7 +54,7 @@ func (r *providerResolver) clientKey(f ProviderFile) connector.ClientKey {
 		k.Algorithm = fitting[0]
 	}
 	if !slices.Contains(fitting, k.Algorithm) {
-		r.add(r.key("clientKeyAlgorithm"), "%s does not fit the key; one of %s does", show(k.Algorithm), strings.Join(fitting, ", "))
+		r.Add(r.key("clientKeyAlgorithm"), "%s does not fit the key; one of %s does", conf.Show(k.Algorithm), strings.Join(fitting, ", "))
 	}
 	return k
 }
@@ -146,24 +148,16 @@ func (r *providerResolver) clientAuth(f ProviderFile) string {
 	case method == "":
 		return ""
 	case !slices.Contains(known, method):
-		r.add(at, "%s is not one of %s", show(method), quoted(known))
+		r.Add(at, "%s is not one of %s", conf.Show(method), conf.Quoted(known))
 	case method == privateKeyJWT && !withKey:
-		r.add(at, `"private_key_jwt" needs clientKeyFile`)
+		r.Add(at, `"private_key_jwt" needs clientKeyFile`)
 	case method != privateKeyJWT && withKey:
-		r.add(at, `%s has no use for clientKeyFile; remove it, or choose "private_key_jwt"`, show(method))
+		r.Add(at, `%s has no use for clientKeyFile; remove it, or choose "private_key_jwt"`, conf.Show(method))
 	}
 	return method
 }
 
 const privateKeyJWT = "private_key_jwt"
-
-func quoted(names []string) string {
-	var out []string
-	for _, n := range names {
-		out = append(out, `"`+n+`"`)
-	}
-	return strings.Join(out, ", ")
-}
 
 // assertionAudience reports whether the issuer, and not the token endpoint, is
 // the audience of what this service signs.
@@ -173,7 +167,7 @@ func (r *providerResolver) assertionAudience(f ProviderFile) (issuer bool) {
 	case "issuer":
 		return true
 	default:
-		r.add(r.key("clientAssertionAudience"), `%s is not one of "token_endpoint", "issuer"`, show(f.ClientAssertionAudience))
+		r.Add(r.key("clientAssertionAudience"), `%s is not one of "token_endpoint", "issuer"`, conf.Show(f.ClientAssertionAudience))
 	}
 	return false
 }

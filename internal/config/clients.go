@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strconv"
@@ -40,8 +41,8 @@ func (r *resolver) metadataDocuments(f MetadataDocumentsFile, hosts []HostFile) 
 		AllowLoopback:  f.AllowLoopback,
 	}
 	public := slices.ContainsFunc(hosts, func(h HostFile) bool { return h.Scheme != "http" })
-	if f.AllowLoopback && public && !r.isMalformed("proxy.hosts") {
-		r.add(at+".allowLoopback", `is for development: every entry of proxy.hosts must have scheme "http", which is on loopback only`)
+	if f.AllowLoopback && public && !r.IsMalformed("proxy.hosts") {
+		r.Add(at+".allowLoopback", `is for development: every entry of proxy.hosts must have scheme "http", which is on loopback only`)
 	}
 	return m
 }
@@ -49,32 +50,32 @@ func (r *resolver) metadataDocuments(f MetadataDocumentsFile, hosts []HostFile) 
 // domains checks names of hosts, or "*.example.com"; with ports, a name without
 // an asterisk may end in one.
 func (r *resolver) domains(at string, domains []string, ports bool) []string {
-	if r.tooMany(at, len(domains), maxDomains) {
+	if r.TooMany(at, len(domains), maxDomains) {
 		return nil
 	}
 	for i, d := range domains {
 		name := strings.TrimPrefix(d, "*.")
-		if host, port, err := net.SplitHostPort(d); err == nil && ports && validPort(port) {
+		if host, port, err := net.SplitHostPort(d); err == nil && ports && conf.ValidPort(port) {
 			name = host
 		}
-		if problem := dnsNameProblem(name); problem != "" {
-			r.add(element(at, i), `%s %s; write a name such as "claude.ai", or "*.example.com" for all names below it`, show(d), problem)
+		if problem := conf.DNSNameProblem(name); problem != "" {
+			r.Add(conf.Element(at, i), `%s %s; write a name such as "claude.ai", or "*.example.com" for all names below it`, conf.Show(d), problem)
 		} else if slices.Index(domains, d) < i {
-			r.add(element(at, i), "%s is listed twice", show(d))
+			r.Add(conf.Element(at, i), "%s is listed twice", conf.Show(d))
 		}
 	}
 	return domains
 }
 
 func (r *resolver) ports(at string, ports []string) []uint16 {
-	if r.tooMany(at, len(ports), maxPorts) {
+	if r.TooMany(at, len(ports), maxPorts) {
 		return nil
 	}
 	var out []uint16
 	for i, p := range ports {
 		n, err := strconv.ParseUint(p, 10, 16)
-		if err != nil || !validPort(p) {
-			r.add(element(at, i), "%s is not a port number between 1 and 65535", show(p))
+		if err != nil || !conf.ValidPort(p) {
+			r.Add(conf.Element(at, i), "%s is not a port number between 1 and 65535", conf.Show(p))
 			continue
 		}
 		out = append(out, uint16(n))
@@ -84,7 +85,7 @@ func (r *resolver) ports(at string, ports []string) []uint16 {
 
 func (r *resolver) clients(files []ClientFile, hosts []resource.Entry, introspection bool) []registration.Known {
 	const at = "clients"
-	if r.tooMany(at, len(files), maxClients) {
+	if r.TooMany(at, len(files), maxClients) {
 		return nil
 	}
 	var resources []string
@@ -94,21 +95,21 @@ func (r *resolver) clients(files []ClientFile, hosts []resource.Entry, introspec
 	var clients []registration.Known
 	seen := make(map[string]int)
 	for i, f := range files {
-		at := element(at, i)
+		at := conf.Element(at, i)
 		first, taken := seen[f.ID]
 		switch {
 		case f.ID == "":
-			r.add(at+".id", "is required")
-		case !isScopeToken(f.ID):
-			r.add(at+".id", "is not a client id: printable ASCII without spaces, '\"' and '\\', at most %d bytes", maxText)
+			r.Add(at+".id", "is required")
+		case !conf.IsScopeToken(f.ID):
+			r.Add(at+".id", "is not a client id: printable ASCII without spaces, '\"' and '\\', at most %d bytes", conf.MaxText)
 		case strings.HasPrefix(f.ID, oauth.DynamicIDPrefix):
-			r.add(at+".id", "begins with %q, as the ids of clients that register themselves do", oauth.DynamicIDPrefix)
+			r.Add(at+".id", "begins with %q, as the ids of clients that register themselves do", oauth.DynamicIDPrefix)
 		case taken:
-			r.add(at+".id", "%s is the id of clients[%d] too", show(f.ID), first)
+			r.Add(at+".id", "%s is the id of clients[%d] too", conf.Show(f.ID), first)
 		default:
 			seen[f.ID] = i
 		}
-		r.notReplaced(at+".id", f.ID)
+		r.NotReplaced(at+".id", f.ID)
 		c := r.client(at, f, resources)
 		c.GrantTypes = r.grantTypes(at, f, introspection)
 		clients = append(clients, c)
@@ -118,25 +119,25 @@ func (r *resolver) clients(files []ClientFile, hosts []resource.Entry, introspec
 
 func (r *resolver) client(at string, f ClientFile, resources []string) registration.Known {
 	c := registration.Known{
-		ID: f.ID, Name: orDefault(f.Name, f.ID), RedirectURIs: f.RedirectURIs, JWKSURI: f.JWKSURI, Scopes: f.Scopes, Resources: f.Resources,
+		ID: f.ID, Name: cmp.Or(f.Name, f.ID), RedirectURIs: f.RedirectURIs, JWKSURI: f.JWKSURI, Scopes: f.Scopes, Resources: f.Resources,
 		Secrets: r.clientSecrets(at, f),
 	}
-	r.text(at+".name", f.Name)
-	r.scopes(at+".scopes", f.Scopes)
+	r.Text(at+".name", f.Name)
+	r.ScopeTokens(at+".scopes", f.Scopes)
 	r.clientKeys(at, f, &c)
 	c.AuthMethod = r.authMethod(at+".authMethod", f)
-	if !r.tooMany(at+".redirectURIs", len(f.RedirectURIs), maxRedirectURIs) {
+	if !r.TooMany(at+".redirectURIs", len(f.RedirectURIs), maxRedirectURIs) {
 		for i, u := range f.RedirectURIs {
 			if strings.Contains(u, "*") {
-				r.add(element(at+".redirectURIs", i), "%s holds an asterisk; patterns are not possible here, so write each URI", show(u))
+				r.Add(conf.Element(at+".redirectURIs", i), "%s holds an asterisk; patterns are not possible here, so write each URI", conf.Show(u))
 			} else if _, err := oauth.ClassifyRedirectURI(u); err != nil {
-				r.add(element(at+".redirectURIs", i), "%s %s", show(u), err)
+				r.Add(conf.Element(at+".redirectURIs", i), "%s %s", conf.Show(u), err)
 			}
 		}
 	}
 	for i, uri := range f.Resources {
 		if !slices.Contains(resources, uri) {
-			r.add(element(at+".resources", i), "%s is not the public URL of an entry of proxy.hosts", show(uri))
+			r.Add(conf.Element(at+".resources", i), "%s is not the public URL of an entry of proxy.hosts", conf.Show(uri))
 		}
 	}
 	return c
@@ -151,7 +152,7 @@ func (r *resolver) grantTypes(at string, f ClientFile, introspection bool) []str
 		if introspection && hasCredentials && len(f.GrantTypes) == 0 {
 			return nil
 		}
-		r.add(at+".redirectURIs", "is required: at least one redirect URI, except of a client with a secret or keys that has no grantTypes and asks at /introspect only")
+		r.Add(at+".redirectURIs", "is required: at least one redirect URI, except of a client with a secret or keys that has no grantTypes and asks at /introspect only")
 	}
 	if len(f.GrantTypes) == 0 {
 		return known
@@ -160,15 +161,15 @@ func (r *resolver) grantTypes(at string, f ClientFile, introspection bool) []str
 	for i, t := range f.GrantTypes {
 		switch {
 		case t == "client_credentials":
-			r.add(element(at, i), `"client_credentials" is not served: /token would refuse it; leave it out`)
+			r.Add(conf.Element(at, i), `"client_credentials" is not served: /token would refuse it; leave it out`)
 		case !slices.Contains(known, t):
-			r.add(element(at, i), `%s is not one of "authorization_code", "refresh_token"`, show(t))
+			r.Add(conf.Element(at, i), `%s is not one of "authorization_code", "refresh_token"`, conf.Show(t))
 		case slices.Index(f.GrantTypes, t) < i:
-			r.add(element(at, i), "%s is listed twice", show(t))
+			r.Add(conf.Element(at, i), "%s is listed twice", conf.Show(t))
 		}
 	}
 	if !slices.Contains(f.GrantTypes, "authorization_code") {
-		r.add(at, `lacks "authorization_code", with which everything else begins`)
+		r.Add(at, `lacks "authorization_code", with which everything else begins`)
 	}
 	return f.GrantTypes
 }
@@ -177,12 +178,12 @@ func (r *resolver) grantTypes(at string, f ClientFile, introspection bool) []str
 func (r *resolver) clientSecrets(at string, f ClientFile) []conf.Secret {
 	var secrets []conf.Secret
 	add := func(at, value string) {
-		r.notReplaced(at, value)
+		r.NotReplaced(at, value)
 		switch {
 		case strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
-			r.add(at, "holds a space, a line break or a character that is not ASCII")
+			r.Add(at, "holds a space, a line break or a character that is not ASCII")
 		case len(value) < minSecretBytes:
-			r.add(at, "is shorter than %d characters; 128 random bits need as many (`openssl rand -base64 32` makes more)", minSecretBytes)
+			r.Add(at, "is shorter than %d characters; 128 random bits need as many (`openssl rand -base64 32` makes more)", minSecretBytes)
 		default:
 			secrets = append(secrets, conf.NewSecret(value))
 		}
@@ -191,12 +192,12 @@ func (r *resolver) clientSecrets(at string, f ClientFile) []conf.Secret {
 		add(at+".secret", f.Secret)
 	}
 	files := at + ".secretFiles"
-	if r.tooMany(files, len(f.SecretFiles), maxSecrets) {
+	if r.TooMany(files, len(f.SecretFiles), maxSecrets) {
 		return nil
 	}
 	for i, name := range f.SecretFiles {
-		if content, ok := r.secretFile(element(files, i), name); ok {
-			add(element(files, i), strings.TrimRight(content, "\r\n"))
+		if content, ok := r.SecretFile(conf.Element(files, i), name); ok {
+			add(conf.Element(files, i), strings.TrimRight(content, "\r\n"))
 		}
 	}
 	return secrets
@@ -205,17 +206,17 @@ func (r *resolver) clientSecrets(at string, f ClientFile) []conf.Secret {
 func (r *resolver) clientKeys(at string, f ClientFile, c *registration.Known) {
 	if f.JWKSFile != "" {
 		if f.JWKSURI != "" {
-			r.add(at+".jwksURI", "excludes jwksFile; set one of the two")
+			r.Add(at+".jwksURI", "excludes jwksFile; set one of the two")
 		}
-		if content, ok := r.file(at+".jwksFile", f.JWKSFile); ok {
+		if content, ok := r.File(at+".jwksFile", f.JWKSFile); ok {
 			c.JWKS = []byte(content)
 		}
 	}
 	if f.JWKSURI != "" {
-		if u, problem := absoluteURL(f.JWKSURI); problem != "" {
-			r.add(at+".jwksURI", "%s %s", showURL(f.JWKSURI), problem)
+		if u, problem := conf.AbsoluteURL(f.JWKSURI); problem != "" {
+			r.Add(at+".jwksURI", "%s %s", conf.ShowURL(f.JWKSURI), problem)
 		} else if u.Scheme != "https" {
-			r.add(at+".jwksURI", "%s must use https", showURL(f.JWKSURI))
+			r.Add(at+".jwksURI", "%s must use https", conf.ShowURL(f.JWKSURI))
 		}
 	}
 }
@@ -242,18 +243,18 @@ func (r *resolver) authMethod(at string, f ClientFile) string {
 	case "private_key_jwt":
 		needsKeys = true
 	default:
-		r.add(at, `%s is not one of "none", "client_secret_basic", "client_secret_post", "private_key_jwt"`, show(method))
+		r.Add(at, `%s is not one of "none", "client_secret_basic", "client_secret_post", "private_key_jwt"`, conf.Show(method))
 		return method
 	}
 	switch {
 	case needsSecret && !hasSecret:
-		r.add(at, "%s needs secret or secretFiles", show(method))
+		r.Add(at, "%s needs secret or secretFiles", conf.Show(method))
 	case needsKeys && !hasKeys:
-		r.add(at, "%s needs jwksFile or jwksURI", show(method))
+		r.Add(at, "%s needs jwksFile or jwksURI", conf.Show(method))
 	case hasSecret && !needsSecret:
-		r.add(at, "%s has no use for a secret; remove secret and secretFiles", show(method))
+		r.Add(at, "%s has no use for a secret; remove secret and secretFiles", conf.Show(method))
 	case hasKeys && !needsKeys:
-		r.add(at, "%s has no use for keys; remove jwksFile and jwksURI", show(method))
+		r.Add(at, "%s has no use for keys; remove jwksFile and jwksURI", conf.Show(method))
 	}
 	return method
 }

@@ -67,7 +67,7 @@ type Config struct {
 	IdentityHeaders outbound.Headers
 
 	// Warnings are what is no mistake, and should be another way.
-	Warnings Errors
+	Warnings conf.Errors
 }
 
 // MetadataDocuments says which Client ID Metadata Documents are fetched.

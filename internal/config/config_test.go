@@ -50,7 +50,7 @@ func testFiles(name string) ([]byte, error) {
 	case "short":
 		return []byte(strings.Repeat("x", 31)), nil
 	case "huge":
-		return make([]byte, maxSecretBytes+1), nil
+		return make([]byte, conf.MaxSecretBytes+1), nil
 	case "forbidden":
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 	case "broken":
@@ -73,7 +73,7 @@ func mustParse(t testing.TB, text string) *Config {
 func refused(t *testing.T, text string, want ...string) {
 	t.Helper()
 	c, err := Parse([]byte(text), testFiles)
-	var mistakes Errors
+	var mistakes conf.Errors
 	if !errors.As(err, &mistakes) || c != nil {
 		t.Fatalf("got %v, %v; want Errors", c, err)
 	}
@@ -176,7 +176,7 @@ func TestDocument(t *testing.T) {
 		"null section":                      {"provider:\nproxy:\n", []string{"provider.name: is required", "proxy.hosts: is required"}},
 		"not a mapping":                     {"- a", []string{": must be a mapping of keys to values, not a list"}},
 		"not UTF-8":                         {"a: \xff", []string{": not UTF-8"}},
-		"too large":                         {minimal + strings.Repeat("#", maxFileBytes), []string{": larger than 1 MiB"}},
+		"too large":                         {minimal + strings.Repeat("#", conf.MaxFileBytes), []string{": larger than 1 MiB"}},
 		"two documents":                     {minimal + "---\n" + minimal, []string{": line 3: a second YAML document"}},
 		"two documents after an end marker": {minimal + "...\nlisten: {}\n", []string{": line 4: a second YAML document"}},
 		"repeated keys, and the rest as well": {
@@ -427,7 +427,7 @@ func TestHosts(t *testing.T) {
 		"a malformed path is no duplicate":       {"{host: a.example" + endpoint + "}, {host: a.example, path: 5" + endpoint + "}", "[1].path: must be text, not a number"},
 		"a malformed scheme is no second scheme": {"{host: localhost, scheme: http" + endpoint + "}, {host: localhost, path: /b, scheme: 5" + endpoint + "}", "[1].scheme: must be text, not a number"},
 		"brackets around a name":                 {"{host: '[a.example]'" + endpoint + "}", "[0].host: is not an IPv6 address"},
-		"long endpoint":                          {"{host: a.example, path: /, endpoint: 'http://" + strings.Repeat("a", maxURL) + "/'}", "[0].endpoint: is too long"},
+		"long endpoint":                          {"{host: a.example, path: /, endpoint: 'http://" + strings.Repeat("a", conf.MaxURL) + "/'}", "[0].endpoint: is too long"},
 		"duplicate and a bad endpoint at once":   {"{host: a.example" + endpoint + "}, {host: a.example, path: /mcp, endpoint: x}", "[1].host: is proxy.hosts[0] already"},
 		"no endpoint":                            {"{host: a.example}", "[0].endpoint: is required"},
 		"endpoint by ftp":                        {"{host: a.example, endpoint: 'ftp://x'}", `[0].endpoint: "ftp://x" is not an http or https URL`},
@@ -451,7 +451,7 @@ func TestHosts(t *testing.T) {
 		"query":                                  {"{host: a.example, path: '/a?b'" + endpoint + "}", "[0].path: holds a character"},
 		"fragment":                               {"{host: a.example, path: '/a#b'" + endpoint + "}", "[0].path: holds a character"},
 		"line break in path":                     {"{host: a.example, path: \"/a\\nb\"" + endpoint + "}", "[0].path: holds a character"},
-		"long path":                              {"{host: a.example, path: /" + strings.Repeat("a", maxURL) + endpoint + "}", "[0].path: is too long"},
+		"long path":                              {"{host: a.example, path: /" + strings.Repeat("a", conf.MaxURL) + endpoint + "}", "[0].path: is too long"},
 		"well-known in the middle":               {"{host: a.example, path: /a/.well-known/b" + endpoint + "}", "[0].path: collides with /.well-known"},
 		"well-known at the end":                  {"{host: a.example, path: /a/.well-known" + endpoint + "}", "[0].path: collides with /.well-known"},
 		"below an own path":                      {"{host: a.example, path: /openid/v1" + endpoint + "}", "[0].path: collides with /openid"},
@@ -672,7 +672,7 @@ func TestLoad(t *testing.T) {
 		}
 	})
 	t.Run("too large", func(t *testing.T) {
-		if _, err := Load(write("config.yaml", strings.Repeat("#", maxFileBytes+1))); !errors.Is(err, errTooLarge) {
+		if _, err := Load(write("config.yaml", strings.Repeat("#", conf.MaxFileBytes+1))); !errors.Is(err, conf.ErrTooLarge) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -767,8 +767,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(example)
 	readFile := func(string) ([]byte, error) { return []byte(marker + marker), nil }
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var m mistakes
-		file := decode(data, &m)
+		var file File
+		(&conf.Check{}).Decode(data, &file)
 		// The fuzzer may put any text anywhere; only ours is surely secret.
 		file.Provider.ClientSecret = marker
 		for i := range file.Provider.Users {
@@ -776,9 +776,9 @@ func FuzzParse(f *testing.F) {
 		}
 		public, _ := json.Marshal(file)
 		if strings.Count(string(public), marker) == 1+len(file.Provider.Users) {
-			r := &resolver{readFile: readFile}
+			r := &resolver{Check: &conf.Check{ReadFile: readFile}}
 			c := r.resolve(file)
-			if err := r.err(); err != nil {
+			if err := r.Err(); err != nil {
 				noSecret(t, err.Error())
 			} else {
 				noSecret(t, c.Summary(), fmt.Sprintf("%+v", c))
@@ -787,12 +787,14 @@ func FuzzParse(f *testing.F) {
 
 		c, err := Parse(data, readFile)
 		if err != nil {
-			if _, ok := errors.AsType[Errors](err); !ok || err.Error() == "" {
+			if _, ok := errors.AsType[conf.Errors](err); !ok || err.Error() == "" {
 				t.Fatalf("not a list of mistakes: %v", err)
 			}
 			return
 		}
-		accepted, err := yaml.Marshal(decode(data, &m))
+		var written File
+		(&conf.Check{}).Decode(data, &written)
+		accepted, err := yaml.Marshal(written)
 		if err != nil {
 			t.Fatal(err)
 		}

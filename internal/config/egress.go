@@ -39,16 +39,16 @@ func (r *resolver) egress(f EgressFile) Egress {
 	if f.Proxy != "" {
 		e.Proxy = r.proxyURL(at+".proxy", f.Proxy)
 	} else if f.ProxyCredentialsFile != "" || f.ProxyMCPServers {
-		r.add(at+".proxy", "is required where proxyCredentialsFile or proxyMCPServers is set")
+		r.Add(at+".proxy", "is required where proxyCredentialsFile or proxyMCPServers is set")
 	}
 	if f.ProxyCredentialsFile == "" {
 		return e
 	}
-	if content, ok := r.file(at+".proxyCredentialsFile", f.ProxyCredentialsFile); ok {
+	if content, ok := r.File(at+".proxyCredentialsFile", f.ProxyCredentialsFile); ok {
 		content = strings.TrimRight(content, "\r\n")
 		user, password, found := strings.Cut(content, ":")
 		if !found || user == "" || password == "" || strings.ContainsFunc(content, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-			r.add(at+".proxyCredentialsFile", `the file does not hold "user:password" on one line`)
+			r.Add(at+".proxyCredentialsFile", `the file does not hold "user:password" on one line`)
 			return e
 		}
 		e.ProxyCredentials = conf.NewSecret(content)
@@ -57,12 +57,12 @@ func (r *resolver) egress(f EgressFile) Egress {
 }
 
 func (r *resolver) proxyURL(at, value string) *url.URL {
-	u, problem := absoluteURL(value)
+	u, problem := conf.AbsoluteURL(value)
 	switch {
 	case problem != "":
-		r.add(at, "%s %s; a user name and password belong in proxyCredentialsFile", showURL(value), problem)
+		r.Add(at, "%s %s; a user name and password belong in proxyCredentialsFile", conf.ShowURL(value), problem)
 	case u.Path != "" && u.Path != "/", u.RawQuery != "":
-		r.add(at, "%s has a path or a query; a proxy has only scheme, host and port", showURL(value))
+		r.Add(at, "%s has a path or a query; a proxy has only scheme, host and port", conf.ShowURL(value))
 	default:
 		return u
 	}
@@ -71,7 +71,7 @@ func (r *resolver) proxyURL(at, value string) *url.URL {
 
 // prefixes reads networks as netip has them, each once.
 func (r *resolver) prefixes(at string, list []string) []netip.Prefix {
-	if r.tooMany(at, len(list), maxNetworks) {
+	if r.TooMany(at, len(list), maxNetworks) {
 		return nil
 	}
 	var out []netip.Prefix
@@ -79,11 +79,11 @@ func (r *resolver) prefixes(at string, list []string) []netip.Prefix {
 		p, err := netip.ParsePrefix(s)
 		switch {
 		case err != nil, p.Addr().Is4In6():
-			r.add(element(at, i), `%s is not a network such as "10.0.0.0/8" or "2001:db8::/32"`, show(s))
+			r.Add(conf.Element(at, i), `%s is not a network such as "10.0.0.0/8" or "2001:db8::/32"`, conf.Show(s))
 		case p != p.Masked():
-			r.add(element(at, i), "%s has bits beyond its length; did you mean %q?", show(s), p.Masked())
+			r.Add(conf.Element(at, i), "%s has bits beyond its length; did you mean %q?", conf.Show(s), p.Masked())
 		case slices.Contains(out, p):
-			r.add(element(at, i), "%s is listed twice", show(s))
+			r.Add(conf.Element(at, i), "%s is listed twice", conf.Show(s))
 		}
 		out = append(out, p)
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 func TestIdentityHeaders(t *testing.T) {
@@ -58,7 +60,7 @@ func refusedWith(t *testing.T, text, want string) {
 	t.Helper()
 	_, err := Parse([]byte(text), testFiles)
 	path, problem, _ := strings.Cut(want, ": ")
-	list, _ := err.(Errors)
+	list, _ := err.(conf.Errors)
 	if len(list) != 1 || list[0].Path != path || !strings.Contains(list[0].Problem, problem) {
 		t.Errorf("got %v, want %q", err, want)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
@@ -109,7 +110,7 @@ func (oidcKind) audience(f ProviderFile) audience {
 	if public == nil {
 		return audience{chosen: true}
 	}
-	a := audience{of: "the issuer " + showURL(f.IssuerURL), where: openToAll, instead: public.instead}
+	a := audience{of: "the issuer " + conf.ShowURL(f.IssuerURL), where: openToAll, instead: public.instead}
 	if !public.foreignAddresses {
 		a.keys = []string{"allowedEmailDomains"}
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 // An issuer where everybody can have an account needs a key that says who may
@@ -64,9 +66,9 @@ func TestPublicIssuers(t *testing.T) {
 // Every kind of provider answers who may sign in, and the answer to nothing is
 // that nothing narrows it.
 func TestKindsFailClosed(t *testing.T) {
-	r := &providerResolver{&resolver{}, "provider"}
+	r := &providerResolver{&resolver{Check: &conf.Check{}}, "provider"}
 	r.admitted(ProviderFile{AllowedEmailDomains: []string{"a"}}, nothingSaid{})
-	if err := r.err(); err == nil || !strings.HasPrefix(err.Error(), "provider.allowAnyUser: is needed") {
+	if err := r.Err(); err == nil || !strings.HasPrefix(err.Error(), "provider.allowAnyUser: is needed") {
 		t.Errorf("a kind that says nothing: %v", err)
 	}
 }

@@ -2,6 +2,8 @@ package config
 
 import (
 	"net/netip"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 // Bounds: trustedProxies is looked through at each request of the OAuth endpoints.
@@ -27,11 +29,11 @@ func (r *resolver) limits(f LimitsFile, proxied bool) Limits {
 	}
 	const inFlight = "limits.requestsInFlight"
 	if l.RequestsInFlight > 0 && l.RequestsInFlight < leastInFlight {
-		r.add(inFlight, "%d is too few for people to sign in at the same time: at least %d, or 0 for no bound", l.RequestsInFlight, leastInFlight)
+		r.Add(inFlight, "%d is too few for people to sign in at the same time: at least %d, or 0 for no bound", l.RequestsInFlight, leastInFlight)
 	}
 	const at = "limits.addressRequests"
 	if l.AddressRequests = r.rate(at, f.AddressRequests, standard); l.AddressRequests > 0 && !proxied {
-		r.add(at, "needs listen.trustedProxies; else all clients behind a gateway would share one address")
+		r.Add(at, "needs listen.trustedProxies; else all clients behind a gateway would share one address")
 	}
 	return l
 }
@@ -42,7 +44,7 @@ func (r *resolver) rate(at string, value *int, standard int) int {
 		return standard
 	}
 	if *value < 0 || *value > maxRate {
-		r.add(at, "%d is not between 0 and %d", *value, maxRate)
+		r.Add(at, "%d is not between 0 and %d", *value, maxRate)
 	}
 	return *value
 }
@@ -52,7 +54,7 @@ func (r *resolver) networks(at string, list []string) []netip.Prefix {
 	out := r.prefixes(at, list)
 	for i, p := range out {
 		if p.IsValid() && p.Bits() == 0 {
-			r.add(element(at, i), "%s is everybody: anybody could choose the address to count for", show(list[i]))
+			r.Add(conf.Element(at, i), "%s is everybody: anybody could choose the address to count for", conf.Show(list[i]))
 		}
 	}
 	return out

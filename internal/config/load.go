@@ -1,29 +1,21 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"unicode/utf8"
-)
 
-const (
-	// maxFileBytes bounds the configuration file; 10 000 hosts fit. A
-	// Kubernetes ConfigMap holds no more either.
-	maxFileBytes = 1 << 20
-	// maxSecretBytes bounds each file that holds a secret.
-	maxSecretBytes = 64 << 10
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 // Load reads and checks the configuration file at path. Relative paths in it
 // start at its directory. The error is an Errors unless the file itself cannot
 // be read.
 func Load(path string) (*Config, error) {
-	data, err := readBounded(path, maxFileBytes)
+	data, err := conf.ReadBounded(path, conf.MaxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -34,13 +26,13 @@ func Load(path string) (*Config, error) {
 		}
 		return filepath.Join(dir, name)
 	}
-	r := &resolver{
-		readFile: func(name string) ([]byte, error) { return readBounded(below(name), maxSecretBytes) },
-		exposed:  func(name string) bool { return worldReadable(below(name)) },
-	}
+	r := &resolver{Check: &conf.Check{
+		ReadFile: func(name string) ([]byte, error) { return conf.ReadBounded(below(name), conf.MaxSecretBytes) },
+		Exposed:  func(name string) bool { return worldReadable(below(name)) },
+	}}
 	c, err := r.parse(data)
 	if err == nil && worldReadable(path) && r.inline {
-		c.Warnings = append(Errors{{Problem: "every user of this machine may read this file, which holds a secret; take that right away (chmod o-r), or put the secret into a file of its own"}}, c.Warnings...)
+		c.Warnings = append(conf.Errors{{Problem: "every user of this machine may read this file, which holds a secret; take that right away (chmod o-r), or put the secret into a file of its own"}}, c.Warnings...)
 	}
 	if err == nil && c.DenyList != "" && !filepath.IsAbs(c.DenyList) {
 		c.DenyList = filepath.Join(dir, c.DenyList) // read later, when the directory may be another
@@ -67,19 +59,20 @@ func Parse(data []byte, readFile func(string) ([]byte, error)) (*Config, error) 
 	if readFile == nil {
 		readFile = func(string) ([]byte, error) { return nil, fs.ErrNotExist }
 	}
-	return (&resolver{readFile: readFile}).parse(data)
+	return (&resolver{Check: &conf.Check{ReadFile: readFile}}).parse(data)
 }
 
 func (r *resolver) parse(data []byte) (*Config, error) {
 	switch {
-	case len(data) > maxFileBytes:
-		return nil, Errors{{Problem: "the configuration is larger than 1 MiB"}}
+	case len(data) > conf.MaxFileBytes:
+		return nil, conf.Errors{{Problem: "the configuration is larger than 1 MiB"}}
 	case !utf8.Valid(data):
-		return nil, Errors{{Problem: "the configuration is not UTF-8 text"}}
+		return nil, conf.Errors{{Problem: "the configuration is not UTF-8 text"}}
 	}
-	file := decode(data, &r.mistakes)
+	var file File
+	r.Decode(data, &file)
 	config := r.resolve(file)
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	return config, nil
@@ -89,23 +82,4 @@ func (r *resolver) parse(data []byte) (*Config, error) {
 func worldReadable(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0
-}
-
-var errTooLarge = errors.New("file is too large")
-
-// readBounded reads a file of at most limit bytes.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: %w", path, errTooLarge)
-	}
-	return data, nil
 }

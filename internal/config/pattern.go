@@ -7,13 +7,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
 // patterns compiles regular expressions, anchored at both ends. An entry that
 // does not compile is nil in the result.
 func (r *resolver) patterns(at string, patterns []string) []*regexp.Regexp {
-	if len(patterns) == 0 || r.tooMany(at, len(patterns), maxPatterns) {
+	if len(patterns) == 0 || r.TooMany(at, len(patterns), conf.MaxNames) {
 		return nil
 	}
 	compiled := make([]*regexp.Regexp, len(patterns))
@@ -23,7 +24,7 @@ func (r *resolver) patterns(at string, patterns []string) []*regexp.Regexp {
 			problem = loose(pattern)
 		}
 		if problem != "" {
-			r.add(element(at, i), "%s", problem)
+			r.Add(conf.Element(at, i), "%s", problem)
 		}
 		compiled[i] = re
 	}
@@ -36,7 +37,7 @@ func anchored(pattern string) (*regexp.Regexp, string) {
 	switch {
 	case pattern == "":
 		return nil, "is empty, which matches nothing"
-	case len(pattern) > maxPattern:
+	case len(pattern) > conf.MaxPattern:
 		return nil, "is longer than 1000 bytes; write several patterns"
 	}
 	if _, err := regexp.Compile(pattern); err != nil {
@@ -54,7 +55,7 @@ func notRegexp(pattern string, err error) string {
 	if rest, glob := strings.CutPrefix(pattern, "*"); glob {
 		hint = `; it looks like a pattern for file names, which ` + strconv.Quote(`.*`+regexp.QuoteMeta(rest)) + ` would be`
 	}
-	return show(pattern) + " is not a Go regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ") + hint
+	return conf.Show(pattern) + " is not a Go regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ") + hint
 }
 
 // loose says why a pattern admits more than it looks like, or "": names that were
@@ -65,9 +66,9 @@ func loose(pattern string) string {
 	case err != nil:
 		return ""
 	case anyCharacter(tree):
-		return show(pattern) + ` has a dot that stands for any character; write "\\." for a dot, as in ` + strconv.Quote(escapeDots(pattern))
+		return conf.Show(pattern) + ` has a dot that stands for any character; write "\\." for a dot, as in ` + strconv.Quote(escapeDots(pattern))
 	case repeatedSlash(tree):
-		return show(pattern) + ` has "/*", which stands for any number of slashes and nothing else; write "/.*" for everything below`
+		return conf.Show(pattern) + ` has "/*", which stands for any number of slashes and nothing else; write "/.*" for everything below`
 	}
 	return ""
 }
@@ -162,16 +163,16 @@ func (r *resolver) redirectURLs(f ProxyFile) []*regexp.Regexp {
 	if !f.DisableConsentScreen {
 		return compiled
 	}
-	if len(f.AllowedRedirectURLs) == 0 && !r.isMalformed(at) {
-		r.add("proxy.disableConsentScreen", "needs proxy.allowedRedirectURLs; without it every client would get tokens unasked")
+	if len(f.AllowedRedirectURLs) == 0 && !r.IsMalformed(at) {
+		r.Add("proxy.disableConsentScreen", "needs proxy.allowedRedirectURLs; without it every client would get tokens unasked")
 	}
 	for i, re := range compiled {
 		if re == nil {
 			continue
 		}
 		if prefix := attackerPrefix(re); prefix != "" {
-			r.add(element(at, i), "%s also matches a URL that begins with %q, which needs the consent screen; "+
-				"spell out the host and the slash after it", show(f.AllowedRedirectURLs[i]), prefix)
+			r.Add(conf.Element(at, i), "%s also matches a URL that begins with %q, which needs the consent screen; "+
+				"spell out the host and the slash after it", conf.Show(f.AllowedRedirectURLs[i]), prefix)
 		}
 	}
 	return compiled
@@ -181,15 +182,15 @@ func (r *resolver) redirectURLs(f ProxyFile) []*regexp.Regexp {
 // Without a consent page any client could have a code sent to them.
 func (r *resolver) redirectSchemes(f ProxyFile) []string {
 	const at = "proxy.allowedRedirectSchemes"
-	if len(f.AllowedRedirectSchemes) == 0 || r.tooMany(at, len(f.AllowedRedirectSchemes), maxPatterns) {
+	if len(f.AllowedRedirectSchemes) == 0 || r.TooMany(at, len(f.AllowedRedirectSchemes), conf.MaxNames) {
 		return nil
 	}
 	if f.DisableConsentScreen {
-		r.add(at, "needs the consent screen; without it, name each URL in proxy.allowedRedirectURLs")
+		r.Add(at, "needs the consent screen; without it, name each URL in proxy.allowedRedirectURLs")
 	}
 	for i, scheme := range f.AllowedRedirectSchemes {
 		if err := oauth.CheckScheme(scheme); err != nil {
-			r.add(element(at, i), "%s %v", show(scheme), err)
+			r.Add(conf.Element(at, i), "%s %v", conf.Show(scheme), err)
 		}
 	}
 	return f.AllowedRedirectSchemes

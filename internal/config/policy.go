@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/lint"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
@@ -36,7 +37,7 @@ func (r *resolver) policies(f File, c *Config) {
 		}
 	}
 	for i := range c.Hosts {
-		h, at := &c.Hosts[i], element("proxy.hosts", i)+".policy"
+		h, at := &c.Hosts[i], conf.Element("proxy.hosts", i)+".policy"
 		h.Policy = standard
 		if own := r.policyRules(at, f.Proxy.Hosts[i].Policy, facts); own != nil {
 			r.problems(clients.ShadowedBy(r.sound(own), r.sound(denies)))
@@ -49,21 +50,13 @@ func (r *resolver) policies(f File, c *Config) {
 
 // sound returns the rules that nothing is said about so far.
 func (r *resolver) sound(rules []rule.Rule) []rule.Rule {
-	return slices.DeleteFunc(slices.Clone(rules), func(rule rule.Rule) bool { return r.wrong(rule.At) })
+	return slices.DeleteFunc(slices.Clone(rules), func(rule rule.Rule) bool { return r.Wrong(rule.At) })
 }
 
 func (r *resolver) problems(found []lint.Problem) {
 	for _, p := range found {
-		r.add(p.At, "%s", p.Text)
+		r.Add(p.At, "%s", p.Text)
 	}
-}
-
-// wrong reports whether something was said about the rule at, or below it.
-func (r *resolver) wrong(at string) bool {
-	return r.isMalformed(at) || slices.ContainsFunc(r.list, func(m Mistake) bool {
-		rest, ok := strings.CutPrefix(m.Path, at)
-		return ok && (rest == "" || rest[0] == '.')
-	})
 }
 
 // ProviderIDs returns the ids that rules call providers by.
@@ -82,7 +75,7 @@ func (r *resolver) advised(i int, h *resource.Entry) {
 	}
 	for _, rule := range h.Policy {
 		if len(rule.Scopes)+len(rule.Tools) > 0 {
-			r.add(element("proxy.hosts", i)+".toolPolicy", `"advisory" lets every token use every tool, so %s would not hold; use "enforce" or "strict", or take scopes and tools out of the rules`, rule.String())
+			r.Add(conf.Element("proxy.hosts", i)+".toolPolicy", `"advisory" lets every token use every tool, so %s would not hold; use "enforce" or "strict", or take scopes and tools out of the rules`, rule.String())
 			return
 		}
 	}
@@ -92,24 +85,24 @@ func (r *resolver) advised(i int, h *resource.Entry) {
 func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts) []rule.Rule {
 	at := section + ".rules"
 	switch {
-	case f.Rules == nil || r.isMalformed(at):
+	case f.Rules == nil || r.IsMalformed(at):
 		return nil
 	case len(f.Rules) == 0:
-		r.add(at, "is empty, which would shut everybody out; name rules, or remove the key for no policy")
+		r.Add(at, "is empty, which would shut everybody out; name rules, or remove the key for no policy")
 		return nil
-	case r.tooMany(at, len(f.Rules), maxRules):
+	case r.TooMany(at, len(f.Rules), maxRules):
 		return nil
 	}
 	rules := make([]rule.Rule, len(f.Rules))
 	for i, file := range f.Rules {
-		rules[i] = r.policyRule(element(at, i), file, facts)
+		rules[i] = r.policyRule(conf.Element(at, i), file, facts)
 		if first := slices.IndexFunc(f.Rules, func(o PolicyRuleFile) bool { return o.Name == file.Name }); file.Name != "" && first < i {
-			r.add(element(at, i)+".name", "%s is the name of %s too", show(file.Name), element(at, first))
+			r.Add(conf.Element(at, i)+".name", "%s is the name of %s too", conf.Show(file.Name), conf.Element(at, first))
 		}
 	}
 	r.problems(lint.Clients(facts.Clients).Shadowed(r.sound(rules)))
 	if !slices.ContainsFunc(f.Rules, func(p PolicyRuleFile) bool { return p.Effect != "deny" }) {
-		r.add(at, `only deny, so nobody may do anything; add what is allowed, such as {effect: allow, anyone: true}`)
+		r.Add(at, `only deny, so nobody may do anything; add what is allowed, such as {effect: allow, anyone: true}`)
 	}
 	return rules
 }
@@ -120,28 +113,28 @@ func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) r
 		Users: f.Users, Emails: f.Emails, EmailDomains: f.EmailDomains, Groups: f.Groups, Providers: f.Providers,
 		Clients: f.Clients, ClientHosts: f.ClientHosts, ClientKinds: f.ClientKinds, Scopes: f.Scopes, Tools: f.Tools,
 	}
-	r.text(at+".name", f.Name)
+	r.Text(at+".name", f.Name)
 	switch f.Effect {
 	case "allow", "deny":
 	case "":
-		r.add(at+".effect", `is required: "allow" or "deny"`)
+		r.Add(at+".effect", `is required: "allow" or "deny"`)
 	default:
-		r.add(at+".effect", `%s is not one of "allow", "deny"`, show(f.Effect))
+		r.Add(at+".effect", `%s is not one of "allow", "deny"`, conf.Show(f.Effect))
 	}
-	before := len(r.list)
+	before := r.Len()
 	who := 0
 	for _, key := range rule.Conditions {
 		entries := key.Of(&p)
 		at := at + "." + key.Name
 		if entries != nil && len(entries) == 0 {
-			r.add(at, "is empty, which would be no condition at all; name somebody or something, or remove the key")
+			r.Add(at, "is empty, which would be no condition at all; name somebody or something, or remove the key")
 		}
-		if !r.tooMany(at, len(entries), maxConditions) {
+		if !r.TooMany(at, len(entries), maxConditions) {
 			for i, entry := range entries {
 				if first := slices.Index(entries, entry); first < i {
-					r.add(element(at, i), "%s is listed twice", show(entry))
+					r.Add(conf.Element(at, i), "%s is listed twice", conf.Show(entry))
 				} else if problem := facts.problem(key.Name, entry); problem != "" {
-					r.add(element(at, i), "%s", problem)
+					r.Add(conf.Element(at, i), "%s", problem)
 				}
 			}
 		}
@@ -151,16 +144,16 @@ func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) r
 	}
 	switch {
 	case f.Anyone && who > 0:
-		r.add(at+".anyone", "contradicts the conditions beside it; remove one or the other")
-	case !f.Anyone && who == 0 && !r.wrong(at): // a condition with a slip in its name is reported as such
-		r.add(at, "does not say whom it is about; add users, emails, emailDomains, groups, providers, clients, clientHosts or clientKinds, or anyone: true for everybody")
+		r.Add(at+".anyone", "contradicts the conditions beside it; remove one or the other")
+	case !f.Anyone && who == 0 && !r.Wrong(at): // a condition with a slip in its name is reported as such
+		r.Add(at, "does not say whom it is about; add users, emails, emailDomains, groups, providers, clients, clientHosts or clientKinds, or anyone: true for everybody")
 	}
 	if len(f.Scopes) > 0 && len(f.Tools) > 0 {
-		r.add(at+".tools", "excludes scopes; write one rule about scopes and one about tools")
+		r.Add(at+".tools", "excludes scopes; write one rule about scopes and one about tools")
 	}
-	if len(r.list) == before {
+	if r.Len() == before {
 		if problem := lint.Clients(facts.Clients).Contradiction(&p); problem != "" {
-			r.add(at, "can never hold: %s", problem)
+			r.Add(at, "can never hold: %s", problem)
 		}
 	}
 	return p
@@ -168,8 +161,8 @@ func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) r
 
 // problem says what is wrong with an entry of a condition, or "".
 func (c *policyFacts) problem(key, entry string) string {
-	if text := textProblem(entry); text != "" && key != "clients" {
-		return show(entry) + " " + text
+	if text := conf.TextProblem(entry); text != "" && key != "clients" {
+		return conf.Show(entry) + " " + text
 	}
 	if entry == "" {
 		return "is empty"
@@ -179,11 +172,11 @@ func (c *policyFacts) problem(key, entry string) string {
 		return c.userProblem(entry)
 	case "emails":
 		if a, err := mail.ParseAddress(entry); err != nil || a.Address != entry {
-			return show(entry) + ` is not an e-mail address such as "jane@example.com"`
+			return conf.Show(entry) + ` is not an e-mail address such as "jane@example.com"`
 		}
 	case "emailDomains", "clientHosts":
-		if problem := dnsNameProblem(strings.TrimPrefix(entry, "*.")); problem != "" {
-			return show(entry) + " " + problem + `; write a name such as "example.com", or "*.example.com" for all names below it`
+		if problem := conf.DNSNameProblem(strings.TrimPrefix(entry, "*.")); problem != "" {
+			return conf.Show(entry) + " " + problem + `; write a name such as "example.com", or "*.example.com" for all names below it`
 		}
 		if key == "clientHosts" {
 			return c.clientHostProblem(entry)
@@ -200,7 +193,7 @@ func (c *policyFacts) problem(key, entry string) string {
 		}
 	case "providers":
 		if !slices.Contains(c.providers, entry) {
-			return show(entry) + " is not the id of a provider; there is " + strings.Join(c.providers, ", ")
+			return conf.Show(entry) + " is not the id of a provider; there is " + strings.Join(c.providers, ", ")
 		}
 	case "clients":
 		return c.clientProblem(entry)
@@ -221,10 +214,10 @@ func (c *policyFacts) userProblem(user string) string {
 		if kept && found { // such a subject begins with a kind of provider or a host
 			return ""
 		}
-		return show(user) + " does not say whose subject it is; begin it with the id of the provider and a colon, as in " + show(c.providers[0]+":1234")
+		return conf.Show(user) + " does not say whose subject it is; begin it with the id of the provider and a colon, as in " + conf.Show(c.providers[0]+":1234")
 	}
 	if found && kindOf(prefix) != nil && !slices.ContainsFunc(c.Providers, func(p connector.Config) bool { return p.Name == prefix }) {
-		return show(user) + " is a subject of provider " + show(prefix) + ", which is not configured; there is " + strings.Join(c.providers, ", ")
+		return conf.Show(user) + " is a subject of provider " + conf.Show(prefix) + ", which is not configured; there is " + strings.Join(c.providers, ", ")
 	}
 	return ""
 }
@@ -233,15 +226,15 @@ func patternProblem(key, entry string) string {
 	name := strings.TrimSuffix(entry, "*")
 	switch {
 	case strings.Contains(name, "*"):
-		return show(entry) + " has an asterisk that is not at its end"
+		return conf.Show(entry) + " has an asterisk that is not at its end"
 	case name == "" && key == "groups":
 		return `"*" would be every group; name groups, or use anyone: true`
 	case name == "":
 		return `"*" is everything already; remove the key`
-	case key == "scopes" && !isScopeToken(entry):
-		return show(entry) + ` is not a scope: printable ASCII without spaces, '"' and '\'`
+	case key == "scopes" && !conf.IsScopeToken(entry):
+		return conf.Show(entry) + ` is not a scope: printable ASCII without spaces, '"' and '\'`
 	case key == "scopes" && (entry == "openid" || entry == "offline_access"):
-		return show(entry) + " is no right to an MCP server, so no rule can be about it"
+		return conf.Show(entry) + " is no right to an MCP server, so no rule can be about it"
 	}
 	return ""
 }
@@ -263,7 +256,7 @@ func (c *policyFacts) scopeProblem(scope string) string {
 		}
 		for _, name := range names {
 			if name != scope && strings.EqualFold(name, scope) && !slices.Contains(names, scope) {
-				return show(scope) + " is written " + show(name) + " in proxy.hosts; scopes differ by case"
+				return conf.Show(scope) + " is written " + conf.Show(name) + " in proxy.hosts; scopes differ by case"
 			}
 		}
 	}
@@ -283,8 +276,8 @@ func (c *policyFacts) clientProblem(id string) string {
 	switch {
 	case strings.HasPrefix(id, "dcr1."):
 		return "is the id of a client that registered itself, and gets another one each time; use clientKinds or clientHosts"
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || len(id) > maxURL:
-		return show(id) + " is neither the id of an entry of clients nor the URL of a metadata document"
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || len(id) > conf.MaxURL:
+		return conf.Show(id) + " is neither the id of an entry of clients nor the URL of a metadata document"
 	}
 	return c.clientHostProblem(strings.ToLower(u.Hostname()))
 }
@@ -294,11 +287,11 @@ func (c *policyFacts) clientHostProblem(host string) string {
 	stands := func(pattern string) bool { return rule.CoversDomain(pattern, host) }
 	switch {
 	case !m.Enabled:
-		return show(host) + " is known by metadata documents, which registration.metadataDocuments.enabled turns off"
+		return conf.Show(host) + " is known by metadata documents, which registration.metadataDocuments.enabled turns off"
 	case slices.ContainsFunc(m.DeniedDomains, stands):
-		return show(host) + " may not publish clients by registration.metadataDocuments.deniedDomains, so this entry is never met"
+		return conf.Show(host) + " may not publish clients by registration.metadataDocuments.deniedDomains, so this entry is never met"
 	case len(m.AllowedDomains) > 0 && !slices.ContainsFunc(m.AllowedDomains, func(d string) bool { d, _, _ = strings.Cut(d, ":"); return stands(d) || rule.CoversDomain(host, d) }):
-		return show(host) + " is not in registration.metadataDocuments.allowedDomains, so this entry is never met"
+		return conf.Show(host) + " is not in registration.metadataDocuments.allowedDomains, so this entry is never met"
 	}
 	return ""
 }
@@ -318,7 +311,7 @@ func (c *policyFacts) kindProblem(kind string) string {
 			return `there are no "dynamic" clients: registration.dynamic.enabled turns them off`
 		}
 	default:
-		return show(kind) + ` is not one of "static", "document", "dynamic"`
+		return conf.Show(kind) + ` is not one of "static", "document", "dynamic"`
 	}
 	return ""
 }

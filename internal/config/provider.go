@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/url"
 	"regexp"
 	"slices"
@@ -21,7 +22,7 @@ func (r *providerResolver) provider(f ProviderFile) connector.Config {
 		EmailDomains: r.emailDomains(f.AllowedEmailDomains),
 		AllowAnyUser: f.AllowAnyUser,
 	}
-	r.scopes(r.key("scopes"), f.Scopes)
+	r.ScopeTokens(r.key("scopes"), f.Scopes)
 	k := kindOf(f.Name)
 	r.admitted(f, k)
 	// Without a valid name, what the other keys should be is unknown.
@@ -40,7 +41,7 @@ func (r *providerResolver) provider(f ProviderFile) connector.Config {
 	p.ClientSecret = r.clientCredentials(f)
 	p.IssuerURL = r.issuerURL(f)
 	p.BackChannelURL = r.backChannelURL(f)
-	p.Authorities = r.authorities(r.key("caFile"), f.CAFile)
+	p.Authorities = r.Authorities(r.key("caFile"), f.CAFile)
 	p.BaseURL = r.baseURL(f)
 	p.Tenants = r.tenants(f)
 	p.HostedDomains = r.hostedDomains(f)
@@ -56,19 +57,19 @@ func (r *providerResolver) provider(f ProviderFile) connector.Config {
 	p.AssertionForIssuer = r.assertionAudience(f)
 	p.Workspace = r.workspace(f)
 	p.Users, p.UsersFile = r.accounts(f)
-	r.text(r.key("displayName"), f.DisplayName)
-	p.DisplayName = orDefault(f.DisplayName, k.displayName(p))
+	r.Text(r.key("displayName"), f.DisplayName)
+	p.DisplayName = cmp.Or(f.DisplayName, k.displayName(p))
 	return p
 }
 
 func (r *providerResolver) providerName(name string) {
 	at := r.key("name")
-	names := quoted(ProviderNames())
+	names := conf.Quoted(ProviderNames())
 	if name == "" {
-		r.add(at, "is required: one of %s", names)
+		r.Add(at, "is required: one of %s", names)
 		return
 	}
-	r.add(at, "%s is not one of %s", show(name), names)
+	r.Add(at, "%s is not one of %s", conf.Show(name), names)
 }
 
 // emailDomains compiles patterns over the lower-cased domain of an e-mail address.
@@ -79,14 +80,14 @@ func (r *providerResolver) emailDomains(patterns []string) []*regexp.Regexp {
 		switch {
 		case i >= len(compiled) || compiled[i] == nil:
 		case requiresLiteral(pattern, func(c rune) bool { return c == '@' }):
-			r.add(element(at, i), `%s holds an "@"; the pattern is compared with the domain alone, such as "example\.com"`, show(pattern))
+			r.Add(conf.Element(at, i), `%s holds an "@"; the pattern is compared with the domain alone, such as "example\.com"`, conf.Show(pattern))
 		case compiled[i].MatchString("attacker.example") && compiled[i].MatchString("attacker.invalid"):
-			r.add(element(at, i), "%s admits every domain; to admit everybody, set %s: true", show(pattern), r.key("allowAnyUser"))
+			r.Add(conf.Element(at, i), "%s admits every domain; to admit everybody, set %s: true", conf.Show(pattern), r.key("allowAnyUser"))
 		case suffixOnly(pattern) != "":
 			name := suffixOnly(pattern)
-			r.add(element(at, i), "%s admits %q too; write %q for a name and those below it", show(pattern), "attacker-"+name, `(.*\.)?`+regexp.QuoteMeta(name))
+			r.Add(conf.Element(at, i), "%s admits %q too; write %q for a name and those below it", conf.Show(pattern), "attacker-"+name, `(.*\.)?`+regexp.QuoteMeta(name))
 		case requiresLiteral(pattern, unicode.IsUpper):
-			r.add(element(at, i), "%s holds a capital letter, but is compared with the domain in lower case", show(pattern))
+			r.Add(conf.Element(at, i), "%s holds a capital letter, but is compared with the domain in lower case", conf.Show(pattern))
 		}
 	}
 	return compiled
@@ -102,13 +103,13 @@ func (r *providerResolver) openIDScope(f ProviderFile) {
 		r.notFor(at, f.Name)
 	case f.Name == "github":
 		if len(f.AllowedOrganizations) > 0 && !slices.Contains(f.Scopes, connector.OrganizationsScope) {
-			r.add(at, "must include %q for %s", connector.OrganizationsScope, r.key("allowedOrganizations"))
+			r.Add(at, "must include %q for %s", connector.OrganizationsScope, r.key("allowedOrganizations"))
 		}
 	case f.Name == "oauth2":
 	case !slices.Contains(f.Scopes, "openid"):
-		r.add(at, `must include "openid" for %q`, f.Name)
+		r.Add(at, `must include "openid" for %q`, f.Name)
 	case f.Name == "microsoft" && !slices.Contains(f.Scopes, "profile"):
-		r.add(at, `must include "profile" for "microsoft", which names the account (oid) only then`)
+		r.Add(at, `must include "profile" for "microsoft", which names the account (oid) only then`)
 	}
 }
 
@@ -124,39 +125,39 @@ func (r *providerResolver) clientCredentials(f ProviderFile) conf.Secret {
 		return conf.Secret{}
 	}
 	if f.ClientID == "" {
-		r.add(id, "is required for %q", f.Name)
-	} else if !isScopeToken(f.ClientID) {
-		r.add(id, "is not a client id: printable ASCII without spaces, at most %d bytes", maxText)
+		r.Add(id, "is required for %q", f.Name)
+	} else if !conf.IsScopeToken(f.ClientID) {
+		r.Add(id, "is not a client id: printable ASCII without spaces, at most %d bytes", conf.MaxText)
 	}
-	r.notReplaced(id, f.ClientID)
+	r.NotReplaced(id, f.ClientID)
 	value, at := f.ClientSecret, secret
 	switch {
 	case f.ClientKeyFile != "":
 		if f.ClientSecret != "" || f.ClientSecretFile != "" {
-			r.add(r.key("clientKeyFile"), "excludes a client secret; set one of the two")
+			r.Add(r.key("clientKeyFile"), "excludes a client secret; set one of the two")
 		}
 		return conf.Secret{}
 	case f.ClientSecret != "" && f.ClientSecretFile != "":
-		r.add(file, "excludes %s; set one of the two", secret)
+		r.Add(file, "excludes %s; set one of the two", secret)
 		return conf.Secret{}
 	case f.ClientSecretFile != "":
-		content, ok := r.secretFile(file, f.ClientSecretFile)
+		content, ok := r.SecretFile(file, f.ClientSecretFile)
 		if !ok {
 			return conf.Secret{}
 		}
 		value, at = strings.TrimRight(content, "\r\n"), file
 		if value == "" {
-			r.add(file, "the file is empty")
+			r.Add(file, "the file is empty")
 		}
 	case f.ClientSecret == "":
-		if !r.isMalformed(file) {
-			r.add(secret, "or %s is required for %q", file, f.Name)
+		if !r.IsMalformed(file) {
+			r.Add(secret, "or %s is required for %q", file, f.Name)
 		}
 		return conf.Secret{}
 	}
-	r.notReplaced(at, value)
+	r.NotReplaced(at, value)
 	if strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
-		r.add(at, "holds a space, a line break or a control character, which no client secret does")
+		r.Add(at, "holds a space, a line break or a control character, which no client secret does")
 	}
 	return conf.NewSecret(value)
 }
@@ -167,10 +168,10 @@ func (r *providerResolver) issuerURL(f ProviderFile) string {
 	case f.Name != "oidc" && f.Name != "oauth2", f.Name == "oauth2" && f.IssuerURL == "":
 		return ""
 	case f.IssuerURL == "":
-		r.add(at, "is required for %q", f.Name)
+		r.Add(at, "is required for %q", f.Name)
 		return ""
 	}
-	if u := r.providerURL(at, f.IssuerURL); u != nil && f.Name == "oidc" {
+	if u := r.SecureURL(at, f.IssuerURL); u != nil && f.Name == "oidc" {
 		r.issuerShape(at, f.IssuerURL, u)
 	}
 	return f.IssuerURL
@@ -180,15 +181,15 @@ func (r *providerResolver) issuerURL(f ProviderFile) string {
 func (r *providerResolver) issuerShape(at, value string, u *url.URL) {
 	for _, document := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
 		if issuer, found := strings.CutSuffix(strings.TrimSuffix(value, "/"), document); found {
-			r.add(at, "is the address of the discovery document; the issuer is %s, or with a slash at the end: as the document has it in \"issuer\"", showURL(issuer))
+			r.Add(at, "is the address of the discovery document; the issuer is %s, or with a slash at the end: as the document has it in \"issuer\"", conf.ShowURL(issuer))
 			return
 		}
 	}
 	if strings.Contains(u.Path, "/.well-known/") {
-		r.add(at, "%s is the address of a document; the issuer is what that document has in \"issuer\"", showURL(value))
+		r.Add(at, "%s is the address of a document; the issuer is what that document has in \"issuer\"", conf.ShowURL(value))
 	}
 	if strings.ContainsAny(value, "{}") {
-		r.add(at, "%s holds a brace; write the issuer of one directory, or use name \"microsoft\" for several", showURL(value))
+		r.Add(at, "%s holds a brace; write the issuer of one directory, or use name \"microsoft\" for several", conf.ShowURL(value))
 	}
 }
 
@@ -199,16 +200,16 @@ func (r *providerResolver) backChannelURL(f ProviderFile) string {
 	if f.BackchannelURL == "" {
 		return ""
 	}
-	u, problem := absoluteURL(f.BackchannelURL)
+	u, problem := conf.AbsoluteURL(f.BackchannelURL)
 	switch {
 	case problem != "":
-		r.add(at, "%s %s", showURL(f.BackchannelURL), problem)
+		r.Add(at, "%s %s", conf.ShowURL(f.BackchannelURL), problem)
 	case u.RawQuery != "" || u.ForceQuery:
-		r.add(at, "%s must not have a query", showURL(f.BackchannelURL))
+		r.Add(at, "%s must not have a query", conf.ShowURL(f.BackchannelURL))
 	case strings.Contains(u.Path, "/.well-known/"):
-		r.add(at, "%s is the address of a document; write what stands before /.well-known", showURL(f.BackchannelURL))
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		r.warn(at, "uses http: who can change what is sent on the way to %s can sign in as everybody; use https where that network is not yours alone", show(u.Host))
+		r.Add(at, "%s is the address of a document; write what stands before /.well-known", conf.ShowURL(f.BackchannelURL))
+	case u.Scheme == "http" && !conf.IsLoopback(u.Hostname()):
+		r.Warn(at, "uses http: who can change what is sent on the way to %s can sign in as everybody; use https where that network is not yours alone", conf.Show(u.Host))
 	}
 	return f.BackchannelURL
 }
@@ -222,50 +223,33 @@ func (r *providerResolver) baseURL(f ProviderFile) string {
 	default:
 		return ""
 	}
-	base := strings.TrimSuffix(orDefault(f.BaseURL, "https://github.com"), "/")
-	if u := r.providerURL(at, base); u != nil && u.Path != "" {
-		r.add(at, "%s has a path; write scheme and host alone", showURL(base))
+	base := strings.TrimSuffix(cmp.Or(f.BaseURL, "https://github.com"), "/")
+	if u := r.SecureURL(at, base); u != nil && u.Path != "" {
+		r.Add(at, "%s has a path; write scheme and host alone", conf.ShowURL(base))
 	}
 	return base
 }
 
-// providerURL checks where credentials will be sent: https, or a process on
-// the same machine. It returns nil after a mistake.
-func (r *resolver) providerURL(at, value string) *url.URL {
-	u, problem := absoluteURL(value)
-	switch {
-	case problem != "":
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		problem = "must use https; http is for localhost, 127.0.0.0/8 and [::1]"
-	case u.RawQuery != "" || u.ForceQuery:
-		problem = "must not have a query"
-	default:
-		return u
-	}
-	r.add(at, "%s %s", showURL(value), problem)
-	return nil
-}
-
 // notFor reports a key that the chosen provider has no use for.
 func (r *resolver) notFor(at, provider string) {
-	r.add(at, "has no meaning for provider %q; remove it", provider)
+	r.Add(at, "has no meaning for provider %q; remove it", provider)
 }
 
 // groups refuses commas, which separate groups in the identity header.
 func (r *resolver) groups(at string, groups []string) {
-	if r.tooMany(at, len(groups), maxGroups) {
+	if r.TooMany(at, len(groups), maxGroups) {
 		return
 	}
 	for i, group := range groups {
-		at := element(at, i)
+		at := conf.Element(at, i)
 		switch {
 		case group == "":
-			r.add(at, "is empty")
+			r.Add(at, "is empty")
 		case strings.Contains(group, ","):
-			r.add(at, "%s holds a comma; write one group per entry", show(group))
+			r.Add(at, "%s holds a comma; write one group per entry", conf.Show(group))
 		case slices.Index(groups, group) < i:
-			r.add(at, "%s is listed twice", show(group))
+			r.Add(at, "%s is listed twice", conf.Show(group))
 		}
-		r.text(at, group)
+		r.Text(at, group)
 	}
 }

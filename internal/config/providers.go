@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
@@ -26,23 +27,23 @@ func (r *providerResolver) key(name string) string { return r.section + "." + na
 // providers resolves the one provider or the list of them.
 func (r *resolver) providers(f File) []connector.Config {
 	const one, several = "provider", "providers"
-	if len(f.Providers) == 0 || r.tooMany(several, len(f.Providers), maxProviders) {
+	if len(f.Providers) == 0 || r.TooMany(several, len(f.Providers), maxProviders) {
 		for at, set := range map[string]bool{"provider.id": f.Provider.ID != "", "provider.keepSubjects": f.Provider.KeepSubjects} {
 			if set {
-				r.add(at, "is for entries of providers; the one provider needs no name")
+				r.Add(at, "is for entries of providers; the one provider needs no name")
 			}
 		}
-		if r.isMalformed(several) || len(f.Providers) > 0 {
+		if r.IsMalformed(several) || len(f.Providers) > 0 {
 			return nil
 		}
 		return []connector.Config{(&providerResolver{r, one}).provider(f.Provider)}
 	}
 	if !isEmpty(reflect.ValueOf(f.Provider)) {
-		r.add(several, "excludes provider; make that an entry of providers as well")
+		r.Add(several, "excludes provider; make that an entry of providers as well")
 	}
 	list := make([]connector.Config, len(f.Providers))
 	for i, entry := range f.Providers {
-		r := &providerResolver{r, element(several, i)}
+		r := &providerResolver{r, conf.Element(several, i)}
 		list[i] = r.provider(entry)
 		r.id(entry.ID)
 	}
@@ -72,9 +73,9 @@ var providerID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 func (r *providerResolver) id(id string) {
 	switch at := r.key("id"); {
 	case id == "":
-		r.add(at, "is required: a name that never changes, because it is part of who people are")
+		r.Add(at, "is required: a name that never changes, because it is part of who people are")
 	case !providerID.MatchString(id):
-		r.add(at, `%s is not an id: up to 32 of a-z, 0-9 and "-", not at the ends`, show(id))
+		r.Add(at, `%s is not an id: up to 32 of a-z, 0-9 and "-", not at the ends`, conf.Show(id))
 	}
 }
 
@@ -84,16 +85,16 @@ func (r *resolver) distinct(list []connector.Config) {
 	for i, p := range list {
 		at := func(key string) string { return fmt.Sprintf("providers[%d].%s", i, key) }
 		if first := slices.IndexFunc(list, func(o connector.Config) bool { return o.ID == p.ID }); p.ID != "" && first < i {
-			r.add(at("id"), "%s is the id of providers[%d] too", show(p.ID), first)
+			r.Add(at("id"), "%s is the id of providers[%d] too", conf.Show(p.ID), first)
 		}
 		if first := slices.IndexFunc(list, func(o connector.Config) bool { return o.DisplayName == p.DisplayName }); first < i && (p.DisplayName != "" || p.Name == "static") {
-			r.add(at("displayName"), "people could not tell it from providers[%d]; give each a name of its own", first)
+			r.Add(at("displayName"), "people could not tell it from providers[%d]; give each a name of its own", first)
 		}
 		if p.KeepSubjects && kept < i {
-			r.add(at("keepSubjects"), "is set in providers[%d] too; one provider was the only one", kept)
+			r.Add(at("keepSubjects"), "is set in providers[%d] too; one provider was the only one", kept)
 		}
 		if kept >= 0 && kept != i && slices.Contains(bareNamespaces(list[kept]), p.ID) {
-			r.add(at("id"), "%s is how the subjects of providers[%d] begin, which has keepSubjects; choose another", show(p.ID), kept)
+			r.Add(at("id"), "%s is how the subjects of providers[%d] begin, which has keepSubjects; choose another", conf.Show(p.ID), kept)
 		}
 	}
 }

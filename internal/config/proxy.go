@@ -1,12 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
 	"net/url"
 	"path"
 	"strconv"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"golang.org/x/net/idna"
 )
@@ -20,10 +22,10 @@ var ownPaths = []string{
 func (r *resolver) hosts(files []HostFile) []resource.Entry {
 	const at = "proxy.hosts"
 	if len(files) == 0 {
-		r.add(at, "is required: at least one MCP server")
+		r.Add(at, "is required: at least one MCP server")
 		return nil
 	}
-	if r.tooMany(at, len(files), maxHosts) {
+	if r.TooMany(at, len(files), maxHosts) {
 		return nil
 	}
 	hosts := make([]resource.Entry, 0, len(files))
@@ -31,14 +33,14 @@ func (r *resolver) hosts(files []HostFile) []resource.Entry {
 	places := make(map[place]int)
 	schemes := make(map[string]int)
 	for i, f := range files {
-		at := element(at, i)
+		at := conf.Element(at, i)
 		h, ok := r.host(at, f)
 		hosts = append(hosts, h)
 		if !ok {
 			continue
 		}
 		if first, taken := places[place{h.Host, h.Path}]; taken {
-			r.add(at+".host", "%q with path %q is proxy.hosts[%d] already; give one of them another path", h.Host, h.Path, first)
+			r.Add(at+".host", "%q with path %q is proxy.hosts[%d] already; give one of them another path", h.Host, h.Path, first)
 			continue
 		}
 		places[place{h.Host, h.Path}] = i
@@ -46,7 +48,7 @@ func (r *resolver) hosts(files []HostFile) []resource.Entry {
 		if !known {
 			schemes[h.Host] = i
 		} else if hosts[first].Scheme != h.Scheme {
-			r.add(at+".scheme", "%q has scheme %q in proxy.hosts[%d]; one host has one scheme", h.Host, hosts[first].Scheme, first)
+			r.Add(at+".scheme", "%q has scheme %q in proxy.hosts[%d]; one host has one scheme", h.Host, hosts[first].Scheme, first)
 		}
 	}
 	r.behind(hosts)
@@ -70,7 +72,7 @@ func (r *resolver) behind(hosts []resource.Entry) {
 		host := strings.TrimSuffix(strings.ToLower(h.Endpoint.Host), port)
 		for _, path := range public[address{h.Endpoint.Scheme, host}] {
 			if path == "" || h.Endpoint.Path == path || strings.HasPrefix(h.Endpoint.Path, path+"/") {
-				r.add(element("proxy.hosts", i)+".endpoint", "%s is a public address, where the gateway lets nobody in without a token; write where the MCP server itself listens, such as \"http://mcp.default.svc:8080/mcp\"", showURL(h.Endpoint.String()))
+				r.Add(conf.Element("proxy.hosts", i)+".endpoint", "%s is a public address, where the gateway lets nobody in without a token; write where the MCP server itself listens, such as \"http://mcp.default.svc:8080/mcp\"", conf.ShowURL(h.Endpoint.String()))
 				break
 			}
 		}
@@ -80,23 +82,23 @@ func (r *resolver) behind(hosts []resource.Entry) {
 // host resolves one entry; ok means that its public address is valid.
 func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	h.Endpoint = r.endpoint(at+".endpoint", f.Endpoint)
-	if h.Authorities = r.authorities(at+".caFile", f.CAFile); f.CAFile != "" && h.Endpoint != nil && h.Endpoint.Scheme != "https" {
-		r.add(at+".caFile", "has no meaning for an endpoint with http; remove it, or use https")
+	if h.Authorities = r.Authorities(at+".caFile", f.CAFile); f.CAFile != "" && h.Endpoint != nil && h.Endpoint.Scheme != "https" {
+		r.Add(at+".caFile", "has no meaning for an endpoint with http; remove it, or use https")
 	}
-	before := len(r.list)
+	before := r.Len()
 	h.Scheme = r.scheme(at+".scheme", f.Scheme)
 	h.Host = r.publicHost(at+".host", f.Host, h.Scheme)
 	h.Path = r.publicPath(at+".path", f.Path, h.Endpoint)
 	r.warnSSE(at+".path", h)
-	ok = len(r.list) == before && (f.Path != "" || h.Endpoint != nil) &&
-		!r.isMalformed(at+".host") && !r.isMalformed(at+".path") && !r.isMalformed(at+".scheme")
-	h.DisplayName = orDefault(f.DisplayName, h.Host)
-	r.text(at+".displayName", f.DisplayName)
+	ok = r.Len() == before && (f.Path != "" || h.Endpoint != nil) &&
+		!r.IsMalformed(at+".host") && !r.IsMalformed(at+".path") && !r.IsMalformed(at+".scheme")
+	h.DisplayName = cmp.Or(f.DisplayName, h.Host)
+	r.Text(at+".displayName", f.DisplayName)
 	h.DefaultScopes = f.DefaultScopes
-	r.scopes(at+".defaultScopes", f.DefaultScopes)
+	r.ScopeTokens(at+".defaultScopes", f.DefaultScopes)
 	for i, scope := range f.DefaultScopes {
 		if scope == "offline_access" {
-			r.add(element(at+".defaultScopes", i), "offline_access is a matter between client and authorization server; remove it")
+			r.Add(conf.Element(at+".defaultScopes", i), "offline_access is a matter between client and authorization server; remove it")
 		}
 	}
 	h.Rules = r.rules(at, f)
@@ -110,7 +112,7 @@ func (r *resolver) warnSSE(at string, h resource.Entry) {
 	if h.Endpoint == nil || !ends(h.Endpoint.Path) || !ends(h.Path) {
 		return
 	}
-	r.warn(at, "servers of HTTP+SSE take messages beside %q, mostly at /messages/, and this entry does not cover that; set %q, see docs/faq.md", h.Path, orDefault(path.Dir(h.Path), "/"))
+	r.Warn(at, "servers of HTTP+SSE take messages beside %q, mostly at /messages/, and this entry does not cover that; set %q, see docs/faq.md", h.Path, cmp.Or(path.Dir(h.Path), "/"))
 }
 
 // callbackHost resolves the one host of all callbacks. It has the scheme of the
@@ -128,16 +130,16 @@ func (r *resolver) callbackHost(value string, hosts []resource.Entry) resource.P
 	}
 	host, _, problem := splitHost(value)
 	if problem != "" {
-		r.add(at, "%s", problem)
+		r.Add(at, "%s", problem)
 		return resource.PublicHost{}
 	}
-	if scheme == "http" && !isLoopback(host) {
+	if scheme == "http" && !conf.IsLoopback(host) {
 		scheme = "https"
 	}
 	c := resource.PublicHost{Host: r.publicHost(at, value, scheme), Scheme: scheme}
 	for i, h := range hosts {
 		if h.Host == c.Host && h.Scheme != c.Scheme {
-			r.add(at, "is proxy.hosts[%d], whose scheme is %q; give all hosts one scheme, or the callback a host of its own", i, h.Scheme)
+			r.Add(at, "is proxy.hosts[%d], whose scheme is %q; give all hosts one scheme, or the callback a host of its own", i, h.Scheme)
 			break
 		}
 	}
@@ -145,9 +147,9 @@ func (r *resolver) callbackHost(value string, hosts []resource.Entry) resource.P
 }
 
 func (r *resolver) scheme(at, scheme string) string {
-	scheme = orDefault(scheme, "https")
+	scheme = cmp.Or(scheme, "https")
 	if scheme != "https" && scheme != "http" {
-		r.add(at, `%s is not one of "https", "http"`, show(scheme))
+		r.Add(at, `%s is not one of "https", "http"`, conf.Show(scheme))
 	}
 	return scheme
 }
@@ -156,11 +158,11 @@ func (r *resolver) scheme(at, scheme string) string {
 func (r *resolver) publicHost(at, value, scheme string) string {
 	host, port, problem := splitHost(value)
 	if problem != "" {
-		r.add(at, "%s", problem)
+		r.Add(at, "%s", problem)
 		return value
 	}
-	if scheme == "http" && !isLoopback(host) {
-		r.add(strings.TrimSuffix(at, "host")+"scheme", "http is for localhost, 127.0.0.0/8 and [::1]; %s needs https", show(host))
+	if scheme == "http" && !conf.IsLoopback(host) {
+		r.Add(strings.TrimSuffix(at, "host")+"scheme", "http is for localhost, 127.0.0.0/8 and [::1]; %s needs https", conf.Show(host))
 	}
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
@@ -180,11 +182,11 @@ func splitHost(value string) (host, port, problem string) {
 	case strings.Contains(value, "@"):
 		return "", "", `must not hold a user name or "@"` // nor be shown: a password may be part of it
 	case strings.Contains(value, "://"):
-		return "", "", show(value) + ` is a URL; write the host alone, such as "mcp.example.com"`
+		return "", "", conf.Show(value) + ` is a URL; write the host alone, such as "mcp.example.com"`
 	case strings.ContainsAny(value, `/?#\`):
-		return "", "", show(value) + " has more than a host; the path goes into the key path"
+		return "", "", conf.Show(value) + " has more than a host; the path goes into the key path"
 	case strings.Contains(value, "*"):
-		return "", "", show(value) + " has a wildcard; list every host, because each is an issuer of its own"
+		return "", "", conf.Show(value) + " has a wildcard; list every host, because each is an issuer of its own"
 	}
 	host, port = value, ""
 	bracketed := strings.HasPrefix(value, "[")
@@ -195,18 +197,18 @@ func splitHost(value string) (host, port, problem string) {
 		hasPort = port != ""
 		port = strings.TrimPrefix(port, ":")
 		if !closed || hasPort && value[len(host)+2] != ':' {
-			return "", "", show(value) + ` is not an IPv6 address such as "[::1]" or "[::1]:8443"`
+			return "", "", conf.Show(value) + ` is not an IPv6 address such as "[::1]" or "[::1]:8443"`
 		}
 	} else if strings.Count(value, ":") > 1 {
-		return "", "", show(value) + ` needs brackets if it is an IPv6 address, such as "[::1]:8443"`
+		return "", "", conf.Show(value) + ` needs brackets if it is an IPv6 address, such as "[::1]:8443"`
 	} else {
 		host, port, hasPort = strings.Cut(value, ":")
 	}
-	if hasPort && !validPort(port) {
-		return "", "", show(value) + " has no port number between 1 and 65535 after the colon"
+	if hasPort && !conf.ValidPort(port) {
+		return "", "", conf.Show(value) + " has no port number between 1 and 65535 after the colon"
 	}
 	if problem := hostProblem(host, bracketed); problem != "" {
-		return "", "", show(value) + " " + problem
+		return "", "", conf.Show(value) + " " + problem
 	}
 	return host, port, ""
 }
@@ -227,105 +229,23 @@ func hostProblem(host string, bracketed bool) string {
 	if bracketed {
 		return "is not an IPv6 address"
 	}
-	if ascii, err := idna.Lookup.ToASCII(host); err == nil && ascii != host && !isASCII(host) {
+	if ascii, err := idna.Lookup.ToASCII(host); err == nil && ascii != host && !conf.IsASCII(host) {
 		return "must be written in punycode: " + strconv.Quote(ascii)
 	}
-	return dnsNameProblem(host)
-}
-
-// dnsNameProblem says why host is not a lower-case DNS name, or "".
-func dnsNameProblem(host string) string {
-	if lower := strings.ToLower(host); lower != host {
-		return "must be in lower case: " + strconv.Quote(lower)
-	}
-	const invalid = "is not a DNS name or IP address"
-	if host == "" || len(host) > 253 {
-		return invalid
-	}
-	labels := strings.Split(host, ".")
-	if labels[len(labels)-1] == "" {
-		return "must not end with a dot"
-	}
-	for _, label := range labels {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
-			hasOther(label, "abcdefghijklmnopqrstuvwxyz0123456789-") {
-			return invalid
-		}
-		if strings.HasPrefix(label, "xn--") {
-			if _, err := idna.Lookup.ToUnicode(label); err != nil {
-				return "holds invalid punycode"
-			}
-		}
-	}
-	// Browsers take a name that ends in a number for an IPv4 address (WHATWG
-	// URL, "ends in a number"), 0x included.
-	last := labels[len(labels)-1]
-	if _, err := strconv.ParseUint(last, 0, 64); err == nil || strings.Trim(last, "0123456789") == "" {
-		return invalid
-	}
-	return ""
-}
-
-func isASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7e })
-}
-
-func validPort(port string) bool {
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0 && strconv.FormatUint(n, 10) == port
-}
-
-// isLoopback reports whether host, without brackets, is this machine.
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback() && addr.Zone() == ""
+	return conf.DNSNameProblem(host)
 }
 
 func (r *resolver) endpoint(at, value string) *url.URL {
 	if value == "" {
-		r.add(at, "is required: the URL at which this service reaches the MCP server")
+		r.Add(at, "is required: the URL at which this service reaches the MCP server")
 		return nil
 	}
-	u, problem := absoluteURL(value)
+	u, problem := conf.AbsoluteURL(value)
 	if problem != "" {
-		r.add(at, "%s %s", showURL(value), problem)
+		r.Add(at, "%s %s", conf.ShowURL(value), problem)
 		return nil
 	}
 	return u
-}
-
-// absoluteURL parses an http or https URL without user name and fragment.
-func absoluteURL(value string) (u *url.URL, problem string) {
-	const invalid = "is not an http or https URL"
-	if len(value) > maxURL {
-		return nil, "is too long"
-	}
-	u, err := url.Parse(value)
-	if err != nil {
-		return nil, invalid
-	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.Opaque != "":
-		return nil, invalid
-	case u.User != nil:
-		return nil, "must not hold a user name or password"
-	case strings.Contains(value, "#"):
-		return nil, "must not have a fragment"
-	case strings.HasSuffix(u.Host, ":"), u.Port() != "" && !validPort(u.Port()):
-		return nil, "has no port number between 1 and 65535 after the colon"
-	}
-	return u, ""
-}
-
-// showURL quotes a URL without the parts that may hold a password.
-func showURL(value string) string {
-	if strings.Contains(value, "@") {
-		return "the URL"
-	}
-	if end := strings.IndexAny(value, "?#"); end >= 0 {
-		return show(value[:end] + value[end:end+1] + "…")
-	}
-	return show(value)
 }
 
 // publicPath returns the public path without trailing slash. An absent one is
@@ -337,13 +257,13 @@ func (r *resolver) publicPath(at, value string, endpoint *url.URL) string {
 		}
 		value = strings.TrimSuffix(endpoint.EscapedPath(), "/")
 		if problem := pathProblem(value); problem != "" {
-			r.add(at, "is required here, because the path of endpoint, %s, %s", show(value), problem)
+			r.Add(at, "is required here, because the path of endpoint, %s, %s", conf.Show(value), problem)
 		}
 		return value
 	}
 	value, _ = strings.CutSuffix(value, "/")
 	if problem := pathProblem(value); problem != "" {
-		r.add(at, "%s %s", show(value), problem)
+		r.Add(at, "%s %s", conf.Show(value), problem)
 	}
 	return value
 }
@@ -355,11 +275,11 @@ func pathProblem(value string) string {
 	switch {
 	case value == "":
 		return ""
-	case len(value) > maxURL:
+	case len(value) > conf.MaxURL:
 		return "is too long"
 	case value[0] != '/':
 		return `does not begin with "/"`
-	case hasOther(value, letters+"0123456789-._~!$&'()*+,=:@/"):
+	case conf.HasOther(value, conf.Letters+"0123456789-._~!$&'()*+,=:@/"):
 		return `holds a character that is not plain in a path; '%', ';', '\', '?', '#' and spaces are refused`
 	case value == "/", path.Clean(value) != value:
 		return `has an empty, "." or ".." segment`

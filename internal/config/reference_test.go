@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 var update = flag.Bool("update", false, "write docs/reference/config.md")
@@ -72,8 +74,8 @@ func TestReferenceDefaults(t *testing.T) {
 		"proxy.hosts[].scheme":            c.Hosts[0].Scheme,
 		"registration.dynamic.enabled":    c.DynamicRegistration,
 		"keys.source":                     c.Keys.Source,
-		"keys.rotation":                   showDuration(c.Keys.Rotation),
-		"tokens.accessTokenLifetime":      showDuration(c.Tokens.AccessTokenLifetime),
+		"keys.rotation":                   conf.ShowDuration(c.Keys.Rotation),
+		"tokens.accessTokenLifetime":      conf.ShowDuration(c.Tokens.AccessTokenLifetime),
 		"introspection.enabled":           c.Introspection,
 		"limits.registrations":            c.Limits.Registrations,
 		"limits.clientRequests":           c.Limits.ClientRequests,
@@ -83,8 +85,8 @@ func TestReferenceDefaults(t *testing.T) {
 		"listen.trustedProxies":           "",
 		"tokens.refreshTokens.enabled":    c.Tokens.Refresh,
 		"tokens.remembered":               c.Tokens.Remembered,
-		"tokens.refreshTokenIdleLifetime": showDuration(c.Tokens.RefreshIdle),
-		"tokens.refreshTokenLifetime":     showDuration(c.Tokens.RefreshAbsolute),
+		"tokens.refreshTokenIdleLifetime": conf.ShowDuration(c.Tokens.RefreshIdle),
+		"tokens.refreshTokenLifetime":     conf.ShowDuration(c.Tokens.RefreshAbsolute),
 		"denyList.file":                   "",
 		"debug.flows.enabled":             c.DebugFlows,
 		"audit.file":                      "",
@@ -138,7 +140,7 @@ func reference() (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, preamble, example)
 	file := reflect.TypeFor[File]()
-	for i, key := range keys(file) {
+	for i, key := range conf.Keys(file) {
 		field := file.Field(i)
 		comment := comments["File."+field.Name]
 		if comment == "" {
@@ -158,7 +160,7 @@ func reference() (string, error) {
 
 // rows writes a line for each key of section, and for those below it.
 func rows(b *strings.Builder, at string, section reflect.Type, comments map[string]string) error {
-	for i, key := range keys(section) {
+	for i, key := range conf.Keys(section) {
 		field := section.Field(i)
 		if section == reflect.TypeFor[ProviderFile]() && (at == "providers[]") != (field.Tag.Get("in") == "providers") {
 			continue // the keys that both have are listed once

@@ -4,20 +4,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 )
-
-// secretFile is file for content that others must not read: a file that every
-// user of the machine may read gets a warning.
-func (r *resolver) secretFile(at, name string) (content string, ok bool) {
-	content, ok = r.file(at, name)
-	if ok && r.exposed != nil && r.exposed(name) {
-		r.warn(at, "every user of this machine may read the file; take that right away (chmod o-r, or defaultMode: 0440 for a Kubernetes Secret)")
-	}
-	return content, ok
-}
 
 // holdsSecret reports whether a secret stands in the configuration itself.
 func holdsSecret(f File) bool {
@@ -27,18 +16,6 @@ func holdsSecret(f File) bool {
 		}
 	}
 	return slices.ContainsFunc(f.Clients, func(c ClientFile) bool { return c.Secret != "" })
-}
-
-// placeholder matches what a template or a shell should have replaced, and words
-// that stand in examples.
-var placeholder = regexp.MustCompile(`^(\$[A-Za-z_][A-Za-z0-9_]*|\$\([^)]*\)|<[^<>]*>|%[A-Za-z_][A-Za-z0-9_]*%|(?i:change-?_?me|replace-?_?me|your[-_].*|todo|x{3,}|\*{3,}))$`)
-
-// notReplaced refuses a secret or an id that is still a placeholder. The message
-// does not show it: it may be a real one after all.
-func (r *resolver) notReplaced(at, value string) {
-	if placeholder.MatchString(value) {
-		r.add(at, "is a placeholder that was not replaced; this file and the files that it names are taken as they are, without variables")
-	}
 }
 
 // minSeedBits is what a seed must look like it holds at the least. 32 random

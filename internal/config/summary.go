@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
@@ -37,7 +39,7 @@ func (c *Config) Summary() string {
 		}
 	}
 	line("consent screen", "%s", onOff(c.ConsentScreen))
-	line("redirect URLs", "%s", orDefault(patternList(c.RedirectURLs), "https, loopback and private-use schemes"))
+	line("redirect URLs", "%s", cmp.Or(patternList(c.RedirectURLs), "https, loopback and private-use schemes"))
 	if len(c.RedirectSchemes) > 0 {
 		line("redirect schemes", "%s, in addition", nameList(c.RedirectSchemes))
 	}
@@ -47,14 +49,14 @@ func (c *Config) Summary() string {
 		line("egress proxy", "%s", c.Egress.Proxy)
 	}
 	line("clients in advance", "%d", len(c.Clients))
-	line("keys", "%s, a new signing key every %s", c.Keys.summary(), showDuration(c.Keys.Rotation))
-	line("access tokens", "valid for %s", showDuration(c.Tokens.AccessTokenLifetime))
+	line("keys", "%s, a new signing key every %s", c.Keys.summary(), conf.ShowDuration(c.Keys.Rotation))
+	line("access tokens", "valid for %s", conf.ShowDuration(c.Tokens.AccessTokenLifetime))
 	line("refresh tokens", "%s", c.Tokens.refreshSummary())
 	line("limits a minute", "%s", c.Limits.summary())
 	line("guard", "%s", c.Guard.summary())
 	line("introspection", "%s", onOff(c.Introspection))
-	line("deny-list", "%s", orDefault(c.DenyList, "none"))
-	line("audit log", "%s", orDefault(c.AuditFile, "standard output"))
+	line("deny-list", "%s", cmp.Or(c.DenyList, "none"))
+	line("audit log", "%s", cmp.Or(c.AuditFile, "standard output"))
 	line("tracing", "%s", tracingSummary(c.Tracing))
 	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
@@ -162,7 +164,7 @@ func (t Tokens) refreshSummary() string {
 	if !t.Refresh {
 		return "off"
 	}
-	return fmt.Sprintf("valid for %s unused, %s after the sign-in", showDuration(t.RefreshIdle), showDuration(t.RefreshAbsolute))
+	return fmt.Sprintf("valid for %s unused, %s after the sign-in", conf.ShowDuration(t.RefreshIdle), conf.ShowDuration(t.RefreshAbsolute))
 }
 
 func (l Limits) summary() string {

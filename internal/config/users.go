@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/mail"
-	"reflect"
 	"regexp"
 	"strings"
 
@@ -17,18 +16,18 @@ type usersDocument struct {
 }
 
 // MaxUsersFileBytes bounds the content of a users file.
-const MaxUsersFileBytes = maxFileBytes
+const MaxUsersFileBytes = conf.MaxFileBytes
 
 // ParseUsers reads the content of a users file. The error is an Errors.
 func ParseUsers(data []byte) ([]connector.User, error) {
 	if len(data) > MaxUsersFileBytes {
-		return nil, Errors{{Problem: "the file is larger than 1 MiB"}}
+		return nil, conf.Errors{{Problem: "the file is larger than 1 MiB"}}
 	}
-	r := &resolver{}
+	r := &resolver{Check: &conf.Check{}}
 	var file usersDocument
-	decodeDocument(data, reflect.ValueOf(&file).Elem(), &r.mistakes)
+	r.Decode(data, &file)
 	users := r.users("users", file.Users)
-	return users, r.err()
+	return users, r.Err()
 }
 
 // accounts resolves the accounts of the static provider: in the configuration,
@@ -41,17 +40,17 @@ func (r *providerResolver) accounts(f ProviderFile) (users []connector.User, fil
 	case f.UsersFile == "":
 		return r.users(at, f.Users), ""
 	case len(f.Users) > 0:
-		r.add(fileAt, "excludes users; set one of the two")
+		r.Add(fileAt, "excludes users; set one of the two")
 		return nil, ""
 	}
-	content, ok := r.secretFile(fileAt, f.UsersFile)
+	content, ok := r.SecretFile(fileAt, f.UsersFile)
 	if !ok {
 		return nil, ""
 	}
 	users, err := ParseUsers([]byte(content))
-	if list, isList := err.(Errors); isList {
+	if list, isList := err.(conf.Errors); isList {
 		for _, m := range list {
-			r.add(fileAt, "in the file: %s", m)
+			r.Add(fileAt, "in the file: %s", m)
 		}
 	}
 	return users, f.UsersFile
@@ -59,19 +58,19 @@ func (r *providerResolver) accounts(f ProviderFile) (users []connector.User, fil
 
 func (r *resolver) users(at string, files []UserFile) []connector.User {
 	if len(files) == 0 {
-		r.add(at, `is required for "static": at least one user`)
+		r.Add(at, `is required for "static": at least one user`)
 		return nil
 	}
-	if r.tooMany(at, len(files), maxUsers) {
+	if r.TooMany(at, len(files), maxUsers) {
 		return nil
 	}
 	var users []connector.User
 	seen := make(map[string]int)
 	for i, u := range files {
-		here := element(at, i)
+		here := conf.Element(at, i)
 		first, taken := seen[u.Username]
 		if taken && u.Username != "" {
-			r.add(here+".username", "%s is the name of %s too", show(u.Username), element(at, first))
+			r.Add(here+".username", "%s is the name of %s too", conf.Show(u.Username), conf.Element(at, first))
 		} else {
 			seen[u.Username] = i
 		}
@@ -82,19 +81,19 @@ func (r *resolver) users(at string, files []UserFile) []connector.User {
 
 func (r *resolver) user(at string, f UserFile) connector.User {
 	if f.Username == "" {
-		r.add(at+".username", "is required")
+		r.Add(at+".username", "is required")
 	}
-	r.text(at+".username", f.Username)
+	r.Text(at+".username", f.Username)
 	if problem := hashProblem(f.PasswordHash); problem != "" {
-		r.add(at+".passwordHash", "%s", problem)
+		r.Add(at+".passwordHash", "%s", problem)
 	}
 	if f.Email != "" {
 		address, err := mail.ParseAddress(f.Email)
-		if err != nil || address.Address != f.Email || len(f.Email) > maxText {
-			r.add(at+".email", `%s is not an e-mail address such as "jane@example.com"`, show(f.Email))
+		if err != nil || address.Address != f.Email || len(f.Email) > conf.MaxText {
+			r.Add(at+".email", `%s is not an e-mail address such as "jane@example.com"`, conf.Show(f.Email))
 		}
 	}
-	r.text(at+".name", f.Name)
+	r.Text(at+".name", f.Name)
 	r.groups(at+".groups", f.Groups)
 	return connector.User{Username: f.Username, PasswordHash: conf.NewSecret(f.PasswordHash), Email: f.Email, Name: f.Name, Groups: f.Groups}
 }

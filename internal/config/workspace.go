@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
@@ -21,19 +22,19 @@ func (r *providerResolver) workspace(f ProviderFile) connector.Workspace {
 	r.account(at("admin"), file.Admin, "an administrator", true)
 	switch file.Credentials {
 	case "":
-		r.add(at("credentials"), `is required: one of "key", "metadata", "external"`)
+		r.Add(at("credentials"), `is required: one of "key", "metadata", "external"`)
 	case "key":
 		r.serviceAccountKey(at, file, &w)
 	case "metadata":
 		if file.CredentialsFile != "" {
-			r.add(at("credentialsFile"), `has no meaning with "metadata"; remove it`)
+			r.Add(at("credentialsFile"), `has no meaning with "metadata"; remove it`)
 		}
 		r.account(at("serviceAccount"), file.ServiceAccount, "the service account", true)
 	case "external":
 		r.account(at("serviceAccount"), file.ServiceAccount, "the service account", true)
 		r.externalAccount(at, file, &w)
 	default:
-		r.add(at("credentials"), `%s is not one of "key", "metadata", "external"`, show(file.Credentials))
+		r.Add(at("credentials"), `%s is not one of "key", "metadata", "external"`, conf.Show(file.Credentials))
 	}
 	return w
 }
@@ -42,17 +43,17 @@ func (r *resolver) account(at, address, whose string, required bool) {
 	local, domain, ok := strings.Cut(address, "@")
 	switch {
 	case address == "" && required:
-		r.add(at, "is required: the e-mail address of %s", whose)
+		r.Add(at, "is required: the e-mail address of %s", whose)
 	case address == "":
-	case !ok || local == "" || len(address) > maxText || hasOther(local, letters+"0123456789._+-'") || dnsNameProblem(domain) != "":
-		r.add(at, "%s is not the e-mail address of %s", show(address), whose)
+	case !ok || local == "" || len(address) > conf.MaxText || conf.HasOther(local, conf.Letters+"0123456789._+-'") || conf.DNSNameProblem(domain) != "":
+		r.Add(at, "%s is not the e-mail address of %s", conf.Show(address), whose)
 	}
 }
 
 // serviceAccountKey reads the JSON file that the Google Cloud console makes. Its
 // token_uri is not used: where a signed assertion goes must not follow from a file.
 func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w *connector.Workspace) {
-	content, ok := r.secretFile(at("credentialsFile"), f.CredentialsFile)
+	content, ok := r.SecretFile(at("credentialsFile"), f.CredentialsFile)
 	if !ok {
 		return
 	}
@@ -63,16 +64,16 @@ func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w 
 		PrivateKey   string `json:"private_key"`
 	}
 	if json.Unmarshal([]byte(content), &key) != nil || key.Type != "service_account" {
-		r.add(at("credentialsFile"), `is not the JSON key of a service account ("type": "service_account")`)
+		r.Add(at("credentialsFile"), `is not the JSON key of a service account ("type": "service_account")`)
 		return
 	}
 	parsed, err := parseClientKey([]byte(key.PrivateKey))
 	if _, isRSA := parsed.Signer().(*rsa.PrivateKey); err != nil || !isRSA || key.ClientEmail == "" {
-		r.add(at("credentialsFile"), "lacks client_email or an RSA key in private_key")
+		r.Add(at("credentialsFile"), "lacks client_email or an RSA key in private_key")
 		return
 	}
 	if f.ServiceAccount != "" && f.ServiceAccount != key.ClientEmail {
-		r.add(at("serviceAccount"), "is another one than that of the key; remove it")
+		r.Add(at("serviceAccount"), "is another one than that of the key; remove it")
 	}
 	w.ServiceAccount = key.ClientEmail
 	w.Key = connector.NewClientKey(parsed.Signer(), "RS256", key.PrivateKeyID)
@@ -81,7 +82,7 @@ func (r *resolver) serviceAccountKey(at func(string) string, f WorkspaceFile, w 
 // externalAccount reads the file of workload identity federation, of which the
 // kinds that run a program or ask a URL are refused.
 func (r *resolver) externalAccount(at func(string) string, f WorkspaceFile, w *connector.Workspace) {
-	content, ok := r.secretFile(at("credentialsFile"), f.CredentialsFile)
+	content, ok := r.SecretFile(at("credentialsFile"), f.CredentialsFile)
 	if !ok {
 		return
 	}
@@ -113,7 +114,7 @@ func (r *resolver) externalAccount(at func(string) string, f WorkspaceFile, w *c
 		problem = "has a credential_source.format that is neither text nor json"
 	}
 	if problem != "" {
-		r.add(at("credentialsFile"), "%s", problem)
+		r.Add(at("credentialsFile"), "%s", problem)
 		return
 	}
 	w.Audience, w.TokenType, w.TokenFile = file.Audience, file.SubjectTokenType, file.Source.File

@@ -1,4 +1,4 @@
-package config
+package conf
 
 import (
 	"encoding/json"
@@ -13,26 +13,22 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// decode turns YAML into a File, and collects what does not fit: repeated and
-// unknown keys, and values of the wrong type. What does fit is in the result,
-// so that its values are checked in the same run.
+// Decode reads a YAML document into target, a pointer to a struct whose json tags
+// are the keys, and collects what does not fit: repeated and unknown keys, and
+// values of the wrong type. What does fit is stored, so that its values are checked
+// in the same run.
 //
 // It walks the document itself because encoding/json stops at the first
 // mistake and takes "clientid" for "clientID".
-func decode(data []byte, m *mistakes) File {
-	var file File
-	decodeDocument(data, reflect.ValueOf(&file).Elem(), m)
-	return file
-}
-
-// decodeDocument does so for any struct.
-func decodeDocument(data []byte, target reflect.Value, m *mistakes) {
+func (c *Check) Decode(data []byte, target any) {
+	root := reflect.ValueOf(target).Elem()
+	c.document = root.Type()
 	if line := secondDocument(data); line > 0 {
-		m.addMalformed("", "line %d: a second YAML document begins here; the configuration is one document", line)
+		c.addMalformed("", "line %d: a second YAML document begins here; the configuration is one document", line)
 		return
 	}
 	text, err := yaml.YAMLToJSONStrict(data)
-	if err != nil && addRepeatedKeys(err, m) {
+	if err != nil && c.addRepeatedKeys(err) {
 		text, err = yaml.YAMLToJSON(data)
 	}
 	var document any
@@ -40,10 +36,10 @@ func decodeDocument(data []byte, target reflect.Value, m *mistakes) {
 		err = json.Unmarshal(text, &document)
 	}
 	if err != nil {
-		m.addMalformed("", "%s", syntaxProblem(err))
+		c.addMalformed("", "%s", syntaxProblem(err))
 		return
 	}
-	decodeValue("", document, target, m)
+	c.decodeValue("", document, root)
 }
 
 // secondDocument returns the line on which a second document of the stream
@@ -77,7 +73,7 @@ func isMarker(line, marker string) bool {
 var repeatedKey = regexp.MustCompile(`(?m)^  line (\d+): key "?(.*?)"? already set in map$`)
 
 // addRepeatedKeys reports every repeated key and whether err is about nothing else.
-func addRepeatedKeys(err error, m *mistakes) bool {
+func (c *Check) addRepeatedKeys(err error) bool {
 	list, found := strings.CutPrefix(err.Error(), "yaml: unmarshal errors:\n")
 	if !found {
 		return false
@@ -87,7 +83,7 @@ func addRepeatedKeys(err error, m *mistakes) bool {
 		if match == nil {
 			return false
 		}
-		m.add("", "line %s: %s is set twice in one mapping", match[1], showKey(match[2]))
+		c.Add("", "line %s: %s is set twice in one mapping", match[1], ShowKey(match[2]))
 	}
 	return true
 }
@@ -115,63 +111,63 @@ func syntaxProblem(err error) string {
 // decodeValue stores value, as encoding/json makes it, in target. A null
 // stands for an absent key: it is what remains when an operator comments out
 // the content of a section.
-func decodeValue(at string, value any, target reflect.Value, m *mistakes) {
+func (c *Check) decodeValue(at string, value any, target reflect.Value) {
 	if value == nil && !strings.HasSuffix(at, "]") {
 		return
 	}
 	switch target.Kind() {
 	case reflect.Pointer:
 		element := reflect.New(target.Type().Elem())
-		decodeValue(at, value, element.Elem(), m)
+		c.decodeValue(at, value, element.Elem())
 		target.Set(element)
 	case reflect.Struct:
-		decodeSection(at, value, target, m)
+		c.decodeSection(at, value, target)
 	case reflect.Slice:
 		list, ok := value.([]any)
 		if !ok {
-			m.addMalformed(at, "must be a list, not %s", typeOf(value))
+			c.addMalformed(at, "must be a list, not %s", typeOf(value))
 			return
 		}
 		target.Set(reflect.MakeSlice(target.Type(), len(list), len(list)))
 		for i, element := range list {
-			decodeValue(fmt.Sprintf("%s[%d]", at, i), element, target.Index(i), m)
+			c.decodeValue(fmt.Sprintf("%s[%d]", at, i), element, target.Index(i))
 		}
 	case reflect.Map:
-		decodeMap(at, value, target, m)
+		c.decodeMap(at, value, target)
 	case reflect.String:
 		text, ok := value.(string)
 		if !ok {
-			m.addMalformed(at, "must be text, not %s%s", typeOf(value), quoteHint(value))
+			c.addMalformed(at, "must be text, not %s%s", typeOf(value), quoteHint(value))
 			return
 		}
 		if variable.MatchString(text) {
-			m.addMalformed(at, "holds a variable that was not replaced; this file and the files that it names are taken as they are, without variables")
+			c.addMalformed(at, "holds a variable that was not replaced; this file and the files that it names are taken as they are, without variables")
 			return
 		}
 		target.SetString(text)
 	case reflect.Bool:
 		on, ok := value.(bool)
 		if !ok {
-			m.addMalformed(at, "must be true or false, not %s", typeOf(value))
+			c.addMalformed(at, "must be true or false, not %s", typeOf(value))
 			return
 		}
 		target.SetBool(on)
 	case reflect.Int:
 		number, ok := value.(float64)
 		if !ok || number != math.Trunc(number) || math.Abs(number) > math.MaxInt32 {
-			m.addMalformed(at, "must be a whole number, not %s", numberOf(value))
+			c.addMalformed(at, "must be a whole number, not %s", numberOf(value))
 			return
 		}
 		target.SetInt(int64(number))
 	case reflect.Float64:
 		number, ok := value.(float64)
 		if !ok {
-			m.addMalformed(at, "must be a number, not %s", numberOf(value))
+			c.addMalformed(at, "must be a number, not %s", numberOf(value))
 			return
 		}
 		target.SetFloat(number)
 	default:
-		panic("internal error: config.File has a field of kind " + target.Kind().String())
+		panic("internal error: a section has a field of kind " + target.Kind().String())
 	}
 }
 
@@ -180,20 +176,20 @@ func decodeValue(at string, value any, target reflect.Value, m *mistakes) {
 var variable = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_.:-]*\}|\{\{.*\}\}`)
 
 // decodeSection stores a mapping in the struct target.
-func decodeSection(at string, value any, target reflect.Value, m *mistakes) {
+func (c *Check) decodeSection(at string, value any, target reflect.Value) {
 	section, ok := value.(map[string]any)
 	if !ok {
-		m.addMalformed(at, "must be a mapping of keys to values, not %s", typeOf(value))
+		c.addMalformed(at, "must be a mapping of keys to values, not %s", typeOf(value))
 		return
 	}
-	known := keys(target.Type())
+	known := Keys(target.Type())
 	for i, key := range known {
 		like := target.Type().Field(i).Tag.Get("like")
 		if _, isNumber := section[key].(float64); isNumber && like != "" {
-			m.addMalformed(join(at, key), "must be text, not a number; put it in quotes, and write it like %q", like)
+			c.addMalformed(Join(at, key), "must be text, not a number; put it in quotes, and write it like %q", like)
 			continue
 		}
-		decodeValue(join(at, key), section[key], target.Field(i), m)
+		c.decodeValue(Join(at, key), section[key], target.Field(i))
 	}
 	for _, key := range slices.Sorted(maps.Keys(section)) {
 		if slices.Contains(known, key) {
@@ -201,21 +197,21 @@ func decodeSection(at string, value any, target reflect.Value, m *mistakes) {
 		}
 		likely := nearest(key, known)
 		if likely == "" {
-			m.add(join(at, showKey(key)), "unknown key; known are %s", strings.Join(known, ", "))
+			c.Add(Join(at, ShowKey(key)), "unknown key; known are %s", strings.Join(known, ", "))
 			continue
 		}
-		m.add(join(at, showKey(key)), "unknown key; did you mean %s?", likely)
+		c.Add(Join(at, ShowKey(key)), "unknown key; did you mean %s?", likely)
 		if section[likely] == nil {
-			m.silence(join(at, likely)) // not also "is required"
+			c.silence(Join(at, likely)) // not also "is required"
 		}
 	}
 }
 
 // decodeMap stores a mapping with keys of the operator's own.
-func decodeMap(at string, value any, target reflect.Value, m *mistakes) {
+func (c *Check) decodeMap(at string, value any, target reflect.Value) {
 	mapping, ok := value.(map[string]any)
 	if !ok {
-		m.addMalformed(at, "must be a mapping of names to text, not %s", typeOf(value))
+		c.addMalformed(at, "must be a mapping of names to text, not %s", typeOf(value))
 		return
 	}
 	if len(mapping) == 0 {
@@ -224,13 +220,13 @@ func decodeMap(at string, value any, target reflect.Value, m *mistakes) {
 	target.Set(reflect.MakeMap(target.Type()))
 	for _, key := range slices.Sorted(maps.Keys(mapping)) {
 		element := reflect.New(target.Type().Elem()).Elem()
-		decodeValue(join(at, showKey(key)), mapping[key], element, m)
+		c.decodeValue(Join(at, ShowKey(key)), mapping[key], element)
 		target.SetMapIndex(reflect.ValueOf(key), element)
 	}
 }
 
-// join appends key to the path at.
-func join(at, key string) string {
+// Join appends key to the path at.
+func Join(at, key string) string {
 	if at == "" {
 		return key
 	}
@@ -239,9 +235,9 @@ func join(at, key string) string {
 
 var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,31}$`)
 
-// showKey returns a key for a message. What does not look like a key may be a
+// ShowKey returns a key for a message. What does not look like a key may be a
 // secret that slipped into its place.
-func showKey(key string) string {
+func ShowKey(key string) string {
 	if plainKey.MatchString(key) {
 		return key
 	}

@@ -1,4 +1,4 @@
-package config
+package conf
 
 import (
 	"fmt"
@@ -37,81 +37,84 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// mistakes collects what is wrong while a file is decoded and resolved.
-type mistakes struct {
-	list Errors
-	// malformed holds the paths whose value could not be decoded. Whatever a
-	// rule would say about them, or about what is below them, is noise: the
-	// zero value it looks at is not what the operator wrote.
-	malformed map[string]bool
-}
-
-// add reports a mistake, unless decoding has already reported its cause.
-func (m *mistakes) add(at, format string, args ...any) {
-	if !m.isMalformed(at) {
-		m.list = append(m.list, Mistake{at, fmt.Sprintf(format, args...)})
+// Add reports a mistake, unless decoding has already reported its cause.
+func (c *Check) Add(at, format string, args ...any) {
+	if !c.IsMalformed(at) {
+		c.list = append(c.list, Mistake{at, fmt.Sprintf(format, args...)})
 	}
 }
 
 // addMalformed reports a value that could not be decoded.
-func (m *mistakes) addMalformed(at, format string, args ...any) {
-	m.add(at, format, args...)
-	m.silence(at)
+func (c *Check) addMalformed(at, format string, args ...any) {
+	c.Add(at, format, args...)
+	c.silence(at)
 }
 
 // silence keeps later rules from speaking about at.
-func (m *mistakes) silence(at string) {
-	if m.malformed == nil {
-		m.malformed = make(map[string]bool)
+func (c *Check) silence(at string) {
+	if c.malformed == nil {
+		c.malformed = make(map[string]bool)
 	}
-	m.malformed[at] = true
+	c.malformed[at] = true
 }
 
-// isMalformed reports whether at or what contains it could not be decoded.
-func (m *mistakes) isMalformed(at string) bool {
-	if len(m.malformed) == 0 {
+// IsMalformed reports whether at or what contains it could not be decoded.
+func (c *Check) IsMalformed(at string) bool {
+	if len(c.malformed) == 0 {
 		return false
 	}
 	for {
-		if m.malformed[at] {
+		if c.malformed[at] {
 			return true
 		}
 		border := strings.LastIndexAny(at, ".[")
 		if border < 0 {
-			return m.malformed[""]
+			return c.malformed[""]
 		}
 		at = at[:border]
 	}
 }
 
-// err returns what was collected as an Errors, or nil.
-func (m *mistakes) err() error {
-	if len(m.list) == 0 {
+// Len returns how many mistakes there are.
+func (c *Check) Len() int { return len(c.list) }
+
+// Wrong reports whether there is a mistake at a path or below it.
+func (c *Check) Wrong(at string) bool {
+	return c.IsMalformed(at) || slices.ContainsFunc(c.list, func(m Mistake) bool {
+		rest, ok := strings.CutPrefix(m.Path, at)
+		return ok && (rest == "" || rest[0] == '.')
+	})
+}
+
+// Err returns what was collected as an Errors, in the order of the keys in the
+// document that was decoded, or nil.
+func (c *Check) Err() error {
+	if len(c.list) == 0 {
 		return nil
 	}
 	type ranked struct {
 		Mistake
 		rank []int
 	}
-	all := make([]ranked, len(m.list))
-	for i, mistake := range m.list {
-		all[i] = ranked{mistake, rank(mistake.Path)}
+	all := make([]ranked, len(c.list))
+	for i, mistake := range c.list {
+		all[i] = ranked{mistake, c.rank(mistake.Path)}
 	}
 	slices.SortStableFunc(all, func(a, b ranked) int { return slices.Compare(a.rank, b.rank) })
 	for i, r := range all {
-		m.list[i] = r.Mistake
+		c.list[i] = r.Mistake
 	}
-	return m.list
+	return c.list
 }
 
-// rank turns a path into its position in File: one number per key and index.
+// rank turns a path into its position in the document: one number per key and index.
 // An unknown key comes after its known siblings.
-func rank(at string) []int {
-	if at == "" {
+func (c *Check) rank(at string) []int {
+	if at == "" || c.document == nil {
 		return nil
 	}
 	var position []int
-	t := reflect.TypeFor[File]()
+	t := c.document
 	for _, step := range strings.FieldsFunc(at, func(r rune) bool { return r == '.' || r == '[' }) {
 		if index, isIndex := strings.CutSuffix(step, "]"); isIndex {
 			n, _ := strconv.Atoi(index)
@@ -124,7 +127,7 @@ func rank(at string) []int {
 		if t.Kind() != reflect.Struct {
 			return position
 		}
-		n := slices.Index(keys(t), step)
+		n := slices.Index(Keys(t), step)
 		if n < 0 {
 			return append(position, t.NumField())
 		}
@@ -134,8 +137,8 @@ func rank(at string) []int {
 	return position
 }
 
-// keys returns the keys of a section in the order of its fields.
-func keys(section reflect.Type) []string {
+// Keys returns the keys of a section in the order of its fields.
+func Keys(section reflect.Type) []string {
 	names := make([]string, section.NumField())
 	for i := range names {
 		names[i] = section.Field(i).Tag.Get("json")
