@@ -87,7 +87,7 @@ var gatewayCases = []gatewayCase{
 	{"odd hosts", "nothing passes", (*gatewayBench).oddHosts},
 	{"another host in the request line than in Host", "nothing passes", (*gatewayBench).twoHosts},
 	{"the public paths", "reach the service", (*gatewayBench).publicPaths},
-	{"paths that are nobody's", "nothing passes", (*gatewayBench).foreignPaths},
+	{"paths of no resource", "nothing passes", (*gatewayBench).foreignPaths},
 	{"[doctor](../doctor.md)", "no fault", (*gatewayBench).doctor},
 	{"a long event stream", "whole", (*gatewayBench).longStream},
 	{"the service is down", "503", (*gatewayBench).serviceDown},
