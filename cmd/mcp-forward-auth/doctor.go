@@ -43,20 +43,10 @@ func examine(ctx context.Context, args []string, std streams) error {
 	leaveOut := fs.String("skip", "", "leave out checks: `ids` separated by commas; cors leaves out all that begin with cors-")
 	fs.DurationVar(&opt.LoginTimeout, "login-timeout", 5*time.Minute, "how long to wait for the sign-in")
 
-	// Flags may come before and after the URL.
-	var urls []string
-	for rest := args; ; {
-		fs.SetOutput(std.err)
-		if err := fs.Parse(rest); err != nil {
-			if err == flag.ErrHelp {
-				return err
-			}
-			return errReported
-		}
-		if fs.NArg() == 0 {
-			break
-		}
-		urls, rest = append(urls, fs.Arg(0)), fs.Args()[1:]
+	fs.SetOutput(std.err)
+	urls, err := parseAnywhere(fs, args)
+	if err != nil {
+		return err
 	}
 	recipe, known := doctor.Recipe(*gateway)
 	switch {
@@ -99,6 +89,21 @@ func examine(ctx context.Context, args []string, std streams) error {
 		return exitError{exitFaults, errReported}
 	}
 	return nil
+}
+
+// parseAnywhere parses flags before, between and after the arguments, which it returns.
+func parseAnywhere(fs *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		switch err := fs.Parse(args); {
+		case err == flag.ErrHelp:
+			return nil, err
+		case err != nil:
+			return nil, errReported
+		case fs.NArg() == 0:
+			return rest, nil
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
+	}
 }
 
 // colour reports whether w is a terminal whose user has not asked for plain

@@ -246,19 +246,21 @@ func (e *Endpoint) fail(w http.ResponseWriter, r *http.Request, flow string, err
 	e.Pages.For(r).Error(w, errorView(&oauth.Error{Code: oauth.ServerError}, flow))
 }
 
-// Register puts the endpoint's handlers on mux.
-func (e *Endpoint) Register(mux *http.ServeMux, onHost func(web.HostHandler) http.Handler) {
-	page := func(next http.Handler, methods ...string) http.Handler {
-		return web.Methods(web.Deliberate(next), methods...)
+// Routes returns the routes of the browser conversation.
+func (e *Endpoint) Routes() []web.Route {
+	get, post, both := []string{http.MethodGet}, []string{http.MethodPost}, []string{http.MethodGet, http.MethodPost}
+	callback := web.Route{Pattern: CallbackPath, Methods: both, Serve: e.Callback, Before: e.returning, Person: true, Waits: true}
+	ofProvider := callback
+	ofProvider.Pattern += "/{provider}"
+	routes := []web.Route{
+		{Pattern: Path, Methods: get, Serve: e.Authorize, Person: true, Waits: true, Begins: true, Refused: audit.AuthorizeRefused},
+		{Pattern: ConsentPath, Methods: post, Serve: e.Consent, Person: true, Waits: true, Refused: audit.LoginRefused},
+		callback, ofProvider,
 	}
-	mux.Handle(Path, page(onHost(e.Authorize), http.MethodGet))
-	mux.Handle(ConsentPath, page(onHost(e.Consent), http.MethodPost))
-	callback := page(e.fromForm(e.returning(onHost(e.Callback)), onHost), http.MethodGet, http.MethodPost)
-	mux.Handle(CallbackPath, callback)
-	mux.Handle(CallbackPath+"/{provider}", callback)
 	if e.hasLoginPage() {
-		mux.Handle(LoginPath, page(onHost(e.Login), http.MethodGet, http.MethodPost))
+		routes = append(routes, web.Route{Pattern: LoginPath, Methods: both, Serve: e.Login, Person: true, Waits: true, Refused: audit.LoginRefused})
 	}
+	return routes
 }
 
 // hasLoginPage reports whether people choose among providers, or type a password.

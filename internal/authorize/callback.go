@@ -22,8 +22,13 @@ import (
 )
 
 // Callback answers GET /callback: the browser is back from the identity
-// provider. It must be the browser that left, and it may return only once.
+// provider. It must be the browser that left, and it may return only once. A POST
+// is sent on to the same address by GET.
 func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+	if r.Method == http.MethodPost {
+		e.repost(w, r, host)
+		return
+	}
 	query, err := web.Query(r)
 	if err == nil {
 		err = oauth.NewParams(query).CheckDuplicates()

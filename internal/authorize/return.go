@@ -98,25 +98,6 @@ func (e *Endpoint) answerPath(host *resource.Host, p *provider.Provider) string 
 	return callbackPath(p.ID)
 }
 
-// fromForm is next, and before it what takes an answer that the provider's page
-// posts (OAuth 2.0 Form Post Response Mode; Sign in with Apple and AD FS do). Such a
-// POST comes from another site, so the browser leaves out the cookie that says
-// which browser began. It is sent on to the same address by GET, with which the
-// cookie comes, and nothing is decided before.
-func (e *Endpoint) fromForm(next http.Handler, onHost func(web.HostHandler) http.Handler) http.Handler {
-	posted := onHost(e.repost)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.Method != http.MethodPost:
-			next.ServeHTTP(w, r)
-		case e.CallbackHost != nil && e.CallbackHost.Is(r.Host):
-			e.repost(w, r, e.CallbackHost)
-		default:
-			posted.ServeHTTP(w, r)
-		}
-	})
-}
-
 // maxRepost bounds the address that an answer is sent on to.
 const maxRepost = 8 << 10
 
@@ -124,6 +105,11 @@ const maxRepost = 8 << 10
 // Others, such as the name of the person from Apple, are left out.
 var answerNames = []string{"code", "state", "iss", "error", "error_description"}
 
+// repost takes an answer that the provider's page posts (OAuth 2.0 Form Post
+// Response Mode; Sign in with Apple and AD FS do). Such a POST comes from another
+// site, so the browser leaves out the cookie that says which browser began. The
+// browser is sent on to the same address by GET, with which the cookie comes, and
+// nothing is decided before.
 func (e *Endpoint) repost(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	form, err := web.Form(w, r)
 	if err == nil {
@@ -159,6 +145,10 @@ func (e *Endpoint) returning(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !e.CallbackHost.Is(r.Host) {
 			next.ServeHTTP(w, r)
+			return
+		}
+		if r.Method == http.MethodPost {
+			e.repost(w, r, e.CallbackHost)
 			return
 		}
 		query, err := web.Query(r)

@@ -20,6 +20,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress/egresstest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
@@ -423,18 +424,10 @@ type gateway struct {
 	mcp     *mcpServer
 }
 
-var ownPaths = []string{"/authorize", "/consent", "/login", "/callback", "/token", "/register", "/revoke", "/introspect", "/openid/v1/jwks", "/authenticate"}
-
 var identityHeaders = []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups"}
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	for _, p := range ownPaths {
-		if r.URL.Path == p || strings.HasPrefix(r.URL.Path, p+"/") {
-			g.service.ServeHTTP(w, r)
-			return
-		}
-	}
-	if strings.Contains(r.URL.Path, "/.well-known/") {
+	if server.Owns(r.URL.Path) || forwardauth.Owns(r.URL.Path) {
 		g.service.ServeHTTP(w, r)
 		return
 	}

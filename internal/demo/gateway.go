@@ -8,15 +8,10 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
 )
 
 // gateway does what Traefik does with forwardAuth, in a few lines: before each
@@ -57,14 +52,8 @@ func newGateway(service, mcpServer *url.URL, identity []string) *gateway {
 	}
 }
 
-// ownPaths are served by the service on every host.
-var ownPaths = []string{
-	authorize.Path, authorize.ConsentPath, authorize.LoginPath, authorize.CallbackPath,
-	grant.Path, grant.RevocationPath, registration.Path, discovery.JWKSPath,
-}
-
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if slices.Contains(ownPaths, r.URL.Path) || strings.Contains(r.URL.Path, "/.well-known/") {
+	if server.Owns(r.URL.Path) {
 		relay(g.toAuth, w, r)
 		return
 	}

@@ -243,16 +243,23 @@ func notFound(w http.ResponseWriter) {
 	web.JSON(w, http.StatusNotFound, web.ErrorBody{Error: "not_found", Description: "there is no such document here"})
 }
 
-// Register puts the documents on mux.
-func (e *Endpoint) Register(mux *http.ServeMux, onHost func(web.HostHandler) http.Handler) {
-	public := func(pattern string, h web.HostHandler) {
-		mux.Handle(pattern, web.Public("GET", web.Methods(onHost(h), http.MethodGet)))
+// Routes returns the routes of the documents, but for Appended.
+func (e *Endpoint) Routes() []web.Route {
+	return []web.Route{
+		document(resource.WellKnown, e.Resource),
+		document(resource.WellKnown+"/", e.Resource),
+		document(OAuthPath, e.OAuth),
+		document(OAuthPath+"/", e.OAuth),
+		document(OpenIDPath, e.OpenID),
+		document(OpenIDPath+"/", e.OpenID),
+		document(JWKSPath, e.Keys),
 	}
-	public(resource.WellKnown, e.Resource)
-	public(resource.WellKnown+"/", e.Resource)
-	public(OAuthPath, e.OAuth)
-	public(OAuthPath+"/", e.OAuth)
-	public(OpenIDPath, e.OpenID)
-	public(OpenIDPath+"/", e.OpenID)
-	public(JWKSPath, e.Keys)
+}
+
+// AppendedRoute returns the route of Appended: every path without another route
+// for which IsAppended is true. No pattern of http.ServeMux can say so.
+func (e *Endpoint) AppendedRoute() web.Route { return document("/", e.Appended) }
+
+func document(pattern string, serve web.HostHandler) web.Route {
+	return web.Route{Pattern: pattern, Methods: []string{http.MethodGet}, Serve: serve, Public: true}
 }

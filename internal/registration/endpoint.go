@@ -21,6 +21,14 @@ type Endpoint struct {
 	Audit   *audit.Log
 }
 
+// Routes returns the route of the registration endpoint.
+func (e *Endpoint) Routes() []web.Route {
+	return []web.Route{{
+		Pattern: Path, Methods: []string{http.MethodPost}, Serve: e.Serve, Public: true,
+		Waits: true, Begins: true, Refused: audit.RegistrationRefused, Registers: true,
+	}}
+}
+
 // Serve registers a client. Nothing is stored, however many register.
 func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	entry := audit.Entry{Event: audit.ClientRegistered, Host: host.Name}

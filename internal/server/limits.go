@@ -8,10 +8,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -22,21 +20,6 @@ const limitedKeys = 1 << 16
 // limitReasons are the audit reasons of answers with 429; also metric labels.
 var limitReasons = []string{
 	"too_many_requests_of_address", "too_many_registrations", "too_many_requests_of_client", "too_many_sign_ins", "client_authentication_throttled", "too_many_revocations",
-}
-
-// limitedRoutes are the routes whose requests count for an address: the event
-// of a refusal, and whether a person or a program reads the answer. Never add
-// /authenticate: at the gateway all users of a cloud client have one address.
-var limitedRoutes = map[string]struct {
-	refused audit.Event
-	person  bool
-}{
-	registration.Path:     {refused: audit.RegistrationRefused},
-	grant.Path:            {refused: audit.TokenRefused},
-	grant.RevocationPath:  {refused: audit.RevocationRefused},
-	authorize.Path:        {refused: audit.AuthorizeRefused, person: true},
-	authorize.ConsentPath: {refused: audit.LoginRefused, person: true},
-	authorize.LoginPath:   {refused: audit.LoginRefused, person: true},
 }
 
 // limits are those that need nothing of a request but its host and address. The
@@ -85,32 +68,33 @@ func auditBounds(now func() time.Time) *audit.Bounds {
 	}
 }
 
-// before counts requests to the limited routes on their way to next.
-func (l *limits) before(next web.HostHandler) web.HostHandler {
+// before counts requests to a route that is limited on their way to next.
+func (l *limits) before(route web.Route, next web.HostHandler) web.HostHandler {
+	if route.Refused == "" {
+		return next
+	}
 	return func(w http.ResponseWriter, r *http.Request, host *resource.Host) {
-		route, limited := limitedRoutes[r.Pattern]
-		if limited {
-			if slow := l.check(r, host); slow != nil {
-				l.audit.Write(r.Context(), audit.Entry{Event: route.refused, Reason: slow.Reason, Host: host.Name})
-				if route.person {
-					authorize.TooMany(l.pages, w, r, slow, "")
-				} else {
-					web.FormError(w, slow)
-				}
-				return
-			}
+		slow := l.check(route, r, host)
+		if slow == nil {
+			next(w, r, host)
+			return
 		}
-		next(w, r, host)
+		l.audit.Write(r.Context(), audit.Entry{Event: route.Refused, Reason: slow.Reason, Host: host.Name})
+		if route.Person {
+			authorize.TooMany(l.pages, w, r, slow, "")
+		} else {
+			web.FormError(w, slow)
+		}
 	}
 }
 
-func (l *limits) check(r *http.Request, host *resource.Host) *web.TooMany {
+func (l *limits) check(route web.Route, r *http.Request, host *resource.Host) *web.TooMany {
 	if l.addresses != nil {
 		if ok, wait := l.addresses.Allow(l.source(r)); !ok {
 			return &web.TooMany{Reason: "too_many_requests_of_address", Wait: wait}
 		}
 	}
-	if r.Pattern == registration.Path {
+	if route.Registers {
 		// An address that has used up its own takes nothing of what all share.
 		ok, wait := l.registrations.Allow(host.Name + " " + l.source(r))
 		if ok {

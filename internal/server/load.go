@@ -15,31 +15,13 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/breaker"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// boundedRoutes are the routes that may wait for others (an identity provider,
-// the guard, a client's document) or compute for long, so that they could pile
-// up; the value says who reads the answer and what is begun there. Never add
-// /authenticate or a document: they wait for nobody.
-var boundedRoutes = map[string]struct{ person, begins bool }{
-	registration.Path:                      {begins: true},
-	authorize.Path:                         {person: true, begins: true},
-	authorize.ConsentPath:                  {person: true},
-	authorize.LoginPath:                    {person: true},
-	authorize.CallbackPath:                 {person: true},
-	authorize.CallbackPath + "/{provider}": {person: true},
-	grant.Path:                             {},
-	grant.RevocationPath:                   {},
-	grant.IntrospectionPath:                {}, // whoever asks may be a client whose key set has to be fetched
-}
-
-// load bounds how many requests of the bounded routes are under way. One more
+// load bounds how many requests to routes that wait are under way. One more
 // is refused at once instead of being queued: queues make everything slow, and
 // /authenticate, which has no part in this, is to have the processor. What
 // begins a sign-in gets three quarters, so that those begun can come to an end.
@@ -55,37 +37,37 @@ type load struct {
 
 type atomicIncrement interface{ Inc() }
 
-// watchLoad makes the metrics of l.
-func (m *metrics) watchLoad(l *load) {
-	shed := prometheus.NewCounterVec(prometheus.CounterOpts{
+// watchLoad makes the metrics of l, which bounds those of routes that wait.
+func (m *metrics) watchLoad(l *load, routes []web.Route) {
+	shed := m.make.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_shed_requests_total", Help: "Requests answered 503 because limits.requestsInFlight was reached, by route pattern.",
 	}, []string{"route"})
 	l.shed = map[string]atomicIncrement{}
-	for route := range boundedRoutes {
-		l.shed[route] = shed.WithLabelValues(route)
+	for _, r := range routes {
+		if r.Waits {
+			l.shed[r.Pattern] = shed.WithLabelValues(r.Pattern)
+		}
 	}
-	m.registry.MustRegister(shed, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	m.make.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_requests_in_flight", Help: "Requests under way that count for limits.requestsInFlight.",
-	}, func() float64 { return float64(l.inFlight.Load()) }))
+	}, func() float64 { return float64(l.inFlight.Load()) })
 }
 
-// before admits requests to the bounded routes on their way to next.
-func (l *load) before(next web.HostHandler) web.HostHandler {
+// before admits requests to a route that waits on their way to next.
+func (l *load) before(route web.Route, next web.HostHandler) web.HostHandler {
+	if !route.Waits || l.limit == 0 {
+		return next
+	}
+	limit := l.limit
+	if route.Begins {
+		limit -= limit / 4
+	}
 	return func(w http.ResponseWriter, r *http.Request, host *resource.Host) {
-		route, bounded := boundedRoutes[r.Pattern]
-		if !bounded || l.limit == 0 {
-			next(w, r, host)
-			return
-		}
-		// Whoever sends slowly takes nobody's place.
+		// Read the form first, so that a slow sender does not hold a place.
 		r.Body = readAhead(r.Body)
-		limit := l.limit
-		if route.begins {
-			limit -= limit / 4
-		}
 		defer l.inFlight.Add(-1)
 		if l.inFlight.Add(1) > int64(limit) {
-			l.refuse(w, r, route.person)
+			l.refuse(w, r, route.Person)
 			return
 		}
 		next(w, r.WithContext(web.WithPlace(r.Context(), place{&l.inFlight})), host)

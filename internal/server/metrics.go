@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -27,6 +28,7 @@ import (
 // of ours: no stranger can make a series.
 type metrics struct {
 	registry    *prometheus.Registry
+	make        promauto.Factory       // registers what it makes
 	decisions   [][]prometheus.Counter // by forwardauth.Dialect and Reason
 	events      *prometheus.CounterVec
 	requests    *prometheus.CounterVec
@@ -61,99 +63,73 @@ type metrics struct {
 }
 
 func newMetrics(version string) *metrics {
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "mcp_forward_auth_events_total", Help: "Audit events by kind.",
-		}, []string{"event"}),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "mcp_forward_auth_http_requests_total", Help: "Requests to the protocol listener other than forward auth, by route pattern and status class.",
-		}, []string{"route", "status"}),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "mcp_forward_auth_http_request_duration_seconds", Help: "Time to answer requests other than forward auth, by route pattern.",
-			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10},
-		}, []string{"route"}),
-		catalogues: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "mcp_forward_auth_catalogue_fetch_duration_seconds", Help: "Time to list an MCP server's tools, by result.",
-			Buckets: []float64{.01, .05, .25, 1, 5, 10},
-		}, []string{"result"}),
-		keys: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "mcp_forward_auth_signing_key_generation_seconds", Help: "Time to make a signing key.",
-			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5},
-		}),
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.make = promauto.With(m.registry)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.make.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
+	}).Set(1)
+	m.makeRequests()
+	m.makeSignIns()
+	m.makeDecisions()
+	m.makeProviders()
+	m.makeGuard()
+	m.makeFiles()
+	m.makeLosses()
+	return m
+}
+
+// makeRequests makes the metrics of requests other than forward auth.
+func (m *metrics) makeRequests() {
+	m.requests = m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_http_requests_total", Help: "Requests to the protocol listener other than forward auth, by route pattern and status class.",
+	}, []string{"route", "status"})
+	m.durations = m.make.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "mcp_forward_auth_http_request_duration_seconds", Help: "Time to answer requests other than forward auth, by route pattern.",
+		Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10},
+	}, []string{"route"})
+	limited := m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_limited_requests_total", Help: "Requests answered 429 because a limit was reached, by audit reason.",
+	}, []string{"reason"})
+	m.limited = map[string]prometheus.Counter{}
+	for _, r := range limitReasons {
+		m.limited[r] = limited.WithLabelValues(r)
 	}
-	m.denied = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_deny_list_entries", Help: "Entries of the operator's deny-list that are in force.",
-	})
-	m.denyBroken = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_deny_list_broken", Help: "1 while the deny-list file cannot be read or has a mistake, so that an older content is in force.",
-	})
-	m.usersBroken = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_users_file_broken", Help: "1 while the users file of a static provider cannot be read or has a mistake, so that an older content is in force; by id of the provider.",
-	}, []string{"provider"})
-	m.guardUp = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer, so that sign-ins and refreshes are refused; else 1.",
-	})
-	m.guardUp.Set(1)
-	m.circuits = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_provider_circuits_open", Help: "Identity providers that have stopped answering, so that but one request at a time tries them.",
-	})
-	guardCalls := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "mcp_forward_auth_guard_call_duration_seconds", Help: "Time of each call of the guard's shared back end, by operation and result.",
-		Buckets: []float64{.001, .0025, .005, .01, .025, .1, .5, 2.5},
-	}, []string{"operation", "result"})
-	m.guardCalls = map[guard.Operation]map[bool]prometheus.Observer{}
-	for _, op := range guard.Operations {
-		m.guardCalls[op] = map[bool]prometheus.Observer{
-			false: guardCalls.WithLabelValues(string(op), "ok"), true: guardCalls.WithLabelValues(string(op), "error"),
-		}
+}
+
+// makeSignIns makes the metrics of audit events, and of sign-ins and tokens.
+func (m *metrics) makeSignIns() {
+	m.events = m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_events_total", Help: "Audit events by kind.",
+	}, []string{"event"})
+	for _, e := range audit.Events {
+		m.events.WithLabelValues(string(e))
 	}
-	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_decisions_total", Help: "Forward-auth decisions by gateway dialect and reason.",
-	}, []string{"dialect", "reason"})
-	m.decisionTime = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "mcp_forward_auth_decision_duration_seconds", Help: "Time to make a forward-auth decision, without reading the question and writing the answer.",
-		Buckets: []float64{.000001, .000005, .00001, .00005, .0001, .0005, .001, .005, .025, .1, 1},
-	})
-	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_token_cache_lookups_total", Help: "Access tokens looked for among those verified before, by result; a miss costs a signature check.",
-	}, []string{"result"})
-	m.lookups[forwardauth.Hit], m.lookups[forwardauth.Miss] = lookups.WithLabelValues("hit"), lookups.WithLabelValues("miss")
-	m.perResource = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_resource_decisions_total", Help: "Forward-auth decisions about requests with a good token, by MCP server and reason; a series begins with its first decision, and after 20,000 series what is new counts for the resource \"other\".",
-	}, []string{"resource", "reason"})
-	steps := prometheus.NewCounterVec(prometheus.CounterOpts{
+	steps := m.make.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_login_steps_total", Help: "Sign-ins that reached a step, whatever became of them; the difference of two steps is how many ended between them.",
 	}, []string{"step"})
 	m.steps = map[audit.Step]prometheus.Counter{}
 	for _, s := range audit.Steps {
 		m.steps[s] = steps.WithLabelValues(string(s))
 	}
-	m.providers = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "mcp_forward_auth_provider_call_duration_seconds", Help: "Time of each question to the identity provider, all its requests together, by provider (its id, or name), operation and result.",
-		Buckets: []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10},
-	}, []string{"provider", "operation", "result"})
-	m.leftOut = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_provider_left_out_total", Help: "Parts of an identity provider's answers that could not be used, by provider (its id, or name) and kind: claim, key or userinfo. Each different one is in the log once, at level WARN.",
-	}, []string{"provider", "kind"})
-	m.skew = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_guard_clock_skew_seconds", Help: "How far the clock of the guard's shared back end is ahead of this replica's, as last seen; 0 without one.",
+	m.catalogues = m.make.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "mcp_forward_auth_catalogue_fetch_duration_seconds", Help: "Time to list an MCP server's tools, by result.",
+		Buckets: []float64{.01, .05, .25, 1, 5, 10},
+	}, []string{"result"})
+	m.keys = m.make.NewHistogram(prometheus.HistogramOpts{
+		Name: "mcp_forward_auth_signing_key_generation_seconds", Help: "Time to make a signing key.",
+		Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5},
 	})
-	m.auditLosses = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_audit_entries_lost_total", Help: "Audit entries that could not be written to audit.file.",
-	})
-	m.auditHeld = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_audit_entries_counted_total", Help: "Audit entries beyond the bounds of their kind, which were counted in the log instead of written one by one.",
-	})
-	m.traceLosses = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_trace_export_failures_total", Help: "Batches of spans that the collector did not take.",
-	})
-	m.repeats = prometheus.NewCounter(prometheus.CounterOpts{
+	m.repeats = m.make.NewCounter(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_refresh_repeats_total", Help: "Refreshes that got the answer of an earlier one within the grace period: a lost answer, several processes of one client, or a thief.",
 	})
-	m.usesLost = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_first_uses_lost_total", Help: "First uses of access tokens that the guard could not be told of, so that a refresh token's grace period did not end early.",
-	})
+}
+
+// makeDecisions makes the metrics of forward-auth decisions.
+func (m *metrics) makeDecisions() {
+	decisions := m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_decisions_total", Help: "Forward-auth decisions by gateway dialect and reason.",
+	}, []string{"dialect", "reason"})
 	for _, d := range forwardauth.Dialects() {
 		var byReason []prometheus.Counter
 		for _, r := range forwardauth.Reasons() {
@@ -161,27 +137,81 @@ func newMetrics(version string) *metrics {
 		}
 		m.decisions = append(m.decisions, byReason)
 	}
-	limited := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_limited_requests_total", Help: "Requests answered 429 because a limit was reached, by audit reason.",
-	}, []string{"reason"})
-	m.limited = map[string]prometheus.Counter{}
-	for _, r := range limitReasons {
-		m.limited[r] = limited.WithLabelValues(r)
-	}
-	for _, e := range audit.Events {
-		m.events.WithLabelValues(string(e))
-	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
+	m.decisionTime = m.make.NewHistogram(prometheus.HistogramOpts{
+		Name: "mcp_forward_auth_decision_duration_seconds", Help: "Time to make a forward-auth decision, without reading the question and writing the answer.",
+		Buckets: []float64{.000001, .000005, .00001, .00005, .0001, .0005, .001, .005, .025, .1, 1},
 	})
-	info.Set(1)
-	m.registry.MustRegister(m.leftOut)
-	m.registry.MustRegister(
-		decisions, limited, m.events, m.requests, m.durations, m.catalogues, m.keys, m.denied, m.denyBroken, m.usersBroken, guardCalls, m.guardUp, m.circuits, info,
-		m.decisionTime, lookups, m.perResource, steps, m.providers, m.skew, m.auditLosses, m.auditHeld, m.traceLosses, m.repeats, m.usesLost,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
-	return m
+	lookups := m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_token_cache_lookups_total", Help: "Access tokens looked for among those verified before, by result; a miss costs a signature check.",
+	}, []string{"result"})
+	m.lookups[forwardauth.Hit], m.lookups[forwardauth.Miss] = lookups.WithLabelValues("hit"), lookups.WithLabelValues("miss")
+	m.perResource = m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_resource_decisions_total", Help: "Forward-auth decisions about requests with a good token, by MCP server and reason; a series begins with its first decision, and after 20,000 series what is new counts for the resource \"other\".",
+	}, []string{"resource", "reason"})
+}
+
+// makeProviders makes the metrics of identity providers.
+func (m *metrics) makeProviders() {
+	m.circuits = m.make.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_provider_circuits_open", Help: "Identity providers that have stopped answering, so that but one request at a time tries them.",
+	})
+	m.providers = m.make.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "mcp_forward_auth_provider_call_duration_seconds", Help: "Time of each question to the identity provider, all its requests together, by provider (its id, or name), operation and result.",
+		Buckets: []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"provider", "operation", "result"})
+	m.leftOut = m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_provider_left_out_total", Help: "Parts of an identity provider's answers that could not be used, by provider (its id, or name) and kind: claim, key or userinfo. Each different one is in the log once, at level WARN.",
+	}, []string{"provider", "kind"})
+}
+
+// makeGuard makes the metrics of the guard's shared back end.
+func (m *metrics) makeGuard() {
+	m.guardUp = m.make.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer, so that sign-ins and refreshes are refused; else 1.",
+	})
+	m.guardUp.Set(1)
+	calls := m.make.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "mcp_forward_auth_guard_call_duration_seconds", Help: "Time of each call of the guard's shared back end, by operation and result.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .1, .5, 2.5},
+	}, []string{"operation", "result"})
+	m.guardCalls = map[guard.Operation]map[bool]prometheus.Observer{}
+	for _, op := range guard.Operations {
+		m.guardCalls[op] = map[bool]prometheus.Observer{
+			false: calls.WithLabelValues(string(op), "ok"), true: calls.WithLabelValues(string(op), "error"),
+		}
+	}
+	m.skew = m.make.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_guard_clock_skew_seconds", Help: "How far the clock of the guard's shared back end is ahead of this replica's, as last seen; 0 without one.",
+	})
+}
+
+// makeFiles makes the metrics of files that are read again when they change.
+func (m *metrics) makeFiles() {
+	m.denied = m.make.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_deny_list_entries", Help: "Entries of the operator's deny-list that are in force.",
+	})
+	m.denyBroken = m.make.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_deny_list_broken", Help: "1 while the deny-list file cannot be read or has a mistake, so that an older content is in force.",
+	})
+	m.usersBroken = m.make.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_users_file_broken", Help: "1 while the users file of a static provider cannot be read or has a mistake, so that an older content is in force; by id of the provider.",
+	}, []string{"provider"})
+}
+
+// makeLosses makes the metrics of what could not be written or told.
+func (m *metrics) makeLosses() {
+	m.auditLosses = m.make.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_audit_entries_lost_total", Help: "Audit entries that could not be written to audit.file.",
+	})
+	m.auditHeld = m.make.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_audit_entries_counted_total", Help: "Audit entries beyond the bounds of their kind, which were counted in the log instead of written one by one.",
+	})
+	m.traceLosses = m.make.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_trace_export_failures_total", Help: "Batches of spans that the collector did not take.",
+	})
+	m.usesLost = m.make.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_first_uses_lost_total", Help: "First uses of access tokens that the guard could not be told of, so that a refresh token's grace period did not end early.",
+	})
 }
 
 func (m *metrics) decision(o forwardauth.Outcome) {
@@ -289,9 +319,9 @@ func (c *catalogueCollector) Collect(out chan<- prometheus.Metric) {
 
 // watchTokens exports how full the cache of verified tokens is.
 func (m *metrics) watchTokens(held func() int) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	m.make.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_token_cache_entries", Help: "Access tokens that are remembered as verified.",
-	}, func() float64 { return float64(held()) }))
+	}, func() float64 { return float64(held()) })
 }
 
 func (m *metrics) newsLost(error) { m.usesLost.Inc() }
@@ -325,9 +355,9 @@ func (m *metrics) catalogueFetch(result string, took time.Duration) {
 // watchKeys exports the age of the signing key: it never exceeds the rotation
 // period while rotation works.
 func (m *metrics) watchKeys(keys *keyset.Set, now func() time.Time) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	m.make.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_signing_key_age_seconds", Help: "Time since the period of the key in use began.",
-	}, func() float64 { return now().Sub(keys.Signing().Start).Seconds() }))
+	}, func() float64 { return now().Sub(keys.Signing().Start).Seconds() })
 }
 
 // instrument counts and times requests by the pattern that served them.

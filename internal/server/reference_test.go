@@ -35,7 +35,7 @@ func filled(t *testing.T) *metrics {
 	}
 	m := newMetrics("test")
 	m.watchKeys(keys, time.Now)
-	m.watchLoad(&load{})
+	m.watchLoad(&load{}, everyRoute())
 	m.instrument(http.NewServeMux()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	m.catalogueFetch("ok", time.Millisecond)
 	table, err := resource.NewTable([]resource.Entry{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp", Path: "/mcp"}}})

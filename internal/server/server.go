@@ -11,15 +11,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -29,27 +26,17 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oauth2"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 // liveGuardIDs bounds the replay guard's memory: some 200 MB when full, which
@@ -111,180 +98,14 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	for _, w := range cfg.Warnings {
 		opt.Logger.Warn("the configuration should be another way", "key", w.Path, "problem", w.Problem)
 	}
-	s := &Server{cfg: cfg, log: opt.Logger}
-	metrics := newMetrics(opt.Version)
-	var recent *flows.Log
-	if cfg.DebugFlows {
-		recent = flows.New(opt.Now)
-	}
-	table, err := resource.NewTable(cfg.Hosts)
-	if err != nil {
-		return nil, err
-	}
-	log, err := s.observe(metrics, recent, opt)
-	if err != nil {
-		return nil, err
-	}
-	callback, err := callbackHost(cfg.CallbackHost)
-	if err != nil {
-		return nil, err
-	}
-	secrets, sources := keyMaterial(cfg.Keys)
-	if opt.KeySource != nil {
-		for i := range sources {
-			sources[i] = opt.KeySource(sources[i])
-		}
-	}
-	sealing, err := seal.NewKeyring(opt.Now, secrets...)
-	if err != nil {
-		return nil, err
-	}
-	s.keys, err = keyset.New(keyset.Options{
-		Sources: sources, Period: cfg.Keys.Rotation, TokenLifetime: max(cfg.Tokens.AccessTokenLifetime, cfg.IdentityHeaders.JWTLifetime), Now: opt.Now,
-		OnGenerate: func(k keyset.Key, took time.Duration) {
-			metrics.keyGenerated(took)
-			log.Write(context.Background(), audit.Entry{Event: audit.KeyGenerated, KeyID: k.ID})
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	metrics.watchKeys(s.keys, opt.Now)
-	follow := func(p connector.Config, c *static.Connector) {
-		s.files = append(s.files, &reload.File{
-			What: "users file", Path: p.UsersFile, MaxBytes: config.MaxUsersFileBytes, Apply: users(c), Loaded: usersLoaded(log, metrics, p.ID),
-		})
-	}
-	providers, err := identityProviders(cfg.Providers, guarded(opt.HTTPClient, cfg.Limits.ProviderRequests, metrics, opt.Logger), func(p connector.Config) watch { return metrics.watchProvider(p, s.tracer, opt.Logger) }, follow)
-	if err != nil {
-		return nil, err
-	}
-
-	s.catalogue = catalog.New(catalog.Options{
-		Targets: targets(table), Fetch: tracedFetch(s.tracer, fetch(cfg, opt.Version)), Now: opt.Now, Logger: opt.Logger, Observe: metrics.catalogueFetch,
-	})
-	peek := func(r *resource.Resource) *catalog.Catalogue { return s.catalogue.Peek(r.URI) }
-	metrics.watchResources(table, func(r *resource.Resource) bool { return !peek(r).Unavailable })
-	get := func(ctx context.Context, r *resource.Resource) *catalog.Catalogue {
-		c, _ := s.catalogue.Get(ctx, r.URI) // every resource is a target
-		return c
-	}
-
-	clients, err := newClients(cfg, opt, sealing)
-	if err != nil {
-		return nil, err
-	}
-	if s.memory, err = newMemory(cfg.Guard, opt, metrics); err != nil {
-		return nil, err
-	}
-	s.ready.degraded = s.memory.degraded
-	replay, ended := s.memory.guard, s.memory.ended
-	if s.tracer != nil {
-		replay = tracedGuard{replay, s.tracer}
-	}
-	if cfg.DenyList != "" {
-		// A service that cannot read its deny-list at the start must not serve: it
-		// would admit people whom the operator denies.
-		denied := denyList(cfg.DenyList, ended, denyListLoaded(log, metrics))
-		if err := denied.Load(); err != nil {
+	b := &builder{Server: &Server{cfg: cfg, log: opt.Logger}, opt: opt, metrics: newMetrics(opt.Version)}
+	for _, step := range []func() error{b.hosts, b.observe, b.makeKeys, b.signIns, b.listTools, b.remember, b.admit} {
+		if err := step(); err != nil {
 			return nil, err
 		}
-		s.files = append(s.files, denied)
 	}
-	rules := policy.New(table.All(), cfg.ProviderIDs(), opens(s.catalogue))
-	codes := authcode.NewCodes(sealing, replay, s.memory.store != nil, opt.Now)
-	persons := token.NewPersons(sealing)
-	verifier := &token.Verifier{Keys: s.keys, Persons: persons, Now: opt.Now}
-	pages := page.New(brand(cfg.Branding))
-	limits := newLimits(cfg, pages, log, opt.Now)
-	load := &load{limit: cfg.Limits.RequestsInFlight, pages: pages, log: opt.Logger, now: opt.Now}
-	metrics.watchLoad(load)
-	onHost := func(h web.HostHandler) http.Handler { return web.OnHost(table, limits.before(load.before(h))) }
-
-	refused := refusal.New(opt.Now)
-	// Every handler of the protocol listener and what it depends on.
-	mux := http.NewServeMux()
-	authorization := &authorize.Endpoint{
-		Clients: clients, Catalogue: get, Providers: providers,
-		CallbackHost: callback, Hosts: table.Host,
-		Policy: rules, Ended: ended, Codes: codes, Guard: replay, Answered: guard.NewMemory(answeredPages, opt.Now), Steps: authorize.NewSteps(sealing, opt.Now), Refused: refused,
-		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now), SignIns: limits.signIns(cfg.Limits.SignInAttempts, opt.Now),
-		Pages: pages, Audit: log, Now: opt.Now, SkipConsent: !cfg.ConsentScreen,
-	}
-	authorization.Register(mux, onHost)
-	tokens := &grant.Endpoint{
-		Clients: clients, Codes: codes, Guard: replay, Ended: ended, Policy: rules, Verifier: verifier, Audit: log, Failures: grant.NewFailures(opt.Now), Revocations: grant.NewRevocations(opt.Now), Now: opt.Now,
-		Requests: perMinute(cfg.Limits.ClientRequests, opt.Now),
-		Tokens:   &token.Issuer{Keys: s.keys, Persons: persons, Lifetime: cfg.Tokens.AccessTokenLifetime, Now: opt.Now},
-	}
-	if cfg.Tokens.Refresh {
-		tokens.Refresh = grant.NewRefresh(sealing, grant.Refresh{
-			Providers: providers, Idle: cfg.Tokens.RefreshIdle, Absolute: cfg.Tokens.RefreshAbsolute, Now: opt.Now,
-			Changed: func(uri string, scopes []string, fingerprints string) []string {
-				return s.catalogue.Peek(uri).Changed(scopes, fingerprints)
-			},
-			Exists: func(uri, scope string) bool {
-				cat := s.catalogue.Peek(uri)
-				return cat.Unavailable || slices.Contains(cat.ScopeNames(), scope)
-			},
-		})
-	}
-	mux.Handle(grant.Path, web.Public("POST", web.Methods(onHost(tokens.Token), http.MethodPost)))
-	mux.Handle(grant.RevocationPath, web.Public("POST", web.Methods(onHost(tokens.Revoke), http.MethodPost)))
-	features := discovery.Features{
-		AuthorizationPath: authorize.Path, TokenPath: grant.Path, RevocationPath: grant.RevocationPath,
-		GrantTypes: tokens.GrantTypes(), OfflineAccess: tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
-		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: announceDocuments(clients),
-	}
-	if cfg.Introspection { // not for browsers: its callers have secrets
-		features.IntrospectionPath, features.IntrospectionAuthMethods = grant.IntrospectionPath, grant.IntrospectionAuthMethods
-		mux.Handle(grant.IntrospectionPath, web.Methods(onHost(tokens.Introspect), http.MethodPost))
-	}
-	if clients.Dynamic != nil {
-		features.RegistrationPath = registration.Path
-		register := &registration.Endpoint{Dynamic: clients.Dynamic, Audit: log}
-		mux.Handle(registration.Path, web.Public("POST", web.Methods(onHost(register.Serve), http.MethodPost)))
-	}
-	documents := &discovery.Endpoint{Features: features, Catalogue: peek, JWKS: s.keys.JWKS}
-	documents.Register(mux, onHost)
-	mux.Handle("/", notFound(documents, onHost))
-
-	news := guard.NewNews(replay, grant.Grace+keyset.Skew, opt.Now, metrics.newsLost)
-	tokens.Used = news.Used
-	decisions := forwardauth.New(forwardauth.Endpoint{
-		Resources: table, Credentials: credential.Kinds{own.Kind{Verifier: verifier}}, Ended: ended, Policy: rules,
-		Scopes: func(r *resource.Resource) forwardauth.Scopes { return s.catalogue.Want(r.URI) }, Headers: cfg.IdentityHeaders, Identities: identities(cfg, s.keys),
-		MostTokens: cfg.Tokens.Remembered, Used: news.Used, Challenged: news.Challenge, Audit: log, Count: metrics.decision, Trace: s.tracer.Decision(), Now: opt.Now,
-	})
-	decisions.Refused = refused.Note
-	tokens.Issued = decisions.Issued
-	s.Protocol = protocol(opt.Logger, decisions, s.tracer.Handler(metrics.instrument(mux)))
-	metrics.watchTokens(decisions.Remembered)
-	s.Management = s.management(metrics, recent)
-	s.ExtAuthz = extauthz.NewServer(decisions, opt.Logger)
-	return s, nil
-}
-
-// observe begins the traces and the audit log.
-func (s *Server) observe(m *metrics, recent *flows.Log, opt Options) (*audit.Log, error) {
-	var err error
-	if s.tracer, err = tracing.New(s.cfg.Tracing, tracing.Options{
-		Version: opt.Version, Logger: opt.Logger, Failed: m.traceLosses.Inc, Now: opt.Now, Exporter: opt.SpanExporter,
-	}); err != nil {
-		return nil, err
-	}
-	trail := opt.Logger
-	if s.cfg.AuditFile != "" {
-		if s.auditFile, err = audit.OpenFile(s.cfg.AuditFile, opt.Logger, func(n int) { m.auditLosses.Add(float64(n)) }); err != nil {
-			return nil, err
-		}
-		// What is asked for by name is written whatever else the log leaves out.
-		trail = slog.New(slog.NewJSONHandler(s.auditFile, &slog.HandlerOptions{Level: min(s.cfg.LogLevel, slog.LevelInfo)}))
-	}
-	s.audit = &audit.Log{
-		Logger: trail, Observe: observed(m, recent, s.tracer), Trace: s.tracer.ID(), Bounds: auditBounds(opt.Now), Counted: m.auditHeld.Inc,
-	}
-	return s.audit, nil
+	b.listen(b.endpoints())
+	return b.Server, nil
 }
 
 // callbackHost is where identity providers send browsers back to, nil where each
@@ -298,24 +119,6 @@ func callbackHost(c resource.PublicHost) (*resource.Host, error) {
 		return nil, fmt.Errorf("proxy.callbackHost: %w", err)
 	}
 	return h, nil
-}
-
-// protocol is the handler of the protocol listener. A panic is a 500 everywhere:
-// at the gateway that is no yes.
-func protocol(log *slog.Logger, decisions, rest http.Handler) http.Handler {
-	return web.Recover(log, route(decisions, rest))
-}
-
-// route sends forward-auth requests past the multiplexer, which would clean
-// their paths and redirect.
-func route(decisions, rest http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if forwardauth.Owns(r.RequestURI) {
-			decisions.ServeHTTP(w, r)
-			return
-		}
-		rest.ServeHTTP(w, r)
-	})
 }
 
 // identities signs the identity header, nil if there is none to be signed.
@@ -333,22 +136,6 @@ func brand(b config.Branding) page.Brand {
 		out.LogoDataURI = "data:" + b.LogoType + ";base64," + base64.StdEncoding.EncodeToString(b.Logo)
 	}
 	return out
-}
-
-// notFound answers everything without a handler; /<path>/.well-known/… is the
-// one pattern that a multiplexer cannot express.
-func notFound(documents *discovery.Endpoint, onHost func(web.HostHandler) http.Handler) http.Handler {
-	appended := web.Public("GET", web.Methods(onHost(documents.Appended), http.MethodGet))
-	nothing := onHost(func(w http.ResponseWriter, _ *http.Request, _ *resource.Host) {
-		web.JSON(w, http.StatusNotFound, web.ErrorBody{Error: "not_found", Description: "there is nothing at this path"})
-	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if discovery.IsAppended(r.URL.EscapedPath()) {
-			appended.ServeHTTP(w, r)
-			return
-		}
-		nothing.ServeHTTP(w, r)
-	})
 }
 
 // fetcher asks MCP servers for their tools.

@@ -1,0 +1,24 @@
+package grant
+
+import (
+	"net/http"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// Routes returns the routes of the token and revocation endpoints.
+func (e *Endpoint) Routes() []web.Route {
+	post := []string{http.MethodPost}
+	return []web.Route{
+		{Pattern: Path, Methods: post, Serve: e.Token, Public: true, Waits: true, Refused: audit.TokenRefused},
+		{Pattern: RevocationPath, Methods: post, Serve: e.Revoke, Public: true, Waits: true, Refused: audit.RevocationRefused},
+	}
+}
+
+// IntrospectionRoute returns the route of the introspection endpoint. Its callers
+// have secrets, so it is not for browsers; the key set of a caller may have to be
+// fetched, so it waits.
+func (e *Endpoint) IntrospectionRoute() web.Route {
+	return web.Route{Pattern: IntrospectionPath, Methods: []string{http.MethodPost}, Serve: e.Introspect, Waits: true}
+}

@@ -1,0 +1,110 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// endpoints are those of the protocol listener, but for the forward-auth endpoint.
+type endpoints struct {
+	browser       *authorize.Endpoint
+	tokens        *grant.Endpoint
+	introspection bool
+	registration  *registration.Endpoint // nil where clients cannot register
+	documents     *discovery.Endpoint
+}
+
+// routes is the table of routes.
+func (e endpoints) routes() []web.Route {
+	routes := append(e.browser.Routes(), e.tokens.Routes()...)
+	if e.introspection {
+		routes = append(routes, e.tokens.IntrospectionRoute())
+	}
+	if e.registration != nil {
+		routes = append(routes, e.registration.Routes()...)
+	}
+	return append(routes, e.documents.Routes()...)
+}
+
+// everyRoute is the table of routes of a service that has everything turned on.
+// Its handlers must not be called.
+func everyRoute() []web.Route {
+	return endpoints{&authorize.Endpoint{}, &grant.Endpoint{}, true, &registration.Endpoint{}, &discovery.Endpoint{}}.routes()
+}
+
+// Owns reports whether a path belongs to the service on every host, whatever is
+// turned on; a gateway sends requests for it to the service. /authenticate is
+// not among them: it is for gateways alone.
+func Owns(path string) bool {
+	return web.Covers(everyRoute(), path) || strings.Contains(path, "/.well-known/")
+}
+
+// features are what the documents say of the endpoints.
+func (e endpoints) features(clients *registration.Clients) discovery.Features {
+	f := discovery.Features{
+		AuthorizationPath: authorize.Path, TokenPath: grant.Path, RevocationPath: grant.RevocationPath,
+		GrantTypes: e.tokens.GrantTypes(), OfflineAccess: e.tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
+		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: announceDocuments(clients),
+	}
+	if e.introspection {
+		f.IntrospectionPath, f.IntrospectionAuthMethods = grant.IntrospectionPath, grant.IntrospectionAuthMethods
+	}
+	if e.registration != nil {
+		f.RegistrationPath = registration.Path
+	}
+	return f
+}
+
+// mux puts the routes on a multiplexer.
+func (e endpoints) mux(table *resource.Table, limits *limits, load *load) *http.ServeMux {
+	mux := http.NewServeMux()
+	handler := func(r web.Route) http.Handler {
+		return r.Handler(func(h web.HostHandler) http.Handler {
+			return web.OnHost(table, limits.before(r, load.before(r, h)))
+		})
+	}
+	for _, r := range e.routes() {
+		mux.Handle(r.Pattern, handler(r))
+	}
+	appended, nothing := handler(e.documents.AppendedRoute()), web.OnHost(table, notFound)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if discovery.IsAppended(r.URL.EscapedPath()) {
+			appended.ServeHTTP(w, r)
+			return
+		}
+		nothing.ServeHTTP(w, r)
+	})
+	return mux
+}
+
+// notFound answers every path without a route.
+func notFound(w http.ResponseWriter, _ *http.Request, _ *resource.Host) {
+	web.JSON(w, http.StatusNotFound, web.ErrorBody{Error: "not_found", Description: "there is nothing at this path"})
+}
+
+// protocol is the handler of the protocol listener. A panic is a 500 everywhere:
+// at the gateway that is no yes.
+func protocol(log *slog.Logger, decisions, rest http.Handler) http.Handler {
+	return web.Recover(log, route(decisions, rest))
+}
+
+// route sends forward-auth requests past the multiplexer, which would clean
+// their paths and redirect.
+func route(decisions, rest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if forwardauth.Owns(r.RequestURI) {
+			decisions.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
+}
