@@ -91,7 +91,7 @@ func each(t *testing.T, f func(t *testing.T, r rendered)) {
 	}
 }
 
-// pod is the specification of a pod, as far as the tests look at it.
+// pod is what the tests look at of the specification of a pod.
 type pod struct {
 	AutomountServiceAccountToken *bool
 	HostNetwork, HostPID         bool
@@ -485,7 +485,7 @@ func servicePort(t *testing.T, o object) int {
 	return s.Ports[0].Port
 }
 
-// The policy lets gateways in, nobody to the management port who need not, and
+// The policy lets gateways in, only those to the management port who need it, and
 // the service out to what its configuration names.
 // A gateway that names the headers of its question names all that a decision
 // looks at, as the pages of docs/gateways do.

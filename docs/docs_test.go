@@ -213,8 +213,8 @@ func TestLinuxCommands(t *testing.T) {
 	}
 }
 
-// In the Compose file nobody but the gateway reaches the MCP server, and what
-// is named is there.
+// In the Compose file only the gateway reaches the MCP server, and what is named
+// is there.
 func TestCompose(t *testing.T) {
 	type service struct {
 		Command     []string

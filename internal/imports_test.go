@@ -18,7 +18,7 @@ import (
 const module = "github.com/mcp-forward-auth/mcp-forward-auth/internal/"
 
 // rule forbids imports. Packages are named below internal/; a name ending in
-// "/..." includes what is below it, "*" is every package of ours.
+// "/..." includes what is below it, "*" is every package of this module.
 type rule struct {
 	from   string
 	forbid []string
@@ -172,7 +172,7 @@ func anyMatches(patterns []string, pkg string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, pkg) })
 }
 
-// parse reads every file of ours that is not a test.
+// parse reads every file below internal/ that is not a test.
 func parse(t *testing.T) []file {
 	t.Helper()
 	var files []file

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// footprint measures what the program is before anybody asks.
+// footprint measures what the program is before the first request.
 func footprint(ctx context.Context, out io.Writer, s *service) error {
 	file, err := os.Stat(s.program)
 	if err != nil {

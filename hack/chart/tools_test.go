@@ -63,7 +63,7 @@ func (tl tool) run(t *testing.T, env []string, args ...string) (stdout, stderr s
 	defer cancel()
 	cmd := exec.CommandContext(ctx, tl.binary(t), args...)
 	home := t.TempDir()
-	// No repositories, plugins or clusters of whoever runs the tests.
+	// No repositories, plugins or clusters of the user who runs the tests.
 	cmd.Env = append(os.Environ(), "HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_CACHE_HOME="+home, "HELM_DATA_HOME="+home,
 		"KUBECONFIG="+filepath.Join(home, "none"))
 	cmd.Env = append(cmd.Env, env...)

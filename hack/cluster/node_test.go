@@ -54,7 +54,7 @@ func private(dir string) error {
 		}
 		commands = append(commands, []string{"mount", "-t", "tmpfs", "tmpfs", path})
 	}
-	// It may be below /run, which is empty by now.
+	// It may be below /run, which is empty here.
 	commands = append(commands, []string{"mkdir", "-p", filepath.Dir(resolver)}, []string{"touch", resolver}, []string{"mount", "--bind", names, resolver})
 	c := &cluster{dir: dir}
 	for _, command := range commands {

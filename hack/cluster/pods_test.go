@@ -289,7 +289,7 @@ func (r *installed) denyList(t *testing.T) {
 // rotate replaces the seed that the chart made, in three upgrades: the new one is
 // accepted everywhere before any replica issues with it, since a sign-in may
 // begin at a new pod and go on at an old one. Seeds are read at the start, so
-// each upgrade is a rolling restart; nobody is signed out, and no sign-in fails.
+// each upgrade is a rolling restart; no one is signed out, and no sign-in fails.
 func (r *installed) rotate(t *testing.T) {
 	old := r.seed(t, namespace, fullname+"-seed")
 	r.apply(t, fmt.Sprintf(`{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "seeds", "namespace": %q}, "data": {"old": %q}, "stringData": {"new": "another seed, of 32 bytes or more."}}`, namespace, old))

@@ -129,7 +129,7 @@ func (c *cluster) output(input string, name string, args ...string) (string, err
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	home := filepath.Join(c.dir, "home")
-	// No repositories, plugins or clusters of whoever runs the tests.
+	// No repositories, plugins or clusters of the user who runs the tests.
 	cmd.Env = append(os.Environ(), "HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_CACHE_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG="+c.kubeconfig,
 		"PATH="+bin+":/usr/sbin:/usr/bin:/sbin:/bin")
 	cmd.Stdin = bytes.NewBufferString(input)

@@ -28,7 +28,7 @@ type person struct {
 
 const callback = "http://127.0.0.1:33418/callback"
 
-// direct follows nobody.
+// direct follows no redirects.
 var direct = &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
 func (c *counts) signInAgainAndAgain(ctx context.Context, address string, pause time.Duration) {

@@ -61,12 +61,12 @@ var Events = []Event{
 // a metric label.
 type Step string
 
-// Steps of a sign-in, in order. Where there is no consent page, nobody reaches
-// the two that belong to it.
+// Steps of a sign-in, in order. Without a consent page no sign-in reaches the two
+// that belong to it.
 const (
-	StepAuthorize    Step = "authorize"     // the client sent somebody here
+	StepAuthorize    Step = "authorize"     // the client sent a browser here
 	StepConsentShown Step = "consent_shown" // the first consent page
-	StepApproved     Step = "approved"      // somebody said yes
+	StepApproved     Step = "approved"      // the user said yes
 	StepProvider     Step = "provider"      // on the way to the identity provider, or our own login page
 	StepCallback     Step = "callback"      // back from it; with our own page: the password was right
 	StepCodeIssued   Step = "code_issued"   // on the way back to the client
@@ -79,7 +79,7 @@ var Steps = []Step{StepAuthorize, StepConsentShown, StepApproved, StepProvider, 
 // Entry is one line of the audit log. Empty fields are left out.
 type Entry struct {
 	Event    Event
-	Step     Step   // that a sign-in reaches by this, "" for none; twice only if somebody goes back
+	Step     Step   // that a sign-in reaches by this, "" for none; twice only if the user goes back
 	Reason   string // slug, from a closed set of the package that writes it
 	Flow     string
 	Subject  string
@@ -161,7 +161,7 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	level := slog.LevelInfo
 	switch {
 	case e.Event == DenyListBroken || e.Event == UsersBroken:
-		level = slog.LevelError // somebody may be let in whom the operator wants out
+		level = slog.LevelError // people may be let in whom the operator shut out
 	case e.Event == AccessDenied && e.Reason == "no_token" || quiet[e.Event]:
 		level = slog.LevelDebug
 	case !l.Bounds.admit(&e):

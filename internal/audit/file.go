@@ -175,8 +175,8 @@ func (f *File) write(batch []byte, lines int) {
 	f.looked = time.Time{} // look at once whether a new file would do
 }
 
-// follow opens the file again if it was asked for, or if another is at the path
-// by now, as after a rotation.
+// follow opens the file again if it was asked for, or if there is another file at
+// the path, as after a rotation.
 func (f *File) follow() error {
 	asked := f.reopen.Swap(false)
 	if !asked && time.Since(f.looked) < lookPeriod {

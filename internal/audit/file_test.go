@@ -108,7 +108,7 @@ func TestFileFails(t *testing.T) {
 	}
 }
 
-// A queue that nobody empties never holds a writer up.
+// A queue that is not emptied never holds a writer up.
 func TestFileQueue(t *testing.T) {
 	var lost int
 	f := &File{lines: make(chan []byte, 3), lost: func(n int) { lost += n }}

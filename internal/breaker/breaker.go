@@ -57,7 +57,7 @@ func New(next http.RoundTripper, concurrent int, changed func(open bool)) *Trans
 	t.circuit = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		MaxRequests: 1, Timeout: pause,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures },
-		// Somebody who closes the browser says nothing about the provider.
+		// A closed browser says nothing about the provider.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			if changed != nil && (from == gobreaker.StateClosed || to == gobreaker.StateClosed) {
@@ -126,8 +126,9 @@ func (t *Transport) enter() (leave func(), ok bool) {
 	}
 }
 
-// unanswered says which answers are none. 500 is one: there are providers that
-// send it for a code that somebody made up, and nobody may shut others out so.
+// unanswered says which statuses count as no answer. 500 counts as an answer:
+// some providers send it for a forged code, and a stranger must not be able to
+// open the circuit with one.
 func unanswered(status int) error {
 	switch status {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

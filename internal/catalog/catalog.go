@@ -68,7 +68,7 @@ type Scope struct {
 }
 
 // IsDefault reports whether the scope is the one of a server that declares none,
-// described by nobody but us.
+// described by this service only.
 func (s Scope) IsDefault() bool {
 	return s.Name == DefaultScope && s.Description == defaultScopeDescription
 }
@@ -215,7 +215,7 @@ func (c *Catalogue) HashScopes(names ...string) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
-// fingerprintBytes of a scope's hash are enough that nobody finds another set of
+// fingerprintBytes of a scope's hash are enough to keep a server from finding another set of
 // tools with the same: 60 bits, and each try is a change that people would see.
 const fingerprintBytes = 10
 

@@ -282,7 +282,7 @@ func quoteHint(value any) string {
 	return ""
 }
 
-// nearest returns the known key that somebody who wrote key probably meant.
+// nearest returns the known key that was probably meant by key.
 func nearest(key string, known []string) string {
 	best, distance := "", 3
 	for _, candidate := range known {

@@ -23,7 +23,7 @@ var catalogueChecks = []Check{
 	{IDs: "UP-02", Run: erasAreDetected, Twins: twins(Twin{MCP: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("MCP-Protocol-Version") != "2026-07-28" {
-				w.WriteHeader(400) // as if nobody had tried the older handshake
+				w.WriteHeader(400) // as if the older handshake had not been tried
 				return
 			}
 			next.ServeHTTP(w, r)

@@ -38,7 +38,7 @@ type fixture struct {
 	Basic           bool `json:"basic"`
 	InsistsOnSecret bool `json:"insistsOnSecret"`
 	ChecksIss       bool `json:"checksIss"`
-	// RegistersTwice: registers anew on each connect, and goes on with the first.
+	// RegistersTwice: registers again on each connect, and goes on with the first.
 	RegistersTwice bool `json:"registersTwice"`
 	// ParallelRefresh is how many of its processes refresh at once.
 	ParallelRefresh int `json:"parallelRefresh"`
@@ -109,7 +109,7 @@ func (f *fixture) discover(t *T, w *world) string {
 	if f.Origin != "" {
 		header = []string{"Origin", f.Origin}
 	}
-	w.get(w.register(hostMCP, nil).request()) // somebody was here before, so the tools are known
+	w.get(w.register(hostMCP, nil).request()) // an earlier visit, so the tools are known
 	c := w.ask(resourceMCP, "").challenge()
 	doc := w.get(c.params["resource_metadata"], header...)
 	if doc.Status != 200 || doc.Text("resource") != resourceMCP {

@@ -233,7 +233,7 @@ func stateOnlyAfterApproval(t *T) {
 	for _, line := range b.set {
 		t.Want(!strings.Contains(line, "login"), "a login cookie before approval: %.60s", line)
 	}
-	// Somebody who was never asked cannot be at the callback.
+	// A browser that was never asked cannot be at the callback.
 	forged := b.get(issuerMCP + "/callback?code=x&state=" + strings.Repeat("A", 26))
 	t.Want(forged.Status == 403, "a callback before approval: %d", forged.Status)
 	b.approve(hostMCP, form)

@@ -116,7 +116,7 @@ func providerIssIsVerified(t *T) {
 		}
 	}
 	w.idp.Commit(oauthtest.None)
-	// The same login finished at another host of ours, with its cookies.
+	// The same login finished at another of the service's hosts, with its cookies.
 	b := w.browser()
 	back := b.toCallback(c.request())
 	b.jar[hostRoot] = b.jar[hostMCP]
@@ -129,7 +129,7 @@ func idTokenIsChecked(t *T) {
 	c := w.register(hostMCP, nil)
 	for _, fault := range oauthtest.Faults {
 		if fault == oauthtest.OtherDiscovery || fault == oauthtest.NoResponseIssuer || fault == oauthtest.WrongResponseIssuer {
-			continue // AS-FED-03; discovery is cached by now
+			continue // AS-FED-03; discovery is cached already
 		}
 		w.idp.Commit(fault)
 		v := c.response()

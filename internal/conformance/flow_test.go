@@ -150,7 +150,7 @@ func (b *browser) provider(address string) string {
 	return to
 }
 
-// toCallback goes as far as the callback URL, which it does not visit.
+// toCallback stops before the callback URL, which it returns.
 func (b *browser) toCallback(authorize string, edits ...edit) string {
 	u, _ := url.Parse(authorize)
 	_, form := b.consent(authorize)

@@ -145,7 +145,7 @@ func pendingLoginsSurviveRotation(t *T) {
 	b := w.browser()
 	back := b.toCallback(c.request())
 	first := t.header(w.newToken(hostMCP, resourceMCP))["kid"]
-	// Another process, hours later as far as signing keys go, with the same seed.
+	// Another process with the same seed, hours later by its signing keys.
 	later := t.World(own, configured("", "tokens: {accessTokenLifetime: 11m}", "rotation: 24h", "rotation: 11m"))
 	t.Want(t.header(later.newToken(hostMCP, resourceMCP))["kid"] != first, "the signing key is the same")
 	b.w = later
@@ -166,7 +166,7 @@ func rotationIsRaceFree(t *T) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		var wait sync.WaitGroup
-		if !t.twin.Flaw { // the flaw: nobody rotates
+		if !t.twin.Flaw { // the flaw: no key is rotated
 			wait.Go(func() { _ = keys.Run(ctx) })
 		}
 		var mu sync.Mutex

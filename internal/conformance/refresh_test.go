@@ -277,7 +277,7 @@ func codeReplayRevokes(t *T) {
 	c := w.register(hostMCP, nil)
 	code := c.code()
 	issued := c.exchange(code).Text("access_token")
-	// Somebody without the verifier, or another client, ends nothing.
+	// A caller without the verifier, or another client, ends nothing.
 	c.exchange(code, with("code_verifier", verifier2)).Refused(400, "invalid_grant")
 	w.register(hostMCP, nil).exchange(code).Refused(400, "invalid_grant")
 	t.Want(w.ask(resourceMCP, issued).Status == 200, "a replay without the verifier revokes")

@@ -150,7 +150,7 @@ func dangerousSchemesAreRefused(t *T) {
 		a := w.postJSON(issuerMCP+"/register", metadata(uri))
 		t.Want(a.Status == 400 && a.Text("error") == "invalid_redirect_uri", "%q registered: %d", uri, a.Status)
 	}
-	// One that nobody registered never becomes a Location or a link either.
+	// One that was not registered never becomes a Location or a link either.
 	c := w.register(hostMCP, nil)
 	for _, uri := range dangerousURIs {
 		a := w.get(c.request(with("redirect_uri", uri)))

@@ -130,7 +130,7 @@ var foreignKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return k
 })
 
-// foreignJWT is signed by a key of nobody.
+// foreignJWT is signed by an unknown key.
 func foreignJWT(t *T, claims map[string]any, typ string, extra ...any) string {
 	opts := (&jose.SignerOptions{}).WithType(jose.ContentType(typ)).WithHeader("kid", "foreign")
 	for i := 0; i+1 < len(extra); i += 2 {
@@ -337,7 +337,7 @@ func verifierIsChecked(t *T) {
 		c.exchange(code, with("code_verifier", bad)).Refused(400, "invalid_grant")
 	}
 	t.Want(c.exchange(code).Status == 200, "the right verifier is refused")
-	// A code that somebody else began is worth nothing in this client's session.
+	// A code that another user began is worth nothing in this client's session.
 	victim := w.register(hostMCP, nil)
 	victim.verifier = verifier2
 	stolen := victim.code()

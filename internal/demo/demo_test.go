@@ -26,7 +26,7 @@ import (
 
 const callback = "http://127.0.0.1:1/callback"
 
-// spoofer is a client that claims to be somebody else.
+// spoofer is a client that claims to be another user.
 type spoofer struct{}
 
 func (spoofer) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -37,7 +37,7 @@ func (spoofer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// person signs in as somebody would who reads the pages: allow, user name, password.
+// person signs in as a user does who reads the pages: allow, user name, password.
 func person(t *testing.T, password string) auth.AuthorizationCodeFetcher {
 	return func(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
 		jar, err := cookiejar.New(nil)

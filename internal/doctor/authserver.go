@@ -171,7 +171,7 @@ func (w *walk) checkAuthorize(ctx context.Context) outcome {
 	return pass(at)
 }
 
-// checkToken sends a code that nobody issued: an OAuth error is right.
+// checkToken sends a code that was never issued: an OAuth error is right.
 func (w *walk) checkToken(ctx context.Context) outcome {
 	at := w.server.TokenEndpoint
 	if !w.usableAt(at) {

@@ -24,7 +24,7 @@ type Options struct {
 	URL string // of the MCP server, as a person would give it to a client
 	// Register lets the doctor register a client, which some servers store.
 	Register bool
-	// Login lets it sign somebody in: Open is given the authorization URL, and
+	// Login lets it sign a user in: Open is given the authorization URL, and
 	// the answer is awaited on a loopback port for at most LoginTimeout.
 	Login        bool
 	ClientID     string // used instead of a registration; may be empty

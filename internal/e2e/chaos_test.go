@@ -193,7 +193,7 @@ func (s *storm) register() string {
 }
 
 // patience is how long a user tries: a refresh that a dying replica had begun
-// is nobody else's for 25 seconds.
+// is reserved for that replica for 25 seconds.
 const patience = 45 * time.Second
 
 // signIn goes from nothing to a token and on; race redeems the code at two
@@ -239,7 +239,7 @@ func (s *storm) code(client string) (form url.Values, again bool) {
 		err == nil && answer.Get("error") == "temporarily_unavailable" && s.disturbed(began, "provider"):
 		s.add(func(c *tally) { c.told++ })
 		return nil, true
-	// A visit to the provider is good once, and whoever held it died.
+	// A visit to the provider is good once, and the replica that held it died.
 	case s.disturbed(began, "kill"):
 		s.add(func(c *tally) { c.cut++ })
 		return nil, true
@@ -250,7 +250,7 @@ func (s *storm) code(client string) (form url.Values, again bool) {
 }
 
 // exchange asks until there is a clear answer. again says that a replica died
-// with the code, so that the client has to begin anew.
+// with the code, so that the client has to begin again.
 func (s *storm) exchange(form url.Values) (g grant, again bool) {
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(200 * time.Millisecond) {
 		asked := time.Now()

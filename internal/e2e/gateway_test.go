@@ -124,7 +124,7 @@ func TestGateway(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustEqual(t, "bytes that arrived", got.Bytes, size)
-		// Without a token the body is not wanted by anybody, and nothing may hang on it.
+		// Without a token the body is not wanted, and nothing may wait for it.
 		resp, _ = do(t, "POST", st.statelessURL+"/probe/echo", bytes.NewReader(make([]byte, size)))
 		mustEqual(t, "status without a token", resp.StatusCode, http.StatusUnauthorized)
 	})

@@ -101,7 +101,7 @@ type redisServer struct {
 
 // startRedis starts a server with further arguments; PORT in them is its port,
 // and BUS a second one: that of a cluster's bus would be PORT+10000, which may
-// be anybody's.
+// be in use.
 func startRedis(t *testing.T, args ...string) *redisServer {
 	t.Helper()
 	return redis7.start(t, args...)

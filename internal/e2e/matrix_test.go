@@ -542,7 +542,7 @@ func (b *gatewayBench) chunked() string {
 	return b.post(onlyReader{bytes.NewReader(make([]byte, megabyte))}, megabyte, bearer(b.grant)...)
 }
 
-// megabyteAnonymous is a body that nobody wants: nothing may wait for it. The
+// megabyteAnonymous is a body that is not wanted: nothing may wait for it. The
 // client reads while it sends, because a gateway may answer and hang up.
 func (b *gatewayBench) megabyteAnonymous() string {
 	head := "POST /mcp HTTP/1.1\r\nHost: " + b.host() + "\r\nContent-Type: application/json\r\n"

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Somebody leaves: at the identity provider, or on the operator's deny-list.
+// A person leaves: at the identity provider, or on the operator's deny-list.
 func TestOffboarding(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "denied.yaml")
 	write := func(t *testing.T, text string) {

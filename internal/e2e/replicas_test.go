@@ -105,7 +105,7 @@ func replicas(t *testing.T, section config.GuardFile, stop, start func(t *testin
 		if third := refresh(both[1], second.String("refresh_token")); third.Status != http.StatusOK {
 			t.Errorf("%d %s", third.Status, third.Body)
 		}
-		// Two generations old: somebody else has it.
+		// Two generations old: it was stolen.
 		if stale := refresh(both[0], token); stale.Status != http.StatusBadRequest {
 			t.Errorf("%d %s", stale.Status, stale.Body)
 		}

@@ -77,7 +77,7 @@ var felt = map[string]time.Duration{"kill": 2 * time.Second, "guard": 4 * time.S
 
 // held is a token in use, and the code that it came from.
 type held struct {
-	sync.RWMutex // written by whoever ends it
+	sync.RWMutex // for writing by the goroutine that ends it
 	access       string
 	born         time.Time
 	code         url.Values
@@ -313,7 +313,7 @@ type answer struct {
 	err        error
 }
 
-// quick reuses connections, as the many would not; nobody is followed.
+// quick reuses connections, as the many would not; it follows no redirects.
 var quick = &http.Client{
 	Timeout:       30 * time.Second,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -63,7 +63,7 @@ func TestConsentIsBoundToTheBrowser(t *testing.T) {
 	})
 }
 
-// An MCP server that is down does not keep anybody from signing in. What the
+// An MCP server that is down keeps no one from signing in. What the
 // configuration declares works; other tools stay closed until their list is known.
 func TestSignInWithoutMCPServer(t *testing.T) {
 	port := freePorts(t, 1)[0]

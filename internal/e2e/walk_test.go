@@ -203,7 +203,7 @@ func (v *visitor) firstForm(page *html.Node) *form {
 }
 
 // disabled controls are no part of a form (HTML, "Constructing the entry list"), and
-// nobody presses a hidden button.
+// a hidden button is not pressed.
 func disabled(n *html.Node) bool {
 	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "disabled" || a.Key == "hidden" })
 }

@@ -85,7 +85,7 @@ func own(a netip.Addr) bool { return a.Zone() == "" && contains(private, a) }
 
 // Public reports whether a is an address of the public internet that a stranger
 // may make this service connect to. An IPv4 address inside an IPv6 one is not:
-// callers unmap what a resolver returns, and nobody else needs that form.
+// callers unmap what a resolver returns, and no other use needs that form.
 func Public(a netip.Addr) bool {
 	if !a.IsValid() || a.Zone() != "" || a.Is4In6() {
 		return false

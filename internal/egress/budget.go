@@ -12,8 +12,8 @@ type rate struct {
 }
 
 // Budgets of fetches. First fetches are what strangers cause; they are counted
-// for the whole service and for each site (registrable domain), so that nobody
-// makes us flood a victim through its subdomains, paths or queries. Repeats
+// for the whole service and for each site (registrable domain), so that this
+// service cannot be made to flood a victim through its subdomains, paths or queries. Repeats
 // keep alive what was found good before, and sites that were good before may have
 // new documents; both have budgets of their own, so that strangers cannot starve
 // the clients in use.

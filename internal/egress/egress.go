@@ -3,7 +3,7 @@
 // no answer of a name server can lead it inside. Hosts that the operator named
 // may also have private addresses; with a proxy, the proxy resolves names, and
 // only names can be checked here. It follows nothing, sends
-// nothing that identifies anybody, stops at bounds of size and time, and says
+// nothing that identifies a person, stops at bounds of size and time, and says
 // the same whatever was wrong on the network, so that it cannot be used to look
 // around (draft-ietf-oauth-client-id-metadata-document, section 6.5).
 package egress
@@ -133,7 +133,7 @@ func (c *Client) Get(ctx context.Context, req Request) (*Response, error) {
 	defer resp.Body.Close()
 	out := &Response{Status: resp.StatusCode, Header: resp.Header}
 	if resp.StatusCode != http.StatusOK {
-		return out, nil // nobody reads the body of a failure
+		return out, nil // the body of a failure is not read
 	}
 	// Nothing was asked to be compressed, so nothing may be: a bomb has no fuse.
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
@@ -181,7 +181,7 @@ func (c *Client) take(u *url.URL, named bool, req Request) (leave func(), ok boo
 	return c.first.take(name, c.Now())
 }
 
-// site is the registrable domain of host: whoever has it has all names below.
+// site is the registrable domain of host: its owner has all names below it.
 func site(host string) string {
 	if s, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
 		return s

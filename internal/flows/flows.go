@@ -72,7 +72,7 @@ var later = []audit.Event{
 	audit.TokenRefreshed, audit.TokenRevoked, audit.FamilyEnded, audit.PolicyNarrowed, audit.FirstUse, audit.AccessDenied, audit.AccessAdvised,
 }
 
-// Add notes an audit entry. Entries without a flow are none of ours.
+// Add notes an audit entry. Entries without a flow are left out.
 func (l *Log) Add(e audit.Entry) {
 	if e.Flow == "" {
 		return

@@ -31,7 +31,7 @@ func TestFlow(t *testing.T) {
 		t.Errorf("from %v to %v", f.First, f.Last)
 	}
 	add(audit.Entry{Event: audit.TokenIssued, Step: audit.StepRedeemed, Subject: "static:jane", Email: "jane@example.com", TokenID: "t1", Cause: fmt.Errorf("a cause")})
-	add(audit.Entry{Event: audit.ConsentShown, Step: audit.StepConsentShown}) // somebody went back
+	add(audit.Entry{Event: audit.ConsentShown, Step: audit.StepConsentShown}) // the user went back
 	f, _ = l.Find("abc")
 	if f.Step != audit.StepRedeemed || f.Reason != "" {
 		t.Errorf("a step forward is not kept, or a refusal is: %+v", f)

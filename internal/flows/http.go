@@ -21,7 +21,7 @@ const (
 	maxLimit     = 1000
 )
 
-// scope is what every answer says, so that nobody takes silence for proof.
+// scope is part of every answer: a flow that is missing here may be elsewhere.
 const scope = "this replica only, since its start"
 
 // Register puts the pages on a mux, that of the management listener.
@@ -63,7 +63,7 @@ func (l *Log) list(w http.ResponseWriter, r *http.Request) {
 }
 
 func (l *Log) one(w http.ResponseWriter, r *http.Request) {
-	id := strings.ToLower(strings.TrimSpace(r.PathValue("id"))) // as somebody reads it out
+	id := strings.ToLower(strings.TrimSpace(r.PathValue("id"))) // as a person reads it out
 	f, ok := l.Find(id)
 	if !ok {
 		const hint = "no such flow in " + scope + "; ask the other replicas, or look for it in the audit log"
@@ -86,7 +86,7 @@ func (l *Log) one(w http.ResponseWriter, r *http.Request) {
 	}{scope, f, audit.Reasons[f.Reason]})
 }
 
-// wantsText: JSON is for programs and for whoever does not say.
+// wantsText: JSON is for programs, and where Accept says nothing.
 func wantsText(r *http.Request) bool {
 	if format := r.URL.Query().Get("format"); format != "" {
 		return format == "text"

@@ -114,7 +114,7 @@ type Memory struct {
 	inFlight map[string]*exchange
 }
 
-// family is the history of a family as far as it matters.
+// family is what is kept of a family's history.
 type family struct {
 	current int       // the generation that is to be used next
 	since   time.Time // when it was made
@@ -166,7 +166,7 @@ func (f family) inGrace(r Rotation, now time.Time) bool {
 		(f.used.IsZero() || !r.Arrived.IsZero() && r.Arrived.Before(f.used))
 }
 
-// errAnswerLost: the exchange is done, and nobody knows any more what came of it.
+// errAnswerLost: the exchange succeeded, but its stored result is gone.
 var errAnswerLost = fmt.Errorf("%w: the last answer is lost", ErrUnavailable)
 
 // exchange is one call of next that has not returned.

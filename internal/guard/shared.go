@@ -14,7 +14,7 @@ import (
 
 // Store is what replicas share: values under keys, each with a life of its own.
 // Both methods touch one key, return within a few seconds whatever the network
-// does, and may be repeated when nobody knows whether they took effect.
+// does, and may be repeated when it is not known whether they took effect.
 type Store interface {
 	// Load returns the value under key, "" for none, and the store's own time:
 	// every replica measures with that one clock.
@@ -63,11 +63,11 @@ const (
 //
 // One exchange of a family runs at a time, under a lease. A replica that dies
 // holding it delays the family by at most leaseTime. One that is stopped for
-// longer and then goes on finds its lease taken: what it got is given to nobody.
+// longer and then goes on finds its lease taken: what it got is discarded.
 type Shared struct {
 	Store Store
 	Now   func() time.Time // the clock of the service
-	// Observe is told of every call of the store; nil tells nobody.
+	// Observe is told of every call of the store; may be nil.
 	Observe func(op Operation, took time.Duration, err error)
 
 	mu       sync.Mutex
@@ -399,7 +399,7 @@ type history struct {
 	read     time.Time // by this process
 }
 
-// busy reports whether a replica runs an exchange, as far as anybody knows.
+// busy reports whether a replica holds a lease that has not run out.
 func (h history) busy() bool { return h.Lease != "" && h.now.UnixMilli() < h.LeasedUntil }
 
 // storeTime is what the store's clock says now.
@@ -450,8 +450,8 @@ func (s *Shared) observed(op Operation, began time.Time, err error) error {
 	return nil
 }
 
-// storeKey hides what an id says: whoever reads the store learns no id of a code
-// or family, and every key has the same size.
+// storeKey hides ids: a reader of the store learns no id of a code or family,
+// and every key has the same size.
 func storeKey(kind, id string) string {
 	sum := sha256.Sum256([]byte(kind + "\x00" + id))
 	return kind + ":" + base64.RawURLEncoding.EncodeToString(sum[:])

@@ -46,7 +46,7 @@ func TestSharedLease(t *testing.T) {
 			var lateErr error
 			go func() {
 				late, lateErr = dead.Rotate(context.Background(), use(0), func(context.Context) (string, error) {
-					<-goOn // for ever, as far as anybody knows
+					<-goOn // longer than any lease
 					return "from the dead", nil
 				})
 			}()
@@ -59,7 +59,7 @@ func TestSharedLease(t *testing.T) {
 			if got, err := other.Rotate(t.Context(), use(0), answer("second")); got != "second" || err != nil {
 				t.Errorf("after the lease: %q, %v", got, err)
 			}
-			close(goOn) // it comes back: its answer is given to nobody
+			close(goOn) // it comes back: its answer is discarded
 			synctest.Wait()
 			if late != "" || !errors.Is(lateErr, guard.ErrUnavailable) {
 				t.Errorf("the replica that came back answered %q, %v", late, lateErr)

@@ -71,7 +71,7 @@ func (s Seed) Key(period int64) (*rsa.PrivateKey, error) {
 // Options configures a Set.
 type Options struct {
 	// Sources: the first signs; the keys of the others are published and
-	// verify, so that a seed can be replaced without ending anybody's token.
+	// verify, so that a seed can be replaced without ending any token.
 	Sources []Source
 	// Period is how long one key signs.
 	Period time.Duration
@@ -108,7 +108,7 @@ func New(opt Options) (*Set, error) {
 	}
 	s := &Set{opt: opt, keys: map[slot]Key{}}
 	// Making many keys takes a while. If another period began meanwhile, what the
-	// other replicas sign with by now would be unknown here until Run's first look.
+	// other replicas sign with then would be unknown here until Run's first look.
 	for began := opt.Now(); ; began = opt.Now() {
 		if err := s.refresh(began); err != nil {
 			return nil, err

@@ -1,6 +1,6 @@
 // Package limit bounds how often something may happen per key: a client id, a
 // host, an address. Its memory is fixed however many keys there are, and it
-// punishes nobody for sharing an address with others more than its caller asks.
+// limits clients that share an address no more than its caller asks.
 package limit
 
 import (
@@ -23,7 +23,7 @@ func PerMinute(n int) Rate { return Rate{Interval: time.Minute / time.Duration(n
 // the key's allowance will be whole again (the generic cell rate algorithm).
 // A key whose instant has passed is as good as unknown, so such keys are
 // forgotten first. When even that does not make room the table is under attack
-// by more keys than it holds, and a random one is forgotten: that key starts anew.
+// by more keys than it holds, and a random one is forgotten: that key starts again with a full allowance.
 type Limiter struct {
 	rate   Rate
 	now    func() time.Time
@@ -49,7 +49,7 @@ func New(rate Rate, keys int, now func() time.Time) *Limiter {
 }
 
 // Allow counts one event for key and reports whether it may happen; if not,
-// wait says when the next one may. The seed of the hash is secret, so nobody can
+// wait says when the next one may. The seed of the hash is secret, so no one can
 // choose a key that shares another's allowance. A nil limiter allows everything.
 func (l *Limiter) Allow(key string) (ok bool, wait time.Duration) {
 	if l == nil {

@@ -114,7 +114,7 @@ func TestNilAllowsEverything(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	now := start
 	l := New(PerMinute(60), 1600, func() time.Time { return now })
-	for range 3 { // somebody in the middle of an allowance
+	for range 3 { // a client in the middle of an allowance
 		l.Allow("victim")
 	}
 	for i := range 1_000_000 {

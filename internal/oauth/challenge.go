@@ -11,7 +11,7 @@ type Challenge struct {
 	ResourceMetadata string
 }
 
-// String renders the challenge on one line. Bytes that a quoted-string of ours
+// String renders the challenge on one line. Bytes that our quoted-string
 // must not hold (controls, quote, backslash, non-ASCII) are dropped, so the
 // result never splits a header.
 func (c Challenge) String() string {

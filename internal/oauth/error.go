@@ -67,7 +67,7 @@ var statuses = map[ErrorCode]int{
 }
 
 // Status returns the HTTP status of a response that carries code in its body.
-// An unknown code is a fault of ours.
+// An unknown code is a fault of this service.
 func (code ErrorCode) Status() int {
 	if s, ok := statuses[code]; ok {
 		return s
@@ -79,7 +79,7 @@ func (code ErrorCode) Status() int {
 // why (Reason, a short slug for the audit log that never leaves the service).
 type Error struct {
 	Code        ErrorCode
-	Description string // fixed text of ours, in the charset of RFC 6749, section 5.2
+	Description string // our own fixed text, in the charset of RFC 6749, section 5.2
 	Reason      string // audit slug; defaults to Code
 	Cause       error  // for the log only
 }
@@ -101,7 +101,7 @@ func (e *Error) AuditReason() string {
 	return string(e.Code)
 }
 
-// Errorf makes an Error whose description is built from constants of ours.
+// Errorf makes an Error whose description is built from our own constants.
 // Do not format anything into it that came from the request: descriptions are
 // shown to people and logged by clients (RFC 6749, section 5.2 limits their charset).
 func Errorf(code ErrorCode, format string, args ...any) *Error {

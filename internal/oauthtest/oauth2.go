@@ -8,7 +8,7 @@ import (
 )
 
 // OAuth2 is a fake provider that speaks OAuth 2.0 only, with an API of its own
-// for who somebody is.
+// that says who the user is.
 type OAuth2 struct {
 	fake
 	userInfo func(map[string]any)

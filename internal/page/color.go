@@ -23,7 +23,7 @@ func parseColor(s string) (color, bool) {
 	return color{float64(n>>16) / 255, float64(n>>8&255) / 255, float64(n&255) / 255}, true
 }
 
-// mustColor is parseColor for constants of ours.
+// mustColor is parseColor for our own constants.
 func mustColor(s string) color {
 	c, ok := parseColor(s)
 	if !ok {

@@ -15,7 +15,7 @@ type Consent struct {
 
 	ClientName string // as registered; may be empty
 	// ClientHost is the host whose metadata document describes the client; empty
-	// means that the client registered itself and nobody vouches for its name.
+	// means that the client registered itself and its name is not vouched for.
 	ClientHost string
 
 	RedirectURI  string // in full

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// What is looked at of Accept-Language: anybody can send much more of it.
+// Bounds on what is read of Accept-Language, which can be of any length.
 const (
 	maxLanguageBytes = 512
 	maxLanguages     = 16
 )
 
-// fallback is the language of whoever asks for none that is here.
+// fallback is the language where none that is asked for is here.
 const fallback = "en"
 
 // preferred picks the language of the pages (RFC 9110, section 12.5.4): the one

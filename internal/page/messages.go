@@ -72,7 +72,7 @@ func loadLocales() map[string]locale {
 	return out
 }
 
-// part is a piece of a message: words of ours, or the value of a {place}.
+// part is a piece of a message: its own words, or the value of a {place}.
 type part struct {
 	text  string
 	value bool

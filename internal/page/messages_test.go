@@ -67,7 +67,7 @@ func usedMessages(t *testing.T) (plain, counting map[string]bool) {
 	return plain, counting
 }
 
-// TestEveryWordIsFromTheCatalogue: any other of ours would stay English. Words of
+// TestEveryWordIsFromTheCatalogue: any other word would stay English. Words of
 // others are in <bdi> or <code>.
 func TestEveryWordIsFromTheCatalogue(t *testing.T) {
 	message, word := regexp.MustCompile(`\x{200f}[^⟩]*⟩`), regexp.MustCompile(`[A-Za-z]{2,}`)

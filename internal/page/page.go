@@ -1,12 +1,12 @@
 // Package page owns every byte of HTML a person sees. Its invariant: whatever
 // a client, an MCP server or an identity provider wrote arrives on the page as
-// bounded, inert, visible text. There is no script, no request to anybody else,
+// bounded, inert, visible text. There is no script, no request to another host,
 // and no link but those that the operator or the redirect matcher produced.
 //
-// Every text of ours is in messages/*.json, one file for each language: callers
+// Every text is in messages/*.json, one file for each language: callers
 // say what happened, never how to put it. Structure is in *.templ, from which
-// templ makes Go (go generate), looks are in style.css. The package knows no
-// other package of ours.
+// templ makes Go (go generate), looks are in style.css. The package imports no
+// other package of this module.
 //
 // templ escapes every value for text and for a quoted attribute, which are the
 // only places that values stand in. It is generated code because html/template
@@ -106,7 +106,7 @@ func (r *Renderer) render(w http.ResponseWriter, status int, referrer string, pa
 	setHeaders(w.Header(), r.policy, referrer)
 	w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
 	w.WriteHeader(status)
-	_, _ = w.Write(buf.Bytes()) // the reader may be gone; there is nobody left to tell
+	_, _ = w.Write(buf.Bytes()) // the reader may be gone; there is nothing left to do
 }
 
 // contentPolicy has no form-action directive on purpose. Chromium enforces

@@ -290,7 +290,7 @@ func poison(v reflect.Value, s string) {
 	switch v.Kind() {
 	case reflect.String:
 		switch v.Addr().Interface().(type) {
-		case *Problem, *LoginProblem, *Notice: // words of ours, from closed sets
+		case *Problem, *LoginProblem, *Notice: // our own words, from closed sets
 		default:
 			v.SetString(s)
 		}

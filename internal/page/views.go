@@ -46,7 +46,7 @@ func (r *Renderer) Login(w http.ResponseWriter, status int, v Login) {
 type Error struct {
 	Status  int // 400 to 599; anything else is shown as 500
 	Problem Problem
-	Detail  string // text of ours, or names of scopes
+	Detail  string // our own text, or names of scopes
 	// Address is a URI that the client wrote. It is shown as a URI whatever it
 	// is, encoded and cut short, so that it cannot speak to the person.
 	Address string

@@ -18,7 +18,7 @@ type Bound struct {
 	// whose tool is not known cannot be allowed.
 	LimitsTools bool
 	// ByCatalogue: what is left turns on which tools the scopes open, so it has to
-	// be made anew when that changes.
+	// be made again when that changes.
 	ByCatalogue bool
 
 	scopes   []boundScope

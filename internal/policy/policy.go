@@ -1,7 +1,7 @@
 // Package policy says who may do what: which people may use the service at all
 // (Gate), and which of an MCP server's scopes and tools a person may have
 // through which client (Policy, Rules). It decides from what it is given,
-// without I/O. The zero Gate admits nobody, and the zero Policy, Rules, Match
+// without I/O. The zero Gate admits no one, and the zero Policy, Rules, Match
 // and Bound allow nothing: everything open is made from a configuration that
 // says so.
 package policy
@@ -26,7 +26,7 @@ var (
 const (
 	// NotAllowed: the rules give this person nothing through this client.
 	NotAllowed = "not_allowed_by_policy"
-	// ClientNotAllowed: they give nobody anything through it.
+	// ClientNotAllowed: no rule allows any user anything through this client.
 	ClientNotAllowed = "client_not_allowed_by_policy"
 	// Narrowed: they give less than was agreed to.
 	Narrowed = "narrowed_by_policy"
@@ -65,8 +65,8 @@ func (g Gate) Admit(id connector.Identity) error {
 	return ErrEmailDomain
 }
 
-// domainOf returns the domain of an address, in lower case as far as it is
-// ASCII, or "".
+// domainOf returns the domain of an address with its ASCII letters in lower case,
+// or "".
 func domainOf(email string) string {
 	at := strings.LastIndexByte(email, '@')
 	if at <= 0 {

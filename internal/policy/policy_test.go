@@ -128,8 +128,8 @@ func TestZeroValues(t *testing.T) {
 	}
 }
 
-// Who is meant by a condition: an allow takes nobody for somebody else, and a
-// deny lets nobody through for another spelling or for having less to show.
+// Who is meant by a condition: an allow never takes one person for another, and a
+// deny lets no one through for another spelling or for having less to show.
 func TestWho(t *testing.T) {
 	full := make([]string, connector.MaxGroups)
 	for i := range full {
@@ -232,7 +232,7 @@ func TestRematch(t *testing.T) {
 	}
 }
 
-// Before anybody has signed in, what may come is offered and what cannot is not.
+// Before the user has signed in, what may come is offered and what cannot is not.
 func TestMatchClient(t *testing.T) {
 	r := made(t, "{effect: allow, groups: [mcp-users], scopes: [read, write]}", "{effect: allow, clientKinds: [static], scopes: [delete]}",
 		"{effect: deny, groups: [contractors], scopes: [write]}", "{effect: deny, clientHosts: [claude.ai], scopes: [write]}")
@@ -336,7 +336,7 @@ func TestBound(t *testing.T) {
 }
 
 // A gate does not take a letter beyond ASCII for the one it is the capital of:
-// the domain with it belongs to somebody else.
+// the domain with it belongs to another owner.
 func TestGateFolding(t *testing.T) {
 	cfg, err := config.Parse([]byte(`provider: {name: oidc, issuerURL: 'https://idp.example.com', clientID: x, clientSecret: z, allowedEmailDomains: ['kim\.example', 'microsoft\.com']}
 proxy: {hosts: [{host: a.example, endpoint: 'http://a/'}]}`), nil)

@@ -14,7 +14,8 @@ import (
 )
 
 // Opens returns the tools that a scope of a resource opens, as patterns for
-// rule.Match; known is false while nobody can say.
+// rule.Match; known is false until the server's
+// catalogue has been read.
 type Opens func(resource, scope string) (tools []string, known bool)
 
 // Policy holds the rules of every resource.
@@ -63,7 +64,7 @@ type Client struct {
 	Host string // of its metadata document, with the port if it has one
 }
 
-// Match says which of a resource's rules hold for somebody.
+// Match says which of a resource's rules hold for one person and client.
 type Match struct {
 	rules *Rules
 	holds []bool // by place in the list
@@ -73,8 +74,8 @@ type Match struct {
 func (r *Rules) Match(id connector.Identity, c Client) Match { return r.match(id, false, c) }
 
 // Rematch is Match for a person whom the provider was asked about again. Some
-// providers say less then than at a sign-in: somebody who was in groups and is in
-// none now may be in those that a rule denies.
+// providers say less then than at a sign-in: a person who was in groups and is in
+// none now may still be in those that a rule denies.
 func (r *Rules) Rematch(id connector.Identity, wasInGroups bool, c Client) Match {
 	return r.match(id, wasInGroups && len(id.Groups) == 0, c)
 }
@@ -88,9 +89,9 @@ func (r *Rules) match(id connector.Identity, groupsUnsaid bool, c Client) Match 
 	return m
 }
 
-// MatchClient holds the rules to a client before anybody has signed in: what
-// may be allowed to somebody counts as allowed, and only what is denied to
-// everybody as denied.
+// MatchClient holds the rules to a client before the user has signed in: what
+// some user may be allowed counts as allowed, and only what is denied to every
+// user as denied.
 func (r *Rules) MatchClient(c Client) Match {
 	m := Match{r, make([]bool, len(r.list))}
 	for i := range r.list {
@@ -182,7 +183,7 @@ func (m Match) Verdict(scope string) Verdict {
 		v.Allowed = true
 		return v
 	}
-	// Whoever has a scope has what it includes, so what denies that denies it too.
+	// A scope gives what it includes, so what denies that denies it too.
 	includes := m.rules.scopes.WithIncluded([]string{scope})
 	tools, known := m.tools(includes)
 	for rule := range m.held(false) {

@@ -11,7 +11,7 @@ import (
 )
 
 // A condition of a rule that allows must be seen to hold. One of a rule that
-// denies holds unless it is seen not to: somebody must not get past it by
+// denies holds unless it is seen not to: a person must not get past it by
 // having less to show, or by another spelling.
 
 // clientMatches reports whether the rule's conditions about clients hold.
@@ -55,7 +55,7 @@ func (r *Rules) personMatches(rule *rule.Rule, id connector.Identity, groupsUnsa
 	return true
 }
 
-// emailAmong: an address that nobody vouches for is not in the identity.
+// emailAmong: an address that the provider does not vouch for is not in the identity.
 func emailAmong(emails []string, email string, deny bool) bool {
 	if domainOf(email) == "" {
 		return deny
@@ -120,7 +120,7 @@ func (p providers) of(id connector.Identity) string {
 // names reports whether a rule's user is this person: the whole subject as in
 // tokens, or the provider's id and its subject, or with one provider that
 // subject alone. What reads as a whole subject is never read in another way, so
-// that nobody becomes somebody else by a subject with a colon in it.
+// that a subject with a colon in it cannot be another person's.
 func (p providers) names(user string, id connector.Identity) bool {
 	if subject, ok := strings.CutPrefix(user, id.Namespace+":"); ok {
 		return subject == id.Subject

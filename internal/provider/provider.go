@@ -1,6 +1,6 @@
 // Package provider is the set of identity providers that people sign in with.
-// Its invariant: whoever two of them vouch for are two people, whatever the
-// providers say, because the id that the operator gave a provider is part of the
+// Its invariant: people of two providers are two people, whatever the providers
+// say, because the id that the operator gave a provider is part of the
 // subject's namespace. Connectors know nothing of it.
 package provider
 
@@ -57,9 +57,9 @@ func (p *Provider) Authenticate(ctx context.Context, username, password string) 
 	return p.own(id), err
 }
 
-// Recheck is connector.Rechecker's, of somebody whom Identify or Authenticate
-// returned. It asks nobody about a person of another provider: the session is
-// for this one's eyes.
+// Recheck is connector.Rechecker's, of a person whom Identify or Authenticate
+// returned. Identities of another provider are refused before any request: a
+// session must never reach a provider that did not issue it.
 func (p *Provider) Recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
 	bare, ours := strings.CutPrefix(id.Namespace, p.prefix)
 	if !ours {
@@ -73,7 +73,7 @@ func (p *Provider) Recheck(ctx context.Context, id connector.Identity, s connect
 	id.Namespace = bare
 	now, session, err := r.Recheck(ctx, id, s)
 	now = p.own(now)
-	if err == nil && now.Namespace != was { // keepSubjects or the issuer is another by now
+	if err == nil && now.Namespace != was { // keepSubjects or the issuer has changed
 		return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: people of provider %q were others then", connector.ErrSessionOver, p.ID)
 	}
 	return now, session, err

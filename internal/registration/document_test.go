@@ -495,7 +495,7 @@ func TestDocumentCache(t *testing.T) {
 		fetches(t, w, 5)
 		w.pass(time.Hour)
 		w.site.set(503, "")
-		fetches(t, w, 6) // the copy does, and the count has begun anew
+		fetches(t, w, 6) // the copy does, and the count has begun again
 	})
 	t.Run("ATK-47 strangers do not use up what a known client needs", func(t *testing.T) {
 		w := newWorld(t, nil)
@@ -518,7 +518,7 @@ func TestDocumentCache(t *testing.T) {
 		if n := w.crowd(t, maxWaiting+50); n != 50 {
 			t.Errorf("%d were sent away", n)
 		}
-		w.pass(time.Hour) // now there is a copy: nobody is sent away
+		w.pass(time.Hour) // now there is a copy: no request is refused
 		if n := w.crowd(t, maxWaiting+50); n != 0 {
 			t.Errorf("%d were sent away, in spite of a copy", n)
 		}

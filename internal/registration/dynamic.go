@@ -69,8 +69,8 @@ type Response struct {
 }
 
 // Dynamic registers clients and recognises them again by their id alone.
-// Registration is open to everybody, so the id needs no signature: whoever
-// forges one could as well have registered it. What it says is checked again
+// Registration is open to everybody, so the id needs no signature: an
+// attacker who forges one could as well have registered it. What it says is checked again
 // each time it is used.
 type Dynamic struct {
 	Redirects RedirectPolicy
@@ -207,7 +207,7 @@ func applicationType(said string, uris []string) string {
 	return cmp.Or(said, "web")
 }
 
-// Client recognises an id of ours at host.
+// Client recognises an id of this service at host.
 func (d *Dynamic) Client(host *resource.Host, id string) (*Client, error) {
 	rec, err := decodeRecord(id)
 	if err != nil || rec.Host != hostHash(host) {
@@ -297,7 +297,7 @@ const dictionary = `"https://vscode.dev/redirect","https://insiders.vscode.dev/r
 	`"http://127.0.0.1/callback","http://localhost:6274/oauth/callback/debug","http://localhost:` +
 	`/callback"],"n":"","m":"client_secret_","f":true}{"h":"","t":17,"r":"","u":["https://`
 
-// compressors are large, and anybody may register.
+// compressors are large, and anyone may register.
 var compressors = sync.Pool{New: func() any {
 	w, err := flate.NewWriterDict(io.Discard, flate.BestCompression, []byte(dictionary))
 	if err != nil {
@@ -340,7 +340,7 @@ func decodeRecord(id string) (record, error) {
 	if err := dec.Decode(&rec); err != nil || dec.InputOffset() != int64(len(plain)) {
 		return rec, ErrUnknown
 	}
-	// An id need not come from Register: anybody can write one.
+	// An id need not come from Register: anyone can write one.
 	if utf8.RuneCountInString(rec.Name) > maxNameRunes {
 		return rec, ErrUnknown
 	}

@@ -31,9 +31,9 @@ const (
 	pause       = 15 * time.Second
 	// maxFailing bounds how many such publishers are remembered.
 	maxFailing = 1000
-	// maxWaiting bounds how many wait for documents that nobody has seen yet, and
-	// maxWaitingKnown for those that were good once: anybody can make people wait
-	// for a server of theirs, and for one that was quick before. Together, for
+	// maxWaiting bounds how many wait for documents that were never seen, and
+	// maxWaitingKnown for those that were good once: anyone can make requests wait
+	// for a server of their own, and for one that was quick before. Together, for
 	// documents and for key sets, they are fewer than limits.requestsInFlight.
 	maxWaiting      = 128
 	maxWaitingKnown = 64
@@ -81,7 +81,7 @@ type fetched[T any] struct {
 	recent  *list.List               // most recently used first
 	flights map[string]*flight[T]
 	failing map[string]trouble
-	waiting queue // for what nobody has seen yet
+	waiting queue // for what was never seen
 	known   queue // for what was good once
 }
 
@@ -262,7 +262,7 @@ func unfetched(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// answered counts the failures of a publisher. That we had no budget is none.
+// answered counts the failures of a publisher. Running out of our own budget does not count.
 func (f *fetched[T]) answered(url string, err error) {
 	switch {
 	case errors.Is(err, egress.ErrBudget):
@@ -275,7 +275,7 @@ func (f *fetched[T]) answered(url string, err error) {
 		}
 		t := f.failing[url]
 		if f.now().After(t.until.Add(pause)) {
-			t.failures = 0 // that was another time
+			t.failures = 0 // older than the pause: start counting again
 		}
 		why := errLeftAlone
 		if errors.Is(err, ErrUnfetchable) {

@@ -57,8 +57,8 @@ var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 var publicMembers = []string{"kty", "use", "kid", "alg", "crv", "x", "y", "n", "e"}
 
 // parseKeySet reads a JWK Set (RFC 7517, section 5). One private or symmetric
-// key spoils the set: whoever publishes that does not know what it publishes.
-// Keys of kinds we do not use are left out.
+// key spoils the set: its publisher made a mistake that may concern the others.
+// Keys of kinds that are not used are left out.
 func parseKeySet(raw []byte) ([]jose.JSONWebKey, error) {
 	members, err := objectMembers(raw)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Denied is the operator's deny-list. The zero value denies nobody.
+// Denied is the operator's deny-list. The zero value denies no one.
 type Denied struct {
 	subjects, emails, clients, families map[string]bool
 }
@@ -33,7 +33,7 @@ const (
 )
 
 // ParseDenied reads a deny-list. Unknown keys and empty entries are mistakes,
-// because a slip would let somebody in whom the operator wants out.
+// because a slip would let a person in whom the operator wants out.
 func ParseDenied(data []byte) (Denied, error) {
 	if !utf8.Valid(data) {
 		return Denied{}, errors.New("the file is not UTF-8 text")

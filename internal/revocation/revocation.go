@@ -1,8 +1,8 @@
 // Package revocation knows what was ended before its time: access tokens and
 // whole families of tokens that a client or this service revoked, and the
 // people, clients and families that the operator denies. Its invariant: once a
-// call that ends something has returned, every Check that begins later says so,
-// until what was ended is dead by itself.
+// call that ends something has returned, every later Check reports it, until what
+// was ended has expired anyway.
 //
 // The list is of this process, and Check never leaves it. With a Store that
 // several replicas share, what is ended here goes there too, and Poll brings
@@ -49,8 +49,8 @@ var ErrFull = errors.New("revocation list is full")
 // List is safe for concurrent use. New makes one.
 type List struct {
 	now func() time.Time
-	// version changes after every change of the list. Whoever found nothing
-	// at one version need not ask again until there is another.
+	// version changes after every change of the list. A caller that found
+	// nothing at one version need not ask again until there is another.
 	version atomic.Uint64
 
 	mu     sync.RWMutex
@@ -100,7 +100,7 @@ func (l *List) end(key string, expires time.Time, unsaid bool) error {
 	defer l.mu.Unlock()
 	l.ended.Sweep(l.now().Add(-grace))
 	if until, known := l.ended.Expires(key); known && !until.Before(expires) {
-		if !unsaid { // nothing new: whoever asked at this version need not ask again
+		if !unsaid { // nothing new: callers at this version need not ask again
 			return nil
 		}
 		expires = until

@@ -1,7 +1,7 @@
 // Package sample is a small, friendly MCP server: a team's notes, the weather
 // and "who am I". It is what the demo protects and what tests talk to.
 //
-// Its invariant: it knows nothing of authorization. Whoever reaches it may use
+// Its invariant: it knows nothing of authorization. A caller that reaches it may use
 // every tool; it declares its scopes in tools/list _meta.scopes and believes
 // the identity headers it is sent, as any server behind a gateway would. It
 // keeps a bounded number of notes, in memory only.

@@ -16,7 +16,7 @@ var errPlain = errors.New("more than a sealed value may hold")
 // packing compresses the values of one box.
 type packing struct {
 	dictionary  []byte
-	compressors sync.Pool // they are large, and anybody may cause a value
+	compressors sync.Pool // they are large, and any request may cause a value
 }
 
 func newPacking(dictionary string) *packing {

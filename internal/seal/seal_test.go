@@ -122,7 +122,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// Every process that fuzzes seals the letter anew, with the same key.
+		// Every process that fuzzes seals the letter again, with the same key.
 		raw, err := base64.RawURLEncoding.DecodeString(s)
 		if err != nil || base64.RawURLEncoding.EncodeToString(raw) != s || aad != "aad" || v.Text != "hello" {
 			t.Fatalf("%q opened with %q as %+v", s, aad, v)

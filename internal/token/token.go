@@ -46,7 +46,7 @@ type Claims struct {
 }
 
 // Person is what identity headers are made of. It travels sealed in the token,
-// so that any replica can set the headers and nobody else can read them: the
+// so that any replica can set the headers and no other party can read them: the
 // token itself holds no personal data but the subject (RFC 9068, section 6).
 type Person struct {
 	Email  string   `json:"email,omitempty"`
@@ -190,7 +190,7 @@ func (v *Verifier) Verify(raw, issuer, audience string) (*Claims, error) {
 	return c, err
 }
 
-// Open is Verify for whoever does not honour the token: whatever its audience.
+// Open verifies without checking the audience, for revocation and introspection.
 func (v *Verifier) Open(raw, issuer string) (*Claims, error) {
 	if len(raw) > MaxBytes {
 		return nil, ErrMalformed

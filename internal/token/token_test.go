@@ -98,7 +98,7 @@ func signed(t *testing.T, i *Issuer, header, payload string) string {
 	return head + "." + b64.EncodeToString(sig)
 }
 
-// The seal is bound to every claim: whoever had the signing key alone could not
+// The seal is bound to every claim: with the signing key alone one could not
 // make a token, and a forged one is refused before its signature is looked at.
 func TestSealIsBoundToThePayload(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
@@ -175,7 +175,7 @@ func TestLargeClaims(t *testing.T) {
 	}
 }
 
-// FuzzVerify: what is accepted is a token of ours, for this issuer and
+// FuzzVerify: what is accepted is our own token, for this issuer and
 // audience, with our algorithm and type.
 func FuzzVerify(f *testing.F) {
 	now := time.Unix(1_800_000_000, 0)

@@ -129,7 +129,7 @@ func (e *watchedExporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlyS
 	return nil
 }
 
-// bounded records so many of the traces that somebody else asks for.
+// bounded limits how many of the traces that the gateway asks for are recorded.
 type bounded struct{ limit *limit.Limiter }
 
 func (s *bounded) ShouldSample(p sdk.SamplingParameters) sdk.SamplingResult {
@@ -175,7 +175,7 @@ func (t *Tracer) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// knownMethod is the method if HTTP knows it; anybody can send any word.
+// knownMethod is the method if HTTP knows it; a client can send any word.
 func knownMethod(m string) string {
 	switch m {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
@@ -184,7 +184,7 @@ func knownMethod(m string) string {
 	return "_OTHER"
 }
 
-// Decision is forwardauth.Endpoint.Trace; nil if t is, so that a decision asks nobody.
+// Decision is forwardauth.Endpoint.Trace; nil if t is, so that a decision costs nothing more.
 func (t *Tracer) Decision() func(context.Context, forwardauth.TraceContext) (context.Context, func(forwardauth.Outcome)) {
 	if t == nil {
 		return nil
@@ -202,7 +202,7 @@ func (t *Tracer) Decision() func(context.Context, forwardauth.TraceContext) (con
 				if o.Resource != nil {
 					span.SetAttributes(attribute.String("mcp_forward_auth.resource", o.Resource.URI))
 				}
-				// The client's own trace, which anybody may claim to be part of, is no parent.
+				// The client's own trace, which any client may claim to be part of, is no parent.
 				client := t.parent.Extract(context.Background(), propagation.MapCarrier{"traceparent": o.ClientTrace})
 				if at := trace.SpanContextFromContext(client); at.IsValid() {
 					span.AddLink(trace.Link{SpanContext: at})

@@ -13,7 +13,7 @@ const maxForwarded = 16
 // http.Request.RemoteAddr, or if that is a trusted proxy the right-most of the
 // X-Forwarded-For lines that is not one. What stands left of that the client may
 // have written. If all are trusted it is the left-most; if what a trusted proxy
-// says cannot be read it is peer. Without trusted proxies nobody is believed.
+// says cannot be read it is peer. Without trusted proxies it is peer.
 func ClientAddress(peer string, forwarded []string, trusted []netip.Prefix) netip.Addr {
 	direct := parseAddress(peer)
 	if !contains(trusted, direct) {

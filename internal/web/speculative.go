@@ -6,8 +6,8 @@ import (
 )
 
 // Deliberate passes on what a person asks for, and does nothing for requests that
-// a program makes on its own: browsers that fetch or render a page before anybody
-// goes there, and HEAD, with which mail and chat programs look at links. Such
+// a program makes on its own: browsers that fetch or render a page before the
+// user goes there, and HEAD, with which mail and chat programs look at links. Such
 // requests are safe to repeat only as long as they have no effect (RFC 9110,
 // section 9.2.1), so every page that has one stands behind this. A browser that
 // gets the 503 asks again when the person goes there.

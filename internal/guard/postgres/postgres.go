@@ -2,7 +2,7 @@
 // invariant: a step is one statement on one row, committed before it is answered,
 // so what the database said once it says again after a crash.
 //
-// The tables are in a schema of ours, which the first replica makes, and which
+// The tables are in a schema of their own, which the first replica makes, and which
 // replicas bring up to date one at a time.
 package postgres
 
@@ -239,7 +239,7 @@ func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 		err = f(ctx) // the connection was stale; every step may be repeated
 		pg, answered = errors.AsType[*pgconn.PgError](err)
 	}
-	// 3F000, 42P01: somebody has dropped the schema or put in another database.
+	// 3F000, 42P01: the schema was dropped, or this is another database.
 	if answered && (pg.Code == "42P01" || pg.Code == "3F000") {
 		s.mu.Lock()
 		s.migrated = false

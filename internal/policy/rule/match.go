@@ -21,8 +21,8 @@ func InDomain(pattern, domain string) bool {
 }
 
 // LowerASCII maps A-Z to a-z and leaves the rest alone. Unicode knows letters
-// whose lower case is an ASCII letter (the Kelvin sign), and whoever has an
-// address with one is not who has the address with the other.
+// whose lower case is an ASCII letter (the Kelvin sign), and an address
+// with one is not the address with the other.
 func LowerASCII(s string) string {
 	return strings.Map(func(c rune) rune {
 		if 'A' <= c && c <= 'Z' {
