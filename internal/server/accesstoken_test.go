@@ -39,7 +39,7 @@ func jwks(t *testing.T, s *servertest.Service) jose.JSONWebKeySet {
 
 func TestAccessTokenIndependently(t *testing.T) {
 	t.Parallel()
-	s, _ := quick(t)
+	s, _ := servertest.Quick(t)
 	c := s.NewClient(t, servertest.Host, nil)
 	a := c.Begin()
 	answer := a.Exchange(t, a.Code(t, s.NewBrowser()))
@@ -114,7 +114,7 @@ func TestAccessTokenIndependently(t *testing.T) {
 
 func TestForgedTokens(t *testing.T) {
 	t.Parallel()
-	s, _ := quick(t)
+	s, _ := servertest.Quick(t)
 	c := s.NewClient(t, servertest.Host, nil)
 	token := c.AccessToken(t, s.NewBrowser())
 	parts := strings.Split(token, ".")
@@ -287,7 +287,7 @@ func TestForgedTokens(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	t.Parallel()
-	s, _ := quick(t)
+	s, _ := servertest.Quick(t)
 	token := s.NewClient(t, servertest.Host, nil).AccessToken(t, s.NewBrowser())
 	t.Run("RS-ERR-01 no credentials", func(t *testing.T) {
 		for _, header := range [][]string{nil, {"Authorization", ""}, {"Authorization", "Basic amFuZTpwdw=="}, {"Authorization", "BearerX " + token}, {"Cookie", "access_token=" + token}, {"X-Authorization", "Bearer " + token}} {

@@ -62,29 +62,7 @@ func refused(t *testing.T, s *servertest.Service, page *servertest.Page, reason 
 	if e := s.Log.Last(audit.AuthorizeRefused); e["reason"] != reason {
 		t.Errorf("%s: audit says %q, want %q", page.URL.RawQuery, e["reason"], reason)
 	}
-	checkPage(t, page)
-}
-
-// checkPage holds every page to AS-CONS-08 and AS-CONS-09.
-func checkPage(t *testing.T, page *servertest.Page) {
-	t.Helper()
-	csp := page.Header.Get("Content-Security-Policy")
-	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} {
-		if !strings.Contains(csp, part) {
-			t.Errorf("policy lacks %s: %s", part, csp)
-		}
-	}
-	for name, want := range map[string]string{
-		"Content-Type": "text/html; charset=utf-8", "X-Frame-Options": "DENY", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
-		"Access-Control-Allow-Origin": "",
-	} {
-		if got := page.Header.Get(name); got != want {
-			t.Errorf("%s is %q", name, got)
-		}
-	}
-	if strings.Contains(page.Body, "<script") || strings.Contains(page.Body, `="javascript:`) {
-		t.Error("the page has a script")
-	}
+	servertest.CheckPage(t, page)
 }
 
 func TestAuthorizeRefusesWithoutRedirect(t *testing.T) {
@@ -165,7 +143,7 @@ func toClient(t *testing.T, s *servertest.Service, page *servertest.Page, a *ser
 		t.Errorf("%s: %d to %q, links %q", page.URL.RawQuery, page.Status, page.Location(), page.Links)
 		return
 	}
-	checkPage(t, page)
+	servertest.CheckPage(t, page)
 	to, err := url.Parse(page.Links[0])
 	if err != nil || !strings.HasPrefix(page.Links[0], a.Client.RedirectURI+"?") {
 		t.Errorf("the way back is %s", page.Links[0])
@@ -278,7 +256,7 @@ func TestAuthorizeTellsTheClient(t *testing.T) {
 func TestState(t *testing.T) {
 	t.Parallel()
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	s := servertest.Start(t, servertest.Options{Edit: servertest.UseOIDC(oidc), Files: servertest.ProviderFiles})
 	c := s.NewClient(t, servertest.Host, nil)
 	for name, state := range map[string]string{
@@ -330,7 +308,7 @@ func TestState(t *testing.T) {
 func TestConsent(t *testing.T) {
 	t.Parallel()
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	s := servertest.Start(t, servertest.Options{Edit: servertest.UseOIDC(oidc), Files: servertest.ProviderFiles})
 	c := s.NewClient(t, servertest.Host, servertest.Metadata{"client_name": "Claude", "redirect_uris": []string{"http://127.0.0.1/cb"}})
 	consentURL := "https://mcp.example.com/consent"
@@ -345,14 +323,14 @@ func TestConsent(t *testing.T) {
 		if e := s.Log.Last(audit.LoginRefused); e["reason"] != reason {
 			t.Errorf("audit says %q, want %q", e["reason"], reason)
 		}
-		checkPage(t, page)
+		servertest.CheckPage(t, page)
 	}
 
 	t.Run("AS-CONS-01 AS-CONS-13 ATK-17 the page comes before the identity provider and sets no state", func(t *testing.T) {
 		b := s.NewBrowser()
 		for range 2 { // AS-CONS-11: also the second time
 			page := b.Consent(t, c.Begin().URL())
-			checkPage(t, page)
+			servertest.CheckPage(t, page)
 			for _, cookie := range page.Header["Set-Cookie"] {
 				if !strings.HasPrefix(cookie, "__Host-mcp-browser=") || !strings.Contains(cookie, "; Path=/; HttpOnly; Secure; SameSite=Lax") {
 					t.Errorf("cookie %s", cookie)
@@ -545,7 +523,7 @@ func TestDeception(t *testing.T) {
 	t.Run("ATK-42 redirect URI on the error page", func(t *testing.T) {
 		c := s.NewClient(t, servertest.Host, nil)
 		page := b.Open(t, c.Begin().With("redirect_uri", `https://evil.example/"><script>alert(1)</script>`).URL())
-		checkPage(t, page)
+		servertest.CheckPage(t, page)
 		if !strings.Contains(page.Body, "evil.example") {
 			t.Error("the person is not shown the address")
 		}
@@ -564,7 +542,7 @@ func TestPasswordLogin(t *testing.T) {
 		if page.Status != 200 || !page.Form.Values.Has("password") {
 			t.Fatalf("%d %s", page.Status, page.Text())
 		}
-		checkPage(t, page)
+		servertest.CheckPage(t, page)
 		return page
 	}
 	t.Run("wrong password, then the right one", func(t *testing.T) {

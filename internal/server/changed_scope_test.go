@@ -48,18 +48,18 @@ func TestScopeThatGainsATool(t *testing.T) {
 	write.Store(&[]string{"make"})
 	tools := changingServer(t, &write)
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Proxy.Hosts[0].Endpoint = tools.URL + "/mcp" }})
-	client := s.NewClient(t, servertest.Host, withRefresh)
-	scope := func(k tokens, more ...string) string {
-		a := k.client.Token(t, refreshForm(k.client, k.refresh, more...))
+	client := s.NewClient(t, servertest.Host, servertest.WithRefresh)
+	scope := func(k servertest.Tokens, more ...string) string {
+		a := k.Client.Token(t, servertest.RefreshForm(k.Client, k.Refresh, more...))
 		if a.Status != http.StatusOK {
 			t.Fatalf("refresh: %d %s", a.Status, a.Body)
 		}
 		return a.String("scope")
 	}
 
-	both, onlyWrite := signIn(t, client), tokens{}
+	both, onlyWrite := servertest.SignIn(t, client), servertest.Tokens{}
 	client.Scope = "write"
-	onlyWrite = signIn(t, client)
+	onlyWrite = servertest.SignIn(t, client)
 	waiting := s.NewBrowser()
 	client.Scope = "read write"
 	open := waiting.Consent(t, client.Begin().URL())
@@ -77,7 +77,7 @@ func TestScopeThatGainsATool(t *testing.T) {
 		}
 	})
 	t.Run("AS-CONS-17 nothing else is left", func(t *testing.T) {
-		onlyWrite.refused(t, http.StatusBadRequest, "invalid_grant", "scopes_changed")
+		onlyWrite.Refused(t, http.StatusBadRequest, "invalid_grant", "scopes_changed")
 	})
 	t.Run("ATK-59 the page that was open is shown again", func(t *testing.T) {
 		page := waiting.Submit(t, open, "decision", "allow")
@@ -92,7 +92,7 @@ func TestScopeThatGainsATool(t *testing.T) {
 		write.Store(&[]string{"make"})
 		s.Restart()
 		s.NewBrowser().Consent(t, client.Begin().URL())
-		again := tokens{client, "", both.refresh}
+		again := servertest.Tokens{client, "", both.Refresh}
 		if got := scope(again); got != "read write" {
 			t.Errorf("the refreshed token has %q", got)
 		}

@@ -73,7 +73,7 @@ func published(t *testing.T, doc map[string]any, edits ...func(*config.File)) (*
 	internet := egresstest.New(t)
 	internet.Site("app.example.org", p)
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	s := servertest.Start(t, servertest.Options{
 		Edit:  servertest.Edits(append([]func(*config.File){servertest.UseOIDC(oidc)}, edits...)...),
 		Files: servertest.ProviderFiles, Network: internet.Network(),
@@ -192,7 +192,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 	s, c, p := published(t, map[string]any{
 		"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_methods_supported": []string{"none", "private_key_jwt"},
 		"jwks_uri": "https://app.example.org/jwks",
-	}, withoutConsent)
+	}, servertest.WithoutConsent)
 	p.set(200,
 		jose.JSONWebKey{Key: &key.PublicKey, KeyID: "rsa", Use: "sig"}, jose.JSONWebKey{Key: &ec.PublicKey, KeyID: "ec"}, jose.JSONWebKey{Key: ed.Public(), KeyID: "ed"},
 		jose.JSONWebKey{Key: &key.PublicKey, KeyID: "pinned", Algorithm: "PS256"},
@@ -354,7 +354,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 
 func TestRegisteredKeys(t *testing.T) {
 	t.Parallel()
-	s, _, _ := published(t, nil, withoutConsent)
+	s, _, _ := published(t, nil, servertest.WithoutConsent)
 	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	c := s.NewClient(t, servertest.Host, servertest.Metadata{
 		"token_endpoint_auth_method": "private_key_jwt", "jwks": jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &ec.PublicKey, KeyID: "k"}}},
@@ -375,7 +375,7 @@ func TestPreRegistered(t *testing.T) {
 	const oldSecret, newSecret = "old-secret:with%odd+characters/1", "new-secret-of-the-client-22"
 	off := false
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	files := maps.Clone(servertest.ProviderFiles)
 	files["new"] = newSecret + "\n"
 	s := servertest.Start(t, servertest.Options{

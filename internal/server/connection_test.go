@@ -92,9 +92,9 @@ func TestSlowClient(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	s := servertest.Start(t, servertest.Options{
-		Edit: servertest.Edits(servertest.UseOIDC(oidc), withoutConsent), Files: servertest.ProviderFiles, HTTPClient: &http.Client{Timeout: 2 * time.Second},
+		Edit: servertest.Edits(servertest.UseOIDC(oidc), servertest.WithoutConsent), Files: servertest.ProviderFiles, HTTPClient: &http.Client{Timeout: 2 * time.Second},
 	})
 	if status, _ := s.Management(t, "/readyz"); status != 200 {
 		t.Errorf("readyz answers %d", status)

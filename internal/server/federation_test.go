@@ -18,21 +18,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
-// errorAt expects the browser to be sent to the client with an error.
-func errorAt(t *testing.T, s *servertest.Service, a *servertest.Attempt, at *url.URL, code, reason string) {
-	t.Helper()
-	q := at.Query()
-	if q.Get("error") != code || q.Get("state") != a.State() || q.Get("iss") != "https://mcp.example.com" || q.Has("code") {
-		t.Errorf("the client gets %v, want %s", q, code)
-	}
-	if strings.Contains(at.String(), "upstream") {
-		t.Errorf("AS-FED-07 the provider's words travel: %s", at)
-	}
-	if e := s.Log.Last(audit.LoginRefused); e["reason"] != reason {
-		t.Errorf("audit says %q, want %q", e["reason"], reason)
-	}
-}
-
 func TestIdentityProviderMisbehaves(t *testing.T) {
 	t.Parallel()
 	oidc := oauthtest.NewOIDCProvider(t)
@@ -48,7 +33,7 @@ func TestIdentityProviderMisbehaves(t *testing.T) {
 		a := c.Begin()
 		return a, b.Walk(t, b.Open(t, a.URL()), c.RedirectURI)
 	}
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	if a, at := end(t); at.Query().Get("code") == "" {
 		t.Fatalf("%v", at)
 	} else {
@@ -70,14 +55,14 @@ func TestIdentityProviderMisbehaves(t *testing.T) {
 			oidc.RefuseAuthorization(code)
 			defer oidc.RefuseAuthorization("")
 			a, at := end(t)
-			errorAt(t, s, a, at, want[0], want[1])
+			servertest.ErrorAt(t, s, a, at, want[0], want[1])
 		})
 	}
 	t.Run("AS-FED-07 the token endpoint says invalid_grant", func(t *testing.T) {
 		oidc.RefuseToken("invalid_grant")
 		defer oidc.RefuseToken("")
 		a, at := end(t)
-		errorAt(t, s, a, at, "server_error", "provider_rejected")
+		servertest.ErrorAt(t, s, a, at, "server_error", "provider_rejected")
 	})
 	for _, fault := range []oauthtest.Fault{
 		oauthtest.WrongNonce, oauthtest.NoNonce, oauthtest.WrongIssuer, oauthtest.WrongAudience, oauthtest.Expired, oauthtest.AlgNone, oauthtest.HS256,
@@ -87,7 +72,7 @@ func TestIdentityProviderMisbehaves(t *testing.T) {
 			oidc.Commit(fault)
 			defer oidc.Commit(oauthtest.None)
 			a, at := end(t)
-			errorAt(t, s, a, at, "server_error", "provider_rejected")
+			servertest.ErrorAt(t, s, a, at, "server_error", "provider_rejected")
 		})
 	}
 	for name, who := range map[string]struct {
@@ -104,9 +89,9 @@ func TestIdentityProviderMisbehaves(t *testing.T) {
 	} {
 		t.Run("AS-FED-06 "+name, func(t *testing.T) {
 			oidc.SignInAs(who.user)
-			defer oidc.SignInAs(person)
+			defer oidc.SignInAs(servertest.Person)
 			a, at := end(t)
-			errorAt(t, s, a, at, "access_denied", who.reason)
+			servertest.ErrorAt(t, s, a, at, "access_denied", who.reason)
 		})
 	}
 	for _, breakage := range []oauthtest.Breakage{oauthtest.Hang, oauthtest.Trickle, oauthtest.Huge, oauthtest.Garbage, oauthtest.Status500, oauthtest.Status503, oauthtest.Redirect} {
@@ -129,7 +114,7 @@ func TestIdentityProviderMisbehaves(t *testing.T) {
 	t.Run("AS-FED-05 a changed e-mail address keeps the subject, a reused one does not take over", func(t *testing.T) {
 		subjectOf := func(u oauthtest.User) string {
 			oidc.SignInAs(u)
-			defer oidc.SignInAs(person)
+			defer oidc.SignInAs(servertest.Person)
 			token := c.AccessToken(t, b)
 			return s.MustPass(t, servertest.Resource, token).Header.Get("X-Auth-Request-User")
 		}
@@ -145,7 +130,7 @@ func TestIdentityProviderMisbehaves(t *testing.T) {
 
 func TestCallback(t *testing.T) {
 	t.Parallel()
-	s, oidc := quick(t)
+	s, oidc := servertest.Quick(t)
 	c := s.NewClient(t, servertest.Host, nil)
 	// away is a browser that has been sent back by the provider but not yet arrived.
 	away := func(t *testing.T) (*servertest.Browser, *servertest.Attempt, string) {
@@ -162,7 +147,7 @@ func TestCallback(t *testing.T) {
 		if page.Status != 403 || page.Location() != "" || s.Log.Last(audit.LoginRefused)["reason"] != reason {
 			t.Errorf("%d to %q, audit %v", page.Status, page.Location(), s.Log.Last(audit.LoginRefused))
 		}
-		checkPage(t, page)
+		servertest.CheckPage(t, page)
 	}
 	t.Run("AS-FED-02 AS-FED-11 ATK-13 ATK-18 another browser", func(t *testing.T) {
 		b, a, callback := away(t)
@@ -292,11 +277,11 @@ func TestGitHubPolicy(t *testing.T) {
 	}
 	github.SignInAs(oauthtest.User{Subject: "99", Login: "jane", Email: "jane@example.com"})
 	a, at := end()
-	errorAt(t, s, a, at, "access_denied", "no_verified_email")
-	github.SignInAs(person)
+	servertest.ErrorAt(t, s, a, at, "access_denied", "no_verified_email")
+	github.SignInAs(servertest.Person)
 	github.RefuseEmails(404)
 	a, at = end()
-	errorAt(t, s, a, at, "access_denied", "no_verified_email")
+	servertest.ErrorAt(t, s, a, at, "access_denied", "no_verified_email")
 }
 
 // rawServer is an MCP server of the older kind, written out by hand: it lists
@@ -383,7 +368,7 @@ func TestMCPServerMisbehaves(t *testing.T) {
 				s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
 					f.Proxy.Hosts[0].Endpoint = endpoint + "/mcp"
 					if !consent {
-						withoutConsent(f)
+						servertest.WithoutConsent(f)
 					}
 				})})
 				b := s.NewBrowser()

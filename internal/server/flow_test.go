@@ -13,22 +13,12 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
-// secondHost adds a host with the same MCP server, and a second resource to the first.
-func secondHost(f *config.File) {
-	first := f.Proxy.Hosts[0]
-	other, beside := first, first
-	other.Host, beside.Path = "other.example.com", "/wiki"
-	f.Proxy.Hosts = append(f.Proxy.Hosts, other, beside)
-}
-
-var person = oauthtest.User{Subject: "4711", Login: "jane", Email: servertest.Email, EmailVerified: true, Name: "Jane Doe", Groups: nil}
-
 // providers are the ways to sign in.
 func providers(t *testing.T) map[string]servertest.Options {
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	github := oauthtest.NewGitHub(t)
-	github.SignInAs(person)
+	github.SignInAs(servertest.Person)
 	return map[string]servertest.Options{
 		"static": {},
 		"oidc":   {Edit: servertest.UseOIDC(oidc), Files: servertest.ProviderFiles},
@@ -80,7 +70,7 @@ func TestFlow(t *testing.T) {
 
 func TestHostsAndResources(t *testing.T) {
 	t.Parallel()
-	s := servertest.Start(t, servertest.Options{Edit: secondHost})
+	s := servertest.Start(t, servertest.Options{Edit: servertest.SecondHost})
 	b := s.NewBrowser()
 	notes := s.NewClient(t, servertest.Host, nil)
 	wiki := *notes
@@ -228,7 +218,7 @@ func TestWithoutConsent(t *testing.T) {
 	t.Parallel()
 	const callback = "https://app.example.org/callback"
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	s := servertest.Start(t, servertest.Options{
 		Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
 			f.Proxy.DisableConsentScreen = true
@@ -289,7 +279,7 @@ func TestLoginCookiesAreBounded(t *testing.T) {
 	t.Parallel()
 	const callback = "https://app.example.org/callback"
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	s := servertest.Start(t, servertest.Options{
 		Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
 			f.Proxy.DisableConsentScreen = true

@@ -30,7 +30,7 @@ func posted(t *testing.T, s *servertest.Service, answer string, edit func(url.Va
 func TestAnswerByForm(t *testing.T) {
 	t.Parallel()
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	for name, edit := range map[string]func(*config.File){
 		"one callback":  func(*config.File) {},
 		"callback host": func(f *config.File) { f.Proxy.CallbackHost = "auth.example.com" },
@@ -41,7 +41,7 @@ func TestAnswerByForm(t *testing.T) {
 			b := s.NewBrowser()
 			away := func() (*servertest.Attempt, string) {
 				a := c.Begin()
-				return a, follow(t, b, b.Submit(t, b.Consent(t, a.URL()), "decision", "allow")).Location()
+				return a, servertest.Follow(t, b, b.Submit(t, b.Consent(t, a.URL()), "decision", "allow")).Location()
 			}
 			a, answer := away()
 			page := posted(t, s, answer, func(f url.Values) { f.Set("user", `{"name":{"firstName":"Jane"}}`) })
@@ -56,16 +56,16 @@ func TestAnswerByForm(t *testing.T) {
 			if name == "callback host" {
 				want = "foreign_callback"
 			}
-			refusedStep(t, s, follow(t, b, page), want)
+			servertest.RefusedStep(t, s, servertest.Follow(t, b, page), want)
 			for what, edit := range map[string]func(url.Values){
 				"two states": func(f url.Values) { f.Add("state", "x") },
 				"too long":   func(f url.Values) { f.Set("code", strings.Repeat("c", 9000)) },
 			} {
-				t.Run(what, func(t *testing.T) { refusedStep(t, s, posted(t, s, answer, edit), "malformed_callback") })
+				t.Run(what, func(t *testing.T) { servertest.RefusedStep(t, s, posted(t, s, answer, edit), "malformed_callback") })
 			}
-			refusedStep(t, s, posted(t, s, answer, func(f url.Values) { f.Set("code", strings.Repeat("c", 70_000)) }), "malformed_callback")
+			servertest.RefusedStep(t, s, posted(t, s, answer, func(f url.Values) { f.Set("code", strings.Repeat("c", 70_000)) }), "malformed_callback")
 			stranger := s.NewBrowser()
-			refusedStep(t, s, last(t, stranger, posted(t, s, answer, func(url.Values) {})), "other_browser")
+			servertest.RefusedStep(t, s, last(t, stranger, posted(t, s, answer, func(url.Values) {})), "other_browser")
 		})
 	}
 }
@@ -74,7 +74,7 @@ func TestAnswerByForm(t *testing.T) {
 func last(t *testing.T, b *servertest.Browser, page *servertest.Page) *servertest.Page {
 	t.Helper()
 	for page.Location() != "" {
-		page = follow(t, b, page)
+		page = servertest.Follow(t, b, page)
 	}
 	return page
 }

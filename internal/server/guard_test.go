@@ -32,8 +32,8 @@ func TestGuardDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			before := servertest.Start(t, servertest.Options{})
-			c := before.NewClient(t, servertest.Host, withRefresh)
-			k := signIn(t, c)
+			c := before.NewClient(t, servertest.Host, servertest.WithRefresh)
+			k := servertest.SignIn(t, c)
 			a := c.Begin()
 			code := a.Code(t, before.NewBrowser())
 
@@ -54,8 +54,8 @@ func TestGuardDown(t *testing.T) {
 				}
 			})
 			t.Run("requests with valid tokens pass", func(t *testing.T) {
-				s.MustPass(t, servertest.Resource, k.access)
-				s.MustNotPass(t, servertest.Resource, k.access+"x", "invalid_token")
+				s.MustPass(t, servertest.Resource, k.Access)
+				s.MustNotPass(t, servertest.Resource, k.Access+"x", "invalid_token")
 			})
 			unavailable := func(t *testing.T, answer *servertest.Answer) {
 				t.Helper()
@@ -75,12 +75,12 @@ func TestGuardDown(t *testing.T) {
 				}
 			})
 			t.Run("a refresh gets 503 and is not lost", func(t *testing.T) {
-				unavailable(t, c.On(s).Token(t, refreshForm(c, k.refresh)))
-				k.again(t)
+				unavailable(t, c.On(s).Token(t, servertest.RefreshForm(c, k.Refresh)))
+				k.Again(t)
 			})
 			t.Run("a revocation gets 503, and holds here", func(t *testing.T) {
-				unavailable(t, revoke(t, c.On(s), k.access))
-				s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+				unavailable(t, servertest.Revoke(t, c.On(s), k.Access))
+				s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 			})
 			t.Run("a sign-in gets 503", func(t *testing.T) {
 				b := s.NewBrowser()

@@ -45,9 +45,9 @@ func introspect(t *testing.T, s *servertest.Service, host, id, secret, token str
 
 func TestIntrospection(t *testing.T) {
 	t.Parallel()
-	s := servertest.Start(t, servertest.Options{Edit: servertest.Edits(secondHost, configuredClients, func(f *config.File) { f.Introspection.Enabled = true })})
-	c := s.NewClient(t, servertest.Host, withRefresh)
-	k := signIn(t, c)
+	s := servertest.Start(t, servertest.Options{Edit: servertest.Edits(servertest.SecondHost, configuredClients, func(f *config.File) { f.Introspection.Enabled = true })})
+	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
+	k := servertest.SignIn(t, c)
 	inactive := func(t *testing.T, host, token string) {
 		t.Helper()
 		a := introspect(t, s, host, "checker", checkerSecret, token)
@@ -56,7 +56,7 @@ func TestIntrospection(t *testing.T) {
 		}
 	}
 	t.Run("AS-INT-02 an active token", func(t *testing.T) {
-		a := introspect(t, s, servertest.Host, "checker", checkerSecret, k.access)
+		a := introspect(t, s, servertest.Host, "checker", checkerSecret, k.Access)
 		want := []string{"active", "aud", "client_id", "exp", "iat", "iss", "jti", "scope", "sub", "token_type"}
 		if got := slices.Sorted(maps.Keys(a.JSON)); a.Status != 200 || !slices.Equal(got, want) {
 			t.Fatalf("%d %s", a.Status, a.Body)
@@ -67,12 +67,12 @@ func TestIntrospection(t *testing.T) {
 		}
 	})
 	t.Run("AS-RT-03 a question about an access token is a use of it", func(t *testing.T) {
-		first := signIn(t, c)
-		second := first.again(t)
-		if a := introspect(t, s, servertest.Host, "checker", checkerSecret, second.access); a.JSON["active"] != true {
+		first := servertest.SignIn(t, c)
+		second := first.Again(t)
+		if a := introspect(t, s, servertest.Host, "checker", checkerSecret, second.Access); a.JSON["active"] != true {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
-		first.stolen(t)
+		first.Stolen(t)
 	})
 	t.Run("AS-INT-01 who may not ask", func(t *testing.T) {
 		confidential := s.NewClient(t, servertest.Host, servertest.Metadata{"token_endpoint_auth_method": "client_secret_basic"})
@@ -80,7 +80,7 @@ func TestIntrospection(t *testing.T) {
 			"nobody": {"", ""}, "a registered public client": {c.ID, ""}, "a registered client with a secret": {confidential.ID, confidential.Secret},
 			"a configured public client": {"kiosk", ""}, "without its secret": {"checker", ""}, "a wrong secret": {"checker", "x"},
 		} {
-			a := introspect(t, s, servertest.Host, caller[0], caller[1], k.access)
+			a := introspect(t, s, servertest.Host, caller[0], caller[1], k.Access)
 			if a.Status != 401 || a.String("error") != "invalid_client" || a.JSON["active"] != nil {
 				t.Errorf("%s: %d %s", name, a.Status, a.Body)
 			}
@@ -88,7 +88,7 @@ func TestIntrospection(t *testing.T) {
 				t.Errorf("%s: no audit entry", name)
 			}
 		}
-		if a := s.Send(t, servertest.Request(t, http.MethodGet, "https://"+servertest.Host+"/introspect?token="+k.access, "")); a.Status != http.StatusMethodNotAllowed {
+		if a := s.Send(t, servertest.Request(t, http.MethodGet, "https://"+servertest.Host+"/introspect?token="+k.Access, "")); a.Status != http.StatusMethodNotAllowed {
 			t.Errorf("GET: %d", a.Status)
 		}
 	})
@@ -96,25 +96,25 @@ func TestIntrospection(t *testing.T) {
 		wiki := *c
 		wiki.Resource = "https://mcp.example.com/wiki"
 		for name, token := range map[string]string{
-			"garbage": "x", "cut": k.access[:len(k.access)-1], "refresh token": k.refresh, "foreign resource": wiki.AccessToken(t, s.NewBrowser()),
+			"garbage": "x", "cut": k.Access[:len(k.Access)-1], "refresh token": k.Refresh, "foreign resource": wiki.AccessToken(t, s.NewBrowser()),
 		} {
 			t.Log(name)
 			inactive(t, servertest.Host, token)
 		}
-		inactive(t, "other.example.com", k.access)
+		inactive(t, "other.example.com", k.Access)
 		if a := introspect(t, s, servertest.Host, "checker", checkerSecret, ""); a.Status != 400 {
 			t.Errorf("no token: %d %s", a.Status, a.Body)
 		}
 	})
 	t.Run("AS-INT-02 revoked and expired", func(t *testing.T) {
-		one := k.again(t)
-		mustRevoke(t, c, one.access)
-		inactive(t, servertest.Host, one.access)
-		mustRevoke(t, c, one.refresh)
-		inactive(t, servertest.Host, k.access)
-		fresh := signIn(t, c)
+		one := k.Again(t)
+		servertest.MustRevoke(t, c, one.Access)
+		inactive(t, servertest.Host, one.Access)
+		servertest.MustRevoke(t, c, one.Refresh)
+		inactive(t, servertest.Host, k.Access)
+		fresh := servertest.SignIn(t, c)
 		s.Clock.Advance(time.Hour + time.Second)
-		inactive(t, servertest.Host, fresh.access)
+		inactive(t, servertest.Host, fresh.Access)
 	})
 	t.Run("AS-INT-01 off by default and then not advertised", func(t *testing.T) {
 		off := servertest.Start(t, servertest.Options{Edit: configuredClients})
@@ -132,14 +132,14 @@ func TestIntrospection(t *testing.T) {
 // What the operator wrote of a client holds for tokens that it has already.
 func TestConfiguredClientRefresh(t *testing.T) {
 	t.Parallel()
-	s := servertest.Start(t, servertest.Options{Edit: servertest.Edits(secondHost, configuredClients)})
+	s := servertest.Start(t, servertest.Options{Edit: servertest.Edits(servertest.SecondHost, configuredClients)})
 	client := func(id, secret string) *servertest.Client {
 		return &servertest.Client{Service: s, Host: servertest.Host, ID: id, Secret: secret, RedirectURI: servertest.RedirectURI, Resource: servertest.Resource, Scope: "notes:read notes:write offline_access"}
 	}
 	changed := func(edit func(*config.ClientFile)) *servertest.Service {
-		return servertest.Start(t, servertest.Options{Edit: servertest.Edits(secondHost, configuredClients, func(f *config.File) { edit(&f.Clients[1]) })})
+		return servertest.Start(t, servertest.Options{Edit: servertest.Edits(servertest.SecondHost, configuredClients, func(f *config.File) { edit(&f.Clients[1]) })})
 	}
-	k := signIn(t, client("agent", agentSecret))
+	k := servertest.SignIn(t, client("agent", agentSecret))
 	t.Run("AS-RT-01 a configured client without the grant gets none by asking", func(t *testing.T) {
 		a := client("kiosk", "").Begin()
 		if answer := a.Exchange(t, a.Code(t, s.NewBrowser())); answer.Status != 200 || answer.JSON["refresh_token"] != nil {
@@ -148,21 +148,21 @@ func TestConfiguredClientRefresh(t *testing.T) {
 	})
 	t.Run("AS-TOK-03 the grant was taken from it", func(t *testing.T) {
 		other := changed(func(c *config.ClientFile) { c.GrantTypes = c.GrantTypes[:1] })
-		tokens{k.client.On(other), "", k.refresh}.refused(t, 400, "unauthorized_client", "unauthorized_client")
+		servertest.Tokens{k.Client.On(other), "", k.Refresh}.Refused(t, 400, "unauthorized_client", "unauthorized_client")
 	})
 	t.Run("ATK-54 its scopes were narrowed", func(t *testing.T) {
 		other := changed(func(c *config.ClientFile) { c.Scopes = []string{"notes:read"} })
-		here := k.client.On(other)
-		tokens{here, "", k.refresh}.refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:write")
-		if a := here.Token(t, refreshForm(here, k.refresh)); a.Status != 200 || a.String("scope") != "notes:read" {
+		here := k.Client.On(other)
+		servertest.Tokens{here, "", k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:write")
+		if a := here.Token(t, servertest.RefreshForm(here, k.Refresh)); a.Status != 200 || a.String("scope") != "notes:read" {
 			t.Errorf("%d %s", a.Status, a.Body)
 		}
 		none := changed(func(c *config.ClientFile) { c.Scopes = []string{"weather:read"} })
-		tokens{k.client.On(none), "", k.refresh}.refused(t, 400, "invalid_scope", "scope_not_granted")
+		servertest.Tokens{k.Client.On(none), "", k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted")
 	})
 	t.Run("AS-RT-05 its resource was taken from it", func(t *testing.T) {
 		other := changed(func(c *config.ClientFile) { c.Resources = []string{"https://mcp.example.com/wiki"} })
-		tokens{k.client.On(other), "", k.refresh}.refused(t, 400, "invalid_grant", "resource_gone")
+		servertest.Tokens{k.Client.On(other), "", k.Refresh}.Refused(t, 400, "invalid_grant", "resource_gone")
 	})
-	k.again(t)
+	k.Again(t)
 }

@@ -115,7 +115,7 @@ func TestPageAndDecisionAgree(t *testing.T) {
 					t.Run("page "+shown.name+", decision "+knows.name, func(t *testing.T) {
 						var opened []string
 						for _, tool := range all {
-							if callTool(t, replicas[j], token, tool).Status == http.StatusOK {
+							if servertest.CallTool(t, replicas[j], token, tool).Status == http.StatusOK {
 								opened = append(opened, tool)
 							}
 						}

@@ -57,7 +57,7 @@ func TestPermanentFaultsOfProviders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			idp := oauthtest.NewOIDCProvider(t)
-			idp.SignInAs(member("jane"))
+			idp.SignInAs(servertest.Member("jane"))
 			issuer, client := tt.at(t, idp)
 			s := servertest.Start(t, servertest.Options{
 				Files: servertest.ProviderFiles, HTTPClient: client,
@@ -65,7 +65,7 @@ func TestPermanentFaultsOfProviders(t *testing.T) {
 			})
 			c := s.NewClient(t, servertest.Host, nil)
 			for range 12 { // more than open the circuit before the provider
-				page := end(t, s.NewBrowser(), c.Begin().URL())
+				page := servertest.End(t, s.NewBrowser(), c.Begin().URL())
 				entry := s.Log.Last(audit.LoginRefused)
 				if page.Status != http.StatusInternalServerError || !strings.Contains(page.Text(), "not set up correctly") {
 					t.Fatalf("%d %s", page.Status, page.Text())

@@ -39,7 +39,7 @@ func TestPrivateAuthority(t *testing.T) {
 	var idp *oauthtest.OIDCProvider
 	issuer, authority := behindTLS(t, func() string { return idp.URL })
 	idp = oauthtest.NewOIDCProviderAt(t, issuer)
-	idp.SignInAs(member("jane"))
+	idp.SignInAs(servertest.Member("jane"))
 	var s *servertest.Service
 	endpoint, mcpAuthority := behindTLS(t, func() string { return s.MCPServer })
 	files := map[string]string{"client-secret": oauthtest.ClientSecret, "ca": authority, "mcp-ca": mcpAuthority}
@@ -50,7 +50,7 @@ func TestPrivateAuthority(t *testing.T) {
 		})})
 	}
 	s = start("ca", "mcp-ca")
-	known(t, s)
+	servertest.WaitForTools(t, s)
 	c := s.NewClient(t, servertest.Host, nil)
 	// The browser of this test does not trust the certificate either, so it stops
 	// where it is sent.
@@ -61,7 +61,7 @@ func TestPrivateAuthority(t *testing.T) {
 	}
 	wrong := start("", "")
 	c = wrong.NewClient(t, servertest.Host, nil)
-	if page := end(t, wrong.NewBrowser(), c.Begin().URL()); page.Status != http.StatusInternalServerError {
+	if page := servertest.End(t, wrong.NewBrowser(), c.Begin().URL()); page.Status != http.StatusInternalServerError {
 		t.Errorf("trusted without its authority: %d", page.Status)
 	}
 	if e := wrong.Log.Last(audit.LoginRefused); e["reason"] != "provider_misconfigured" || !strings.Contains(e["cause"], "caFile") {
@@ -73,7 +73,7 @@ func TestPrivateAuthority(t *testing.T) {
 func TestUserInfoRefusesThisClient(t *testing.T) {
 	t.Parallel()
 	idp := oauthtest.NewOIDCProvider(t)
-	idp.SignInAs(member("jane"))
+	idp.SignInAs(servertest.Member("jane"))
 	idp.EditClaims(func(m map[string]any) { delete(m, "name"); delete(m, "groups") })
 	idp.RefuseUserInfo(http.StatusForbidden)
 	s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.UseOIDC(idp)})
@@ -82,9 +82,9 @@ func TestUserInfoRefusesThisClient(t *testing.T) {
 	if n := idp.Count(oauthtest.UserInfo); n != 0 {
 		t.Errorf("%d requests for nothing", n)
 	}
-	needing := policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Groups: []string{"ops"}})
+	needing := servertest.Policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Groups: []string{"ops"}})
 	c = needing.NewClient(t, servertest.Host, nil)
-	end(t, needing.NewBrowser(), c.Begin().URL())
+	servertest.End(t, needing.NewBrowser(), c.Begin().URL())
 	if e := needing.Log.Last(audit.LoginRefused); e["reason"] != "provider_misconfigured" || !strings.Contains(e["cause"], "userinfo") {
 		t.Errorf("audit says %v", e)
 	}
@@ -103,12 +103,12 @@ func TestProviderOfRealSizes(t *testing.T) {
 			idp := oauthtest.NewOIDCProvider(t)
 			idp.GiveRefreshTokens(true)
 			idp.SetSizes(sizes)
-			idp.SignInAs(member("jane", groups...))
-			s := policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Groups: groups[59:]})
-			c := s.NewClient(t, servertest.Host, withRefresh)
-			k := signIn(t, c)
-			s.MustPass(t, servertest.Resource, k.access)
-			k.again(t)
+			idp.SignInAs(servertest.Member("jane", groups...))
+			s := servertest.Policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Groups: groups[59:]})
+			c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
+			k := servertest.SignIn(t, c)
+			s.MustPass(t, servertest.Resource, k.Access)
+			k.Again(t)
 		})
 	}
 }

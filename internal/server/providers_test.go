@@ -27,7 +27,7 @@ func startThree(t *testing.T, edits ...func(*config.File)) threeProviders {
 	t.Helper()
 	p := threeProviders{corp: oauthtest.NewOIDCProvider(t), hub: oauthtest.NewGitHub(t)}
 	for _, one := range []oauthtest.Provider{p.corp, p.hub} {
-		one.SignInAs(person)
+		one.SignInAs(servertest.Person)
 		one.GiveRefreshTokens(true)
 	}
 	several := servertest.UseSeveral(threeIDs, servertest.UseOIDC(p.corp), servertest.UseGitHub(p.hub), func(*config.File) {})
@@ -50,53 +50,25 @@ func chooser(t *testing.T, b *servertest.Browser, a *servertest.Attempt) *server
 	if !strings.HasPrefix(page.Location(), "/login?") {
 		t.Fatalf("consent leads to %d %q: %s", page.Status, page.Location(), page.Text())
 	}
-	page = follow(t, b, page)
+	page = servertest.Follow(t, b, page)
 	if page.Status != 200 || page.Form == nil || page.Form.Choices == nil {
 		t.Fatalf("no page to choose: %d %s", page.Status, page.Text())
 	}
 	return page
 }
 
-// follow goes where page redirects to.
-func follow(t *testing.T, b *servertest.Browser, page *servertest.Page) *servertest.Page {
-	t.Helper()
-	next, err := page.URL.Parse(page.Location())
-	if err != nil || page.Location() == "" {
-		t.Fatalf("%s does not redirect: %d %s", page.URL, page.Status, page.Text())
-	}
-	return b.Open(t, next.String())
-}
-
-// refusedStep expects an error page in the middle of a sign-in.
-func refusedStep(t *testing.T, s *servertest.Service, page *servertest.Page, reason string) {
-	t.Helper()
-	checkPage(t, page)
-	if page.Status != http.StatusForbidden || page.Location() != "" {
-		t.Errorf("%d %s", page.Status, page.Location())
-	}
-	if e := s.Log.Last(audit.LoginRefused); e["reason"] != reason {
-		t.Errorf("audit says %q, want %q", e["reason"], reason)
-	}
-}
-
-// user is the identity header that a token brings.
-func user(t *testing.T, s *servertest.Service, token string) string {
-	t.Helper()
-	return s.MustPass(t, servertest.Resource, token).Header.Get("X-Auth-Request-User")
-}
-
 func TestSeveralProviders(t *testing.T) {
 	t.Parallel()
 	p := startThree(t)
-	c := p.NewClient(t, servertest.Host, withRefresh)
-	signInWith := func(t *testing.T, id string) tokens {
+	c := p.NewClient(t, servertest.Host, servertest.WithRefresh)
+	signInWith := func(t *testing.T, id string) servertest.Tokens {
 		t.Helper()
 		a := c.Begin()
 		answer := a.Exchange(t, a.Code(t, p.browser(id)))
 		if answer.Status != 200 {
 			t.Fatalf("%d %s", answer.Status, answer.Body)
 		}
-		return tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+		return servertest.Tokens{c, answer.String("access_token"), answer.String("refresh_token")}
 	}
 	issuer := strings.TrimPrefix(p.corp.Issuer, "http://")
 	subjects := map[string]string{
@@ -105,10 +77,10 @@ func TestSeveralProviders(t *testing.T) {
 	t.Run("AS-FED-05 one subject at two providers is two people", func(t *testing.T) {
 		for id, want := range subjects {
 			k := signInWith(t, id)
-			if got := user(t, p.Service, k.access); got != want {
+			if got := servertest.User(t, p.Service, k.Access); got != want {
 				t.Errorf("%s: %q, want %q", id, got, want)
 			}
-			if got := user(t, p.Service, k.again(t).access); got != want {
+			if got := servertest.User(t, p.Service, k.Again(t).Access); got != want {
 				t.Errorf("%s after a refresh: %q, want %q", id, got, want)
 			}
 		}
@@ -123,37 +95,37 @@ func TestSeveralProviders(t *testing.T) {
 	t.Run("AS-FED-09 a refresh asks the provider that vouched and no other", func(t *testing.T) {
 		k := signInWith(t, "corp")
 		corp, hub := p.corp.Count(oauthtest.Token), p.hub.Count(oauthtest.UserInfo)
-		k = k.again(t)
+		k = k.Again(t)
 		if p.corp.Count(oauthtest.Token) != corp+1 || p.hub.Count(oauthtest.UserInfo) != hub {
 			t.Error("another provider was asked, or none")
 		}
 		other := signInWith(t, "hub")
-		p.corp.Remove(person.Subject)
-		k.refused(t, 400, "invalid_grant", "user_gone")
-		other.again(t)
+		p.corp.Remove(servertest.Person.Subject)
+		k.Refused(t, 400, "invalid_grant", "user_gone")
+		other.Again(t)
 	})
 	t.Run("the rules of one provider are not those of another", func(t *testing.T) {
-		outside := person
+		outside := servertest.Person
 		outside.Email = "jane@example.org" // the default GitHub admits example.com alone
 		p.corp.SignInAs(outside)
 		p.hub.SignInAs(outside)
 		signInWith(t, "corp")
 		a, b := c.Begin(), p.browser("hub")
-		errorAt(t, p.Service, a, b.Walk(t, b.Open(t, a.URL()), c.RedirectURI), "access_denied", "email_domain_not_allowed")
+		servertest.ErrorAt(t, p.Service, a, b.Walk(t, b.Open(t, a.URL()), c.RedirectURI), "access_denied", "email_domain_not_allowed")
 	})
 	t.Run("a provider is taken out of the configuration", func(t *testing.T) {
 		k := signInWith(t, "guests")
 		without := p.options
 		without.Edit = servertest.Edits(p.options.Edit, func(f *config.File) { f.Providers = f.Providers[:2] })
 		s := servertest.Start(t, without)
-		gone := tokens{k.client.On(s), "", k.refresh}
-		if a := gone.client.Token(t, refreshForm(gone.client, gone.refresh)); a.Status != 400 || a.String("error") != "invalid_grant" {
+		gone := servertest.Tokens{k.Client.On(s), "", k.Refresh}
+		if a := gone.Client.Token(t, servertest.RefreshForm(gone.Client, gone.Refresh)); a.Status != 400 || a.String("error") != "invalid_grant" {
 			t.Errorf("%d %s", a.Status, a.Body)
 		}
 		if e := s.Log.Last(audit.TokenRefused); e["reason"] != "provider_removed" || e["subject"] != subjects["guests"] {
 			t.Errorf("audit says %v", e)
 		}
-		k.again(t) // where it is still there, and after it has been put back
+		k.Again(t) // where it is still there, and after it has been put back
 	})
 	t.Run("login_hint and domain_hint decide nothing", func(t *testing.T) {
 		a := c.Begin().With("login_hint", "hub").With("domain_hint", "hub").With("provider", "hub").With("choice", "hub").With("idp_hint", "hub")
@@ -174,11 +146,11 @@ func TestSeveralProviders(t *testing.T) {
 func TestKeepSubjects(t *testing.T) {
 	t.Parallel()
 	corp := oauthtest.NewOIDCProvider(t)
-	corp.SignInAs(person)
+	corp.SignInAs(servertest.Person)
 	corp.GiveRefreshTokens(true)
 	one := servertest.Start(t, servertest.Options{Edit: servertest.UseOIDC(corp), Files: servertest.ProviderFiles})
-	k := signIn(t, one.NewClient(t, servertest.Host, withRefresh))
-	before := user(t, one, k.access)
+	k := servertest.SignIn(t, one.NewClient(t, servertest.Host, servertest.WithRefresh))
+	before := servertest.User(t, one, k.Access)
 	if want := strings.TrimPrefix(corp.Issuer, "http://") + ":4711"; before != want {
 		t.Fatalf("the only provider's subject is %q, want %q", before, want)
 	}
@@ -189,17 +161,17 @@ func TestKeepSubjects(t *testing.T) {
 		)})
 		b := s.NewBrowser()
 		b.Provider = "corp"
-		c := s.NewClient(t, servertest.Host, withRefresh)
-		if got := user(t, s, c.AccessToken(t, b)); got == before != keep {
+		c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
+		if got := servertest.User(t, s, c.AccessToken(t, b)); got == before != keep {
 			t.Errorf("keepSubjects %v: %q, before %q", keep, got, before)
 		}
-		old := tokens{k.client.On(s), "", k.refresh}
+		old := servertest.Tokens{k.Client.On(s), "", k.Refresh}
 		if !keep {
-			old.refused(t, 400, "invalid_grant", "provider_removed")
+			old.Refused(t, 400, "invalid_grant", "provider_removed")
 			continue
 		}
-		k = old.again(t)
-		if got := user(t, s, k.access); got != before {
+		k = old.Again(t)
+		if got := servertest.User(t, s, k.Access); got != before {
 			t.Errorf("after a refresh %q, before %q", got, before)
 		}
 	}
@@ -212,7 +184,7 @@ func TestChooser(t *testing.T) {
 	t.Run("the page", func(t *testing.T) {
 		b := p.browser("")
 		page := chooser(t, b, c.Begin())
-		checkPage(t, page)
+		servertest.CheckPage(t, page)
 		if !slices.Equal(page.Form.Choices, threeIDs) {
 			t.Errorf("choices %q", page.Form.Choices)
 		}
@@ -224,14 +196,14 @@ func TestChooser(t *testing.T) {
 		t.Run("a choice that is not configured: "+name, func(t *testing.T) {
 			b := p.browser("")
 			page := chooser(t, b, c.Begin())
-			refusedStep(t, p.Service, b.Post(t, "https://mcp.example.com/login", url.Values{"state": page.Form.Values["state"], "choice": choice}), "unknown_provider")
+			servertest.RefusedStep(t, p.Service, b.Post(t, "https://mcp.example.com/login", url.Values{"state": page.Form.Values["state"], "choice": choice}), "unknown_provider")
 		})
 	}
 	t.Run("AS-FED-11 another browser cannot choose", func(t *testing.T) {
 		page := chooser(t, p.browser(""), c.Begin())
 		other := p.browser("")
-		refusedStep(t, p.Service, other.Submit(t, page, "choice", "corp"), "other_browser")
-		refusedStep(t, p.Service, other.Open(t, page.URL.String()), "other_browser")
+		servertest.RefusedStep(t, p.Service, other.Submit(t, page, "choice", "corp"), "other_browser")
+		servertest.RefusedStep(t, p.Service, other.Open(t, page.URL.String()), "other_browser")
 	})
 	t.Run("another site cannot choose", func(t *testing.T) {
 		b := p.browser("")
@@ -239,18 +211,18 @@ func TestChooser(t *testing.T) {
 		req := b.FormRequest(t, "https://mcp.example.com/login", url.Values{"state": page.Form.Values["state"], "choice": {"corp"}})
 		req.Header.Set("Origin", "https://evil.example")
 		req.Header.Set("Sec-Fetch-Site", "cross-site")
-		refusedStep(t, p.Service, b.Send(t, req), "cross_site_form")
+		servertest.RefusedStep(t, p.Service, b.Send(t, req), "cross_site_form")
 	})
 	t.Run("back, and another choice: the answer to the first counts no more", func(t *testing.T) {
 		b, a := p.browser(""), c.Begin()
 		page := chooser(t, b, a)
-		first := follow(t, b, b.Submit(t, page, "choice", "corp")) // at the provider
+		first := servertest.Follow(t, b, b.Submit(t, page, "choice", "corp")) // at the provider
 		again := b.Open(t, page.URL.String())
 		if !slices.Equal(again.Form.Choices, threeIDs) {
 			t.Fatalf("back is %d %s", again.Status, again.Text())
 		}
-		second := follow(t, b, b.Submit(t, again, "choice", "hub"))
-		refusedStep(t, p.Service, follow(t, b, first), "other_browser")
+		second := servertest.Follow(t, b, b.Submit(t, again, "choice", "hub"))
+		servertest.RefusedStep(t, p.Service, servertest.Follow(t, b, first), "other_browser")
 		a.Accept(t, b.Walk(t, second, c.RedirectURI))
 	})
 	t.Run("AS-FED-02 one consent is one code, whatever was chosen", func(t *testing.T) {
@@ -261,17 +233,17 @@ func TestChooser(t *testing.T) {
 			twin.SetCookie(servertest.Host, cookie)
 		}
 		a.Accept(t, b.Walk(t, b.Submit(t, page, "choice", "corp"), c.RedirectURI))
-		at := follow(t, twin, twin.Submit(t, page, "choice", "hub"))
-		refusedStep(t, p.Service, follow(t, twin, at), "used_twice")
-		refusedStep(t, p.Service, b.Open(t, page.URL.String()), "used_twice") // and the cookie is gone
+		at := servertest.Follow(t, twin, twin.Submit(t, page, "choice", "hub"))
+		servertest.RefusedStep(t, p.Service, servertest.Follow(t, twin, at), "used_twice")
+		servertest.RefusedStep(t, p.Service, b.Open(t, page.URL.String()), "used_twice") // and the cookie is gone
 	})
 	t.Run("the password page has a way back", func(t *testing.T) {
 		b := p.browser("guests")
-		page := follow(t, b, b.Submit(t, chooser(t, b, c.Begin()), "choice", "guests"))
+		page := servertest.Follow(t, b, b.Submit(t, chooser(t, b, c.Begin()), "choice", "guests"))
 		if page.Form == nil || !page.Form.Values.Has("password") {
 			t.Fatalf("%d %s", page.Status, page.Text())
 		}
-		back := follow(t, b, b.Submit(t, page, "other", "yes"))
+		back := servertest.Follow(t, b, b.Submit(t, page, "other", "yes"))
 		if !slices.Equal(back.Form.Choices, threeIDs) {
 			t.Errorf("%d %s", back.Status, back.Text())
 		}
@@ -280,9 +252,9 @@ func TestChooser(t *testing.T) {
 		b := p.browser("")
 		page := chooser(t, b, c.Begin())
 		form := url.Values{"state": page.Form.Values["state"], "username": {servertest.Username}, "password": {servertest.Password}}
-		refusedStep(t, p.Service, b.Post(t, "https://mcp.example.com/login", form), "unknown_provider")
+		servertest.RefusedStep(t, p.Service, b.Post(t, "https://mcp.example.com/login", form), "unknown_provider")
 		b.Submit(t, page, "choice", "corp")
-		refusedStep(t, p.Service, b.Post(t, "https://mcp.example.com/login", form), "unknown_provider")
+		servertest.RefusedStep(t, p.Service, b.Post(t, "https://mcp.example.com/login", form), "unknown_provider")
 	})
 	t.Run("the last choice stands first", func(t *testing.T) {
 		b := p.browser("hub")
@@ -292,7 +264,7 @@ func TestChooser(t *testing.T) {
 		}
 		b.SetCookie(servertest.Host, &http.Cookie{Name: "__Host-mcp-provider", Value: "<script>"})
 		page := chooser(t, b, c.Begin())
-		checkPage(t, page)
+		servertest.CheckPage(t, page)
 		if !slices.Equal(page.Form.Choices, threeIDs) {
 			t.Errorf("choices %q", page.Form.Choices)
 		}
@@ -325,35 +297,13 @@ func TestMixUp(t *testing.T) {
 			attacker := p.browser("")
 			toHub := attacker.Submit(t, chooser(t, attacker, c.Begin()), "choice", "hub").Location()
 			toCorp := b.Submit(t, chooser(t, b, a), "choice", "corp").Location()
-			stolen := with(t, toHub, "state", query(t, toCorp).Get("state"))
+			stolen := servertest.WithQuery(t, toHub, "state", servertest.Query(t, toCorp).Get("state"))
 			answer := b.Open(t, stolen) // GitHub signs the victim in and sends the code
 			before := p.corp.Count(oauthtest.Token)
-			refusedStep(t, p.Service, follow(t, b, answer), "other_provider")
+			servertest.RefusedStep(t, p.Service, servertest.Follow(t, b, answer), "other_provider")
 			if p.corp.Count(oauthtest.Token) != before {
 				t.Error("the code went to the other provider")
 			}
 		})
 	}
-}
-
-func query(t *testing.T, address string) url.Values {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Query()
-}
-
-// with returns address with a parameter of its query replaced.
-func with(t *testing.T, address, name, value string) string {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := u.Query()
-	q.Set(name, value)
-	u.RawQuery = q.Encode()
-	return u.String()
 }

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,121 +16,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
-
-// withRefresh is the registration of a client that can refresh.
-var withRefresh = servertest.Metadata{"grant_types": []string{"authorization_code", "refresh_token"}}
-
-// codeOnly is the registration of a client that says that it cannot.
-var codeOnly = servertest.Metadata{"grant_types": []string{"authorization_code"}}
-
-// tokens are what a client holds after a sign-in.
-type tokens struct {
-	client          *servertest.Client
-	access, refresh string
-}
-
-// signIn goes the whole way and returns what the client holds.
-func signIn(t *testing.T, c *servertest.Client) tokens {
-	t.Helper()
-	a := c.Begin()
-	answer := a.Exchange(t, a.Code(t, c.Service.NewBrowser()))
-	if answer.Status != 200 || answer.String("refresh_token") == "" {
-		t.Fatalf("no refresh token: %d %s", answer.Status, answer.Body)
-	}
-	return tokens{c, answer.String("access_token"), answer.String("refresh_token")}
-}
-
-// refreshForm is a correct refresh; more is name, value, name, value.
-func refreshForm(c *servertest.Client, refreshToken string, more ...string) url.Values {
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}, "client_id": {c.ID}}
-	if c.Secret != "" {
-		form.Set("client_secret", c.Secret)
-	}
-	for i := 0; i+1 < len(more); i += 2 {
-		form.Set(more[i], more[i+1])
-	}
-	return form
-}
-
-// again refreshes, which has to work, and returns the new tokens.
-func (k tokens) again(t *testing.T, more ...string) tokens {
-	t.Helper()
-	a := k.client.Token(t, refreshForm(k.client, k.refresh, more...))
-	if a.Status != 200 || a.String("access_token") == "" || a.String("refresh_token") == "" {
-		t.Fatalf("refresh: %d %s", a.Status, a.Body)
-	}
-	return tokens{k.client, a.String("access_token"), a.String("refresh_token")}
-}
-
-// refused refreshes, which has to fail in this way, for this reason.
-func (k tokens) refused(t *testing.T, status int, code, reason string, more ...string) {
-	t.Helper()
-	a := k.client.Token(t, refreshForm(k.client, k.refresh, more...))
-	if a.Status != status || a.String("error") != code || a.JSON["access_token"] != nil || a.JSON["refresh_token"] != nil {
-		t.Errorf("refresh: %d %s, want %d %s", a.Status, a.Body, status, code)
-	}
-	if e := k.client.Service.Log.Last(audit.TokenRefused); e["reason"] != reason {
-		t.Errorf("audit says %v, want reason %s", e, reason)
-	}
-}
-
-// stolen refreshes with a token that its owner has used and whose successor is in
-// use. That has to fail as soon as the guard, which is told in the background, knows.
-func (k tokens) stolen(t *testing.T) {
-	t.Helper()
-	for range guard.MaxRepeats / 2 {
-		a := k.client.Token(t, refreshForm(k.client, k.refresh))
-		if a.Status == 200 {
-			time.Sleep(20 * time.Millisecond)
-			continue
-		}
-		if e := k.client.Service.Log.Last(audit.TokenRefused); a.String("error") != "invalid_grant" || e["reason"] != "refresh_token_reused" {
-			t.Errorf("%d %s, audit says %v", a.Status, a.Body, e)
-		}
-		return
-	}
-	t.Error("the stolen token gets the owner's successor again and again")
-}
-
-// counted reads a metric without labels.
-func counted(t *testing.T, s *servertest.Service, name string) float64 {
-	t.Helper()
-	_, metrics := s.Management(t, "/metrics")
-	for line := range strings.Lines(metrics) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
-			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
-}
-
-func revoke(t *testing.T, c *servertest.Client, token string, more ...string) *servertest.Answer {
-	t.Helper()
-	form := url.Values{"token": {token}, "client_id": {c.ID}}
-	if c.Secret != "" {
-		form.Set("client_secret", c.Secret)
-	}
-	for i := 0; i+1 < len(more); i += 2 {
-		form.Set(more[i], more[i+1])
-	}
-	return c.Service.Send(t, servertest.Request(t, http.MethodPost, servertest.Issuer(c.Host)+"/revoke", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
-}
-
-func mustRevoke(t *testing.T, c *servertest.Client, token string, more ...string) {
-	t.Helper()
-	if a := revoke(t, c, token, more...); a.Status != 200 || a.Header.Get("Cache-Control") != "no-store" {
-		t.Fatalf("revoke: %d %s", a.Status, a.Body)
-	}
-}
 
 func TestRefreshIssued(t *testing.T) {
 	t.Parallel()
@@ -143,18 +30,18 @@ func TestRefreshIssued(t *testing.T) {
 		scope   string
 		want    bool
 	}{
-		"registered":              {on, withRefresh, "", true},
-		"registered and asked":    {on, withRefresh, "notes:read offline_access", true},
+		"registered":              {on, servertest.WithRefresh, "", true},
+		"registered and asked":    {on, servertest.WithRefresh, "notes:read offline_access", true},
 		"said nothing":            {on, nil, "notes:read", true},
 		"said nothing, off":       {off, nil, "notes:read", false},
-		"only asked":              {on, codeOnly, "notes:read offline_access", true},
-		"asked for nothing else":  {on, codeOnly, "offline_access", true},
-		"neither":                 {on, codeOnly, "notes:read", false},
-		"registered but off":      {off, withRefresh, "", false},
-		"registered, asked, off":  {off, withRefresh, "offline_access", false},
-		"a client with a secret":  {on, servertest.Metadata{"grant_types": withRefresh["grant_types"], "token_endpoint_auth_method": "client_secret_post"}, "", true},
+		"only asked":              {on, servertest.CodeOnly, "notes:read offline_access", true},
+		"asked for nothing else":  {on, servertest.CodeOnly, "offline_access", true},
+		"neither":                 {on, servertest.CodeOnly, "notes:read", false},
+		"registered but off":      {off, servertest.WithRefresh, "", false},
+		"registered, asked, off":  {off, servertest.WithRefresh, "offline_access", false},
+		"a client with a secret":  {on, servertest.Metadata{"grant_types": servertest.WithRefresh["grant_types"], "token_endpoint_auth_method": "client_secret_post"}, "", true},
 		"secret, said nothing":    {on, servertest.Metadata{"token_endpoint_auth_method": "client_secret_post"}, "notes:read", false},
-		"asked beside an unknown": {on, codeOnly, "notes:read no-such-scope offline_access", true},
+		"asked beside an unknown": {on, servertest.CodeOnly, "notes:read no-such-scope offline_access", true},
 	} {
 		t.Run("AS-RT-01 "+name, func(t *testing.T) {
 			t.Parallel()
@@ -202,23 +89,23 @@ func TestRefreshIssued(t *testing.T) {
 
 func TestRefresh(t *testing.T) {
 	t.Parallel()
-	s := servertest.Start(t, servertest.Options{Edit: secondHost})
-	c := s.NewClient(t, servertest.Host, withRefresh)
+	s := servertest.Start(t, servertest.Options{Edit: servertest.SecondHost})
+	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 	const grace = grant.Grace
 
 	t.Run("AS-RT-02 each use gives a new token", func(t *testing.T) {
-		first := signIn(t, c)
-		second := first.again(t)
-		third := second.again(t)
-		if first.refresh == second.refresh || second.refresh == third.refresh || first.access == second.access {
+		first := servertest.SignIn(t, c)
+		second := first.Again(t)
+		third := second.Again(t)
+		if first.Refresh == second.Refresh || second.Refresh == third.Refresh || first.Access == second.Access {
 			t.Error("a token came twice")
 		}
-		for _, k := range []tokens{first, second, third} {
-			if k.client != nil {
-				s.MustPass(t, servertest.Resource, k.access)
+		for _, k := range []servertest.Tokens{first, second, third} {
+			if k.Client != nil {
+				s.MustPass(t, servertest.Resource, k.Access)
 			}
-			if len(k.refresh) >= 4<<10 {
-				t.Errorf("a refresh token of %d bytes", len(k.refresh))
+			if len(k.Refresh) >= 4<<10 {
+				t.Errorf("a refresh token of %d bytes", len(k.Refresh))
 			}
 		}
 		e := s.Log.Last(audit.TokenRefreshed)
@@ -227,17 +114,17 @@ func TestRefresh(t *testing.T) {
 		}
 	})
 	t.Run("AS-RT-04 the token before gets the same answer for a while", func(t *testing.T) {
-		first := signIn(t, c)
-		second := first.again(t)
-		if retry := first.again(t); retry.refresh != second.refresh {
+		first := servertest.SignIn(t, c)
+		second := first.Again(t)
+		if retry := first.Again(t); retry.Refresh != second.Refresh {
 			t.Error("a retry gave another token")
 		}
-		second.again(t)
+		second.Again(t)
 	})
 	t.Run("AS-RT-04 AS-TOK-07 fifty refreshes at once", func(t *testing.T) {
-		first := signIn(t, c)
+		first := servertest.SignIn(t, c)
 		answers := together(t, s, 50, func() *http.Request {
-			return servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token", refreshForm(c, first.refresh).Encode(), "Content-Type", "application/x-www-form-urlencoded")
+			return servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token", servertest.RefreshForm(c, first.Refresh).Encode(), "Content-Type", "application/x-www-form-urlencoded")
 		})
 		seen := map[string]bool{}
 		for _, a := range answers {
@@ -249,119 +136,119 @@ func TestRefresh(t *testing.T) {
 		if len(seen) != 1 {
 			t.Errorf("%d different refresh tokens", len(seen))
 		}
-		tokens{c, "", answers[0].String("refresh_token")}.again(t)
+		servertest.Tokens{c, "", answers[0].String("refresh_token")}.Again(t)
 	})
 	t.Run("AS-RT-04 a repeat is written down and counted", func(t *testing.T) {
-		first := signIn(t, c)
-		first.again(t)
+		first := servertest.SignIn(t, c)
+		first.Again(t)
 		if e := s.Log.Last(audit.TokenRefreshed); e["reason"] != "" {
 			t.Errorf("the exchange itself: audit says %v", e)
 		}
-		before := counted(t, s, "mcp_forward_auth_refresh_repeats_total")
-		first.again(t)
+		before := servertest.Metric(t, s, "mcp_forward_auth_refresh_repeats_total")
+		first.Again(t)
 		if e := s.Log.Last(audit.TokenRefreshed); e["reason"] != "refresh_token_repeated" || e["family"] == "" || e["token_id"] == "" {
 			t.Errorf("audit says %v", e)
 		}
-		if n := counted(t, s, "mcp_forward_auth_refresh_repeats_total") - before; n < 1 { // other tests repeat as well
+		if n := servertest.Metric(t, s, "mcp_forward_auth_refresh_repeats_total") - before; n < 1 { // other tests repeat as well
 			t.Errorf("%v repeats were counted", n)
 		}
 	})
 	t.Run("AS-RT-03 ATK-34 the first use of an access token ends the grace period", func(t *testing.T) {
 		for name, repeats := range map[string]int{"the owner's": 0, "one that came by a repeat": 1} {
 			t.Run(name, func(t *testing.T) {
-				first := signIn(t, c)
-				second := first.again(t)
+				first := servertest.SignIn(t, c)
+				second := first.Again(t)
 				used := second
 				for range repeats {
-					used = first.again(t) // the same successor, another access token
+					used = first.Again(t) // the same successor, another access token
 				}
-				s.MustPass(t, servertest.Resource, used.access)
-				first.stolen(t)
-				second.refused(t, 400, "invalid_grant", "family_revoked")
-				s.MustNotPass(t, servertest.Resource, second.access, "invalid_token")
+				s.MustPass(t, servertest.Resource, used.Access)
+				first.Stolen(t)
+				second.Refused(t, 400, "invalid_grant", "family_revoked")
+				s.MustNotPass(t, servertest.Resource, second.Access, "invalid_token")
 			})
 		}
 	})
 	t.Run("AS-RT-04 an access token from before the exchange ends no grace period", func(t *testing.T) {
-		first := signIn(t, c)
-		second := first.again(t)
-		third := second.again(t)
-		for _, access := range []string{first.access, second.access} {
+		first := servertest.SignIn(t, c)
+		second := first.Again(t)
+		third := second.Again(t)
+		for _, access := range []string{first.Access, second.Access} {
 			s.MustPass(t, servertest.Resource, access)
 		}
 		time.Sleep(20 * time.Millisecond) // nothing is to happen
-		if again := second.again(t); again.refresh != third.refresh {
+		if again := second.Again(t); again.Refresh != third.Refresh {
 			t.Error("a retry gave another token")
 		}
 	})
 	t.Run("AS-RT-03 ATK-34 a superseded token ends the family", func(t *testing.T) {
-		other := signIn(t, c)
-		first := signIn(t, c)
-		second := first.again(t)
+		other := servertest.SignIn(t, c)
+		first := servertest.SignIn(t, c)
+		second := first.Again(t)
 		s.Clock.Advance(grace + time.Second)
-		s.MustPass(t, servertest.Resource, second.access)
-		first.refused(t, 400, "invalid_grant", "refresh_token_reused")
-		second.refused(t, 400, "invalid_grant", "family_revoked")
-		first.refused(t, 400, "invalid_grant", "family_revoked")
-		s.MustNotPass(t, servertest.Resource, first.access, "invalid_token")
-		s.MustNotPass(t, servertest.Resource, second.access, "invalid_token")
+		s.MustPass(t, servertest.Resource, second.Access)
+		first.Refused(t, 400, "invalid_grant", "refresh_token_reused")
+		second.Refused(t, 400, "invalid_grant", "family_revoked")
+		first.Refused(t, 400, "invalid_grant", "family_revoked")
+		s.MustNotPass(t, servertest.Resource, first.Access, "invalid_token")
+		s.MustNotPass(t, servertest.Resource, second.Access, "invalid_token")
 		if e := s.Log.Last(audit.FamilyEnded); e["reason"] != "refresh_token_reused" || e["family"] == "" {
 			t.Errorf("audit says %v", e)
 		}
-		s.MustPass(t, servertest.Resource, other.access)
-		other.again(t)
+		s.MustPass(t, servertest.Resource, other.Access)
+		other.Again(t)
 	})
 	t.Run("AS-RT-05 bound to client, host and kind", func(t *testing.T) {
-		k := signIn(t, c)
-		stranger := s.NewClient(t, servertest.Host, withRefresh)
-		tokens{stranger, "", k.refresh}.refused(t, 400, "invalid_grant", "refresh_token_of_another_client")
-		elsewhere := s.NewClient(t, "other.example.com", withRefresh)
-		tokens{elsewhere, "", k.refresh}.refused(t, 400, "invalid_grant", "invalid_refresh_token")
-		confidential := s.NewClient(t, servertest.Host, servertest.Metadata{"grant_types": withRefresh["grant_types"], "token_endpoint_auth_method": "client_secret_post"})
-		secret := signIn(t, confidential)
+		k := servertest.SignIn(t, c)
+		stranger := s.NewClient(t, servertest.Host, servertest.WithRefresh)
+		servertest.Tokens{stranger, "", k.Refresh}.Refused(t, 400, "invalid_grant", "refresh_token_of_another_client")
+		elsewhere := s.NewClient(t, "other.example.com", servertest.WithRefresh)
+		servertest.Tokens{elsewhere, "", k.Refresh}.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		confidential := s.NewClient(t, servertest.Host, servertest.Metadata{"grant_types": servertest.WithRefresh["grant_types"], "token_endpoint_auth_method": "client_secret_post"})
+		secret := servertest.SignIn(t, confidential)
 		bare := *confidential
 		bare.Secret = ""
-		tokens{&bare, "", secret.refresh}.refused(t, 401, "invalid_client", "wrong_client_authentication_method")
+		servertest.Tokens{&bare, "", secret.Refresh}.Refused(t, 401, "invalid_client", "wrong_client_authentication_method")
 		bare.Secret = "wrong"
-		tokens{&bare, "", secret.refresh}.refused(t, 401, "invalid_client", "wrong_client_secret")
-		secret.again(t)
-		k.again(t)
+		servertest.Tokens{&bare, "", secret.Refresh}.Refused(t, 401, "invalid_client", "wrong_client_secret")
+		secret.Again(t)
+		k.Again(t)
 	})
 	t.Run("ATK-62 AS-RT-08 what is sealed for one purpose opens for no other", func(t *testing.T) {
-		k := signIn(t, c)
+		k := servertest.SignIn(t, c)
 		a := c.Begin()
 		page := s.NewBrowser().Consent(t, a.URL())
 		code := c.Begin().Code(t, s.NewBrowser())
-		flipped := []byte(k.refresh)
+		flipped := []byte(k.Refresh)
 		flipped[len(flipped)/2] ^= 1
 		for name, value := range map[string]string{
-			"code": code, "consent": page.Form.Values.Get("request"), "access token": k.access, "client id": c.ID, "flipped": string(flipped),
-			"cut": k.refresh[:len(k.refresh)-4], "padded": k.refresh + "=", "newline": k.refresh + "\n", "empty box": "AAAA",
+			"code": code, "consent": page.Form.Values.Get("request"), "access token": k.Access, "client id": c.ID, "flipped": string(flipped),
+			"cut": k.Refresh[:len(k.Refresh)-4], "padded": k.Refresh + "=", "newline": k.Refresh + "\n", "empty box": "AAAA",
 		} {
 			t.Log(name)
-			tokens{c, "", value}.refused(t, 400, "invalid_grant", "invalid_refresh_token")
+			servertest.Tokens{c, "", value}.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
 		}
-		s.MustNotPass(t, servertest.Resource, k.refresh, "invalid_token")
-		if got := a.Exchange(t, k.refresh); got.String("error") != "invalid_grant" {
+		s.MustNotPass(t, servertest.Resource, k.Refresh, "invalid_token")
+		if got := a.Exchange(t, k.Refresh); got.String("error") != "invalid_grant" {
 			t.Errorf("as a code: %d %s", got.Status, got.Body)
 		}
-		if got := c.Token(t, refreshForm(c, "")); got.Status != 400 || got.String("error") != "invalid_request" {
+		if got := c.Token(t, servertest.RefreshForm(c, "")); got.Status != 400 || got.String("error") != "invalid_request" {
 			t.Errorf("missing: %d %s", got.Status, got.Body)
 		}
-		if got := c.Service.Send(t, servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token?refresh_token="+k.refresh,
-			refreshForm(c, "").Encode(), "Content-Type", "application/x-www-form-urlencoded")); got.Status != 400 {
+		if got := c.Service.Send(t, servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token?refresh_token="+k.Refresh,
+			servertest.RefreshForm(c, "").Encode(), "Content-Type", "application/x-www-form-urlencoded")); got.Status != 400 {
 			t.Errorf("in the query: %d", got.Status)
 		}
-		k.again(t)
+		k.Again(t)
 	})
 	t.Run("AS-RT-06 ATK-54 scope narrows the access token alone", func(t *testing.T) {
-		k := signIn(t, c)
-		a := c.Token(t, refreshForm(c, k.refresh, "scope", "notes:read"))
+		k := servertest.SignIn(t, c)
+		a := c.Token(t, servertest.RefreshForm(c, k.Refresh, "scope", "notes:read"))
 		if a.Status != 200 || a.String("scope") != "notes:read" {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 		s.Clock.Advance(grace + time.Second)
-		b := c.Token(t, refreshForm(c, a.String("refresh_token"), "scope", "offline_access openid email no:such"))
+		b := c.Token(t, servertest.RefreshForm(c, a.String("refresh_token"), "scope", "offline_access openid email no:such"))
 		if b.Status != 200 || b.String("scope") != "notes:read notes:write weather:read profile" {
 			t.Errorf("%d %s", b.Status, b.Body)
 		}
@@ -369,16 +256,16 @@ func TestRefresh(t *testing.T) {
 	t.Run("AS-RT-06 a mistake costs nothing", func(t *testing.T) {
 		narrow := *c
 		narrow.Scope = "notes:read"
-		k := signIn(t, &narrow)
-		k.refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:read notes:write")
-		k.refused(t, 400, "invalid_scope", "invalid_scope", "scope", "notes:read\"")
-		k.refused(t, 400, "invalid_target", "invalid_target", "resource", "https://mcp.example.com/wiki")
-		k.refused(t, 400, "invalid_target", "invalid_target", "resource", "https://evil.example/mcp")
-		k.refused(t, 401, "invalid_client", "unknown_client", "client_id", "nobody")
+		k := servertest.SignIn(t, &narrow)
+		k.Refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:read notes:write")
+		k.Refused(t, 400, "invalid_scope", "invalid_scope", "scope", "notes:read\"")
+		k.Refused(t, 400, "invalid_target", "invalid_target", "resource", "https://mcp.example.com/wiki")
+		k.Refused(t, 400, "invalid_target", "invalid_target", "resource", "https://evil.example/mcp")
+		k.Refused(t, 401, "invalid_client", "unknown_client", "client_id", "nobody")
 		s.Clock.Advance(grace + time.Second)
-		next := k.again(t, "resource", "https://MCP.example.com:443/mcp/?tenant=1")
-		s.MustPass(t, servertest.Resource, next.access)
-		s.MustNotPass(t, "https://mcp.example.com/wiki", next.access, "invalid_token")
+		next := k.Again(t, "resource", "https://MCP.example.com:443/mcp/?tenant=1")
+		s.MustPass(t, servertest.Resource, next.Access)
+		s.MustNotPass(t, "https://mcp.example.com/wiki", next.Access, "invalid_token")
 	})
 }
 
@@ -412,25 +299,25 @@ func TestRefreshExpiry(t *testing.T) {
 	t.Run("AS-RT-07 idle", func(t *testing.T) {
 		t.Parallel()
 		s := servertest.Start(t, servertest.Options{})
-		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
 		s.Clock.Advance(30*day - time.Minute)
-		k = k.again(t)
+		k = k.Again(t)
 		s.Clock.Advance(30*day + time.Second)
-		k.refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		k.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
 	})
 	t.Run("AS-RT-07 absolute", func(t *testing.T) {
 		t.Parallel()
 		s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
 			f.Tokens.RefreshTokenIdleLifetime, f.Tokens.RefreshTokenLifetime = "48h", "120h"
 		}})
-		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
 		for range 3 {
 			s.Clock.Advance(47 * time.Hour)
 			if time.Until(s.Clock.Now()) < 120*time.Hour {
-				k = k.again(t)
+				k = k.Again(t)
 			}
 		}
-		k.refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		k.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
 	})
 }
 
@@ -438,43 +325,43 @@ func TestRefreshRestart(t *testing.T) {
 	t.Run("AS-RT-09 with a seed it goes on", func(t *testing.T) {
 		t.Parallel()
 		s := servertest.Start(t, servertest.Options{})
-		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
 		s.Restart()
-		k = k.again(t)
+		k = k.Again(t)
 		s.Restart()
-		s.MustPass(t, servertest.Resource, k.access)
-		k.again(t)
+		s.MustPass(t, servertest.Resource, k.Access)
+		k.Again(t)
 	})
 	t.Run("AS-RT-09 with ephemeral keys it ends cleanly", func(t *testing.T) {
 		t.Parallel()
 		s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Keys = config.KeysFile{} }})
-		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
 		s.Restart()
-		k.refused(t, 400, "invalid_grant", "invalid_refresh_token")
-		mustRevoke(t, k.client, k.refresh)
-		mustRevoke(t, k.client, k.access)
+		k.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		servertest.MustRevoke(t, k.Client, k.Refresh)
+		servertest.MustRevoke(t, k.Client, k.Access)
 	})
 	t.Run("the MCP server of the token is gone", func(t *testing.T) {
 		t.Parallel()
-		both := servertest.Start(t, servertest.Options{Edit: secondHost})
-		c := both.NewClient(t, servertest.Host, withRefresh)
+		both := servertest.Start(t, servertest.Options{Edit: servertest.SecondHost})
+		c := both.NewClient(t, servertest.Host, servertest.WithRefresh)
 		c.Resource = "https://mcp.example.com/wiki"
-		k := signIn(t, c)
+		k := servertest.SignIn(t, c)
 		one := servertest.Start(t, servertest.Options{})
-		tokens{c.On(one), "", k.refresh}.refused(t, 400, "invalid_grant", "resource_gone")
+		servertest.Tokens{c.On(one), "", k.Refresh}.Refused(t, 400, "invalid_grant", "resource_gone")
 	})
 	t.Run("AS-RT-03 a fork across replicas without a shared guard", func(t *testing.T) {
 		t.Parallel()
 		one := servertest.Start(t, servertest.Options{})
 		two := one.Replica()
-		client := one.NewClient(t, servertest.Host, withRefresh)
-		first := signIn(t, client)
-		second := first.again(t)
+		client := one.NewClient(t, servertest.Host, servertest.WithRefresh)
+		first := servertest.SignIn(t, client)
+		second := first.Again(t)
 		one.Clock.Advance(time.Hour)
-		thief := tokens{client.On(two), "", first.refresh}.again(t) // not noticed
+		thief := servertest.Tokens{client.On(two), "", first.Refresh}.Again(t) // not noticed
 		one.Clock.Advance(time.Hour)
-		tokens{client.On(two), "", second.refresh}.refused(t, 400, "invalid_grant", "refresh_token_reused")
-		thief.refused(t, 400, "invalid_grant", "family_revoked")
+		servertest.Tokens{client.On(two), "", second.Refresh}.Refused(t, 400, "invalid_grant", "refresh_token_reused")
+		thief.Refused(t, 400, "invalid_grant", "family_revoked")
 	})
 }
 
@@ -482,53 +369,53 @@ func TestRecheck(t *testing.T) {
 	oidc := func(t *testing.T, refreshTokens bool) (*oauthtest.OIDCProvider, *servertest.Service, *servertest.Client) {
 		t.Parallel()
 		p := oauthtest.NewOIDCProvider(t)
-		p.SignInAs(person)
+		p.SignInAs(servertest.Person)
 		p.GiveRefreshTokens(refreshTokens)
 		domain := func(f *config.File) { f.Provider.AllowedEmailDomains = []string{`example\.com`} }
 		s := servertest.Start(t, servertest.Options{Edit: servertest.Edits(servertest.UseOIDC(p), domain), Files: servertest.ProviderFiles})
-		return p, s, s.NewClient(t, servertest.Host, withRefresh)
+		return p, s, s.NewClient(t, servertest.Host, servertest.WithRefresh)
 	}
 	t.Run("AS-FED-09 each refresh asks the provider once", func(t *testing.T) {
 		p, s, c := oidc(t, true)
-		k := signIn(t, c)
+		k := servertest.SignIn(t, c)
 		if scope := p.Sent(oauthtest.Authorization).Get("scope"); !strings.Contains(scope, "offline_access") {
 			t.Errorf("the provider was asked for %q", scope)
 		}
 		for range 3 {
 			before := p.Count(oauthtest.Token)
 			for _, a := range together(t, s, 20, func() *http.Request {
-				return servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token", refreshForm(c, k.refresh).Encode(), "Content-Type", "application/x-www-form-urlencoded")
+				return servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token", servertest.RefreshForm(c, k.Refresh).Encode(), "Content-Type", "application/x-www-form-urlencoded")
 			}) {
 				if a.Status != 200 {
 					t.Fatalf("%d %s", a.Status, a.Body)
 				}
-				k.refresh, k.access = a.String("refresh_token"), a.String("access_token")
+				k.Refresh, k.Access = a.String("refresh_token"), a.String("access_token")
 			}
 			if n := p.Count(oauthtest.Token) - before; n != 1 {
 				t.Errorf("%d requests to the provider, whose refresh tokens work once", n)
 			}
 		}
-		s.MustPass(t, servertest.Resource, k.access)
+		s.MustPass(t, servertest.Resource, k.Access)
 	})
 	t.Run("AS-FED-09 a change shows", func(t *testing.T) {
 		p, s, c := oidc(t, true)
-		k := signIn(t, c)
-		moved := person
+		k := servertest.SignIn(t, c)
+		moved := servertest.Person
 		moved.Email, moved.Groups = "jane.married@example.com", []string{"new group"}
 		p.Change(moved)
-		h := s.MustPass(t, servertest.Resource, k.again(t).access).Header
+		h := s.MustPass(t, servertest.Resource, k.Again(t).Access).Header
 		if h.Get("X-Auth-Request-Email") != moved.Email || h.Get("X-Auth-Request-Groups") != "new group" {
 			t.Errorf("headers %v", h)
 		}
 	})
 	t.Run("AS-FED-09 AS-RT-07 ATK-34 the user is removed", func(t *testing.T) {
 		p, s, c := oidc(t, true)
-		k := signIn(t, c)
-		k = k.again(t)
-		p.Remove(person.Subject)
-		k.refused(t, 400, "invalid_grant", "user_gone")
-		k.refused(t, 400, "invalid_grant", "family_revoked")
-		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		k := servertest.SignIn(t, c)
+		k = k.Again(t)
+		p.Remove(servertest.Person.Subject)
+		k.Refused(t, 400, "invalid_grant", "user_gone")
+		k.Refused(t, 400, "invalid_grant", "family_revoked")
+		s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 		if e := s.Log.Last(audit.FamilyEnded); e["reason"] != "user_gone" {
 			t.Errorf("audit says %v", e)
 		}
@@ -540,35 +427,35 @@ func TestRecheck(t *testing.T) {
 		s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(servertest.UseGitHub(g), func(f *config.File) {
 			f.Provider.AllowedOrganizations = []string{"octo-org/ops"}
 		})})
-		c := s.NewClient(t, servertest.Host, withRefresh)
-		k := signIn(t, c)
-		k = k.again(t)
-		if h := s.MustPass(t, servertest.Resource, k.access).Header; h.Get("X-Auth-Request-Groups") != "octo-org,octo-org/ops" {
+		c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
+		k := servertest.SignIn(t, c)
+		k = k.Again(t)
+		if h := s.MustPass(t, servertest.Resource, k.Access).Header; h.Get("X-Auth-Request-Groups") != "octo-org,octo-org/ops" {
 			t.Errorf("headers %v", h)
 		}
 		moved := member
 		moved.Groups = []string{"octo-org"}
 		g.Change(moved)
-		k.refused(t, 400, "invalid_grant", "account_not_allowed")
-		k.refused(t, 400, "invalid_grant", "family_revoked")
-		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		k.Refused(t, 400, "invalid_grant", "account_not_allowed")
+		k.Refused(t, 400, "invalid_grant", "family_revoked")
+		s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 		a := c.Begin()
 		b := s.NewBrowser()
 		g.SignInAs(moved)
-		errorAt(t, s, a, b.Walk(t, b.Open(t, a.URL()), c.RedirectURI), "access_denied", "account_not_allowed")
+		servertest.ErrorAt(t, s, a, b.Walk(t, b.Open(t, a.URL()), c.RedirectURI), "access_denied", "account_not_allowed")
 	})
 	t.Run("AS-FED-09 the policy admits the user no more", func(t *testing.T) {
 		p, s, c := oidc(t, true)
-		k := signIn(t, c)
-		moved := person
+		k := servertest.SignIn(t, c)
+		moved := servertest.Person
 		moved.Email = "jane@elsewhere.example"
 		p.Change(moved)
-		k.refused(t, 400, "invalid_grant", "email_domain_not_allowed")
-		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		k.Refused(t, 400, "invalid_grant", "email_domain_not_allowed")
+		s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 	})
 	t.Run("AS-TOK-04 AS-RT-06 the provider is down for a while", func(t *testing.T) {
 		p, s, c := oidc(t, true)
-		k := signIn(t, c)
+		k := servertest.SignIn(t, c)
 		for _, trouble := range []func(on bool){
 			func(on bool) { p.Break(oauthtest.Token, oauthtest.Status503); unbreak(p, on) },
 			func(on bool) { p.Break(oauthtest.Token, oauthtest.Garbage); unbreak(p, on) },
@@ -576,82 +463,82 @@ func TestRecheck(t *testing.T) {
 			func(on bool) { p.RefuseToken(map[bool]string{true: "temporarily_unavailable"}[on]) },
 		} {
 			trouble(true)
-			a := c.Token(t, refreshForm(c, k.refresh))
+			a := c.Token(t, servertest.RefreshForm(c, k.Refresh))
 			if a.Status != 503 || a.String("error") != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" {
 				t.Errorf("%d %s", a.Status, a.Body)
 			}
 			s.Clock.Advance(5 * time.Minute)
 			trouble(false)
 		}
-		s.MustPass(t, servertest.Resource, k.access)
-		k.again(t).again(t)
+		s.MustPass(t, servertest.Resource, k.Access)
+		k.Again(t).Again(t)
 	})
 	t.Run("AS-TOK-04 AS-RT-06 the provider refuses our secret for a while", func(t *testing.T) {
 		// Not the person's fault, so the sign-in stays; nor one that passes by itself.
 		p, s, c := oidc(t, true)
-		k := signIn(t, c)
+		k := servertest.SignIn(t, c)
 		p.RefuseToken("invalid_client")
-		k.refused(t, 500, "server_error", "provider_misconfigured")
+		k.Refused(t, 500, "server_error", "provider_misconfigured")
 		p.RefuseToken("")
-		s.MustPass(t, servertest.Resource, k.access)
-		k.again(t).again(t)
+		s.MustPass(t, servertest.Resource, k.Access)
+		k.Again(t).Again(t)
 	})
 	t.Run("AS-RT-06 the provider takes its refresh token and then goes silent", func(t *testing.T) {
 		// Its new refresh token used to be lost, and the old one, tried again, ended all of the user's.
 		p, s, c := oidc(t, true)
 		p.ThinIDTokens(true)
-		k := signIn(t, c)
+		k := servertest.SignIn(t, c)
 		p.Break(oauthtest.UserInfo, oauthtest.Status503)
 		for range 3 {
-			k.refused(t, 503, "temporarily_unavailable", "provider_unavailable")
+			k.Refused(t, 503, "temporarily_unavailable", "provider_unavailable")
 			s.Clock.Advance(5 * time.Minute)
 		}
 		p.Break(oauthtest.UserInfo, oauthtest.Works)
-		next := k.again(t)
-		if retry := k.again(t); retry.refresh != next.refresh {
+		next := k.Again(t)
+		if retry := k.Again(t); retry.Refresh != next.Refresh {
 			t.Error("a retry gave another token")
 		}
-		s.MustPass(t, servertest.Resource, next.again(t).access)
+		s.MustPass(t, servertest.Resource, next.Again(t).Access)
 	})
 	t.Run("AS-FED-09 no refresh token, but userinfo", func(t *testing.T) {
 		p, _, c := oidc(t, false)
-		k := signIn(t, c)
+		k := servertest.SignIn(t, c)
 		before := p.Count(oauthtest.UserInfo)
-		k = k.again(t)
+		k = k.Again(t)
 		if p.Count(oauthtest.UserInfo) == before {
 			t.Error("the provider was not asked")
 		}
-		p.Remove(person.Subject)
-		k.refused(t, 400, "invalid_grant", "user_gone")
+		p.Remove(servertest.Person.Subject)
+		k.Refused(t, 400, "invalid_grant", "user_gone")
 	})
 	t.Run("AS-FED-09 nothing to ask with", func(t *testing.T) {
 		p, s, c := oidc(t, false)
 		p.EditMetadata(func(d map[string]any) { delete(d, "userinfo_endpoint") })
-		k := signIn(t, c)
-		k.refused(t, 400, "invalid_grant", "provider_session_over")
-		s.MustPass(t, servertest.Resource, k.access) // nothing is known against the person
+		k := servertest.SignIn(t, c)
+		k.Refused(t, 400, "invalid_grant", "provider_session_over")
+		s.MustPass(t, servertest.Resource, k.Access) // nothing is known against the person
 	})
 	t.Run("AS-FED-09 GitHub", func(t *testing.T) {
 		t.Parallel()
 		g := oauthtest.NewGitHub(t)
-		g.SignInAs(person)
+		g.SignInAs(servertest.Person)
 		s := servertest.Start(t, servertest.Options{Edit: servertest.UseGitHub(g), Files: servertest.ProviderFiles})
-		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh)).again(t)
+		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh)).Again(t)
 		g.RateLimit(true)
-		k.refused(t, 503, "temporarily_unavailable", "provider_unavailable")
+		k.Refused(t, 503, "temporarily_unavailable", "provider_unavailable")
 		g.RateLimit(false)
-		k = k.again(t)
-		g.Remove(person.Subject)
-		k.refused(t, 400, "invalid_grant", "user_gone")
-		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		k = k.Again(t)
+		g.Remove(servertest.Person.Subject)
+		k.Refused(t, 400, "invalid_grant", "user_gone")
+		s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 	})
 	t.Run("AS-FED-09 a static account is taken out", func(t *testing.T) {
 		t.Parallel()
 		s := servertest.Start(t, servertest.Options{})
-		k := signIn(t, s.NewClient(t, servertest.Host, withRefresh))
+		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
 		without := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Provider.Users[0].Username = "joe" }})
-		tokens{k.client.On(without), "", k.refresh}.refused(t, 400, "invalid_grant", "user_gone")
-		k.again(t)
+		servertest.Tokens{k.Client.On(without), "", k.Refresh}.Refused(t, 400, "invalid_grant", "user_gone")
+		k.Again(t)
 	})
 	t.Run("AS-FED-08 nothing of the provider's is in what clients get", func(t *testing.T) {
 		p, s, c := oidc(t, true)
@@ -661,9 +548,9 @@ func TestRecheck(t *testing.T) {
 			t.Errorf("a code of %d bytes", len(code))
 		}
 		answer := a.Exchange(t, code)
-		k := tokens{c, answer.String("access_token"), answer.String("refresh_token")}
-		next := k.again(t)
-		out := []string{code, answer.Body, next.access, next.refresh, s.MustPass(t, servertest.Resource, next.access).Body, s.Log.String()}
+		k := servertest.Tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+		next := k.Again(t)
+		out := []string{code, answer.Body, next.Access, next.Refresh, s.MustPass(t, servertest.Resource, next.Access).Body, s.Log.String()}
 		upstream := p.Sent(oauthtest.Token).Get("refresh_token")
 		if !strings.HasPrefix(upstream, "rt-") {
 			t.Fatalf("the provider got %q", upstream)
@@ -689,56 +576,56 @@ func unbreak(p *oauthtest.OIDCProvider, on bool) {
 
 func TestRevoke(t *testing.T) {
 	t.Parallel()
-	s := servertest.Start(t, servertest.Options{Edit: secondHost})
-	c := s.NewClient(t, servertest.Host, withRefresh)
+	s := servertest.Start(t, servertest.Options{Edit: servertest.SecondHost})
+	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 	for _, hint := range []string{"", "access_token", "refresh_token", "no_such_type"} {
 		t.Run("AS-REV-01 AS-REV-03 hint "+hint, func(t *testing.T) {
-			k := signIn(t, c)
-			s.MustPass(t, servertest.Resource, k.access)
-			other := k.again(t)
-			mustRevoke(t, c, k.access, "token_type_hint", hint)
-			s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+			k := servertest.SignIn(t, c)
+			s.MustPass(t, servertest.Resource, k.Access)
+			other := k.Again(t)
+			servertest.MustRevoke(t, c, k.Access, "token_type_hint", hint)
+			s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 			if e := s.Log.Last(audit.TokenRevoked); e["reason"] != "revoked_by_client" || e["token_id"] == "" {
 				t.Errorf("audit says %v", e)
 			}
-			s.MustPass(t, servertest.Resource, other.access) // one token is not the family
-			mustRevoke(t, c, k.refresh, "token_type_hint", hint)
-			s.MustNotPass(t, servertest.Resource, other.access, "invalid_token")
-			other.refused(t, 400, "invalid_grant", "family_revoked")
-			mustRevoke(t, c, k.refresh, "token_type_hint", hint)
+			s.MustPass(t, servertest.Resource, other.Access) // one token is not the family
+			servertest.MustRevoke(t, c, k.Refresh, "token_type_hint", hint)
+			s.MustNotPass(t, servertest.Resource, other.Access, "invalid_token")
+			other.Refused(t, 400, "invalid_grant", "family_revoked")
+			servertest.MustRevoke(t, c, k.Refresh, "token_type_hint", hint)
 		})
 	}
 	t.Run("AS-REV-01 unknown tokens", func(t *testing.T) {
-		k := signIn(t, c)
+		k := servertest.SignIn(t, c)
 		code := c.Begin().Code(t, s.NewBrowser())
-		for _, token := range []string{"x", code, k.access + "x", k.refresh[:20], strings.Repeat("y", 30<<10)} {
-			mustRevoke(t, c, token)
+		for _, token := range []string{"x", code, k.Access + "x", k.Refresh[:20], strings.Repeat("y", 30<<10)} {
+			servertest.MustRevoke(t, c, token)
 		}
-		s.MustPass(t, servertest.Resource, k.access)
-		k.again(t)
+		s.MustPass(t, servertest.Resource, k.Access)
+		k.Again(t)
 	})
 	t.Run("AS-REV-01 wrong requests", func(t *testing.T) {
-		k := signIn(t, c)
-		if a := revoke(t, c, ""); a.Status != 400 || a.String("error") != "invalid_request" {
+		k := servertest.SignIn(t, c)
+		if a := servertest.Revoke(t, c, ""); a.Status != 400 || a.String("error") != "invalid_request" {
 			t.Errorf("no token: %d %s", a.Status, a.Body)
 		}
-		if a := revoke(t, c, k.access, "client_id", ""); a.Status != 401 || a.String("error") != "invalid_client" {
+		if a := servertest.Revoke(t, c, k.Access, "client_id", ""); a.Status != 401 || a.String("error") != "invalid_client" {
 			t.Errorf("no client: %d %s", a.Status, a.Body)
 		}
-		if a := revoke(t, c, k.access, "client_secret", "x"); a.Status != 401 {
+		if a := servertest.Revoke(t, c, k.Access, "client_secret", "x"); a.Status != 401 {
 			t.Errorf("a secret of a public client: %d %s", a.Status, a.Body)
 		}
-		twice := url.Values{"token": {k.access, k.access}, "client_id": {c.ID}}
+		twice := url.Values{"token": {k.Access, k.Access}, "client_id": {c.ID}}
 		if a := s.Send(t, servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/revoke", twice.Encode(), "Content-Type", "application/x-www-form-urlencoded")); a.Status != 400 {
 			t.Errorf("two tokens: %d %s", a.Status, a.Body)
 		}
-		s.MustPass(t, servertest.Resource, k.access)
+		s.MustPass(t, servertest.Resource, k.Access)
 	})
 	t.Run("AS-REV-02 a foreign client's token", func(t *testing.T) {
-		k := signIn(t, c)
+		k := servertest.SignIn(t, c)
 		stranger := s.NewClient(t, servertest.Host, nil)
-		for _, token := range []string{k.access, k.refresh} {
-			if a := revoke(t, stranger, token); a.Status != 400 || a.String("error") != "invalid_grant" {
+		for _, token := range []string{k.Access, k.Refresh} {
+			if a := servertest.Revoke(t, stranger, token); a.Status != 400 || a.String("error") != "invalid_grant" {
 				t.Errorf("%d %s", a.Status, a.Body)
 			}
 			if e := s.Log.Last(audit.RevocationRefused); e["reason"] != "token_of_another_client" {
@@ -746,10 +633,10 @@ func TestRevoke(t *testing.T) {
 			}
 		}
 		elsewhere := s.NewClient(t, "other.example.com", nil)
-		mustRevoke(t, elsewhere, k.access) // unknown at that host
-		mustRevoke(t, elsewhere, k.refresh)
-		s.MustPass(t, servertest.Resource, k.access)
-		k.again(t)
+		servertest.MustRevoke(t, elsewhere, k.Access) // unknown at that host
+		servertest.MustRevoke(t, elsewhere, k.Refresh)
+		s.MustPass(t, servertest.Resource, k.Access)
+		k.Again(t)
 	})
 	t.Run("AS-REV-04 POST only", func(t *testing.T) {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete} {
@@ -760,28 +647,28 @@ func TestRevoke(t *testing.T) {
 		}
 	})
 	t.Run("AS-CONS-18 an approval withdrawn ends refresh at once", func(t *testing.T) {
-		k := signIn(t, c)
-		k = k.again(t)
-		mustRevoke(t, c, k.refresh)
-		k.refused(t, 400, "invalid_grant", "family_revoked")
+		k := servertest.SignIn(t, c)
+		k = k.Again(t)
+		servertest.MustRevoke(t, c, k.Refresh)
+		k.Refused(t, 400, "invalid_grant", "family_revoked")
 	})
 }
 
 func TestCodeReplay(t *testing.T) {
 	t.Parallel()
 	s := servertest.Start(t, servertest.Options{})
-	c := s.NewClient(t, servertest.Host, withRefresh)
+	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 	t.Run("AS-TOK-08 ATK-33 a replay that proves itself ends what was issued", func(t *testing.T) {
 		a := c.Begin()
 		code := a.Code(t, s.NewBrowser())
 		first := a.Exchange(t, code)
-		k := tokens{c, first.String("access_token"), first.String("refresh_token")}
-		s.MustPass(t, servertest.Resource, k.access)
+		k := servertest.Tokens{c, first.String("access_token"), first.String("refresh_token")}
+		s.MustPass(t, servertest.Resource, k.Access)
 		if got := a.Exchange(t, code); got.Status != 400 || got.String("error") != "invalid_grant" {
 			t.Errorf("%d %s", got.Status, got.Body)
 		}
-		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
-		k.refused(t, 400, "invalid_grant", "family_revoked")
+		s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
+		k.Refused(t, 400, "invalid_grant", "family_revoked")
 		if e := s.Log.Last(audit.FamilyEnded); e["reason"] != "code_used_twice" {
 			t.Errorf("audit says %v", e)
 		}
@@ -790,7 +677,7 @@ func TestCodeReplay(t *testing.T) {
 		a := c.Begin()
 		code := a.Code(t, s.NewBrowser())
 		first := a.Exchange(t, code)
-		k := tokens{c, first.String("access_token"), first.String("refresh_token")}
+		k := servertest.Tokens{c, first.String("access_token"), first.String("refresh_token")}
 		form := a.TokenForm(code)
 		form.Set("code_verifier", strings.Repeat("x", 43))
 		if got := c.Token(t, form); got.String("error") != "invalid_grant" {
@@ -801,8 +688,8 @@ func TestCodeReplay(t *testing.T) {
 		if got := c.Token(t, form); got.String("error") != "invalid_grant" {
 			t.Errorf("wrong client: %d %s", got.Status, got.Body)
 		}
-		s.MustPass(t, servertest.Resource, k.access)
-		k.again(t)
+		s.MustPass(t, servertest.Resource, k.Access)
+		k.Again(t)
 	})
 	t.Run("AS-TOK-07 ATK-33 fifty redemptions at once", func(t *testing.T) {
 		a := c.Begin()
@@ -840,7 +727,7 @@ func TestDenyList(t *testing.T) {
 	s := servertest.Start(t, servertest.Options{
 		Edit: func(f *config.File) { f.DenyList.File = path }, Files: map[string]string{path: ""},
 	})
-	c := s.NewClient(t, servertest.Host, withRefresh)
+	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 	applied := func(event audit.Event) {
 		t.Helper()
 		count := func() (n int) {
@@ -860,8 +747,8 @@ func TestDenyList(t *testing.T) {
 		}
 		t.Fatal("the deny-list was not read within five seconds")
 	}
-	k := signIn(t, c)
-	s.MustPass(t, servertest.Resource, k.access)
+	k := servertest.SignIn(t, c)
+	s.MustPass(t, servertest.Resource, k.Access)
 	family := s.Log.Last(audit.TokenIssued)["family"]
 	waiting := c.Begin()
 	code := waiting.Code(t, s.NewBrowser())
@@ -871,11 +758,11 @@ func TestDenyList(t *testing.T) {
 		t.Run("AS-CONS-18 denied by "+name, func(t *testing.T) {
 			write(text)
 			applied(audit.DenyListLoaded)
-			a := s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+			a := s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 			if e := s.Log.Last(audit.AccessDenied); e["reason"] != "denied_by_operator" || a.Body == "" {
 				t.Errorf("audit says %v", e)
 			}
-			k.refused(t, 400, "invalid_grant", "denied_by_operator")
+			k.Refused(t, 400, "invalid_grant", "denied_by_operator")
 			if got := waiting.Exchange(t, code); got.Status != 400 || got.String("error") != "invalid_grant" {
 				t.Errorf("code: %d %s", got.Status, got.Body)
 			}
@@ -892,14 +779,14 @@ func TestDenyList(t *testing.T) {
 	t.Run("AS-CONS-18 denied by family", func(t *testing.T) {
 		write("families: ['" + family + "']")
 		applied(audit.DenyListLoaded)
-		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
-		k.refused(t, 400, "invalid_grant", "denied_by_operator")
-		signIn(t, c).again(t) // another sign-in of the same person and client
+		s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
+		k.Refused(t, 400, "invalid_grant", "denied_by_operator")
+		servertest.SignIn(t, c).Again(t) // another sign-in of the same person and client
 	})
 	t.Run("a broken file leaves the last good one in force and says so", func(t *testing.T) {
 		write("subject: ['static:jane']")
 		applied(audit.DenyListBroken)
-		s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+		s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 		if _, text := s.Management(t, "/metrics"); !strings.Contains(text, "mcp_forward_auth_deny_list_broken 1\n") || !strings.Contains(text, "mcp_forward_auth_deny_list_entries 1\n") {
 			t.Error("the metrics do not say so")
 		}
@@ -908,7 +795,7 @@ func TestDenyList(t *testing.T) {
 		}
 		write("{}")
 		applied(audit.DenyListLoaded)
-		s.MustPass(t, servertest.Resource, k.access)
+		s.MustPass(t, servertest.Resource, k.Access)
 		if _, text := s.Management(t, "/metrics"); !strings.Contains(text, "mcp_forward_auth_deny_list_broken 0\n") {
 			t.Error("the metrics still say that it is broken")
 		}
@@ -946,12 +833,12 @@ func TestUsersFile(t *testing.T) {
 		t.Fatalf("no %s within five seconds", event)
 	}
 	wait(audit.UsersLoaded, "0")
-	k := signIn(t, s.NewClient(t, servertest.Host, withRefresh)).again(t)
+	k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh)).Again(t)
 	write("users: nobody")
 	wait(audit.UsersBroken, "1")
-	k = k.again(t)
+	k = k.Again(t)
 	write(other)
 	wait(audit.UsersLoaded, "0")
-	k.refused(t, 400, "invalid_grant", "user_gone")
-	s.MustNotPass(t, servertest.Resource, k.access, "invalid_token")
+	k.Refused(t, 400, "invalid_grant", "user_gone")
+	s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 }

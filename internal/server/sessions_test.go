@@ -42,13 +42,13 @@ func TestLargeProviderTokens(t *testing.T) {
 	begin := func(t *testing.T, provider string, bytes int, groups []string) (*servertest.Service, *servertest.Client) {
 		t.Parallel()
 		p, use := providers[provider](t)
-		who := person
+		who := servertest.Person
 		who.Groups = groups
 		p.SignInAs(who)
 		p.GiveRefreshTokens(true)
 		p.SetSizes(oauthtest.Sizes{Refresh: bytes, Access: bytes})
 		s := servertest.Start(t, servertest.Options{Edit: use, Files: servertest.ProviderFiles})
-		return s, s.NewClient(t, servertest.Host, withRefresh)
+		return s, s.NewClient(t, servertest.Host, servertest.WithRefresh)
 	}
 	for _, tt := range []struct {
 		provider string
@@ -67,11 +67,11 @@ func TestLargeProviderTokens(t *testing.T) {
 			if answer.Status != 200 || answer.String("refresh_token") == "" {
 				t.Fatalf("%d %s", answer.Status, answer.Body)
 			}
-			k := tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+			k := servertest.Tokens{c, answer.String("access_token"), answer.String("refresh_token")}
 			for range 3 {
-				k = k.again(t)
+				k = k.Again(t)
 			}
-			s.MustPass(t, servertest.Resource, k.access)
+			s.MustPass(t, servertest.Resource, k.Access)
 		})
 	}
 	t.Run("AS-RT-01 no refresh token that is dead from birth", func(t *testing.T) {

@@ -35,7 +35,7 @@ func manyScopes(f *config.File) {
 
 // inGroups is a person with 60 groups.
 func inGroups() oauthtest.User {
-	p := person
+	p := servertest.Person
 	for i := range 60 {
 		p.Groups = append(p.Groups, fmt.Sprintf("department-%02d-team", i))
 	}
@@ -85,7 +85,7 @@ func TestSignInFitsDefaultBuffers(t *testing.T) {
 					}
 					switch {
 					case to != "":
-						page = follow(t, b, page)
+						page = servertest.Follow(t, b, page)
 					case page.Form.Choices != nil:
 						page = b.Submit(t, page, "choice", "corp")
 					default:
@@ -156,7 +156,7 @@ func TestDisplacedSignIn(t *testing.T) {
 	t.Parallel()
 	const callback = "https://app.example.org/callback"
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	s := servertest.Start(t, servertest.Options{
 		Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
 			f.Proxy.DisableConsentScreen, f.Proxy.AllowedRedirectURLs = true, []string{`https://app\.example\.org/callback`}
@@ -168,8 +168,8 @@ func TestDisplacedSignIn(t *testing.T) {
 	for range 75 {
 		b.Open(t, c.Begin().URL())
 	}
-	page := follow(t, b, follow(t, b, first))
-	refusedStep(t, s, page, "displaced")
+	page := servertest.Follow(t, b, servertest.Follow(t, b, first))
+	servertest.RefusedStep(t, s, page, "displaced")
 	if text := page.Text(); !strings.Contains(text, "given up for newer ones") {
 		t.Error(text)
 	}
@@ -180,7 +180,7 @@ func TestDisplacedSignIn(t *testing.T) {
 func TestSpeculativeRequestsDoNothing(t *testing.T) {
 	t.Parallel()
 	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
+	oidc.SignInAs(servertest.Person)
 	s := servertest.Start(t, servertest.Options{Edit: servertest.UseOIDC(oidc), Files: servertest.ProviderFiles})
 	b, c := s.NewBrowser(), s.NewClient(t, servertest.Host, nil)
 	a := c.Begin()
@@ -206,7 +206,7 @@ func TestSpeculativeRequestsDoNothing(t *testing.T) {
 	}
 	ahead(a.URL())
 	page := b.Submit(t, b.Consent(t, a.URL()), "decision", "allow")
-	callback := follow(t, b, page).Location()
+	callback := servertest.Follow(t, b, page).Location()
 	ahead(callback)
 	a.Exchange(t, a.Accept(t, b.Walk(t, b.Open(t, callback), c.RedirectURI)))
 }

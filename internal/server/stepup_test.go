@@ -21,11 +21,11 @@ func TestRefreshAfterStepUp(t *testing.T) {
 			f.Proxy.Hosts[0].Scopes = []config.ScopeFile{{Name: "see", Tools: []string{"notes_list"}}, {Name: "destroy", Tools: []string{"notes_delete"}}}
 		}
 	}
-	begin := func(t *testing.T, refuse bool) (*servertest.Service, tokens) {
+	begin := func(t *testing.T, refuse bool) (*servertest.Service, servertest.Tokens) {
 		s := servertest.Start(t, servertest.Options{Edit: scopes(refuse)})
-		c := s.NewClient(t, servertest.Host, withRefresh)
+		c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 		c.Scope = "see"
-		return s, signIn(t, c)
+		return s, servertest.SignIn(t, c)
 	}
 	challenge := func(t *testing.T, s *servertest.Service, access string) {
 		t.Helper()
@@ -37,38 +37,38 @@ func TestRefreshAfterStepUp(t *testing.T) {
 	t.Run("on: the client has to sign in", func(t *testing.T) {
 		t.Parallel()
 		s, k := begin(t, true)
-		bystander := signIn(t, k.client)
-		k = k.again(t) // no challenge yet
-		challenge(t, s, k.access)
+		bystander := servertest.SignIn(t, k.Client)
+		k = k.Again(t) // no challenge yet
+		challenge(t, s, k.Access)
 		refused := false
 		for range 20 { // the guard is told in the background
-			a := k.client.Token(t, refreshForm(k.client, k.refresh))
+			a := k.Client.Token(t, servertest.RefreshForm(k.Client, k.Refresh))
 			if refused = a.Status != http.StatusOK; refused {
 				if e := s.Log.Last(audit.TokenRefused); a.Status != http.StatusBadRequest || a.String("error") != "invalid_grant" || e["reason"] != "step_up_expected" {
 					t.Fatalf("%d %s, audit says %v", a.Status, a.Body, e)
 				}
 				break
 			}
-			k.refresh = a.String("refresh_token")
+			k.Refresh = a.String("refresh_token")
 			time.Sleep(20 * time.Millisecond)
 		}
 		if !refused {
 			t.Fatal("refreshes work on")
 		}
-		bystander.again(t)
-		a := k.client.Begin().With("scope", "see destroy")
+		bystander.Again(t)
+		a := k.Client.Begin().With("scope", "see destroy")
 		if answer := a.Exchange(t, a.Code(t, s.NewBrowser())); answer.String("scope") != "see destroy" {
 			t.Errorf("signed in again: %d %s", answer.Status, answer.Body)
 		}
 		s.Clock.Advance(6 * time.Second)
-		k.again(t) // nothing was ended
+		k.Again(t) // nothing was ended
 	})
 	t.Run("off: a refresh is a refresh", func(t *testing.T) {
 		t.Parallel()
 		s, k := begin(t, false)
 		for range 5 {
-			challenge(t, s, k.access)
-			k = k.again(t)
+			challenge(t, s, k.Access)
+			k = k.Again(t)
 		}
 	})
 }

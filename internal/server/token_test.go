@@ -11,27 +11,12 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
-// withoutConsent makes sign-ins short: straight to the fake provider.
-func withoutConsent(f *config.File) {
-	f.Proxy.DisableConsentScreen = true
-	f.Proxy.AllowedRedirectURLs = []string{`https://app\.example\.org/.*`}
-}
-
-func quick(t *testing.T) (*servertest.Service, *oauthtest.OIDCProvider) {
-	t.Helper()
-	oidc := oauthtest.NewOIDCProvider(t)
-	oidc.SignInAs(person)
-	return servertest.Start(t, servertest.Options{Edit: servertest.Edits(servertest.UseOIDC(oidc), withoutConsent), Files: servertest.ProviderFiles}), oidc
-}
-
 func TestRedeemCode(t *testing.T) {
 	t.Parallel()
-	s, _ := quick(t)
+	s, _ := servertest.Quick(t)
 	b := s.NewBrowser()
 	c := s.NewClient(t, servertest.Host, nil)
 	other := s.NewClient(t, servertest.Host, servertest.Metadata{"client_name": "Another"})
@@ -212,7 +197,7 @@ func TestRedeemCode(t *testing.T) {
 
 func TestClientAuthentication(t *testing.T) {
 	t.Parallel()
-	s, _ := quick(t)
+	s, _ := servertest.Quick(t)
 	b := s.NewBrowser()
 	public := s.NewClient(t, servertest.Host, nil)
 	confidential := s.NewClient(t, servertest.Host, servertest.Metadata{"token_endpoint_auth_method": "client_secret_basic"})

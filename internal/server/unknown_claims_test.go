@@ -39,21 +39,21 @@ func TestUnreadableGroups(t *testing.T) {
 			t.Parallel()
 			idp := oauthtest.NewOIDCProvider(t)
 			idp.GiveRefreshTokens(true)
-			idp.SignInAs(member("jane"))
+			idp.SignInAs(servertest.Member("jane"))
 			edit := func(m map[string]any) { m["groups"] = tt.groups }
-			s := policed(t, idp, nil, allow, deny)
-			c := s.NewClient(t, servertest.Host, withRefresh)
-			signedIn := signIn(t, c) // who is in no group yet
+			s := servertest.Policed(t, idp, nil, allow, deny)
+			c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
+			signedIn := servertest.SignIn(t, c) // who is in no group yet
 			idp.EditClaims(edit)
 			idp.EditUserInfo(edit)
 
 			if !tt.denied {
-				signedIn.again(t)
-				signIn(t, c)
+				signedIn.Again(t)
+				servertest.SignIn(t, c)
 				return
 			}
-			signedIn.refused(t, http.StatusBadRequest, "invalid_grant", "not_allowed_by_policy")
-			page := end(t, s.NewBrowser(), c.Begin().URL())
+			signedIn.Refused(t, http.StatusBadRequest, "invalid_grant", "not_allowed_by_policy")
+			page := servertest.End(t, s.NewBrowser(), c.Begin().URL())
 			if refused := s.Log.Last(audit.LoginRefused); page.Status != http.StatusForbidden || refused["reason"] != "not_allowed_by_policy" {
 				t.Errorf("sign-in: %d, audit %v", page.Status, refused)
 			}
@@ -65,12 +65,12 @@ func TestUnreadableGroups(t *testing.T) {
 func TestUnreadableClaimIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	idp := oauthtest.NewOIDCProvider(t)
-	idp.SignInAs(member("jane"))
+	idp.SignInAs(servertest.Member("jane"))
 	idp.EditClaims(func(m map[string]any) { m["groups"] = []any{map[string]any{"name": "dev"}} })
-	s := policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Groups: []string{"ops"}}, config.PolicyRuleFile{Effect: "allow", Anyone: true, Scopes: []string{"notes:read"}})
-	c := s.NewClient(t, servertest.Host, withRefresh)
+	s := servertest.Policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Groups: []string{"ops"}}, config.PolicyRuleFile{Effect: "allow", Anyone: true, Scopes: []string{"notes:read"}})
+	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 	for range 2 {
-		signIn(t, c)
+		servertest.SignIn(t, c)
 	}
 	warned := 0
 	for line := range strings.Lines(s.Log.String()) {
@@ -95,7 +95,7 @@ func TestUnreadableAddressOnTheDenyList(t *testing.T) {
 	t.Parallel()
 	idp := oauthtest.NewOIDCProvider(t)
 	idp.GiveRefreshTokens(true)
-	idp.SignInAs(member("jane"))
+	idp.SignInAs(servertest.Member("jane"))
 	list := filepath.Join(t.TempDir(), "deny.yaml")
 	if err := os.WriteFile(list, []byte("emails: [mallory@example.com]\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -104,10 +104,10 @@ func TestUnreadableAddressOnTheDenyList(t *testing.T) {
 		Files: map[string]string{"client-secret": oauthtest.ClientSecret, list: ""},
 		Edit:  servertest.Edits(servertest.UseOIDC(idp), func(f *config.File) { f.DenyList.File = list }),
 	})
-	c := s.NewClient(t, servertest.Host, withRefresh)
-	k := signIn(t, c)
+	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
+	k := servertest.SignIn(t, c)
 	idp.EditClaims(func(m map[string]any) { m["email"] = []string{"mallory@example.com"} })
-	k.refused(t, http.StatusBadRequest, "invalid_grant", "denied_by_operator")
+	k.Refused(t, http.StatusBadRequest, "invalid_grant", "denied_by_operator")
 	a := c.Begin()
 	b := s.NewBrowser()
 	if at := b.Walk(t, b.Open(t, a.URL()), c.RedirectURI); at.Query().Get("error") != "access_denied" {
