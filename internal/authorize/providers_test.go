@@ -68,7 +68,7 @@ func TestSeveralProviders(t *testing.T) {
 		if answer.Status != 200 {
 			t.Fatalf("%d %s", answer.Status, answer.Body)
 		}
-		return servertest.Tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+		return servertest.Tokens{Client: c, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 	}
 	issuer := strings.TrimPrefix(p.corp.Issuer, "http://")
 	subjects := map[string]string{
@@ -118,7 +118,7 @@ func TestSeveralProviders(t *testing.T) {
 		without := p.options
 		without.Edit = servertest.Edits(p.options.Edit, func(f *config.File) { f.Providers = f.Providers[:2] })
 		s := servertest.Start(t, without)
-		gone := servertest.Tokens{k.Client.On(s), "", k.Refresh}
+		gone := servertest.Tokens{Client: k.Client.On(s), Refresh: k.Refresh}
 		if a := gone.Client.Token(t, servertest.RefreshForm(gone.Client, gone.Refresh)); a.Status != 400 || a.String("error") != "invalid_grant" {
 			t.Errorf("%d %s", a.Status, a.Body)
 		}
@@ -165,7 +165,7 @@ func TestKeepSubjects(t *testing.T) {
 		if got := servertest.User(t, s, c.AccessToken(t, b)); got == before != keep {
 			t.Errorf("keepSubjects %v: %q, before %q", keep, got, before)
 		}
-		old := servertest.Tokens{k.Client.On(s), "", k.Refresh}
+		old := servertest.Tokens{Client: k.Client.On(s), Refresh: k.Refresh}
 		if !keep {
 			old.Refused(t, 400, "invalid_grant", "provider_removed")
 			continue

@@ -92,7 +92,7 @@ func TestScopeThatGainsATool(t *testing.T) {
 		write.Store(&[]string{"make"})
 		s.Restart()
 		s.NewBrowser().Consent(t, client.Begin().URL())
-		again := servertest.Tokens{client, "", both.Refresh}
+		again := servertest.Tokens{Client: client, Refresh: both.Refresh}
 		if got := scope(again); got != "read write" {
 			t.Errorf("the refreshed token has %q", got)
 		}

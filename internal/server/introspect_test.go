@@ -148,21 +148,21 @@ func TestConfiguredClientRefresh(t *testing.T) {
 	})
 	t.Run("AS-TOK-03 the grant was taken from it", func(t *testing.T) {
 		other := changed(func(c *config.ClientFile) { c.GrantTypes = c.GrantTypes[:1] })
-		servertest.Tokens{k.Client.On(other), "", k.Refresh}.Refused(t, 400, "unauthorized_client", "unauthorized_client")
+		servertest.Tokens{Client: k.Client.On(other), Refresh: k.Refresh}.Refused(t, 400, "unauthorized_client", "unauthorized_client")
 	})
 	t.Run("ATK-54 its scopes were narrowed", func(t *testing.T) {
 		other := changed(func(c *config.ClientFile) { c.Scopes = []string{"notes:read"} })
 		here := k.Client.On(other)
-		servertest.Tokens{here, "", k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:write")
+		servertest.Tokens{Client: here, Refresh: k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:write")
 		if a := here.Token(t, servertest.RefreshForm(here, k.Refresh)); a.Status != 200 || a.String("scope") != "notes:read" {
 			t.Errorf("%d %s", a.Status, a.Body)
 		}
 		none := changed(func(c *config.ClientFile) { c.Scopes = []string{"weather:read"} })
-		servertest.Tokens{k.Client.On(none), "", k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted")
+		servertest.Tokens{Client: k.Client.On(none), Refresh: k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted")
 	})
 	t.Run("AS-RT-05 its resource was taken from it", func(t *testing.T) {
 		other := changed(func(c *config.ClientFile) { c.Resources = []string{"https://mcp.example.com/wiki"} })
-		servertest.Tokens{k.Client.On(other), "", k.Refresh}.Refused(t, 400, "invalid_grant", "resource_gone")
+		servertest.Tokens{Client: k.Client.On(other), Refresh: k.Refresh}.Refused(t, 400, "invalid_grant", "resource_gone")
 	})
 	k.Again(t)
 }

@@ -125,7 +125,7 @@ func TestPolicy(t *testing.T) {
 		if a := servertest.CallTool(t, s, answer.String("access_token"), "notes_create"); a.Status != http.StatusForbidden {
 			t.Errorf("the tool: %d", a.Status)
 		}
-		writer = servertest.Tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+		writer = servertest.Tokens{Client: c, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 	})
 	t.Run("ATK-54 a refresh for what is not allowed any more", func(t *testing.T) {
 		writer.Refused(t, 400, "invalid_scope", "not_allowed_by_policy", "scope", "notes:write")
@@ -134,7 +134,7 @@ func TestPolicy(t *testing.T) {
 		if answer.Status != 200 || answer.String("scope") != "notes:read" {
 			t.Fatalf("%d %s", answer.Status, answer.Body)
 		}
-		writer = servertest.Tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+		writer = servertest.Tokens{Client: c, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 		reader.Refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:read notes:write")
 	})
 	t.Run("who comes back has it again", func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestPolicy(t *testing.T) {
 		if answer.Status != 200 || answer.String("scope") != "notes:read notes:write" {
 			t.Fatalf("%d %s", answer.Status, answer.Body)
 		}
-		writer = servertest.Tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+		writer = servertest.Tokens{Client: c, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 	})
 	t.Run("AS-FED-09 who leaves all is refused, and their tokens end", func(t *testing.T) {
 		s.MustPass(t, servertest.Resource, writer.Access)
@@ -274,7 +274,7 @@ func TestPolicyOfTools(t *testing.T) {
 		if e := other.Log.Last(audit.AccessDenied); e["reason"] != "policy_changed" {
 			t.Errorf("audit says %v", e)
 		}
-		again := servertest.Tokens{c.On(other), all.Access, all.Refresh}.Again(t)
+		again := servertest.Tokens{Client: c.On(other), Access: all.Access, Refresh: all.Refresh}.Again(t)
 		if a := servertest.CallTool(t, other, again.Access, "notes_delete"); a.Status != 403 {
 			t.Errorf("after a refresh: %d", a.Status)
 		}

@@ -136,7 +136,7 @@ func TestRefresh(t *testing.T) {
 		if len(seen) != 1 {
 			t.Errorf("%d different refresh tokens", len(seen))
 		}
-		servertest.Tokens{c, "", answers[0].String("refresh_token")}.Again(t)
+		servertest.Tokens{Client: c, Refresh: answers[0].String("refresh_token")}.Again(t)
 	})
 	t.Run("AS-RT-04 a repeat is written down and counted", func(t *testing.T) {
 		first := servertest.SignIn(t, c)
@@ -201,16 +201,16 @@ func TestRefresh(t *testing.T) {
 	t.Run("AS-RT-05 bound to client, host and kind", func(t *testing.T) {
 		k := servertest.SignIn(t, c)
 		stranger := s.NewClient(t, servertest.Host, servertest.WithRefresh)
-		servertest.Tokens{stranger, "", k.Refresh}.Refused(t, 400, "invalid_grant", "refresh_token_of_another_client")
+		servertest.Tokens{Client: stranger, Refresh: k.Refresh}.Refused(t, 400, "invalid_grant", "refresh_token_of_another_client")
 		elsewhere := s.NewClient(t, "other.example.com", servertest.WithRefresh)
-		servertest.Tokens{elsewhere, "", k.Refresh}.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		servertest.Tokens{Client: elsewhere, Refresh: k.Refresh}.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
 		confidential := s.NewClient(t, servertest.Host, servertest.Metadata{"grant_types": servertest.WithRefresh["grant_types"], "token_endpoint_auth_method": "client_secret_post"})
 		secret := servertest.SignIn(t, confidential)
 		bare := *confidential
 		bare.Secret = ""
-		servertest.Tokens{&bare, "", secret.Refresh}.Refused(t, 401, "invalid_client", "wrong_client_authentication_method")
+		servertest.Tokens{Client: &bare, Refresh: secret.Refresh}.Refused(t, 401, "invalid_client", "wrong_client_authentication_method")
 		bare.Secret = "wrong"
-		servertest.Tokens{&bare, "", secret.Refresh}.Refused(t, 401, "invalid_client", "wrong_client_secret")
+		servertest.Tokens{Client: &bare, Refresh: secret.Refresh}.Refused(t, 401, "invalid_client", "wrong_client_secret")
 		secret.Again(t)
 		k.Again(t)
 	})
@@ -226,7 +226,7 @@ func TestRefresh(t *testing.T) {
 			"cut": k.Refresh[:len(k.Refresh)-4], "padded": k.Refresh + "=", "newline": k.Refresh + "\n", "empty box": "AAAA",
 		} {
 			t.Log(name)
-			servertest.Tokens{c, "", value}.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
+			servertest.Tokens{Client: c, Refresh: value}.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
 		}
 		s.MustNotPass(t, servertest.Resource, k.Refresh, "invalid_token")
 		if got := a.Exchange(t, k.Refresh); got.String("error") != "invalid_grant" {
@@ -348,7 +348,7 @@ func TestRefreshRestart(t *testing.T) {
 		c.Resource = "https://mcp.example.com/wiki"
 		k := servertest.SignIn(t, c)
 		one := servertest.Start(t, servertest.Options{})
-		servertest.Tokens{c.On(one), "", k.Refresh}.Refused(t, 400, "invalid_grant", "resource_gone")
+		servertest.Tokens{Client: c.On(one), Refresh: k.Refresh}.Refused(t, 400, "invalid_grant", "resource_gone")
 	})
 	t.Run("AS-RT-03 a fork across replicas without a shared guard", func(t *testing.T) {
 		t.Parallel()
@@ -358,9 +358,9 @@ func TestRefreshRestart(t *testing.T) {
 		first := servertest.SignIn(t, client)
 		second := first.Again(t)
 		one.Clock.Advance(time.Hour)
-		thief := servertest.Tokens{client.On(two), "", first.Refresh}.Again(t) // not noticed
+		thief := servertest.Tokens{Client: client.On(two), Refresh: first.Refresh}.Again(t) // not noticed
 		one.Clock.Advance(time.Hour)
-		servertest.Tokens{client.On(two), "", second.Refresh}.Refused(t, 400, "invalid_grant", "refresh_token_reused")
+		servertest.Tokens{Client: client.On(two), Refresh: second.Refresh}.Refused(t, 400, "invalid_grant", "refresh_token_reused")
 		thief.Refused(t, 400, "invalid_grant", "family_revoked")
 	})
 }
@@ -537,7 +537,7 @@ func TestRecheck(t *testing.T) {
 		s := servertest.Start(t, servertest.Options{})
 		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
 		without := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Provider.Users[0].Username = "joe" }})
-		servertest.Tokens{k.Client.On(without), "", k.Refresh}.Refused(t, 400, "invalid_grant", "user_gone")
+		servertest.Tokens{Client: k.Client.On(without), Refresh: k.Refresh}.Refused(t, 400, "invalid_grant", "user_gone")
 		k.Again(t)
 	})
 	t.Run("AS-FED-08 nothing of the provider's is in what clients get", func(t *testing.T) {
@@ -548,7 +548,7 @@ func TestRecheck(t *testing.T) {
 			t.Errorf("a code of %d bytes", len(code))
 		}
 		answer := a.Exchange(t, code)
-		k := servertest.Tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+		k := servertest.Tokens{Client: c, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 		next := k.Again(t)
 		out := []string{code, answer.Body, next.Access, next.Refresh, s.MustPass(t, servertest.Resource, next.Access).Body, s.Log.String()}
 		upstream := p.Sent(oauthtest.Token).Get("refresh_token")
@@ -662,7 +662,7 @@ func TestCodeReplay(t *testing.T) {
 		a := c.Begin()
 		code := a.Code(t, s.NewBrowser())
 		first := a.Exchange(t, code)
-		k := servertest.Tokens{c, first.String("access_token"), first.String("refresh_token")}
+		k := servertest.Tokens{Client: c, Access: first.String("access_token"), Refresh: first.String("refresh_token")}
 		s.MustPass(t, servertest.Resource, k.Access)
 		if got := a.Exchange(t, code); got.Status != 400 || got.String("error") != "invalid_grant" {
 			t.Errorf("%d %s", got.Status, got.Body)
@@ -677,7 +677,7 @@ func TestCodeReplay(t *testing.T) {
 		a := c.Begin()
 		code := a.Code(t, s.NewBrowser())
 		first := a.Exchange(t, code)
-		k := servertest.Tokens{c, first.String("access_token"), first.String("refresh_token")}
+		k := servertest.Tokens{Client: c, Access: first.String("access_token"), Refresh: first.String("refresh_token")}
 		form := a.TokenForm(code)
 		form.Set("code_verifier", strings.Repeat("x", 43))
 		if got := c.Token(t, form); got.String("error") != "invalid_grant" {

@@ -67,7 +67,7 @@ func TestLargeProviderTokens(t *testing.T) {
 			if answer.Status != 200 || answer.String("refresh_token") == "" {
 				t.Fatalf("%d %s", answer.Status, answer.Body)
 			}
-			k := servertest.Tokens{c, answer.String("access_token"), answer.String("refresh_token")}
+			k := servertest.Tokens{Client: c, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 			for range 3 {
 				k = k.Again(t)
 			}
