@@ -14,9 +14,9 @@ import (
 )
 
 // Attempts bounds the passwords tried for each user name at each host, so that
-// nobody can guess for long and no stranger's guesses keep the user out: a
+// no one can guess for long and no stranger's guesses keep the user out: a
 // browser in which that user has signed in before counts for itself (OWASP's
-// device cookies), and of the others each address does, as far as it is known.
+// device cookies), and so does each address, if it is known, of the others.
 type Attempts struct {
 	// Near bounds what one browser, or one address, tries for one name; Name what
 	// all addresses together do. Nil is no limit.
@@ -25,7 +25,7 @@ type Attempts struct {
 	Source func(*http.Request) string
 }
 
-// knownBrowser is what a browser gets in which somebody has signed in with a
+// knownBrowser is what a browser gets in which a user has signed in with a
 // password. It opens nothing; it only counts apart from what others try.
 type knownBrowser struct {
 	Who string `json:"who"` // provider and user name

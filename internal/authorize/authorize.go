@@ -127,7 +127,7 @@ func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, 
 }
 
 // showConsent renders the consent page for p. checked is what the user had
-// selected before, nil at first: then everything offered is, as far as one token can hold it.
+// selected before, nil at first: then everything offered is, up to what one token can hold.
 func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, checked oauth.Scopes, notice page.Notice) {
 	res, ok := host.Requested(p.Resource)
 	if !ok {
@@ -240,7 +240,7 @@ func errorRedirect(to oauth.RedirectURI, host *resource.Host, state string, oe *
 	return to.With(params)
 }
 
-// fail reports a fault of ours.
+// fail reports a fault of this service.
 func (e *Endpoint) fail(w http.ResponseWriter, r *http.Request, flow string, err error) {
 	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: string(oauth.ServerError), Flow: flow, Cause: err})
 	e.Pages.For(r).Error(w, errorView(&oauth.Error{Code: oauth.ServerError}, flow))

@@ -71,14 +71,14 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
 		return
 	}
-	// Here somebody is vouched for, so strangers cannot fill the guard.
+	// Here the provider has vouched for a person, so strangers cannot fill the guard.
 	if !e.spend(w, r, host, st.Flow, "login "+st.Handle, loginTTL) {
 		return
 	}
 	e.complete(w, r, host, st, visited, identity, session)
 }
 
-// returned notes that somebody is back from the identity provider.
+// returned notes that the user is back from the identity provider.
 func (e *Endpoint) returned(r *http.Request, host *resource.Host, st loginState) {
 	entry := st.auditEntry(host, audit.LoginReturned, "")
 	entry.Step = audit.StepCallback
@@ -171,8 +171,8 @@ func (st *loginState) narrow(withheld oauth.Scopes) {
 }
 
 // refuseByPolicy tells the person on a page, and the client when they return to
-// it: an app may show its own error or none, and somebody who is kept out by a
-// rule needs to know whom to ask.
+// it: an app may show its own error or none, and a person whom a rule
+// keeps out needs to know whom to ask.
 func (e *Endpoint) refuseByPolicy(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, entry audit.Entry) {
 	entry.Event, entry.Reason, entry.Withheld = audit.LoginRefused, policy.NotAllowed, st.Granted.String()
 	e.Audit.Write(r.Context(), entry)
@@ -198,7 +198,7 @@ func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity co
 }
 
 // firstAnswer makes sure that a form or callback is answered once, before it
-// costs anything. Anybody can ask for pages and answer them, so these answers are
+// costs anything. Anyone can ask for pages and answer them, so these answers are
 // remembered apart from the guard, and a flood of them makes this memory forget
 // instead of stopping everybody's sign-in; what must hold then is spent later.
 func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *resource.Host, flow, id string, ttl time.Duration) bool {

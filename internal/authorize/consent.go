@@ -83,8 +83,8 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 	e.beginLogin(w, r, host, p, granted)
 }
 
-// changed reports whether one of the granted scopes opens other tools by now
-// than the page said.
+// changed reports whether one of the granted scopes now opens other tools than
+// the page said.
 func (e *Endpoint) changed(r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) bool {
 	res, ok := host.Requested(p.Resource)
 	if !ok {
@@ -110,7 +110,7 @@ func fingerprintsOf(granted, offered oauth.Scopes, fingerprints string) string {
 
 // deny tells the client. It does so by itself where the operator vouches for the
 // target, and where that is the person's own computer: the program there waits for
-// an answer, and a redirect to it shows no stranger's page. Somebody who distrusts
+// an answer, and a redirect to it shows no stranger's page. A user who distrusts
 // any other client must not be sent to it.
 func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending) {
 	if !e.firstAnswer(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {

@@ -110,7 +110,7 @@ func (s Steps) ticket(r *http.Request, host *resource.Host, st loginState) (tick
 }
 
 // keepLogin gives the browser the cookies of a ticket, and takes those of its
-// oldest other logins away that there is no room for. Without a consent page nobody
+// oldest other logins away that there is no room for. Without a consent page nothing
 // stands between a client that asks again and again and the next cookie, and ten
 // minutes of them would make a header that no gateway takes.
 func keepLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, handle string, cookies []string) {

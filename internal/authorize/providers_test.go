@@ -36,7 +36,7 @@ func startThree(t *testing.T, edits ...func(*config.File)) threeProviders {
 	return p
 }
 
-// browser is one of somebody who chooses this provider.
+// browser is one of a user who chooses this provider.
 func (p threeProviders) browser(id string) *servertest.Browser {
 	b := p.NewBrowser()
 	b.Provider = id

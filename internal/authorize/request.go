@@ -26,7 +26,7 @@ const (
 	// Scopes that were not given are named, but not at any length.
 	maxWithheldBytes = 1 << 10
 	// Granted scopes and the client id travel in every access token, which has
-	// to fit a header whoever the person is.
+	// to fit a header for every person.
 	maxScopeBytes    = 1 << 10
 	maxIDScopesBytes = 1600
 	maxCarriedBytes  = 5 << 10
@@ -116,7 +116,7 @@ func (e *Endpoint) findClient(r *http.Request, req *request) error {
 	return err
 }
 
-// limitClient comes after findClient, so that made-up ids count for nobody.
+// limitClient comes after findClient, so that made-up ids use up no client's allowance.
 func (e *Endpoint) limitClient(_ *http.Request, req *request) error {
 	if ok, wait := e.Requests.Allow(req.host.Name + " " + req.client.Key()); !ok {
 		return &web.TooMany{Reason: "too_many_requests_of_client", Wait: wait}
@@ -151,7 +151,8 @@ func readState(_ *http.Request, req *request) error {
 		return oauth.Errorf(oauth.InvalidRequest, "state is longer than %d bytes", maxStateBytes)
 	}
 	// RFC 6749, appendix A.5, allows visible ASCII. Other text comes back as it
-	// came; what is no text would be changed on its way through a sealed value.
+	// came; invalid UTF-8 is refused, because JSON encoding would replace it, and
+	// the client would get back another state.
 	if !utf8.ValidString(state) || strings.ContainsFunc(state, unicode.IsControl) {
 		return oauth.Errorf(oauth.InvalidRequest, "state has a control character or is not UTF-8")
 	}
@@ -271,8 +272,8 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	return nil
 }
 
-// checkPolicy takes away what the rules let nobody have through this client.
-// Who the person is, is not known yet; what they may have is looked at when they
+// checkPolicy takes away what the rules let no user have through this client.
+// The user is not known yet; what they may have is looked at when they
 // come back.
 func (e *Endpoint) checkPolicy(_ *http.Request, req *request) error {
 	client := policy.Client{Key: req.client.Key(), Kind: req.client.Kind(), Host: req.client.VouchedBy}

@@ -18,8 +18,8 @@ import (
 
 // The way back from the identity provider. Where each host has a callback of its
 // own, the state is the ticket of the sign-in. Where one host has the callbacks of
-// all, the state says before that, sealed, which host the browser is to go on to; that
-// the browser is the one that began is for that host to see, which has its cookie.
+// all, the state says before that, sealed, which host the browser is to go on to. That
+// host then checks that it is the same browser; only it has the cookie.
 
 // visit is what a state stands for where there is a callback host.
 type visit struct {
@@ -73,7 +73,7 @@ func (e *Endpoint) visitOf(host *resource.Host, state string) (v visit, ticket s
 
 // callbackPath is the provider's own where there are several: what another
 // provider made the browser bring does not pass for an answer of this one, and
-// its code goes to nobody else (RFC 9700, section 4.4.2.2).
+// its code goes to no other provider (RFC 9700, section 4.4.2.2).
 func callbackPath(provider string) string {
 	if provider == "" {
 		return CallbackPath

@@ -41,7 +41,7 @@ type pending struct {
 	Offered      oauth.Scopes      `json:"scopes"`
 	// More is what the client did not ask for and the person may grant as well.
 	More oauth.Scopes `json:"more,omitempty"`
-	// Withheld is what the client asked for and the rules let it have for nobody.
+	// Withheld is what the client asked for and the rules let it have for no user.
 	Withheld  oauth.Scopes `json:"withheld,omitempty"`
 	Kind      string       `json:"kind"` // of the client
 	ScopeRoom int          `json:"room"` // bytes of scopes that may be granted
@@ -103,11 +103,11 @@ func browserKey(browser string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// errCookies: the browser sent our cookie twice, so somebody else's host set one of them.
+// errCookies: the browser sent our cookie twice, so another host of the same site set one of them.
 var errCookies = errors.New("a cookie of ours came more than once")
 
 // browser returns the random name of this browser, giving it one if it has none.
-// It says nothing about anybody; the consent form is bound to it.
+// It says nothing about the user; the consent form is bound to it.
 func (s Steps) browser(w http.ResponseWriter, r *http.Request, host *resource.Host) (string, error) {
 	if b, err := currentBrowser(r, host); err != nil || b != "" {
 		return b, err

@@ -131,7 +131,7 @@ func (r *providerResolver) groupsFilter(f ProviderFile) []string {
 }
 
 func (r *providerResolver) trustUnverifiedEmail(f ProviderFile) bool {
-	// Whoever makes a directory writes any address into it, so where any
+	// The owner of a directory writes any address into it, so where any
 	// directory is admitted no address means anything.
 	if f.Name == "microsoft" && f.InsecureTrustUnverifiedEmail && f.AllowAnyUser {
 		r.Add(r.key("insecureTrustUnverifiedEmail"), "is refused with %s: anybody could come with any address; name %s", r.key("allowAnyUser"), r.key("tenants"))

@@ -483,8 +483,8 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// Without the consent page, a pattern that admits somebody else's host gives
-// that somebody the tokens of everybody who follows a link.
+// Without the consent page, a pattern that admits a stranger's host gives that
+// stranger the tokens of everyone who follows a link.
 func TestRedirectPatterns(t *testing.T) {
 	for pattern, pins := range map[string]bool{
 		`https://app\.example\.com/callback`:                true,
@@ -754,7 +754,7 @@ protected MCP servers 1
 }
 
 // Accepted means that neither the configuration nor its summary prints a
-// secret, and that writing the file anew gives the same configuration.
+// secret, and that writing the file again gives the same configuration.
 // Refused means that no message holds a secret.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{minimal, githubConfig, staticConfig, "", "a: *b", "---\n---\n", minimal + "keys: {source: seed, seedFiles: [seed]}"} {

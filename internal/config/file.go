@@ -49,7 +49,7 @@ type File struct {
 
 // AuditFile is the `audit` section.
 type AuditFile struct {
-	// File that audit entries are added to, one JSON object a line, instead of standard output. It is opened again on SIGHUP and when somebody moved it away. An entry that cannot be written is counted and logged, and stops nothing; but a file that cannot be opened at start is a mistake. Default: standard output, among the log.
+	// File that audit entries are added to, one JSON object a line, instead of standard output. It is opened again on SIGHUP and when the file was moved away. An entry that cannot be written is counted and logged, and stops nothing; but a file that cannot be opened at start is a mistake. Default: standard output, among the log.
 	File string `json:"file"`
 }
 
@@ -117,7 +117,7 @@ type ProviderFile struct {
 	AuthorizeURL string `json:"authorizeURL"`
 	// Token endpoint, for name "oauth2" only. Required for name "oauth2".
 	TokenURL string `json:"tokenURL"`
-	// Endpoint that answers a GET with the access token by a JSON object about the person, for name "oauth2" only. Its host becomes part of who people are, so a move makes everybody somebody else. Required for name "oauth2".
+	// Endpoint that answers a GET with the access token by a JSON object about the person, for name "oauth2" only. Its host is part of every subject; changing it gives every user a new subject. Required for name "oauth2".
 	UserinfoURL string `json:"userinfoURL"`
 	// How this service proves itself at the token endpoint, for name "oidc", "oauth2" and "microsoft": "client_secret_basic", "client_secret_post" or, not for "oauth2", "private_key_jwt". Default: "private_key_jwt" with clientKeyFile; else what the discovery document offers, the body before the header; for "oauth2" "client_secret_basic".
 	ClientAuthMethod string `json:"clientAuthMethod"`
@@ -141,7 +141,7 @@ type ProviderFile struct {
 	Scopes []string `json:"scopes"`
 	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\.com". Empty admits every domain. Required for name "google", "github" and "oauth2" unless hostedDomains, allowedOrganizations or allowAnyUser is set. Where several of these are set, an account must satisfy each.
 	AllowedEmailDomains []string `json:"allowedEmailDomains"`
-	// Admit every account of the provider. Needed for Google, GitHub, Microsoft and "oauth2" where no other key says who may sign in, because anybody can have an account there; excludes such keys. Default false.
+	// Admit every account of the provider. Needed for Google, GitHub, Microsoft and "oauth2" where no other key says who may sign in, because anyone can have an account there; excludes such keys. Default false.
 	AllowAnyUser bool `json:"allowAnyUser"`
 	// Claim with the stable identifier of the person, text or a whole number, for name "oidc" (then of the ID token, also at each refresh) and "oauth2". Never an e-mail address or a login name: those pass to other people. Default: "sub".
 	SubjectClaim string `json:"subjectClaim"`
@@ -159,7 +159,7 @@ type ProviderFile struct {
 	AuthorizationParams map[string]string `json:"authorizationParams"`
 	// Groups to keep, of those the provider reports: names, or beginnings of names with an asterisk at the end, such as "mcp-*". An identity carries 200 groups at most, so where people are in more, say which matter. Default: the first 200.
 	GroupsFilter []string `json:"groupsFilter"`
-	// Take e-mail addresses as verified that the provider does not say are, for name "oidc", "oauth2" and "microsoft". Where people can enter any address themselves, this lets them become whom they like for every rule about addresses. For "microsoft" the optional claim xms_edov is the better way; with allowAnyUser this is refused there. Default false.
+	// Take e-mail addresses as verified that the provider does not say are, for name "oidc", "oauth2" and "microsoft". Where people can enter any address themselves, this lets them impersonate anyone in rules about e-mail addresses. For "microsoft" the optional claim xms_edov is the better way; with allowAnyUser this is refused there. Default false.
 	InsecureTrustUnverifiedEmail bool `json:"insecureTrustUnverifiedEmail"`
 	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the host of the issuer or of authorizeURL.
 	DisplayName string `json:"displayName"`
@@ -249,7 +249,7 @@ type HostFile struct {
 
 // PolicyFile is the `policy` section, and that of an entry of `proxy.hosts`.
 type PolicyFile struct {
-	// With rules, nobody may do anything but what a rule allows and no rule denies; their order means nothing. A rule holds where each of its conditions names the person or the client; a condition that is there and empty is a mistake. Default: no rules, and everybody may ask for every scope.
+	// With rules, people may do only what a rule allows and no rule denies; their order means nothing. A rule holds where each of its conditions names the person or the client; a condition that is there and empty is a mistake. Default: no rules, and everybody may ask for every scope.
 	Rules []PolicyRuleFile `json:"rules"`
 }
 
@@ -402,7 +402,7 @@ type TokensFile struct {
 type LimitsFile struct {
 	// Registrations of one address (IPv6: of one /64) at /register, for each host; all addresses together have a hundred times as many. Without listen.trustedProxies the address is the gateway's, which all clients share. Default 600.
 	Registrations *int `json:"registrations"`
-	// Requests of one client to /authorize, and as many to /token, for each host. Installations of a client that is known by a metadata document are one client, and whoever knows the id of a client without credentials can use up its requests, so a bound shuts others out; set one only where all clients are your own. 0 is no bound. Default 0.
+	// Requests of one client to /authorize, and as many to /token, for each host. Installations of a client that is known by a metadata document are one client, and anyone who knows the id of a client without credentials can use up its requests, so a bound shuts others out; set one only where all clients are your own. 0 is no bound. Default 0.
 	ClientRequests *int `json:"clientRequests"`
 	// Wrong passwords for one user name, whether there is such a user or not, for each host; for provider.name "static" only. Until the next attempt is due the right password is refused too, except in a browser where that user has signed in before: it counts for itself. With listen.trustedProxies each address counts for itself as well, and all of them together have ten times as many. Default 10.
 	SignInAttempts *int `json:"signInAttempts"`
@@ -530,6 +530,6 @@ type IdentityJWTFile struct {
 	Enabled bool `json:"enabled"`
 	// Its name. Default "X-Auth-Request-Identity".
 	Header string `json:"header"`
-	// How long one is valid, from "30s" to "5m"; it is made anew when half of that is over. Default "5m".
+	// How long one is valid, from "30s" to "5m"; it is replaced when half of that is over. Default "5m".
 	Lifetime string `json:"lifetime" like:"5m"`
 }

@@ -74,7 +74,7 @@ func loose(pattern string) string {
 }
 
 // anyCharacter reports whether a dot stands for exactly one character, which
-// nobody wants of a host or a URL.
+// is never meant in a host or a URL.
 func anyCharacter(tree *syntax.Regexp) bool {
 	switch tree.Op {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
@@ -155,7 +155,7 @@ func treeHolds(tree *syntax.Regexp, found func(rune) bool) bool {
 }
 
 // redirectURLs compiles the allowed redirect URIs. Without a consent page they
-// are all that stands between a code and whoever asks for it, so then each must
+// are all that stands between a code and any client that asks for it, so then each must
 // pin the host.
 func (r *resolver) redirectURLs(f ProxyFile) []*regexp.Regexp {
 	const at = "proxy.allowedRedirectURLs"
@@ -196,7 +196,7 @@ func (r *resolver) redirectSchemes(f ProxyFile) []string {
 	return f.AllowedRedirectSchemes
 }
 
-// attackerPrefixes begin URLs that lead to somebody else's host. A pattern
+// attackerPrefixes begin URLs that lead to a stranger's host. A pattern
 // that can match any continuation of one does not pin the host.
 var attackerPrefixes = []string{
 	"https://attacker.example/",

@@ -203,7 +203,7 @@ func (c *policyFacts) problem(key, entry string) string {
 	return ""
 }
 
-// userProblem finds subjects of a provider that is not there, or of who knows which.
+// userProblem reports a subject whose provider is unknown or ambiguous.
 func (c *policyFacts) userProblem(user string) string {
 	prefix, _, found := strings.Cut(user, ":")
 	if found && slices.Contains(c.providers, prefix) {

@@ -268,9 +268,9 @@ func (r *resolver) publicPath(at, value string, endpoint *url.URL) string {
 	return value
 }
 
-// pathProblem says why value cannot be a public path, or "". Whoever compares
-// paths (gateways, clients, this service) must see the same one, so there is
-// nothing in it that anybody would decode or clean.
+// pathProblem says why value cannot be a public path, or "". Gateways, clients and
+// this service must all see the same path when they compare it, so there is
+// nothing in it that one of them would decode or clean.
 func pathProblem(value string) string {
 	switch {
 	case value == "":

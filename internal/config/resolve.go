@@ -18,7 +18,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// Bounds on what one file may hold. They are far above what anybody needs and
+// Bounds on what one file may hold. They are far above any need and
 // keep a slip of a template from becoming a slow start.
 const (
 	maxHosts      = 10_000
@@ -313,7 +313,7 @@ var reservedHeaders = []string{
 	"path", "method",
 }
 
-// forwardedIdentity are the names of the "forwarded" kind that say who somebody
+// forwardedIdentity are the names of the "forwarded" kind that say who the user
 // is; the others say what was asked for.
 var forwardedIdentity = []string{"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-name", "x-forwarded-preferred-username"}
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A seed that can be guessed makes tokens that anybody can make.
+// A seed that can be guessed makes tokens that anyone can make.
 func TestSeeds(t *testing.T) {
 	random := func() string {
 		b := make([]byte, 32)

@@ -97,7 +97,7 @@ type User struct {
 func (p *Config) PolicyID() string { return cmp.Or(p.ID, p.Name) }
 
 // Workspace says how the directory of a Google Workspace is asked about people.
-// The zero value asks nobody.
+// The zero value asks nothing.
 type Workspace struct {
 	Credentials string // "key", "metadata" or "external"; "" for none
 	// Key and KeyID are those of the service account, with "key".

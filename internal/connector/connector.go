@@ -1,7 +1,7 @@
 // Package connector defines what the service asks of an identity provider.
 // Implementations live in sub-packages, one per kind of provider; each passes
-// the suite in connectortest. A connector knows nothing of MCP clients, scopes
-// or tokens of ours: it turns one browser visit into an Identity.
+// the suite in connectortest. A connector knows nothing of MCP clients, their
+// scopes or their tokens: it turns one browser visit into an Identity.
 package connector
 
 import (
@@ -11,7 +11,7 @@ import (
 	"net/url"
 )
 
-// MaxGroups is how many groups an Identity carries at most. Somebody with that
+// MaxGroups is how many groups an Identity carries at most. A person with that
 // many may be in more.
 const MaxGroups = 200
 
@@ -25,7 +25,7 @@ type Identity struct {
 	// several providers with the id and a colon before it. Never empty.
 	Namespace string `json:"ns"`
 	// Subject is the provider's stable identifier; never an e-mail address or
-	// a login name that can pass to somebody else. Never empty.
+	// a login name that can pass to another person. Never empty.
 	Subject string `json:"sub"`
 	// Email is empty unless the provider says it is verified.
 	Email  string   `json:"email,omitempty"`
@@ -73,7 +73,7 @@ type Connector interface {
 	// Rechecker if the connector is one. The caller has already checked that
 	// query's state equals login.State. Errors wrap ErrCancelled, ErrRejected,
 	// ErrNotAllowed, ErrMisconfigured or ErrUnavailable; any other error is a
-	// fault of ours or of the provider.
+	// fault of this service or of the provider.
 	Identify(ctx context.Context, login Login, query url.Values) (Identity, Session, error)
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Session is what a connector needs to ask the identity provider about the same
 // person again without a browser. It is a secret of the provider's: callers keep
-// it sealed, hand it to nobody but the connector, and never print it. The zero
+// it sealed, hand it only to the connector, and never print it. The zero
 // Session means that the provider gave nothing to ask with.
 type Session struct {
 	RefreshToken string `json:"rt,omitempty"`
@@ -28,7 +28,7 @@ func (Session) Format(f fmt.State, _ rune) { io.WriteString(f, "[session]") }
 func (Session) LogValue() slog.Value { return slog.StringValue("[session]") }
 
 // Rechecker is what a connector can do besides: say later, without a browser,
-// who somebody is now.
+// who the person is now.
 type Rechecker interface {
 	// Recheck asks the identity provider about id again. It returns the person
 	// as they are now, with the same Namespace and Subject, and the session for

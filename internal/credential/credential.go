@@ -15,7 +15,7 @@ import (
 )
 
 // Principal is who a request comes from and what the credential gives them. The
-// zero value is nobody.
+// zero value is no one.
 type Principal struct {
 	// Issuer vouches for the subject, Audience is the URI of the one resource that
 	// the credential is for.

@@ -15,7 +15,7 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	case Allowed, Advised:
 		d.Status, d.Headers, d.Remove = http.StatusOK, Lines{e.names, e.identityOf(ctx, d.Token)}, e.remove
 		return
-	case Preflight: // nobody is known, and the client's own headers must go
+	case Preflight: // no user is known, and the client's own headers must go
 		d.Status, d.Headers, d.Remove, d.Client = http.StatusOK, Lines{e.names, e.nobody}, e.remove, corsHeaders(q, d)
 		return
 	}

@@ -51,7 +51,8 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 }
 
 // recall returns a token that was verified before, nil if there is none, and
-// what it is good for now. One whose headers say other scopes by now has to come anew.
+// what it is good for now. A token whose usable scopes have changed is treated as
+// unknown, so that its identity headers are rebuilt.
 func (e *Endpoint) recall(key fingerprint) (*Token, *Grant) {
 	t := e.verified.get(key)
 	switch {
@@ -67,7 +68,7 @@ func (e *Endpoint) recall(key fingerprint) (*Token, *Grant) {
 	return t, g
 }
 
-// fingerprint is by what a token is remembered: half of its SHA-256. To find
+// fingerprint is the cache key of a token: the first half of its SHA-256. To find
 // another token with the fingerprint of a good one takes 2^128 tries.
 type fingerprint [16]byte
 

@@ -51,8 +51,8 @@ func (c *cache) put(key fingerprint, v *Token, now int64) (before *Token) {
 
 // makeRoom forgets expired entries before another comes in. It looks at a few in
 // the map's random order, not at all of them, so that a put costs the same
-// however full the cache is; by looking at four each time, less than half as
-// many as are alive stay on when they are dead.
+// however full the cache is. Checking four entries per put keeps dead entries
+// below half the number of live ones.
 func (s *shard) makeRoom(now int64, limit int) {
 	look := 4
 	if len(s.entries) >= limit {

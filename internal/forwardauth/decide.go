@@ -85,8 +85,8 @@ func (e *Endpoint) locate(q *Request, d *Decision) Reason {
 	return UnknownResource
 }
 
-// agrees reports whether the Host that a gateway calls us by is host's or no
-// host of ours. ingress-nginx sends it without its port, so names are compared.
+// agrees reports whether the Host that a gateway calls us by is host's or not
+// one of our hosts. ingress-nginx sends it without its port, so names are compared.
 func (e *Endpoint) agrees(name string, host *resource.Host) bool {
 	other := e.Resources.Host(name)
 	return other == nil || other == host || hostname(other.Name) == hostname(host.Name)

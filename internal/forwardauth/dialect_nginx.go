@@ -14,7 +14,7 @@ import (
 // A client may name one host in the request line ("GET https://b/mcp HTTP/1.1")
 // and another in its Host header. nginx routes by the first, which is $host, and
 // ingress-nginx makes X-Original-URL of the second. So the operator adds the
-// query "host=$host"; whoever else could write one would only be denied for it.
+// query "host=$host"; a client that could write one would only be denied for it.
 func nginx(r *http.Request, query string) Request {
 	q := Request{Dialect: NGINX}
 	q.RoutedAs, q.Routed = strings.CutPrefix(query, "host=")

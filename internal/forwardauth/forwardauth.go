@@ -46,15 +46,15 @@ type Endpoint struct {
 	Resources *resource.Table
 	// Credentials are what a request may prove itself with.
 	Credentials credential.Kinds
-	// Scopes returns what is known of a resource's scopes, without I/O: something
-	// else, by ==, once that has changed.
+	// Scopes returns the known scopes of a resource, without I/O. The value is
+	// replaced, never changed, so == tells whether it is still current.
 	Scopes func(r *resource.Resource) Scopes
 	// Policy bounds what a token is good for beyond its scopes.
 	Policy  *policy.Policy
 	Headers outbound.Headers
 	// Identities signs the header of Headers.JWT; nil if there is none.
 	Identities *token.Identities
-	// Ended is what was revoked and who is denied; nil stands for nothing and nobody.
+	// Ended is what was revoked and who is denied; nil means that nothing is.
 	Ended *revocation.List
 	// Used, if set, is called when a token is first used here, with its family, the
 	// generation of the refresh token that came with it, and when it was issued. It
@@ -71,15 +71,15 @@ type Endpoint struct {
 	Refused func(resource, client, subject string, scopes oauth.Scopes)
 	// Count, if set, is told of each decision, for metrics.
 	Count func(Outcome)
-	// Trace, if set, is told of each decision before it is made, and returns who
-	// is told of its outcome.
+	// Trace, if set, is called before each decision; the function it returns is
+	// called with the outcome.
 	Trace func(context.Context, TraceContext) (context.Context, func(Outcome))
 	Now   func() time.Time
 
 	verified *cache
 	grants   *grants
 	names    []string // of the identity headers
-	nobody   []string // their values where nobody is known
+	nobody   []string // their values where no user is known
 	remove   []string
 	// removeLine is remove as the one header line that Envoy takes.
 	removeLine []string

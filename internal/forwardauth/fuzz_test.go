@@ -13,7 +13,7 @@ import (
 
 // Whatever a gateway passes on: an allowed request is for a resource of the
 // table, by a path that reads in one way only, and every header of the answer is
-// valid, with identity of ours alone.
+// valid, with our own identity alone.
 func FuzzDialect(f *testing.F) {
 	fix := newFixture(f, "a.example/mcp a.example/mcp/admin b.example", nil)
 	secrets := []string{fix.token(f, aMCP, "read"), fix.token(f, "https://b.example", "read")}

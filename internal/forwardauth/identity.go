@@ -32,7 +32,7 @@ func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource) ([]st
 	room := maxIdentityBytes - e.Identities.Size(least)
 	values := e.values(p, room)
 	if err != nil || e.size(values) > room {
-		return e.values(p, maxIdentityBytes), nil // "-", which no server takes for somebody
+		return e.values(p, maxIdentityBytes), nil // "-", which no server takes for a user
 	}
 	id.Groups, id.GroupsOmitted = p.Groups, p.GroupsCut
 	all, err := id.Payload()
@@ -43,7 +43,7 @@ func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource) ([]st
 }
 
 // values makes the value of every identity header, in the order of e.names, so
-// that a gateway never lets the client's own copy through for want of ours. The
+// that a gateway never lets the client's own copy through where ours is missing. The
 // signed one comes later. If they are more than room bytes, first the groups are
 // left out, then the scopes, then the name.
 func (e *Endpoint) values(p *credential.Principal, room int) []string {

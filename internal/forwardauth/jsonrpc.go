@@ -150,7 +150,7 @@ func (c *cursor) meta() error {
 }
 
 // object reads an object and calls read at each value. No member may repeat, nor
-// differ from one of ours in case only: some servers would take it for ours. Nor
+// differ from one that is read here in case only: some servers would take it for ours. Nor
 // may one be named __proto__: JavaScript servers that copy an object with
 // Object.assign would read members that are not there.
 func (c *cursor) object(ours []string, read func(member string) error) error {

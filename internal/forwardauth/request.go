@@ -21,7 +21,7 @@ type Request struct {
 	// Host is the host that the client named, with a port if it named one.
 	Host string
 	// AskedAs, if not empty, is the Host of the gateway's own question where
-	// that differs by nature. If it is one of ours it must agree with Host.
+	// that differs by nature. If it is one of our hosts it must agree with Host.
 	AskedAs string
 	// RoutedAs, if Routed, is the host by which the gateway chose where the
 	// request goes, without port. It must be Host's.
@@ -117,7 +117,7 @@ type Decision struct {
 type Outcome struct {
 	Reason  Reason
 	Dialect Dialect
-	// Resource is nil if the request was for none of ours.
+	// Resource is nil if the request was for no known resource.
 	Resource *resource.Resource
 	// Proven says that a good token stands behind the request, whatever became of it.
 	Proven bool

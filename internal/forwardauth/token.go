@@ -154,7 +154,7 @@ func (e *Endpoint) upToDate(g *Grant) bool {
 }
 
 // grants finds the Grant of a scope claim. There are as many as the people
-// choose different sets of scopes, so it begins anew when it gets large; tokens
+// choose different sets of scopes, so it is emptied when it gets large; tokens
 // keep what they have.
 type grants struct {
 	mu sync.RWMutex

@@ -81,7 +81,7 @@ func assertionProof(c *call, claimed string) (proof, error) {
 }
 
 // checkAssertion holds an assertion to RFC 7523, section 3, as tightened by
-// draft-ietf-oauth-rfc7523bis. It is spent later, by whoever acts on it.
+// draft-ietf-oauth-rfc7523bis. It is spent later, where it takes effect.
 func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
 	if err := checkType(a.header); err != nil {
 		return invalidClient("invalid_client_assertion", err)
@@ -116,7 +116,7 @@ func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
 
 // spendProof uses the client's assertion up, just before the request has an
 // effect: when all else is in order, for a code or token of the client's own.
-// Anybody can register and sign assertions, so to remember every one of them
+// Anyone can register and sign assertions, so to remember every one of them
 // would let strangers fill the guard, which then refuses everybody's sign-in.
 func (c *call) spendProof() error {
 	if c.spend == nil {
@@ -229,7 +229,7 @@ func checkTimes(a *claims, now time.Time) error {
 	return nil
 }
 
-// checkAudience: the issuer, and nobody else. An assertion that also names
+// checkAudience: the issuer, and no one else. An assertion that also names
 // another server, or only an endpoint's URL, could have been meant for a server
 // that made the client believe so (draft-ietf-oauth-rfc7523bis, section 4).
 func checkAudience(raw json.RawMessage, issuer string) error {

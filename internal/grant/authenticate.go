@@ -25,7 +25,7 @@ type Clients interface {
 // failureRate is how often one client may fail to authenticate (RFC 6749,
 // section 2.3.1). It delays failures only: secrets have 128 bits and more, so no
 // rate of guesses finds one, while a rule that also shut out the right secret
-// would let anybody who knows a client id shut out the client.
+// would let anyone who knows a client id shut out the client.
 var failureRate = limit.PerMinute(20)
 
 // NewFailures returns the limiter for Endpoint.Failures.

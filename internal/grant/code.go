@@ -37,7 +37,7 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 		return nil, codesUnavailable(err)
 	}
 	if !first {
-		// Whoever redeems it now proved to be the client, so somebody else may
+		// This caller has proved to be the client, so another party may
 		// have been first (OAuth 2.1, section 4.1.3): what was issued is ended.
 		e.endFamily(c, refreshToken{Family: a.ID, AuthTime: a.AuthTime}, "code_used_twice")
 		return nil, invalidGrant("code_used_twice")

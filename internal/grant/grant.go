@@ -41,7 +41,7 @@ type Endpoint struct {
 	// Failures bounds how often a client may fail to authenticate.
 	Failures *limit.Limiter
 	// Requests bounds the token requests of each client at each host, nil for no
-	// limit. They are counted after authentication: nobody can use up the
+	// limit. They are counted after authentication: no one can use up the
 	// allowance of a client that has credentials.
 	Requests *limit.Limiter
 	// Revocations bounds what one person can have revoked.
@@ -50,7 +50,7 @@ type Endpoint struct {
 	Codes       *authcode.Codes
 	Guard       guard.Guard
 	Tokens      *token.Issuer
-	// Issued hears of each access token; nil if nobody wants to.
+	// Issued, if set, is called with every new access token.
 	Issued func(raw string, r *resource.Resource)
 	// Used is told of access tokens that a resource server asks about; nil if
 	// nothing wants to know. See forwardauth.Endpoint.

@@ -34,7 +34,7 @@ type introspection struct {
 }
 
 // Introspect answers POST /introspect, for clients that the operator configured
-// with credentials: anybody else could use it to try tokens (RFC 7662, section 4).
+// with credentials: others could use it to try tokens (RFC 7662, section 4).
 func (e *Endpoint) Introspect(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	c := &call{Request: r, host: host, entry: audit.Entry{Host: host.Name}, refused: audit.IntrospectionRefused}
 	err := e.begin(w, c)

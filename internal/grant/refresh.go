@@ -31,8 +31,8 @@ type Refresh struct {
 	// Providers are asked again at each use, each about its own people, and their
 	// policy of the sign-in is applied again.
 	Providers provider.Set
-	// Changed returns which of a resource's scopes open other tools by now than
-	// when fingerprints was made of them, without I/O.
+	// Changed returns the scopes of a resource whose set of tools differs from
+	// fingerprints. It does no I/O.
 	Changed func(resource string, scopes []string, fingerprints string) []string
 	// Exists reports whether a resource has a scope, or may have it because what
 	// it has is not known. It does no I/O.
@@ -102,7 +102,7 @@ func (r *Refresh) first(c *call, a authcode.Authorization) (string, error) {
 		return "", nil
 	}
 	if p := r.Providers.Find(a.Identity.Provider); p == nil || !p.MayRecheck(a.Session) {
-		c.entry.Reason = noRefreshToken // one that is refused at its first use helps nobody
+		c.entry.Reason = noRefreshToken // one that is refused at its first use is of no use
 		return "", nil
 	}
 	return r.seal(c, refreshToken{
@@ -189,8 +189,8 @@ func policyClient(c *call) policy.Client {
 	return policy.Client{Key: c.client.Key(), Kind: c.client.Kind(), Host: c.client.VouchedBy}
 }
 
-// stillAllowed returns what the rules leave of scopes, now that it is known who
-// the person is by now. The refresh token keeps the rest, for the day when they
+// stillAllowed returns what the rules leave of scopes, now that the person
+// is known again. The refresh token keeps the rest, for the day when they
 // may have it again.
 func (e *Endpoint) stillAllowed(c *call, match policy.Match, scopes oauth.Scopes) (oauth.Scopes, error) {
 	left := match.Narrow(scopes)
@@ -273,8 +273,8 @@ func narrow(asked string, granted oauth.Scopes, exists func(scope string) bool) 
 	return scopes, nil
 }
 
-// unchanged leaves out scopes that open other tools by now than the user agreed
-// to: the client that needs one asks for it, and the user sees the new list. The
+// unchanged leaves out scopes that now open other tools than the user agreed to:
+// the client that needs one asks for it, and the user sees the new list. The
 // refresh token keeps them, so that a tool that was there only for a while costs
 // nothing for good.
 func (e *Endpoint) unchanged(t refreshToken, scopes oauth.Scopes) (oauth.Scopes, error) {

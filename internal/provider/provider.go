@@ -117,7 +117,7 @@ func (s Set) Find(id string) *Provider {
 	return nil
 }
 
-// Only returns the provider where there is one, so that nobody has to choose.
+// Only returns the provider where there is one, so that the user need not choose.
 func (s Set) Only() *Provider {
 	if len(s) == 1 {
 		return s[0]

@@ -68,7 +68,7 @@ func TestScopeThatGainsATool(t *testing.T) {
 	}
 
 	write.Store(&[]string{"make", "drop"})
-	s.Restart() // and with it the catalogue is read anew
+	s.Restart() // and with it the catalogue is read again
 	s.NewBrowser().Consent(t, client.Begin().URL())
 
 	t.Run("AS-CONS-17 a refresh leaves the scope out", func(t *testing.T) {

@@ -220,7 +220,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 		}
 		return c.Token(t, f)
 	}
-	// Whoever is authenticated hears of the bad code.
+	// An authenticated client is told of the bad code.
 	passed := func(a *servertest.Answer) bool { return a.Status == 400 && a.String("error") == "invalid_grant" }
 
 	t.Run("AS-CIMD-18 the whole way as ChatGPT", func(t *testing.T) {
@@ -254,7 +254,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 	now := s.Clock.Now().Unix()
 	spent := sign()
 	noJTI := sign("jti", nil, "exp", now+77)
-	// An assertion is used up by what it is used for: anybody can sign any number,
+	// An assertion is used up by what it is used for: a client can sign any number,
 	// and what is remembered of each would fill the guard.
 	for range 2 {
 		if a := send(spent); !passed(a) {

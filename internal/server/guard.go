@@ -62,7 +62,7 @@ func newMemory(c config.Guard, opt Options, m *metrics) (*memory, error) {
 	return mem, nil
 }
 
-// begin learns what other replicas revoked, as far as the store answers.
+// begin learns what other replicas revoked, if the store answers.
 func (m *memory) begin(ctx context.Context) {
 	if m.store == nil {
 		return
@@ -94,8 +94,8 @@ func (m *memory) run(ctx context.Context) {
 	}
 }
 
-// compareClocks reads a key that never is, for the time that comes with it. That
-// the store does not answer is for poll to say.
+// compareClocks loads a missing key to read the store's clock; poll reports
+// outages.
 func (m *memory) compareClocks(ctx context.Context) {
 	_, _, _ = clockedStore{m.store, m.now, m.metrics}.Load(ctx, "clock")
 }

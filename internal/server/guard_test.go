@@ -12,8 +12,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
-// nobody is an address where nothing listens.
-func nobody(t *testing.T) string {
+// unused returns an address where nothing listens.
+func unused(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -26,8 +26,8 @@ func nobody(t *testing.T) string {
 // The shared memory is down: what needs it is refused with 503, what does not goes on.
 func TestGuardDown(t *testing.T) {
 	for name, section := range map[string]config.GuardFile{
-		"redis":    {Backend: "redis", Redis: config.RedisFile{Addresses: []string{nobody(t)}}},
-		"postgres": {Backend: "postgres", Postgres: config.PostgresFile{Address: nobody(t), Database: "d", Username: "u"}},
+		"redis":    {Backend: "redis", Redis: config.RedisFile{Addresses: []string{unused(t)}}},
+		"postgres": {Backend: "postgres", Postgres: config.PostgresFile{Address: unused(t), Database: "d", Username: "u"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

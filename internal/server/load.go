@@ -100,7 +100,7 @@ func (l *load) refuse(w http.ResponseWriter, r *http.Request, person bool) {
 }
 
 // readAhead reads as much of a body as a form may have. What follows, and how
-// reading failed, is still there for whoever reads.
+// reading failed, is still there for the next reader.
 func readAhead(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
 		return body

@@ -25,7 +25,7 @@ import (
 )
 
 // metrics are the Prometheus metrics. Every label value comes from a closed set
-// of ours: no stranger can make a series.
+// of this program: no stranger can make a series.
 type metrics struct {
 	registry    *prometheus.Registry
 	make        promauto.Factory       // registers what it makes

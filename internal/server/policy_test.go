@@ -155,7 +155,7 @@ func TestPolicy(t *testing.T) {
 	})
 }
 
-// What a client may have is known before anybody signs in, and offered.
+// What a client may have is known before the user signs in, and offered.
 func TestPolicyOfClients(t *testing.T) {
 	t.Parallel()
 	static := config.ClientFile{ID: "our-app", RedirectURIs: []string{servertest.RedirectURI}}

@@ -46,7 +46,7 @@ type Fixture struct {
 type Harness struct {
 	// New starts a fresh provider and a connector that uses Client.
 	New func(t *testing.T) Fixture
-	// Alice is somebody whom the connector reports in full, groups aside.
+	// Alice is a person whom the connector reports in full, groups aside.
 	// Her address must be at corp.example.
 	Alice oauthtest.User
 	// AuthorizationURLNeeds and IdentifyNeeds are the endpoints without which

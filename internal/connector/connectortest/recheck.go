@@ -11,7 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 )
 
-// visited is somebody who has signed in.
+// visited is a person who has signed in.
 type visited struct {
 	Fixture
 	identity connector.Identity
@@ -117,7 +117,7 @@ func (h Harness) recheck(t *testing.T) {
 }
 
 // interrupted: what the provider exchanged before it failed must not be lost,
-// because whoever comes with a spent refresh token is taken for a thief.
+// because a caller with a spent refresh token is taken for a thief.
 func (h Harness) interrupted(t *testing.T, endpoint oauthtest.Endpoint) {
 	v := h.visited(t)
 	v.session.Expires = min(v.session.Expires, 1) // so that an access token that may expire has

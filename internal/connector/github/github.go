@@ -1,6 +1,6 @@
 // Package github signs people in with GitHub or a GitHub Enterprise Server,
 // which speak OAuth 2.0 without OpenID Connect. Its invariants: the numeric
-// account id is the subject (a login name can pass to somebody else), the
+// account id is the subject (a login name can pass to another person), the
 // e-mail address is the primary one, only if GitHub has verified it, and who has
 // to be in an organization is asked for it at each sign-in and each re-check.
 package github

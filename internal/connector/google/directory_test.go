@@ -168,7 +168,7 @@ func TestWorkspaceGroups(t *testing.T) {
 	}
 }
 
-// What is set up wrongly admits nobody, and says what to look at.
+// A wrong setup admits no one, and says what to look at.
 func TestWorkspaceSetUp(t *testing.T) {
 	for name, spoil := range map[string]func(g *oauthtest.Google, w *connector.Workspace){
 		"no delegation": func(g *oauthtest.Google, _ *connector.Workspace) { g.Delegate() },

@@ -102,7 +102,7 @@ func TestHostedDomains(t *testing.T) {
 	}
 }
 
-// Whoever leaves the organization is refused at the next refresh, whether
+// A person who leaves the organization is refused at the next refresh, whether
 // Google sends an ID token with it or not.
 func TestHostedDomainLeft(t *testing.T) {
 	for _, fault := range []oauthtest.Fault{oauthtest.None, oauthtest.NoIDToken} {

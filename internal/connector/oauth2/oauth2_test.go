@@ -107,7 +107,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// A provider that starts to send iss says so in our log, and signs nobody in
+// A provider that starts to send iss says so in our log, and signs no one in
 // until the operator has named it.
 func TestUnknownIssuer(t *testing.T) {
 	f, _ := start(t, func(c *connector.Config) { c.IssuerURL = "" })

@@ -16,7 +16,7 @@ import (
 )
 
 // A certificate beside a key is optional (RFC 7517, section 4.7): one that does
-// not parse costs nobody the sign-in.
+// not parse stops no sign-in.
 func TestKeyWithACertificateThatDoesNotParse(t *testing.T) {
 	f, p, _ := start(t, nil)
 	p.EditKey(func(key map[string]any) {

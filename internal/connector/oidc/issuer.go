@@ -15,7 +15,7 @@ var guid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 func (c *Connector) manyTenants() bool { return strings.Contains(c.options.Issuer, tenantID) }
 
-// issuerFits reports whether issuer is ours, or that of some tenant of ours.
+// issuerFits reports whether issuer is ours, or that of one of our tenants.
 func (c *Connector) issuerFits(issuer string) bool {
 	before, after, many := strings.Cut(c.options.Issuer, tenantID)
 	if !many {

@@ -59,7 +59,7 @@ func (c *Connector) recheck(ctx context.Context, id connector.Identity, s connec
 	return now, token, err
 }
 
-// refreshed reads who somebody is now from what a refresh gave.
+// refreshed reads who the person is now from what a refresh gave.
 func (c *Connector) refreshed(ctx context.Context, p *provider, id connector.Identity, token *oauth2.Token) (connector.Identity, error) {
 	claims := Claims{}
 	if raw := rawIDToken(token); raw != "" {

@@ -9,7 +9,7 @@ import (
 // Refetched is a value fetched when first needed and again when too old. At most
 // one fetch is under way; after one that failed there is none for AfterError, and
 // its error is the answer. A value past MaxAge is never used: without the
-// provider nobody could sign in anyway.
+// provider no one could sign in anyway.
 type Refetched[T any] struct {
 	Fetch      func(context.Context) (T, error)
 	Now        func() time.Time

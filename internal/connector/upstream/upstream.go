@@ -186,7 +186,7 @@ func SessionOver(what string, cause error) error {
 	return wrap(connector.ErrSessionOver, what, cause)
 }
 
-// RecheckFailed turns what went wrong while asking about somebody again into
+// RecheckFailed turns what went wrong while asking about a person again into
 // one of the errors of connector.Rechecker. Only the provider's own clear word
 // ends anything; an answer that cannot be read, or one about our credentials
 // rather than the person's, is a fault that passes.
@@ -281,7 +281,7 @@ func Clip(text string) string {
 }
 
 // AuthorizationCode reads the callback's query (RFC 6749, section 4.1.2):
-// the code, or the provider's error as one of ours.
+// the code, or the provider's error as one of package connector's.
 func AuthorizationCode(query url.Values) (string, error) {
 	for _, name := range []string{"code", "error", "iss", "state"} {
 		if len(query[name]) > 1 {
@@ -314,7 +314,7 @@ func authorizationError(code, description string) error {
 }
 
 // CheckLogin refuses a Login that would switch a protection off. That is a
-// fault of ours, so it wraps none of the errors of package connector.
+// fault of this service, so it wraps none of the errors of package connector.
 func CheckLogin(login connector.Login) error {
 	if login.State == "" || login.Nonce == "" || login.RedirectURI == "" {
 		return errors.New("internal error: login without state, nonce or redirect URI")
