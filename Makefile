@@ -27,8 +27,9 @@ chaos: ## replicas under fire for T (10m)
 	hack/e2e/install.sh
 	E2E_CHAOS=$(or $(T),10m) go test -tags e2e -count=1 -v -timeout 24h -run TestChaos ./internal/e2e
 
-lint: ## gofmt, vet, staticcheck, templ
+lint: ## gofmt, words, vet, staticcheck, templ
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
+	hack/words.sh
 	go vet ./... && go vet -tags e2e ./internal/e2e ./internal/forwardauth && $(tool) staticcheck -tags e2e ./...
 	hack/generated.sh
 

@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -gt 0 ] || mapfile -t files < <(git ls-files '*.go' '*.md' 'charts/*/values.yaml' 'charts/*/templates/NOTES.txt' | grep -v '_templ\.go$')
 [ $# -eq 0 ] || files=("$@")
+[ ${#files[@]} -gt 0 ] || { echo 'no files: this is not a git checkout'; exit 2; }
 
 # prose prints file:line: text of what is read by people.
 prose() {

@@ -153,7 +153,7 @@ func Follow(t testing.TB, b *Browser, page *Page) *Page {
 	return b.Open(t, next.String())
 }
 
-// End walks a browser as far as it goes without the client.
+// End walks a browser until the next step is the client's.
 func End(t testing.TB, b *Browser, address string) *Page {
 	t.Helper()
 	page := b.Open(t, address)
