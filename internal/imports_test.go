@@ -37,7 +37,7 @@ var rules = []rule{
 	{"policy/lint", []string{"*"}, []string{"policy/rule", "registration"}, "the linter of rules sees rules and clients, not the file they come from"},
 	{"policy/whatif", []string{"*"}, []string{"connector", "oauth", "policy", "policy/rule", "provider", "registration", "resource", "revocation"}, "what would be decided follows from the configuration and the deny-list"},
 	{"outbound", []string{"*"}, nil, "the names of headers know nothing of who sets them"},
-	{"config", []string{"forwardauth", "authorize", "grant", "discovery", "page", "catalog", "token", "authcode", "keyset", "policy"}, nil, "the configuration fills in the settings of its owners, and runs nothing"},
+	{"config", []string{"forwardauth", "authorize", "discovery", "page", "catalog", "token", "authcode", "keyset", "policy"}, nil, "the configuration fills in the settings of its owners, and runs nothing"},
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
 	{"guard/...", []string{"*"}, []string{"conf", "expiring", "guard/..."}, "the memory of single events knows ids only"},
 	{"refusal", []string{"*"}, []string{"expiring", "oauth"}, "a hint knows names only"},
@@ -88,6 +88,7 @@ var typesOnly = []struct {
 	{"discovery", "catalog", []string{"Fetcher", "Cache", "New", "Options", "Target"}, "documents are made without I/O"},
 	{"forwardauth", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "net/http is there for handler types"},
 	{"grant", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "the token endpoint reaches no network itself"},
+	{"config", "grant", []string{"Endpoint", "Refresh", "NewRefresh", "NewFailures", "NewRevocations"}, "the configuration asks which grants there are and runs none"},
 	{"token", "net/http", []string{"Client", "Transport", "Get"}, "keys are never fetched"},
 }
 

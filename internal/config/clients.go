@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -146,7 +147,7 @@ func (r *resolver) client(at string, f ClientFile, resources []string) registrat
 // grantTypes returns what the client may use at /token: nothing if it has
 // credentials and no redirect URI, and can only ask at /introspect.
 func (r *resolver) grantTypes(at string, f ClientFile, introspection bool) []string {
-	known := []string{"authorization_code", "refresh_token"}
+	known := grant.Types(grant.All(), nil)
 	if len(f.RedirectURIs) == 0 {
 		hasCredentials := f.Secret != "" || len(f.SecretFiles) > 0 || f.JWKSFile != "" || f.JWKSURI != ""
 		if introspection && hasCredentials && len(f.GrantTypes) == 0 {
@@ -155,7 +156,7 @@ func (r *resolver) grantTypes(at string, f ClientFile, introspection bool) []str
 		r.Add(at+".redirectURIs", "is required: at least one redirect URI, except of a client with a secret or keys that has no grantTypes and asks at /introspect only")
 	}
 	if len(f.GrantTypes) == 0 {
-		return known
+		return grant.Types(grant.All(), grant.SignIn)
 	}
 	at += ".grantTypes"
 	for i, t := range f.GrantTypes {
@@ -163,7 +164,7 @@ func (r *resolver) grantTypes(at string, f ClientFile, introspection bool) []str
 		case t == "client_credentials":
 			r.Add(conf.Element(at, i), `"client_credentials" is not served: /token would refuse it; leave it out`)
 		case !slices.Contains(known, t):
-			r.Add(conf.Element(at, i), `%s is not one of "authorization_code", "refresh_token"`, conf.Show(t))
+			r.Add(conf.Element(at, i), `%s is not one of "%s"`, conf.Show(t), strings.Join(known, `", "`))
 		case slices.Index(f.GrantTypes, t) < i:
 			r.Add(conf.Element(at, i), "%s is listed twice", conf.Show(t))
 		}

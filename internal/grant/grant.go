@@ -8,7 +8,6 @@ package grant
 import (
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -27,17 +26,11 @@ import (
 // Path of the token endpoint.
 const Path = "/token"
 
-// GrantTypes lists what the endpoint serves, for discovery.
-func (e *Endpoint) GrantTypes() []string {
-	if e.Refresh == nil {
-		return []string{"authorization_code"}
-	}
-	return []string{"authorization_code", "refresh_token"}
-}
-
 // Endpoint serves /token and /revoke.
 type Endpoint struct {
 	Clients Clients
+	// Grants are those that the endpoint knows, see All.
+	Grants []Grant
 	// Failures bounds how often a client may fail to authenticate.
 	Failures *limit.Limiter
 	// Requests bounds the token requests of each client at each host, nil for no
@@ -122,16 +115,11 @@ func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
 	if ok, wait := e.Requests.Allow(c.host.Name + " " + c.client.Key()); !ok {
 		return nil, &web.TooMany{Reason: "too_many_requests_of_client", Wait: wait}
 	}
-	switch grantType := c.params.Get("grant_type"); {
-	case grantType == "":
-		return nil, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
-	case grantType == "authorization_code":
-		return e.redeemCode(c)
-	case grantType == "refresh_token" && e.Refresh != nil:
-		return e.refresh(c)
-	default:
-		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "grant_type must be one of %s", strings.Join(e.GrantTypes(), ", "))
+	g, err := e.grant(c)
+	if err != nil {
+		return nil, err
 	}
+	return g.serve(e, c)
 }
 
 func (e *Endpoint) refuse(w http.ResponseWriter, c *call, err error) {

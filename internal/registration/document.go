@@ -69,6 +69,7 @@ type Documents struct {
 	redirects  RedirectPolicy
 	keySets    *KeySets
 	allowQuery bool
+	grants     []string
 	cache      *fetched[*Client]
 	network    reach
 }
@@ -80,12 +81,14 @@ type DocumentsOptions struct {
 	KeySets   *KeySets
 	// AllowQuery admits ids with a query, which the draft advises against.
 	AllowQuery bool
-	Now        func() time.Time
+	// Grants are the grant types that a client may have, see Dynamic.Grants.
+	Grants []string
+	Now    func() time.Time
 }
 
 // NewDocuments returns an empty cache of documents.
 func NewDocuments(o DocumentsOptions) *Documents {
-	d := &Documents{urls: o.URLs, redirects: o.Redirects, keySets: o.KeySets, allowQuery: o.AllowQuery}
+	d := &Documents{urls: o.URLs, redirects: o.Redirects, keySets: o.KeySets, allowQuery: o.AllowQuery, grants: o.Grants}
 	d.cache = newFetched(o.URLs.Egress, o.Now, "application/json", MaxDocumentBytes, d.read)
 	d.cache.network = &d.network
 	return d
@@ -177,12 +180,8 @@ func (d *Documents) parse(id string, body []byte) (*Client, error) {
 	if c.AuthMethod, err = d.negotiate(members, c); err != nil {
 		return nil, err
 	}
-	refresh, err := grantTypes(grants, responses, c.AuthMethod == AuthNone)
-	if err != nil {
+	if c.GrantTypes, err = grantTypes(d.grants, grants, responses, c.AuthMethod == AuthNone); err != nil {
 		return nil, err
-	}
-	if c.GrantTypes = supportedGrants[:1]; refresh {
-		c.GrantTypes = supportedGrants
 	}
 	u, err := url.Parse(id)
 	if err != nil {

@@ -84,6 +84,7 @@ func newWorld(t testing.TB, edit func(*DocumentsOptions)) *world {
 		edit(&o)
 	}
 	o.KeySets = NewKeySets(o.URLs, now)
+	o.Grants = []string{"authorization_code", "refresh_token"}
 	w.Documents = NewDocuments(o)
 	return w
 }

@@ -77,6 +77,9 @@ type Dynamic struct {
 	Keys      *seal.Keyring // for client secrets
 	KeySets   *KeySets      // nil: a client's keys must be in its registration
 	Now       func() time.Time
+	// Grants are the grant types that a client may register; every client has
+	// authorization_code.
+	Grants []string
 	// RefreshOff: no refresh tokens are issued here, so a client that asks for
 	// nothing is not told that it has the grant.
 	RefreshOff bool
@@ -91,6 +94,7 @@ type record struct {
 	Name     string   `json:"n,omitempty"`
 	Method   string   `json:"m,omitempty"` // "" is none
 	Refresh  bool     `json:"f,omitempty"`
+	Grants   []string `json:"g,omitempty"` // beside authorization_code and refresh_token
 	JWKSURI  string   `json:"j,omitempty"`
 
 	// PublicKeys is a list of JWKs.
@@ -99,7 +103,11 @@ type record struct {
 
 const idPrefix = oauth.DynamicIDPrefix
 
-var supportedGrants = []string{"authorization_code", "refresh_token"}
+// The grant types of a person's sign-in.
+const (
+	authorizationCode = "authorization_code"
+	refreshToken      = "refresh_token"
+)
 
 // Register validates req and returns the client's registration at host.
 func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
@@ -115,9 +123,11 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	if rec.Method == AuthPrivateKey {
 		rec.JWKSURI, rec.PublicKeys = req.jwksURI, req.keys
 	}
-	if rec.Refresh, err = grantTypes(req.GrantTypes, req.ResponseTypes, rec.Method == "" && !d.RefreshOff); err != nil {
+	grants, err := grantTypes(d.Grants, req.GrantTypes, req.ResponseTypes, rec.Method == "" && !d.RefreshOff)
+	if err != nil {
 		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "the registration %s", err)
 	}
+	rec.setGrants(grants)
 	rec.Name = clipName(rec.Name)
 	if req.ApplicationType != "" && req.ApplicationType != "web" && req.ApplicationType != "native" {
 		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "application_type must be web or native")
@@ -181,18 +191,51 @@ func (d *Dynamic) authMethod(req Request, uris []string) (string, error) {
 	return "", oauth.Errorf(oauth.InvalidClientMetadata, "token_endpoint_auth_method must be one of %s", strings.Join(AuthMethods, ", "))
 }
 
-// grantTypes drops what we do not do and reports whether the client has the
-// refresh_token grant. A public client that says nothing (grants is nil) gets it:
-// the default of RFC 7591, section 2, would make its people sign in whenever an
+// grantTypes returns the grants that a client has, of those that are served. A
+// public client that says nothing (asked is nil) gets refresh_token too: the
+// default of RFC 7591, section 2, would make its people sign in whenever an
 // access token ends, and section 3.2.1 lets the server choose, and say so.
-func grantTypes(grants, responses []string, public bool) (refresh bool, err error) {
-	if len(grants) > 0 && !slices.Contains(grants, "authorization_code") {
-		return false, errors.New("has grant_types without authorization_code")
+func grantTypes(served, asked, responses []string, public bool) ([]string, error) {
+	if len(asked) > 0 && !slices.Contains(asked, authorizationCode) {
+		return nil, errors.New("has grant_types without authorization_code")
 	}
 	if len(responses) > 0 && !slices.Contains(responses, "code") {
-		return false, errors.New("has response_types without code")
+		return nil, errors.New("has response_types without code")
 	}
-	return slices.Contains(grants, "refresh_token") || grants == nil && public, nil
+	if asked == nil && public {
+		asked = []string{refreshToken}
+	}
+	return keepGrants(served, asked), nil
+}
+
+// keepGrants returns authorization_code and those of served that are in asked.
+func keepGrants(served, asked []string) []string {
+	kept := []string{authorizationCode}
+	for _, g := range served {
+		if g != authorizationCode && slices.Contains(asked, g) {
+			kept = append(kept, g)
+		}
+	}
+	return kept
+}
+
+func (r *record) setGrants(grants []string) {
+	for _, g := range grants {
+		switch g {
+		case authorizationCode: // every client has it
+		case refreshToken:
+			r.Refresh = true
+		default:
+			r.Grants = append(r.Grants, g)
+		}
+	}
+}
+
+func (r *record) grants() []string {
+	if r.Refresh {
+		return append([]string{refreshToken}, r.Grants...)
+	}
+	return r.Grants
 }
 
 // applicationType is what the client is in effect (OpenID Connect Registration,
@@ -250,14 +293,10 @@ func (d *Dynamic) checkMethod(rec *record) error {
 }
 
 func (d *Dynamic) client(id string, rec record) *Client {
-	c := &Client{
-		ID: id, Name: rec.Name, RedirectURIs: rec.URIs, AuthMethod: cmp.Or(rec.Method, AuthNone), GrantTypes: supportedGrants[:1],
+	return &Client{
+		ID: id, Name: rec.Name, RedirectURIs: rec.URIs, AuthMethod: cmp.Or(rec.Method, AuthNone), GrantTypes: keepGrants(d.Grants, rec.grants()),
 		Trusted: d.Redirects.trusted(rec.URIs), keys: rec.PublicKeys, jwksURI: rec.JWKSURI,
 	}
-	if rec.Refresh {
-		c.GrantTypes = supportedGrants
-	}
-	return c
 }
 
 // secret derives the client's secret from its id: 256 bits that need no storage.

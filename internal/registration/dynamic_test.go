@@ -46,7 +46,7 @@ func newDynamic(t testing.TB, seeds ...string) *Dynamic {
 		t.Fatal(err)
 	}
 	sets := NewKeySets(URLPolicy{Egress: &egress.Client{}, Own: []string{"a.example"}}, time.Now)
-	return &Dynamic{Keys: keys, KeySets: sets, Now: time.Now}
+	return &Dynamic{Keys: keys, KeySets: sets, Now: time.Now, Grants: []string{"authorization_code", "refresh_token"}}
 }
 
 func register(d *Dynamic, body string) (Response, error) {

@@ -189,7 +189,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			Pages: b.pages, Audit: b.audit, Now: b.opt.Now, SkipConsent: !b.cfg.ConsentScreen,
 		},
 		tokens: &grant.Endpoint{
-			Clients: b.clients, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
+			Grants: grant.All(), Clients: b.clients, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
 			Failures: grant.NewFailures(b.opt.Now), Revocations: grant.NewRevocations(b.opt.Now), Now: b.opt.Now,
 			Requests: perMinute(b.cfg.Limits.ClientRequests, b.opt.Now), Refresh: b.refresh(),
 			Tokens: &token.Issuer{Keys: b.keys, Persons: b.persons, Lifetime: b.cfg.Tokens.AccessTokenLifetime, Now: b.opt.Now},

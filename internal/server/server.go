@@ -27,6 +27,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
@@ -188,6 +189,7 @@ func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*regist
 	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs, Schemes: cfg.RedirectSchemes}
 	sets := registration.NewKeySets(urls, opt.Now)
 	clients := &registration.Clients{KeySets: sets}
+	grants := grant.Types(grant.All(), grant.Registrable)
 	var err error
 	if clients.Static, err = registration.NewStatic(cfg.Clients, sets); err != nil {
 		return nil, err
@@ -195,13 +197,13 @@ func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*regist
 	strangers := sets
 	if documents.Enabled {
 		clients.Documents = registration.NewDocuments(registration.DocumentsOptions{
-			URLs: urls, Redirects: redirects, KeySets: sets, AllowQuery: documents.AllowQuery, Now: opt.Now,
+			URLs: urls, Redirects: redirects, KeySets: sets, AllowQuery: documents.AllowQuery, Grants: grants, Now: opt.Now,
 		})
 	} else {
 		strangers = nil // nothing that a stranger names is fetched
 	}
 	if cfg.DynamicRegistration {
-		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, KeySets: strangers, Now: opt.Now, RefreshOff: !cfg.Tokens.Refresh}
+		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, KeySets: strangers, Now: opt.Now, Grants: grants, RefreshOff: !cfg.Tokens.Refresh}
 	}
 	return clients, nil
 }

@@ -1,0 +1,78 @@
+package grant
+
+import (
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+// Grant is one of the grants of the token endpoint (RFC 6749, section 1.3). Its
+// zero value is open to no client and cannot be registered.
+type Grant struct {
+	// Type is the value of grant_type, and what discovery names.
+	Type  string
+	serve func(*Endpoint, *call) (*Response, error)
+	// offered reports whether this endpoint has the grant; nil stands for always.
+	offered func(*Endpoint) bool
+	// registrable: clients that register themselves may ask for it.
+	registrable bool
+	// signIn: the grant goes on with a person's sign-in. What it takes was given to
+	// the client, so serve decides which clients may use it. Every other grant is
+	// open to clients that registered it and no others.
+	signIn bool
+}
+
+// All returns the grants that there are, in the order in which they are named.
+func All() []Grant {
+	return []Grant{
+		{Type: "authorization_code", serve: (*Endpoint).redeemCode, registrable: true, signIn: true},
+		{Type: "refresh_token", serve: (*Endpoint).refresh, registrable: true, signIn: true, offered: func(e *Endpoint) bool { return e.Refresh != nil }},
+	}
+}
+
+// Types returns the types of those of grants that which admits; nil admits all.
+func Types(grants []Grant, which func(Grant) bool) []string {
+	var out []string
+	for _, g := range grants {
+		if which == nil || which(g) {
+			out = append(out, g.Type)
+		}
+	}
+	return out
+}
+
+// Registrable and SignIn choose grants by these properties, see Types.
+func Registrable(g Grant) bool { return g.registrable }
+func SignIn(g Grant) bool      { return g.signIn }
+
+// offered returns those of e.Grants that e has.
+func (e *Endpoint) offered() []Grant {
+	var out []Grant
+	for _, g := range e.Grants {
+		if g.offered == nil || g.offered(e) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// GrantTypes lists what the endpoint serves, for discovery.
+func (e *Endpoint) GrantTypes() []string { return Types(e.offered(), nil) }
+
+// grant returns the grant that c asks for.
+func (e *Endpoint) grant(c *call) (Grant, error) {
+	asked := c.params.Get("grant_type")
+	if asked == "" {
+		return Grant{}, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
+	}
+	for _, g := range e.offered() {
+		if g.Type != asked {
+			continue
+		}
+		if !g.signIn && !c.client.MayUse(g.Type) {
+			return Grant{}, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use the grant %s", g.Type)
+		}
+		return g, nil
+	}
+	return Grant{}, oauth.Errorf(oauth.UnsupportedGrantType, "grant_type must be one of %s", strings.Join(e.GrantTypes(), ", "))
+}
