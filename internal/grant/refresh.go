@@ -127,130 +127,145 @@ func (r *Refresh) expires(t refreshToken, now time.Time) time.Time {
 	return idle
 }
 
-// refresh is the refresh_token grant (RFC 6749, section 6; OAuth 2.1, section
-// 4.3). Everything is checked before the token is exchanged, so that a request
-// with a mistake, or one at a bad time, costs the client nothing.
+// refreshing is one use of a refresh token on its way through the checks.
+type refreshing struct {
+	*call
+	token  refreshToken
+	scopes oauth.Scopes // what the access token is to have, after the checks so far
+	// identity is who the person is now, and match the rules for them: both are
+	// known after the exchange.
+	identity connector.Identity
+	match    policy.Match
+}
+
+type refreshCheck func(*refreshing) error
+
+// refreshChecks lists the checks before the exchange, in order; the first that
+// fails decides. None of them asks or spends anything, but for the last, so that
+// a request with a mistake, or one at a bad time, costs the client nothing.
+func (e *Endpoint) refreshChecks() []refreshCheck {
+	return []refreshCheck{
+		mayRefresh,
+		e.openRefresh,
+		ownRefresh,
+		e.notTooOld,
+		e.findProvider,
+		findResource,
+		func(r *refreshing) error { return checkResource(r.call, r.token.Resource) },
+		e.selectScopes,
+		e.dropChangedScopes,
+		e.checkClientPolicy,
+		func(r *refreshing) error {
+			return e.checkEnded(r.call, revocation.Facts{Family: r.token.Family, Subject: r.token.person().FullSubject()})
+		},
+		e.checkChallenge,
+		func(r *refreshing) error { return r.spendProof() },
+	}
+}
+
+// identityChecks lists the checks after the exchange, of who the person is now.
+func (e *Endpoint) identityChecks() []refreshCheck {
+	return []refreshCheck{
+		func(r *refreshing) error {
+			return e.checkEnded(r.call, revocation.Facts{Email: r.identity.Email, EmailUnknown: r.identity.Unknown.Email})
+		},
+		e.checkPolicy,
+	}
+}
+
+// refresh is the refresh_token grant (RFC 6749, section 6; OAuth 2.1, section 4.3).
 func (e *Endpoint) refresh(c *call) (*Response, error) {
 	c.entry.Event = audit.TokenRefreshed
-	if c.client.PreRegistered && !c.client.MayUse("refresh_token") {
-		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use refresh tokens")
+	r := &refreshing{call: c}
+	if err := r.pass(e.refreshChecks()); err != nil {
+		return nil, err
 	}
-	t, err := e.openRefresh(c)
+	next, err := e.exchange(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkResource(c, t.Resource); err != nil {
+	c.entry.Email = r.identity.Email
+	if err := r.pass(e.identityChecks()); err != nil {
 		return nil, err
 	}
-	scopes, err := narrow(c.params.Get("scope"), c.client.Narrow(t.Scopes), func(scope string) bool { return e.Refresh.Exists(t.Resource, scope) })
+	c.entry.Scope = r.scopes.String()
+	t := &r.token
+	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: r.scopes, Identity: r.identity, Policy: r.match.String(), Generation: t.Generation + 1})
 	if err != nil {
 		return nil, err
 	}
-	if scopes, err = checkClientLimits(c, t, scopes); err != nil {
-		return nil, err
-	}
-	if scopes, err = e.unchanged(t, scopes); err != nil {
-		return nil, err
-	}
-	if scopes = e.Policy.For(t.Resource).MatchClient(policyClient(c)).Narrow(scopes); len(scopes) == 0 {
-		return nil, invalidRefresh(policy.ClientNotAllowed, nil)
-	}
-	if err := e.checkEnded(c, revocation.Facts{Family: t.Family, Subject: t.person().FullSubject()}); err != nil {
-		return nil, err
-	}
-	if err := e.checkChallenge(c, t); err != nil {
-		return nil, err
-	}
-	if err := c.spendProof(); err != nil {
-		return nil, err
-	}
-	answer, err := e.exchange(c, t, scopes)
-	if err != nil {
-		return nil, err
-	}
-	c.entry.Email = answer.Identity.Email
-	if err := e.checkEnded(c, revocation.Facts{Email: answer.Identity.Email, EmailUnknown: answer.Identity.Unknown.Email}); err != nil {
-		return nil, err
-	}
-	match := e.Policy.For(t.Resource).Rematch(answer.Identity, t.InGroups, policyClient(c))
-	if scopes, err = e.stillAllowed(c, match, scopes); err != nil {
-		return nil, err
-	}
-	c.entry.Scope = scopes.String()
-	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: scopes, Identity: answer.Identity, Policy: match.String(), Generation: t.Generation + 1})
-	if err != nil {
-		return nil, err
-	}
-	resp.RefreshToken = answer.Token
+	resp.RefreshToken = next
 	return resp, nil
 }
 
-func policyClient(c *call) policy.Client {
-	return policy.Client{Key: c.client.Key(), Kind: c.client.Kind(), Host: c.client.VouchedBy}
-}
-
-// stillAllowed returns what the rules leave of scopes, now that the person
-// is known again. The refresh token keeps the rest, for the day when they
-// may have it again.
-func (e *Endpoint) stillAllowed(c *call, match policy.Match, scopes oauth.Scopes) (oauth.Scopes, error) {
-	left := match.Narrow(scopes)
-	if len(left) == 0 { // another request for other scopes made the exchange
-		return nil, scopesNotAllowed(c, scopes)
+func (r *refreshing) pass(checks []refreshCheck) error {
+	for _, check := range checks {
+		if err := check(r); err != nil {
+			return err
+		}
 	}
-	if len(left) < len(scopes) {
-		narrowed := c.entry
-		narrowed.Event, narrowed.Reason = audit.PolicyNarrowed, policy.Narrowed
-		narrowed.Withheld = slices.DeleteFunc(slices.Clone(scopes), left.Contains).String()
-		e.Audit.Write(c.Context(), narrowed)
+	return nil
+}
+
+// mayRefresh: of a client that the operator configured the operator has said
+// which grants it may use.
+func mayRefresh(r *refreshing) error {
+	if r.client.PreRegistered && !r.client.MayUse("refresh_token") {
+		return oauth.Errorf(oauth.UnauthorizedClient, "this client may not use refresh tokens")
 	}
-	return left, nil
+	return nil
 }
 
-func scopesNotAllowed(c *call, scopes oauth.Scopes) *oauth.Error {
-	c.entry.Withheld = scopes.String()
-	return &oauth.Error{Code: oauth.InvalidScope, Description: "the rules of this service do not allow the requested scopes any more", Reason: policy.NotAllowed}
-}
-
-// checkClientLimits: the operator may have limited the client since it got the token.
-func checkClientLimits(c *call, t refreshToken, scopes oauth.Scopes) (oauth.Scopes, error) {
-	may := c.client.MayUse("refresh_token") || !c.client.PreRegistered
-	scopes = c.client.Narrow(scopes)
-	if !may || !c.client.MayReach(t.Resource) || len(scopes) == 0 {
-		return nil, invalidRefresh("client_limited", nil)
-	}
-	return scopes, nil
-}
-
-// invalidRefresh looks the same whatever was wrong with the token.
-func invalidRefresh(reason string, cause error) *oauth.Error {
-	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the refresh token is not valid", Reason: reason, Cause: cause}
-}
-
-func (e *Endpoint) openRefresh(c *call) (refreshToken, error) {
-	raw := c.params.Get("refresh_token")
+func (e *Endpoint) openRefresh(r *refreshing) error {
+	raw := r.params.Get("refresh_token")
 	if raw == "" {
-		return refreshToken{}, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
+		return oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
 	}
-	t, err := e.Refresh.tokens.Open(raw, c.host.Issuer)
+	t, err := e.Refresh.tokens.Open(raw, r.host.Issuer)
 	if err != nil {
-		return t, invalidRefresh("invalid_refresh_token", err)
+		return invalidRefresh("invalid_refresh_token", err)
 	}
-	c.entry.Flow, c.entry.Family, c.entry.Resource, c.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
-	if t.ClientKey != c.client.Key() {
-		return t, invalidRefresh("refresh_token_of_another_client", nil)
+	r.token = t
+	r.entry.Flow, r.entry.Family, r.entry.Resource, r.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
+	return nil
+}
+
+func ownRefresh(r *refreshing) error {
+	if r.token.ClientKey != r.client.Key() {
+		return invalidRefresh("refresh_token_of_another_client", nil)
 	}
-	// The operator may have shortened the lifetime since the token was made.
-	if !e.Refresh.Now().Before(time.Unix(t.AuthTime, 0).Add(e.Refresh.Absolute)) {
-		return t, invalidRefresh("invalid_refresh_token", seal.ErrExpired)
+	return nil
+}
+
+// notTooOld: the operator may have shortened the lifetime since the token was made.
+func (e *Endpoint) notTooOld(r *refreshing) error {
+	if !e.Refresh.Now().Before(time.Unix(r.token.AuthTime, 0).Add(e.Refresh.Absolute)) {
+		return invalidRefresh("invalid_refresh_token", seal.ErrExpired)
 	}
-	// Before anything is asked or spent: the operator may put it back.
-	if e.Refresh.Providers.Find(t.Provider) == nil {
-		return t, invalidRefresh("provider_removed", nil)
+	return nil
+}
+
+// findProvider: the operator may have removed the provider, and may put it back.
+func (e *Endpoint) findProvider(r *refreshing) error {
+	if e.Refresh.Providers.Find(r.token.Provider) == nil {
+		return invalidRefresh("provider_removed", nil)
 	}
-	if res, ok := c.host.Requested(t.Resource); !ok || res.URI != t.Resource || !c.client.MayReach(t.Resource) {
-		return t, invalidRefresh("resource_gone", nil)
+	return nil
+}
+
+// findResource: the operator may have removed the resource, or closed it to the client.
+func findResource(r *refreshing) error {
+	uri := r.token.Resource
+	if res, ok := r.host.Requested(uri); !ok || res.URI != uri || !r.client.MayReach(uri) {
+		return invalidRefresh("resource_gone", nil)
 	}
-	return t, nil
+	return nil
+}
+
+// selectScopes selects what the client asks for of what it still may have.
+func (e *Endpoint) selectScopes(r *refreshing) (err error) {
+	r.scopes, err = narrow(r.params.Get("scope"), r.client.Narrow(r.token.Scopes), func(scope string) bool { return e.Refresh.Exists(r.token.Resource, scope) })
+	return err
 }
 
 // narrow returns what the access token may do: what is asked, if all of it was
@@ -273,18 +288,31 @@ func narrow(asked string, granted oauth.Scopes, exists func(scope string) bool) 
 	return scopes, nil
 }
 
-// unchanged leaves out scopes that now open other tools than the user agreed to:
-// the client that needs one asks for it, and the user sees the new list. The
-// refresh token keeps them, so that a tool that was there only for a while costs
-// nothing for good.
-func (e *Endpoint) unchanged(t refreshToken, scopes oauth.Scopes) (oauth.Scopes, error) {
-	for _, name := range e.Refresh.Changed(t.Resource, t.Scopes, t.Catalogue) {
-		scopes = scopes.Without(name)
+// dropChangedScopes leaves out scopes that now open other tools than the user
+// agreed to: the client that needs one asks for it, and the user sees the new
+// list. The refresh token keeps them, so that a tool that was there only for a
+// while costs nothing for good.
+func (e *Endpoint) dropChangedScopes(r *refreshing) error {
+	for _, name := range e.Refresh.Changed(r.token.Resource, r.token.Scopes, r.token.Catalogue) {
+		r.scopes = r.scopes.Without(name)
 	}
-	if len(scopes) == 0 {
-		return nil, invalidRefresh("scopes_changed", nil)
+	if len(r.scopes) == 0 {
+		return invalidRefresh("scopes_changed", nil)
 	}
-	return scopes, nil
+	return nil
+}
+
+// checkClientPolicy leaves out scopes that the rules deny to every user of the client.
+func (e *Endpoint) checkClientPolicy(r *refreshing) error {
+	r.scopes = e.Policy.For(r.token.Resource).MatchClient(policyClient(r.call)).Narrow(r.scopes)
+	if len(r.scopes) == 0 {
+		return invalidRefresh(policy.ClientNotAllowed, nil)
+	}
+	return nil
+}
+
+func policyClient(c *call) policy.Client {
+	return policy.Client{Key: c.client.Key(), Kind: c.client.Kind(), Host: c.client.VouchedBy}
 }
 
 // checkEnded refuses what was revoked or is denied. What the operator denies
@@ -300,12 +328,12 @@ func (e *Endpoint) checkEnded(c *call, f revocation.Facts) error {
 // checkChallenge refuses a refresh that follows a request for more scopes, where
 // the operator wants that: no refresh brings them, and some clients sign in again
 // only after invalid_grant. The refresh token stays good.
-func (e *Endpoint) checkChallenge(c *call, t refreshToken) error {
-	res, ok := c.host.Requested(t.Resource)
+func (e *Endpoint) checkChallenge(r *refreshing) error {
+	res, ok := r.host.Requested(r.token.Resource)
 	if !ok || !res.Rules.RefuseRefresh {
 		return nil
 	}
-	challenged, err := guard.Challenged(c.Context(), e.Guard, t.Family)
+	challenged, err := guard.Challenged(r.Context(), e.Guard, r.token.Family)
 	if err != nil {
 		return refreshUnavailable(err)
 	}
@@ -315,96 +343,143 @@ func (e *Endpoint) checkChallenge(c *call, t refreshToken) error {
 	return nil
 }
 
+// checkPolicy leaves out scopes that the rules do not allow the person. The
+// refresh token keeps them, for the day when the person may have them again.
+func (e *Endpoint) checkPolicy(r *refreshing) error {
+	left := r.match.Narrow(r.scopes)
+	if len(left) == 0 { // another request for other scopes made the exchange
+		return scopesNotAllowed(r)
+	}
+	if len(left) < len(r.scopes) {
+		narrowed := r.entry
+		narrowed.Event, narrowed.Reason = audit.PolicyNarrowed, policy.Narrowed
+		narrowed.Withheld = slices.DeleteFunc(slices.Clone(r.scopes), left.Contains).String()
+		e.Audit.Write(r.Context(), narrowed)
+	}
+	r.scopes = left
+	return nil
+}
+
+func scopesNotAllowed(r *refreshing) *oauth.Error {
+	r.entry.Withheld = r.scopes.String()
+	return &oauth.Error{Code: oauth.InvalidScope, Description: "the rules of this service do not allow the requested scopes any more", Reason: policy.NotAllowed}
+}
+
+// invalidRefresh looks the same whatever was wrong with the token.
+func invalidRefresh(reason string, cause error) *oauth.Error {
+	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the refresh token is not valid", Reason: reason, Cause: cause}
+}
+
 func refreshUnavailable(cause error) error {
 	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "refresh tokens cannot be used right now", Reason: "guard_unavailable", Cause: cause}
 }
 
-// exchange spends t, for a new access token with some of scopes. However often it is asked within the grace period, the
-// identity provider is asked once and the answer is the same. The entry of a
-// request that got the answer of another says so.
-func (e *Endpoint) exchange(c *call, t refreshToken, scopes oauth.Scopes) (refreshAnswer, error) {
-	r := e.Refresh
+// exchange spends the token for the next one, which it returns. However often it
+// is asked within the grace period, the identity provider is asked once and the
+// answer is the same. The entry of a request that got the answer of another says so.
+func (e *Endpoint) exchange(r *refreshing) (string, error) {
+	t := &r.token
 	rotation := guard.Rotation{
-		Family: t.Family, Generation: t.Generation, Issued: time.Unix(t.Issued, 0), Arrived: c.arrived, Grace: Grace,
-		Expires: r.expires(t, r.Now()),
+		Family: t.Family, Generation: t.Generation, Issued: time.Unix(t.Issued, 0), Arrived: r.arrived, Grace: Grace,
+		Expires: e.Refresh.expires(*t, e.Refresh.Now()),
 		Resume: func(kept string) {
-			if session, err := r.sessions.Open(kept, t.Family); err == nil {
+			if session, err := e.Refresh.sessions.Open(kept, t.Family); err == nil {
 				t.Session = session
 			}
 		},
 	}
 	repeated := true
-	sealed, err := e.Guard.Rotate(c.Context(), rotation, func(ctx context.Context) (string, error) {
+	sealed, err := e.Guard.Rotate(r.Context(), rotation, func(ctx context.Context) (string, error) {
 		repeated = false
-		return e.successor(ctx, c, t, scopes)
+		return e.successor(ctx, r)
 	})
 	switch {
 	case errors.Is(err, guard.ErrReused):
-		e.endFamily(c, t, "refresh_token_reused")
-		return refreshAnswer{}, invalidRefresh("refresh_token_reused", nil)
+		return "", e.end(r, "refresh_token_reused", nil)
 	case errors.Is(err, guard.ErrUnavailable):
-		return refreshAnswer{}, refreshUnavailable(err)
+		return "", refreshUnavailable(err)
 	case err != nil:
-		return refreshAnswer{}, err
+		return "", err
+	}
+	answer, err := e.Refresh.answers.Open(sealed, t.Family)
+	if err != nil {
+		return "", err
 	}
 	if repeated {
-		c.entry.Reason = RefreshRepeated
+		r.entry.Reason = RefreshRepeated
+		e.matchPerson(r, answer.Identity)
 	}
-	return r.answers.Open(sealed, t.Family)
+	return answer.Token, nil
+}
+
+// matchPerson notes who the person is now, and the rules for them.
+func (e *Endpoint) matchPerson(r *refreshing, id connector.Identity) {
+	r.identity, r.match = id, e.Policy.For(r.token.Resource).Rematch(id, r.token.InGroups, policyClient(r.call))
 }
 
 // successor asks who the person is now and seals the next generation for them.
-func (e *Endpoint) successor(ctx context.Context, c *call, t refreshToken, scopes oauth.Scopes) (string, error) {
-	r := e.Refresh
-	vouching := r.Providers.Find(t.Provider) // openRefresh has found it
-	identity, session, err := vouching.Recheck(ctx, t.person(), t.Session)
-	switch {
-	case errors.Is(err, connector.ErrGone):
-		e.endFamily(c, t, "user_gone")
-		return "", invalidRefresh("user_gone", err)
-	case errors.Is(err, connector.ErrNotAllowed):
-		e.endFamily(c, t, "account_not_allowed")
-		return "", invalidRefresh("account_not_allowed", err)
-	case errors.Is(err, connector.ErrSessionOver):
-		return "", invalidRefresh("provider_session_over", err)
-	case errors.Is(err, connector.ErrMisconfigured):
-		return "", r.unfinished(t, session, &oauth.Error{
-			Code: oauth.ServerError, Description: "the identity provider cannot be used until this service's operator has changed something", Reason: "provider_misconfigured", Cause: err,
-		})
-	case err != nil:
-		return "", r.unfinished(t, session, &oauth.Error{
-			Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err,
-		})
+func (e *Endpoint) successor(ctx context.Context, r *refreshing) (string, error) {
+	identity, session, err := e.recheck(ctx, r)
+	if err != nil {
+		return "", err
 	}
-	if identity.Namespace != t.Namespace || identity.Subject != t.Subject {
-		return "", errors.New("internal error: the re-check returned another person")
+	e.matchPerson(r, identity)
+	if len(r.match.Narrow(r.token.Scopes)) == 0 {
+		return "", e.end(r, policy.NotAllowed, nil)
 	}
-	if err := vouching.Gate.Admit(identity); err != nil {
-		e.endFamily(c, t, err.Error())
-		return "", invalidRefresh(err.Error(), nil)
-	}
-	match := e.Policy.For(t.Resource).Rematch(identity, t.InGroups, policyClient(c))
-	if len(match.Narrow(t.Scopes)) == 0 {
-		e.endFamily(c, t, policy.NotAllowed)
-		return "", invalidRefresh(policy.NotAllowed, nil)
-	}
-	if len(match.Narrow(scopes)) == 0 { // the client gets nothing, so it goes on with the token it has
-		return "", r.unfinished(t, session, scopesNotAllowed(c, scopes))
+	if len(r.match.Narrow(r.scopes)) == 0 { // the client gets nothing, so it goes on with the token it has
+		return "", e.Refresh.unfinished(r.token, session, scopesNotAllowed(r))
 	}
 	// The session may have been exchanged at the provider, so from here on the
 	// family has to go on with the new one: a denial by e-mail is left to the
 	// check of what is minted.
 	if session.Size() > authcode.MaxSession {
 		session = connector.Session{}
-		c.entry.Cause = errors.New("the identity provider's tokens are too large and were dropped; the next refresh will be refused")
+		r.entry.Cause = errors.New("the identity provider's tokens are too large and were dropped; the next refresh will be refused")
 	}
-	t.Generation++
-	t.Session = session
-	next, err := r.seal(c, t)
+	next := r.token
+	next.Generation++
+	next.Session = session
+	sealed, err := e.Refresh.seal(r.call, next)
 	if err != nil {
 		return "", err
 	}
-	return r.answers.Seal(refreshAnswer{Token: next, Identity: identity}, r.Now().Add(Grace+time.Minute), t.Family)
+	return e.Refresh.answers.Seal(refreshAnswer{Token: sealed, Identity: identity}, e.Refresh.Now().Add(Grace+time.Minute), next.Family)
+}
+
+// recheck asks the identity provider about the person.
+func (e *Endpoint) recheck(ctx context.Context, r *refreshing) (connector.Identity, connector.Session, error) {
+	vouching, t := e.Refresh.Providers.Find(r.token.Provider), &r.token // findProvider has found it
+	identity, session, err := vouching.Recheck(ctx, t.person(), t.Session)
+	switch {
+	case errors.Is(err, connector.ErrGone):
+		err = e.end(r, "user_gone", err)
+	case errors.Is(err, connector.ErrNotAllowed):
+		err = e.end(r, "account_not_allowed", err)
+	case errors.Is(err, connector.ErrSessionOver):
+		err = invalidRefresh("provider_session_over", err)
+	case errors.Is(err, connector.ErrMisconfigured):
+		err = e.Refresh.unfinished(*t, session, &oauth.Error{
+			Code: oauth.ServerError, Description: "the identity provider cannot be used until this service's operator has changed something", Reason: "provider_misconfigured", Cause: err,
+		})
+	case err != nil:
+		err = e.Refresh.unfinished(*t, session, &oauth.Error{
+			Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err,
+		})
+	case identity.Namespace != t.Namespace || identity.Subject != t.Subject:
+		err = errors.New("internal error: the re-check returned another person")
+	default:
+		if denied := vouching.Gate.Admit(identity); denied != nil {
+			err = e.end(r, denied.Error(), nil)
+		}
+	}
+	return identity, session, err
+}
+
+// end revokes the family and returns the refusal that says why.
+func (e *Endpoint) end(r *refreshing, reason string, cause error) error {
+	e.endFamily(r.call, r.token, reason)
+	return invalidRefresh(reason, cause)
 }
 
 // unfinished is failure, with the session that t's was exchanged for at the
