@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 )
 
@@ -76,10 +78,10 @@ type fetched[T any] struct {
 	// network is told how fetches end; may be nil.
 	network *reach
 
+	flights singleflight.Group
 	mu      sync.Mutex
 	entries map[string]*list.Element // of *copied[T]
 	recent  *list.List               // most recently used first
-	flights map[string]*flight[T]
 	failing map[string]trouble
 	waiting queue // for what was never seen
 	known   queue // for what was good once
@@ -103,17 +105,10 @@ type copied[T any] struct {
 	lifetime
 }
 
-type flight[T any] struct {
-	done  chan struct{}
-	value T
-	err   error
-}
-
 func newFetched[T any](client *egress.Client, now func() time.Time, accept string, limit int, parse func(string, *egress.Response) (T, error)) *fetched[T] {
 	return &fetched[T]{
 		client: client, accept: accept, limit: limit, parse: parse, now: now,
-		entries: map[string]*list.Element{}, recent: list.New(), flights: map[string]*flight[T]{},
-		failing: map[string]trouble{},
+		entries: map[string]*list.Element{}, recent: list.New(), failing: map[string]trouble{},
 		waiting: queue{most: maxWaiting}, known: queue{most: maxWaitingKnown},
 	}
 }
@@ -134,12 +129,9 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 			return old.value, nil
 		}
 	}
-	fl := f.flights[url]
-	if fl == nil {
-		if t := f.failing[url]; t.failures >= maxFailures && f.now().Before(t.until) {
-			f.mu.Unlock()
-			return f.instead(old, t.why)
-		}
+	if t := f.failing[url]; t.failures >= maxFailures && f.now().Before(t.until) {
+		f.mu.Unlock()
+		return f.instead(old, t.why)
 	}
 	q := &f.waiting
 	if old != nil || f.client.Known(url) {
@@ -151,16 +143,14 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 	}
 	q.now++
 	defer f.leave(q)
-	if fl == nil {
-		fl = &flight[T]{done: make(chan struct{})}
-		f.flights[url] = fl
-		// The first to ask may go away; the others still want the answer.
-		go f.fly(context.WithoutCancel(ctx), url, old, fl)
-	}
+	// The first to ask may go away; the others still want the answer. It begins under
+	// the lock: one that ended since would make it needless.
+	flight := f.flights.DoChan(url, func() (any, error) { return f.fly(context.WithoutCancel(ctx), url, old) })
 	f.mu.Unlock()
 	select {
-	case <-fl.done:
-		return fl.value, fl.err
+	case done := <-flight:
+		value, _ := done.Val.(T)
+		return value, done.Err
 	case <-ctx.Done():
 		return *new(T), fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
@@ -194,26 +184,22 @@ func (c *copied[T]) usable(now time.Time, refresh bool) bool {
 }
 
 // fly makes one fetch and settles what becomes of the copy.
-func (f *fetched[T]) fly(ctx context.Context, url string, old *copied[T], fl *flight[T]) {
-	defer close(fl.done)
-	value, err := f.fetch(ctx, url, old)
+func (f *fetched[T]) fly(ctx context.Context, url string, old *copied[T]) (value T, err error) {
+	next, err := f.fetch(ctx, url, old)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.flights, url)
 	f.answered(url, err)
 	switch {
 	case err == nil:
-		fl.value = value.value
-		f.keep(value)
+		f.keep(next)
+		return next.value, nil
 	case errors.Is(err, ErrUnavailable) && old != nil && f.now().Before(old.staleUntil):
 		old.failed = f.now()
-		fl.value = old.value
-	default:
-		fl.err = err
-		if !errors.Is(err, ErrUnavailable) {
-			f.drop(url)
-		}
+		return old.value, nil
+	case !errors.Is(err, ErrUnavailable):
+		f.drop(url)
 	}
+	return value, err
 }
 
 func (f *fetched[T]) fetch(ctx context.Context, url string, old *copied[T]) (*copied[T], error) {

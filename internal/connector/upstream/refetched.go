@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // Refetched is a value fetched when first needed and again when too old. At most
@@ -16,11 +18,11 @@ type Refetched[T any] struct {
 	MaxAge     time.Duration
 	AfterError time.Duration
 
-	mu       sync.Mutex
-	current  Snapshot[T]
-	err      error     // of the last fetch
-	failed   time.Time // when err came
-	inflight chan struct{}
+	fetches singleflight.Group
+	mu      sync.Mutex
+	current Snapshot[T]
+	err     error     // of the last fetch
+	failed  time.Time // when err came
 }
 
 // Snapshot is one fetched value; Serial counts the successful fetches from 1.
@@ -39,15 +41,13 @@ func (r *Refetched[T]) Get(ctx context.Context, after int) (Snapshot[T], error) 
 		case r.current.Serial > after && now.Sub(r.current.At) < r.MaxAge:
 			defer r.mu.Unlock()
 			return r.current, nil
-		case r.inflight == nil && r.err != nil && now.Sub(r.failed) < r.AfterError:
+		case r.err != nil && now.Sub(r.failed) < r.AfterError:
 			defer r.mu.Unlock()
 			return Snapshot[T]{}, r.err
-		case r.inflight == nil:
-			r.inflight = make(chan struct{})
-			// The fetch serves everybody who waits, so it does not end with the first of them.
-			go r.run(context.WithoutCancel(ctx), r.inflight)
 		}
-		done := r.inflight
+		// The fetch serves every caller that waits, so it does not end with the first
+		// of them. It begins under the lock: one that ended since would make it needless.
+		done := r.fetches.DoChan("", func() (any, error) { r.run(context.WithoutCancel(ctx)); return nil, nil })
 		r.mu.Unlock()
 		select {
 		case <-done:
@@ -57,15 +57,13 @@ func (r *Refetched[T]) Get(ctx context.Context, after int) (Snapshot[T], error) 
 	}
 }
 
-func (r *Refetched[T]) run(ctx context.Context, done chan struct{}) {
+func (r *Refetched[T]) run(ctx context.Context) {
 	value, err := r.Fetch(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.err = err; err == nil {
-		r.current = Snapshot[T]{Value: value, At: r.Now(), Serial: r.current.Serial + 1}
-	} else {
+	if r.err = err; err != nil {
 		r.failed = r.Now()
+		return
 	}
-	r.inflight = nil
-	close(done)
+	r.current = Snapshot[T]{Value: value, At: r.Now(), Serial: r.current.Serial + 1}
 }
