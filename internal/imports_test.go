@@ -35,7 +35,7 @@ var rules = []rule{
 	{"conf", []string{"*"}, nil, "the kinds of values that sections are made of know no section"},
 	{"policy/rule", []string{"*"}, nil, "rules are words of the operator; what they mean is for policy and forwardauth"},
 	{"policy/lint", []string{"*"}, []string{"policy/rule", "registration"}, "the linter of rules sees rules and clients, not the file they come from"},
-	{"policy/whatif", []string{"*"}, []string{"connector", "oauth", "policy", "policy/rule", "provider", "registration", "resource", "revocation"}, "what would be decided follows from the configuration and the deny-list"},
+	{"policy/whatif", []string{"*"}, []string{"connector", "connector/kinds", "oauth", "policy", "policy/rule", "provider", "registration", "resource", "revocation"}, "what would be decided follows from the configuration and the deny-list"},
 	{"outbound", []string{"*"}, nil, "the names of headers know nothing of who sets them"},
 	{"config", []string{"forwardauth", "authorize", "discovery", "page", "catalog", "token", "authcode", "keyset", "policy"}, nil, "the configuration fills in the settings of its owners, and runs nothing"},
 	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -152,4 +153,13 @@ func ShowURL(value string) string {
 		return Show(value[:end] + value[end:end+1] + "…")
 	}
 	return Show(value)
+}
+
+// Names shows the first names of a list.
+func Names(names []string) string {
+	const most = 5
+	if more := len(names) - most; more > 0 {
+		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
 }

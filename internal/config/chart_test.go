@@ -43,7 +43,7 @@ func chartSchema(old []byte) ([]byte, error) {
 	if err := json.Unmarshal(old, &schema); err != nil {
 		return nil, err
 	}
-	comments, err := fieldComments("file.go")
+	comments, err := fieldComments()
 	if err != nil {
 		return nil, err
 	}

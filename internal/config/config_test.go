@@ -26,13 +26,13 @@ const (
 	hash10 = "$2a$10$3gDc9dgFp6qTKij2naAWPu5fJdchCmC55e/XiBOZgD/9lT7I4J25K"
 	hash09 = "$2a$09$QAcB0B4vvCywOvpPRGz3g..giCDqoFx2ND5GKg4IKchPjs4TqFecG"
 
-	oidc   = "provider: {name: oidc, clientID: id, clientSecret: " + marker + ", issuerURL: 'https://idp.example.com/'}\n"
-	proxy  = "proxy: {hosts: [{host: mcp.example.com, endpoint: 'http://mcp:8080/mcp/'}]}\n"
-	static = "provider: {name: static, users: [{username: jane, passwordHash: '" + hash10 + "'}]}\n"
+	oidc     = "provider: {name: oidc, clientID: id, clientSecret: " + marker + ", issuerURL: 'https://idp.example.com/'}\n"
+	proxy    = "proxy: {hosts: [{host: mcp.example.com, endpoint: 'http://mcp:8080/mcp/'}]}\n"
+	accounts = "provider: {name: static, users: [{username: jane, passwordHash: '" + hash10 + "'}]}\n"
 
 	minimal      = oidc + proxy
 	githubConfig = "provider: {name: github, clientID: id, clientSecret: " + marker + ", allowAnyUser: true}\n" + proxy
-	staticConfig = static + proxy
+	staticConfig = accounts + proxy
 )
 
 // testFiles is what the configurations of these tests may name.

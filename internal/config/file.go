@@ -1,5 +1,10 @@
 package config
 
+import (
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+)
+
 // File is the configuration file. The comments are the manual: docs/reference/config.md
 // is generated from them, and a test holds the two together. Each key is an exact,
 // case-sensitive name. A field's comment ends in a sentence that begins with
@@ -134,7 +139,7 @@ type ProviderFile struct {
 	// Google Workspace organizations whose accounts may sign in, by primary domain such as "example.com" (claim hd), for name "google" only. Default: no such restriction.
 	HostedDomains []string `json:"hostedDomains"`
 	// Ask the directory of Google Workspace about each account, for name "google" only. Default: it is not asked.
-	Workspace WorkspaceFile `json:"workspace"`
+	Workspace google.WorkspaceFile `json:"workspace"`
 	// Organizations and teams, such as "octo-org" or "octo-org/security-team" (the team's slug), for name "github" only: members of any of them may sign in. Default: no such restriction.
 	AllowedOrganizations []string `json:"allowedOrganizations"`
 	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "oauth2" none; for name "microsoft" also User.Read; for name "github" read:user, user:email and, where allowedOrganizations is set, read:org, with which organizations and teams become the groups of the identity.
@@ -164,41 +169,13 @@ type ProviderFile struct {
 	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the host of the issuer or of authorizeURL.
 	DisplayName string `json:"displayName"`
 	// The accounts, for name "static" only. Required for name "static" unless usersFile is set: at least one.
-	Users []UserFile `json:"users"`
+	Users []static.UserFile `json:"users"`
 	// File that holds the accounts, as a YAML document with the one key users, for name "static" only. It is read again when it changes; content that is broken changes nothing and is logged. Required for name "static" unless users is set.
 	UsersFile string `json:"usersFile"`
 	// Name of the entry for this service: up to 32 of a-z, 0-9 and "-". It is part of who people are, in tokens and deny-lists ("corp:accounts.example.com:1234"), and of the callback URL, so it must not change. For entries of providers only. Required.
 	ID string `json:"id" in:"providers"`
 	// This entry was the one `provider` before: its people keep their subjects, without the id, and their refresh tokens. For one entry of providers only. Default false.
 	KeepSubjects bool `json:"keepSubjects" in:"providers"`
-}
-
-// WorkspaceFile is the `provider.workspace` section. With it, an account that the directory does not know, or that is suspended or archived, is refused at sign-in and at each refresh. Only what is written here has an effect: no environment variable, and no file in a well-known place.
-type WorkspaceFile struct {
-	// Where the service account's credentials come from: "key", the JSON key in credentialsFile; "metadata", the metadata server of Google Cloud, as on GKE with Workload Identity Federation; "external", the credential configuration in credentialsFile, of federation with another cloud or cluster. With the last two, Google signs for serviceAccount (IAM Credentials API, signJwt). Required.
-	Credentials string `json:"credentials"`
-	// JSON file for credentials "key" and "external". A relative path starts at the directory of the configuration file.
-	CredentialsFile string `json:"credentialsFile"`
-	// E-mail address of the service account that has domain-wide delegation. Required for credentials "metadata" and "external".
-	ServiceAccount string `json:"serviceAccount"`
-	// E-mail address of an administrator in whose name the directory is asked; one who may read users, and groups, is enough. Required.
-	Admin string `json:"admin"`
-	// Take the addresses of the groups that the account is a direct member of as the groups of the identity. Default false.
-	Groups bool `json:"groups"`
-}
-
-// UserFile is one entry of `provider.users`.
-type UserFile struct {
-	// Name to sign in with, unique; also the subject in tokens. Required.
-	Username string `json:"username"`
-	// Hash of the password: bcrypt of cost 10 to 15, or argon2id in the PHC string format; `mcp-forward-auth hash-password` makes one. Required.
-	PasswordHash string `json:"passwordHash"`
-	// E-mail address, taken as verified.
-	Email string `json:"email"`
-	// Display name.
-	Name string `json:"name"`
-	// Groups that the user is in.
-	Groups []string `json:"groups"`
 }
 
 // ProxyFile is the `proxy` section.

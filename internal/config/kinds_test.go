@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
 // An issuer where everybody can have an account needs a key that says who may
@@ -66,16 +67,17 @@ func TestPublicIssuers(t *testing.T) {
 // Every kind of provider answers who may sign in, and the answer to nothing is
 // that nothing narrows it.
 func TestKindsFailClosed(t *testing.T) {
-	r := &providerResolver{&resolver{Check: &conf.Check{}}, "provider"}
+	c := &conf.Check{}
+	r := providerSection{conf.Section{Check: c, At: "provider"}}
 	r.admitted(ProviderFile{AllowedEmailDomains: []string{"a"}}, nothingSaid{})
-	if err := r.Err(); err == nil || !strings.HasPrefix(err.Error(), "provider.allowAnyUser: is needed") {
+	if err := c.Err(); err == nil || !strings.HasPrefix(err.Error(), "provider.allowAnyUser: is needed") {
 		t.Errorf("a kind that says nothing: %v", err)
 	}
 }
 
-type nothingSaid struct{ staticKind }
+type nothingSaid struct{ connector.Settings }
 
-func (nothingSaid) audience(ProviderFile) audience { return audience{} }
+func (nothingSaid) Audience() connector.Audience { return connector.Audience{} }
 
 func TestProviderAddresses(t *testing.T) {
 	const creds = ", clientID: id, clientSecret: x}\n" + proxy

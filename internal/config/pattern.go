@@ -11,10 +11,10 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
-// patterns compiles regular expressions, anchored at both ends. An entry that
+// compilePatterns compiles regular expressions, anchored at both ends. An entry that
 // does not compile is nil in the result.
-func (r *resolver) patterns(at string, patterns []string) []*regexp.Regexp {
-	if len(patterns) == 0 || r.TooMany(at, len(patterns), conf.MaxNames) {
+func compilePatterns(c *conf.Check, at string, patterns []string) []*regexp.Regexp {
+	if len(patterns) == 0 || c.TooMany(at, len(patterns), conf.MaxNames) {
 		return nil
 	}
 	compiled := make([]*regexp.Regexp, len(patterns))
@@ -24,7 +24,7 @@ func (r *resolver) patterns(at string, patterns []string) []*regexp.Regexp {
 			problem = loose(pattern)
 		}
 		if problem != "" {
-			r.Add(conf.Element(at, i), "%s", problem)
+			c.Add(conf.Element(at, i), "%s", problem)
 		}
 		compiled[i] = re
 	}
@@ -159,7 +159,7 @@ func treeHolds(tree *syntax.Regexp, found func(rune) bool) bool {
 // pin the host.
 func (r *resolver) redirectURLs(f ProxyFile) []*regexp.Regexp {
 	const at = "proxy.allowedRedirectURLs"
-	compiled := r.patterns(at, f.AllowedRedirectURLs)
+	compiled := compilePatterns(r.Check, at, f.AllowedRedirectURLs)
 	if !f.DisableConsentScreen {
 		return compiled
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/lint"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
@@ -216,7 +217,7 @@ func (c *policyFacts) userProblem(user string) string {
 		}
 		return conf.Show(user) + " does not say whose subject it is; begin it with the id of the provider and a colon, as in " + conf.Show(c.providers[0]+":1234")
 	}
-	if found && kindOf(prefix) != nil && !slices.ContainsFunc(c.Providers, func(p connector.Config) bool { return p.Name == prefix }) {
+	if found && kinds.Of(prefix) != nil && !slices.ContainsFunc(c.Providers, func(p connector.Config) bool { return p.Name == prefix }) {
 		return conf.Show(user) + " is a subject of provider " + conf.Show(prefix) + ", which is not configured; there is " + strings.Join(c.providers, ", ")
 	}
 	return ""
@@ -242,8 +243,8 @@ func patternProblem(key, entry string) string {
 // tellsGroups reports whether people of the provider can have groups here. One of
 // an unknown kind is a mistake of its own.
 func tellsGroups(p connector.Config) bool {
-	k := kindOf(p.Name)
-	return k == nil || k.tellsGroups(p)
+	k := kinds.Of(p.Name)
+	return k == nil || k.TellsGroups(p)
 }
 
 // scopeProblem finds scopes that the operator wrote in another case elsewhere.

@@ -2,27 +2,21 @@ package config
 
 import (
 	"fmt"
-	"net/url"
-	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 )
 
 // maxProviders bounds what a person can choose among on one page.
 const maxProviders = 20
 
-// providerResolver resolves one identity provider, the `provider` section or an
-// entry of `providers`.
-type providerResolver struct {
-	*resolver
-	section string // path, such as "provider" or "providers[1]"
-}
-
-// key returns the path of a key of the provider.
-func (r *providerResolver) key(name string) string { return r.section + "." + name }
+// providerSection is that of one identity provider: `provider` or an entry of
+// `providers`.
+type providerSection struct{ conf.Section }
 
 // providers resolves the one provider or the list of them.
 func (r *resolver) providers(f File) []connector.Config {
@@ -36,14 +30,14 @@ func (r *resolver) providers(f File) []connector.Config {
 		if r.IsMalformed(several) || len(f.Providers) > 0 {
 			return nil
 		}
-		return []connector.Config{(&providerResolver{r, one}).provider(f.Provider)}
+		return []connector.Config{providerSection{conf.Section{Check: r.Check, At: one}}.provider(f.Provider)}
 	}
-	if !isEmpty(reflect.ValueOf(f.Provider)) {
+	if len(conf.SetKeys(f.Provider)) > 0 {
 		r.Add(several, "excludes provider; make that an entry of providers as well")
 	}
 	list := make([]connector.Config, len(f.Providers))
 	for i, entry := range f.Providers {
-		r := &providerResolver{r, conf.Element(several, i)}
+		r := providerSection{conf.Section{Check: r.Check, At: conf.Element(several, i)}}
 		list[i] = r.provider(entry)
 		r.id(entry.ID)
 	}
@@ -51,27 +45,10 @@ func (r *resolver) providers(f File) []connector.Config {
 	return list
 }
 
-// isEmpty reports whether a section says nothing: an empty value is the same as an absent key.
-func isEmpty(section reflect.Value) bool {
-	for _, field := range section.Fields() {
-		switch field.Kind() {
-		case reflect.Slice, reflect.Map:
-			if field.Len() > 0 {
-				return false
-			}
-		default:
-			if !field.IsZero() {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 var providerID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
-func (r *providerResolver) id(id string) {
-	switch at := r.key("id"); {
+func (r providerSection) id(id string) {
+	switch at := r.Key("id"); {
 	case id == "":
 		r.Add(at, "is required: a name that never changes, because it is part of who people are")
 	case !providerID.MatchString(id):
@@ -103,10 +80,9 @@ func (r *resolver) distinct(list []connector.Config) {
 // colon where no id stands there: the kind of provider, or a host.
 func bareNamespaces(p connector.Config) []string {
 	names := []string{p.Name}
-	for _, address := range []string{p.IssuerURL, p.BaseURL, p.UserinfoURL} {
-		if u, err := url.Parse(address); err == nil && u.Hostname() != "" {
-			names = append(names, u.Hostname())
-		}
+	if kind := kinds.Of(p.Name); kind != nil {
+		host, _, _ := strings.Cut(kind.Namespace(p), "/")
+		names = append(names, strings.FieldsFunc(host, func(r rune) bool { return r == '@' || r == ':' })...)
 	}
 	return names
 }

@@ -43,7 +43,7 @@ func TestProviders(t *testing.T) {
 		text string
 		want []string
 	}{
-		"both forms":           {list(corp) + static, []string{"providers: excludes provider"}},
+		"both forms":           {list(corp) + accounts, []string{"providers: excludes provider"}},
 		"neither":              {proxy, []string{"provider.name: is required"}},
 		"an id for one":        {"provider: " + corp + "\n" + proxy, []string{"provider.id: is for entries of providers"}},
 		"keepSubjects for one": {"provider: " + edit(corp, "id: corp,", "keepSubjects: true,") + "\n" + proxy, []string{"provider.keepSubjects: is for entries of providers"}},
@@ -69,7 +69,6 @@ func TestProviders(t *testing.T) {
 			"providers[0].issuerURL: is required for \"oidc\"",
 			"providers[0].baseURL: has no meaning for provider \"oidc\"",
 			"providers[0].tenants: has no meaning for provider \"oidc\"",
-			"providers[0].tenants[0]: is not a directory id",
 			"providers[1].scopes: must include \"openid\"",
 			"providers[1].allowedEmailDomains: or providers[1].hostedDomains is; to admit everybody, set providers[1].allowAnyUser: true",
 		}},

@@ -129,7 +129,7 @@ const preamble = "# Configuration\n\n" +
 
 // reference returns docs/reference/config.md. It fails if a key has no comment.
 func reference() (string, error) {
-	comments, err := fieldComments("file.go")
+	comments, err := fieldComments()
 	if err != nil {
 		return "", err
 	}
@@ -230,13 +230,23 @@ func typeName(t reflect.Type) (name string, below reflect.Type) {
 	panic("internal error: unexpected kind " + t.Kind().String())
 }
 
+// sections are the files with the keys of the configuration.
+var sections = []string{"file.go", "../connector/google/workspace.go", "../connector/static/users.go"}
+
 // fieldComments maps "Type.Field" to its doc comment on one line.
-func fieldComments(path string) (map[string]string, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
-	if err != nil {
-		return nil, err
-	}
+func fieldComments() (map[string]string, error) {
 	comments := make(map[string]string)
+	for _, path := range sections {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			return nil, err
+		}
+		commentsOf(file, comments)
+	}
+	return comments, nil
+}
+
+func commentsOf(file *ast.File, comments map[string]string) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
 		if !ok {
@@ -251,7 +261,6 @@ func fieldComments(path string) (map[string]string, error) {
 		}
 		return true
 	})
-	return comments, nil
 }
 
 func TestSplitComment(t *testing.T) {

@@ -21,13 +21,9 @@ import (
 // Bounds on what one file may hold. They are far above any need and
 // keep a slip of a template from becoming a slow start.
 const (
-	maxHosts      = 10_000
-	maxUsers      = 1000
-	maxGroups     = 100
-	maxSeeds      = 16
-	minSeedBytes  = 32
-	minBcryptCost = 10
-	maxBcryptCost = 15 // seconds per sign-in
+	maxHosts     = 10_000
+	maxSeeds     = 16
+	minSeedBytes = 32
 )
 
 // resolver turns a File into a Config: it fills in defaults, compiles patterns,

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -32,16 +32,17 @@ func (c *Config) Summary() string {
 		if p.ID != "" {
 			name = p.ID + ": "
 		}
-		line("identity provider", "%s%s", name, providerSummary(p))
-		line("who may sign in", "%s%s", name, providerAudience(p))
+		what, conditions := kinds.Of(p.Name).Summary(p)
+		line("identity provider", "%s%s", name, what)
+		line("who may sign in", "%s%s", name, providerAudience(p, conditions))
 		if p.Name != "static" {
-			line("redirect URIs there", "%s%s", name, nameList(c.redirectURIs(p)))
+			line("redirect URIs there", "%s%s", name, conf.Names(c.redirectURIs(p)))
 		}
 	}
 	line("consent screen", "%s", onOff(c.ConsentScreen))
 	line("redirect URLs", "%s", cmp.Or(patternList(c.RedirectURLs), "https, loopback and private-use schemes"))
 	if len(c.RedirectSchemes) > 0 {
-		line("redirect schemes", "%s, in addition", nameList(c.RedirectSchemes))
+		line("redirect schemes", "%s, in addition", conf.Names(c.RedirectSchemes))
 	}
 	line("dynamic registration", "%s", onOff(c.DynamicRegistration))
 	line("metadata documents", "%s", c.MetadataDocuments.summary())
@@ -100,43 +101,9 @@ func policySummary(h resource.Entry) string {
 	return fmt.Sprintf(", %d rules of the policy, %d of them its own", all, own)
 }
 
-func providerSummary(p connector.Config) string {
-	switch p.Name {
-	case "oidc":
-		return fmt.Sprintf("oidc, issuer %s, client %q", p.IssuerURL, p.ClientID)
-	case "oauth2":
-		return fmt.Sprintf("oauth2 at %s, client %q", p.AuthorizeURL, p.ClientID)
-	case "github":
-		return fmt.Sprintf("github at %s, client %q", p.BaseURL, p.ClientID)
-	case "microsoft":
-		return fmt.Sprintf("microsoft at %s, client %q", p.BaseURL, p.ClientID)
-	case "static":
-		if p.UsersFile != "" {
-			return fmt.Sprintf("static, %d user(s) in %s now", len(p.Users), p.UsersFile)
-		}
-		return fmt.Sprintf("static, %d user(s)", len(p.Users))
-	}
-	return fmt.Sprintf("%s, client %q", p.Name, p.ClientID)
-}
-
-// audience says whom the provider lets in, the one line to read twice.
-func providerAudience(p connector.Config) string {
-	var all []string
-	for _, restriction := range []struct {
-		what  string
-		names []string
-	}{
-		{"of tenant ", p.Tenants},
-		{"of Google Workspace ", p.HostedDomains},
-		{"in ", p.Organizations},
-	} {
-		if len(restriction.names) > 0 {
-			all = append(all, restriction.what+nameList(restriction.names))
-		}
-	}
-	if !p.Workspace.IsZero() {
-		all = append(all, "active in the directory of the Google Workspace of "+p.Workspace.Admin)
-	}
+// providerAudience says whom the provider lets in, the one line to read twice.
+// The conditions are those of its kind.
+func providerAudience(p connector.Config, all []string) string {
 	if len(p.EmailDomains) > 0 {
 		verified := "verified"
 		if p.TrustUnverifiedEmail {
@@ -218,16 +185,7 @@ func patternList(patterns []*regexp.Regexp) string {
 	for _, p := range patterns {
 		names = append(names, p.String())
 	}
-	return nameList(names)
-}
-
-// nameList shows the first names of a list.
-func nameList(names []string) string {
-	const most = 5
-	if more := len(names) - most; more > 0 {
-		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(names, ", ")
+	return conf.Names(names)
 }
 
 // withoutQuery shows an endpoint without what may be a key to it.

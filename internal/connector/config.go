@@ -7,19 +7,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
-// OrganizationsScope is what GitHub wants to be asked for before it tells an
-// OAuth app of organizations and teams.
-const OrganizationsScope = "read:org"
-
-// Clouds are the base URLs of Microsoft's sign-in, each with that of the Graph
-// API beside it.
-// https://learn.microsoft.com/en-us/graph/deployments
-var Clouds = map[string]string{
-	"https://login.microsoftonline.com":        "https://graph.microsoft.com",
-	"https://login.microsoftonline.us":         "https://graph.microsoft.us",
-	"https://login.partner.microsoftonline.cn": "https://microsoftgraph.chinacloudapi.cn",
-}
-
 // ProtocolParams are those of an authorization request that the flow itself
 // sets; no configuration replaces them.
 var ProtocolParams = []string{

@@ -10,7 +10,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
@@ -122,7 +121,7 @@ func (b *builder) signIns() (err error) {
 	watched := func(p connector.Config) watch { return b.metrics.watchProvider(p, b.tracer, b.log) }
 	follow := func(p connector.Config, c *static.Connector) {
 		b.files = append(b.files, &reload.File{
-			What: "users file", Path: p.UsersFile, MaxBytes: config.MaxUsersFileBytes, Apply: users(c), Loaded: usersLoaded(b.audit, b.metrics, p.ID),
+			What: "users file", Path: p.UsersFile, MaxBytes: static.MaxFileBytes, Apply: users(c), Loaded: usersLoaded(b.audit, b.metrics, p.ID),
 		})
 	}
 	b.providers, err = identityProviders(b.cfg.Providers, client, watched, follow)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -40,7 +41,7 @@ func checkHosts(cfg *config.Config) error {
 func checkProviders(cfg *config.Config) error {
 	var problems []error
 	for _, p := range cfg.Providers {
-		_, _, err := identityProvider(p, nil)
+		_, _, err := kinds.Of(p.Name).New(p, nil)
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
@@ -164,7 +165,7 @@ func TestProvidersThroughTheProxy(t *testing.T) {
 // Every kind of provider that the configuration knows has a connector.
 func TestEveryKindHasAConnector(t *testing.T) {
 	t.Parallel()
-	for _, name := range config.ProviderNames() {
+	for _, name := range kinds.Names() {
 		f := config.ProviderFile{Name: name, ClientID: "id", ClientSecret: "x", AllowAnyUser: true}
 		switch name {
 		case "oidc":

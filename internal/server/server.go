@@ -20,11 +20,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/microsoft"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oauth2"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
@@ -227,7 +223,7 @@ func keyMaterial(c config.Keys) (secrets [][]byte, sources []keyset.Source) {
 func identityProviders(list []connector.Config, client func(connector.Config) *http.Client, watched func(connector.Config) watch, follow func(connector.Config, *static.Connector)) (provider.Set, error) {
 	var set provider.Set
 	for _, p := range list {
-		browser, password, err := identityProvider(p, client(p))
+		browser, password, err := kinds.Of(p.Name).New(p, client(p))
 		if err != nil {
 			return nil, err
 		}
@@ -240,30 +236,10 @@ func identityProviders(list []connector.Config, client func(connector.Config) *h
 	return set, nil
 }
 
-// identityProvider makes the connector that the configuration names.
-func identityProvider(p connector.Config, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
-	switch p.Name {
-	case "google":
-		return google.New(p, client), nil, nil
-	case "github":
-		return github.New(p, client), nil, nil
-	case "microsoft":
-		return microsoft.New(p, client), nil, nil
-	case "oidc":
-		return oidc.FromConfig(p, client), nil, nil
-	case "oauth2":
-		return oauth2.New(p, client), nil, nil
-	case "static":
-		c, err := static.New(p)
-		return nil, c, err
-	}
-	return nil, nil, fmt.Errorf("provider.name: %q is not supported", p.Name)
-}
-
 // users puts the content of a users file in force at c.
 func users(c *static.Connector) func([]byte) (int, error) {
 	return func(data []byte) (int, error) {
-		list, err := config.ParseUsers(data)
+		list, err := static.ParseUsers(data)
 		if err != nil {
 			return 0, err
 		}

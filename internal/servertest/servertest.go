@@ -25,6 +25,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
@@ -147,7 +148,7 @@ func Issuer(host string) string { return "https://" + host }
 // load makes the configuration by the way an operator's file takes.
 func (s *Service) load(o Options) (*config.Config, error) {
 	f := config.File{
-		Provider: config.ProviderFile{Name: "static", Users: []config.UserFile{
+		Provider: config.ProviderFile{Name: "static", Users: []static.UserFile{
 			{Username: Username, PasswordHash: passwordHash, Email: Email, Name: "Jane Doe", Groups: []string{"engineering", "on call"}},
 		}},
 		Proxy: config.ProxyFile{Hosts: []config.HostFile{{Host: Host, Endpoint: s.MCPServer + "/mcp", DisplayName: "Team notes"}}},

@@ -53,7 +53,7 @@ func New(p connector.Config, client *http.Client) *Connector {
 	}
 	scopes := p.Scopes
 	if len(scopes) == 0 {
-		scopes = []string{"read:user", "user:email"}
+		scopes = defaultScopes
 	}
 	api, namespace := locate(base)
 	return &Connector{
@@ -72,7 +72,7 @@ func New(p connector.Config, client *http.Client) *Connector {
 		namespace: namespace,
 		client:    upstream.NewClient(client),
 
-		askGroups:     len(p.Organizations) > 0 || slices.Contains(scopes, connector.OrganizationsScope),
+		askGroups:     len(p.Organizations) > 0 || slices.Contains(scopes, organizationsScope),
 		organizations: p.Organizations,
 		groupsFilter:  p.GroupsFilter,
 	}

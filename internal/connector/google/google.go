@@ -32,7 +32,7 @@ type Connector struct{ *oidc.Connector }
 func New(p connector.Config, client *http.Client) Connector {
 	scopes := p.Scopes
 	if len(scopes) == 0 {
-		scopes = []string{"openid", "email", "profile"}
+		scopes = defaultScopes
 	}
 	// Google gives a refresh token for access_type=offline only, and again
 	// only if the person is asked again.

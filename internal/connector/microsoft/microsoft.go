@@ -6,10 +6,10 @@
 package microsoft
 
 import (
+	"cmp"
 	"net/http"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
@@ -34,17 +34,12 @@ type Connector struct{ *oidc.Connector }
 // AuthorizationParams and TrustUnverifiedEmail of p. A nil client means the default transport; see
 // upstream.NewClient.
 func New(p connector.Config, client *http.Client) Connector {
-	cloud, namespace := p.BaseURL, Namespace
-	if cloud == "" {
-		cloud = defaultCloud
-	} else if cloud != defaultCloud {
-		namespace += "@" + strings.TrimPrefix(cloud, "https://")
-	}
+	cloud := cmp.Or(p.BaseURL, defaultCloud)
 	scopes := p.Scopes
 	if len(scopes) == 0 {
-		scopes = []string{"openid", "profile", "email", "User.Read"}
+		scopes = defaultScopes
 	}
-	g := groups{graph: connector.Clouds[cloud], manyTenants: len(p.Tenants) != 1}
+	g := groups{graph: clouds[cloud], manyTenants: len(p.Tenants) != 1}
 	o := oidc.Options{
 		KeyIssuer:    true,
 		ClientID:     p.ClientID,
@@ -52,7 +47,7 @@ func New(p connector.Config, client *http.Client) Connector {
 		ClientKey:    p.ClientKey,
 		Scopes:       scopes,
 		OfflineScope: true,
-		Namespace:    namespace,
+		Namespace:    Kind{}.Namespace(p),
 		Subject:      subject,
 		Admit:        func(claims oidc.Claims) error { return admit(p.Tenants, claims) },
 		TrustEmail:   verified,

@@ -260,7 +260,7 @@ func TestRequests(t *testing.T) {
 			t.Errorf("%s: resource was sent, which version 2.0 refuses", e)
 		}
 	}
-	if got, want := m.Sent(oauthtest.Authorization).Get("scope"), "openid profile email User.Read offline_access"; got != want {
+	if got, want := m.Sent(oauthtest.Authorization).Get("scope"), "openid email profile User.Read offline_access"; got != want {
 		t.Errorf("scope %q, want %q", got, want)
 	}
 }

@@ -6,6 +6,7 @@
 package oauth2
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -28,11 +29,12 @@ type Connector struct {
 // New takes everything of p that has a meaning for this provider. A nil client
 // means the default transport; see upstream.NewClient.
 func New(p connector.Config, client *http.Client) *Connector {
-	namespace := "oauth2@" + p.UserinfoURL
-	if u, err := url.Parse(p.UserinfoURL); err == nil && u.Host != "" {
-		namespace = "oauth2@" + strings.ToLower(u.Host)
-	}
-	return &Connector{provider: p, namespace: namespace, client: upstream.NewClient(client)}
+	return &Connector{provider: p, namespace: namespace(p.UserinfoURL), client: upstream.NewClient(client)}
+}
+
+// namespace names the host that says who people are.
+func namespace(userinfoURL string) string {
+	return "oauth2@" + cmp.Or(strings.ToLower(upstream.HostOf(userinfoURL)), userinfoURL)
 }
 
 // AuthorizationURL implements connector.Connector. It does not use the network.

@@ -110,12 +110,12 @@ func New(o Options) *Connector {
 		o.Now = time.Now
 	}
 	if len(o.Scopes) == 0 {
-		o.Scopes = []string{"openid", "profile", "email"}
+		o.Scopes = defaultScopes
 	} else if !slices.Contains(o.Scopes, "openid") {
 		o.Scopes = append([]string{"openid"}, o.Scopes...)
 	}
 	if o.Namespace == "" {
-		_, o.Namespace, _ = strings.Cut(o.Issuer, "://")
+		o.Namespace = namespace(o.Issuer)
 	}
 	if o.EmailClaim == "" {
 		o.EmailClaim = "email"

@@ -89,7 +89,7 @@ func newAccount(u connector.User) (account, error) {
 	if cost, err := bcrypt.Cost([]byte(u.PasswordHash.Reveal())); err == nil && cost > maxCost {
 		return account{}, fmt.Errorf("bcrypt cost %d is more than %d", cost, maxCost)
 	} else if err != nil {
-		if _, problem := connector.ParseArgon2id(u.PasswordHash.Reveal()); problem != "" {
+		if _, problem := parseArgon2id(u.PasswordHash.Reveal()); problem != "" {
 			return account{}, errors.New("password hash is neither bcrypt nor argon2id")
 		}
 	}
@@ -109,7 +109,7 @@ func newAccount(u connector.User) (account, error) {
 // matches reports whether password is the account's. It takes as long for any.
 func (a account) matches(password string) bool {
 	hash := a.hash.Reveal()
-	if p, problem := connector.ParseArgon2id(hash); problem == "" {
+	if p, problem := parseArgon2id(hash); problem == "" {
 		sum := argon2.IDKey([]byte(password), p.Salt, p.Time, p.Memory, p.Threads, uint32(len(p.Sum)))
 		return subtle.ConstantTimeCompare(sum, p.Sum) == 1
 	}

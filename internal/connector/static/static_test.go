@@ -17,7 +17,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
@@ -177,7 +176,7 @@ func TestArgon2id(t *testing.T) {
 
 // The reference implementation says so: echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1 -l 24
 func TestArgon2idVector(t *testing.T) {
-	p, problem := connector.ParseArgon2id("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
+	p, problem := static.ParseArgon2id("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	if problem != "" {
 		t.Fatal(problem)
 	}
@@ -203,7 +202,7 @@ func TestUsersFile(t *testing.T) {
 	}
 	write("users:\n" + entry("alice", "one") + entry("bob", "two"))
 	data, _ := os.ReadFile(path)
-	users, err := config.ParseUsers(data)
+	users, err := static.ParseUsers(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,13 +216,13 @@ func TestUsersFile(t *testing.T) {
 	}
 	heard := make(chan news, 10)
 	load := func(data []byte) (int, error) {
-		users, err := config.ParseUsers(data)
+		users, err := static.ParseUsers(data)
 		if err != nil {
 			return 0, err
 		}
 		return len(users), c.Replace(users)
 	}
-	accounts := reload.File{What: "users file", Path: path, MaxBytes: config.MaxUsersFileBytes, Apply: load, Loaded: func(users int, err error) { heard <- news{users, err} }}
+	accounts := reload.File{What: "users file", Path: path, MaxBytes: static.MaxFileBytes, Apply: load, Loaded: func(users int, err error) { heard <- news{users, err} }}
 	go accounts.Watch(t.Context())
 	next := func() news {
 		t.Helper()

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/microsoft"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oauth2"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
@@ -105,7 +105,7 @@ func TestNamespaceIsThatOfTheConnector(t *testing.T) {
 			UserinfoURL: "https://API.corp.example:8443/me", SubjectClaim: "/data/id"},
 		{Name: "static"},
 	}
-	for _, name := range config.ProviderNames() {
+	for _, name := range kinds.Names() {
 		if !slices.ContainsFunc(bases, func(p connector.Config) bool { return p.Name == name }) {
 			t.Errorf("provider %q has no row", name)
 		}

@@ -1,4 +1,4 @@
-package config
+package upstream
 
 import (
 	"cmp"
@@ -19,42 +19,42 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
-// clientKey reads provider.clientKeyFile.
-func (r *providerResolver) clientKey(f ProviderFile) connector.ClientKey {
-	at := r.key("clientKeyFile")
-	if f.ClientKeyFile == "" {
+// clientKey reads clientKeyFile.
+func (a KeyedApp) clientKey(c conf.Section) connector.ClientKey {
+	at := c.Key("clientKeyFile")
+	if a.ClientKeyFile == "" {
 		for name, value := range map[string]string{
-			"clientKeyID": f.ClientKeyID, "clientKeyAlgorithm": f.ClientKeyAlgorithm, "clientAssertionAudience": f.ClientAssertionAudience,
+			"clientKeyID": a.ClientKeyID, "clientKeyAlgorithm": a.ClientKeyAlgorithm, "clientAssertionAudience": a.ClientAssertionAudience,
 		} {
 			if value != "" {
-				r.Add(r.key(name), "has no meaning without clientKeyFile")
+				c.Add(c.Key(name), "has no meaning without clientKeyFile")
 			}
 		}
 		return connector.ClientKey{}
 	}
-	r.Text(r.key("clientKeyID"), f.ClientKeyID)
-	content, ok := r.SecretFile(at, f.ClientKeyFile)
+	c.Text(c.Key("clientKeyID"), a.ClientKeyID)
+	content, ok := c.SecretFile(at, a.ClientKeyFile)
 	if !ok {
 		return connector.ClientKey{}
 	}
-	k, err := parseClientKey([]byte(content))
+	k, err := ParseClientKey([]byte(content))
 	if err != nil {
-		r.Add(at, "%s", err.Error())
+		c.Add(at, "%s", err.Error())
 		return connector.ClientKey{}
 	}
-	k.ID = cmp.Or(f.ClientKeyID, k.ID)
+	k.ID = cmp.Or(a.ClientKeyID, k.ID)
 	fitting := keyAlgorithms(k.Signer())
 	switch {
 	case len(fitting) == 0:
-		r.Add(at, "is a key of a kind that is not used: take RSA of at least 2048 bits, P-256 or Ed25519")
+		c.Add(at, "is a key of a kind that is not used: take RSA of at least 2048 bits, P-256 or Ed25519")
 		return connector.ClientKey{}
-	case f.ClientKeyAlgorithm != "":
-		k.Algorithm = f.ClientKeyAlgorithm
+	case a.ClientKeyAlgorithm != "":
+		k.Algorithm = a.ClientKeyAlgorithm
 	case k.Algorithm == "":
 		k.Algorithm = fitting[0]
 	}
 	if !slices.Contains(fitting, k.Algorithm) {
-		r.Add(r.key("clientKeyAlgorithm"), "%s does not fit the key; one of %s does", conf.Show(k.Algorithm), strings.Join(fitting, ", "))
+		c.Add(c.Key("clientKeyAlgorithm"), "%s does not fit the key; one of %s does", conf.Show(k.Algorithm), strings.Join(fitting, ", "))
 	}
 	return k
 }
@@ -79,7 +79,9 @@ func keyAlgorithms(key crypto.Signer) []string {
 // errNoKey shows nothing of the file, which may be anything.
 var errNoKey = errors.New("holds no private key: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK")
 
-func parseClientKey(data []byte) (connector.ClientKey, error) {
+// ParseClientKey reads a private key in PEM, with a certificate beside it or not, or one
+// JWK. The error shows nothing of data.
+func ParseClientKey(data []byte) (connector.ClientKey, error) {
 	if text := strings.TrimSpace(string(data)); strings.HasPrefix(text, "{") {
 		var jwk jose.JSONWebKey
 		if jwk.UnmarshalJSON([]byte(text)) != nil || !jwk.Valid() {
@@ -128,46 +130,15 @@ func parsePrivateKey(der []byte) crypto.Signer {
 	return nil
 }
 
-// clientAuth resolves how this service proves itself at the token endpoint. ""
-// leaves it to the discovery document.
-func (r *providerResolver) clientAuth(f ProviderFile) string {
-	at, method := r.key("clientAuthMethod"), f.ClientAuthMethod
-	known := map[string][]string{
-		"oidc":      {"client_secret_basic", "client_secret_post", privateKeyJWT},
-		"oauth2":    {"client_secret_basic", "client_secret_post"},
-		"microsoft": {"client_secret_post", privateKeyJWT},
-	}[f.Name]
-	withKey := f.ClientKeyFile != ""
-	switch {
-	case known == nil:
-		return ""
-	case method == "" && withKey:
-		return privateKeyJWT
-	case method == "" && f.Name == "oauth2":
-		return "client_secret_basic"
-	case method == "":
-		return ""
-	case !slices.Contains(known, method):
-		r.Add(at, "%s is not one of %s", conf.Show(method), conf.Quoted(known))
-	case method == privateKeyJWT && !withKey:
-		r.Add(at, `"private_key_jwt" needs clientKeyFile`)
-	case method != privateKeyJWT && withKey:
-		r.Add(at, `%s has no use for clientKeyFile; remove it, or choose "private_key_jwt"`, conf.Show(method))
-	}
-	return method
-}
-
-const privateKeyJWT = "private_key_jwt"
-
-// assertionAudience reports whether the issuer, and not the token endpoint, is
+// assertionForIssuer reports whether the issuer, and not the token endpoint, is
 // the audience of what this service signs.
-func (r *providerResolver) assertionAudience(f ProviderFile) (issuer bool) {
-	switch f.ClientAssertionAudience {
+func (a KeyedApp) assertionForIssuer(c conf.Section) (issuer bool) {
+	switch a.ClientAssertionAudience {
 	case "", "token_endpoint":
 	case "issuer":
 		return true
 	default:
-		r.Add(r.key("clientAssertionAudience"), `%s is not one of "token_endpoint", "issuer"`, conf.Show(f.ClientAssertionAudience))
+		c.Add(c.Key("clientAssertionAudience"), `%s is not one of "token_endpoint", "issuer"`, conf.Show(a.ClientAssertionAudience))
 	}
 	return false
 }

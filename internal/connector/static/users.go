@@ -1,0 +1,139 @@
+package static
+
+import (
+	"net/mail"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Bounds on the accounts.
+const (
+	maxUsers      = 1000
+	maxGroups     = 100
+	minBcryptCost = 10
+	maxBcryptCost = 15 // seconds per sign-in
+)
+
+// UserFile is one entry of `provider.users`.
+type UserFile struct {
+	// Name to sign in with, unique; also the subject in tokens. Required.
+	Username string `json:"username"`
+	// Hash of the password: bcrypt of cost 10 to 15, or argon2id in the PHC string format; `mcp-forward-auth hash-password` makes one. Required.
+	PasswordHash string `json:"passwordHash"`
+	// E-mail address, taken as verified.
+	Email string `json:"email"`
+	// Display name.
+	Name string `json:"name"`
+	// Groups that the user is in.
+	Groups []string `json:"groups"`
+}
+
+// usersDocument is the content of provider.usersFile.
+type usersDocument struct {
+	Users []UserFile `json:"users"`
+}
+
+// MaxFileBytes bounds the content of a users file.
+const MaxFileBytes = conf.MaxFileBytes
+
+// ParseUsers reads the content of a users file. The error is an Errors.
+func ParseUsers(data []byte) ([]connector.User, error) {
+	if len(data) > MaxFileBytes {
+		return nil, conf.Errors{{Problem: "the file is larger than 1 MiB"}}
+	}
+	c := &conf.Check{}
+	var file usersDocument
+	c.Decode(data, &file)
+	list := users(c, "users", file.Users)
+	return list, c.Err()
+}
+
+func users(c *conf.Check, at string, files []UserFile) []connector.User {
+	if len(files) == 0 {
+		c.Add(at, `is required for "static": at least one user`)
+		return nil
+	}
+	if c.TooMany(at, len(files), maxUsers) {
+		return nil
+	}
+	var list []connector.User
+	seen := make(map[string]int)
+	for i, u := range files {
+		here := conf.Element(at, i)
+		first, taken := seen[u.Username]
+		if taken && u.Username != "" {
+			c.Add(here+".username", "%s is the name of %s too", conf.Show(u.Username), conf.Element(at, first))
+		} else {
+			seen[u.Username] = i
+		}
+		list = append(list, user(c, here, u))
+	}
+	return list
+}
+
+func user(c *conf.Check, at string, f UserFile) connector.User {
+	if f.Username == "" {
+		c.Add(at+".username", "is required")
+	}
+	c.Text(at+".username", f.Username)
+	if problem := hashProblem(f.PasswordHash); problem != "" {
+		c.Add(at+".passwordHash", "%s", problem)
+	}
+	if f.Email != "" {
+		address, err := mail.ParseAddress(f.Email)
+		if err != nil || address.Address != f.Email || len(f.Email) > conf.MaxText {
+			c.Add(at+".email", `%s is not an e-mail address such as "jane@example.com"`, conf.Show(f.Email))
+		}
+	}
+	c.Text(at+".name", f.Name)
+	groups(c, at+".groups", f.Groups)
+	return connector.User{Username: f.Username, PasswordHash: conf.NewSecret(f.PasswordHash), Email: f.Email, Name: f.Name, Groups: f.Groups}
+}
+
+var bcryptHash = regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
+
+// hashProblem says what is wrong with a hash, never showing it: it may be the
+// password itself.
+func hashProblem(hash string) string {
+	if hash == "" {
+		return "is required"
+	}
+	if strings.HasPrefix(hash, "$argon2") {
+		_, problem := parseArgon2id(hash)
+		return problem
+	}
+	cost, err := bcrypt.Cost([]byte(hash))
+	switch {
+	case err != nil || !bcryptHash.MatchString(hash):
+		return "is neither a bcrypt nor an argon2id hash; `mcp-forward-auth hash-password` makes one"
+	case cost < minBcryptCost:
+		return "is a bcrypt hash of a cost below 10, which is guessed too fast"
+	case cost > maxBcryptCost:
+		return "is a bcrypt hash of a cost above 15, which takes seconds to check"
+	}
+	return ""
+}
+
+// groups refuses commas, which separate groups in the identity header.
+func groups(c *conf.Check, at string, groups []string) {
+	if c.TooMany(at, len(groups), maxGroups) {
+		return
+	}
+	for i, group := range groups {
+		at := conf.Element(at, i)
+		switch {
+		case group == "":
+			c.Add(at, "is empty")
+		case strings.Contains(group, ","):
+			c.Add(at, "%s holds a comma; write one group per entry", conf.Show(group))
+		case slices.Index(groups, group) < i:
+			c.Add(at, "%s is listed twice", conf.Show(group))
+		}
+		c.Text(at, group)
+	}
+}
