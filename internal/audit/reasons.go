@@ -26,7 +26,6 @@ var Reasons = map[string]string{
 	// Clients.
 	"unknown_client":                     "the client id was not issued for this host, or the rules no longer admit the client",
 	"two_client_authentications":         "the client sent credentials in more than one way",
-	"client_limited":                     "the configuration no longer lets the client have what the refresh token stands for",
 	"client_document_invalid":            "what the client publishes about itself is not valid, or its URL is not accepted; the cause is in the entry",
 	"client_document_unavailable":        "what the client publishes about itself cannot be fetched right now; the cause is in the entry",
 	"client_document_unreachable":        "what the client publishes about itself cannot be fetched until an operator acts: a name that does not exist, an address that is refused, a certificate that is not trusted, or the proxy; the cause is in the entry",

@@ -32,12 +32,9 @@ const (
 	// RFC 8707, section 2.
 	InvalidTarget ErrorCode = "invalid_target"
 	// OpenID Connect Core, section 3.1.2.6.
-	InteractionRequired     ErrorCode = "interaction_required"
-	LoginRequired           ErrorCode = "login_required"
-	ConsentRequired         ErrorCode = "consent_required"
-	RequestNotSupported     ErrorCode = "request_not_supported"
-	RequestURINotSupported  ErrorCode = "request_uri_not_supported"
-	RegistrationUnsupported ErrorCode = "registration_not_supported"
+	InteractionRequired    ErrorCode = "interaction_required"
+	RequestNotSupported    ErrorCode = "request_not_supported"
+	RequestURINotSupported ErrorCode = "request_uri_not_supported"
 )
 
 // statuses is the one place that turns an error code into an HTTP status.
@@ -59,11 +56,8 @@ var statuses = map[ErrorCode]int{
 	InvalidClientMetadata:   http.StatusBadRequest,
 	InvalidTarget:           http.StatusBadRequest,
 	InteractionRequired:     http.StatusBadRequest,
-	LoginRequired:           http.StatusBadRequest,
-	ConsentRequired:         http.StatusBadRequest,
 	RequestNotSupported:     http.StatusBadRequest,
 	RequestURINotSupported:  http.StatusBadRequest,
-	RegistrationUnsupported: http.StatusBadRequest,
 }
 
 // Status returns the HTTP status of a response that carries code in its body.
