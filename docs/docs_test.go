@@ -357,3 +357,32 @@ func mustContain(t *testing.T, document, file, name string) {
 		t.Errorf("%s: %s has no %s (%v)", document, file, name, err)
 	}
 }
+
+// A reader looks up where a thing is decided: each file that the index names is
+// there, and declares the name.
+func TestWhereIsItDecided(t *testing.T) {
+	text, err := os.ReadFile("architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, index, found := strings.Cut(string(text), "\n## Where is it decided?\n")
+	index, _, _ = strings.Cut(index, "\n## ")
+	rows := regexp.MustCompile("(?m)^\\| .+\\? \\| `(.+)` \\| `(\\w+)` \\|$").FindAllStringSubmatch(index, -1)
+	if !found || len(rows) < 25 {
+		t.Fatalf("an index of %d questions, want 25", len(rows))
+	}
+	if lines := strings.Count(index, "\n| ") - 1; lines != len(rows) {
+		t.Errorf("%d of %d rows can be read", len(rows), lines)
+	}
+	for _, row := range rows {
+		source, err := os.ReadFile(filepath.Join("..", row[1]))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		declared := regexp.MustCompile(`(?m)^(func (\([^)]*\) )?|type |var |const )` + row[2] + `\b`)
+		if !declared.Match(source) {
+			t.Errorf("%s does not declare %s", row[1], row[2])
+		}
+	}
+}
