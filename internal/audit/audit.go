@@ -98,7 +98,7 @@ type Entry struct {
 	KeyID    string
 	Cause    error // detail for operators; never a secret
 
-	count int // how many entries this one stands for, 0 for itself
+	count int // how many entries this one replaces, 0 for itself
 }
 
 // Schema is the version of what Fields lists. Fields, events and reasons may be
@@ -135,7 +135,7 @@ var Fields = []struct{ Name, Meaning string }{
 // Log receives entries.
 type Log struct {
 	Logger *slog.Logger
-	// Observe, if set, is told of each entry, whatever its level.
+	// Observe, if set, is called with each entry, whatever its level.
 	Observe func(context.Context, Entry)
 	// Bounds, if set, bound how much is written.
 	Bounds *Bounds

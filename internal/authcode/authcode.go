@@ -1,4 +1,4 @@
-// Package authcode is the authorization code: what it stands for, and its sealing.
+// Package authcode is the authorization code: its content, and how it is sealed.
 // A code is worth nothing without the client, redirect URI and verifier it was
 // bound to, lives for a minute, and carries everything the token endpoint needs.
 package authcode
@@ -155,7 +155,7 @@ func (c *Codes) place(ctx context.Context, issuer string, a Authorization, sessi
 
 func sessionID(code string) string { return "session " + code }
 
-// Open returns what a live code of issuer stands for, but for its Session. It does
+// Open returns the content of a live code of issuer, except its Session. It does
 // not spend it.
 func (c *Codes) Open(issuer, code string) (Authorization, error) { return c.box.Open(code, issuer) }
 

@@ -23,7 +23,7 @@ const (
 
 // granted is what this browser's last sign-in gave one client at one resource.
 // It decides nothing: the consent page uses it to mark what is new when a
-// client comes back for more. So a few bits of each scope's hash stand for it.
+// client comes back for more. So each scope is written as a few bits of its hash.
 type granted struct {
 	Client   string `json:"c"`
 	Resource string `json:"r"`
@@ -34,7 +34,7 @@ type granted struct {
 	Withheld marks `json:"w,omitempty"`
 }
 
-// marks stand for scopes, markSize bytes for each.
+// marks are short hashes of scopes, markSize bytes each.
 type marks string
 
 func marksOf(scopes oauth.Scopes) marks {
@@ -50,7 +50,7 @@ func mark(scope string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:markSize])[:markSize]
 }
 
-// of returns those of scopes that m stands for.
+// of returns those of scopes that are in m.
 func (m marks) of(scopes oauth.Scopes) oauth.Scopes {
 	known := map[string]bool{}
 	for ; len(m) >= markSize; m = m[markSize:] {

@@ -290,7 +290,7 @@ func (e *Endpoint) checkPolicy(_ *http.Request, req *request) error {
 	// An MCP server may advertise more than a consent page can carry.
 	req.offered = fitting(allowed, maxOfferedBytes)
 	// The person may grant more than was asked for (RFC 6749, section 3.3): some
-	// clients ask for the same scopes again after they were refused for want of others.
+	// clients ask for the same scopes again after they were refused because they lacked others.
 	_, all := usualScopes(req.resource.DefaultScopes, req.catalogue)
 	req.more = fitting(match.Narrow(minus(req.client.Narrow(all), req.offered)), maxOfferedBytes-req.offered.Len())
 	return nil

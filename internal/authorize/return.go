@@ -21,7 +21,7 @@ import (
 // all, the state says before that, sealed, which host the browser is to go on to. That
 // host then checks that it is the same browser; only it has the cookie.
 
-// visit is what a state stands for where there is a callback host.
+// visit is the content of a state where there is a callback host.
 type visit struct {
 	Host     string `json:"host"`
 	Provider string `json:"prov,omitempty"`

@@ -219,7 +219,7 @@ func (c *Catalogue) HashScopes(names ...string) string {
 // tools with the same: 60 bits, and each try is a change that people would see.
 const fingerprintBytes = 10
 
-// Fingerprints stands for what each of the scopes opens now, in their order, to
+// Fingerprints is a hash of what each of the scopes opens now, in their order, to
 // be kept with a consent. It is empty while the server cannot be asked: a
 // consent given then is to whatever the scopes turn out to be.
 func (c *Catalogue) Fingerprints(scopes []string) string {
@@ -233,7 +233,7 @@ func (c *Catalogue) Fingerprints(scopes []string) string {
 	return b.String()
 }
 
-// Digest stands for fingerprints where there is no room for them. That of none is "".
+// Digest is a short hash of fingerprints, for where there is no room for them; "" for none.
 func Digest(fingerprints string) string {
 	if fingerprints == "" {
 		return ""

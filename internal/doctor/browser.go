@@ -26,7 +26,7 @@ func (w *walk) readable(a *answer) bool {
 func lists(a *answer, header, value string) bool {
 	for _, line := range a.header.Values(header) {
 		for v := range strings.SplitSeq(line, ",") {
-			// "*" never stands for Authorization (Fetch, "CORS-unsafe request-header names").
+			// "*" never matches Authorization (Fetch, "CORS-unsafe request-header names").
 			if v = strings.TrimSpace(v); strings.EqualFold(v, value) || v == "*" && value != "authorization" {
 				return true
 			}

@@ -35,7 +35,7 @@ type Options struct {
 	// Skip leaves checks out, by id or by the part of it before a hyphen.
 	Skip    []string
 	Version string // for the User-Agent
-	// Progress, if set, is told of each check as soon as it is done.
+	// Progress, if set, is called with each check as soon as it is done.
 	Progress func(Finding)
 	// Dial and Roots replace the network and the system's trust, for tests.
 	Dial  func(ctx context.Context, network, address string) (net.Conn, error)

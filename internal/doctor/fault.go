@@ -14,7 +14,7 @@ type Check struct {
 	Group  string  `json:"group"`
 	Title  string  `json:"title"`
 	Faults []Fault `json:"faults"`
-	// Every stands for one more fault for each of the problems that any document
+	// Every is one more fault for each of the problems that any document
 	// or endpoint can have.
 	Every *struct {
 		What string `json:"what"`

@@ -12,7 +12,7 @@ type Grant struct {
 	// Type is the value of grant_type, and what discovery names.
 	Type  string
 	serve func(*Endpoint, *call) (*Response, error)
-	// offered reports whether this endpoint has the grant; nil stands for always.
+	// offered reports whether this endpoint has the grant; nil means always.
 	offered func(*Endpoint) bool
 	// registrable: clients that register themselves may ask for it.
 	registrable bool

@@ -55,7 +55,7 @@ func NewRefresh(keys *seal.Keyring, r Refresh) *Refresh {
 	return &r
 }
 
-// refreshToken is what a refresh token stands for. The issuer is associated data.
+// refreshToken is the content of a refresh token. The issuer is associated data.
 type refreshToken struct {
 	Family     string            `json:"family"`
 	Generation int               `json:"gen"`
@@ -344,7 +344,7 @@ func (e *Endpoint) checkChallenge(r *refreshing) error {
 }
 
 // checkPolicy leaves out scopes that the rules do not allow the person. The
-// refresh token keeps them, for the day when the person may have them again.
+// refresh token keeps them, in case the person may have them again.
 func (e *Endpoint) checkPolicy(r *refreshing) error {
 	left := r.match.Narrow(r.scopes)
 	if len(left) == 0 { // another request for other scopes made the exchange

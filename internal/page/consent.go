@@ -71,7 +71,7 @@ type ConsentScope struct {
 	Name, Description string
 	Checked           bool
 	New               bool // not granted before
-	Needed            bool // the app was refused lately for want of it
+	Needed            bool // the app was refused lately because it lacked it
 	Broad             bool // opens every tool of the server
 	// Everything is the one scope of a server that declares none; it has no Description.
 	Everything bool

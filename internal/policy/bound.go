@@ -96,7 +96,7 @@ func (b *Bound) Obtainable(tool string, openers []string) []string {
 	})
 }
 
-// matchesName reports whether one of patterns stands for name, without allocating.
+// matchesName reports whether one of patterns matches name, without allocating.
 func matchesName(patterns []string, name string) bool {
 	for _, p := range patterns {
 		if rule.Match(p, name) {

@@ -54,7 +54,7 @@ type Rules struct {
 	scopes    *rule.Rules
 	providers providers
 	opens     func(scope string) (tools []string, known bool)
-	print     string // stands for whom the rules are about
+	print     string // fingerprint of whom the rules are about
 }
 
 // Client is what rules know a client by.
@@ -137,8 +137,8 @@ func (r *Rules) Parse(s string) (m Match, ok bool) {
 	return m, true
 }
 
-// fingerprint stands for whom each of the rules is about. What they are about
-// may change without a new match.
+// fingerprint is a hash of the conditions about people and clients. The scopes and
+// tools of a rule may change without a new match.
 func fingerprint(rules []rule.Rule) string {
 	h := sha256.New()
 	part := func(s string) {
@@ -281,7 +281,7 @@ func (r *Rules) opensMore(scopes []string) bool {
 	})
 }
 
-// including returns scope and those of the operator's that stand for it as well.
+// including returns scope and those of the operator's scopes that include it.
 func (r *Rules) including(scope string) []string {
 	out := []string{scope}
 	for _, s := range r.scopes.Scopes {
@@ -317,7 +317,7 @@ func coversAny(wide []string, narrow string) bool {
 	return slices.ContainsFunc(wide, func(w string) bool { return rule.Covers(w, narrow) })
 }
 
-// matchesAny reports whether one of patterns stands for one of names.
+// matchesAny reports whether one of patterns matches one of names.
 func matchesAny(patterns []string, names ...string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return rule.Match(p, n) })

@@ -77,11 +77,11 @@ func New(limit int, now func() time.Time) *List {
 // Version returns a number that changes with the list. It takes no lock.
 func (l *List) Version() uint64 { return l.version.Load() }
 
-// RevokeToken ends one access token, which would die at expires by itself.
+// RevokeToken ends one access token that would expire at expires.
 func (l *List) RevokeToken(id string, expires time.Time) error { return l.revoke("token "+id, expires) }
 
 // RevokeFamily ends a family: its refresh tokens and the access tokens made
-// from them, the last of which would die at expires by itself.
+// from them; the last of these would expire at expires.
 func (l *List) RevokeFamily(id string, expires time.Time) error {
 	return l.revoke("family "+id, expires)
 }

@@ -49,7 +49,7 @@ type Tracer struct {
 type Options struct {
 	Version string
 	Logger  *slog.Logger
-	// Failed is told of each batch that the collector did not take.
+	// Failed is called for each batch that the collector did not take.
 	Failed func()
 	Now    func() time.Time
 	// Exporter takes the spans in place of the collector, for tests.

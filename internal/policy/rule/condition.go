@@ -30,8 +30,8 @@ var Conditions = []Condition{
 // Same reports whether two entries are equal.
 func Same(a, b string) bool { return a == b }
 
-// Covers reports whether wide stands for every name that narrow stands for.
-// Both are patterns for Match.
+// Covers reports whether wide matches every name that narrow matches. Both are
+// patterns for Match.
 func Covers(wide, narrow string) bool {
 	if prefix, ok := strings.CutSuffix(wide, "*"); ok {
 		return strings.HasPrefix(strings.TrimSuffix(narrow, "*"), prefix)
@@ -39,8 +39,8 @@ func Covers(wide, narrow string) bool {
 	return wide == narrow
 }
 
-// CoversDomain reports whether wide stands for every domain that narrow stands
-// for. Both are patterns for InDomain.
+// CoversDomain reports whether wide matches every domain that narrow matches. Both
+// are patterns for InDomain.
 func CoversDomain(wide, narrow string) bool {
 	if below, ok := strings.CutPrefix(narrow, "*"); ok && strings.HasPrefix(wide, "*") {
 		return strings.HasSuffix(below, wide[1:])

@@ -2,8 +2,8 @@ package rule
 
 import "strings"
 
-// Match reports whether pattern stands for name: the same, or its beginning
-// where the pattern ends in an asterisk.
+// Match reports whether pattern matches name: they are equal, or the pattern ends
+// in an asterisk and name begins with what is before it.
 func Match(pattern, name string) bool {
 	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
 		return strings.HasPrefix(name, prefix)
@@ -12,7 +12,7 @@ func Match(pattern, name string) bool {
 }
 
 // InDomain reports whether pattern, a name or "*.example.com" for the names
-// below example.com, stands for the lower-case domain.
+// below example.com, matches the lower-case domain.
 func InDomain(pattern, domain string) bool {
 	if parent, ok := strings.CutPrefix(pattern, "*"); ok {
 		return strings.HasSuffix(domain, parent) && len(domain) > len(parent)

@@ -22,7 +22,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
-// everyOther stands for the scopes that are not named anywhere. No scope has a space.
+// everyOther names the scopes that are not named anywhere. No scope has a space.
 const everyOther = "every other scope"
 
 // Service is what an answer depends on: the sections of a configuration.
