@@ -81,7 +81,7 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 	e.Audit.Write(r.Context(), audit.Entry{Event: audit.AuthorizeRequested, Step: audit.StepAuthorize, Flow: req.flow, Host: host.Name})
 	for _, check := range e.checks() {
 		if err := check(r, req); err != nil {
-			e.refuse(w, r, req, err)
+			e.end(w, r, req.ending(err))
 			return
 		}
 	}
@@ -93,50 +93,17 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 	e.showConsent(w, r, host, p, nil, "")
 }
 
-// refuse answers a request that failed a check. Until the redirect URI is
-// matched the answer is a page. After that the client is told by redirect, but
-// only where the operator vouches for the target; others would make us an open
-// redirector, so the user decides (RFC 9700, section 4.11.2).
-func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, req *request, err error) {
-	if slow, ok := errors.AsType[*web.TooMany](err); ok {
-		e.Audit.Write(r.Context(), req.auditEntry(audit.AuthorizeRefused, slow.Reason))
-		TooMany(e.Pages, w, r, slow, req.flow)
-		return
-	}
-	oe, ok := errors.AsType[*oauth.Error](err)
-	if !ok {
-		oe = &oauth.Error{Code: oauth.ServerError, Description: "the service failed to answer", Cause: err}
-	}
-	entry := req.auditEntry(audit.AuthorizeRefused, oe.AuditReason())
-	if oe.Cause != nil {
-		entry.Cause = oe.Cause
-	}
-	e.Audit.Write(r.Context(), entry)
-
-	if !req.redirect.IsZero() && req.client.Trusted {
-		redirect(w, errorRedirect(req.redirect, req.host, req.state, oe))
-		return
-	}
-	view := errorView(oe, req.flow)
-	if req.redirect.IsZero() {
-		view.Address = req.rejectedRedirect
-	} else {
-		view.ContinueURL, view.ContinueHost = wayBack(errorRedirect(req.redirect, req.host, req.state, oe)), req.redirect.DisplayHost()
-	}
-	e.Pages.For(r).Error(w, view)
-}
-
 // showConsent renders the consent page for p. checked is what the user had
 // selected before, nil at first: then everything offered is, up to what one token can hold.
 func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, checked oauth.Scopes, notice page.Notice) {
 	res, ok := host.Requested(p.Resource)
 	if !ok {
-		e.fail(w, r, p.Flow, errors.New("a sealed request names a resource that is gone"))
+		e.end(w, r, failed(p.Flow, errors.New("a sealed request names a resource that is gone")))
 		return
 	}
 	browser, err := e.Steps.browser(w, r, host)
 	if err != nil {
-		e.fail(w, r, p.Flow, err)
+		e.end(w, r, failed(p.Flow, err))
 		return
 	}
 	before := e.Steps.remembered(r, host, p)
@@ -144,7 +111,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	p.Catalogue = cat.Fingerprints(p.choices()) // the answer is to what this page shows
 	sealed, err := e.Steps.sealPending(host, browser, p)
 	if err != nil {
-		e.fail(w, r, p.Flow, err)
+		e.end(w, r, failed(p.Flow, err))
 		return
 	}
 	entry := p.auditEntry(host, audit.ConsentShown, "")
@@ -238,12 +205,6 @@ func errorRedirect(to oauth.RedirectURI, host *resource.Host, state string, oe *
 		params.Set("state", state)
 	}
 	return to.With(params)
-}
-
-// fail reports a fault of this service.
-func (e *Endpoint) fail(w http.ResponseWriter, r *http.Request, flow string, err error) {
-	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: string(oauth.ServerError), Flow: flow, Cause: err})
-	e.Pages.For(r).Error(w, errorView(&oauth.Error{Code: oauth.ServerError}, flow))
 }
 
 // Routes returns the routes of the browser conversation.

@@ -34,31 +34,31 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		err = oauth.NewParams(query).CheckDuplicates()
 	}
 	if err != nil {
-		e.refuseForm(w, r, host, "", "malformed_callback", err)
+		e.end(w, r, notOurs(host, "", "malformed_callback", err))
 		return
 	}
 	v, ticket, err := e.visitOf(host, query.Get("state"))
 	if errors.Is(err, errOtherHost) {
-		e.refuseForm(w, r, host, v.Flow, "callback_of_another_host", err)
+		e.end(w, r, notOurs(host, v.Flow, "callback_of_another_host", err))
 		return
 	}
 	if err != nil {
-		e.refuseForm(w, r, host, "", "other_browser", err)
+		e.end(w, r, notOurs(host, "", "other_browser", err))
 		return
 	}
 	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
-		e.refuseForm(w, r, host, "", lostLogin(err), err)
+		e.end(w, r, notOurs(host, "", lostLogin(err), err))
 		return
 	}
 	st.Login.State = query.Get("state") // the ticket is in it
 	visited := e.Providers.Find(st.Provider)
 	if visited == nil || visited.Browser == nil || !st.chosen() {
-		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q has no callback", st.Provider))
+		e.end(w, r, notOurs(host, st.Flow, "unknown_provider", fmt.Errorf("provider %q has no callback", st.Provider)))
 		return
 	}
 	if r.URL.Path != e.answerPath(host, visited) {
-		e.refuseForm(w, r, host, st.Flow, "other_provider", fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path))
+		e.end(w, r, notOurs(host, st.Flow, "other_provider", fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path)))
 		return
 	}
 	e.Steps.endLogin(w, r, host, st.Handle)
@@ -68,7 +68,7 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 	e.returned(r, host, st)
 	identity, session, err := visited.Identify(r.Context(), st.Login, query)
 	if err != nil {
-		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
+		e.end(w, r, st.ending(host, loginError(err)))
 		return
 	}
 	// Here the provider has vouched for a person, so strangers cannot fill the guard.
@@ -100,14 +100,15 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	entry.Subject, entry.Email = identity.FullSubject(), identity.Email
 	entry.Cause = unread(identity)
 	if err := e.admit(st, vouching, identity); err != nil {
+		x := st.ending(host, oauth.Errorf(oauth.AccessDenied, "this account may not use this service"))
 		entry.Event, entry.Reason = audit.LoginRefused, err.Error()
-		e.Audit.Write(r.Context(), entry)
-		redirect(w, errorRedirect(st.Redirect, host, st.State, oauth.Errorf(oauth.AccessDenied, "this account may not use this service")))
+		x.entry = entry
+		e.end(w, r, x)
 		return
 	}
 	res, ok := host.Requested(st.Resource)
 	if !ok {
-		e.fail(w, r, st.Flow, errors.New("a sealed request names a resource that is gone"))
+		e.end(w, r, failed(st.Flow, errors.New("a sealed request names a resource that is gone")))
 		return
 	}
 	st.Catalogue = e.Catalogue(r.Context(), res).Recall(st.Granted, st.Catalogue)
@@ -115,7 +116,10 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	withheld := minus(st.Granted, match.Narrow(st.Granted))
 	switch {
 	case len(withheld) == len(st.Granted):
-		e.refuseByPolicy(w, r, host, st, entry)
+		x := st.ending(host, &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this account have what the app asks for", Reason: policy.NotAllowed})
+		entry.Event, entry.Reason, entry.Withheld = audit.LoginRefused, policy.NotAllowed, st.Granted.String()
+		x.entry, x.view.Detail = entry, st.Granted.String()
+		e.end(w, r, x)
 		return
 	case len(withheld) > 0:
 		narrowed := entry
@@ -134,7 +138,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		Room: max(1, maxLocation-len(st.Redirect.With(params))),
 	})
 	if err != nil {
-		e.endInError(w, r, host, st.pending, audit.LoginRefused, &oauth.Error{Code: oauth.ServerError, Cause: err})
+		e.end(w, r, st.ending(host, &oauth.Error{Code: oauth.ServerError, Cause: err}))
 		return
 	}
 	// That the session is lost is for the log only: the sign-in is good, but there
@@ -170,19 +174,6 @@ func (st *loginState) narrow(withheld oauth.Scopes) {
 	st.Granted = left
 }
 
-// refuseByPolicy tells the person on a page, and the client when they return to
-// it: an app may show its own error or none, and a person whom a rule
-// keeps out needs to know whom to ask.
-func (e *Endpoint) refuseByPolicy(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, entry audit.Entry) {
-	entry.Event, entry.Reason, entry.Withheld = audit.LoginRefused, policy.NotAllowed, st.Granted.String()
-	e.Audit.Write(r.Context(), entry)
-	oe := &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this account have what the app asks for", Reason: policy.NotAllowed}
-	view := errorView(oe, st.Flow)
-	view.Detail = st.Granted.String()
-	view.ContinueURL, view.ContinueHost = wayBack(errorRedirect(st.Redirect, host, st.State, oe)), st.Redirect.DisplayHost()
-	e.Pages.For(r).Error(w, view)
-}
-
 // admit applies the policy and the operator's deny-list. The error is an audit slug.
 func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity connector.Identity) error {
 	if err := vouching.Gate.Admit(identity); err != nil {
@@ -203,7 +194,7 @@ func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity co
 // instead of stopping everybody's sign-in; what must hold then is spent later.
 func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *resource.Host, flow, id string, ttl time.Duration) bool {
 	if first, err := e.Answered.Redeem(r.Context(), id, e.Now().Add(ttl)); err == nil && !first {
-		e.refuseForm(w, r, host, flow, "used_twice", nil)
+		e.end(w, r, notOurs(host, flow, "used_twice", nil))
 		return false
 	}
 	return true
@@ -214,12 +205,12 @@ func (e *Endpoint) spend(w http.ResponseWriter, r *http.Request, host *resource.
 	first, err := e.Guard.Redeem(r.Context(), id, e.Now().Add(ttl))
 	switch {
 	case err != nil:
-		e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: "guard_unavailable", Flow: flow, Host: host.Name, Cause: err})
-		w.Header().Set("Retry-After", "5")
-		e.Pages.For(r).Error(w, errorView(&oauth.Error{Code: oauth.TemporarilyUnavailable}, flow))
+		x := notOurs(host, flow, "guard_unavailable", err)
+		x.view, x.wait = errorView(&oauth.Error{Code: oauth.TemporarilyUnavailable}, flow), soon
+		e.end(w, r, x)
 		return false
 	case !first:
-		e.refuseForm(w, r, host, flow, "used_twice", nil)
+		e.end(w, r, notOurs(host, flow, "used_twice", nil))
 		return false
 	}
 	return true

@@ -22,12 +22,12 @@ import (
 // this browser, used once, and must come from our own page.
 func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	if err := sameOrigin(r); err != nil {
-		e.refuseForm(w, r, host, "", "cross_site_form", err)
+		e.end(w, r, notOurs(host, "", "cross_site_form", err))
 		return
 	}
 	form, err := web.Form(w, r)
 	if err != nil {
-		e.refuseForm(w, r, host, "", "malformed_form", err)
+		e.end(w, r, notOurs(host, "", "malformed_form", err))
 		return
 	}
 	browser, err := currentBrowser(r, host)
@@ -35,16 +35,16 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 		err = errors.New("no browser cookie")
 	}
 	if err != nil {
-		e.refuseForm(w, r, host, "", "other_browser", err)
+		e.end(w, r, notOurs(host, "", "other_browser", err))
 		return
 	}
 	p, err := e.Steps.openPending(host, browser, form.Get("request"))
 	if errors.Is(err, seal.ErrExpired) {
-		e.refuseForm(w, r, host, "", "consent_expired", err)
+		e.end(w, r, notOurs(host, "", "consent_expired", err))
 		return
 	}
 	if err != nil {
-		e.refuseForm(w, r, host, "", "foreign_consent", err)
+		e.end(w, r, notOurs(host, "", "foreign_consent", err))
 		return
 	}
 	switch form.Get("decision") {
@@ -149,7 +149,7 @@ func (e *Endpoint) toChooser(w http.ResponseWriter, r *http.Request, host *resou
 	st.unchoose()
 	ticket, cookies, err := e.Steps.ticket(r, host, st)
 	if err != nil {
-		e.fail(w, r, st.Flow, err)
+		e.end(w, r, failed(st.Flow, err))
 		return
 	}
 	keepLogin(w, r, host, st.Handle, cookies)
@@ -165,13 +165,13 @@ func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.
 		st.Login.State, err = e.visitState(host, st, ticket)
 	}
 	if err != nil {
-		e.fail(w, r, st.Flow, err)
+		e.end(w, r, failed(st.Flow, err))
 		return
 	}
 	target := loginURL(ticket)
 	if p.Browser != nil {
 		if target, err = p.Browser.AuthorizationURL(r.Context(), st.Login); err != nil {
-			e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
+			e.end(w, r, st.ending(host, loginError(err)))
 			return
 		}
 	}
@@ -180,38 +180,6 @@ func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.
 	entry.Step = audit.StepProvider
 	e.Audit.Write(r.Context(), entry)
 	redirect(w, target)
-}
-
-// endInError tells the client that its request failed after the user had agreed
-// to it, which makes the redirect one the user wanted.
-func (e *Endpoint) endInError(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, event audit.Event, oe *oauth.Error) {
-	entry := p.auditEntry(host, event, oe.AuditReason())
-	entry.Cause = oe.Cause
-	e.Audit.Write(r.Context(), entry)
-	if oe.AuditReason() == string(page.ProviderMisconfigured) {
-		e.showMisconfigured(w, r, host, p, oe)
-		return
-	}
-	redirect(w, errorRedirect(p.Redirect, host, p.State, oe))
-}
-
-// showMisconfigured tells the person whose fault it is, and the client when they
-// return to it: an app shows its own text, and most of them say "try again".
-func (e *Endpoint) showMisconfigured(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, oe *oauth.Error) {
-	view := errorView(oe, p.Flow)
-	view.ContinueURL, view.ContinueHost = wayBack(errorRedirect(p.Redirect, host, p.State, oe)), p.Redirect.DisplayHost()
-	e.Pages.For(r).Error(w, view)
-}
-
-// refuseForm answers a form that is not ours to honour: 403, no state changed.
-// Where it does not say which flow it is of, the answer begins one, so that the
-// page has something to quote.
-func (e *Endpoint) refuseForm(w http.ResponseWriter, r *http.Request, host *resource.Host, flow, reason string, cause error) {
-	if flow == "" {
-		flow = audit.NewFlow()
-	}
-	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: reason, Flow: flow, Host: host.Name, Cause: cause})
-	e.Pages.For(r).Error(w, startAgainView(reason, flow))
 }
 
 // sameOrigin refuses forms that another site made the browser send.

@@ -24,17 +24,17 @@ func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.
 		return
 	}
 	if err := sameOrigin(r); err != nil {
-		e.refuseForm(w, r, host, "", "cross_site_form", err)
+		e.end(w, r, notOurs(host, "", "cross_site_form", err))
 		return
 	}
 	form, err := web.Form(w, r)
 	if err != nil {
-		e.refuseForm(w, r, host, "", "malformed_form", err)
+		e.end(w, r, notOurs(host, "", "malformed_form", err))
 		return
 	}
 	st, err := e.Steps.currentLogin(r, host, form.Get("state"))
 	if err != nil {
-		e.refuseForm(w, r, host, "", lostLogin(err), err)
+		e.end(w, r, notOurs(host, "", lostLogin(err), err))
 		return
 	}
 	switch several := e.Providers.Only() == nil; {
@@ -51,7 +51,7 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 	ticket := r.URL.Query().Get("state")
 	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
-		e.refuseForm(w, r, host, "", lostLogin(err), err)
+		e.end(w, r, notOurs(host, "", lostLogin(err), err))
 		return
 	}
 	if e.Providers.Only() == nil && !st.chosen() {
@@ -59,7 +59,7 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 		return
 	}
 	if e.passwordProvider(st) == nil {
-		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
+		e.end(w, r, notOurs(host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider)))
 		return
 	}
 	e.showLogin(w, r, host, st, ticket, http.StatusOK, "", "")
@@ -94,7 +94,7 @@ func (e *Endpoint) choose(w http.ResponseWriter, r *http.Request, host *resource
 		p = e.Providers.Find(choice[0])
 	}
 	if p == nil {
-		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("choice %q", choice))
+		e.end(w, r, notOurs(host, st.Flow, "unknown_provider", fmt.Errorf("choice %q", choice)))
 		return
 	}
 	e.visit(w, r, host, st, p)
@@ -104,7 +104,7 @@ func (e *Endpoint) choose(w http.ResponseWriter, r *http.Request, host *resource
 func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, form url.Values) {
 	p := e.passwordProvider(st)
 	if p == nil {
-		e.refuseForm(w, r, host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider))
+		e.end(w, r, notOurs(host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider)))
 		return
 	}
 	username, password := form.Get("username"), form.Get("password")
@@ -135,7 +135,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 		e.showLogin(w, r, host, st, form.Get("state"), http.StatusServiceUnavailable, username, page.LoginBusy)
 		return
 	case err != nil:
-		e.endInError(w, r, host, st.pending, audit.LoginRefused, loginError(err))
+		e.end(w, r, st.ending(host, loginError(err)))
 		return
 	}
 	e.Steps.makeKnown(w, host, who)

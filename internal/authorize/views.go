@@ -3,6 +3,7 @@ package authorize
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
@@ -46,14 +47,28 @@ func startAgainView(reason, flow string) page.Error {
 	return v
 }
 
-// TooMany writes the page for a limit that is reached; flow may be "".
-func TooMany(pages *page.Pages, w http.ResponseWriter, r *http.Request, slow *web.TooMany, flow string) {
-	slow.Headers(w.Header())
-	pages.For(r).Error(w, page.Error{Status: http.StatusTooManyRequests, Problem: page.TooManyRequests, FlowID: flow})
+func tooManyView(flow string) page.Error {
+	return page.Error{Status: http.StatusTooManyRequests, Problem: page.TooManyRequests, FlowID: flow}
+}
+
+// soon is when a person may try again what is not possible now.
+const soon = 5 * time.Second
+
+// showError writes an error page; wait is until it is worth another try, 0 where
+// that is not known.
+func showError(pages *page.Pages, w http.ResponseWriter, r *http.Request, view page.Error, wait time.Duration) {
+	if wait > 0 {
+		(&web.TooMany{Wait: wait}).Headers(w.Header())
+	}
+	pages.For(r).Error(w, view)
+}
+
+// TooMany writes the page for a limit that is reached, before a flow is known.
+func TooMany(pages *page.Pages, w http.ResponseWriter, r *http.Request, slow *web.TooMany) {
+	showError(pages, w, r, tooManyView(""), slow.Wait)
 }
 
 // Busy writes the page for a request that is not answered now.
 func Busy(pages *page.Pages, w http.ResponseWriter, r *http.Request, oe *oauth.Error) {
-	w.Header().Set("Retry-After", "5")
-	pages.For(r).Error(w, errorView(oe, ""))
+	showError(pages, w, r, errorView(oe, ""), soon)
 }

@@ -81,7 +81,7 @@ func (l *limits) before(route web.Route, next web.HostHandler) web.HostHandler {
 		}
 		l.audit.Write(r.Context(), audit.Entry{Event: route.Refused, Reason: slow.Reason, Host: host.Name})
 		if route.Person {
-			authorize.TooMany(l.pages, w, r, slow, "")
+			authorize.TooMany(l.pages, w, r, slow)
 		} else {
 			web.FormError(w, slow)
 		}

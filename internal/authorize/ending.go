@@ -1,0 +1,100 @@
+package authorize
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// ending is how a conversation ends without a code: what the audit log says, what
+// the person reads, and what the client is told.
+type ending struct {
+	entry audit.Entry
+	view  page.Error
+	// redirect is where the browser goes at once, instead of showing view; "" for nowhere.
+	redirect string
+	wait     time.Duration // until it is worth another try; 0 where that is not known
+}
+
+// end writes an ending. It is the only way to end a conversation with an error.
+func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, x ending) {
+	e.Audit.Write(r.Context(), x.entry)
+	if x.redirect != "" {
+		redirect(w, x.redirect)
+		return
+	}
+	showError(e.Pages, w, r, x.view, x.wait)
+}
+
+// tell adds what the client is told: at once by redirect, or else when the person
+// follows a link on the page.
+func (x ending) tell(to oauth.RedirectURI, host *resource.Host, state string, oe *oauth.Error, atOnce bool) ending {
+	back := errorRedirect(to, host, state, oe)
+	x.view.ContinueURL, x.view.ContinueHost = wayBack(back), to.DisplayHost()
+	if atOnce {
+		x.redirect = back
+	}
+	return x
+}
+
+// ending of a request that failed a check. Until the redirect URI is matched it
+// is a page. After that the client is told by redirect, but only where the
+// operator vouches for the target; others would make this service an open
+// redirector, so the user decides (RFC 9700, section 4.11.2).
+func (req *request) ending(err error) ending {
+	if slow, ok := errors.AsType[*web.TooMany](err); ok {
+		return ending{entry: req.auditEntry(audit.AuthorizeRefused, slow.Reason), view: tooManyView(req.flow), wait: slow.Wait}
+	}
+	oe, ok := errors.AsType[*oauth.Error](err)
+	if !ok {
+		oe = &oauth.Error{Code: oauth.ServerError, Description: "the service failed to answer", Cause: err}
+	}
+	x := ending{entry: req.auditEntry(audit.AuthorizeRefused, oe.AuditReason()), view: errorView(oe, req.flow)}
+	if oe.Cause != nil {
+		x.entry.Cause = oe.Cause
+	}
+	if req.redirect.IsZero() {
+		x.view.Address = req.rejectedRedirect
+		return x
+	}
+	return x.tell(req.redirect, req.host, req.state, oe, req.client.Trusted)
+}
+
+// ending of a sign-in to which the user had agreed, which makes the redirect one
+// that the user wanted. A person whom a rule keeps out, or a provider that an
+// operator has to mend, reads so on a page first: an app shows its own text or
+// none, and most of them say "try again".
+func (p pending) ending(host *resource.Host, oe *oauth.Error) ending {
+	x := ending{entry: p.auditEntry(host, audit.LoginRefused, oe.AuditReason()), view: errorView(oe, p.Flow)}
+	x.entry.Cause = oe.Cause
+	reason := oe.AuditReason()
+	return x.tell(p.Redirect, host, p.State, oe, reason != policy.NotAllowed && reason != string(page.ProviderMisconfigured))
+}
+
+// notOurs is the ending of a form or callback that cannot be honoured: 403, and
+// no state changes. Where it does not say which flow it is of, the answer begins
+// one, so that the page has something to quote.
+func notOurs(host *resource.Host, flow, reason string, cause error) ending {
+	if flow == "" {
+		flow = audit.NewFlow()
+	}
+	return ending{
+		entry: audit.Entry{Event: audit.LoginRefused, Reason: reason, Flow: flow, Host: host.Name, Cause: cause},
+		view:  startAgainView(reason, flow),
+	}
+}
+
+// failed is the ending of a sign-in because of a fault of this service.
+func failed(flow string, err error) ending {
+	return ending{
+		entry: audit.Entry{Event: audit.LoginRefused, Reason: string(oauth.ServerError), Flow: flow, Cause: err},
+		view:  errorView(&oauth.Error{Code: oauth.ServerError}, flow),
+	}
+}
