@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Fetches run in two lanes, so that servers that hang or fail take no turn of
-// those that answer. A server starts in the quick lane. One that needs longer
+// Fetches run in two lanes, so that servers that hang or fail do not delay those
+// that answer. A server starts in the quick lane. One that needs longer
 // than patience goes on in the slow lane, where it stays until it answers in time.
 const (
 	quickFetches = 32
@@ -24,7 +24,7 @@ var errMoved = errors.New("catalog: the fetch waits for a turn in the slow lane"
 
 // turn is one fetch of an entry, from when it is queued to its end.
 type turn struct {
-	ctx    context.Context // of who asked first
+	ctx    context.Context // of the first caller
 	done   chan struct{}   // closed at the end
 	lane   *lane
 	wanted bool // a sign-in or a decision waits for it
@@ -38,7 +38,7 @@ type lane struct {
 	wanted, others []*turnOf
 }
 
-// turnOf is an entry in a queue; it is stale once the entry's turn is another or has begun.
+// turnOf is an entry in a queue. It is stale once its turn has begun or was replaced.
 type turnOf struct {
 	*entry
 	turn *turn
@@ -66,7 +66,7 @@ func (l *lane) pop() *turnOf {
 	return nil
 }
 
-// schedule holds who is fetched when. Cache.mu guards it.
+// schedule says when each server is fetched. Cache.mu guards it.
 type schedule struct {
 	quick, slow lane
 	due         dueHeap       // what Run will fetch
@@ -176,7 +176,7 @@ func (c *Cache) giveWay(t *turn, cancel context.CancelCauseFunc) {
 	c.dispatch()
 }
 
-// rest sets how long e is left alone by those who ask for it. The caller holds c.mu.
+// rest sets how long callers cannot cause a fetch of e. The caller holds c.mu.
 func (c *Cache) rest(e *entry) {
 	if e.failures == 0 {
 		e.restUntil.Store(0)
@@ -256,7 +256,7 @@ func (c *Cache) queueDue(ctx context.Context) time.Duration {
 	return time.Hour // wake comes first
 }
 
-// plan makes e due in a while, where Run is running. The caller holds c.mu.
+// plan makes e due after a pause, if Run is running. The caller holds c.mu.
 func (c *Cache) plan(e *entry, in time.Duration) {
 	if c.schedule.base == nil || c.schedule.base.Err() != nil {
 		return

@@ -7,18 +7,18 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// Bound is what the rules leave of granted scopes, made ready for one decision
-// after another. It must not be changed.
+// Bound is what the rules leave of granted scopes, prepared once for many
+// decisions. It must not be changed.
 type Bound struct {
 	open  bool
 	match Match
 	// Scopes are those of the granted ones that the rules still allow.
 	Scopes oauth.Scopes
-	// LimitsTools: not every tool that the scopes open may be used, so a request
-	// whose tool is not known cannot be allowed.
+	// LimitsTools is true if some tool that the scopes open may not be used. Then a
+	// request whose tool is not known cannot be allowed.
 	LimitsTools bool
-	// ByCatalogue: what is left turns on which tools the scopes open, so it has to
-	// be made again when that changes.
+	// ByCatalogue is true if the result depends on which tools the scopes open. Then
+	// it has to be made again when that changes.
 	ByCatalogue bool
 
 	scopes   []boundScope
@@ -82,7 +82,7 @@ func (b *Bound) MayCall(tool string, openers []string) bool {
 }
 
 // Obtainable returns those of openers that the same person may have through the
-// same client and that would open the tool; tool is "" for what is no tool.
+// same client and that would open the tool; tool is "" for a request that names none.
 func (b *Bound) Obtainable(tool string, openers []string) []string {
 	if b.open {
 		return openers

@@ -10,8 +10,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// A condition of a rule that allows must be seen to hold. One of a rule that
-// denies holds unless it is seen not to: a person must not get past it by
+// A condition of a rule that allows holds only if it is known to. One of a rule
+// that denies holds unless it is known not to: a person must not get past it by
 // having less to show, or by another spelling.
 
 // clientMatches reports whether the rule's conditions about clients hold.
@@ -55,7 +55,7 @@ func (r *Rules) personMatches(rule *rule.Rule, id connector.Identity, groupsUnsa
 	return true
 }
 
-// emailAmong: an address that the provider does not vouch for is not in the identity.
+// emailAmong reports whether email is one of emails. An address that the provider does not vouch for is not in the identity.
 func emailAmong(emails []string, email string, deny bool) bool {
 	if domainOf(email) == "" {
 		return deny
@@ -73,7 +73,8 @@ func inDomains(domains []string, email string, deny bool) bool {
 	return inAnyDomain(domains, domain) || deny && inAnyDomain(domains, strings.TrimSuffix(strings.ToLower(domain), "."))
 }
 
-// groupAmong: with as many groups as an identity carries there may be more.
+// groupAmong reports whether one of groups matches a pattern. An identity with the
+// most groups that it can carry may have more.
 func groupAmong(patterns, groups []string, deny bool) bool {
 	if deny && len(groups) >= connector.MaxGroups {
 		return true
@@ -94,10 +95,10 @@ func hostname(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	return strings.TrimSuffix(strings.ToLower(host), ".") // DNS knows both as one
+	return strings.TrimSuffix(strings.ToLower(host), ".") // DNS takes both for the same name
 }
 
-// providers tell of an identity which provider it comes from.
+// providers says which provider an identity comes from.
 type providers struct {
 	only string // the id, where there is one provider
 }

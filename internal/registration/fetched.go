@@ -25,7 +25,7 @@ const (
 	maxAge = 24 * time.Hour
 	// defaultAge is for publishers who say nothing.
 	defaultAge = 5 * time.Minute
-	// retryAfter spaces attempts while an older copy does.
+	// retryAfter is the time between attempts while an older copy is used.
 	retryAfter = 30 * time.Second
 	// A publisher that did not answer so many times in a row is left alone for a
 	// while, and then asked once; meanwhile its client is told at once.
@@ -41,7 +41,7 @@ const (
 	maxWaitingKnown = 64
 )
 
-// ErrUnavailable: what the client publishes cannot be fetched right now. The
+// ErrUnavailable is the error while what the client publishes cannot be fetched. The
 // client may be fine, so it must not be told that it is unknown.
 var ErrUnavailable = errors.New("what the client publishes cannot be fetched right now")
 
@@ -59,15 +59,15 @@ func Unfetchable(err error) string {
 	return "its host " + fault.Public()
 }
 
-// ErrDocument: what the client publishes is not valid. It is an ErrUnknown.
+// ErrDocument is the error where what the client publishes is not valid. It is an
+// ErrUnknown.
 var ErrDocument = fmt.Errorf("%w: what it publishes is not valid", ErrUnknown)
 
 // fetched is a cache of what clients publish, by URL (RFC 9111 with bounds of
 // our own). Failures and invalid documents are not kept; the budgets of egress
 // govern how often they are tried. A good copy outlives failures of its
-// publisher for a while (RFC 5861, section 4). However many ask at once, one
-// fetch is made; and of a publisher that does not answer it is the only one for a
-// while.
+// publisher for a while (RFC 5861, section 4). Requests at the same
+// time share one fetch. A publisher that does not answer is left alone for a while.
 type fetched[T any] struct {
 	client *egress.Client
 	accept string
@@ -87,11 +87,11 @@ type fetched[T any] struct {
 	known   queue // for what was good once
 }
 
-// trouble is that of a publisher that does not answer.
+// trouble is what is known of a publisher that does not answer.
 type trouble struct {
 	failures int
-	until    time.Time // when it is asked again
-	why      error     // what others are told meanwhile
+	until    time.Time // when it may be asked again
+	why      error     // the answer to others until then
 }
 
 // copied is one good document.
@@ -113,7 +113,7 @@ func newFetched[T any](client *egress.Client, now func() time.Time, accept strin
 	}
 }
 
-// queue counts who waits, up to a bound.
+// queue counts the requests that wait, up to a bound.
 type queue struct{ most, now int }
 
 // get returns the document at url. With refresh, a copy must be younger than
@@ -156,8 +156,8 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 	}
 }
 
-// instead is the answer where nothing is fetched: an older copy that may still be
-// used, or err.
+// instead is the answer without a fetch: an older copy that may still be used, or
+// err.
 func (f *fetched[T]) instead(old *copied[T], err error) (T, error) {
 	if old != nil && f.now().Before(old.staleUntil) {
 		return old.value, nil
@@ -183,7 +183,7 @@ func (c *copied[T]) usable(now time.Time, refresh bool) bool {
 	return now.Before(c.freshUntil) && !(refresh && now.After(c.fetched.Add(retryAfter)))
 }
 
-// fly makes one fetch and settles what becomes of the copy.
+// fly makes one fetch, and keeps, drops or reuses the copy.
 func (f *fetched[T]) fly(ctx context.Context, url string, old *copied[T]) (value T, err error) {
 	next, err := f.fetch(ctx, url, old)
 	f.mu.Lock()
@@ -240,7 +240,7 @@ func (f *fetched[T]) fetch(ctx context.Context, url string, old *copied[T]) (*co
 	return nil, fmt.Errorf("%w: status %d", ErrDocument, resp.Status)
 }
 
-// unfetched tells a fault that lasts from one that may pass.
+// unfetched makes a fault that lasts an ErrUnfetchable, and others an ErrUnavailable.
 func unfetched(err error) error {
 	if _, ok := errors.AsType[*egress.Fault](err); ok {
 		return fmt.Errorf("%w: %w", ErrUnfetchable, err)
@@ -265,7 +265,7 @@ func (f *fetched[T]) answered(url string, err error) {
 		}
 		why := errLeftAlone
 		if errors.Is(err, ErrUnfetchable) {
-			why = err // which waiting does not end
+			why = err // waiting does not help
 		}
 		f.failing[url] = trouble{t.failures + 1, f.now().Add(pause), why}
 	default:
@@ -313,7 +313,7 @@ func lifetimeOf(h http.Header, now time.Time) lifetime {
 	} else if h.Get("Expires") != "" {
 		age = expires(h, now)
 	}
-	// One too large for a number is as old as can be (RFC 9111, section 1.2.2).
+	// A number that is too large counts as the largest (RFC 9111, section 1.2.2).
 	if spent, err := strconv.ParseUint(h.Get("Age"), 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
 		age -= min(time.Duration(spent)*time.Second, maxAge)
 	}
@@ -329,7 +329,8 @@ func lifetimeOf(h http.Header, now time.Time) lifetime {
 
 func isAny(s string) bool { return strings.TrimSpace(s) == "*" }
 
-// expires: an invalid date means already expired (RFC 9111, section 5.3).
+// expires returns the time until Expires. An invalid date has already passed (RFC
+// 9111, section 5.3).
 func expires(h http.Header, now time.Time) time.Duration {
 	at, err := http.ParseTime(h.Get("Expires"))
 	if err != nil {
@@ -358,7 +359,8 @@ func directives(h http.Header) cacheControl {
 
 func (d cacheControl) has(name string) bool { return d[name] != nil }
 
-// seconds returns the shortest of what was said; what is no number is zero.
+// seconds returns the smallest value of a directive; a value that is not a number
+// counts as zero.
 func (d cacheControl) seconds(name string) (time.Duration, bool) {
 	if !d.has(name) {
 		return 0, false
