@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"reflect"
@@ -221,6 +222,17 @@ func (c *Check) SecureURL(at, value string) *url.URL {
 	}
 	c.Add(at, "%s %s", ShowURL(value), problem)
 	return nil
+}
+
+// ServerAddress checks where one connects to.
+func (c *Check) ServerAddress(at, value string) {
+	if host, port, err := net.SplitHostPort(value); err != nil || host == "" || !ValidPort(port) || badHost(host) {
+		c.Add(at, "%s is not an address such as \"redis.default.svc:6379\"", Show(value))
+	}
+}
+
+func badHost(host string) bool {
+	return net.ParseIP(host) == nil && DNSNameProblem(host) != ""
 }
 
 // PasswordFile reads a secret from a file with one line; "" is no secret.

@@ -57,7 +57,7 @@ func chartSchema(old []byte) ([]byte, error) {
 	for i, key := range conf.Keys(file) {
 		section := typeSchema(file.Field(i).Type, comments, false)
 		section["$comment"] = sectionMark
-		section["description"] = comments["File."+file.Field(i).Name]
+		section["description"] = comments[commentKey(file, file.Field(i))]
 		values[key] = section
 	}
 	var b bytes.Buffer
@@ -96,7 +96,7 @@ func typeSchema(t reflect.Type, comments map[string]string, element bool) map[st
 		var required []string
 		for i, key := range conf.Keys(t) {
 			property := typeSchema(t.Field(i).Type, comments, false)
-			comment := comments[t.Name()+"."+t.Field(i).Name]
+			comment := comments[commentKey(t, t.Field(i))]
 			property["description"] = comment
 			properties[key] = property
 			if element && strings.HasSuffix(comment, " Required.") {

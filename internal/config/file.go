@@ -3,9 +3,13 @@ package config
 import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 )
 
-// File is the configuration file. The comments are the manual: docs/reference/config.md
+// File is the configuration file. The comments, here and at sections that live with the
+// packages that use them, are the manual: docs/reference/config.md
 // is generated from them, and a test holds the two together. Each key is an exact,
 // case-sensitive name. A field's comment ends in a sentence that begins with
 // "Required" or "Default" where there is such a thing to say.
@@ -43,7 +47,7 @@ type File struct {
 	// Where the audit log goes.
 	Audit AuditFile `json:"audit"`
 	// Traces of what the service does, for OpenTelemetry. See docs/operations.md.
-	Tracing TracingFile `json:"tracing"`
+	Tracing tracing.File `json:"tracing"`
 	// What the management listener shows besides metrics.
 	Debug DebugFile `json:"debug"`
 	// What is the operator's on the pages that people see.
@@ -56,24 +60,6 @@ type File struct {
 type AuditFile struct {
 	// File that audit entries are added to, one JSON object a line, instead of standard output. It is opened again on SIGHUP and when the file was moved away. An entry that cannot be written is counted and logged, and stops nothing; but a file that cannot be opened at start is a mistake. Default: standard output, among the log.
 	File string `json:"file"`
-}
-
-// TracingFile is the `tracing` section.
-type TracingFile struct {
-	// The collector. Nothing is traced without one.
-	OTLP OTLPFile `json:"otlp"`
-	// Part of the traces that begin here which are recorded, 0 to 1. Where the gateway sends a traceparent, its word counts instead, for at most 100 traces a second. Default 0.
-	SamplingRatio *float64 `json:"samplingRatio"`
-}
-
-// OTLPFile is the `tracing.otlp` section.
-type OTLPFile struct {
-	// URL of a collector that takes OTLP over HTTP in protobuf, such as "http://otel-collector.monitoring.svc:4318"; without a path /v1/traces is added. Default: none, and nothing is traced.
-	Endpoint string `json:"endpoint"`
-	// File with headers for the collector, such as an API key: one "Name: value" a line. Needs https, or a loopback host.
-	HeadersFile string `json:"headersFile"`
-	// File with the certificates of the authorities to trust, in PEM. Default: those of the system.
-	CAFile string `json:"caFile"`
 }
 
 // DebugFile is the `debug` section.
@@ -396,61 +382,9 @@ type GuardFile struct {
 	// One of "memory", which each replica has for itself and a restart empties, "redis" (or Valkey), "postgres". Default "memory".
 	Backend string `json:"backend"`
 	// The server, for backend "redis" only.
-	Redis RedisFile `json:"redis"`
+	Redis redis.File `json:"redis"`
 	// The database, for backend "postgres" only.
-	Postgres PostgresFile `json:"postgres"`
-}
-
-// RedisFile is the `guard.redis` section.
-type RedisFile struct {
-	// Addresses as host:port: of the one server, of the sentinels, or of some nodes of the cluster. Required for backend "redis".
-	Addresses []string `json:"addresses"`
-	// Name of the master that sentinels watch; the addresses are theirs. Default: no sentinels.
-	SentinelMaster string `json:"sentinelMaster"`
-	// File that holds the password of the sentinels; a trailing newline is dropped.
-	SentinelPasswordFile string `json:"sentinelPasswordFile"`
-	// The addresses are those of a cluster. Default false.
-	Cluster bool `json:"cluster"`
-	// ACL user. Default: the default user.
-	Username string `json:"username"`
-	// File that holds the password; a trailing newline is dropped.
-	PasswordFile string `json:"passwordFile"`
-	// What all keys begin with. Installations that share a server need different ones. Default "mcp-forward-auth:".
-	KeyPrefix string `json:"keyPrefix"`
-	// TLS to the servers, sentinels included.
-	TLS TLSFile `json:"tls"`
-}
-
-// PostgresFile is the `guard.postgres` section.
-type PostgresFile struct {
-	// File that holds a connection URL, "postgres://user:password@host/database?sslmode=verify-full". Excludes the keys address to tls. Required for backend "postgres" unless address is set.
-	URLFile string `json:"urlFile"`
-	// Address of the server as host:port. Required for backend "postgres" unless urlFile is set.
-	Address string `json:"address"`
-	// Name of the database. Required with address.
-	Database string `json:"database"`
-	// Name of the role. Required with address.
-	Username string `json:"username"`
-	// File that holds the password; a trailing newline is dropped.
-	PasswordFile string `json:"passwordFile"`
-	// TLS to the server.
-	TLS TLSFile `json:"tls"`
-	// Schema for the tables, of lower-case letters, digits and underscores; made if it is not there. Installations that share a database need different ones. Default "mcp_forward_auth".
-	Schema string `json:"schema"`
-}
-
-// TLSFile is the `tls` section of a guard's back end.
-type TLSFile struct {
-	// Use TLS; the server's certificate is always verified. Default false.
-	Enabled bool `json:"enabled"`
-	// File with the certificates of the authorities to trust, in PEM. Default: those of the system.
-	CAFile string `json:"caFile"`
-	// File with the client certificate, in PEM.
-	CertFile string `json:"certFile"`
-	// File with the key of the client certificate, in PEM. Required with certFile.
-	KeyFile string `json:"keyFile"`
-	// Name to expect in the server's certificate. Default: the host of the address.
-	ServerName string `json:"serverName"`
+	Postgres postgres.File `json:"postgres"`
 }
 
 // IntrospectionFile is the `introspection` section.

@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path"
 	"reflect"
 	"strings"
 	"testing"
@@ -142,7 +143,7 @@ func reference() (string, error) {
 	file := reflect.TypeFor[File]()
 	for i, key := range conf.Keys(file) {
 		field := file.Field(i)
-		comment := comments["File."+field.Name]
+		comment := comments[commentKey(file, field)]
 		if comment == "" {
 			return "", fmt.Errorf("%s has no comment", key)
 		}
@@ -166,7 +167,7 @@ func rows(b *strings.Builder, at string, section reflect.Type, comments map[stri
 			continue // the keys that both have are listed once
 		}
 		path := at + "." + key
-		comment := comments[section.Name()+"."+field.Name]
+		comment := comments[commentKey(section, field)]
 		if comment == "" {
 			return fmt.Errorf("%s has no comment", path)
 		}
@@ -231,9 +232,15 @@ func typeName(t reflect.Type) (name string, below reflect.Type) {
 }
 
 // sections are the files with the keys of the configuration.
-var sections = []string{"file.go", "../connector/google/workspace.go", "../connector/static/users.go"}
+var sections = []string{"file.go", "../connector/google/workspace.go", "../connector/static/users.go",
+	"../conf/tls.go", "../guard/postgres/file.go", "../guard/redis/file.go", "../tracing/file.go"}
 
-// fieldComments maps "Type.Field" to its doc comment on one line.
+// commentKey is how fieldComments names a field.
+func commentKey(section reflect.Type, field reflect.StructField) string {
+	return path.Base(section.PkgPath()) + "." + section.Name() + "." + field.Name
+}
+
+// fieldComments maps "package.Type.Field" to its doc comment on one line.
 func fieldComments() (map[string]string, error) {
 	comments := make(map[string]string)
 	for _, path := range sections {
@@ -255,7 +262,7 @@ func commentsOf(file *ast.File, comments map[string]string) {
 		if section, ok := spec.Type.(*ast.StructType); ok {
 			for _, field := range section.Fields.List {
 				for _, name := range field.Names {
-					comments[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(field.Doc.Text()), " ")
+					comments[file.Name.Name+"."+spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(field.Doc.Text()), " ")
 				}
 			}
 		}

@@ -51,7 +51,7 @@ func (r *resolver) resolve(f File) *Config {
 		Introspection:       f.Introspection.Enabled,
 		DenyList:            r.denyList(f.DenyList),
 		AuditFile:           f.Audit.File,
-		Tracing:             r.tracing(f.Tracing),
+		Tracing:             f.Tracing.Resolve(conf.Section{Check: r.Check, At: "tracing"}),
 		DebugFlows:          f.Debug.Flows.Enabled == nil || *f.Debug.Flows.Enabled,
 		Branding:            r.branding(f.Branding),
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),

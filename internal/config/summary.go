@@ -58,7 +58,7 @@ func (c *Config) Summary() string {
 	line("introspection", "%s", onOff(c.Introspection))
 	line("deny-list", "%s", cmp.Or(c.DenyList, "none"))
 	line("audit log", "%s", cmp.Or(c.AuditFile, "standard output"))
-	line("tracing", "%s", tracingSummary(c.Tracing))
+	line("tracing", "%s", c.Tracing.Summary())
 	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {

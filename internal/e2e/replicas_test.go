@@ -12,6 +12,8 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -21,13 +23,13 @@ func TestReplicasShareAGuard(t *testing.T) {
 	t.Run("redis", func(t *testing.T) {
 		track(t)
 		r := startRedis(t, "--requirepass", "secret-password")
-		replicas(t, config.GuardFile{Backend: "redis", Redis: config.RedisFile{Addresses: []string{r.address()}, PasswordFile: "password"}},
+		replicas(t, config.GuardFile{Backend: "redis", Redis: redis.File{Addresses: []string{r.address()}, PasswordFile: "password"}},
 			r.stop, r.run)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		track(t)
 		p := startPostgres(t)
-		replicas(t, config.GuardFile{Backend: "postgres", Postgres: config.PostgresFile{
+		replicas(t, config.GuardFile{Backend: "postgres", Postgres: postgres.File{
 			Address: "127.0.0.1:" + p.port, Database: "postgres", Username: "app", PasswordFile: "password",
 		}}, p.stop, p.run)
 	})

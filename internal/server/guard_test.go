@@ -9,6 +9,8 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -26,8 +28,8 @@ func unused(t *testing.T) string {
 // The shared memory is down: what needs it is refused with 503, what does not goes on.
 func TestGuardDown(t *testing.T) {
 	for name, section := range map[string]config.GuardFile{
-		"redis":    {Backend: "redis", Redis: config.RedisFile{Addresses: []string{unused(t)}}},
-		"postgres": {Backend: "postgres", Postgres: config.PostgresFile{Address: unused(t), Database: "d", Username: "u"}},
+		"redis":    {Backend: "redis", Redis: redis.File{Addresses: []string{unused(t)}}},
+		"postgres": {Backend: "postgres", Postgres: postgres.File{Address: unused(t), Database: "d", Username: "u"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

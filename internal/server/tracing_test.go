@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 )
 
 // spans keeps what is exported when the service stops.
@@ -35,7 +36,7 @@ func TestTraces(t *testing.T) {
 			o.Spans = recorded
 			o.Edit = servertest.Edits(orNothing(o.Edit), func(f *config.File) {
 				all := 1.0
-				f.Tracing = config.TracingFile{OTLP: config.OTLPFile{Endpoint: "http://collector.invalid:4318"}, SamplingRatio: &all}
+				f.Tracing = tracing.File{OTLP: tracing.OTLPFile{Endpoint: "http://collector.invalid:4318"}, SamplingRatio: &all}
 			})
 			s := servertest.Start(t, o)
 			b := s.NewBrowser()
