@@ -27,11 +27,12 @@ type rule struct {
 }
 
 var rules = []rule{
-	{"oauth", []string{"*"}, nil, "the vocabulary is pure, so that all may share it"},
+	{"reasons", []string{"*"}, nil, "the list of reasons is for every package that refuses"},
+	{"oauth", []string{"*"}, []string{"reasons"}, "the vocabulary is pure, so that all may share it"},
 	{"seal", []string{"*"}, nil, "sealing knows keys and bytes, not what they mean"},
-	{"audit", []string{"*"}, nil, "entries are typed words; whoever writes one brings them"},
+	{"audit", []string{"*"}, []string{"reasons"}, "entries are typed words; whoever writes one brings them"},
 	{"tracing", []string{"*"}, []string{"audit", "conf", "forwardauth", "limit", "web"}, "a trace is told of what happens and changes nothing"},
-	{"flows", []string{"*"}, []string{"audit", "web"}, "what is shown of a sign-in comes from the audit log and nowhere else"},
+	{"flows", []string{"*"}, []string{"audit", "reasons", "web"}, "what is shown of a sign-in comes from the audit log and nowhere else"},
 	{"conf", []string{"*"}, nil, "the kinds of values that sections are made of know no section"},
 	{"policy/rule", []string{"*"}, nil, "rules are words of the operator; what they mean is for policy and forwardauth"},
 	{"policy/lint", []string{"*"}, []string{"policy/rule", "registration"}, "the linter of rules sees rules and clients, not the file they come from"},
@@ -49,7 +50,7 @@ var rules = []rule{
 	{"token", []string{"*"}, []string{"keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
 	{"credential/...", []string{"*"}, []string{"credential/...", "keyset", "resource", "token"}, "a credential is read without I/O, and knows no flow"},
 	{"authcode", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
-	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "resource"}, "who may come in depends on the identity and the configuration"},
+	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
 	{"catalog", []string{"*"}, []string{"oauth", "policy/rule"}, "what an MCP server says is foreign text; beside it only the operator has a word"},
 	{"connector/...", []string{"*"}, []string{"conf", "connector/...", "oauthtest", "egress", "policy/rule"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},
@@ -59,7 +60,7 @@ var rules = []rule{
 	{"grant", []string{"catalog", "page", "egress", "connector/..."}, []string{"connector"}, "the token endpoint shows no page and reaches an identity provider through one interface only"},
 	{"discovery", []string{"token", "keyset", "seal", "authcode", "registration", "connector/..."}, nil, "documents are made of configuration and public keys"},
 	{"registration", []string{"token", "keyset", "authcode", "connector/...", "page", "policy"}, nil, "clients are known before anybody signs in"},
-	{"web", []string{"*"}, []string{"oauth", "resource", "audit"}, "the HTTP kit decides nothing"},
+	{"web", []string{"*"}, []string{"oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},
 	{"sample", []string{"*"}, nil, "the sample MCP server knows nothing of authorization"},
 	{"oauthtest", []string{"*"}, nil, "fakes must not share a mistake with what they test"},
 }

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 // Event names what happened. The set is closed; it is also a metric label.
@@ -79,8 +81,8 @@ var Steps = []Step{StepAuthorize, StepConsentShown, StepApproved, StepProvider, 
 // Entry is one line of the audit log. Empty fields are left out.
 type Entry struct {
 	Event    Event
-	Step     Step   // that a sign-in reaches by this, "" for none; twice only if the user goes back
-	Reason   string // slug, from a closed set of the package that writes it
+	Step     Step           // that a sign-in reaches by this, "" for none; twice only if the user goes back
+	Reason   reasons.Reason // why, of what was refused or special
 	Flow     string
 	Subject  string
 	Email    string
@@ -162,7 +164,7 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	switch {
 	case e.Event == DenyListBroken || e.Event == UsersBroken:
 		level = slog.LevelError // people may be let in whom the operator shut out
-	case e.Event == AccessDenied && e.Reason == "no_token" || quiet[e.Event]:
+	case e.Event == AccessDenied && e.Reason == reasons.NoToken || quiet[e.Event]:
 		level = slog.LevelDebug
 	case !l.Bounds.admit(&e):
 		level = slog.LevelDebug
@@ -186,7 +188,7 @@ func (l *Log) write(ctx context.Context, level slog.Level, e *Entry) {
 	}
 	add("schema", Schema)
 	add("event", string(e.Event))
-	add("reason", e.Reason)
+	add("reason", string(e.Reason))
 	add("step", string(e.Step))
 	add("flow", e.Flow)
 	add("subject", e.Subject)

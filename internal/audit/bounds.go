@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 const (
@@ -34,8 +36,9 @@ type Bounds struct {
 
 // heldKey is what held entries have in common.
 type heldKey struct {
-	event                 Event
-	reason, host, subject string
+	event         Event
+	reason        reasons.Reason
+	host, subject string
 }
 
 // ofOperator are events that no request can cause as often as it likes.
@@ -53,7 +56,7 @@ func (b *Bounds) admit(e *Entry) bool {
 			of = b.Steps
 		}
 	}
-	if ok, _ := of.Allow(string(e.Event) + "\x00" + e.Reason + "\x00" + e.Host + "\x00" + e.Subject); ok {
+	if ok, _ := of.Allow(string(e.Event) + "\x00" + string(e.Reason) + "\x00" + e.Host + "\x00" + e.Subject); ok {
 		if e.Subject != "" {
 			return true
 		}

@@ -12,9 +12,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -34,16 +34,16 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		err = oauth.NewParams(query).CheckDuplicates()
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, "", "malformed_callback", err))
+		e.end(w, r, notOurs(host, "", reasons.MalformedCallback, err))
 		return
 	}
 	v, ticket, err := e.visitOf(host, query.Get("state"))
 	if errors.Is(err, errOtherHost) {
-		e.end(w, r, notOurs(host, v.Flow, "callback_of_another_host", err))
+		e.end(w, r, notOurs(host, v.Flow, reasons.CallbackOfAnotherHost, err))
 		return
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, "", "other_browser", err))
+		e.end(w, r, notOurs(host, "", reasons.OtherBrowser, err))
 		return
 	}
 	st, err := e.Steps.currentLogin(r, host, ticket)
@@ -54,11 +54,11 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 	st.Login.State = query.Get("state") // the ticket is in it
 	visited := e.Providers.Find(st.Provider)
 	if visited == nil || visited.Browser == nil || !st.chosen() {
-		e.end(w, r, notOurs(host, st.Flow, "unknown_provider", fmt.Errorf("provider %q has no callback", st.Provider)))
+		e.end(w, r, notOurs(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q has no callback", st.Provider)))
 		return
 	}
 	if r.URL.Path != e.answerPath(host, visited) {
-		e.end(w, r, notOurs(host, st.Flow, "other_provider", fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path)))
+		e.end(w, r, notOurs(host, st.Flow, reasons.OtherProvider, fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path)))
 		return
 	}
 	e.Steps.endLogin(w, r, host, st.Handle)
@@ -99,9 +99,9 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
 	entry.Subject, entry.Email = identity.FullSubject(), identity.Email
 	entry.Cause = unread(identity)
-	if err := e.admit(st, vouching, identity); err != nil {
+	if reason := e.admit(st, vouching, identity); reason != revocation.None {
 		x := st.ending(host, oauth.Errorf(oauth.AccessDenied, "this account may not use this service"))
-		entry.Event, entry.Reason = audit.LoginRefused, err.Error()
+		entry.Event, entry.Reason = audit.LoginRefused, reason
 		x.entry = entry
 		e.end(w, r, x)
 		return
@@ -116,14 +116,14 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	withheld := minus(st.Granted, match.Narrow(st.Granted))
 	switch {
 	case len(withheld) == len(st.Granted):
-		x := st.ending(host, &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this account have what the app asks for", Reason: policy.NotAllowed})
-		entry.Event, entry.Reason, entry.Withheld = audit.LoginRefused, policy.NotAllowed, st.Granted.String()
+		x := st.ending(host, &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this account have what the app asks for", Reason: reasons.NotAllowedByPolicy})
+		entry.Event, entry.Reason, entry.Withheld = audit.LoginRefused, reasons.NotAllowedByPolicy, st.Granted.String()
 		x.entry, x.view.Detail = entry, st.Granted.String()
 		e.end(w, r, x)
 		return
 	case len(withheld) > 0:
 		narrowed := entry
-		narrowed.Event, narrowed.Reason, narrowed.Withheld = audit.PolicyNarrowed, policy.Narrowed, withheld.String()
+		narrowed.Event, narrowed.Reason, narrowed.Withheld = audit.PolicyNarrowed, reasons.NarrowedByPolicy, withheld.String()
 		e.Audit.Write(r.Context(), narrowed)
 		st.narrow(withheld)
 	}
@@ -174,18 +174,15 @@ func (st *loginState) narrow(withheld oauth.Scopes) {
 	st.Granted = left
 }
 
-// admit applies the policy and the operator's deny-list. The error is an audit slug.
-func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity connector.Identity) error {
+// admit applies the policy and the operator's deny-list. It
+// returns why the account may not use the service, or revocation.None.
+func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity connector.Identity) reasons.Reason {
 	if err := vouching.Gate.Admit(identity); err != nil {
-		return err
+		return policy.ReasonOf(err)
 	}
-	reason := e.Ended.Check(revocation.Facts{
+	return e.Ended.Check(revocation.Facts{
 		Subject: identity.FullSubject(), Email: identity.Email, EmailUnknown: identity.Unknown.Email, Client: st.ClientID,
 	})
-	if reason != revocation.None {
-		return errors.New(string(reason))
-	}
-	return nil
 }
 
 // firstAnswer makes sure that a form or callback is answered once, before it
@@ -194,7 +191,7 @@ func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity co
 // instead of stopping everybody's sign-in; what must hold then is spent later.
 func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *resource.Host, flow, id string, ttl time.Duration) bool {
 	if first, err := e.Answered.Redeem(r.Context(), id, e.Now().Add(ttl)); err == nil && !first {
-		e.end(w, r, notOurs(host, flow, "used_twice", nil))
+		e.end(w, r, notOurs(host, flow, reasons.UsedTwice, nil))
 		return false
 	}
 	return true
@@ -205,12 +202,12 @@ func (e *Endpoint) spend(w http.ResponseWriter, r *http.Request, host *resource.
 	first, err := e.Guard.Redeem(r.Context(), id, e.Now().Add(ttl))
 	switch {
 	case err != nil:
-		x := notOurs(host, flow, "guard_unavailable", err)
+		x := notOurs(host, flow, reasons.GuardUnavailable, err)
 		x.view, x.wait = errorView(&oauth.Error{Code: oauth.TemporarilyUnavailable}, flow), soon
 		e.end(w, r, x)
 		return false
 	case !first:
-		e.end(w, r, notOurs(host, flow, "used_twice", nil))
+		e.end(w, r, notOurs(host, flow, reasons.UsedTwice, nil))
 		return false
 	}
 	return true
@@ -221,15 +218,15 @@ func (e *Endpoint) spend(w http.ResponseWriter, r *http.Request, host *resource.
 func loginError(err error) *oauth.Error {
 	switch {
 	case errors.Is(err, connector.ErrCancelled):
-		return &oauth.Error{Code: oauth.AccessDenied, Description: "sign-in was cancelled", Reason: "provider_cancelled", Cause: err}
+		return &oauth.Error{Code: oauth.AccessDenied, Description: "sign-in was cancelled", Reason: reasons.ProviderCancelled, Cause: err}
 	case errors.Is(err, connector.ErrNotAllowed):
-		return &oauth.Error{Code: oauth.AccessDenied, Description: "this account may not use this service", Reason: "account_not_allowed", Cause: err}
+		return &oauth.Error{Code: oauth.AccessDenied, Description: "this account may not use this service", Reason: reasons.AccountNotAllowed, Cause: err}
 	case errors.Is(err, connector.ErrMisconfigured):
-		return &oauth.Error{Code: oauth.ServerError, Description: "the identity provider cannot be used until the operator of this service has changed something", Reason: string(page.ProviderMisconfigured), Cause: err}
+		return &oauth.Error{Code: oauth.ServerError, Description: "the identity provider cannot be used until the operator of this service has changed something", Reason: reasons.ProviderMisconfigured, Cause: err}
 	case errors.Is(err, connector.ErrRejected):
-		return &oauth.Error{Code: oauth.ServerError, Description: "the identity provider's answer was not accepted", Reason: "provider_rejected", Cause: err}
+		return &oauth.Error{Code: oauth.ServerError, Description: "the identity provider's answer was not accepted", Reason: reasons.ProviderRejected, Cause: err}
 	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err}
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: reasons.ProviderUnavailable, Cause: err}
 	}
-	return &oauth.Error{Code: oauth.ServerError, Description: "sign-in failed", Reason: "provider_fault", Cause: err}
+	return &oauth.Error{Code: oauth.ServerError, Description: "sign-in failed", Reason: reasons.ProviderFault, Cause: err}
 }

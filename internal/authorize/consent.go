@@ -13,6 +13,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -22,12 +23,12 @@ import (
 // this browser, used once, and must come from our own page.
 func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	if err := sameOrigin(r); err != nil {
-		e.end(w, r, notOurs(host, "", "cross_site_form", err))
+		e.end(w, r, notOurs(host, "", reasons.CrossSiteForm, err))
 		return
 	}
 	form, err := web.Form(w, r)
 	if err != nil {
-		e.end(w, r, notOurs(host, "", "malformed_form", err))
+		e.end(w, r, notOurs(host, "", reasons.MalformedForm, err))
 		return
 	}
 	browser, err := currentBrowser(r, host)
@@ -35,16 +36,16 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 		err = errors.New("no browser cookie")
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, "", "other_browser", err))
+		e.end(w, r, notOurs(host, "", reasons.OtherBrowser, err))
 		return
 	}
 	p, err := e.Steps.openPending(host, browser, form.Get("request"))
 	if errors.Is(err, seal.ErrExpired) {
-		e.end(w, r, notOurs(host, "", "consent_expired", err))
+		e.end(w, r, notOurs(host, "", reasons.ConsentExpired, err))
 		return
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, "", "foreign_consent", err))
+		e.end(w, r, notOurs(host, "", reasons.ForeignConsent, err))
 		return
 	}
 	switch form.Get("decision") {

@@ -8,7 +8,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -75,13 +75,13 @@ func (p pending) ending(host *resource.Host, oe *oauth.Error) ending {
 	x := ending{entry: p.auditEntry(host, audit.LoginRefused, oe.AuditReason()), view: errorView(oe, p.Flow)}
 	x.entry.Cause = oe.Cause
 	reason := oe.AuditReason()
-	return x.tell(p.Redirect, host, p.State, oe, reason != policy.NotAllowed && reason != string(page.ProviderMisconfigured))
+	return x.tell(p.Redirect, host, p.State, oe, reason != reasons.NotAllowedByPolicy && reason != reasons.ProviderMisconfigured)
 }
 
 // notOurs is the ending of a form or callback that cannot be honoured: 403, and
 // no state changes. Where it does not say which flow it is of, the answer begins
 // one, so that the page has something to quote.
-func notOurs(host *resource.Host, flow, reason string, cause error) ending {
+func notOurs(host *resource.Host, flow string, reason reasons.Reason, cause error) ending {
 	if flow == "" {
 		flow = audit.NewFlow()
 	}
@@ -94,7 +94,7 @@ func notOurs(host *resource.Host, flow, reason string, cause error) ending {
 // failed is the ending of a sign-in because of a fault of this service.
 func failed(flow string, err error) ending {
 	return ending{
-		entry: audit.Entry{Event: audit.LoginRefused, Reason: string(oauth.ServerError), Flow: flow, Cause: err},
+		entry: audit.Entry{Event: audit.LoginRefused, Reason: reasons.ServerError, Flow: flow, Cause: err},
 		view:  errorView(&oauth.Error{Code: oauth.ServerError}, flow),
 	}
 }

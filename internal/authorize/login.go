@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -24,12 +25,12 @@ func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.
 		return
 	}
 	if err := sameOrigin(r); err != nil {
-		e.end(w, r, notOurs(host, "", "cross_site_form", err))
+		e.end(w, r, notOurs(host, "", reasons.CrossSiteForm, err))
 		return
 	}
 	form, err := web.Form(w, r)
 	if err != nil {
-		e.end(w, r, notOurs(host, "", "malformed_form", err))
+		e.end(w, r, notOurs(host, "", reasons.MalformedForm, err))
 		return
 	}
 	st, err := e.Steps.currentLogin(r, host, form.Get("state"))
@@ -59,7 +60,7 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 		return
 	}
 	if e.passwordProvider(st) == nil {
-		e.end(w, r, notOurs(host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider)))
+		e.end(w, r, notOurs(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q asks for no password", st.Provider)))
 		return
 	}
 	e.showLogin(w, r, host, st, ticket, http.StatusOK, "", "")
@@ -77,14 +78,14 @@ func (e *Endpoint) passwordProvider(st loginState) *provider.Provider {
 func loginURL(ticket string) string { return LoginPath + "?state=" + ticket }
 
 // lostLogin is the audit reason for a ticket that does not open in this browser.
-func lostLogin(err error) string {
+func lostLogin(err error) reasons.Reason {
 	switch {
 	case errors.Is(err, errEnded):
-		return "used_twice"
+		return reasons.UsedTwice
 	case errors.Is(err, errDisplaced):
-		return "displaced"
+		return reasons.Displaced
 	}
-	return "other_browser"
+	return reasons.OtherBrowser
 }
 
 // choose sends the browser to the provider that the person chose.
@@ -94,7 +95,7 @@ func (e *Endpoint) choose(w http.ResponseWriter, r *http.Request, host *resource
 		p = e.Providers.Find(choice[0])
 	}
 	if p == nil {
-		e.end(w, r, notOurs(host, st.Flow, "unknown_provider", fmt.Errorf("choice %q", choice)))
+		e.end(w, r, notOurs(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("choice %q", choice)))
 		return
 	}
 	e.visit(w, r, host, st, p)
@@ -104,14 +105,14 @@ func (e *Endpoint) choose(w http.ResponseWriter, r *http.Request, host *resource
 func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, form url.Values) {
 	p := e.passwordProvider(st)
 	if p == nil {
-		e.end(w, r, notOurs(host, st.Flow, "unknown_provider", fmt.Errorf("provider %q asks for no password", st.Provider)))
+		e.end(w, r, notOurs(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q asks for no password", st.Provider)))
 		return
 	}
 	username, password := form.Get("username"), form.Get("password")
 	who := p.ID + " " + username
 	attempt, ok, wait := e.SignIns.begin(r, host, e.Steps.knownAs(r, host, who), who)
 	if !ok {
-		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "too_many_sign_ins"))
+		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, reasons.TooManySignIns))
 		(&web.TooMany{Wait: wait}).Headers(w.Header())
 		e.showLogin(w, r, host, st, form.Get("state"), http.StatusTooManyRequests, username, page.LoginThrottled)
 		return
@@ -122,13 +123,13 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	}
 	switch {
 	case errors.Is(err, connector.ErrRejected):
-		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, "wrong_password"))
+		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, reasons.WrongPassword))
 		e.showLogin(w, r, host, st, form.Get("state"), http.StatusUnauthorized, username, page.LoginRejected)
 		return
 	case errors.Is(err, connector.ErrUnavailable):
-		reason := "provider_unavailable"
+		reason := reasons.ProviderUnavailable
 		if errors.Is(err, connector.ErrBusy) {
-			reason = "too_many_passwords"
+			reason = reasons.TooManyPasswords
 		}
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, reason))
 		w.Header().Set("Retry-After", "5")

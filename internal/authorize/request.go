@@ -13,6 +13,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -99,18 +100,18 @@ func refuseRepeatedIdentity(_ *http.Request, req *request) error {
 func (e *Endpoint) findClient(r *http.Request, req *request) error {
 	id := req.params.Get("client_id")
 	if id == "" {
-		return &oauth.Error{Code: oauth.InvalidRequest, Description: "client_id is missing", Reason: "client_id_missing"}
+		return &oauth.Error{Code: oauth.InvalidRequest, Description: "client_id is missing", Reason: reasons.ClientIDMissing}
 	}
 	client, err := e.Clients.Client(r.Context(), req.host, id)
 	switch {
 	case errors.Is(err, registration.ErrUnfetchable):
-		return &oauth.Error{Code: oauth.ServerError, Description: "the client's metadata document: " + registration.Unfetchable(err), Reason: "client_document_unreachable", Cause: err}
+		return &oauth.Error{Code: oauth.ServerError, Description: "the client's metadata document: " + registration.Unfetchable(err), Reason: reasons.ClientDocumentUnreachable, Cause: err}
 	case errors.Is(err, registration.ErrUnavailable):
-		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the client's metadata document cannot be fetched right now", Reason: "client_document_unavailable", Cause: err}
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the client's metadata document cannot be fetched right now", Reason: reasons.ClientDocumentUnavailable, Cause: err}
 	case errors.Is(err, registration.ErrDocument):
-		return &oauth.Error{Code: oauth.InvalidClient, Description: "the client's metadata document is not valid", Reason: "client_document_invalid", Cause: err}
+		return &oauth.Error{Code: oauth.InvalidClient, Description: "the client's metadata document is not valid", Reason: reasons.ClientDocumentInvalid, Cause: err}
 	case errors.Is(err, registration.ErrUnknown):
-		return &oauth.Error{Code: oauth.InvalidClient, Description: "this client is not registered here", Reason: "unknown_client", Cause: err}
+		return &oauth.Error{Code: oauth.InvalidClient, Description: "this client is not registered here", Reason: reasons.UnknownClient, Cause: err}
 	}
 	req.client = client
 	return err
@@ -119,7 +120,7 @@ func (e *Endpoint) findClient(r *http.Request, req *request) error {
 // limitClient comes after findClient, so that made-up ids use up no client's allowance.
 func (e *Endpoint) limitClient(_ *http.Request, req *request) error {
 	if ok, wait := e.Requests.Allow(req.host.Name + " " + req.client.Key()); !ok {
-		return &web.TooMany{Reason: "too_many_requests_of_client", Wait: wait}
+		return &web.TooMany{Reason: reasons.TooManyRequestsOfClient, Wait: wait}
 	}
 	return nil
 }
@@ -130,14 +131,14 @@ func (e *Endpoint) matchRedirectURI(_ *http.Request, req *request) error {
 	asked := req.params.Get("redirect_uri")
 	if asked == "" {
 		if len(req.client.RedirectURIs) != 1 {
-			return &oauth.Error{Code: oauth.InvalidRequest, Description: "redirect_uri is missing", Reason: "redirect_uri_missing"}
+			return &oauth.Error{Code: oauth.InvalidRequest, Description: "redirect_uri is missing", Reason: reasons.RedirectURIMissing}
 		}
 		asked = req.client.RedirectURIs[0]
 	}
 	matched, ok := oauth.MatchRedirectURI(req.client.RedirectURIs, asked)
 	if !ok {
 		req.rejectedRedirect = asked
-		return &oauth.Error{Code: oauth.InvalidRequest, Description: "redirect_uri is not one that this client registered", Reason: "redirect_uri_mismatch"}
+		return &oauth.Error{Code: oauth.InvalidRequest, Description: "redirect_uri is not one that this client registered", Reason: reasons.RedirectURIMismatch}
 	}
 	req.redirect = matched
 	return nil
@@ -282,9 +283,9 @@ func (e *Endpoint) checkPolicy(_ *http.Request, req *request) error {
 	switch {
 	case len(allowed) > 0:
 	case req.catalogue.Unavailable: // what is offered then is a stand-in that no rule speaks of
-		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "which scopes there are is not known right now", Reason: "catalogue_unavailable"}
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "which scopes there are is not known right now", Reason: reasons.CatalogueUnavailable}
 	default:
-		return &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this app have what it asks for", Reason: policy.ClientNotAllowed}
+		return &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this app have what it asks for", Reason: reasons.ClientNotAllowedByPolicy}
 	}
 	req.withheld = fitting(minus(req.offered, allowed), maxWithheldBytes)
 	// An MCP server may advertise more than a consent page can carry.
@@ -368,7 +369,7 @@ func (req *request) pending() pending {
 	}
 }
 
-func (req *request) auditEntry(event audit.Event, reason string) audit.Entry {
+func (req *request) auditEntry(event audit.Event, reason reasons.Reason) audit.Entry {
 	entry := audit.Entry{Event: event, Reason: reason, Flow: req.flow, Host: req.host.Name}
 	if req.client != nil {
 		entry.Client, entry.Name = req.client.ShortID(), req.client.Name

@@ -60,7 +60,7 @@ func TestLoginError(t *testing.T) {
 		errors.New("else"):       {"server_error", "provider_fault"},
 	} {
 		got := loginError(fmt.Errorf("%w: upstream words", err))
-		if [2]string{string(got.Code), got.Reason} != want || strings.Contains(got.Description, "upstream") {
+		if [2]string{string(got.Code), string(got.Reason)} != want || strings.Contains(got.Description, "upstream") {
 			t.Errorf("AS-FED-07 %v: %s %s %q", err, got.Code, got.Reason, got.Description)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -129,7 +130,7 @@ func (e *Endpoint) repost(w http.ResponseWriter, r *http.Request, host *resource
 		err = fmt.Errorf("the answer has %d bytes", len(target))
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, "", "malformed_callback", err))
+		e.end(w, r, notOurs(host, "", reasons.MalformedCallback, err))
 		return
 	}
 	redirect(w, target)
@@ -156,22 +157,22 @@ func (e *Endpoint) returning(next http.Handler) http.Handler {
 			err = oauth.NewParams(query).CheckDuplicates()
 		}
 		if err != nil {
-			e.end(w, r, notOurs(e.CallbackHost, "", "malformed_callback", err))
+			e.end(w, r, notOurs(e.CallbackHost, "", reasons.MalformedCallback, err))
 			return
 		}
 		v, _, err := e.openVisit(query.Get("state"))
 		if err != nil {
-			e.end(w, r, notOurs(e.CallbackHost, "", "foreign_callback", err))
+			e.end(w, r, notOurs(e.CallbackHost, "", reasons.ForeignCallback, err))
 			return
 		}
 		if r.URL.Path != callbackPath(v.Provider) {
-			e.end(w, r, notOurs(e.CallbackHost, v.Flow, "other_provider", fmt.Errorf("the answer to a visit to provider %q came to %s", v.Provider, r.URL.Path)))
+			e.end(w, r, notOurs(e.CallbackHost, v.Flow, reasons.OtherProvider, fmt.Errorf("the answer to a visit to provider %q came to %s", v.Provider, r.URL.Path)))
 			return
 		}
 		host := e.Hosts(v.Host)
 		switch {
 		case host == nil:
-			e.end(w, r, notOurs(e.CallbackHost, v.Flow, "foreign_callback", fmt.Errorf("host %q is not configured any more", v.Host)))
+			e.end(w, r, notOurs(e.CallbackHost, v.Flow, reasons.ForeignCallback, fmt.Errorf("host %q is not configured any more", v.Host)))
 		case host.Name == e.CallbackHost.Name:
 			next.ServeHTTP(w, r)
 		default:

@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
@@ -60,7 +61,7 @@ func (p pending) policyClient() policy.Client {
 	return policy.Client{Key: p.ClientKey, Kind: p.Kind, Host: p.VouchedBy}
 }
 
-func (p pending) auditEntry(host *resource.Host, event audit.Event, reason string) audit.Entry {
+func (p pending) auditEntry(host *resource.Host, event audit.Event, reason reasons.Reason) audit.Entry {
 	return audit.Entry{
 		Event: event, Reason: reason, Flow: p.Flow, Host: host.Name, Client: p.ClientID, Name: p.ClientName,
 		Redirect: p.Redirect.DisplayHost(), Resource: p.Resource,

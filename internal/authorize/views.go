@@ -7,6 +7,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -29,7 +30,7 @@ func errorView(oe *oauth.Error, flow string) page.Error {
 // problem finds the texts for an error: by its audit reason, which is the more
 // exact, else by its code.
 func problem(oe *oauth.Error) page.Problem {
-	for _, name := range []string{oe.AuditReason(), string(oe.Code)} {
+	for _, name := range []reasons.Reason{oe.AuditReason(), reasons.Reason(oe.Code)} {
 		if p := page.Problem(name); slices.Contains(page.Problems, p) {
 			return p
 		}
@@ -38,7 +39,7 @@ func problem(oe *oauth.Error) page.Problem {
 }
 
 // startAgainView is the page for a form or callback that is not ours to honour.
-func startAgainView(reason, flow string) page.Error {
+func startAgainView(reason reasons.Reason, flow string) page.Error {
 	v := page.Error{Status: http.StatusForbidden, Problem: page.OtherBrowser, FlowID: flow}
 	switch p := page.Problem(reason); p {
 	case page.ConsentExpired, page.UsedTwice, page.CrossSiteForm, page.UnknownProvider, page.OtherProvider, page.Displaced:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 func TestProblemOfAnError(t *testing.T) {
@@ -27,7 +28,7 @@ func TestProblemOfAnError(t *testing.T) {
 			t.Errorf("%v: %+v, want %+v", tc.give, got, tc)
 		}
 	}
-	for reason, want := range map[string]page.Problem{
+	for reason, want := range map[reasons.Reason]page.Problem{
 		"used_twice": page.UsedTwice, "consent_expired": page.ConsentExpired, "cross_site_form": page.CrossSiteForm, "other_provider": page.OtherProvider,
 		"malformed_form": page.OtherBrowser, "server_error": page.OtherBrowser,
 	} {

@@ -32,6 +32,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/guardtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
@@ -70,7 +71,7 @@ func runShared(t *testing.T, open func(t *testing.T) sharedStore, stop, start fu
 			}
 		}
 		for i := range 1100 {
-			if other.Check(revocation.Facts{TokenID: strconv.Itoa(i)}) != revocation.TokenRevoked {
+			if other.Check(revocation.Facts{TokenID: strconv.Itoa(i)}) != reasons.TokenRevoked {
 				t.Fatalf("token %d is not revoked at the other replica", i)
 			}
 		}
@@ -324,7 +325,7 @@ func TestGuardPostgres(t *testing.T) {
 		if err := errors.Join(store.Revoke(t.Context(), "token after", time.Now().Add(time.Hour)), other.Poll(t.Context()), other.Poll(t.Context())); err != nil {
 			t.Fatal(err)
 		}
-		if other.Check(revocation.Facts{TokenID: "after"}) != revocation.TokenRevoked {
+		if other.Check(revocation.Facts{TokenID: "after"}) != reasons.TokenRevoked {
 			t.Error("a revocation in the new table is missed")
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 // Bounds: some 20 MB when full of long flows.
@@ -28,12 +29,12 @@ type Flow struct {
 	// Step is the furthest that it came.
 	Step audit.Step `json:"step,omitempty"`
 	// Reason says why it was refused; "" if it was not, or went on since.
-	Reason   string    `json:"reason,omitempty"`
-	First    time.Time `json:"first"`
-	Last     time.Time `json:"last"`
-	Host     string    `json:"host,omitempty"`
-	Resource string    `json:"resource,omitempty"`
-	Client   string    `json:"client,omitempty"`
+	Reason   reasons.Reason `json:"reason,omitempty"`
+	First    time.Time      `json:"first"`
+	Last     time.Time      `json:"last"`
+	Host     string         `json:"host,omitempty"`
+	Resource string         `json:"resource,omitempty"`
+	Client   string         `json:"client,omitempty"`
 	// ClientName is what the client calls itself.
 	ClientName string `json:"client_name,omitempty"`
 	// Redirect is the host of the redirect URI.
@@ -45,10 +46,10 @@ type Flow struct {
 
 // Event is one audit entry of a flow.
 type Event struct {
-	At     time.Time   `json:"at"`
-	Event  audit.Event `json:"event"`
-	Step   audit.Step  `json:"step,omitempty"`
-	Reason string      `json:"reason,omitempty"`
+	At     time.Time      `json:"at"`
+	Event  audit.Event    `json:"event"`
+	Step   audit.Step     `json:"step,omitempty"`
+	Reason reasons.Reason `json:"reason,omitempty"`
 }
 
 // Log is the memory. New makes one.

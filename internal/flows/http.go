@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -43,7 +42,7 @@ func (l *Log) list(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	found := l.Latest(limit, func(f *Flow) bool {
-		for _, wanted := range []struct{ key, is string }{{"step", string(f.Step)}, {"reason", f.Reason}, {"client", f.Client}, {"resource", f.Resource}} {
+		for _, wanted := range []struct{ key, is string }{{"step", string(f.Step)}, {"reason", string(f.Reason)}, {"client", f.Client}, {"resource", f.Resource}} {
 			if v := q.Get(wanted.key); v != "" && v != wanted.is {
 				return false
 			}
@@ -83,7 +82,7 @@ func (l *Log) one(w http.ResponseWriter, r *http.Request) {
 		Flow
 		// Meaning is the reason in words.
 		Meaning string `json:"meaning,omitempty"`
-	}{scope, f, audit.Reasons[f.Reason]})
+	}{scope, f, f.Reason.Meaning()})
 }
 
 // wantsText: JSON is for programs, and where Accept says nothing.
@@ -107,7 +106,7 @@ func printList(out io.Writer, flows []Flow, held int) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "BEGUN\tFLOW\tSTEP\tREASON\tCLIENT\tRESOURCE")
 	for _, f := range flows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.First.Format(time.RFC3339), f.ID, dash(string(f.Step)), dash(f.Reason), f.who(), dash(f.Resource))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.First.Format(time.RFC3339), f.ID, dash(string(f.Step)), dash(string(f.Reason)), f.who(), dash(f.Resource))
 	}
 	t.Flush()
 	fmt.Fprintf(out, "%d shown of %d (%s)\n", len(flows), held, scope)
@@ -118,7 +117,7 @@ func (f *Flow) print(out io.Writer) {
 	fmt.Fprintf(t, "flow\t%s (%s)\n", f.ID, scope)
 	fmt.Fprintf(t, "furthest step\t%s\n", dash(string(f.Step)))
 	if f.Reason != "" {
-		fmt.Fprintf(t, "refused\t%s: %s\n", f.Reason, audit.Reasons[f.Reason])
+		fmt.Fprintf(t, "refused\t%s: %s\n", f.Reason, f.Reason.Meaning())
 	}
 	fmt.Fprintf(t, "client\t%s\n", f.who())
 	fmt.Fprintf(t, "redirect host\t%s\n", dash(plain(f.Redirect)))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
@@ -91,7 +92,7 @@ func (e *Endpoint) standing(t *Token) Reason {
 	case revocation.None:
 		t.checked.Store(version)
 		return Allowed
-	case revocation.DeniedByOperator:
+	case reasons.DeniedByOperator:
 		return DeniedByOperator
 	}
 	return Revoked

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 // Reason says why a request was allowed or denied. It is an audit slug and a
@@ -48,36 +49,36 @@ const (
 	PolicyChanged
 	CatalogueUnavailable
 	AmbiguousURI
-	reasons // how many there are
+	numReasons // how many there are
 )
 
 // NumReasons is how many reasons there are.
-const NumReasons = int(reasons)
+const NumReasons = int(numReasons)
 
-var slugs = [reasons]string{
-	Undecided: "undecided", Allowed: "allowed", NoToken: "no_token", MalformedCredentials: "malformed_credentials",
-	MalformedToken: "malformed_token", UnknownKey: "unknown_signing_key", BadSignature: "bad_signature",
-	WrongIssuer: "wrong_issuer", WrongAudience: "wrong_audience", Expired: "expired_token",
-	Revoked: "token_revoked", DeniedByOperator: "denied_by_operator",
-	UnknownHost: "unknown_host", UnknownResource: "unknown_resource", AmbiguousTarget: "ambiguous_target",
-	UnknownDialect: "unknown_dialect", Preflight: "preflight", Advised: "allowed_by_advisory_policy", ForbiddenOrigin: "forbidden_origin",
-	RepeatedHeader: "repeated_mcp_header", MissingHeader: "missing_mcp_header", MalformedHeader: "malformed_mcp_header",
-	HeaderMismatch: "header_body_mismatch", MalformedBody: "malformed_body",
-	MediaTypeMissing: "media_type_missing", WrongMediaType: "wrong_media_type", EncodedBody: "encoded_body", BodyMissing: "body_missing", BodyTooLarge: "body_too_large",
-	OldProtocol: "old_protocol_version", InsufficientScope: "insufficient_scope", NoScope: "no_scope_opens_it", NotAllowed: "not_allowed_by_policy", PolicyChanged: "policy_changed",
-	CatalogueUnavailable: "catalogue_unavailable", AmbiguousURI: "ambiguous_uri",
+var slugs = [numReasons]reasons.Reason{
+	Undecided: reasons.Undecided, Allowed: reasons.Allowed, NoToken: reasons.NoToken, MalformedCredentials: reasons.MalformedCredentials,
+	MalformedToken: reasons.MalformedToken, UnknownKey: reasons.UnknownSigningKey, BadSignature: reasons.BadSignature,
+	WrongIssuer: reasons.WrongIssuer, WrongAudience: reasons.WrongAudience, Expired: reasons.ExpiredToken,
+	Revoked: reasons.TokenRevoked, DeniedByOperator: reasons.DeniedByOperator,
+	UnknownHost: reasons.UnknownHost, UnknownResource: reasons.UnknownResource, AmbiguousTarget: reasons.AmbiguousTarget,
+	UnknownDialect: reasons.UnknownDialect, Preflight: reasons.Preflight, Advised: reasons.AllowedByAdvisoryPolicy, ForbiddenOrigin: reasons.ForbiddenOrigin,
+	RepeatedHeader: reasons.RepeatedMCPHeader, MissingHeader: reasons.MissingMCPHeader, MalformedHeader: reasons.MalformedMCPHeader,
+	HeaderMismatch: reasons.HeaderBodyMismatch, MalformedBody: reasons.MalformedBody,
+	MediaTypeMissing: reasons.MediaTypeMissing, WrongMediaType: reasons.WrongMediaType, EncodedBody: reasons.EncodedBody, BodyMissing: reasons.BodyMissing, BodyTooLarge: reasons.BodyTooLarge,
+	OldProtocol: reasons.OldProtocolVersion, InsufficientScope: reasons.InsufficientScope, NoScope: reasons.NoScopeOpensIt, NotAllowed: reasons.NotAllowedByPolicy, PolicyChanged: reasons.PolicyChanged,
+	CatalogueUnavailable: reasons.CatalogueUnavailable, AmbiguousURI: reasons.AmbiguousURI,
 }
 
 // Reasons lists every reason, for metrics and documentation.
 func Reasons() []Reason {
-	out := make([]Reason, reasons)
+	out := make([]Reason, numReasons)
 	for i := range out {
 		out[i] = Reason(i)
 	}
 	return out
 }
 
-func (r Reason) String() string { return slugs[r] }
+func (r Reason) String() string { return string(slugs[r]) }
 
 // answer is what a denial tells the client.
 type answer struct {
@@ -105,7 +106,7 @@ const headerMismatch = "-32020"
 
 // answers of all reasons. Everything that can be wrong with a token looks alike
 // (RFC 6750, section 3.1).
-var answers = func() (all [reasons]answer) {
+var answers = func() (all [numReasons]answer) {
 	denied := func(text string) answer {
 		return answer{status: http.StatusForbidden, strict: http.StatusForbidden, code: oauth.AccessDenied, text: text}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -56,10 +57,10 @@ type claims struct {
 // to find the keys that will prove it.
 func assertionProof(c *call, claimed string) (proof, error) {
 	if c.params.Get("client_assertion_type") != assertionType {
-		return proof{}, &oauth.Error{Code: oauth.InvalidClient, Description: "client_assertion_type is not supported", Reason: "malformed_client_authentication"}
+		return proof{}, &oauth.Error{Code: oauth.InvalidClient, Description: "client_assertion_type is not supported", Reason: reasons.MalformedClientAuthentication}
 	}
 	malformed := func(cause error) (proof, error) {
-		return proof{}, invalidClient("malformed_client_authentication", cause)
+		return proof{}, invalidClient(reasons.MalformedClientAuthentication, cause)
 	}
 	raw := c.params.Get("client_assertion")
 	if len(raw) > maxAssertionBytes {
@@ -84,14 +85,14 @@ func assertionProof(c *call, claimed string) (proof, error) {
 // draft-ietf-oauth-rfc7523bis. It is spent later, where it takes effect.
 func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
 	if err := checkType(a.header); err != nil {
-		return invalidClient("invalid_client_assertion", err)
+		return invalidClient(reasons.InvalidClientAssertion, err)
 	}
 	// To check a signature costs, and anyone can register any number of keys. The
 	// other kinds of clients have ids that everybody knows: who sends wrong
 	// assertions for one must not shut the client out.
 	if c.client.Kind() == rule.KindDynamic {
 		if spent, wait := e.Failures.Spent(c.client.Key()); spent {
-			return &web.TooMany{Reason: "client_authentication_throttled", Wait: wait}
+			return &web.TooMany{Reason: reasons.ClientAuthenticationThrottled, Wait: wait}
 		}
 	}
 	verified, err := e.verify(c, a)
@@ -99,7 +100,7 @@ func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
 		return clientError(err)
 	}
 	if err != nil {
-		return invalidClient("invalid_client_assertion", err)
+		return invalidClient(reasons.InvalidClientAssertion, err)
 	}
 	for _, err := range []error{
 		checkParties(verified, c.client.ID),
@@ -107,7 +108,7 @@ func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
 		checkTimes(verified, e.Now()),
 	} {
 		if err != nil {
-			return invalidClient("invalid_client_assertion", err)
+			return invalidClient(reasons.InvalidClientAssertion, err)
 		}
 	}
 	c.spend = func() error { return e.countFailure(c.client, e.spendAssertion(c, a, verified)) }
@@ -265,10 +266,10 @@ func (e *Endpoint) spendAssertion(c *call, a *assertion, verified *claims) error
 	expires := verified.Expires.Time().Add(clockSkew)
 	first, err := e.Guard.Redeem(c.Context(), "assertion "+base64.RawURLEncoding.EncodeToString(sum[:]), expires)
 	if err != nil {
-		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "client assertions cannot be checked right now", Reason: "guard_unavailable", Cause: err}
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "client assertions cannot be checked right now", Reason: reasons.GuardUnavailable, Cause: err}
 	}
 	if !first {
-		return invalidClient("client_assertion_used_twice", nil)
+		return invalidClient(reasons.ClientAssertionUsedTwice, nil)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -62,7 +63,7 @@ func (e *Endpoint) authenticate(c *call) error {
 func (e *Endpoint) checkProof(c *call, p proof) error {
 	registered := c.client.AuthMethod
 	if p.method != registered && !(isSecret(p.method) && isSecret(registered)) {
-		return invalidClient("wrong_client_authentication_method", nil)
+		return invalidClient(reasons.WrongClientAuthenticationMethod, nil)
 	}
 	switch {
 	case isSecret(p.method):
@@ -71,7 +72,7 @@ func (e *Endpoint) checkProof(c *call, p proof) error {
 				return nil
 			}
 		}
-		return invalidClient("wrong_client_secret", nil)
+		return invalidClient(reasons.WrongClientSecret, nil)
 	case p.method == registration.AuthPrivateKey:
 		return e.checkAssertion(c, p.jwt)
 	}
@@ -85,12 +86,12 @@ func (e *Endpoint) countFailure(client *registration.Client, err error) error {
 		return err
 	}
 	if ok, wait := e.Failures.Allow(client.Key()); !ok {
-		return &web.TooMany{Reason: "client_authentication_throttled", Wait: wait}
+		return &web.TooMany{Reason: reasons.ClientAuthenticationThrottled, Wait: wait}
 	}
 	return err
 }
 
-func invalidClient(reason string, cause error) error {
+func invalidClient(reason reasons.Reason, cause error) error {
 	return &oauth.Error{Code: oauth.InvalidClient, Description: "client authentication failed", Reason: reason, Cause: cause}
 }
 
@@ -99,13 +100,13 @@ func invalidClient(reason string, cause error) error {
 func clientError(err error) error {
 	switch {
 	case errors.Is(err, registration.ErrUnfetchable):
-		return &oauth.Error{Code: oauth.ServerError, Description: "what the client publishes: " + registration.Unfetchable(err), Reason: "client_document_unreachable", Cause: err}
+		return &oauth.Error{Code: oauth.ServerError, Description: "what the client publishes: " + registration.Unfetchable(err), Reason: reasons.ClientDocumentUnreachable, Cause: err}
 	case errors.Is(err, registration.ErrUnavailable):
-		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "what the client publishes cannot be fetched right now", Reason: "client_document_unavailable", Cause: err}
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "what the client publishes cannot be fetched right now", Reason: reasons.ClientDocumentUnavailable, Cause: err}
 	case errors.Is(err, registration.ErrDocument):
-		return invalidClient("client_document_invalid", err)
+		return invalidClient(reasons.ClientDocumentInvalid, err)
 	case errors.Is(err, registration.ErrUnknown):
-		return invalidClient("unknown_client", err)
+		return invalidClient(reasons.UnknownClient, err)
 	}
 	return err
 }
@@ -125,13 +126,13 @@ func readProof(c *call) (proof, error) {
 	header := len(c.Header.Values("Authorization"))
 	switch {
 	case header > 1, header == 1 && (secret != "" || signed), secret != "" && signed:
-		return proof{}, &oauth.Error{Code: oauth.InvalidRequest, Description: "use one client authentication method", Reason: "two_client_authentications"}
+		return proof{}, &oauth.Error{Code: oauth.InvalidRequest, Description: "use one client authentication method", Reason: reasons.TwoClientAuthentications}
 	case header == 1:
 		return basicProof(c, id)
 	case signed:
 		return assertionProof(c, id)
 	case id == "":
-		return proof{}, &oauth.Error{Code: oauth.InvalidClient, Description: "client_id is missing", Reason: "client_id_missing"}
+		return proof{}, &oauth.Error{Code: oauth.InvalidClient, Description: "client_id is missing", Reason: reasons.ClientIDMissing}
 	case secret != "":
 		return proof{method: registration.AuthSecretPost, id: id, secrets: []string{secret}}, nil
 	}
@@ -143,7 +144,7 @@ func readProof(c *call) (proof, error) {
 func basicProof(c *call, claimed string) (proof, error) {
 	user, pass, ok := c.BasicAuth()
 	if !ok {
-		return proof{}, &oauth.Error{Code: oauth.InvalidClient, Description: "the Authorization header is not Basic", Reason: "malformed_client_authentication"}
+		return proof{}, &oauth.Error{Code: oauth.InvalidClient, Description: "the Authorization header is not Basic", Reason: reasons.MalformedClientAuthentication}
 	}
 	p := proof{method: registration.AuthSecretBasic, id: user, secrets: []string{pass}}
 	if decoded, err := url.QueryUnescape(user); err == nil {
@@ -159,7 +160,7 @@ func basicProof(c *call, claimed string) (proof, error) {
 // 7521, section 4.2).
 func (p proof) agrees(claimed string) error {
 	if claimed != "" && claimed != p.id {
-		return &oauth.Error{Code: oauth.InvalidRequest, Description: "client_id differs from the authenticated client", Reason: "two_client_ids"}
+		return &oauth.Error{Code: oauth.InvalidRequest, Description: "client_id differs from the authenticated client", Reason: reasons.TwoClientIDs}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
@@ -39,8 +40,8 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	if !first {
 		// This caller has proved to be the client, so another party may
 		// have been first (OAuth 2.1, section 4.1.3): what was issued is ended.
-		e.endFamily(c, refreshToken{Family: a.ID, AuthTime: a.AuthTime}, "code_used_twice")
-		return nil, invalidGrant("code_used_twice")
+		e.endFamily(c, refreshToken{Family: a.ID, AuthTime: a.AuthTime}, reasons.CodeUsedTwice)
+		return nil, invalidGrant(reasons.CodeUsedTwice)
 	}
 	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity, Policy: a.Policy})
 	if err != nil {
@@ -54,11 +55,11 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 }
 
 func codesUnavailable(cause error) error {
-	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "codes cannot be redeemed right now", Reason: "guard_unavailable", Cause: cause}
+	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "codes cannot be redeemed right now", Reason: reasons.GuardUnavailable, Cause: cause}
 }
 
 // invalidGrant looks the same whatever was wrong with the code (AS-TOK-06).
-func invalidGrant(reason string) *oauth.Error {
+func invalidGrant(reason reasons.Reason) *oauth.Error {
 	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the code is not valid", Reason: reason}
 }
 
@@ -69,7 +70,7 @@ func (e *Endpoint) openCode(c *call) (authcode.Authorization, error) {
 	}
 	a, err := e.Codes.Open(c.host.Issuer, raw)
 	if err != nil {
-		oe := invalidGrant("invalid_code")
+		oe := invalidGrant(reasons.InvalidCode)
 		oe.Cause = err
 		return a, oe
 	}
@@ -82,18 +83,18 @@ func (e *Endpoint) openCode(c *call) (authcode.Authorization, error) {
 // checkBinding: the code belongs to this client, this redirect URI, this verifier.
 func checkBinding(c *call, a authcode.Authorization) error {
 	if a.ClientKey != c.client.Key() {
-		return invalidGrant("code_of_another_client")
+		return invalidGrant(reasons.CodeOfAnotherClient)
 	}
 	// OAuth 2.1 drops the parameter here; where it is sent it must agree.
 	if uri := c.params.Get("redirect_uri"); uri != "" && oauth.RedirectKey(uri) != a.Redirect {
-		return invalidGrant("redirect_uri_mismatch")
+		return invalidGrant(reasons.RedirectURIMismatch)
 	}
 	verifier := c.params.Get("code_verifier")
 	if verifier == "" {
 		return oauth.Errorf(oauth.InvalidRequest, "code_verifier is missing")
 	}
 	if !oauth.VerifyCodeChallenge(verifier, a.Challenge) {
-		return invalidGrant("wrong_code_verifier")
+		return invalidGrant(reasons.WrongCodeVerifier)
 	}
 	return nil
 }

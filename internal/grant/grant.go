@@ -16,6 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -113,7 +114,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
 		return nil, err
 	}
 	if ok, wait := e.Requests.Allow(c.host.Name + " " + c.client.Key()); !ok {
-		return nil, &web.TooMany{Reason: "too_many_requests_of_client", Wait: wait}
+		return nil, &web.TooMany{Reason: reasons.TooManyRequestsOfClient, Wait: wait}
 	}
 	g, err := e.grant(c)
 	if err != nil {
@@ -123,9 +124,9 @@ func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
 }
 
 func (e *Endpoint) refuse(w http.ResponseWriter, c *call, err error) {
-	c.entry.Event, c.entry.Reason, c.entry.Cause = c.refused, string(oauth.ServerError), err
+	c.entry.Event, c.entry.Reason, c.entry.Cause = c.refused, reasons.ServerError, err
 	if _, ok := errors.AsType[*web.TooLarge](err); ok {
-		c.entry.Reason = "body_too_large"
+		c.entry.Reason = reasons.BodyTooLarge
 		e.Audit.Write(c.Context(), c.entry)
 		web.FormError(w, err)
 		return

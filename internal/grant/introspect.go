@@ -6,6 +6,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -41,7 +42,7 @@ func (e *Endpoint) Introspect(w http.ResponseWriter, r *http.Request, host *reso
 	switch {
 	case err != nil:
 	case !c.client.PreRegistered || c.client.AuthMethod == registration.AuthNone:
-		err = &oauth.Error{Code: oauth.InvalidClient, Description: "client authentication failed", Reason: "introspection_not_for_client"}
+		err = &oauth.Error{Code: oauth.InvalidClient, Description: "client authentication failed", Reason: reasons.IntrospectionNotForClient}
 	case c.params.Get("token") == "":
 		err = oauth.Errorf(oauth.InvalidRequest, "token is missing")
 	default:

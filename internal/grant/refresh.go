@@ -13,6 +13,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
@@ -74,13 +75,6 @@ type refreshToken struct {
 	InGroups bool `json:"in_groups,omitempty"`
 }
 
-// noRefreshToken is the audit reason of an access token that came without a
-// refresh token because there is nothing to ask the identity provider with later.
-const noRefreshToken = "no_refresh_token"
-
-// RefreshRepeated is the audit reason of a refresh that got the answer of another.
-const RefreshRepeated = "refresh_token_repeated"
-
 // refreshAnswer is what one exchange came to, as the guard keeps it for those
 // who ask for the same exchange again.
 type refreshAnswer struct {
@@ -102,7 +96,7 @@ func (r *Refresh) first(c *call, a authcode.Authorization) (string, error) {
 		return "", nil
 	}
 	if p := r.Providers.Find(a.Identity.Provider); p == nil || !p.MayRecheck(a.Session) {
-		c.entry.Reason = noRefreshToken // one that is refused at its first use is of no use
+		c.entry.Reason = reasons.NoRefreshToken // one that is refused at its first use is of no use
 		return "", nil
 	}
 	return r.seal(c, refreshToken{
@@ -223,7 +217,7 @@ func (e *Endpoint) openRefresh(r *refreshing) error {
 	}
 	t, err := e.Refresh.tokens.Open(raw, r.host.Issuer)
 	if err != nil {
-		return invalidRefresh("invalid_refresh_token", err)
+		return invalidRefresh(reasons.InvalidRefreshToken, err)
 	}
 	r.token = t
 	r.entry.Flow, r.entry.Family, r.entry.Resource, r.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
@@ -232,7 +226,7 @@ func (e *Endpoint) openRefresh(r *refreshing) error {
 
 func ownRefresh(r *refreshing) error {
 	if r.token.ClientKey != r.client.Key() {
-		return invalidRefresh("refresh_token_of_another_client", nil)
+		return invalidRefresh(reasons.RefreshTokenOfAnotherClient, nil)
 	}
 	return nil
 }
@@ -240,7 +234,7 @@ func ownRefresh(r *refreshing) error {
 // notTooOld: the operator may have shortened the lifetime since the token was made.
 func (e *Endpoint) notTooOld(r *refreshing) error {
 	if !e.Refresh.Now().Before(time.Unix(r.token.AuthTime, 0).Add(e.Refresh.Absolute)) {
-		return invalidRefresh("invalid_refresh_token", seal.ErrExpired)
+		return invalidRefresh(reasons.InvalidRefreshToken, seal.ErrExpired)
 	}
 	return nil
 }
@@ -248,7 +242,7 @@ func (e *Endpoint) notTooOld(r *refreshing) error {
 // findProvider: the operator may have removed the provider, and may put it back.
 func (e *Endpoint) findProvider(r *refreshing) error {
 	if e.Refresh.Providers.Find(r.token.Provider) == nil {
-		return invalidRefresh("provider_removed", nil)
+		return invalidRefresh(reasons.ProviderRemoved, nil)
 	}
 	return nil
 }
@@ -257,7 +251,7 @@ func (e *Endpoint) findProvider(r *refreshing) error {
 func findResource(r *refreshing) error {
 	uri := r.token.Resource
 	if res, ok := r.host.Requested(uri); !ok || res.URI != uri || !r.client.MayReach(uri) {
-		return invalidRefresh("resource_gone", nil)
+		return invalidRefresh(reasons.ResourceGone, nil)
 	}
 	return nil
 }
@@ -283,7 +277,7 @@ func narrow(asked string, granted oauth.Scopes, exists func(scope string) bool) 
 		return granted, nil
 	}
 	if len(granted) == 0 || len(scopes.Intersect(granted)) != len(scopes) {
-		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "scope goes beyond what was granted", Reason: "scope_not_granted"}
+		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "scope goes beyond what was granted", Reason: reasons.ScopeNotGranted}
 	}
 	return scopes, nil
 }
@@ -297,7 +291,7 @@ func (e *Endpoint) dropChangedScopes(r *refreshing) error {
 		r.scopes = r.scopes.Without(name)
 	}
 	if len(r.scopes) == 0 {
-		return invalidRefresh("scopes_changed", nil)
+		return invalidRefresh(reasons.ScopesChanged, nil)
 	}
 	return nil
 }
@@ -306,7 +300,7 @@ func (e *Endpoint) dropChangedScopes(r *refreshing) error {
 func (e *Endpoint) checkClientPolicy(r *refreshing) error {
 	r.scopes = e.Policy.For(r.token.Resource).MatchClient(policyClient(r.call)).Narrow(r.scopes)
 	if len(r.scopes) == 0 {
-		return invalidRefresh(policy.ClientNotAllowed, nil)
+		return invalidRefresh(reasons.ClientNotAllowedByPolicy, nil)
 	}
 	return nil
 }
@@ -320,7 +314,7 @@ func policyClient(c *call) policy.Client {
 func (e *Endpoint) checkEnded(c *call, f revocation.Facts) error {
 	f.Client = revocation.Client(c.client.ID)
 	if reason := e.Ended.Check(f); reason != revocation.None {
-		return &oauth.Error{Code: oauth.InvalidGrant, Description: "the grant has been revoked", Reason: string(reason)}
+		return &oauth.Error{Code: oauth.InvalidGrant, Description: "the grant has been revoked", Reason: reason}
 	}
 	return nil
 }
@@ -338,7 +332,7 @@ func (e *Endpoint) checkChallenge(r *refreshing) error {
 		return refreshUnavailable(err)
 	}
 	if challenged {
-		return &oauth.Error{Code: oauth.InvalidGrant, Description: "the access token lacked a scope that no refresh gives; authorize again", Reason: "step_up_expected"}
+		return &oauth.Error{Code: oauth.InvalidGrant, Description: "the access token lacked a scope that no refresh gives; authorize again", Reason: reasons.StepUpExpected}
 	}
 	return nil
 }
@@ -352,7 +346,7 @@ func (e *Endpoint) checkPolicy(r *refreshing) error {
 	}
 	if len(left) < len(r.scopes) {
 		narrowed := r.entry
-		narrowed.Event, narrowed.Reason = audit.PolicyNarrowed, policy.Narrowed
+		narrowed.Event, narrowed.Reason = audit.PolicyNarrowed, reasons.NarrowedByPolicy
 		narrowed.Withheld = slices.DeleteFunc(slices.Clone(r.scopes), left.Contains).String()
 		e.Audit.Write(r.Context(), narrowed)
 	}
@@ -362,16 +356,16 @@ func (e *Endpoint) checkPolicy(r *refreshing) error {
 
 func scopesNotAllowed(r *refreshing) *oauth.Error {
 	r.entry.Withheld = r.scopes.String()
-	return &oauth.Error{Code: oauth.InvalidScope, Description: "the rules of this service do not allow the requested scopes any more", Reason: policy.NotAllowed}
+	return &oauth.Error{Code: oauth.InvalidScope, Description: "the rules of this service do not allow the requested scopes any more", Reason: reasons.NotAllowedByPolicy}
 }
 
 // invalidRefresh looks the same whatever was wrong with the token.
-func invalidRefresh(reason string, cause error) *oauth.Error {
+func invalidRefresh(reason reasons.Reason, cause error) *oauth.Error {
 	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the refresh token is not valid", Reason: reason, Cause: cause}
 }
 
 func refreshUnavailable(cause error) error {
-	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "refresh tokens cannot be used right now", Reason: "guard_unavailable", Cause: cause}
+	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "refresh tokens cannot be used right now", Reason: reasons.GuardUnavailable, Cause: cause}
 }
 
 // exchange spends the token for the next one, which it returns. However often it
@@ -395,7 +389,7 @@ func (e *Endpoint) exchange(r *refreshing) (string, error) {
 	})
 	switch {
 	case errors.Is(err, guard.ErrReused):
-		return "", e.end(r, "refresh_token_reused", nil)
+		return "", e.end(r, reasons.RefreshTokenReused, nil)
 	case errors.Is(err, guard.ErrUnavailable):
 		return "", refreshUnavailable(err)
 	case err != nil:
@@ -406,7 +400,7 @@ func (e *Endpoint) exchange(r *refreshing) (string, error) {
 		return "", err
 	}
 	if repeated {
-		r.entry.Reason = RefreshRepeated
+		r.entry.Reason = reasons.RefreshTokenRepeated
 		e.matchPerson(r, answer.Identity)
 	}
 	return answer.Token, nil
@@ -425,7 +419,7 @@ func (e *Endpoint) successor(ctx context.Context, r *refreshing) (string, error)
 	}
 	e.matchPerson(r, identity)
 	if len(r.match.Narrow(r.token.Scopes)) == 0 {
-		return "", e.end(r, policy.NotAllowed, nil)
+		return "", e.end(r, reasons.NotAllowedByPolicy, nil)
 	}
 	if len(r.match.Narrow(r.scopes)) == 0 { // the client gets nothing, so it goes on with the token it has
 		return "", e.Refresh.unfinished(r.token, session, scopesNotAllowed(r))
@@ -453,31 +447,31 @@ func (e *Endpoint) recheck(ctx context.Context, r *refreshing) (connector.Identi
 	identity, session, err := vouching.Recheck(ctx, t.person(), t.Session)
 	switch {
 	case errors.Is(err, connector.ErrGone):
-		err = e.end(r, "user_gone", err)
+		err = e.end(r, reasons.UserGone, err)
 	case errors.Is(err, connector.ErrNotAllowed):
-		err = e.end(r, "account_not_allowed", err)
+		err = e.end(r, reasons.AccountNotAllowed, err)
 	case errors.Is(err, connector.ErrSessionOver):
-		err = invalidRefresh("provider_session_over", err)
+		err = invalidRefresh(reasons.ProviderSessionOver, err)
 	case errors.Is(err, connector.ErrMisconfigured):
 		err = e.Refresh.unfinished(*t, session, &oauth.Error{
-			Code: oauth.ServerError, Description: "the identity provider cannot be used until this service's operator has changed something", Reason: "provider_misconfigured", Cause: err,
+			Code: oauth.ServerError, Description: "the identity provider cannot be used until this service's operator has changed something", Reason: reasons.ProviderMisconfigured, Cause: err,
 		})
 	case err != nil:
 		err = e.Refresh.unfinished(*t, session, &oauth.Error{
-			Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: "provider_unavailable", Cause: err,
+			Code: oauth.TemporarilyUnavailable, Description: "the identity provider does not answer", Reason: reasons.ProviderUnavailable, Cause: err,
 		})
 	case identity.Namespace != t.Namespace || identity.Subject != t.Subject:
 		err = errors.New("internal error: the re-check returned another person")
 	default:
 		if denied := vouching.Gate.Admit(identity); denied != nil {
-			err = e.end(r, denied.Error(), nil)
+			err = e.end(r, policy.ReasonOf(denied), nil)
 		}
 	}
 	return identity, session, err
 }
 
 // end revokes the family and returns the refusal that says why.
-func (e *Endpoint) end(r *refreshing, reason string, cause error) error {
+func (e *Endpoint) end(r *refreshing, reason reasons.Reason, cause error) error {
 	e.endFamily(r.call, r.token, reason)
 	return invalidRefresh(reason, cause)
 }
@@ -498,7 +492,7 @@ func (r *Refresh) unfinished(t refreshToken, session connector.Session, failure 
 
 // endFamily revokes everything that came of a sign-in. That the list is full
 // changes nothing for the caller, who refuses anyway; the entry says it.
-func (e *Endpoint) endFamily(c *call, t refreshToken, reason string) {
+func (e *Endpoint) endFamily(c *call, t refreshToken, reason reasons.Reason) {
 	entry := c.entry
 	entry.Event, entry.Reason = audit.FamilyEnded, reason
 	entry.Cause = e.Ended.RevokeFamily(t.Family, e.familyDies(t.AuthTime))

@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -58,12 +59,12 @@ func TestRefreshChecks(t *testing.T) {
 		}, "scopes_changed"},
 		"client denied": {func(e *Endpoint, _ *call, _ *refreshToken, _ url.Values) {
 			e.Policy = nil // allows nothing
-		}, policy.ClientNotAllowed},
+		}, string(reasons.ClientNotAllowedByPolicy)},
 		"family ended": {func(e *Endpoint, _ *call, token *refreshToken, _ url.Values) {
 			if err := e.Ended.RevokeFamily(token.Family, now.Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
-		}, string(revocation.FamilyRevoked)},
+		}, string(reasons.FamilyRevoked)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := &registration.Client{ID: "client", GrantTypes: []string{"authorization_code"}}
@@ -92,7 +93,7 @@ func TestRefreshChecks(t *testing.T) {
 			got := (&refreshing{call: c}).pass(e.refreshChecks())
 			reason := "none"
 			if oe, ok := errors.AsType[*oauth.Error](got); ok {
-				reason = oe.AuditReason()
+				reason = string(oe.AuditReason())
 			} else if errors.Is(got, spent) {
 				reason = "spent"
 			}

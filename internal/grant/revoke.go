@@ -8,6 +8,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -89,13 +90,13 @@ func NewRevocations(now func() time.Time) Revocations {
 func (e *Endpoint) endForClient(c *call, family string, dies time.Time) error {
 	if e.Ended.Check(revocation.Facts{Family: family}) == revocation.None {
 		if ok, wait := e.Revocations.families.Allow(c.entry.Subject); !ok {
-			return &web.TooMany{Reason: "too_many_revocations", Wait: wait}
+			return &web.TooMany{Reason: reasons.TooManyRevocations, Wait: wait}
 		}
 	}
 	if err := e.Ended.RevokeFamily(family, dies); err != nil {
 		return cannotRevoke(err)
 	}
-	c.entry.Event, c.entry.Reason = audit.FamilyEnded, "revoked_by_client"
+	c.entry.Event, c.entry.Reason = audit.FamilyEnded, reasons.RevokedByClient
 	return nil
 }
 
@@ -118,18 +119,18 @@ func (e *Endpoint) revokeAccess(c *call, raw string) error {
 	if err := e.Ended.RevokeToken(claims.ID, claims.ExpiresAt()); err != nil {
 		return cannotRevoke(err)
 	}
-	c.entry.Event, c.entry.Reason = audit.TokenRevoked, "revoked_by_client"
+	c.entry.Event, c.entry.Reason = audit.TokenRevoked, reasons.RevokedByClient
 	return nil
 }
 
 func foreignToken() error {
-	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the token was issued to another client", Reason: "token_of_another_client"}
+	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the token was issued to another client", Reason: reasons.TokenOfAnotherClient}
 }
 
 // cannotRevoke: the client must assume that the token still lives (RFC 7009, section 2.2.1).
 func cannotRevoke(err error) error {
 	if errors.Is(err, revocation.ErrUntold) {
-		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the token is not revoked everywhere yet", Reason: "guard_unavailable", Cause: err}
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the token is not revoked everywhere yet", Reason: reasons.GuardUnavailable, Cause: err}
 	}
-	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the token could not be revoked", Reason: "revocation_list_full", Cause: err}
+	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the token could not be revoked", Reason: reasons.RevocationListFull, Cause: err}
 }

@@ -3,6 +3,8 @@ package oauth
 import (
 	"fmt"
 	"net/http"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 // ErrorCode is the value of the "error" member or parameter on the wire.
@@ -73,9 +75,9 @@ func (code ErrorCode) Status() int {
 // why (Reason, a short slug for the audit log that never leaves the service).
 type Error struct {
 	Code        ErrorCode
-	Description string // our own fixed text, in the charset of RFC 6749, section 5.2
-	Reason      string // audit slug; defaults to Code
-	Cause       error  // for the log only
+	Description string         // our own fixed text, in the charset of RFC 6749, section 5.2
+	Reason      reasons.Reason // for the audit log; defaults to Code
+	Cause       error          // for the log only
 }
 
 func (e *Error) Error() string {
@@ -88,11 +90,11 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Cause }
 
 // AuditReason returns the slug for the audit log.
-func (e *Error) AuditReason() string {
+func (e *Error) AuditReason() reasons.Reason {
 	if e.Reason != "" {
 		return e.Reason
 	}
-	return string(e.Code)
+	return reasons.Reason(e.Code)
 }
 
 // Errorf makes an Error whose description is built from our own constants.

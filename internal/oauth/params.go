@@ -3,6 +3,8 @@ package oauth
 import (
 	"net/url"
 	"slices"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 // Params are request parameters after the rules of RFC 6749, section 3.1 and
@@ -48,5 +50,5 @@ func (p Params) CheckDuplicates() error {
 	if len(p.duplicates) == 0 {
 		return nil
 	}
-	return &Error{Code: InvalidRequest, Description: "a request parameter is included more than once", Reason: "duplicate_parameter"}
+	return &Error{Code: InvalidRequest, Description: "a request parameter is included more than once", Reason: reasons.DuplicateParameter}
 }

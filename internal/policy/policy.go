@@ -13,23 +13,27 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
-// Reasons for refusal; audit slugs.
+// Refused says why an account is not admitted.
+type Refused struct{ Reason reasons.Reason }
+
+func (r Refused) Error() string { return string(r.Reason) }
+
+// ReasonOf returns the reason of an error of Admit.
+func ReasonOf(err error) reasons.Reason {
+	if r, ok := errors.AsType[Refused](err); ok {
+		return r.Reason
+	}
+	return reasons.AccessDenied
+}
+
+// Why an account is not admitted.
 var (
-	ErrNoEmail     = errors.New("no_verified_email")
-	ErrEmailDomain = errors.New("email_domain_not_allowed")
-	ErrClosed      = errors.New("nobody_is_admitted")
-)
-
-// Audit slugs of what the rules decide.
-const (
-	// NotAllowed: the rules give this person nothing through this client.
-	NotAllowed = "not_allowed_by_policy"
-	// ClientNotAllowed: no rule allows any user anything through this client.
-	ClientNotAllowed = "client_not_allowed_by_policy"
-	// Narrowed: they give less than was agreed to.
-	Narrowed = "narrowed_by_policy"
+	ErrNoEmail     = Refused{reasons.NoVerifiedEmail}
+	ErrEmailDomain = Refused{reasons.EmailDomainNotAllowed}
+	ErrClosed      = Refused{reasons.NobodyIsAdmitted}
 )
 
 // Gate admits identities.
@@ -45,7 +49,7 @@ func NewGate(p connector.Config) Gate {
 	return Gate{domains: p.EmailDomains, anyone: len(p.EmailDomains) == 0}
 }
 
-// Admit returns nil if id may sign in, else one of the reasons.
+// Admit returns nil if id may sign in, else a Refused.
 func (g Gate) Admit(id connector.Identity) error {
 	switch {
 	case g.anyone:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -34,11 +35,11 @@ func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, host *resource.
 	entry := audit.Entry{Event: audit.ClientRegistered, Host: host.Name}
 	resp, err := e.register(w, r, host)
 	if err != nil {
-		entry.Event, entry.Reason = audit.RegistrationRefused, string(oauth.ServerError)
+		entry.Event, entry.Reason = audit.RegistrationRefused, reasons.ServerError
 		if oe, ok := errors.AsType[*oauth.Error](err); ok {
 			entry.Reason, entry.Cause = oe.AuditReason(), errors.New(oe.Description)
 		} else if _, ok := errors.AsType[*web.TooLarge](err); ok {
-			entry.Reason = "body_too_large"
+			entry.Reason = reasons.BodyTooLarge
 		}
 		e.Audit.Write(r.Context(), entry)
 		web.FormError(w, err)
@@ -53,7 +54,7 @@ func (e *Endpoint) Serve(w http.ResponseWriter, r *http.Request, host *resource.
 
 func (e *Endpoint) register(w http.ResponseWriter, r *http.Request, host *resource.Host) (Response, error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return Response{}, &oauth.Error{Code: oauth.InvalidClientMetadata, Description: "the body must be application/json", Reason: "wrong_media_type"}
+		return Response{}, &oauth.Error{Code: oauth.InvalidClientMetadata, Description: "the body must be application/json", Reason: reasons.WrongMediaType}
 	}
 	body, err := web.Body(w, r, MaxBodyBytes)
 	if err != nil {

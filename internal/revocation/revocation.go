@@ -18,18 +18,11 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/expiring"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
-// Reason says why something is no longer honoured; an audit slug.
-type Reason string
-
-// Reasons. The empty Reason means that nothing is known against it.
-const (
-	None             Reason = ""
-	TokenRevoked     Reason = "token_revoked"
-	FamilyRevoked    Reason = "family_revoked"
-	DeniedByOperator Reason = "denied_by_operator"
-)
+// None means that nothing is known against what was looked up.
+const None reasons.Reason = ""
 
 // Facts are what a token or a sign-in is known by. Empty ones are not looked up.
 type Facts struct {
@@ -124,17 +117,17 @@ func (l *List) Deny(d Denied) {
 }
 
 // Check returns why f is no longer honoured, or None.
-func (l *List) Check(f Facts) Reason {
+func (l *List) Check(f Facts) reasons.Reason {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.denied.matches(f) {
-		return DeniedByOperator
+		return reasons.DeniedByOperator
 	}
 	if l.has("token ", f.TokenID) {
-		return TokenRevoked
+		return reasons.TokenRevoked
 	}
 	if l.has("family ", f.Family) {
-		return FamilyRevoked
+		return reasons.FamilyRevoked
 	}
 	return None
 }

@@ -8,12 +8,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 func TestList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(3, time.Now)
-		check := func(f Facts, want Reason) {
+		check := func(f Facts, want reasons.Reason) {
 			t.Helper()
 			if got := l.Check(f); got != want {
 				t.Errorf("%+v: %q, want %q", f, got, want)
@@ -29,16 +31,16 @@ func TestList(t *testing.T) {
 		if l.Version() == before {
 			t.Error("the version is the same")
 		}
-		check(Facts{TokenID: "x"}, TokenRevoked)
-		check(Facts{Family: "x", TokenID: "y"}, FamilyRevoked)
+		check(Facts{TokenID: "x"}, reasons.TokenRevoked)
+		check(Facts{Family: "x", TokenID: "y"}, reasons.FamilyRevoked)
 		check(Facts{TokenID: "y", Family: "y", Subject: "x", Email: "x", Client: "x"}, None)
 		check(Facts{}, None)
 
 		// A shorter revocation must not cut a longer one short.
 		_ = l.RevokeFamily("x", time.Now().Add(time.Second))
 		time.Sleep(time.Minute + 30*time.Second)
-		check(Facts{Family: "x"}, FamilyRevoked)
-		check(Facts{TokenID: "x"}, TokenRevoked) // a little past its death
+		check(Facts{Family: "x"}, reasons.FamilyRevoked)
+		check(Facts{TokenID: "x"}, reasons.TokenRevoked) // a little past its death
 
 		for i := range 2 {
 			_ = l.RevokeToken(fmt.Sprint(i), time.Now().Add(time.Hour))
@@ -62,16 +64,16 @@ func TestDenied(t *testing.T) {
 	}
 	l := New(1, time.Now)
 	l.Deny(d)
-	for f, want := range map[Facts]Reason{
-		{Subject: "google:1"}:                DeniedByOperator,
+	for f, want := range map[Facts]reasons.Reason{
+		{Subject: "google:1"}:                reasons.DeniedByOperator,
 		{Subject: "google:2"}:                None,
 		{Subject: "GOOGLE:1"}:                None,
-		{Email: "jANE@example.com"}:          DeniedByOperator,
+		{Email: "jANE@example.com"}:          reasons.DeniedByOperator,
 		{Email: "jane@example.org"}:          None,
-		{Family: "F", Subject: "google:2"}:   DeniedByOperator,
+		{Family: "F", Subject: "google:2"}:   reasons.DeniedByOperator,
 		{Family: "google:1"}:                 None,
-		{Client: "short"}:                    DeniedByOperator,
-		{Client: Client(long)}:               DeniedByOperator,
+		{Client: "short"}:                    reasons.DeniedByOperator,
+		{Client: Client(long)}:               reasons.DeniedByOperator,
 		{Client: Client(long + "x")}:         None,
 		{Subject: "", Email: "", Client: ""}: None,
 	} {
@@ -108,7 +110,7 @@ func TestLoad(t *testing.T) {
 		if n, err := l.Load([]byte(broken)); n != 0 || err == nil {
 			t.Errorf("%q: %d entries, %v", broken, n, err)
 		}
-		if l.Check(Facts{Subject: "a"}) != DeniedByOperator || l.Check(Facts{Subject: "b"}) != None {
+		if l.Check(Facts{Subject: "a"}) != reasons.DeniedByOperator || l.Check(Facts{Subject: "b"}) != None {
 			t.Errorf("%q changed the list", broken)
 		}
 	}
@@ -122,7 +124,7 @@ func TestTogether(t *testing.T) {
 			for j := range 100 {
 				id := fmt.Sprint(i, j)
 				_ = l.RevokeToken(id, time.Now().Add(time.Hour))
-				if l.Check(Facts{TokenID: id}) != TokenRevoked {
+				if l.Check(Facts{TokenID: id}) != reasons.TokenRevoked {
 					t.Error("revoked and yet honoured")
 				}
 			}

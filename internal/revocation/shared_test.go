@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 // memoryStore is a Store that lists of one test share.
@@ -70,7 +72,7 @@ func TestShared(t *testing.T) {
 		}
 		before := other.Version()
 		poll(t, other)
-		if other.Check(Facts{TokenID: "t"}) != TokenRevoked || other.Check(Facts{Family: "f"}) != FamilyRevoked || other.Version() == before {
+		if other.Check(Facts{TokenID: "t"}) != reasons.TokenRevoked || other.Check(Facts{Family: "f"}) != reasons.FamilyRevoked || other.Version() == before {
 			t.Error("the other replica does not know")
 		}
 		before = other.Version()
@@ -86,7 +88,7 @@ func TestShared(t *testing.T) {
 		}
 		fresh := NewShared(10, time.Now, store)
 		poll(t, fresh)
-		if fresh.Check(Facts{TokenID: "t"}) != TokenRevoked {
+		if fresh.Check(Facts{TokenID: "t"}) != reasons.TokenRevoked {
 			t.Error("a new replica does not know")
 		}
 	})
@@ -97,7 +99,7 @@ func TestShared(t *testing.T) {
 		if err := one.RevokeToken("t", later); !errors.Is(err, ErrUntold) {
 			t.Errorf("got %v", err)
 		}
-		if one.Check(Facts{TokenID: "t"}) != TokenRevoked {
+		if one.Check(Facts{TokenID: "t"}) != reasons.TokenRevoked {
 			t.Error("not ended here")
 		}
 		if one.Poll(t.Context()) == nil || other.Poll(t.Context()) == nil {
@@ -106,7 +108,7 @@ func TestShared(t *testing.T) {
 		store.setDown(false)
 		poll(t, one)
 		poll(t, other)
-		if other.Check(Facts{TokenID: "t"}) != TokenRevoked {
+		if other.Check(Facts{TokenID: "t"}) != reasons.TokenRevoked {
 			t.Error("the other replica was never told")
 		}
 		poll(t, one)

@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -18,8 +19,8 @@ import (
 const limitedKeys = 1 << 16
 
 // limitReasons are the audit reasons of answers with 429; also metric labels.
-var limitReasons = []string{
-	"too_many_requests_of_address", "too_many_registrations", "too_many_requests_of_client", "too_many_sign_ins", "client_authentication_throttled", "too_many_revocations",
+var limitReasons = []reasons.Reason{
+	reasons.TooManyRequestsOfAddress, reasons.TooManyRegistrations, reasons.TooManyRequestsOfClient, reasons.TooManySignIns, reasons.ClientAuthenticationThrottled, reasons.TooManyRevocations,
 }
 
 // limits are those that need nothing of a request but its host and address. The
@@ -91,7 +92,7 @@ func (l *limits) before(route web.Route, next web.HostHandler) web.HostHandler {
 func (l *limits) check(route web.Route, r *http.Request, host *resource.Host) *web.TooMany {
 	if l.addresses != nil {
 		if ok, wait := l.addresses.Allow(l.source(r)); !ok {
-			return &web.TooMany{Reason: "too_many_requests_of_address", Wait: wait}
+			return &web.TooMany{Reason: reasons.TooManyRequestsOfAddress, Wait: wait}
 		}
 	}
 	if route.Registers {
@@ -101,7 +102,7 @@ func (l *limits) check(route web.Route, r *http.Request, host *resource.Host) *w
 			ok, wait = l.allRegistrations.Allow(host.Name)
 		}
 		if !ok {
-			return &web.TooMany{Reason: "too_many_registrations", Wait: wait}
+			return &web.TooMany{Reason: reasons.TooManyRegistrations, Wait: wait}
 		}
 	}
 	return nil

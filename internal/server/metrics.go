@@ -16,9 +16,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -40,8 +40,8 @@ type metrics struct {
 	circuits    prometheus.Gauge
 	denied      prometheus.Gauge
 	denyBroken  prometheus.Gauge
-	usersBroken *prometheus.GaugeVec          // by provider
-	limited     map[string]prometheus.Counter // by audit reason
+	usersBroken *prometheus.GaugeVec                  // by provider
+	limited     map[reasons.Reason]prometheus.Counter // by audit reason
 
 	decisionTime prometheus.Histogram
 	lookups      [3]prometheus.Counter // by forwardauth.Lookup; nil for none
@@ -91,9 +91,9 @@ func (m *metrics) makeRequests() {
 	limited := m.make.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_limited_requests_total", Help: "Requests answered 429 because a limit was reached, by audit reason.",
 	}, []string{"reason"})
-	m.limited = map[string]prometheus.Counter{}
+	m.limited = map[reasons.Reason]prometheus.Counter{}
 	for _, r := range limitReasons {
-		m.limited[r] = limited.WithLabelValues(r)
+		m.limited[r] = limited.WithLabelValues(string(r))
 	}
 }
 
@@ -249,7 +249,7 @@ func (m *metrics) event(e audit.Entry) {
 	if c := m.limited[e.Reason]; c != nil {
 		c.Inc()
 	}
-	if e.Event == audit.TokenRefreshed && e.Reason == grant.RefreshRepeated {
+	if e.Event == audit.TokenRefreshed && e.Reason == reasons.RefreshTokenRepeated {
 		m.repeats.Inc()
 	}
 	if c := m.steps[e.Step]; c != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -86,8 +87,8 @@ func TestMetricsReference(t *testing.T) {
 // reasons of decisions to the closed set.
 func TestAuditReference(t *testing.T) {
 	for _, r := range forwardauth.Reasons() {
-		if audit.Reasons[r.String()] == "" {
-			t.Errorf("audit.Reasons lacks %s", r)
+		if reasons.Reason(r.String()).Meaning() == "" {
+			t.Errorf("package reasons lacks %s", r)
 		}
 	}
 	var b strings.Builder
@@ -110,8 +111,8 @@ func TestAuditReference(t *testing.T) {
 		fmt.Fprintf(&b, "- `%s`\n", s)
 	}
 	b.WriteString("\n## Reasons\n\n| Reason | Meaning |\n|---|---|\n")
-	for _, r := range slices.Sorted(maps.Keys(audit.Reasons)) {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", r, audit.Reasons[r])
+	for _, r := range reasons.All() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", r, r.Meaning())
 	}
 	compare(t, "../../docs/reference/audit.md", b.String())
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
 )
@@ -384,7 +385,7 @@ func (l *Log) check(t testing.TB) {
 		if !slices.Contains(audit.Events, audit.Event(e["event"])) {
 			problems = append(problems, errors.New("event "+e["event"]))
 		}
-		if _, known := audit.Reasons[e["reason"]]; !known && e["reason"] != "" {
+		if e["reason"] != "" && reasons.Reason(e["reason"]).Meaning() == "" {
 			problems = append(problems, errors.New("reason "+e["reason"]))
 		}
 	}

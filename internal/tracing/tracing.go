@@ -257,7 +257,7 @@ func (t *Tracer) Note(ctx context.Context, e audit.Entry) {
 		return
 	}
 	attributes := []attribute.KeyValue{attribute.String("mcp_forward_auth.event", string(e.Event))}
-	for key, value := range map[string]string{"reason": e.Reason, "step": string(e.Step), "flow": e.Flow, "resource": e.Resource} {
+	for key, value := range map[string]string{"reason": string(e.Reason), "step": string(e.Step), "flow": e.Flow, "resource": e.Resource} {
 		if value != "" {
 			attributes = append(attributes, attribute.String("mcp_forward_auth."+key, value))
 		}

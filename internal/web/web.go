@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -82,7 +83,7 @@ func Error(w http.ResponseWriter, err error) {
 // at (RFC 6749, section 3.2). Errors are *oauth.Error, or *TooLarge.
 func Form(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/x-www-form-urlencoded" {
-		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the body must be application/x-www-form-urlencoded", Reason: "wrong_media_type"}
+		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the body must be application/x-www-form-urlencoded", Reason: reasons.WrongMediaType}
 	}
 	body, err := Body(w, r, MaxFormBytes)
 	if err != nil {
@@ -90,7 +91,7 @@ func Form(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the body is not a valid form", Reason: "malformed_form"}
+		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the body is not a valid form", Reason: reasons.MalformedForm}
 	}
 	return values, nil
 }
@@ -102,7 +103,7 @@ func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 		if _, ok := err.(*http.MaxBytesError); ok {
 			return nil, &TooLarge{Limit: limit}
 		}
-		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the body could not be read", Reason: "body_unreadable"}
+		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the body could not be read", Reason: reasons.BodyUnreadable}
 	}
 	return body, nil
 }
@@ -112,9 +113,9 @@ type TooLarge struct{ Limit int64 }
 
 func (*TooLarge) Error() string { return "request body is too large" }
 
-// TooMany says that a limit is reached. Reason is a slug for the audit log.
+// TooMany says that a limit is reached. Reason is for the audit log.
 type TooMany struct {
-	Reason string
+	Reason reasons.Reason
 	Wait   time.Duration // until the next request is answered
 }
 
@@ -142,11 +143,11 @@ func FormError(w http.ResponseWriter, err error) {
 // Query parses the request's query strictly and within bounds.
 func Query(r *http.Request) (url.Values, error) {
 	if len(r.URL.RawQuery) > MaxQueryBytes {
-		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the query is too long", Reason: "query_too_long"}
+		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the query is too long", Reason: reasons.QueryTooLong}
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the query is malformed", Reason: "malformed_query"}
+		return nil, &oauth.Error{Code: oauth.InvalidRequest, Description: "the query is malformed", Reason: reasons.MalformedQuery}
 	}
 	return values, nil
 }

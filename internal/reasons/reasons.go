@@ -1,0 +1,172 @@
+// Package reasons lists every reason that an audit entry may carry, with what it
+// means to an operator. The set is closed: a reason that is not in the list does
+// not compile, and docs/reference/audit.md is made from it.
+package reasons
+
+import (
+	"maps"
+	"slices"
+)
+
+// Reason says why something was refused, or what was special about it. It is a
+// short name for logs and metrics, and never leaves the service otherwise. The
+// empty Reason is none.
+type Reason string
+
+// Meaning returns what the reason means to an operator, "" if it is not in the list.
+func (r Reason) Meaning() string { return meanings[r] }
+
+// All returns the reasons in the order of their names.
+func All() []Reason { return slices.Sorted(maps.Keys(meanings)) }
+
+var meanings = map[Reason]string{}
+
+func define(name Reason, meaning string) Reason {
+	meanings[name] = meaning
+	return name
+}
+
+// The reasons.
+var (
+	// Requests that are wrong in themselves.
+	BodyTooLarge        = define("body_too_large", "the request's body exceeds its bound")
+	BodyUnreadable      = define("body_unreadable", "the request's body ended early or came too slowly")
+	ClientIDMissing     = define("client_id_missing", "the request names no client")
+	DuplicateParameter  = define("duplicate_parameter", "a parameter that must not repeat came more than once")
+	MalformedCallback   = define("malformed_callback", "the identity provider's answer has a malformed or repeated parameter")
+	MalformedForm       = define("malformed_form", "the body is not a valid form")
+	MalformedQuery      = define("malformed_query", "the query is not valid")
+	QueryTooLong        = define("query_too_long", "the query exceeds its bound")
+	WrongMediaType      = define("wrong_media_type", "the body has another media type than the endpoint takes; of a request to an MCP server, anything but one application/json in UTF-8")
+	RedirectURIMissing  = define("redirect_uri_missing", "the client registered several redirect URIs and the request names none")
+	RedirectURIMismatch = define("redirect_uri_mismatch", "the redirect URI is not one that the client registered, or not the one of the authorization request")
+
+	// Limits.
+	TooManyRequestsOfAddress = define("too_many_requests_of_address", "the client's address used up limits.addressRequests")
+	TooManyRegistrations     = define("too_many_registrations", "registrations of the client's address, or of all addresses together, used up limits.registrations")
+	TooManyPasswords         = define("too_many_passwords", "so many passwords are being checked that this one was not looked at")
+	TooManySignIns           = define("too_many_sign_ins", "wrong passwords for the user name used up limits.signInAttempts")
+	TooManyRevocations       = define("too_many_revocations", "the client revoked so many tokens that this one was not looked at")
+
+	// Clients.
+	UnknownClient                   = define("unknown_client", "the client id was not issued for this host, or the rules no longer admit the client")
+	TwoClientAuthentications        = define("two_client_authentications", "the client sent credentials in more than one way")
+	ClientDocumentInvalid           = define("client_document_invalid", "what the client publishes about itself is not valid, or its URL is not accepted; the cause is in the entry")
+	ClientDocumentUnavailable       = define("client_document_unavailable", "what the client publishes about itself cannot be fetched right now; the cause is in the entry")
+	ClientDocumentUnreachable       = define("client_document_unreachable", "what the client publishes about itself cannot be fetched until an operator acts: a name that does not exist, an address that is refused, a certificate that is not trusted, or the proxy; the cause is in the entry")
+	ClientAuthenticationThrottled   = define("client_authentication_throttled", "the client failed to authenticate too often")
+	TooManyRequestsOfClient         = define("too_many_requests_of_client", "the client used up limits.clientRequests")
+	TwoClientIDs                    = define("two_client_ids", "client_id differs from the client that authenticated")
+	InvalidClientAssertion          = define("invalid_client_assertion", "the client's signed assertion does not verify; the cause is in the entry")
+	ClientAssertionUsedTwice        = define("client_assertion_used_twice", "the client's signed assertion was used before")
+	MalformedClientAuthentication   = define("malformed_client_authentication", "the client's credentials are not of a form that the token endpoint takes")
+	WrongClientAuthenticationMethod = define("wrong_client_authentication_method", "the client used another authentication method than it registered")
+	WrongClientSecret               = define("wrong_client_secret", "the client secret is wrong")
+
+	// Codes.
+	InvalidCode         = define("invalid_code", "the code is not one of this service for this host, or it has expired")
+	CodeOfAnotherClient = define("code_of_another_client", "the code was issued to another client")
+	CodeUsedTwice       = define("code_used_twice", "the code was redeemed before")
+	WrongCodeVerifier   = define("wrong_code_verifier", "the PKCE verifier does not belong to the code")
+
+	// Refresh tokens and revocation.
+	InvalidRefreshToken         = define("invalid_refresh_token", "the refresh token is not one of this service for this host, or it has expired")
+	RefreshTokenOfAnotherClient = define("refresh_token_of_another_client", "the refresh token was issued to another client")
+	ScopesChanged               = define("scopes_changed", "every scope of a refresh token now opens other tools than the user agreed to, so they are asked again")
+	RefreshTokenReused          = define("refresh_token_reused", "a refresh token was used after another took its place: two parties hold it, so the family is ended")
+	RefreshTokenRepeated        = define("refresh_token_repeated", "a refresh token got the same answer again, within the grace period after it was exchanged: an answer was lost, or several processes hold the token")
+	StepUpExpected              = define("step_up_expected", "a refresh came right after the same sign-in was asked for more scopes, and refuseRefreshAfterStepUp makes the client sign in again")
+	NoRefreshToken              = define("no_refresh_token", "an access token came without a refresh token: the identity provider gave nothing to ask about the person with later, or its tokens are too large or could not be kept")
+	ScopeNotGranted             = define("scope_not_granted", "a refresh asks for more than was granted")
+	ResourceGone                = define("resource_gone", "the MCP server of the refresh token is not configured any more, or not for this client")
+	ProviderSessionOver         = define("provider_session_over", "the identity provider gave nothing to ask about the person with, or that has expired; the person has to sign in again")
+	ProviderRemoved             = define("provider_removed", "the identity provider that vouched for the person is not configured any more")
+	UserGone                    = define("user_gone", "the identity provider no longer vouches for the person")
+	TokenRevoked                = define("token_revoked", "the access token was revoked")
+	FamilyRevoked               = define("family_revoked", "the sign-in that the token comes from was revoked")
+	DeniedByOperator            = define("denied_by_operator", "the operator's deny-list names the person, the client or the sign-in")
+	TokenOfAnotherClient        = define("token_of_another_client", "a client asked to revoke a token that is not its own")
+	RevocationListFull          = define("revocation_list_full", "the list of revocations is full, so the token could not be revoked")
+	IntrospectionNotForClient   = define("introspection_not_for_client", "a client that the operator did not configure with credentials asked about a token")
+	RevokedByClient             = define("revoked_by_client", "the client revoked the token")
+
+	// The person's browser.
+	CrossSiteForm         = define("cross_site_form", "another site made the browser send a form")
+	ConsentExpired        = define("consent_expired", "the consent page was open for too long")
+	ForeignConsent        = define("foreign_consent", "the consent form was not made by this service for this browser")
+	Displaced             = define("displaced", "the step belongs to a sign-in that this browser dropped when it began many others")
+	OtherBrowser          = define("other_browser", "the step does not belong to a sign-in of this browser, or that one has expired")
+	UnknownProvider       = define("unknown_provider", "the person chose an identity provider that is not configured, or the sign-in needs one that is not any more")
+	ForeignCallback       = define("foreign_callback", "the answer of an identity provider came to proxy.callbackHost with a state that is not one of this service, or too old, or of a host that is gone")
+	CallbackOfAnotherHost = define("callback_of_another_host", "the answer of an identity provider belongs to a sign-in at another host")
+	OtherProvider         = define("other_provider", "the answer of an identity provider came to the callback of another; an attacker may be mixing them up")
+	UsedTwice             = define("used_twice", "the step was done before")
+	WrongPassword         = define("wrong_password", "the user name and password do not match an account")
+	ProviderCancelled     = define("provider_cancelled", "the person or the identity provider cancelled the sign-in")
+	ProviderRejected      = define("provider_rejected", "the identity provider's answer does not verify, or is an error that blames this service")
+	ProviderMisconfigured = define("provider_misconfigured", "the identity provider cannot be used until something is changed: its certificate is not trusted, its name does not exist, it refuses this service's secret, scopes or redirect URI; the cause says what to do")
+	ProviderUnavailable   = define("provider_unavailable", "the identity provider does not answer")
+	ProviderFault         = define("provider_fault", "the identity provider's answer makes no sense")
+	GuardUnavailable      = define("guard_unavailable", "the memory of what was used and revoked does not answer, so nothing is honoured on it")
+
+	// Policy.
+	AccountNotAllowed        = define("account_not_allowed", "the account is in no tenant, hosted domain or organization that is admitted, or did not sign in by a class (acr) that is")
+	NoVerifiedEmail          = define("no_verified_email", "the policy needs a verified e-mail address and the account has none")
+	EmailDomainNotAllowed    = define("email_domain_not_allowed", "the domain of the account's e-mail address is not allowed")
+	NotAllowedByPolicy       = define("not_allowed_by_policy", "the rules of the policy give the person nothing of what was asked for, through this client")
+	ClientNotAllowedByPolicy = define("client_not_allowed_by_policy", "no rule of the policy allows any user anything of what was asked for through this client")
+	NarrowedByPolicy         = define("narrowed_by_policy", "the rules of the policy gave less than was agreed to; the rest is in withheld")
+	PolicyChanged            = define("policy_changed", "the rules of the policy are others than when the access token was made; a refresh makes one by the new rules")
+	NobodyIsAdmitted         = define("nobody_is_admitted", "the policy admits no one")
+
+	// OAuth error codes, where there is no finer reason.
+	AccessDenied             = define("access_denied", "the person or the policy said no")
+	InteractionRequired      = define("interaction_required", "the client wants no page, but the person has to be asked")
+	InvalidClient            = define("invalid_client", "client authentication failed")
+	InvalidClientMetadata    = define("invalid_client_metadata", "the registration has a member that cannot be used")
+	InvalidGrant             = define("invalid_grant", "the grant is not valid")
+	InvalidRedirectURI       = define("invalid_redirect_uri", "no redirect URI of the registration can be used")
+	InvalidRequest           = define("invalid_request", "a parameter is missing or malformed")
+	InvalidScope             = define("invalid_scope", "none of the requested scopes exists at the MCP server, or the parameter is malformed")
+	InvalidTarget            = define("invalid_target", "the resource is not an MCP server of this host, or not the one that was authorized")
+	RequestNotSupported      = define("request_not_supported", "request objects are not supported")
+	RequestURINotSupported   = define("request_uri_not_supported", "request objects are not supported")
+	ServerError              = define("server_error", "the service failed; the cause is in the entry")
+	TemporarilyUnavailable   = define("temporarily_unavailable", "a part that is needed does not answer")
+	UnauthorizedClient       = define("unauthorized_client", "the client may not use this grant type")
+	UnsupportedGrantType     = define("unsupported_grant_type", "the grant type is not served")
+	UnsupportedResponseType  = define("unsupported_response_type", "the response type is not served")
+	RegistrationNotSupported = define("registration_not_supported", "the registration parameter is not supported")
+
+	// Decisions at the gateway.
+	Undecided               = define("undecided", "no decision was made, so the request was denied")
+	Allowed                 = define("allowed", "the request may pass")
+	NoToken                 = define("no_token", "the request carries no access token")
+	MalformedCredentials    = define("malformed_credentials", "the request does not carry exactly one well-formed Bearer token")
+	MalformedToken          = define("malformed_token", "the access token is not one that this service makes")
+	UnknownSigningKey       = define("unknown_signing_key", "the access token names a key that is not published; after a restart with ephemeral keys this is to be expected")
+	BadSignature            = define("bad_signature", "the access token's signature does not verify")
+	WrongIssuer             = define("wrong_issuer", "the access token was issued for another host")
+	WrongAudience           = define("wrong_audience", "the access token was issued for another MCP server")
+	ExpiredToken            = define("expired_token", "the access token has expired, or comes from the future")
+	UnknownHost             = define("unknown_host", "the gateway asks about a host that is not configured")
+	UnknownResource         = define("unknown_resource", "the gateway asks about a path that belongs to no MCP server")
+	Preflight               = define("preflight", "a browser's preflight of an allowed origin; it carries no token")
+	AllowedByAdvisoryPolicy = define("allowed_by_advisory_policy", "the request may pass, because the tool policy of the MCP server only advises")
+	ForbiddenOrigin         = define("forbidden_origin", "a web page of an origin that is not allowed")
+	RepeatedMCPHeader       = define("repeated_mcp_header", "MCP-Protocol-Version, Mcp-Method or Mcp-Name came more than once")
+	MissingMCPHeader        = define("missing_mcp_header", "Mcp-Method or Mcp-Name is missing in a request of a revision that needs them")
+	MalformedMCPHeader      = define("malformed_mcp_header", "Mcp-Method or Mcp-Name holds a character that it must not, or bad Base64")
+	HeaderBodyMismatch      = define("header_body_mismatch", "Mcp-Method or Mcp-Name does not say what the body says")
+	MalformedBody           = define("malformed_body", "the body is not JSON-RPC, or parsers could read it differently")
+	MediaTypeMissing        = define("media_type_missing", "the body decides about this MCP server's requests, and the request has no Content-Type, or the gateway did not forward it")
+	EncodedBody             = define("encoded_body", "the body decides about this MCP server's requests, and its Content-Encoding is another than identity")
+	BodyMissing             = define("body_missing", "the body decides about this MCP server's requests, and the gateway did not forward it")
+	OldProtocolVersion      = define("old_protocol_version", "the tool policy is strict, and the request is of a revision whose headers prove nothing")
+	InsufficientScope       = define("insufficient_scope", "the access token lacks a scope")
+	NoScopeOpensIt          = define("no_scope_opens_it", "no scope opens the tool, resource or prompt; it may not exist")
+	CatalogueUnavailable    = define("catalogue_unavailable", "this replica has not read the MCP server's list, and no entry of `proxy.hosts[].scopes` names the tool")
+	AmbiguousURI            = define("ambiguous_uri", "the resource's URI can be read in two ways, so no pattern can judge it")
+	UnknownDialect          = define("unknown_dialect", "the gateway is configured with a path below /authenticate that does not exist")
+	AmbiguousTarget         = define("ambiguous_target", "the gateway's question can be read in more than one way")
+)
