@@ -57,11 +57,11 @@ func OpenFile(path string, log *slog.Logger, lost func(lines int)) (*File, error
 func CheckFile(path string) error {
 	if info, err := os.Stat(path); err == nil {
 		if info.IsDir() {
-			return fmt.Errorf("audit.file: %s is a directory, not a file", path)
+			return fmt.Errorf("%s is a directory, not a file", path)
 		}
 		file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 		if err != nil {
-			return fmt.Errorf("audit.file: %w", err)
+			return err
 		}
 		return file.Close()
 	}
@@ -69,15 +69,15 @@ func CheckFile(path string) error {
 	info, err := os.Stat(directory)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("audit.file: there is no directory %s; make it, or choose another", directory)
+		return fmt.Errorf("there is no directory %s; make it, or choose another", directory)
 	case err != nil:
-		return fmt.Errorf("audit.file: %w", err)
+		return err
 	case !info.IsDir():
-		return fmt.Errorf("audit.file: %s is not a directory", directory)
+		return fmt.Errorf("%s is not a directory", directory)
 	}
 	probe, err := os.CreateTemp(directory, ".mcp-forward-auth-*")
 	if err != nil {
-		return fmt.Errorf("audit.file: %w", err)
+		return err
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

@@ -666,6 +666,12 @@ func TestLoad(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+	t.Run("the audit file among the other mistakes", func(t *testing.T) {
+		_, err := Load(write("config.yaml", text+"audit: {file: nowhere/audit.log}\nlogging: {level: loud}\n"))
+		if err == nil || !strings.Contains(err.Error(), "audit.file: there is no directory "+filepath.Join(dir, "nowhere")) || !strings.Contains(err.Error(), "logging.level: ") {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("no file", func(t *testing.T) {
 		if _, err := Load(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("got %v", err)

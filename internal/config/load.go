@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"unicode/utf8"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
@@ -26,7 +27,7 @@ func Load(path string) (*Config, error) {
 		}
 		return filepath.Join(dir, name)
 	}
-	r := &resolver{Check: &conf.Check{
+	r := &resolver{auditFile: func(name string) error { return audit.CheckFile(below(name)) }, Check: &conf.Check{
 		ReadFile: func(name string) ([]byte, error) { return conf.ReadBounded(below(name), conf.MaxSecretBytes) },
 		Exposed:  func(name string) bool { return worldReadable(below(name)) },
 	}}
@@ -72,6 +73,11 @@ func (r *resolver) parse(data []byte) (*Config, error) {
 	var file File
 	r.Decode(data, &file)
 	config := r.resolve(file)
+	if config.AuditFile != "" && r.auditFile != nil {
+		if err := r.auditFile(config.AuditFile); err != nil {
+			r.Add("audit.file", "%v", err)
+		}
+	}
 	if err := r.Err(); err != nil {
 		return nil, err
 	}

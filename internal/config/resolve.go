@@ -32,6 +32,9 @@ type resolver struct {
 	*conf.Check
 	// inline: the configuration itself holds a secret.
 	inline bool
+	// auditFile reports why the audit log cannot be written to a file; nil does
+	// not look.
+	auditFile func(name string) error
 }
 
 func (r *resolver) resolve(f File) *Config {

@@ -89,5 +89,8 @@ func checkAudit(cfg *config.Config) error {
 	if cfg.AuditFile == "" {
 		return nil
 	}
-	return audit.CheckFile(cfg.AuditFile)
+	if err := audit.CheckFile(cfg.AuditFile); err != nil {
+		return fmt.Errorf("audit.file: %w", err)
+	}
+	return nil
 }
