@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // TestPrometheus has a real Prometheus scrape the service, and asks it what every
@@ -84,7 +86,11 @@ scrape_configs:
 	scrapes(5)
 	whoami(t, session)
 	refused()
-	scrapes(8)
+	// A refusal with a good token. The client closes its session at it.
+	if _, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "no-such-tool"}); err == nil {
+		t.Fatal("a tool that does not exist was called")
+	}
+	scrapes(11)
 
 	data, err := os.ReadFile("../../charts/mcp-forward-auth/dashboards/mcp-forward-auth.json")
 	if err != nil {
