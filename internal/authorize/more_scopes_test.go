@@ -43,7 +43,7 @@ func TestMoreThanAsked(t *testing.T) {
 	}
 	other := s.NewBrowser()
 	if strings.Contains(other.Consent(t, c.Begin().URL()).Text(), "refused this a short while ago") {
-		t.Error("somebody else is told")
+		t.Error("another browser shows what this person's app was refused")
 	}
 	b.Keep = func(scope string) bool { return strings.HasPrefix(scope, "notes:") }
 	answer := a.Exchange(t, a.Accept(t, b.Walk(t, page, c.RedirectURI)))

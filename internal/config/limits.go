@@ -54,7 +54,7 @@ func (r *resolver) networks(at string, list []string) []netip.Prefix {
 	out := r.prefixes(at, list)
 	for i, p := range out {
 		if p.IsValid() && p.Bits() == 0 {
-			r.Add(conf.Element(at, i), "%s is everybody: anybody could choose the address to count for", conf.Show(list[i]))
+			r.Add(conf.Element(at, i), "%s is every address: a client could choose the address that it is counted by", conf.Show(list[i]))
 		}
 	}
 	return out

@@ -103,7 +103,7 @@ func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts)
 	}
 	r.problems(lint.Clients(facts.Clients).Shadowed(r.sound(rules)))
 	if !slices.ContainsFunc(f.Rules, func(p PolicyRuleFile) bool { return p.Effect != "deny" }) {
-		r.Add(at, `only deny, so nobody may do anything; add what is allowed, such as {effect: allow, anyone: true}`)
+		r.Add(at, `only deny, so no one may do anything; add what is allowed, such as {effect: allow, anyone: true}`)
 	}
 	return rules
 }
@@ -128,7 +128,7 @@ func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) r
 		entries := key.Of(&p)
 		at := at + "." + key.Name
 		if entries != nil && len(entries) == 0 {
-			r.Add(at, "is empty, which would be no condition at all; name somebody or something, or remove the key")
+			r.Add(at, "is empty, which would be no condition at all; name what it is about, or remove the key")
 		}
 		if !r.TooMany(at, len(entries), maxConditions) {
 			for i, entry := range entries {

@@ -72,7 +72,7 @@ func (r *resolver) behind(hosts []resource.Entry) {
 		host := strings.TrimSuffix(strings.ToLower(h.Endpoint.Host), port)
 		for _, path := range public[address{h.Endpoint.Scheme, host}] {
 			if path == "" || h.Endpoint.Path == path || strings.HasPrefix(h.Endpoint.Path, path+"/") {
-				r.Add(conf.Element("proxy.hosts", i)+".endpoint", "%s is a public address, where the gateway lets nobody in without a token; write where the MCP server itself listens, such as \"http://mcp.default.svc:8080/mcp\"", conf.ShowURL(h.Endpoint.String()))
+				r.Add(conf.Element("proxy.hosts", i)+".endpoint", "%s is a public address, where the gateway refuses requests without a token; write where the MCP server itself listens, such as \"http://mcp.default.svc:8080/mcp\"", conf.ShowURL(h.Endpoint.String()))
 				break
 			}
 		}
