@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"reflect"
@@ -22,11 +23,13 @@ import (
 // Bounds on what a section may hold. They are far above what is needed, and keep
 // an error of a template from becoming a slow start.
 const (
-	MaxNames   = 1000 // entries of a list of names or patterns
-	MaxScopes  = 100
-	MaxText    = 200  // bytes of a name, a claim or a header
-	MaxPattern = 1000 // bytes of one pattern
-	MaxURL     = 2048 // bytes
+	MaxNames    = 1000 // entries of a list of names or patterns
+	MaxScopes   = 100
+	MaxNetworks = 100  // some lists are looked through at each request
+	MaxGroups   = 100  // of one person or key that the configuration describes
+	MaxText     = 200  // bytes of a name, a claim or a header
+	MaxPattern  = 1000 // bytes of one pattern
+	MaxURL      = 2048 // bytes
 	// MaxFileBytes bounds a configuration file. A Kubernetes ConfigMap holds no more.
 	MaxFileBytes = 1 << 20
 	// MaxSecretBytes bounds each file that the configuration names.
@@ -86,6 +89,16 @@ func (c *Check) File(at, name string) (content string, ok bool) {
 	}
 	c.Add(at, "%s", problem)
 	return "", false
+}
+
+// Exists reports a file that is not there or that may not be read. Its content,
+// which may change at any time, is for the reader that follows it.
+func (c *Check) Exists(at, name string) {
+	if _, err := c.ReadFile(name); errors.Is(err, fs.ErrNotExist) {
+		c.Add(at, "there is no such file; a relative path starts at the directory of the configuration file")
+	} else if errors.Is(err, fs.ErrPermission) {
+		c.Add(at, "permission to read the file is denied")
+	}
 }
 
 // Authorities reads certificates of authorities; nil for those of the system.
@@ -205,6 +218,46 @@ func (c *Check) NamePatterns(at string, patterns []string) {
 			c.Add(Element(at, i), "%s has an asterisk that is not at its end", Show(p))
 		}
 	}
+}
+
+// Groups checks names of groups. A comma separates groups in the identity header.
+func (c *Check) Groups(at string, groups []string) {
+	if c.TooMany(at, len(groups), MaxGroups) {
+		return
+	}
+	for i, group := range groups {
+		at := Element(at, i)
+		switch {
+		case group == "":
+			c.Add(at, "is empty")
+		case strings.Contains(group, ","):
+			c.Add(at, "%s holds a comma; write one group per entry", Show(group))
+		case slices.Index(groups, group) < i:
+			c.Add(at, "%s is listed twice", Show(group))
+		}
+		c.Text(at, group)
+	}
+}
+
+// Networks reads networks in CIDR notation.
+func (c *Check) Networks(at string, list []string) []netip.Prefix {
+	if c.TooMany(at, len(list), MaxNetworks) {
+		return nil
+	}
+	var out []netip.Prefix
+	for i, s := range list {
+		p, err := netip.ParsePrefix(s)
+		switch {
+		case err != nil, p.Addr().Is4In6():
+			c.Add(Element(at, i), `%s is not a network such as "10.0.0.0/8" or "2001:db8::/32"`, Show(s))
+		case p != p.Masked():
+			c.Add(Element(at, i), "%s has bits beyond its length; did you mean %q?", Show(s), p.Masked())
+		case slices.Contains(out, p):
+			c.Add(Element(at, i), "%s is listed twice", Show(s))
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // SecureURL checks where credentials will be sent: https, or a process on

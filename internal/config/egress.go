@@ -3,7 +3,6 @@ package config
 import (
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
@@ -35,7 +34,7 @@ func (e Egress) ProxyURL() *url.URL {
 
 func (r *resolver) egress(f EgressFile) Egress {
 	const at = "egress"
-	e := Egress{Denied: r.prefixes(at+".deniedPrefixes", f.DeniedPrefixes), ProxyMCPServers: f.ProxyMCPServers}
+	e := Egress{Denied: r.Networks(at+".deniedPrefixes", f.DeniedPrefixes), ProxyMCPServers: f.ProxyMCPServers}
 	if f.Proxy != "" {
 		e.Proxy = r.proxyURL(at+".proxy", f.Proxy)
 	} else if f.ProxyCredentialsFile != "" || f.ProxyMCPServers {
@@ -67,25 +66,4 @@ func (r *resolver) proxyURL(at, value string) *url.URL {
 		return u
 	}
 	return nil
-}
-
-// prefixes reads networks as netip has them, each once.
-func (r *resolver) prefixes(at string, list []string) []netip.Prefix {
-	if r.TooMany(at, len(list), maxNetworks) {
-		return nil
-	}
-	var out []netip.Prefix
-	for i, s := range list {
-		p, err := netip.ParsePrefix(s)
-		switch {
-		case err != nil, p.Addr().Is4In6():
-			r.Add(conf.Element(at, i), `%s is not a network such as "10.0.0.0/8" or "2001:db8::/32"`, conf.Show(s))
-		case p != p.Masked():
-			r.Add(conf.Element(at, i), "%s has bits beyond its length; did you mean %q?", conf.Show(s), p.Masked())
-		case slices.Contains(out, p):
-			r.Add(conf.Element(at, i), "%s is listed twice", conf.Show(s))
-		}
-		out = append(out, p)
-	}
-	return out
 }

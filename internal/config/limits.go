@@ -6,10 +6,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
-// Bounds: trustedProxies is looked through at each request of the OAuth endpoints.
+// Bounds.
 const (
-	maxNetworks = 100
-	maxRate     = 1_000_000
+	maxRate = 1_000_000
 	// Fewer at once is a mistake: one browser opens several.
 	leastInFlight = 8
 )
@@ -51,7 +50,7 @@ func (r *resolver) rate(at string, value *int, standard int) int {
 
 // networks checks a list of CIDRs.
 func (r *resolver) networks(at string, list []string) []netip.Prefix {
-	out := r.prefixes(at, list)
+	out := r.Networks(at, list)
 	for i, p := range out {
 		if p.IsValid() && p.Bits() == 0 {
 			r.Add(conf.Element(at, i), "%s is every address: a client could choose the address that it is counted by", conf.Show(list[i]))

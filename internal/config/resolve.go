@@ -2,8 +2,6 @@ package config
 
 import (
 	"cmp"
-	"errors"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -211,11 +209,7 @@ func (r *resolver) denyList(f DenyListFile) string {
 	if f.File == "" {
 		return ""
 	}
-	if _, err := r.ReadFile(f.File); errors.Is(err, fs.ErrNotExist) {
-		r.Add("denyList.file", "there is no such file; a relative path starts at the directory of the configuration file")
-	} else if errors.Is(err, fs.ErrPermission) {
-		r.Add("denyList.file", "permission to read the file is denied")
-	}
+	r.Exists("denyList.file", f.File)
 	return f.File
 }
 

@@ -3,7 +3,6 @@ package static
 import (
 	"net/mail"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
@@ -14,7 +13,6 @@ import (
 // Bounds on the accounts.
 const (
 	maxUsers      = 1000
-	maxGroups     = 100
 	minBcryptCost = 10
 	maxBcryptCost = 15 // seconds per sign-in
 )
@@ -91,7 +89,7 @@ func user(c *conf.Check, at string, f UserFile) connector.User {
 		}
 	}
 	c.Text(at+".name", f.Name)
-	groups(c, at+".groups", f.Groups)
+	c.Groups(at+".groups", f.Groups)
 	return connector.User{Username: f.Username, PasswordHash: conf.NewSecret(f.PasswordHash), Email: f.Email, Name: f.Name, Groups: f.Groups}
 }
 
@@ -117,23 +115,4 @@ func hashProblem(hash string) string {
 		return "is a bcrypt hash of a cost above 15, which takes seconds to check"
 	}
 	return ""
-}
-
-// groups refuses commas, which separate groups in the identity header.
-func groups(c *conf.Check, at string, groups []string) {
-	if c.TooMany(at, len(groups), maxGroups) {
-		return
-	}
-	for i, group := range groups {
-		at := conf.Element(at, i)
-		switch {
-		case group == "":
-			c.Add(at, "is empty")
-		case strings.Contains(group, ","):
-			c.Add(at, "%s holds a comma; write one group per entry", conf.Show(group))
-		case slices.Index(groups, group) < i:
-			c.Add(at, "%s is listed twice", conf.Show(group))
-		}
-		c.Text(at, group)
-	}
 }
