@@ -1,0 +1,100 @@
+package apikey
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"reflect"
+	"sync"
+	"sync/atomic"
+)
+
+// Store holds the keys that are in force: those of the configuration and those
+// of the file, found by their ids. It is safe for concurrent use. New makes one.
+type Store struct {
+	where Where
+
+	applying sync.Mutex
+	inline   []Key
+	inForce  atomic.Pointer[map[string]*held]
+}
+
+// held is one hash of a key that is in force.
+type held struct {
+	*Key
+	sum [sha256.Size]byte
+	// withdrawn is set when the hash or anything about its key has changed, for
+	// what was remembered of it.
+	withdrawn *atomic.Bool
+}
+
+// NewStore holds the keys of the configuration, and none of a file yet.
+func NewStore(c Config) *Store {
+	s := &Store{where: c.Where, inline: c.Keys}
+	s.inForce.Store(&map[string]*held{})
+	s.put(nil)
+	return s
+}
+
+// Apply puts the content of apiKeys.file in force, in place of what it held
+// before, and returns how many keys there are in it.
+func (s *Store) Apply(data []byte) (int, error) {
+	list, _, err := Parse(data, s.inline, s.where)
+	if err != nil {
+		return 0, err
+	}
+	s.put(list)
+	return len(list), nil
+}
+
+// put puts the keys of the configuration and of the file in force. A key that is
+// what it was stays as it is; every other that was in force is withdrawn.
+func (s *Store) put(list []Key) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	before := *s.inForce.Load()
+	after := make(map[string]*held, len(s.inline)+len(list))
+	add := func(keys []Key) {
+		for i := range keys {
+			for id, sum := range keys[i].Hashes {
+				h := &held{Key: &keys[i], sum: sum, withdrawn: new(atomic.Bool)}
+				if old := before[id]; old != nil && old.same(h) {
+					h.withdrawn = old.withdrawn
+				}
+				after[id] = h
+			}
+		}
+	}
+	add(s.inline)
+	add(list)
+	s.inForce.Store(&after)
+	for id, old := range before { // after the new ones are in force, so that no request finds the old ones again
+		if h := after[id]; h == nil || h.withdrawn != old.withdrawn {
+			old.withdrawn.Store(true)
+		}
+	}
+}
+
+// same reports whether nothing that a decision looks at differs. The other hashes
+// of the key may.
+func (h *held) same(o *held) bool {
+	a, b := *h.Key, *o.Key
+	a.Hashes, b.Hashes = nil, nil
+	return h.sum == o.sum && a.Expires.Equal(b.Expires) && reflect.DeepEqual(a, b)
+}
+
+// find returns what is known of a key, nil if that is nothing. The time it takes
+// tells no more than whether there is such an id, which is no secret.
+func (s *Store) find(raw string) *held {
+	h := (*s.inForce.Load())[idOf(raw)]
+	if h == nil {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(raw))
+	if subtle.ConstantTimeCompare(sum[:], h.sum[:]) != 1 {
+		return nil
+	}
+	return h
+}
+
+// Len returns how many keys can be presented.
+func (s *Store) Len() int { return len(*s.inForce.Load()) }
