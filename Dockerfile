@@ -25,11 +25,12 @@ COPY docs/gateways docs/gateways
 # "off" for Go's own, outside of that mode. See docs/image.md.
 ARG GOFIPS140=certified
 ARG VERSION=
+ARG REVISION=
 ARG TARGETOS=
 ARG TARGETARCH=
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false -tags grpcnotrace \
-    -ldflags "-s -w -X main.version=${VERSION}" -o /mcp-forward-auth ./cmd/mcp-forward-auth
+    -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${REVISION}" -o /mcp-forward-auth ./cmd/mcp-forward-auth
 
 FROM ${BASE_IMAGE}
 ARG VERSION=

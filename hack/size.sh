@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-limit=26000000
+limit=32000000
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0

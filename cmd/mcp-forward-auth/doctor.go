@@ -2,85 +2,93 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/doctor"
 )
 
 // Exit codes of doctor, for scripts.
 const (
-	exitFaults = 1 // it ran and found faults
-	exitNotRun = 2
+	exitFaults = exitFailed // it ran and found faults
+	exitNotRun = exitUsage
 )
 
-func runDoctor(ctx context.Context, args []string, std streams) error {
-	err := examine(ctx, args, std)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return err
-	}
-	if _, ok := errors.AsType[exitError](err); ok {
-		return err
-	}
-	return exitError{exitNotRun, err}
+// visit is one call of doctor.
+type visit struct {
+	doctor.Options
+	gateway string
+	asJSON  bool
+	out     io.Writer
 }
 
-func examine(ctx context.Context, args []string, std streams) error {
-	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	var opt doctor.Options
-	asJSON := fs.Bool("json", false, "print the report as JSON")
-	gateway := fs.String("gateway", "", "show what to write for this gateway, by `name`: "+strings.Join(doctor.Gateways(), ", "))
-	fs.BoolVar(&opt.Register, "register", false, "register a client, which some servers store")
-	fs.BoolVar(&opt.Login, "login", false, "sign in with a browser on this computer and test what comes after; registers a client")
-	fs.StringVar(&opt.ClientID, "client-id", "", "sign in as this client `id` instead of registering one")
-	fs.StringVar(&opt.Origin, "origin", "", "the web page's `origin` that the browser checks speak for (default http://localhost:6274, MCP Inspector)")
-	leaveOut := fs.String("skip", "", "leave out checks: `ids` separated by commas; cors leaves out all that begin with cors-")
-	fs.DurationVar(&opt.LoginTimeout, "login-timeout", 5*time.Minute, "how long to wait for the sign-in")
+func doctorCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "doctor URL",
+		Short: "Look at a protected MCP server as a client does and name each fault",
+		Long: `Ask a protected MCP server some thirty questions, as MCP clients do, and name
+each fault with its remedy. It works with any authorization server. With
+--gateway and no URL it prints the whole recipe for that gateway.
 
-	fs.SetOutput(std.err)
-	urls, err := parseAnywhere(fs, args)
-	if err != nil {
-		return err
+Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
+		Example: `  mcp-forward-auth doctor https://mcp.example.com/mcp
+  mcp-forward-auth doctor https://mcp.example.com/mcp --gateway ingress-nginx --login`,
 	}
-	recipe, known := doctor.Recipe(*gateway)
-	switch {
-	case *gateway != "" && !known:
-		return fmt.Errorf("doctor: there is no recipe for %q; there are %s", *gateway, strings.Join(doctor.Gateways(), ", "))
-	case len(urls) == 0 && known:
-		_, err := io.WriteString(std.out, recipe)
-		return err
-	case len(urls) != 1:
-		return errors.New("doctor: give the URL of one MCP server, such as https://mcp.example.com/mcp")
-	}
-	opt.URL, opt.Version = urls[0], buildVersion()
-	if *leaveOut != "" {
-		opt.Skip = strings.Split(*leaveOut, ",")
-	}
-	opt.Open = func(at string) {
-		fmt.Fprintf(std.err, "\n  Open this address in a browser on this computer and sign in:\n\n    %s\n\n", at)
-	}
-	out := &doctor.Printer{Out: std.out, Colour: colour(std.out), Gateway: *gateway}
-	if !*asJSON {
-		out.Heading(opt.URL)
-		opt.Progress = out.Finding
-	}
-	report, err := doctor.Run(ctx, opt)
-	if err != nil {
-		return fmt.Errorf("doctor: %w", err)
-	}
-	if *asJSON {
-		report.Gateway = *gateway
-		enc := json.NewEncoder(std.out)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(report); err != nil {
+	var v visit
+	flags := c.Flags()
+	flags.StringVar(&v.gateway, "gateway", "", "show what to write for this gateway, by `name`: "+strings.Join(doctor.Gateways(), ", "))
+	_ = c.RegisterFlagCompletionFunc("gateway", cobra.FixedCompletions(doctor.Gateways(), cobra.ShellCompDirectiveNoFileComp))
+	flags.BoolVar(&v.Register, "register", false, "register a client, which some servers store")
+	flags.BoolVar(&v.Login, "login", false, "sign in with a browser on this computer and test what comes after; registers a client")
+	flags.StringVar(&v.ClientID, "client-id", "", "sign in as this client `id` instead of registering one")
+	flags.StringVar(&v.Origin, "origin", "", "the web page's `origin` that the browser checks speak for (default http://localhost:6274, MCP Inspector)")
+	flags.StringSliceVar(&v.Skip, "skip", nil, "leave out checks: `ids` separated by commas; cors leaves out all that begin with cors-")
+	flags.DurationVar(&v.LoginTimeout, "login-timeout", 5*time.Minute, "how long to wait for the sign-in")
+	wantsJSON := outputFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) (err error) {
+		if v.asJSON, err = wantsJSON(); err != nil {
 			return err
+		}
+		recipe, known := doctor.Recipe(v.gateway)
+		switch {
+		case v.gateway != "" && !known:
+			return usageError(c, fmt.Errorf("there is no recipe for %q; there are %s", v.gateway, strings.Join(doctor.Gateways(), ", ")))
+		case len(args) == 0 && known:
+			_, err := io.WriteString(c.OutOrStdout(), recipe)
+			return err
+		case len(args) != 1:
+			return usageError(c, errors.New("give the URL of one MCP server, such as https://mcp.example.com/mcp"))
+		}
+		v.URL, v.Version, v.out = args[0], buildVersion(), c.OutOrStdout()
+		v.Open = func(at string) {
+			fmt.Fprintf(c.ErrOrStderr(), "\n  Open this address in a browser on this computer and sign in:\n\n    %s\n\n", at)
+		}
+		return v.run(c.Context())
+	}
+	return c
+}
+
+// run examines the server and prints the report.
+func (v visit) run(ctx context.Context) error {
+	out := &doctor.Printer{Out: v.out, Colour: colour(v.out), Gateway: v.gateway}
+	if !v.asJSON {
+		out.Heading(v.URL)
+		v.Progress = out.Finding
+	}
+	report, err := doctor.Run(ctx, v.Options)
+	if err != nil {
+		return exitError{exitNotRun, fmt.Errorf("doctor: %w", err)}
+	}
+	if v.asJSON {
+		report.Gateway = v.gateway
+		if err := printJSON(v.out, report); err != nil {
+			return exitError{exitNotRun, fmt.Errorf("doctor: %w", err)}
 		}
 	} else {
 		out.Summary(report)
@@ -89,21 +97,6 @@ func examine(ctx context.Context, args []string, std streams) error {
 		return exitError{exitFaults, errReported}
 	}
 	return nil
-}
-
-// parseAnywhere parses flags before, between and after the arguments, which it returns.
-func parseAnywhere(fs *flag.FlagSet, args []string) (rest []string, err error) {
-	for {
-		switch err := fs.Parse(args); {
-		case err == flag.ErrHelp:
-			return nil, err
-		case err != nil:
-			return nil, errReported
-		case fs.NArg() == 0:
-			return rest, nil
-		}
-		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
-	}
 }
 
 // colour reports whether w is a terminal whose user has not asked for plain

@@ -27,7 +27,7 @@ func TestDoctorCommand(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out, errs bytes.Buffer
-			err := runDoctor(t.Context(), test.args, streams{out: &out, err: &errs})
+			err := run(t.Context(), append([]string{"doctor"}, test.args...), streams{strings.NewReader(""), &out, &errs})
 			code := 0
 			if e, ok := errors.AsType[exitError](err); ok {
 				code = e.code
@@ -44,7 +44,7 @@ func TestDoctorCommand(t *testing.T) {
 	}
 	t.Run("JSON", func(t *testing.T) {
 		var out bytes.Buffer
-		err := runDoctor(t.Context(), []string{"--json", "http://mcp.example.com/mcp"}, streams{out: &out, err: &out})
+		err := run(t.Context(), []string{"doctor", "--output", "json", "http://mcp.example.com/mcp"}, streams{strings.NewReader(""), &out, &out})
 		var r doctor.Report
 		if jsonErr := json.Unmarshal(out.Bytes(), &r); jsonErr != nil || err == nil {
 			t.Fatalf("%v, %v: %s", jsonErr, err, out.String())

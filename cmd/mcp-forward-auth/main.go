@@ -4,37 +4,24 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
-// command is one sub-command. run gets the arguments after its name.
-type command struct {
-	name, usage, about string
-	run                func(ctx context.Context, args []string, std streams) error
-}
+// Exit codes. Those of one command alone stand with it.
+const (
+	exitFailed = 1 // the command failed, or found something wrong
+	exitUsage  = 2 // it did not run, because of how it was called
+)
 
-type streams struct {
-	in       io.Reader
-	out, err io.Writer
-}
-
-var commands = []command{
-	{"serve", "--config FILE", "run the service", serve},
-	{"demo", "[--address IP:PORT]", "run the service with a sample MCP server, on this computer only", runDemo},
-	{"doctor", "URL [FLAGS]", "look at a protected MCP server as a client does and name each fault", runDoctor},
-	{"check-config", "--config FILE [--as WHO]", "check a configuration file and say what it means, also for one person", checkConfig},
-	{"hash-password", "", "read a password from standard input and print its bcrypt hash", hashPassword},
-	{"probe", "[--status CODE] URL", "ask a URL and fail unless it answers as wanted, for probes of containers", probe},
-	{"version", "", "print the version", printVersion},
-}
-
-// exitError ends the program with a code other than 1.
+// exitError ends the program with a code other than exitFailed.
 type exitError struct {
 	code int
 	err  error
@@ -43,46 +30,133 @@ type exitError struct {
 func (e exitError) Error() string { return e.err.Error() }
 func (e exitError) Unwrap() error { return e.err }
 
-// errReported: the mistake is already on standard error.
+// errReported: the mistake is already on standard error or in the output.
 var errReported = errors.New("reported")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err != nil {
 		if !errors.Is(err, errReported) {
 			fmt.Fprintln(os.Stderr, "mcp-forward-auth:", err)
 		}
-		code := 1
-		if e, ok := errors.AsType[exitError](err); ok {
-			code = e.code
-		}
-		os.Exit(code)
+		os.Exit(exitCode(err))
 	}
 }
 
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// run runs the command that args name.
 func run(ctx context.Context, args []string, std streams) error {
-	if len(args) > 0 {
-		for _, c := range commands {
-			if c.name == args[0] {
-				return c.run(ctx, args[1:], std)
-			}
-		}
-		if args[0] != "help" && args[0] != "-h" && args[0] != "--help" {
-			usage(std.err)
-			return fmt.Errorf("unknown command %q", args[0])
-		}
-		usage(std.out)
+	root := program()
+	root.SetArgs(args)
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	return root.ExecuteContext(ctx)
+}
+
+func exitCode(err error) int {
+	if e, ok := errors.AsType[exitError](err); ok {
+		return e.code
+	}
+	return exitFailed
+}
+
+// program is the whole command line. Its commands are one file each.
+func program() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mcp-forward-auth",
+		Short: "OAuth 2.1 for MCP servers, behind any gateway",
+		Long: `OAuth 2.1 for MCP servers, behind any gateway.
+
+"demo" shows it on this computer. "serve" runs it with a configuration, which
+"check-config" checks and explains. "doctor" looks at the result as an MCP
+client does.`,
+		Version:       buildVersion(),
+		Args:          knownCommand,
+		RunE:          missingCommand,
+		SilenceErrors: true, // main prints them
+		SilenceUsage:  true, // a mistake is one line; --help has the rest
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(usageError)
+	root.AddCommand(
+		serveCommand(), checkConfigCommand(), doctorCommand(), demoCommand(), hashPasswordCommand(), probeCommand(), versionCommand())
+	root.AddCommand(unlisted()...)
+	return root
+}
+
+// knownCommand refuses what is not a command, and names what may have been meant.
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
 		return nil
 	}
-	usage(std.err)
-	return errReported
+	meant := ""
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		meant = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return exitError{exitUsage, fmt.Errorf("unknown command %q%s", args[0], meant)}
 }
 
-func usage(w io.Writer) {
-	fmt.Fprint(w, "OAuth 2.1 for MCP servers, behind any gateway.\n\nUsage: mcp-forward-auth COMMAND [FLAGS]\n\n")
-	for _, c := range commands {
-		fmt.Fprintf(w, "  %-36s %s\n", c.name+" "+c.usage, c.about)
+func missingCommand(c *cobra.Command, _ []string) error {
+	c.SetOut(c.ErrOrStderr())
+	if err := c.Help(); err != nil {
+		return err
 	}
+	return exitError{exitUsage, errReported}
+}
+
+// usageError is a mistake in how c was called.
+func usageError(c *cobra.Command, err error) error {
+	return exitError{exitUsage, fmt.Errorf("%s: %w; %q lists what there is", c.Name(), err, c.CommandPath()+" --help")}
+}
+
+// exactly wants so many arguments, which problem asks for.
+func exactly(n int, problem string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) == n:
+			return nil
+		case n == 0:
+			return usageError(c, fmt.Errorf("unexpected argument %q", args[0]))
+		}
+		return usageError(c, errors.New(problem))
+	}
+}
+
+// noArguments is the argument check of commands that take flags alone.
+var noArguments = exactly(0, "")
+
+// configFlag adds --config, which c cannot do without.
+func configFlag(c *cobra.Command) *string {
+	path := c.Flags().String("config", "", "configuration `file` (YAML)")
+	_ = c.MarkFlagFilename("config", "yaml", "yml")
+	return path
+}
+
+// outputFlag adds --output. The function it returns is called when the flags are
+// parsed, and reports whether JSON is wanted.
+func outputFlag(c *cobra.Command) func() (json bool, err error) {
+	const asText, asJSON = "text", "json"
+	format := c.Flags().StringP("output", "o", asText, "`format` of the output: text or json")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{asText, asJSON}, cobra.ShellCompDirectiveNoFileComp))
+	return func() (bool, error) {
+		if *format != asText && *format != asJSON {
+			return false, usageError(c, fmt.Errorf("--output %q is not one of text, json", *format))
+		}
+		return *format == asJSON, nil
+	}
+}
+
+// printJSON writes v for scripts and people.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }

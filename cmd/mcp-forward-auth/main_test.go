@@ -120,8 +120,12 @@ func TestCommands(t *testing.T) {
 	})
 	t.Run("what is missing", func(t *testing.T) {
 		for _, args := range [][]string{{"check-config"}, {"serve"}, {"check-config", "--config", "/no/such/file"}, {"check-config", "--nosuchflag"}, {"check-config", "--config", write(t, goodConfig), "extra"}, {"nosuchcommand"}, {}} {
-			if out, _, err := call(t, "", args...); err == nil || out != "" {
+			out, _, err := call(t, "", args...)
+			if err == nil || out != "" {
 				t.Errorf("%v: %v %q", args, err, out)
+			}
+			if want := map[bool]int{true: exitFailed, false: exitUsage}[len(args) == 3 && args[2] == "/no/such/file"]; exitCode(err) != want {
+				t.Errorf("%v: exit code %d, want %d", args, exitCode(err), want)
 			}
 		}
 	})
@@ -142,7 +146,7 @@ func TestCommands(t *testing.T) {
 				t.Errorf("%.10q: %v %q", in, err, out)
 			}
 		}
-		out, _, err := call(t, "a secret\n", "hash-password", "-argon2id")
+		out, _, err := call(t, "a secret\n", "hash-password", "--argon2id")
 		c, failed := static.New(connector.Config{Users: []connector.User{{Username: "jane", PasswordHash: conf.NewSecret(strings.TrimSpace(out))}}})
 		if err != nil || failed != nil {
 			t.Fatalf("%v, %v, %q", err, failed, out)
@@ -157,9 +161,9 @@ func TestCommands(t *testing.T) {
 		}
 		for _, name := range []string{"help", "-h", "--help"} {
 			out, _, err := call(t, "", name)
-			for _, c := range commands {
-				if err != nil || !strings.Contains(out, c.name) {
-					t.Errorf("%s: %v, without %s", name, err, c.name)
+			for _, c := range program().Commands() {
+				if err != nil || !strings.Contains(out, c.Name()) {
+					t.Errorf("%s: %v, without %s", name, err, c.Name())
 				}
 			}
 		}

@@ -29,7 +29,7 @@ func TestProbe(t *testing.T) {
 		{"redirects are answers", []string{"--status=302", server.URL + "/moved"}, ""},
 		{"nobody there", []string{"http://127.0.0.1:1"}, "connection refused"},
 		{"no URL", nil, "give one URL"},
-		{"no colon", []string{"--header=a", server.URL}, "reported"},
+		{"no colon", []string{"--header=a", server.URL}, "has no colon"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder

@@ -17,6 +17,7 @@ platforms=("$@")
 [ ${#platforms[@]} -gt 0 ] || platforms=(linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64)
 
 when=$(git log -1 --format=%ct)
+commit=$(git log -1 --format=%H)
 rm -rf dist
 mkdir dist
 work=$(mktemp -d)
@@ -27,6 +28,9 @@ archive() {
   tar --sort=name --mtime="@$when" --owner=0 --group=0 --numeric-owner --format=gnu -C "$2" -cf - "$3" | gzip -n9 >"dist/$1"
 }
 
+mkdir "$work/man"
+SOURCE_DATE_EPOCH=$when go run -tags man ./cmd/mcp-forward-auth man "$work/man"
+
 for platform in "${platforms[@]}"; do
   os=${platform%/*} arch=${platform#*/}
   name=mcp-forward-auth-$version-$os-$arch
@@ -35,8 +39,9 @@ for platform in "${platforms[@]}"; do
   binary=$work/$name/mcp-forward-auth
   [ "$os" = windows ] && binary=$binary.exe
   CGO_ENABLED=0 GOOS=$os GOARCH=$arch GOFIPS140=${GOFIPS140:-certified} GOFLAGS='' \
-    go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w -X main.version=$version" -o "$binary" ./cmd/mcp-forward-auth
+    go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags "-s -w -X main.version=$version -X main.commit=$commit" -o "$binary" ./cmd/mcp-forward-auth
   cp LICENSE README.md SECURITY.md "$work/$name"
+  cp -r "$work/man" "$work/$name"
   archive "$name.tar.gz" "$work" "$name"
 done
 

@@ -14,12 +14,33 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// Summary describes the configuration for the operator who has just checked
-// it: what is protected, by whom, and what is left open. It holds no secret.
+// Setting is one line of what a configuration means.
+type Setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// serverSetting is the name of the lines with MCP servers, which follow their number.
+const serverSetting = "MCP server"
+
+// Summary is Settings as text.
 func (c *Config) Summary() string {
 	var b strings.Builder
+	for _, s := range c.Settings() {
+		if s.Name == serverSetting {
+			fmt.Fprintf(&b, "  %s\n", s.Value)
+			continue
+		}
+		fmt.Fprintf(&b, "%-22s%s\n", s.Name, s.Value)
+	}
+	return b.String()
+}
+
+// Settings describe the configuration for the operator who has just checked
+// it: what is protected, by what, and what is left open. They hold no secret.
+func (c *Config) Settings() (all []Setting) {
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-22s%s\n", name, fmt.Sprintf(format, args...))
+		all = append(all, Setting{name, fmt.Sprintf(format, args...)})
 	}
 	line("protocol listener", "%s", c.HTTPAddress)
 	line("management listener", "%s (never expose it)", c.ManagementAddress)
@@ -62,9 +83,9 @@ func (c *Config) Summary() string {
 	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {
-		fmt.Fprintf(&b, "  %s://%s%s -> %s%s\n", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), policySummary(h))
+		line(serverSetting, "%s://%s%s -> %s%s", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), policySummary(h))
 	}
-	return b.String()
+	return all
 }
 
 // redirectURIs are what the operator registers at p.

@@ -850,7 +850,7 @@ func (b *gatewayBench) foreignPaths() string {
 
 // doctor looks at the gateway as an operator would have it looked at.
 func (b *gatewayBench) doctor() string {
-	out, err := exec.Command(serviceBinary(b.t), "doctor", "--json", b.statelessURL).Output()
+	out, err := exec.Command(serviceBinary(b.t), "doctor", "--output", "json", b.statelessURL).Output()
 	b.stateless.requests()
 	if err == nil {
 		return "no fault"

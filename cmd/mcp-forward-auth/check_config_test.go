@@ -91,7 +91,7 @@ func TestTryPolicy(t *testing.T) {
 			if strings.Contains(out, "do-not-print-me") {
 				t.Error("a secret is printed")
 			}
-			out, _, _ = call(t, "", append(args, "--json")...)
+			out, _, _ = call(t, "", append(args, "--output", "json")...)
 			var d whatif.Decision
 			if err := json.Unmarshal([]byte(out), &d); err != nil || d.OK != (tt.code == 0) || d.Resource != tt.resource || len(d.Scopes) == 0 {
 				t.Errorf("%v: %s", err, out)
@@ -124,4 +124,21 @@ func TestTryPolicy(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
+}
+
+// What check-config prints for scripts holds what it prints for people.
+func TestCheckConfigJSON(t *testing.T) {
+	var said checked
+	out, _, err := call(t, "", "check-config", "--output", "json", "--config", write(t, goodConfig))
+	if jsonErr := json.Unmarshal([]byte(out), &said); err != nil || jsonErr != nil || !said.OK || len(said.Settings) < 20 || strings.Contains(out, "do-not-print-me") {
+		t.Errorf("%v %v\n%s", err, jsonErr, out)
+	}
+	out, problems, err := call(t, "", "check-config", "--output", "json", "--config", write(t, strings.Replace(goodConfig, "oidc", "gogle", 1)+"nosuchkey: 1\n"))
+	if jsonErr := json.Unmarshal([]byte(out), &said); exitCode(err) != exitFailed || jsonErr != nil || problems != "" || said.OK || len(said.Mistakes) != 2 || said.Mistakes[0].Path != "provider.name" {
+		t.Errorf("%v %v %+v\n%s", err, jsonErr, said, out)
+	}
+	out, _, err = call(t, "", "check-config", "--output", "json", "--config", "/no/such/file")
+	if jsonErr := json.Unmarshal([]byte(out), &said); exitCode(err) != exitFailed || jsonErr != nil || said.OK || len(said.Mistakes) != 1 {
+		t.Errorf("%v %v\n%s", err, jsonErr, out)
+	}
 }

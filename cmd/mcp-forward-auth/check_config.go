@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/whatif"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
+)
+
+// exitRefused: the policy refuses something of what was asked.
+const exitRefused = 3
+
+var errNoConfig = errors.New("--config FILE is required")
+
+func checkConfigCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "check-config --config FILE",
+		Short: "Check a configuration file and say what it means, also for one person",
+		Long: `Check a configuration file as "serve" does, and print every mistake, or what
+the file means. No address is asked and nothing is changed.
+
+With --as it prints what the policy lets a person have. WHO is
+user=…,email=…,groups=a|b,provider=…,client=…, each as far as it matters, with a
+backslash before "," and "|"; --as "" is a person of whom nothing is known.
+
+Exit codes: 0 if the file is good and, with --as, all of --scopes is allowed
+(without --scopes: anything is); 1 if the file has mistakes; 2 if called
+wrongly; 3 if the policy refuses something.`,
+		Example: `  mcp-forward-auth check-config --config config.yaml
+  mcp-forward-auth check-config --config config.yaml --as 'email=ann@example.com,groups=dev' --scopes notes:write`,
+		Args: noArguments,
+	}
+	path := configFlag(c)
+	as := c.Flags().String("as", "", "say what the policy lets `WHO` have")
+	at := c.Flags().String("resource", "", "`URL` of the MCP server that --as is about")
+	scopes := c.Flags().String("scopes", "", "`scopes` that --as is about, separated by commas; without it those that the configuration names")
+	wantsJSON := outputFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		asJSON, err := wantsJSON()
+		given := c.Flags().Changed
+		switch {
+		case err != nil:
+			return err
+		case *path == "":
+			return usageError(c, errNoConfig)
+		case !given("as") && (given("resource") || given("scopes")):
+			return usageError(c, errors.New(`--resource and --scopes go with --as; --as "" is a person of whom nothing is known`))
+		case given("as"):
+			return tryPolicy(c, *path, whatif.Question{As: *as, Resource: *at, Scopes: *scopes}, asJSON)
+		case asJSON:
+			return describeJSON(c.OutOrStdout(), *path)
+		}
+		cfg, err := loadFile(*path)
+		if err != nil {
+			return err
+		}
+		printWarnings(c.ErrOrStderr(), *path, cfg)
+		_, err = io.WriteString(c.OutOrStdout(), cfg.Summary())
+		return err
+	}
+	return c
+}
+
+// loadFile reads and checks the file at path, for serve and check-config alike.
+// Each line of the error names the file.
+func loadFile(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if _, mistakes := errors.AsType[conf.Errors](err); err != nil && !mistakes {
+		return nil, err // the file cannot be read, and the error names it
+	}
+	if err == nil {
+		err = server.Check(cfg)
+	}
+	if err != nil {
+		return nil, inFile{path, err}
+	}
+	return cfg, nil
+}
+
+// inFile is what is wrong with a configuration file.
+type inFile struct {
+	path string
+	err  error
+}
+
+func (f inFile) Error() string {
+	return f.path + ": " + strings.ReplaceAll(f.err.Error(), "\n", "\n"+f.path+": ")
+}
+
+func (f inFile) Unwrap() error { return f.err }
+
+func printWarnings(w io.Writer, path string, cfg *config.Config) {
+	for _, warning := range cfg.Warnings {
+		fmt.Fprintf(w, "warning: %s: %s\n", path, warning)
+	}
+}
+
+// checked is what check-config says of a file, for scripts.
+type checked struct {
+	File     string           `json:"file"`
+	OK       bool             `json:"ok"`
+	Mistakes []mistake        `json:"mistakes"`
+	Warnings []mistake        `json:"warnings"`
+	Settings []config.Setting `json:"settings"`
+}
+
+// mistake is one thing wrong in the file. Path is "" where it is the file as a whole.
+type mistake struct {
+	Path    string `json:"path"`
+	Problem string `json:"problem"`
+}
+
+func mistakes(found conf.Errors) []mistake {
+	out := make([]mistake, len(found))
+	for i, m := range found {
+		out[i] = mistake{m.Path, m.Problem}
+	}
+	return out
+}
+
+func describeJSON(w io.Writer, path string) error {
+	said := checked{File: path, Mistakes: []mistake{}, Warnings: []mistake{}, Settings: []config.Setting{}}
+	cfg, err := loadFile(path)
+	if err == nil {
+		said.OK, said.Settings = true, cfg.Settings()
+		said.Warnings = mistakes(cfg.Warnings)
+	} else if found, ok := errors.AsType[conf.Errors](err); ok {
+		said.Mistakes = mistakes(found)
+	} else {
+		said.Mistakes = append(said.Mistakes, mistake{Problem: err.Error()})
+	}
+	if err := printJSON(w, said); err != nil {
+		return err
+	}
+	if !said.OK {
+		return errReported
+	}
+	return nil
+}
+
+// tryPolicy prints what the policy of the file at path says.
+func tryPolicy(c *cobra.Command, path string, q whatif.Question, asJSON bool) error {
+	cfg, err := loadFile(path)
+	if err != nil {
+		return err
+	}
+	printWarnings(c.ErrOrStderr(), path, cfg)
+	service := whatif.Service{Providers: cfg.Providers, Hosts: cfg.Hosts, Clients: cfg.Clients, DenyList: cfg.DenyList}
+	d, err := service.Decide(q)
+	if err != nil {
+		return fmt.Errorf("check-config: %w", err)
+	}
+	if asJSON {
+		err = printJSON(c.OutOrStdout(), d)
+	} else {
+		_, err = io.WriteString(c.OutOrStdout(), d.String())
+	}
+	if err == nil && !d.OK {
+		err = exitError{exitRefused, errReported}
+	}
+	return err
+}

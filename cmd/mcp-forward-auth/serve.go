@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
+)
+
+func serveCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run the service",
+		Long: `Run the service until it gets SIGTERM or SIGINT. It then refuses readiness
+probes for a moment, lets requests under way end, and exits.
+
+SIGHUP opens the audit file again. The log is JSON on standard output.
+
+Exit codes: 0 when told to stop, 1 if the configuration has mistakes or an
+address cannot be listened on, 2 if called wrongly.`,
+		Example: "  mcp-forward-auth serve --config /etc/mcp-forward-auth/config.yaml",
+		Args:    noArguments,
+	}
+	path := configFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *path == "" {
+			return usageError(c, errNoConfig)
+		}
+		return serve(c.Context(), *path, c.OutOrStdout())
+	}
+	return c
+}
+
+func serve(ctx context.Context, path string, out io.Writer) error {
+	cfg, err := loadFile(path)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(cfg, server.Options{Logger: logger(out, cfg.LogLevel), Version: buildVersion()})
+	if err != nil {
+		return err
+	}
+	// Without this the signal would end the process.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	go func() {
+		for {
+			select {
+			case <-hangup:
+				s.Reopen()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return s.Run(ctx)
+}
+
+func logger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
