@@ -44,6 +44,7 @@ var rules = []rule{
 	{"refusal", []string{"*"}, []string{"expiring", "oauth"}, "a hint knows names only"},
 	{"keyset", []string{"*"}, nil, "keys do not know what they sign"},
 	{"reload", []string{"*"}, nil, "what follows a file does not know what is in it"},
+	{"clientauth", []string{"*"}, []string{"conf"}, "how this service proves itself elsewhere does not depend on what it asks for"},
 	{"breaker", []string{"*"}, nil, "a breaker sees requests and answers, not what they are about"},
 	{"egress", []string{"*"}, nil, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
@@ -53,7 +54,7 @@ var rules = []rule{
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
 	{"catalog", []string{"*"}, []string{"oauth", "policy/rule"}, "what an MCP server says is foreign text; beside it only the operator has a word"},
-	{"connector/...", []string{"*"}, []string{"conf", "connector/...", "oauthtest", "egress", "policy/rule"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},
+	{"connector/...", []string{"*"}, []string{"clientauth", "conf", "connector/...", "oauthtest", "egress", "policy/rule"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},
 
 	{"forwardauth", []string{"connector/...", "egress", "authorize", "registration", "authcode", "page"}, nil, "the decision needs no network, no client lookup and no page"},
 	{"authorize", []string{"token", "keyset", "grant", "egress"}, nil, "the browser conversation cannot mint tokens"},

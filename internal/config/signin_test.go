@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	jose "github.com/go-jose/go-jose/v4"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
@@ -202,7 +203,7 @@ func TestClientKey(t *testing.T) {
 			t.Errorf("%s: method %q", file, c.Providers[0].ClientAuthMethod)
 		}
 		// fmt does not ask the methods of an unexported field.
-		inside := fmt.Sprintf("%v %+v %#v", struct{ k connector.ClientKey }{k}, struct{ k *Config }{c}, struct{ p connector.Config }{c.Providers[0]})
+		inside := fmt.Sprintf("%v %+v %#v", struct{ k clientauth.Key }{k}, struct{ k *Config }{c}, struct{ p connector.Config }{c.Providers[0]})
 		if ed, ok := k.Signer().(ed25519.PrivateKey); ok && strings.Contains(inside, strings.Trim(fmt.Sprint([]byte(ed[:8])), "[]")) || strings.Contains(inside, "PrivateKey{") {
 			t.Errorf("%s prints", file)
 		}

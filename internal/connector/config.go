@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"regexp"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
@@ -51,7 +52,7 @@ type Config struct {
 	// ClientAuthMethod is "client_secret_basic", "client_secret_post",
 	// "private_key_jwt" (with ClientKey), or "" for what the provider says it knows.
 	ClientAuthMethod string
-	ClientKey        ClientKey
+	ClientKey        clientauth.Key
 	// AssertionForIssuer: the issuer is the audience, and not the token endpoint.
 	AssertionForIssuer bool
 	Workspace          Workspace // google only
@@ -88,7 +89,7 @@ func (p *Config) PolicyID() string { return cmp.Or(p.ID, p.Name) }
 type Workspace struct {
 	Credentials string // "key", "metadata" or "external"; "" for none
 	// Key and KeyID are those of the service account, with "key".
-	Key ClientKey
+	Key clientauth.Key
 	// ServiceAccount is the address of the service account that the directory
 	// trusts; Admin the administrator in whose name it asks.
 	ServiceAccount, Admin string

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
@@ -218,7 +219,7 @@ func (d *directory) assertion(ctx context.Context) (string, error) {
 		"iss": w.ServiceAccount, "sub": w.Admin, "scope": scope, "aud": tokenURL, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 	}
 	if !w.Key.IsZero() {
-		return upstream.Sign(w.Key, claims)
+		return clientauth.Sign(w.Key, claims)
 	}
 	token, err := d.ownToken(ctx)
 	if err != nil {

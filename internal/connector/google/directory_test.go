@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
@@ -43,7 +44,7 @@ func ways(t *testing.T) map[string]connector.Workspace {
 	inJSON := external
 	inJSON.TokenFile, inJSON.TokenField = object, "value"
 	return map[string]connector.Workspace{
-		"key":              {Credentials: "key", ServiceAccount: oauthtest.WorkspaceAccount, Key: connector.NewClientKey(serviceKey(), "RS256", "key-1")},
+		"key":              {Credentials: "key", ServiceAccount: oauthtest.WorkspaceAccount, Key: clientauth.NewKey(serviceKey(), "RS256", "key-1")},
 		"metadata":         {Credentials: "metadata", ServiceAccount: oauthtest.WorkspaceAccount},
 		"external":         external,
 		"external in JSON": inJSON,
@@ -182,7 +183,7 @@ func TestWorkspaceSetUp(t *testing.T) {
 		},
 		"unknown key": func(_ *oauthtest.Google, w *connector.Workspace) {
 			if w.Credentials == "key" {
-				w.Key = connector.NewClientKey(serviceKey(), "RS256", "key-2")
+				w.Key = clientauth.NewKey(serviceKey(), "RS256", "key-2")
 			} else {
 				w.ServiceAccount = "x@y.z"
 			}

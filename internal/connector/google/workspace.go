@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
 // WorkspaceFile is the `provider.workspace` section. With it, an account that the directory does not know, or that is suspended or archived, is refused at sign-in and at each refresh. Only what is written here has an effect: no environment variable, and no file in a well-known place.
@@ -80,7 +80,7 @@ func (f WorkspaceFile) serviceAccountKey(c conf.Section, w *connector.Workspace)
 		c.Add(c.Key("credentialsFile"), `is not the JSON key of a service account ("type": "service_account")`)
 		return
 	}
-	parsed, err := upstream.ParseClientKey([]byte(key.PrivateKey))
+	parsed, err := clientauth.ParseKey([]byte(key.PrivateKey))
 	if _, isRSA := parsed.Signer().(*rsa.PrivateKey); err != nil || !isRSA || key.ClientEmail == "" {
 		c.Add(c.Key("credentialsFile"), "lacks client_email or an RSA key in private_key")
 		return
@@ -89,7 +89,7 @@ func (f WorkspaceFile) serviceAccountKey(c conf.Section, w *connector.Workspace)
 		c.Add(c.Key("serviceAccount"), "is another one than that of the key; remove it")
 	}
 	w.ServiceAccount = key.ClientEmail
-	w.Key = connector.NewClientKey(parsed.Signer(), "RS256", key.PrivateKeyID)
+	w.Key = clientauth.NewKey(parsed.Signer(), "RS256", key.PrivateKeyID)
 }
 
 // externalAccount reads the file of workload identity federation, of which the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
@@ -51,7 +52,7 @@ func (s *settings) Resolve(c conf.Section, p *connector.Config) {
 	s.ResolveApp(c, p)
 	s.ResolveClaims(c, p)
 	s.ResolveParams(c, p, nil)
-	p.ClientAuthMethod = upstream.AuthMethod(c, s.ClientAuthMethod, "client_secret_basic", false, "client_secret_basic", "client_secret_post")
+	p.ClientAuthMethod = clientauth.Method(c, s.ClientAuthMethod, clientauth.Basic, false, clientauth.Basic, clientauth.Post)
 	if s.IssuerURL != "" {
 		c.SecureURL(c.Key("issuerURL"), s.IssuerURL)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
@@ -38,7 +39,7 @@ type Options struct {
 	ClientSecret conf.Secret // empty: a public client, unless there is a ClientKey
 	// ClientAuthMethod, ClientKey and AssertionForIssuer: see connector.Config.
 	ClientAuthMethod   string
-	ClientKey          connector.ClientKey
+	ClientKey          clientauth.Key
 	AssertionForIssuer bool
 	// Scopes default to openid, profile and email; openid is added if missing.
 	Scopes []string

@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
 // exchange redeems the code of a visit.
@@ -38,7 +38,7 @@ func (c *Connector) asserted(ctx context.Context, p *provider, form url.Values) 
 	if c.options.AssertionForIssuer {
 		audience = p.Issuer
 	}
-	if err := upstream.Assert(form, c.options.ClientKey, c.options.ClientID, audience, c.options.Now()); err != nil {
+	if err := clientauth.Assert(form, c.options.ClientKey, c.options.ClientID, audience, c.options.Now()); err != nil {
 		return nil, err
 	}
 	return c.client.Token(ctx, p.TokenEndpoint, form)

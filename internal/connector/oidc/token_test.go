@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
@@ -26,7 +27,7 @@ func TestSuiteWithKey(t *testing.T) {
 	connectortest.Run(t, connectortest.Harness{
 		New: func(t *testing.T) connectortest.Fixture {
 			f, p, _ := start(t, func(o *oidc.Options) {
-				o.ClientSecret, o.ClientKey = conf.Secret{}, connector.NewClientKey(key, "EdDSA", "key-1")
+				o.ClientSecret, o.ClientKey = conf.Secret{}, clientauth.NewKey(key, "EdDSA", "key-1")
 				o.Now = time.Now
 			})
 			p.SetNow(time.Now)
@@ -60,7 +61,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, p, _ := start(t, func(o *oidc.Options) {
 				o.ClientSecret, o.AssertionForIssuer = conf.Secret{}, tt.forIssuer
-				o.ClientKey = connector.NewClientKey(tt.key, tt.algorithm, "kid")
+				o.ClientKey = clientauth.NewKey(tt.key, tt.algorithm, "kid")
 				o.Now = time.Now
 			})
 			p.SetNow(time.Now)

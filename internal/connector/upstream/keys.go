@@ -2,21 +2,16 @@ package upstream
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-)
-
-// Client authentication methods (OpenID Connect Core, section 9).
-const (
-	clientSecretBasic = "client_secret_basic"
-	clientSecretPost  = "client_secret_post"
-	privateKeyJWT     = "private_key_jwt"
 )
 
 // App are the keys of a provider at which this service is registered as a client.
@@ -32,7 +27,7 @@ type App struct {
 // ResolveApp checks the keys; scopes are asked for where none are named.
 func (a App) ResolveApp(c conf.Section, p *connector.Config, scopes ...string) {
 	a.resolve(c, p, scopes)
-	p.ClientSecret = a.secret(c, p.Name)
+	p.ClientSecret = clientauth.Secret(c, a.ClientSecret, a.ClientSecretFile, fmt.Sprintf(" for %q", p.Name))
 }
 
 func (a App) resolve(c conf.Section, p *connector.Config, scopes []string) {
@@ -67,36 +62,6 @@ func (a App) MustAskOpenID(c conf.Section, p *connector.Config) bool {
 	return a.MustAsk(c, "openid", `must include "openid" for %q`, p.Name)
 }
 
-// secret returns the client secret.
-func (a App) secret(c conf.Section, provider string) conf.Secret {
-	secret, file := c.Key("clientSecret"), c.Key("clientSecretFile")
-	value, at := a.ClientSecret, secret
-	switch {
-	case a.ClientSecret != "" && a.ClientSecretFile != "":
-		c.Add(file, "excludes %s; set one of the two", secret)
-		return conf.Secret{}
-	case a.ClientSecretFile != "":
-		content, ok := c.SecretFile(file, a.ClientSecretFile)
-		if !ok {
-			return conf.Secret{}
-		}
-		value, at = strings.TrimRight(content, "\r\n"), file
-		if value == "" {
-			c.Add(file, "the file is empty")
-		}
-	case a.ClientSecret == "":
-		if !c.IsMalformed(file) {
-			c.Add(secret, "or %s is required for %q", file, provider)
-		}
-		return conf.Secret{}
-	}
-	c.NotReplaced(at, value)
-	if strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
-		c.Add(at, "holds a space, a line break or a control character, which no client secret does")
-	}
-	return conf.NewSecret(value)
-}
-
 // KeyedApp is an App that may have a private key in the place of its secret.
 type KeyedApp struct {
 	App
@@ -111,39 +76,25 @@ type KeyedApp struct {
 // client_secret_basic.
 func (a KeyedApp) ResolveKeyedApp(c conf.Section, p *connector.Config, basic bool, scopes ...string) {
 	a.resolve(c, p, scopes)
-	methods := []string{clientSecretBasic, clientSecretPost, privateKeyJWT}
+	methods := []string{clientauth.Basic, clientauth.Post, clientauth.PrivateKeyJWT}
 	if !basic {
 		methods = methods[1:]
 	}
 	standard := ""
 	if a.ClientKeyFile == "" {
-		p.ClientSecret = a.secret(c, p.Name)
+		p.ClientSecret = clientauth.Secret(c, a.ClientSecret, a.ClientSecretFile, fmt.Sprintf(" for %q", p.Name))
 	} else {
-		standard = privateKeyJWT
+		standard = clientauth.PrivateKeyJWT
 		if a.ClientSecret != "" || a.ClientSecretFile != "" {
 			c.Add(c.Key("clientKeyFile"), "excludes a client secret; set one of the two")
 		}
 	}
-	p.ClientKey = a.clientKey(c)
-	p.ClientAuthMethod = AuthMethod(c, a.ClientAuthMethod, standard, a.ClientKeyFile != "", methods...)
-	p.AssertionForIssuer = a.assertionForIssuer(c)
-}
-
-// AuthMethod returns how this service proves itself at the token endpoint. ""
-// leaves it to the discovery document.
-func AuthMethod(c conf.Section, method, standard string, withKey bool, known ...string) string {
-	at := c.Key("clientAuthMethod")
-	switch {
-	case method == "":
-		return standard
-	case !slices.Contains(known, method):
-		c.Add(at, "%s is not one of %s", conf.Show(method), conf.Quoted(known))
-	case method == privateKeyJWT && !withKey:
-		c.Add(at, `"private_key_jwt" needs clientKeyFile`)
-	case method != privateKeyJWT && withKey:
-		c.Add(at, `%s has no use for clientKeyFile; remove it, or choose "private_key_jwt"`, conf.Show(method))
+	p.ClientKey = clientauth.KeyFile{File: a.ClientKeyFile, ID: a.ClientKeyID, Algorithm: a.ClientKeyAlgorithm}.Resolve(c)
+	if a.ClientKeyFile == "" && a.ClientAssertionAudience != "" {
+		c.Add(c.Key("clientAssertionAudience"), "has no meaning without clientKeyFile")
 	}
-	return method
+	p.ClientAuthMethod = clientauth.Method(c, a.ClientAuthMethod, standard, a.ClientKeyFile != "", methods...)
+	p.AssertionForIssuer = a.assertionForIssuer(c)
 }
 
 // ClaimNames are the keys that say where in the provider's answers a person's

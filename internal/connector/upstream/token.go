@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,46 +10,8 @@ import (
 	"strings"
 	"time"
 
-	jose "github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"golang.org/x/oauth2"
 )
-
-// assertionLife is how long an assertion counts. It is used at once; the rest is
-// for clocks that differ.
-const assertionLife = 2 * time.Minute
-
-// Sign returns a JWT over claims.
-func Sign(key connector.ClientKey, claims any) (string, error) {
-	options := (&jose.SignerOptions{}).WithType("JWT")
-	if key.Thumbprint != "" {
-		options = options.WithHeader("x5t#S256", key.Thumbprint) // RFC 7515, section 4.1.8
-	}
-	signer, err := jose.NewSigner(jose.SigningKey{
-		Algorithm: jose.SignatureAlgorithm(key.Algorithm), Key: jose.JSONWebKey{Key: key.Signer(), KeyID: key.ID},
-	}, options)
-	if err != nil {
-		return "", err
-	}
-	return jwt.Signed(signer).Claims(claims).Serialize()
-}
-
-// Assert adds the proof of who we are to a token request (RFC 7523, sections 2.2
-// and 3): a new assertion for each, because its jti counts once.
-func Assert(form url.Values, key connector.ClientKey, clientID, audience string, now time.Time) error {
-	assertion, err := Sign(key, map[string]any{
-		"iss": clientID, "sub": clientID, "aud": audience, "jti": rand.Text(),
-		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(assertionLife).Unix(),
-	})
-	if err != nil {
-		return fmt.Errorf("internal error: client assertion: %w", err)
-	}
-	form.Set("client_id", clientID)
-	form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-	form.Set("client_assertion", assertion)
-	return nil
-}
 
 // Token makes a token request of a kind that golang.org/x/oauth2 has no words
 // for. Errors are those of that package.
