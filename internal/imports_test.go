@@ -61,6 +61,7 @@ var rules = []rule{
 	{"grant", []string{"catalog", "page", "egress", "connector/..."}, []string{"connector"}, "the token endpoint shows no page and reaches an identity provider through one interface only"},
 	{"discovery", []string{"token", "keyset", "seal", "authcode", "registration", "connector/..."}, nil, "documents are made of configuration and public keys"},
 	{"registration", []string{"token", "keyset", "authcode", "connector/...", "page", "policy"}, nil, "clients are known before anybody signs in"},
+	{"relay", []string{"*"}, []string{"audit", "conf", "forwardauth", "reasons", "resource", "web"}, "what stands in the place of a gateway knows decisions and MCP servers, and no flow"},
 	{"web", []string{"*"}, []string{"oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},
 	{"sample", []string{"*"}, nil, "the sample MCP server knows nothing of authorization"},
 	{"oauthtest", []string{"*"}, nil, "fakes must not share a mistake with what they test"},

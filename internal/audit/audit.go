@@ -48,6 +48,9 @@ const (
 	AccessDenied         Event = "access.denied"
 	// AccessAdvised: an advisory tool policy would have denied it.
 	AccessAdvised Event = "access.advised"
+	// RelayFailed: the MCP server gave no answer to a request that was let through,
+	// or none that can be passed on.
+	RelayFailed Event = "relay.failed"
 )
 
 // Events lists every event, for metrics and documentation.
@@ -56,7 +59,7 @@ var Events = []Event{
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
 	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, FirstUse, AccessDenied,
-	AccessAdvised,
+	AccessAdvised, RelayFailed,
 }
 
 // Step is how far a sign-in has come. The set is closed, and ordered; it is also

@@ -5,6 +5,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 )
 
@@ -206,6 +207,8 @@ type HostFile struct {
 	RefuseRefreshAfterStepUp bool `json:"refuseRefreshAfterStepUp"`
 	// Clients that run in a browser.
 	CORS CORSFile `json:"cors"`
+	// This service itself stands in front of the MCP server, without a gateway.
+	Serve relay.File `json:"serve"`
 	// Who may do what here. Rules here that allow take the place of those of the section policy; what that section denies stays denied. Default: the section policy.
 	Policy PolicyFile `json:"policy"`
 }

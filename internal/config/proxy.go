@@ -89,7 +89,9 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	h.Scheme = r.scheme(at+".scheme", f.Scheme)
 	h.Host = r.publicHost(at+".host", f.Host, h.Scheme)
 	h.Path = r.publicPath(at+".path", f.Path, h.Endpoint)
-	r.warnSSE(at+".path", h)
+	if h.Serving = f.Serve.Resolve(conf.Section{Check: r.Check, At: at + ".serve"}); h.Serving == nil {
+		r.warnSSE(at+".path", h)
+	}
 	ok = r.Len() == before && (f.Path != "" || h.Endpoint != nil) &&
 		!r.IsMalformed(at+".host") && !r.IsMalformed(at+".path") && !r.IsMalformed(at+".scheme")
 	h.DisplayName = cmp.Or(f.DisplayName, h.Host)
@@ -102,6 +104,9 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 		}
 	}
 	h.Rules = r.rules(at, f)
+	if h.Serving != nil {
+		h.Rules.Body = true // it is there, so it decides
+	}
 	return h, ok
 }
 

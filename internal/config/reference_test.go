@@ -99,6 +99,7 @@ func TestReferenceDefaults(t *testing.T) {
 		"proxy.hosts[].displayName":       "",
 		"proxy.hosts[].toolPolicy":        c.Hosts[0].Rules.ToolPolicy,
 		"proxy.hosts[].body":              c.Hosts[0].Rules.Body,
+		"proxy.hosts[].serve.enabled":     c.Hosts[0].Serving != nil,
 		"provider.users[].passwordHash":   "",
 	} {
 		cell := fmt.Sprintf("`%v`", value)
@@ -233,7 +234,7 @@ func typeName(t reflect.Type) (name string, below reflect.Type) {
 
 // sections are the files with the keys of the configuration.
 var sections = []string{"file.go", "../connector/google/workspace.go", "../connector/static/users.go",
-	"../conf/tls.go", "../guard/postgres/file.go", "../guard/redis/file.go", "../tracing/file.go"}
+	"../conf/tls.go", "../guard/postgres/file.go", "../guard/redis/file.go", "../relay/file.go", "../tracing/file.go"}
 
 // commentKey is how fieldComments names a field.
 func commentKey(section reflect.Type, field reflect.StructField) string {

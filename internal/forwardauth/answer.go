@@ -14,6 +14,9 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	switch d.Reason {
 	case Allowed, Advised:
 		d.Status, d.Headers, d.Remove = http.StatusOK, Lines{e.names, e.identityOf(ctx, d.Token)}, e.remove
+		if q.Dialect == Served {
+			d.Client = corsHeaders(q, d)
+		}
 		return
 	case Preflight: // no user is known, and the client's own headers must go
 		d.Status, d.Headers, d.Remove, d.Client = http.StatusOK, Lines{e.names, e.nobody}, e.remove, corsHeaders(q, d)

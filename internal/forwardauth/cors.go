@@ -9,10 +9,18 @@ import (
 
 // origin refuses a page that may not use the MCP server, before its token is
 // looked at (MCP, "Security Warning" of the Streamable HTTP transport). Clients
-// that are no browsers send no Origin.
+// that are no browsers send no Origin. Where this service stands in front of the
+// server itself it is the one that looks: pages of the host itself and of the
+// origins that are listed may use the server, others not.
 func origin(q *Request, d *Decision) Reason {
 	rules := &d.Resource.Rules
-	if len(rules.AllowedOrigins) == 0 || len(q.Origin) == 0 {
+	if len(q.Origin) == 0 {
+		return Allowed
+	}
+	if len(rules.AllowedOrigins) == 0 && q.Dialect != Served { // the MCP server looks at it
+		return Allowed
+	}
+	if own, ok := one(q.Origin); ok && q.Dialect == Served && own == d.Host.Issuer {
 		return Allowed
 	}
 	if allowedOrigin(rules, q.Origin) == "" {

@@ -22,6 +22,7 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	// The checks, in order; the first that does not pass decides.
 	switch {
 	case !d.pass(e.locate(q, &d)):
+	case !d.pass(theWayIn(q, &d)):
 	case !d.pass(origin(q, &d)):
 	case preflight(q, &d):
 		d.Reason = Preflight
@@ -83,6 +84,16 @@ func (e *Endpoint) locate(q *Request, d *Decision) Reason {
 		return AmbiguousTarget
 	}
 	return UnknownResource
+}
+
+// theWayIn refuses a gateway's question about a server that this service relays
+// to, and the other way round. A served host is open to clients, and its
+// identity headers are for the server alone.
+func theWayIn(q *Request, d *Decision) Reason {
+	if (d.Resource.Serving != nil) != (q.Dialect == Served) {
+		return NotServedThatWay
+	}
+	return Allowed
 }
 
 // agrees reports whether the Host that a gateway calls us by is host's or not

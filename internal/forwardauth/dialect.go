@@ -19,6 +19,7 @@ const (
 	EnvoyHTTP
 	GatewayAPI
 	EnvoyGRPC // spoken by the gRPC listener, not by a path
+	Served    // no gateway: the client's own request, see Direct
 	dialects
 )
 
@@ -30,6 +31,8 @@ var traits = [dialects]struct {
 	strict bool
 	// body: some gateways of the dialect can forward the request body.
 	body bool
+	// statuses take the place of the statuses of some reasons.
+	statuses map[Reason]int
 }{
 	NoDialect:  {label: "none", strict: true},
 	NGINX:      {label: "nginx", strict: true},
@@ -37,6 +40,10 @@ var traits = [dialects]struct {
 	EnvoyHTTP:  {label: "envoy_http", body: true},
 	GatewayAPI: {label: "gateway_api", strict: true, body: true},
 	EnvoyGRPC:  {label: "envoy_grpc", body: true},
+	Served: {label: "served", body: true, statuses: map[Reason]int{
+		UnknownHost: http.StatusMisdirectedRequest, UnknownResource: http.StatusNotFound, AmbiguousTarget: http.StatusBadRequest,
+		BodyTooLarge: http.StatusRequestEntityTooLarge, BodyMissing: http.StatusBadRequest,
+	}},
 }
 
 // String returns the dialect's metric label.

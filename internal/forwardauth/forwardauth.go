@@ -174,8 +174,8 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// comes, the next question, which must not be taken for the body.
 		h["Connection"] = closeConnection
 	}
-	d.Headers.set(h)
-	d.Client.set(h)
+	d.Headers.Set(h)
+	d.Client.Set(h)
 	h["Cache-Control"] = noStore
 	if d.Allowed() {
 		if q.Dialect == EnvoyHTTP && len(d.Remove) > 0 {

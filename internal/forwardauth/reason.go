@@ -29,6 +29,7 @@ const (
 	UnknownResource
 	AmbiguousTarget
 	UnknownDialect
+	NotServedThatWay
 	Preflight // allowed
 	Advised   // allowed: an advisory policy only writes down
 	ForbiddenOrigin
@@ -61,7 +62,7 @@ var slugs = [numReasons]reasons.Reason{
 	WrongIssuer: reasons.WrongIssuer, WrongAudience: reasons.WrongAudience, Expired: reasons.ExpiredToken,
 	Revoked: reasons.TokenRevoked, DeniedByOperator: reasons.DeniedByOperator,
 	UnknownHost: reasons.UnknownHost, UnknownResource: reasons.UnknownResource, AmbiguousTarget: reasons.AmbiguousTarget,
-	UnknownDialect: reasons.UnknownDialect, Preflight: reasons.Preflight, Advised: reasons.AllowedByAdvisoryPolicy, ForbiddenOrigin: reasons.ForbiddenOrigin,
+	UnknownDialect: reasons.UnknownDialect, NotServedThatWay: reasons.NotServedThatWay, Preflight: reasons.Preflight, Advised: reasons.AllowedByAdvisoryPolicy, ForbiddenOrigin: reasons.ForbiddenOrigin,
 	RepeatedHeader: reasons.RepeatedMCPHeader, MissingHeader: reasons.MissingMCPHeader, MalformedHeader: reasons.MalformedMCPHeader,
 	HeaderMismatch: reasons.HeaderBodyMismatch, MalformedBody: reasons.MalformedBody,
 	MediaTypeMissing: reasons.MediaTypeMissing, WrongMediaType: reasons.WrongMediaType, EncodedBody: reasons.EncodedBody, BodyMissing: reasons.BodyMissing, BodyTooLarge: reasons.BodyTooLarge,
@@ -94,6 +95,9 @@ type answer struct {
 
 // status returns the status of a denial for gateways of that dialect.
 func (r Reason) status(d Dialect) int {
+	if own := traits[d].statuses[r]; own != 0 {
+		return own
+	}
 	if traits[d].strict {
 		return answers[r].strict
 	}
@@ -133,6 +137,7 @@ var answers = func() (all [numReasons]answer) {
 	all[UnknownResource] = all[UnknownHost]
 	all[AmbiguousTarget] = denied("the address of this request can be read in more than one way")
 	all[UnknownDialect] = denied("the gateway asks at an address that does not exist")
+	all[NotServedThatWay] = all[UnknownHost]
 	all[ForbiddenOrigin] = denied("this page may not use the MCP server")
 	all[RepeatedHeader] = badHeaders("MCP-Protocol-Version, Mcp-Method and Mcp-Name must not repeat")
 	all[MissingHeader] = badHeaders("this revision of MCP needs the header Mcp-Method, and for this method Mcp-Name")

@@ -147,9 +147,9 @@ func (l *Lines) add(name, value string) {
 	l.Names, l.Values = append(l.Names, name), append(l.Values, value)
 }
 
-// set puts the lines into h. The slices it puts there are parts of l's, so
+// Set puts the lines into h. The slices it puts there are parts of l's, so
 // nothing is allocated; net/http does not change them.
-func (l *Lines) set(h http.Header) {
+func (l *Lines) Set(h http.Header) {
 	for i, name := range l.Names {
 		h[name] = l.Values[i : i+1 : i+1]
 	}

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"net/url"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
@@ -22,9 +23,21 @@ type Entry struct {
 	// DefaultScopes are asked for at first; empty means all the server advertises.
 	DefaultScopes []string
 	Rules         rule.Rules
+	// Serving is nil where a gateway stands in front of the server.
+	Serving *Serving
 	// Policy says who may do what; nil is no policy, so that everyone may ask
 	// for every scope. What holds here of the default is already in it.
 	Policy []rule.Rule
+}
+
+// Serving says that this service itself relays requests to the server, and how.
+type Serving struct {
+	// IdleTimeout bounds the wait for the next byte of an answer.
+	IdleTimeout time.Duration
+	// RequestHeaders of the client reach the server though they are taken away by
+	// default, and Cookies those of the server reach the client. Canonical names.
+	RequestHeaders []string
+	Cookies        bool
 }
 
 // PublicHost is a host as browsers see it.

@@ -33,6 +33,10 @@ type Resource struct {
 	// Policy says who may do what there; nil is no policy, so that everyone may
 	// ask for every scope.
 	Policy []rule.Rule
+	// Serving is nil where a gateway stands in front of the server.
+	Serving *Serving
+	// Authorities are as in Entry.
+	Authorities []byte
 }
 
 // MetadataURL returns the URL of the metadata document of the resource at path,
@@ -51,6 +55,16 @@ type Host struct {
 	Secure bool
 	// Resources are ordered by path, longest first.
 	Resources []*Resource
+}
+
+// Serves reports whether this service relays to one of the host's servers itself.
+func (h *Host) Serves() bool {
+	return slices.ContainsFunc(h.Resources, func(r *Resource) bool { return r.Serving != nil })
+}
+
+// ServesAll reports whether this service relays to all of the host's servers itself.
+func (h *Host) ServesAll() bool {
+	return !slices.ContainsFunc(h.Resources, func(r *Resource) bool { return r.Serving == nil })
 }
 
 // NewHost returns a host without resources, such as one that is for callbacks alone.
@@ -140,6 +154,7 @@ func NewTable(hosts []Entry) (*Table, error) {
 		r := &Resource{
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
 			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
+			Serving: c.Serving, Authorities: c.Authorities,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"slices"
 	"time"
@@ -40,18 +41,20 @@ type builder struct {
 	metrics *metrics
 	recent  *flows.Log // nil unless sign-ins are to be shown
 
-	table     *resource.Table
-	callback  *resource.Host // nil where each host has a callback of its own
-	sealing   *seal.Keyring
-	persons   token.Persons
-	verifier  *token.Verifier
-	providers provider.Set
-	replay    guard.Guard
-	clients   *registration.Clients
-	rules     *policy.Policy
-	codes     *authcode.Codes
-	refused   *refusal.Memory
-	pages     *page.Pages
+	table    *resource.Table
+	callback *resource.Host // nil where each host has a callback of its own
+	sealing  *seal.Keyring
+	persons  token.Persons
+	verifier *token.Verifier
+	// sessionKeys bind sessions of served MCP servers to their owners.
+	sessionKeys [][]byte
+	providers   provider.Set
+	replay      guard.Guard
+	clients     *registration.Clients
+	rules       *policy.Policy
+	codes       *authcode.Codes
+	refused     *refusal.Memory
+	pages       *page.Pages
 }
 
 // hosts makes the table of MCP servers.
@@ -96,6 +99,9 @@ func (b *builder) makeKeys() (err error) {
 		}
 	}
 	if b.sealing, err = seal.NewKeyring(b.opt.Now, secrets...); err != nil {
+		return err
+	}
+	if b.sessionKeys, err = b.sealing.DeriveAll("relay session", sha256.Size); err != nil {
 		return err
 	}
 	b.keys, err = keyset.New(keyset.Options{
@@ -225,7 +231,7 @@ func (b *builder) listen(e endpoints, limits *limits) {
 	b.metrics.watchLoad(load, everyRoute())
 	rest := b.tracer.Handler(b.metrics.instrument(e.mux(b.table, limits, load)))
 	decisions := b.decisions(e.tokens)
-	b.Protocol = protocol(b.log, decisions, rest)
+	b.Protocol = protocol(b.log, b.table, decisions, b.serve(decisions), rest)
 	b.Management = b.management(b.metrics, b.recent)
 	b.ExtAuthz = extauthz.NewServer(decisions, b.log)
 }

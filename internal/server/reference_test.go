@@ -22,6 +22,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -47,6 +48,7 @@ func filled(t *testing.T) *metrics {
 	m.usersBroken.WithLabelValues("staff").Set(0)
 	m.watchProvider(connector.Config{Name: "google"}, nil, slog.New(slog.DiscardHandler))
 	m.watchTokens(func() int { return 0 })
+	m.watchRelay(new(relay.Endpoint))
 	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Proven: true, Lookup: forwardauth.Hit})
 	return m
 }
@@ -133,7 +135,7 @@ func compare(t *testing.T, name, want string) {
 func TestPanic(t *testing.T) {
 	panics := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a bug") })
 	var log bytes.Buffer
-	h := protocol(slog.New(slog.NewTextHandler(&log, nil)), panics, panics)
+	h := protocol(slog.New(slog.NewTextHandler(&log, nil)), nil, panics, nil, panics)
 	for _, path := range []string{"/authenticate", "/authenticate/x", "/token", "/"} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))

@@ -44,8 +44,10 @@ func everyRoute() []web.Route {
 // Owns reports whether a path belongs to the service on every host, whatever is
 // turned on; a gateway sends requests for it to the service. /authenticate is
 // not among them: it is for gateways alone.
-func Owns(path string) bool {
-	return web.Covers(everyRoute(), path) || strings.Contains(path, "/.well-known/")
+func Owns(path string) bool { return owns(everyRoute(), path) }
+
+func owns(routes []web.Route, path string) bool {
+	return web.Covers(routes, path) || strings.Contains(path, "/.well-known/")
 }
 
 // features are what the documents say of the endpoints.
@@ -92,9 +94,14 @@ func notFound(w http.ResponseWriter, _ *http.Request, _ *resource.Host) {
 }
 
 // protocol is the handler of the protocol listener. A panic is a 500 everywhere:
-// at the gateway that is no yes.
-func protocol(log *slog.Logger, decisions, rest http.Handler) http.Handler {
-	return web.Recover(log, route(decisions, rest))
+// at the gateway that is no yes. Requests to MCP servers that are served here
+// are for served; nil serves none.
+func protocol(log *slog.Logger, table *resource.Table, decisions, served, rest http.Handler) http.Handler {
+	next := route(decisions, rest)
+	if served != nil {
+		next = serving(table, served, next, rest)
+	}
+	return web.Recover(log, next)
 }
 
 // route sends forward-auth requests past the multiplexer, which would clean
@@ -106,5 +113,27 @@ func route(decisions, rest http.Handler) http.Handler {
 			return
 		}
 		rest.ServeHTTP(w, r)
+	})
+}
+
+// serving sends what is for an MCP server of a host that has served ones past the
+// multiplexer. The service's own paths stay its own, but for /authenticate where
+// no gateway is: it would tell clients what is for MCP servers.
+func serving(table *resource.Table, served, next, rest http.Handler) http.Handler {
+	routes := everyRoute()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := table.Host(r.Host)
+		switch {
+		case host == nil || !host.Serves():
+			next.ServeHTTP(w, r)
+		case owns(routes, r.URL.Path):
+			rest.ServeHTTP(w, r)
+		case forwardauth.Owns(r.RequestURI) && !host.ServesAll():
+			next.ServeHTTP(w, r)
+		case forwardauth.Owns(r.RequestURI):
+			rest.ServeHTTP(w, r)
+		default:
+			served.ServeHTTP(w, r)
+		}
 	})
 }

@@ -145,6 +145,9 @@ func (s *Server) flush() {
 func (s *Server) drain(servers []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
+	if s.relay != nil {
+		s.relay.Drain()
+	}
 	context.AfterFunc(ctx, s.ExtAuthz.Stop)
 	s.ExtAuthz.GracefulStop()
 	var failed error

@@ -29,6 +29,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -59,6 +60,7 @@ type Server struct {
 	keys      *keyset.Set
 	catalogue *catalog.Cache
 	memory    *memory
+	relay     *relay.Endpoint // nil where no MCP server is served here
 	// files may change while the service runs.
 	files     []*reload.File
 	ready     readiness

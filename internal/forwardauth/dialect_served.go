@@ -1,0 +1,14 @@
+package forwardauth
+
+import "net/http"
+
+// Direct reads a client's own request, where this service stands in front of the
+// MCP server itself. Nothing but the request line, the Host and the headers of a
+// decision is looked at.
+func Direct(r *http.Request) Request {
+	path, ok := pathOf(r.RequestURI)
+	return Request{
+		Dialect: Served, Method: r.Method, Host: r.Host, Path: path, Ambiguous: !ok,
+		Headers: headersOf(r.Header), Body: r.Body,
+	}
+}

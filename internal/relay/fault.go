@@ -1,0 +1,129 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// fault is why a request or an answer is not passed on.
+type fault struct {
+	reason reasons.Reason
+	status int
+	text   string // for the client
+	cause  error  // for operators; never a secret
+}
+
+func (f *fault) Error() string { return string(f.reason) }
+
+// with returns the fault with its cause.
+func (f fault) with(cause error) *fault {
+	f.cause = cause
+	return &f
+}
+
+// Faults of clients.
+var (
+	errMethod         = fault{reasons.MethodNotAllowed, http.StatusMethodNotAllowed, "an MCP server takes GET, POST and DELETE", nil}
+	errConnection     = fault{reasons.ConnectionNamesHeader, http.StatusBadRequest, "Connection must not name a header that is for the MCP server", nil}
+	errSessions       = fault{reasons.UnknownSession, http.StatusBadRequest, "Mcp-Session-Id must not repeat", nil}
+	errUnknownSession = fault{reasons.UnknownSession, http.StatusNotFound, "Session not found", nil}
+)
+
+// Faults of MCP servers.
+var (
+	errUnreachable  = fault{reasons.MCPServerUnreachable, http.StatusBadGateway, "the MCP server does not answer", nil}
+	errTimeout      = fault{reasons.MCPServerTimeout, http.StatusGatewayTimeout, "the MCP server did not answer in time", nil}
+	errUnauthorized = fault{reasons.MCPServerUnauthorized, http.StatusBadGateway, "the MCP server refused the request that this service let pass", nil}
+	errRedirect     = fault{reasons.MCPServerRedirect, http.StatusBadGateway, "the MCP server points elsewhere", nil}
+	errAnswer       = fault{reasons.MCPServerAnswer, http.StatusBadGateway, "the answer of the MCP server cannot be passed on", nil}
+)
+
+// Codes of JSON-RPC errors: of servers for sessions that they do not know, and for
+// whatever else goes wrong inside (JSON-RPC 2.0, section 5.1).
+const (
+	codeUnknownSession = -32001
+	codeInternal       = -32603
+)
+
+// write answers in the form that the client expects.
+func (f *fault) write(w http.ResponseWriter, r *http.Request) {
+	if f.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", "GET, POST, DELETE")
+	}
+	writeError(w, r, f.status, f.text)
+}
+
+// writeError writes an error of JSON-RPC where the client has sent a message, else plain JSON.
+func writeError(w http.ResponseWriter, r *http.Request, status int, text string) {
+	if r.Method != http.MethodPost {
+		code := "server_error"
+		if status < http.StatusInternalServerError {
+			code = "invalid_request"
+		}
+		web.JSON(w, status, web.ErrorBody{Error: code, Description: text})
+		return
+	}
+	code := codeInternal
+	if status == http.StatusNotFound {
+		code = codeUnknownSession
+	}
+	type problem struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}
+	web.JSON(w, status, struct {
+		Version string          `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id"`
+		Error   problem         `json:"error"`
+	}{"2.0", json.RawMessage("null"), problem{code, text}})
+}
+
+// fail answers in the place of a server that gave no answer, or none that can be passed on.
+func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
+	var f *fault
+	switch cause := context.Cause(x.in.Context()); {
+	case errors.As(err, &f):
+	case cause != nil: // the client has left, and nothing is wrong with the server
+		panic(http.ErrAbortHandler)
+	case x.idle.expired():
+		f = errTimeout.with(errIdle)
+	default:
+		f = errUnreachable.with(err)
+	}
+	x.failed = f
+	x.endpoint.audit(x, audit.RelayFailed, f)
+	x.decision.Client.Set(w.Header())
+	f.write(w, x.in)
+}
+
+// Outcome is how a request that was let through ended: a metric label.
+type Outcome string
+
+// Outcomes.
+const (
+	Answered Outcome = "answered" // with the whole of what the server answered
+	Left     Outcome = "left"     // by the client, before the end of the answer
+	Cut      Outcome = "cut"      // by the server, or by a bound, before the end of the answer
+	Failed   Outcome = "failed"   // 502 or 504 in the place of an answer
+)
+
+// Outcomes lists all of them.
+var Outcomes = []Outcome{Answered, Left, Cut, Failed}
+
+func (x *exchange) outcome(w *answerWriter) Outcome {
+	switch {
+	case x.failed != nil:
+		return Failed
+	case x.in.Context().Err() != nil && !w.done:
+		return Left
+	case !w.done:
+		return Cut
+	}
+	return Answered
+}

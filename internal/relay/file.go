@@ -1,0 +1,62 @@
+package relay
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// File is the `proxy.hosts[].serve` section.
+type File struct {
+	// No gateway asks: this service itself takes the requests to the MCP server, at its own listener, and passes those on to endpoint that may pass. The body decides what a request is, as with body. See docs/served-hosts.md. Default false.
+	Enabled bool `json:"enabled"`
+	// How long the MCP server may send nothing before its answer is cut off, an open stream among them; a whole answer may take any time. Default "1h".
+	IdleTimeout string `json:"idleTimeout"`
+	// Headers of the client that reach the MCP server though they are taken away by default, such as "X-Api-Key" for a credential of the server's own. The access token in Authorization can not be among them. Default: none.
+	RequestHeaders []string `json:"requestHeaders"`
+	// Set-Cookie of the MCP server reaches the client. With "Cookie" in requestHeaders, sessions by cookies work. Default false.
+	Cookies bool `json:"cookies"`
+}
+
+// standardIdle is how long a server may be silent by default. Streams of
+// notifications have nothing to say for long.
+const standardIdle = time.Hour
+
+// Resolve checks the section; nil is a server that a gateway stands in front of.
+func (f *File) Resolve(c conf.Section) *resource.Serving {
+	if !f.Enabled {
+		for _, key := range conf.SetKeys(*f) {
+			c.Add(c.Key(key), "has no effect while %s is false", c.Key("enabled"))
+		}
+		return nil
+	}
+	s := &resource.Serving{IdleTimeout: c.Duration(c.Key("idleTimeout"), f.IdleTimeout, standardIdle, 10*time.Second, 24*time.Hour), Cookies: f.Cookies}
+	at := c.Key("requestHeaders")
+	if c.TooMany(at, len(f.RequestHeaders), conf.MaxNames) {
+		return s
+	}
+	known := stripping(&resource.Serving{}, nil)
+	for i, name := range f.RequestHeaders {
+		canonical := http.CanonicalHeaderKey(name)
+		switch {
+		case !plainName(name):
+			c.Add(conf.Element(at, i), "%s is not the name of a header: letters, digits and hyphens", conf.Show(name))
+		case slices.Contains(neverPassed, canonical):
+			c.Add(conf.Element(at, i), "%s never reaches the MCP server", canonical)
+		case known.toServer(canonical):
+			c.Add(conf.Element(at, i), "%s reaches the MCP server already", canonical)
+		case slices.Contains(s.RequestHeaders, canonical):
+			c.Add(conf.Element(at, i), "%s is listed twice", canonical)
+		}
+		s.RequestHeaders = append(s.RequestHeaders, canonical)
+	}
+	return s
+}
+
+// neverPassed are headers that hold the access token, or that this service sets.
+var neverPassed = []string{
+	"Authorization", "Dpop", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Proxy", "Proxy-Connection", "Proxy-Authorization", "Expect", "Upgrade", "Http2-Settings",
+}

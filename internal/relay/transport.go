@@ -1,0 +1,131 @@
+package relay
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of the connections to an MCP server.
+const (
+	dialTimeout = 5 * time.Second
+	// Node.js and uvicorn close a connection that was idle for five seconds. One
+	// that is closed while a request is on its way is lost with the request.
+	idleConnection   = 4 * time.Second
+	idleConnections  = 128 // of each server
+	maxHeaderBytes   = 64 << 10
+	readBuffer       = 4 << 10
+	writeTimeout     = 30 * time.Second
+	copyBuffer       = 8 << 10
+	mostTLSHandshake = 5 * time.Second
+)
+
+// transports makes one transport for the authorities of the system, and one for
+// each other set.
+type transports struct {
+	proxy *url.URL
+	by    map[string]http.RoundTripper
+}
+
+func (t *transports) to(authorities []byte) http.RoundTripper {
+	if known := t.by[string(authorities)]; known != nil {
+		return known
+	}
+	made := &http.Transport{
+		Proxy:       http.ProxyURL(t.proxy), // never the environment's
+		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, TLSHandshakeTimeout: mostTLSHandshake,
+		MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: idleConnection,
+		MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true, // the bytes pass as they are
+		ReadBufferSize: readBuffer, WriteBufferSize: readBuffer,
+		Protocols: new(http.Protocols),
+	}
+	made.Protocols.SetHTTP1(true)
+	if len(authorities) > 0 {
+		made.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+		made.TLSClientConfig.RootCAs.AppendCertsFromPEM(authorities) // config has checked it
+	}
+	t.by[string(authorities)] = made
+	return made
+}
+
+// buffers are those that answers are copied through. An open stream holds one.
+type buffers struct{ pool sync.Pool }
+
+// Get implements httputil.BufferPool.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[copyBuffer]byte); ok {
+		return p[:]
+	}
+	return make([]byte, copyBuffer)
+}
+
+// Put implements httputil.BufferPool.
+func (b *buffers) Put(p []byte) { b.pool.Put((*[copyBuffer]byte)(p)) }
+
+// Why an exchange ends that neither side has ended.
+var (
+	errIdle     = errors.New("the server sent nothing for too long")
+	errDraining = errors.New("this service stops")
+)
+
+// idle calls a function when there was nothing to read for too long.
+type idle struct {
+	timer *time.Timer
+	most  time.Duration
+	over  atomic.Bool
+}
+
+func newIdle(most time.Duration, expired func()) *idle {
+	i := &idle{most: most}
+	i.timer = time.AfterFunc(most, func() {
+		i.over.Store(true)
+		expired()
+	})
+	return i
+}
+
+func (i *idle) expired() bool { return i.over.Load() }
+
+func (i *idle) stop() { i.timer.Stop() }
+
+// again begins anew, after something was read.
+func (i *idle) again() { i.timer.Reset(i.most) }
+
+// answerWriter writes the answer to the client. What cannot be written within a
+// bound ends it: a client that does not read would hold it for ever.
+type answerWriter struct {
+	http.ResponseWriter
+	conn  *http.ResponseController
+	strip *stripped
+	// status is that of the answer, 0 before; done says that all of it was written.
+	status int
+	done   bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *answerWriter) WriteHeader(status int) {
+	w.deadline()
+	if status < http.StatusOK { // an answer before the answer has headers of the server's
+		w.strip.answer(w.Header())
+	} else {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *answerWriter) Write(p []byte) (int, error) {
+	w.deadline()
+	return w.ResponseWriter.Write(p)
+}
+
+func (w *answerWriter) deadline() { _ = w.conn.SetWriteDeadline(time.Now().Add(writeTimeout)) }
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

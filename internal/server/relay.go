@@ -1,0 +1,45 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// serve makes what relays to the MCP servers that are served here, nil for none.
+func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
+	routes := everyRoute()
+	o := relay.Options{
+		Decisions: decisions, Resources: b.table, Identity: b.cfg.IdentityHeaders.Names(), Keys: b.sessionKeys,
+		Owned: func(path string) bool { return owns(routes, path) }, TrustedProxies: b.cfg.TrustedProxies, Audit: b.audit,
+	}
+	if b.cfg.Egress.ProxyMCPServers {
+		o.Proxy = b.cfg.Egress.ProxyURL()
+	}
+	e := relay.New(o)
+	if !e.Serves() {
+		return nil
+	}
+	b.metrics.watchRelay(e)
+	b.relay = e
+	return e
+}
+
+// watchRelay makes the metrics of e.
+func (m *metrics) watchRelay(e *relay.Endpoint) {
+	ended := m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_relayed_requests_total", Help: "Requests that were let through to MCP servers of served hosts, by how they ended: answered, left by the client, cut off, or failed with 502 or 504. Only where a host is served.",
+	}, []string{"outcome"})
+	by := map[relay.Outcome]prometheus.Counter{}
+	for _, o := range relay.Outcomes {
+		by[o] = ended.WithLabelValues(string(o))
+	}
+	e.Ended = func(_ *resource.Resource, o relay.Outcome) { by[o].Inc() }
+	m.make.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_relayed_open", Help: "Requests to MCP servers of served hosts that are under way, open streams among them. Only where a host is served.",
+	}, func() float64 { return float64(e.Open()) })
+}
