@@ -100,6 +100,7 @@ func TestReferenceDefaults(t *testing.T) {
 		"proxy.hosts[].toolPolicy":        c.Hosts[0].Rules.ToolPolicy,
 		"proxy.hosts[].body":              c.Hosts[0].Rules.Body,
 		"proxy.hosts[].serve.enabled":     c.Hosts[0].Serving != nil,
+		"proxy.hosts[].envoyMCP":          c.Hosts[0].Rules.EnvoyMCP,
 		"provider.users[].passwordHash":   "",
 	} {
 		cell := fmt.Sprintf("`%v`", value)

@@ -58,6 +58,7 @@ func (r *resolver) resolve(f File) *Config {
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),
 	}
 	r.listen(f.Listen, c)
+	r.envoyMCP(f)
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	c.Limits = r.limits(f.Limits, len(f.Listen.TrustedProxies) > 0)
 	c.Clients = r.clients(f.Clients, c.Hosts, f.Introspection.Enabled)
@@ -84,6 +85,15 @@ func (c *Config) unused(f File) {
 		c.Providers[i].Unused = connector.Properties{
 			Name:   !named && file.NameClaim == "",
 			Groups: !grouped && file.GroupsClaim == "" && len(file.GroupsFilter) == 0 && !slices.Contains(file.Scopes, "groups"),
+		}
+	}
+}
+
+// envoyMCP refuses to rely on what cannot arrive: Envoy tells what its filters know over gRPC alone.
+func (r *resolver) envoyMCP(f File) {
+	for i, h := range f.Proxy.Hosts {
+		if h.EnvoyMCP && f.Listen.GRPC == "" {
+			r.Add(conf.Element("proxy.hosts", i)+".envoyMCP", "needs listen.grpc, because Envoy says over gRPC alone what its MCP filter read")
 		}
 	}
 }

@@ -16,6 +16,7 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 		ToolPolicy:     rule.ToolPolicy(cmp.Or(f.ToolPolicy, string(rule.Enforce))),
 		Scopes:         r.scopeRules(at+".scopes", f.Scopes),
 		Body:           f.Body,
+		EnvoyMCP:       f.EnvoyMCP,
 		RefuseRefresh:  f.RefuseRefreshAfterStepUp,
 		AllowedOrigins: f.CORS.AllowedOrigins,
 	}
@@ -32,6 +33,9 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 		rules.StepUpStatus = 403
 	default:
 		r.Add(at+".stepUp", `%s is not one of "401", "403"`, conf.Show(f.StepUp))
+	}
+	if f.EnvoyMCP && f.Body {
+		r.Add(at+".envoyMCP", "is another source of what body tells; remove one of the two")
 	}
 	r.origins(at+".cors.allowedOrigins", f.CORS.AllowedOrigins)
 	return rules

@@ -38,6 +38,8 @@ func TestRules(t *testing.T) {
 		"policy":           {"toolPolicy: Strict", []string{at + "toolPolicy: is not one of"}},
 		"step-up":          {`stepUp: "400"`, []string{at + "stepUp: is not one of"}},
 		"step-up unquoted": {"stepUp: 403", []string{at + "stepUp: must be text, not a number; put it in quotes"}},
+		"two sources":      {"body: true, envoyMCP: true", []string{at + "envoyMCP: remove one of the two", at + "envoyMCP: needs listen.grpc"}},
+		"nothing to tell":  {"envoyMCP: true", []string{at + "envoyMCP: needs listen.grpc"}},
 		"nameless scope":   {"scopes: [{tools: [a]}]", []string{at + "scopes[0].name: is required"}},
 		"odd scope":        {"scopes: [{name: a b, tools: [a]}, {name: offline_access, tools: [a]}]", []string{at + "scopes[0].name: not a scope", at + "scopes[1].name: meaning of its own"}},
 		"scope twice":      {"scopes: [{name: a, tools: [a]}, {name: a, tools: [b]}]", []string{at + "scopes[1].name: listed twice"}},

@@ -19,6 +19,7 @@ type question struct {
 	body               string
 	rawBody            []byte
 	cut                bool
+	mcp                *forwardauth.Parsed // nil unless Envoy's MCP filter says something
 
 	joined headers // headers: lines of one name joined by commas
 	lines  headers // header_map: every line, with encode_raw_headers
@@ -32,7 +33,7 @@ func (q *question) request() forwardauth.Request {
 	r := forwardauth.Request{
 		Dialect: forwardauth.EnvoyGRPC, Method: q.method, Host: q.host, Path: path,
 		Ambiguous: !q.http || !strings.HasPrefix(path, "/"),
-		Headers:   q.joined.Headers, BodyCut: q.cut,
+		Headers:   q.joined.Headers, BodyCut: q.cut, Parsed: q.mcp,
 	}
 	if q.raw {
 		r.Headers = q.lines.Headers
@@ -128,7 +129,11 @@ func (q *question) checkRequest(b []byte) error {
 			return nil
 		}
 		return fields(v, func(n protowire.Number, v []byte) error {
-			if n != attributeContextRequest {
+			switch n {
+			case attributeContextRequest:
+			case attributeContextMetadata:
+				return fields(v, q.metadataContext)
+			default:
 				return nil
 			}
 			return fields(v, func(n protowire.Number, v []byte) error {

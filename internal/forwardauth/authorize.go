@@ -29,8 +29,8 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 	if reason != Allowed {
 		return reason
 	}
-	if rules.Body {
-		body, reason := fromBody(q)
+	if rules.Body || rules.EnvoyMCP {
+		body, reason := contentOf(q, rules)
 		if reason != Allowed {
 			return reason
 		}
@@ -51,6 +51,14 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 		return OldProtocol
 	}
 	return Allowed // the coarse rule: any valid token of the resource
+}
+
+// contentOf finds out what the body asks for, by itself or as the gateway read it.
+func contentOf(q *Request, rules *rule.Rules) (content, Reason) {
+	if rules.EnvoyMCP {
+		return fromGateway(q)
+	}
+	return fromBody(q)
 }
 
 // agree reports whether the headers say what the body says (MCP, "Server

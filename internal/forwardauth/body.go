@@ -49,10 +49,40 @@ func fromBody(q *Request) (content, Reason) {
 			return content{}, reason
 		}
 		return parseBody(body)
-	case q.Method == http.MethodGet || q.Method == http.MethodHead || q.Method == http.MethodDelete || q.Method == http.MethodOptions:
+	case bodiless(q.Method):
 		return content{}, Allowed
 	}
 	return content{}, BodyMissing
+}
+
+// bodiless reports whether requests of the method have no body.
+func bodiless(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodDelete || method == http.MethodOptions
+}
+
+// fromGateway takes what the gateway read out of the body. A gateway that says
+// nothing, or that has reservations, did not see what the server will.
+func fromGateway(q *Request) (content, Reason) {
+	switch {
+	case q.Parsed == nil && bodiless(q.Method):
+		return content{}, Allowed
+	case q.Parsed == nil:
+		return content{}, BodyMissing
+	}
+	if reason := mediaType(&q.Headers); reason != Allowed {
+		return content{}, reason
+	}
+	op := operation{method: q.Parsed.Method}
+	switch op.method {
+	case toolsCall, promptsGet:
+		op.name = q.Parsed.Name
+	case resourcesRead:
+		op.name = q.Parsed.URI
+	}
+	if !q.Parsed.Whole || named(op.method) && op.name == "" || !isPlainText(op.method) || !isPlainText(op.name) {
+		return content{}, MalformedBody
+	}
+	return content{ops: []operation{op}}, Allowed
 }
 
 // mediaType reports whether every server reads the body's bytes as they are: as

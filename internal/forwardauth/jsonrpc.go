@@ -218,9 +218,7 @@ func (c *cursor) quoted() string {
 	return c.text[from:c.at]
 }
 
-// plainText reads a string. One with U+FFFD may have been half of a surrogate
-// pair, which parsers repair in different ways, and one with NUL ends there for
-// servers whose strings do.
+// plainText reads a string that every server reads as the same.
 func (c *cursor) plainText() (s string, ok bool) {
 	if c.next() != '"' {
 		return "", false
@@ -231,7 +229,14 @@ func (c *cursor) plainText() (s string, ok bool) {
 			return "", false
 		}
 	}
-	return s, !strings.ContainsRune(s, utf8.RuneError) && strings.IndexByte(s, 0) < 0
+	return s, isPlainText(s)
+}
+
+// isPlainText refuses text that servers read in different ways. U+FFFD may have been
+// half of a surrogate pair, which parsers repair differently, and NUL ends the text
+// for servers whose strings end there.
+func isPlainText(s string) bool {
+	return !strings.ContainsRune(s, utf8.RuneError) && strings.IndexByte(s, 0) < 0
 }
 
 // skip passes a value.

@@ -41,6 +41,20 @@ type Request struct {
 	Body io.Reader
 	// BodyCut says that the gateway forwards only the beginning of the body.
 	BodyCut bool
+	// Parsed is what the gateway itself read out of the body, nil if it does not
+	// say. It is looked at only if the configuration of the resource says so.
+	Parsed *Parsed
+}
+
+// Parsed is the one JSON-RPC message of a body, as a gateway reads it.
+type Parsed struct {
+	// Whole says that the gateway read all of the body, and refuses what it could
+	// not read; without it the rest says nothing.
+	Whole bool
+	// Method is "" for a response.
+	Method string
+	// Name and URI are those of the params, "" where they are not text.
+	Name, URI string
 }
 
 // TraceContext is the traceparent and tracestate of W3C Trace Context, line by line.

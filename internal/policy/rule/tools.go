@@ -8,6 +8,8 @@ type Rules struct {
 	Scopes     []Scope
 	// Body: the body decides. Only for gateways that forward it.
 	Body bool
+	// EnvoyMCP: what Envoy's MCP filter read out of the body decides.
+	EnvoyMCP bool
 	// StepUpStatus is 401, 403, or 0 for what suits the gateway.
 	StepUpStatus int
 	// RefuseRefresh: a refresh right after a client was asked for more scopes is
