@@ -32,6 +32,7 @@ var rules = []rule{
 	{"seal", []string{"*"}, nil, "sealing knows keys and bytes, not what they mean"},
 	{"audit", []string{"*"}, []string{"reasons"}, "entries are typed words; whoever writes one brings them"},
 	{"tracing", []string{"*"}, []string{"audit", "conf", "forwardauth", "limit", "web"}, "a trace is told of what happens and changes nothing"},
+	{"gatewatch", []string{"*"}, []string{"conf", "resource"}, "what looks from outside knows what everyone may know, and no key or token"},
 	{"flows", []string{"*"}, []string{"audit", "reasons", "web"}, "what is shown of a sign-in comes from the audit log and nowhere else"},
 	{"conf", []string{"*"}, nil, "the kinds of values that sections are made of know no section"},
 	{"policy/rule", []string{"*"}, nil, "rules are words of the operator; what they mean is for policy and forwardauth"},
@@ -92,6 +93,7 @@ var typesOnly = []struct {
 	{"forwardauth", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "net/http is there for handler types"},
 	{"grant", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "the token endpoint reaches no network itself"},
 	{"config", "grant", []string{"Endpoint", "Refresh", "NewRefresh", "NewFailures", "NewRevocations"}, "the configuration asks which grants there are and runs none"},
+	{"config", "gatewatch", []string{"New", "Watch", "NewLooker", "Looker", "LookAtAll"}, "the configuration says what to look at and does not look"},
 	{"token", "net/http", []string{"Client", "Transport", "Get"}, "keys are never fetched"},
 }
 

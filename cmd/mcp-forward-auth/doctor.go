@@ -34,11 +34,13 @@ func doctorCommand() *cobra.Command {
 		Short: "Look at a protected MCP server as a client does and name each fault",
 		Long: `Ask a protected MCP server some thirty questions, as MCP clients do, and name
 each fault with its remedy. It works with any authorization server. With
---gateway and no URL it prints the whole recipe for that gateway.
+--gateway and no URL it prints the whole recipe for that gateway. With --all and
+no URL it looks once at the gate of every MCP server of a configuration file.
 
 Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 		Example: `  mcp-forward-auth doctor https://mcp.example.com/mcp
-  mcp-forward-auth doctor https://mcp.example.com/mcp --gateway ingress-nginx --login`,
+  mcp-forward-auth doctor https://mcp.example.com/mcp --gateway ingress-nginx --login
+  mcp-forward-auth doctor --all --config /etc/mcp-forward-auth/config.yaml`,
 	}
 	var v visit
 	flags := c.Flags()
@@ -50,13 +52,22 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 	flags.StringVar(&v.Origin, "origin", "", "the web page's `origin` that the browser checks speak for (default http://localhost:6274, MCP Inspector)")
 	flags.StringSliceVar(&v.Skip, "skip", nil, "leave out checks: `ids` separated by commas; cors leaves out all that begin with cors-")
 	flags.DurationVar(&v.LoginTimeout, "login-timeout", 5*time.Minute, "how long to wait for the sign-in")
+	all := flags.Bool("all", false, "look once at the gate of every MCP server of --config, as the gate watch does")
+	path := configFlag(c)
 	wantsJSON := outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) (err error) {
 		if v.asJSON, err = wantsJSON(); err != nil {
 			return err
 		}
+		v.out = c.OutOrStdout()
 		recipe, known := doctor.Recipe(v.gateway)
 		switch {
+		case *all && len(args) > 0:
+			return usageError(c, errors.New("--all takes its URLs from --config; leave the URL out"))
+		case *all && *path == "":
+			return usageError(c, errors.New("--all needs --config FILE, which names the MCP servers"))
+		case *all:
+			return v.gates(c.Context(), *path)
 		case v.gateway != "" && !known:
 			return usageError(c, fmt.Errorf("there is no recipe for %q; there are %s", v.gateway, strings.Join(doctor.Gateways(), ", ")))
 		case len(args) == 0 && known:
@@ -65,7 +76,7 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 		case len(args) != 1:
 			return usageError(c, errors.New("give the URL of one MCP server, such as https://mcp.example.com/mcp"))
 		}
-		v.URL, v.Version, v.out = args[0], buildVersion(), c.OutOrStdout()
+		v.URL, v.Version = args[0], buildVersion()
 		v.Open = func(at string) {
 			fmt.Fprintf(c.ErrOrStderr(), "\n  Open this address in a browser on this computer and sign in:\n\n    %s\n\n", at)
 		}

@@ -97,7 +97,21 @@ var firing = map[string]struct{ fires, silent series }{
 	},
 	"McpForwardAuthUnknownTargets": {
 		series{`mcp_forward_auth_decisions_total` + labels + `,dialect="none",reason="unknown_host"}`: "0+30x90"},
-		series{`mcp_forward_auth_decisions_total` + labels + `,dialect="none",reason="unknown_host"}`: "0+1x90"},
+		series{
+			`mcp_forward_auth_decisions_total` + labels + `,dialect="none",reason="unknown_host"}`: "0+31x90",
+			`mcp_forward_auth_gate_questions_total` + labels + `}`:                                 "0+30x90", // the gate watch asks them
+		},
+	},
+	"McpForwardAuthGateOpen": {
+		series{`mcp_forward_auth_gate_state` + labels + `,resource="https://mcp.example.com/mcp",state="open"}`: "1x90"},
+		series{`mcp_forward_auth_gate_state` + labels + `,resource="https://mcp.example.com/mcp",state="unreachable"}`: "1x90"},
+	},
+	"McpForwardAuthGateUnseen": {
+		series{`mcp_forward_auth_gate_state` + labels + `,resource="https://mcp.example.com/mcp",state="unreachable"}`: "1x90"},
+		series{ // another replica sees it
+			`mcp_forward_auth_gate_state` + labels + `,resource="https://mcp.example.com/mcp",state="unreachable"}`:       "1x90",
+			`mcp_forward_auth_gate_state{namespace="auth",pod="b",resource="https://mcp.example.com/mcp",state="closed"}`: "1x90",
+		},
 	},
 	"McpForwardAuthSignInsRefused": {
 		series{

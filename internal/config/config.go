@@ -13,6 +13,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
@@ -62,6 +63,7 @@ type Config struct {
 	DenyList        string // path of the deny-list, "" for none
 	AuditFile       string // path, "" for standard output
 	Tracing         tracing.Config
+	GateWatch       gatewatch.Config
 	DebugFlows      bool // whether /debug/flows is served
 	Branding        Branding
 	IdentityHeaders outbound.Headers

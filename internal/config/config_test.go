@@ -738,6 +738,7 @@ introspection         off
 deny-list             none
 audit log             standard output
 tracing               off
+gate watch            off
 identity headers      X-Auth-Request-User, X-Auth-Request-Email, X-Auth-Request-Groups
 protected MCP servers 1
   https://mcp.example.com/mcp -> http://mcp:8080/mcp?…

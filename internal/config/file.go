@@ -3,6 +3,7 @@ package config
 import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
@@ -49,6 +50,8 @@ type File struct {
 	Audit AuditFile `json:"audit"`
 	// Traces of what the service does, for OpenTelemetry. See docs/operations.md.
 	Tracing tracing.File `json:"tracing"`
+	// A look at the gateways from outside, every minute. See docs/operations.md.
+	GateWatch gatewatch.File `json:"gateWatch"`
 	// What the management listener shows besides metrics.
 	Debug DebugFile `json:"debug"`
 	// What is the operator's on the pages that people see.

@@ -92,6 +92,8 @@ func TestReferenceDefaults(t *testing.T) {
 		"debug.flows.enabled":             c.DebugFlows,
 		"audit.file":                      "",
 		"tracing.samplingRatio":           c.Tracing.Ratio,
+		"gateWatch.enabled":               c.GateWatch.Enabled,
+		"gateWatch.interval":              "1m",
 		"identityHeaders.user":            c.IdentityHeaders.User,
 		"identityHeaders.email":           c.IdentityHeaders.Email,
 		"identityHeaders.groups":          c.IdentityHeaders.Groups,
@@ -235,7 +237,7 @@ func typeName(t reflect.Type) (name string, below reflect.Type) {
 
 // sections are the files with the keys of the configuration.
 var sections = []string{"file.go", "../connector/google/workspace.go", "../connector/static/users.go",
-	"../conf/tls.go", "../guard/postgres/file.go", "../guard/redis/file.go", "../relay/file.go", "../tracing/file.go"}
+	"../conf/tls.go", "../gatewatch/file.go", "../guard/postgres/file.go", "../guard/redis/file.go", "../relay/file.go", "../tracing/file.go"}
 
 // commentKey is how fieldComments names a field.
 func commentKey(section reflect.Type, field reflect.StructField) string {

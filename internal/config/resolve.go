@@ -12,8 +12,10 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 // Bounds on what one file may hold. They are far above any need and
@@ -57,6 +59,7 @@ func (r *resolver) resolve(f File) *Config {
 		Branding:            r.branding(f.Branding),
 		IdentityHeaders:     r.identityHeaders(f.IdentityHeaders),
 	}
+	c.GateWatch = r.gateWatch(f.GateWatch, c.Hosts)
 	r.listen(f.Listen, c)
 	r.envoyMCP(f)
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
@@ -67,6 +70,15 @@ func (r *resolver) resolve(f File) *Config {
 	c.unused(f)
 	c.Warnings = r.Warnings
 	return c
+}
+
+// gateWatch resolves the section, which names some of the hosts.
+func (r *resolver) gateWatch(f gatewatch.File, hosts []resource.Entry) gatewatch.Config {
+	names := make([]string, 0, len(hosts))
+	for _, h := range hosts {
+		names = append(names, h.Host)
+	}
+	return f.Resolve(conf.Section{Check: r.Check, At: "gateWatch"}, names)
 }
 
 // unused notes for each provider what of a person nothing makes use of.

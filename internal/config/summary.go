@@ -80,6 +80,7 @@ func (c *Config) Settings() (all []Setting) {
 	line("deny-list", "%s", cmp.Or(c.DenyList, "none"))
 	line("audit log", "%s", cmp.Or(c.AuditFile, "standard output"))
 	line("tracing", "%s", c.Tracing.Summary())
+	line("gate watch", "%s", c.GateWatch.Summary())
 	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {

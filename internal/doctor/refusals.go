@@ -2,10 +2,11 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 )
 
 func (w *walk) checkGet(ctx context.Context) outcome {
@@ -69,8 +70,8 @@ func (w *walk) checkLargeToken(ctx context.Context) outcome {
 	return pass(fmt.Sprintf("%d bytes get the usual %d", largeToken, a.status))
 }
 
-// stranger is a host that exists nowhere (RFC 2606, section 2).
-const stranger = "doctor.invalid"
+// stranger is a host that exists nowhere.
+const stranger = gatewatch.Stranger
 
 // checkSpoof claims, in the headers of each family of gateways, to be on the
 // way to a public path, or in a preflight.
@@ -110,48 +111,20 @@ func (w *walk) checkUnasked(ctx context.Context) outcome {
 	ask := func(at string, header ...string) (string, bool) {
 		a, err := w.probe.do(ctx, request{http.MethodPost, at, append([]string{
 			"Content-Type", "application/json", "Accept", "application/json, text/event-stream"}, header...), hello})
-		if err != nil || !fromServer(a) {
+		if err != nil || !gatewatch.FromServer(a.header, a.body) {
 			return "", false
 		}
 		return a.String(), true
 	}
-	for _, path := range spellings(w.url.EscapedPath()) {
+	for _, path := range gatewatch.Spellings(w.url.EscapedPath()) {
 		if saw, open := ask(origin(w.url) + path); open {
 			return fail("unasked.path", "POST "+path+": "+saw)
 		}
 	}
-	name := w.url.Hostname()
-	for _, host := range []string{name, name + ".", name + ":1", strings.ToUpper(name), stranger} {
-		if host == w.url.Host {
-			continue
-		}
+	for _, host := range gatewatch.Hosts(w.url.Host) {
 		if saw, open := ask(w.url.String(), "Host", host); open {
 			return fail("unasked.host", "POST with Host "+host+": "+saw)
 		}
 	}
 	return pass("")
-}
-
-// spellings are paths that a careless MCP server takes for path.
-func spellings(path string) []string {
-	path = strings.TrimSuffix(path, "/")
-	if path == "" {
-		return []string{"//"}
-	}
-	out := []string{path + "x", path + ".", path + ";x", path + "%20", path + "%2f", path + "%3fx", "/" + path, "/x/.." + path,
-		fmt.Sprintf("/%%%02x%s", path[1], path[2:]), wellKnownResource + "/../.." + path}
-	if upper := strings.ToUpper(path); upper != path && !strings.Contains(path, "%") {
-		out = append(out, upper)
-	}
-	return out
-}
-
-// fromServer reports whether an answer can only be an MCP server's: an event
-// stream, a session, or a message of JSON-RPC.
-func fromServer(a *answer) bool {
-	var message struct {
-		JSONRPC string `json:"jsonrpc"`
-	}
-	return a.media() == "text/event-stream" || a.header.Get("Mcp-Session-Id") != "" ||
-		json.Unmarshal(a.body, &message) == nil && message.JSONRPC != ""
 }

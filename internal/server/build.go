@@ -19,6 +19,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
@@ -159,7 +160,6 @@ func (b *builder) remember() (err error) {
 	if b.memory, err = newMemory(b.cfg.Guard, b.opt, b.metrics); err != nil {
 		return err
 	}
-	b.ready.degraded = b.memory.degraded
 	b.replay = b.memory.guard
 	if b.tracer != nil {
 		b.replay = tracedGuard{b.replay, b.tracer}
@@ -180,6 +180,22 @@ func (b *builder) admit() (err error) {
 	b.refused = refusal.New(b.opt.Now)
 	b.pages = page.New(brand(b.cfg.Branding))
 	return err
+}
+
+// watchGates makes what looks at the gateways from outside.
+func (b *builder) watchGates() error {
+	b.gates = gatewatch.New(b.cfg.GateWatch, gatewatch.Options{
+		Table: b.table, Logger: b.log, Version: b.opt.Version, Asked: b.metrics.gateQuestions.Inc, Transport: b.opt.Gateways,
+	})
+	b.metrics.watchGates(b.gates)
+	b.ready.degraded = func() []string {
+		reasons := b.gates.Trouble()
+		if reason := b.memory.degraded(); reason != "" {
+			reasons = append([]string{reason}, reasons...)
+		}
+		return reasons
+	}
+	return nil
 }
 
 // endpoints makes the endpoints and what limits requests to them.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -12,11 +13,11 @@ import (
 
 // readiness is what /readyz says: ready once everything is built and
 // listening, not ready any more while draining. A replica that lacks what all of
-// them share stays ready, because otherwise none would be left: it says what does
-// not work.
+// them share stays ready, because otherwise none would be left, and so does one that
+// sees an open gate: it says what does not work.
 type readiness struct {
 	ready    atomic.Bool
-	degraded func() string // what does not work, "" for nothing
+	degraded func() []string // what does not work
 }
 
 func (r *readiness) set(ready bool) { r.ready.Store(ready) }
@@ -26,8 +27,8 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		web.JSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready"})
 		return
 	}
-	if reason := r.degraded(); reason != "" {
-		web.JSON(w, http.StatusOK, map[string]string{"status": "degraded", "reason": reason})
+	if reasons := r.degraded(); len(reasons) > 0 {
+		web.JSON(w, http.StatusOK, map[string]string{"status": "degraded", "reason": strings.Join(reasons, "; ")})
 		return
 	}
 	web.JSON(w, http.StatusOK, map[string]string{"status": "ready"})

@@ -16,6 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
@@ -60,6 +61,7 @@ type metrics struct {
 	traceLosses    prometheus.Counter
 	repeats        prometheus.Counter
 	usesLost       prometheus.Counter
+	gateQuestions  prometheus.Counter
 }
 
 func newMetrics(version string) *metrics {
@@ -76,6 +78,9 @@ func newMetrics(version string) *metrics {
 	m.makeGuard()
 	m.makeFiles()
 	m.makeLosses()
+	m.gateQuestions = m.make.NewCounter(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_gate_questions_total", Help: "Requests that the gate watch sent to gateways. A gateway asks this service about most of them, and they count among the decisions.",
+	})
 	return m
 }
 
@@ -314,6 +319,27 @@ func (c *catalogueCollector) Collect(out chan<- prometheus.Metric) {
 			v = 1
 		}
 		out <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, v, r.URI)
+	}
+}
+
+// watchGates exports what the gate watch knows.
+func (m *metrics) watchGates(w *gatewatch.Watch) {
+	m.registry.MustRegister(&gateCollector{w, prometheus.NewDesc(
+		"mcp_forward_auth_gate_state", "1 for the state of the gateway in front of each MCP server, as the gate watch sees it from outside: unknown, closed, open, foreign (something else than this service guards it) or unreachable. No series while gateWatch is off.",
+		[]string{"resource", "state"}, nil,
+	)})
+}
+
+type gateCollector struct {
+	watch *gatewatch.Watch
+	desc  *prometheus.Desc
+}
+
+func (c *gateCollector) Describe(out chan<- *prometheus.Desc) { out <- c.desc }
+
+func (c *gateCollector) Collect(out chan<- prometheus.Metric) {
+	for _, g := range c.watch.Gates() {
+		out <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, 1, g.Resource.URI, string(g.State))
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
@@ -60,7 +61,8 @@ type Server struct {
 	keys      *keyset.Set
 	catalogue *catalog.Cache
 	memory    *memory
-	relay     *relay.Endpoint // nil where no MCP server is served here
+	relay     *relay.Endpoint  // nil where no MCP server is served here
+	gates     *gatewatch.Watch // nil for none
 	// files may change while the service runs.
 	files     []*reload.File
 	ready     readiness
@@ -80,6 +82,8 @@ type Options struct {
 	SpanExporter sdktrace.SpanExporter
 	// Network is how URLs that strangers name are reached; zero is the internet.
 	Network egress.Network
+	// Gateways, if set, is what the gate watch asks instead of the network, for tests.
+	Gateways http.RoundTripper
 	// KeySource, if set, stands before each source of signing keys: deriving a
 	// key is slow, and tests make many services with the same seed.
 	KeySource func(keyset.Source) keyset.Source
@@ -98,7 +102,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		opt.Logger.Warn("the configuration should be another way", "key", w.Path, "problem", w.Problem)
 	}
 	b := &builder{Server: &Server{cfg: cfg, log: opt.Logger}, opt: opt, metrics: newMetrics(opt.Version)}
-	for _, step := range []func() error{b.hosts, b.observe, b.makeKeys, b.signIns, b.listTools, b.remember, b.admit} {
+	for _, step := range []func() error{b.hosts, b.observe, b.makeKeys, b.signIns, b.listTools, b.remember, b.admit, b.watchGates} {
 		if err := step(); err != nil {
 			return nil, err
 		}

@@ -56,6 +56,8 @@ type Options struct {
 	HTTPClient *http.Client
 	// Network reaches what clients publish, see egresstest; zero is the network.
 	Network egress.Network
+	// Gateways is what the gate watch asks; nil is the network.
+	Gateways http.RoundTripper
 	// Clock is the service's; a new one if nil.
 	Clock *Clock
 	// Spans takes what the service traces, where the configuration has it trace.
@@ -75,6 +77,7 @@ type Service struct {
 	http    *http.Client
 	network egress.Network
 	spans   sdktrace.SpanExporter
+	gates   http.RoundTripper
 
 	mu   sync.Mutex
 	live *process
@@ -91,7 +94,7 @@ type process struct {
 // ends the test.
 func Start(t testing.TB, o Options) *Service {
 	t.Helper()
-	s := &Service{Clock: o.Clock, Log: new(Log), t: t, http: o.HTTPClient, network: o.Network, spans: o.Spans, MCPServer: sampleServer(t)}
+	s := &Service{Clock: o.Clock, Log: new(Log), t: t, http: o.HTTPClient, network: o.Network, spans: o.Spans, gates: o.Gateways, MCPServer: sampleServer(t)}
 	if s.Clock == nil {
 		s.Clock = new(Clock)
 	}
@@ -137,7 +140,7 @@ func (s *Service) Stop() {
 // Browser.On and Client.On to talk to it.
 func (s *Service) Replica() *Service {
 	s.t.Helper()
-	r := &Service{Clock: s.Clock, Log: s.Log, MCPServer: s.MCPServer, t: s.t, config: s.config, http: s.http, network: s.network}
+	r := &Service{Clock: s.Clock, Log: s.Log, MCPServer: s.MCPServer, t: s.t, config: s.config, http: s.http, network: s.network, gates: s.gates}
 	r.live = r.run()
 	s.t.Cleanup(r.Stop)
 	return r
@@ -219,7 +222,7 @@ func (s *Service) run() *process {
 	s.t.Helper()
 	srv, err := server.New(s.config, server.Options{
 		Logger:  slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Version: "test", Now: s.Clock.Now, HTTPClient: s.http, Network: s.network, SpanExporter: s.spans,
+		Version: "test", Now: s.Clock.Now, HTTPClient: s.http, Network: s.network, SpanExporter: s.spans, Gateways: s.gates,
 	})
 	if err != nil {
 		s.t.Fatalf("server.New: %v", err)

@@ -239,6 +239,31 @@ prometheusRule dashboard extraObjects tests global
 {{- end }}
 {{- end }}
 
+{{/* The volumes of a container that reads the configuration file, and where they are mounted. */}}
+{{- define "mcp-forward-auth.volumes" -}}
+{{- if include "mcp-forward-auth.lacks" (dict "list" .Values.volumes "key" "name" "value" "config") }}
+# One volume, so that the configuration and the files it names change together.
+- name: config
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- include "mcp-forward-auth.configSources" . | nindent 6 }}
+{{- end }}
+{{- with .Values.volumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- define "mcp-forward-auth.volumeMounts" -}}
+{{- if include "mcp-forward-auth.lacks" (dict "list" .Values.volumeMounts "key" "mountPath" "value" "/etc/mcp-forward-auth") }}
+- name: config
+  mountPath: /etc/mcp-forward-auth
+  readOnly: true
+{{- end }}
+{{- with .Values.volumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* Ports by the name of the listener, from the addresses in the section listen. */}}
 {{- define "mcp-forward-auth.ports" -}}
 {{- $ports := dict "http" 8080 "management" 9090 }}

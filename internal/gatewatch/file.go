@@ -1,0 +1,123 @@
+package gatewatch
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+)
+
+// File is the `gateWatch` section.
+type File struct {
+	// Look at the public address of every MCP server from outside, without a token and with a wrong one, in several spellings, and say which gateway lets a request pass that did not meet this service. Each replica looks for itself. Default false.
+	Enabled bool `json:"enabled"`
+	// How often, "10s" to "1h", give or take a tenth. What looks open is looked at again after a quarter of it, and is said after the second time. Default "1m".
+	Interval string `json:"interval"`
+	// Address of the gateway, such as "gateway.ingress.svc:443", where the public names do not lead to it from here. Requests and certificates keep the public names. Default: what DNS says.
+	Connect string `json:"connect"`
+	// File with the certificates of the authorities to trust for the gateway, in PEM, and no others. Default: those of the system.
+	CAFile string `json:"caFile"`
+	// What is different for some hosts.
+	Hosts []HostFile `json:"hosts"`
+}
+
+// HostFile is one entry of `gateWatch.hosts`.
+type HostFile struct {
+	// One of the hosts of proxy.hosts, with its port if it has one there. Required.
+	Host string `json:"host"`
+	// Address of the gateway of this host. Default: that of gateWatch.
+	Connect string `json:"connect"`
+	// File with the certificates of the authorities to trust for this host, in PEM. Default: that of gateWatch.
+	CAFile string `json:"caFile"`
+	// Leave this host out. Default false.
+	Skip bool `json:"skip"`
+}
+
+// Config says which gates are watched; the zero value watches none.
+type Config struct {
+	Enabled  bool
+	Interval time.Duration
+	Default  Gateway
+	// Hosts are those that differ, by canonical name.
+	Hosts map[string]Gateway
+}
+
+// Gateway is how the gateway of a host is reached.
+type Gateway struct {
+	Connect     string // host and port; "" for what DNS says
+	Authorities []byte // PEM; empty for those of the system
+	Skip        bool
+}
+
+// The bounds of the interval. More often than this, looks would be a load.
+const (
+	leastInterval = 10 * time.Second
+	mostInterval  = time.Hour
+)
+
+// Resolve checks the section. hosts are the names of proxy.hosts.
+func (f File) Resolve(c conf.Section, hosts []string) Config {
+	out := Config{Enabled: f.Enabled, Interval: c.Duration(c.Key("interval"), f.Interval, time.Minute, leastInterval, mostInterval)}
+	out.Default = reached(c, Gateway{}, f.Connect, f.CAFile)
+	if c.TooMany(c.Key("hosts"), len(f.Hosts), conf.MaxNames) {
+		return out
+	}
+	out.Hosts = map[string]Gateway{}
+	for i, h := range f.Hosts {
+		entry := conf.Section{Check: c.Check, At: conf.Element(c.Key("hosts"), i)}
+		_, twice := out.Hosts[h.Host]
+		switch {
+		case entry.IsMalformed(entry.Key("host")):
+		case h.Host == "":
+			entry.Add(entry.Key("host"), "is required: a host of proxy.hosts")
+		case !slices.Contains(hosts, h.Host):
+			entry.Add(entry.Key("host"), "%s is no host of proxy.hosts", conf.Show(h.Host))
+		case twice:
+			entry.Add(entry.Key("host"), "%s is listed twice", conf.Show(h.Host))
+		}
+		g := reached(entry, out.Default, h.Connect, h.CAFile)
+		g.Skip = h.Skip
+		out.Hosts[h.Host] = g
+	}
+	return out
+}
+
+// reached is standard with what an entry says.
+func reached(c conf.Section, standard Gateway, connect, caFile string) Gateway {
+	g := standard
+	if connect != "" {
+		g.Connect = connect
+		c.ServerAddress(c.Key("connect"), connect)
+	}
+	if caFile != "" {
+		g.Authorities = c.Authorities(c.Key("caFile"), caFile)
+	}
+	return g
+}
+
+// Of returns how the gateway of a host is reached.
+func (c Config) Of(host string) Gateway {
+	if g, ok := c.Hosts[host]; ok {
+		return g
+	}
+	return c.Default
+}
+
+// Summary says for the operator what is watched.
+func (c Config) Summary() string {
+	if !c.Enabled {
+		return "off"
+	}
+	text := "every " + conf.ShowDuration(c.Interval)
+	var skipped []string
+	for _, name := range slices.Sorted(maps.Keys(c.Hosts)) {
+		if c.Hosts[name].Skip {
+			skipped = append(skipped, name)
+		}
+	}
+	if len(skipped) > 0 {
+		text += ", without " + conf.Names(skipped)
+	}
+	return text
+}
