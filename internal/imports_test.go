@@ -50,7 +50,7 @@ var rules = []rule{
 	{"egress", []string{"*"}, nil, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
 	{"token", []string{"*"}, []string{"keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
-	{"credential/...", []string{"*"}, []string{"conf", "credential/...", "keyset", "resource", "token"}, "a credential is read without I/O, and knows no flow"},
+	{"credential/...", []string{"*"}, []string{"conf", "connector", "credential/...", "keyset", "policy", "reasons", "resource", "token"}, "a credential says who comes with it, and knows no flow"},
 	{"authcode", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},

@@ -1,18 +1,34 @@
 // Package credential is the seam for what a request to an MCP server proves
 // itself with. A Kind reads one form of credential and returns its Principal;
-// forwardauth makes the one decision for all kinds. A kind is a directory below
-// this one and an entry in the list that package server gives to forwardauth.
+// forwardauth makes the one decision for all kinds.
+//
+// To add a kind, make a directory below this one with its section of the
+// configuration, and an entry in the list that package server gives to
+// forwardauth. The kind looks up for itself at which MCP servers it is turned on:
+// by default at none. It says why it refuses a credential with a Refused, whose
+// reason forwardauth has an answer for. A principal that this service did not sign
+// in has an Outsider, whom the rules of the policy are matched with. A kind that
+// must ask over the network is an Asker, and one whose credentials may end before
+// they expire sets Until and Withdrawn.
 //
 // It fails closed: a credential that no kind recognises is refused, and so is a
 // principal that lacks something which the decision relies on.
 package credential
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
+
+// MaxBytes bounds a credential of any kind. Other authorization servers put
+// groups and roles into their tokens; few gateways pass a longer header.
+const MaxBytes = 16 << 10
 
 // Principal is who a request comes from and what the credential gives them. The
 // zero value is no one.
@@ -33,7 +49,11 @@ type Principal struct {
 	// GroupsCut: there are more groups, which the credential could not hold.
 	GroupsCut bool
 	// Policy is which rules hold for the person and the client, see policy.Match.
+	// With an Outsider it is not looked at.
 	Policy string
+	// Outsider is set for a principal that this service did not sign in. The rules
+	// are matched with it once, when the credential is first seen.
+	Outsider *policy.Outsider
 
 	// ID is what this one credential can be revoked by.
 	ID string
@@ -43,41 +63,87 @@ type Principal struct {
 	Generation   int
 
 	IssuedAt, Expires int64 // Unix seconds
+	// Until is when the kind wants to see the credential again, in Unix seconds; 0
+	// for not before Expires.
+	Until int64
+	// Withdrawn, if set, becomes true when the kind honours the credential no more,
+	// such as when its key is gone. Then the next request has it verified again.
+	Withdrawn *atomic.Bool
 }
 
 // Kind is one form of credential.
 type Kind interface {
-	// Recognises reports whether raw has the form of this kind. It looks at the form
-	// alone and does no work worth flooding.
-	Recognises(raw string) bool
+	// Recognises reports whether raw, presented at r, is of this kind. It looks at
+	// the form and at what raw says of itself, unverified, and does no work worth
+	// flooding. A kind that is not turned on at r may recognise its form all the same,
+	// to refuse it with a reason.
+	Recognises(raw string, r *resource.Resource) bool
 	// Verify returns the principal of a credential that is good for r. It does no
-	// I/O. Errors are those of package token; any other counts as malformed.
+	// I/O and does not wait. Errors wrap a Refused, or ErrUnknown if the kind is an
+	// Asker; any other counts as malformed.
 	Verify(raw string, r *resource.Resource) (Principal, error)
 }
+
+// Asker is a Kind that may have to ask over the network.
+type Asker interface {
+	Kind
+	// Ask is called when Verify returned ErrUnknown. It may wait until ctx ends, and
+	// its errors wrap a Refused. What it learnt is remembered by the kind, so that
+	// Verify knows next time. Only so many calls are under way at once.
+	Ask(ctx context.Context, raw string, r *resource.Resource) (Principal, error)
+}
+
+// Refused is the error for a credential that is refused for a reason that has a
+// name.
+type Refused struct{ Reason reasons.Reason }
+
+func (r Refused) Error() string { return string(r.Reason) }
+
+var (
+	// ErrNoKind is the error for a credential that no kind recognises.
+	ErrNoKind = errors.New("no kind of credential has this form")
+	// ErrUnknown is the error of an Asker's Verify for a credential that it has to ask about.
+	ErrUnknown = errors.New("the credential is not known yet")
+)
 
 // Kinds are the kinds that a service accepts, in order; the zero value accepts none.
 type Kinds []Kind
 
-// ErrNoKind is the error for a credential that no kind recognises.
-var ErrNoKind = errors.New("no kind of credential has this form")
-
-// Verify has the first kind that recognises raw verify it. No second kind is
-// asked, whatever the first one finds.
-func (k Kinds) Verify(raw string, r *resource.Resource) (Principal, error) {
-	for _, kind := range k {
-		if !kind.Recognises(raw) {
-			continue
+// Find returns the place of the first kind that recognises raw at r. No second
+// kind is asked, whatever the first one finds.
+func (k Kinds) Find(raw string, r *resource.Resource) (i int, found bool) {
+	for i, kind := range k {
+		if kind.Recognises(raw, r) {
+			return i, true
 		}
-		p, err := kind.Verify(raw, r)
-		if err == nil {
-			err = p.check(r)
-		}
-		if err != nil {
-			return Principal{}, err
-		}
-		return p, nil
 	}
-	return Principal{}, ErrNoKind
+	return 0, false
+}
+
+// Verify has the kind at place i verify raw.
+func (k Kinds) Verify(i int, raw string, r *resource.Resource) (Principal, error) {
+	p, err := k[i].Verify(raw, r)
+	return checked(p, err, r)
+}
+
+// Ask has the kind at place i, which is an Asker, find out about raw.
+func (k Kinds) Ask(ctx context.Context, i int, raw string, r *resource.Resource) (Principal, error) {
+	asker, ok := k[i].(Asker)
+	if !ok {
+		return Principal{}, ErrUnknown
+	}
+	p, err := asker.Ask(ctx, raw, r)
+	return checked(p, err, r)
+}
+
+func checked(p Principal, err error, r *resource.Resource) (Principal, error) {
+	if err == nil {
+		err = p.check(r)
+	}
+	if err != nil {
+		return Principal{}, err
+	}
+	return p, nil
 }
 
 // check refuses a principal that a kind did not fill in. Without an ID it could
@@ -99,6 +165,8 @@ func (p *Principal) check(r *resource.Resource) error {
 		missing = "an expiry"
 	case p.Actor != "":
 		missing = "a subject that acts alone"
+	case p.Outsider != nil && (p.Subject != p.Outsider.Person.FullSubject() || p.Email != p.Outsider.Person.Email):
+		missing = "the person whom the rules are matched with"
 	default:
 		return nil
 	}

@@ -3,12 +3,13 @@ package forwardauth
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -23,24 +24,21 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 	if reason != Allowed {
 		return reason
 	}
-	key := digest(raw)
-	t, g := e.recall(key)
+	key, now := digest(raw, d.Resource), e.Now().Unix()
+	t, g := e.recall(key, now)
 	d.lookup = Hit
 	if t == nil {
 		d.lookup = Miss
 		if reason = wellFormed(raw); reason != Allowed {
 			return reason
 		}
-		if t, reason = e.verify(raw, key, d.Resource); reason != Allowed {
+		if t, reason = e.verify(ctx, raw, key, d.Resource); reason != Allowed {
 			d.Token = t
 			return reason
 		}
 		g = t.Grant
 	}
-	switch {
-	case t.Resource != d.Resource:
-		return WrongAudience
-	case e.Now().Unix() >= t.Expires, t.Issued > e.Now().Add(keyset.Skew).Unix(): // the clock was set back
+	if now >= t.Expires || t.Issued > now+int64(keyset.Skew/time.Second) { // the clock was set back
 		return Expired
 	}
 	d.Token, d.grant = t, g
@@ -53,11 +51,12 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 
 // recall returns a token that was verified before, nil if there is none, and
 // what it is good for now. A token whose usable scopes have changed is treated as
-// unknown, so that its identity headers are rebuilt.
-func (e *Endpoint) recall(key fingerprint) (*Token, *Grant) {
+// unknown, so that its identity headers are rebuilt, and so is one that its kind
+// wants to see again.
+func (e *Endpoint) recall(key fingerprint, now int64) (*Token, *Grant) {
 	t := e.verified.get(key)
 	switch {
-	case t == nil:
+	case t == nil, t.stale(now):
 		return nil, nil
 	case e.upToDate(t.Grant):
 		return t, t.Grant
@@ -69,16 +68,25 @@ func (e *Endpoint) recall(key fingerprint) (*Token, *Grant) {
 	return t, g
 }
 
-// fingerprint is the cache key of a token: the first half of its SHA-256. To find
-// another token with the fingerprint of a good one takes 2^128 tries.
+// fingerprint is the cache key of a token at a resource: the first half of its
+// SHA-256, with the resource's place added to it bit by bit, because a token of
+// another issuer may be good for several. To find another token with the
+// fingerprint of a good one takes 2^128 tries.
 type fingerprint [16]byte
 
 // digest makes the fingerprint by way of the stack: the conversion to bytes
-// would be the only allocation of a decision.
-func digest(raw string) fingerprint {
+// would be the only allocation of a decision. No token of this service is larger.
+func digest(raw string, res *resource.Resource) fingerprint {
 	var buf [token.MaxBytes]byte
-	sum := sha256.Sum256(buf[:copy(buf[:], raw)]) // bearer has bounded it
-	return fingerprint(sum[:len(fingerprint{})])
+	plain := buf[:]
+	if len(raw) > len(plain) {
+		plain = []byte(raw)
+	}
+	sum := sha256.Sum256(plain[:copy(plain, raw)])
+	key := fingerprint(sum[:len(fingerprint{})])
+	place := key[len(key)-4:]
+	binary.BigEndian.PutUint32(place, binary.BigEndian.Uint32(place)^uint32(res.Index))
+	return key
 }
 
 // standing says whether t is still to be honoured. The list is asked once for
@@ -103,16 +111,16 @@ func (e *Endpoint) standing(t *Token) Reason {
 // does. That it is refused already is for that request to find.
 func (e *Endpoint) Issued(raw string, res *resource.Resource) {
 	if len(raw) <= token.MaxBytes {
-		e.verify(raw, digest(raw), res)
+		e.verify(context.Background(), raw, digest(raw, res), res)
 	}
 }
 
 // verify checks a token that the cache does not know, and puts it there.
-func (e *Endpoint) verify(raw string, key fingerprint, res *resource.Resource) (*Token, Reason) {
-	p, err := e.Credentials.Verify(raw, res)
+func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res *resource.Resource) (*Token, Reason) {
+	p, reason := e.principal(ctx, raw, res)
 	switch {
-	case err != nil:
-		return nil, tokenReason(err)
+	case reason != Allowed:
+		return nil, reason
 	case e.Now().Unix() >= p.Expires:
 		return nil, Expired
 	}
@@ -167,7 +175,7 @@ func bearer(authorization []string) (string, Reason) {
 	if !ok || raw == "" {
 		return "", MalformedCredentials
 	}
-	if len(raw) > token.MaxBytes {
+	if len(raw) > credential.MaxBytes {
 		return "", MalformedToken
 	}
 	return raw, Allowed
@@ -182,22 +190,6 @@ func wellFormed(raw string) Reason {
 		}
 	}
 	return Allowed
-}
-
-func tokenReason(err error) Reason {
-	switch {
-	case errors.Is(err, token.ErrKey):
-		return UnknownKey
-	case errors.Is(err, token.ErrSignature):
-		return BadSignature
-	case errors.Is(err, token.ErrIssuer):
-		return WrongIssuer
-	case errors.Is(err, token.ErrAudience):
-		return WrongAudience
-	case errors.Is(err, token.ErrExpired), errors.Is(err, token.ErrNotYet):
-		return Expired
-	}
-	return MalformedToken
 }
 
 // nothing is the value of a header that has nothing to say.

@@ -166,7 +166,7 @@ func overHTTP(b *testing.B, h http.Handler, ask *http.Request) {
 func BenchmarkDecideIssued(b *testing.B) {
 	f, r := cached(b)
 	raw := r.Header.Get("Authorization")[len("Bearer "):]
-	known := f.verified.get(digest(raw))
+	known := f.verified.get(digest(raw, f.Resources.Host("a.example").Covering("/mcp")))
 	from := provenance{flow: "flow"}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 // ticket is a kind of credential that only this test knows: "ticket-" and a
@@ -18,13 +18,15 @@ type ticket struct {
 	asked  *int
 }
 
-func (ticket) Recognises(raw string) bool { return strings.HasPrefix(raw, "ticket-") }
+func (ticket) Recognises(raw string, _ *resource.Resource) bool {
+	return strings.HasPrefix(raw, "ticket-")
+}
 
 func (k ticket) Verify(raw string, r *resource.Resource) (credential.Principal, error) {
 	*k.asked++
 	name := strings.TrimPrefix(raw, "ticket-")
 	if name == "forged" {
-		return credential.Principal{}, token.ErrSignature
+		return credential.Principal{}, credential.Refused{Reason: reasons.BadSignature}
 	}
 	p := credential.Principal{
 		Issuer: "https://tickets.example", Audience: r.URI, Subject: "tickets:" + name, Client: "booth", Scope: "read", Email: name + "@example.com",

@@ -10,8 +10,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// Decide answers q, writes the audit entry and counts. It waits for nothing
-// but, where the configuration asks for the body, q.Body.
+// Decide answers q, writes the audit entry and counts. It waits for nothing but,
+// where the configuration asks for the body, q.Body, and for a kind of credential
+// that has to ask about one it does not know.
 func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	began := time.Now()
 	var d Decision

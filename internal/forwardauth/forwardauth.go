@@ -1,7 +1,9 @@
 // Package forwardauth answers the gateway's question: may this request pass to
 // the MCP server? It decides from memory alone: no network, no file, no lock
 // that another request could hold for long, and it never waits for a body that
-// does not come. What it cannot place or verify is denied.
+// does not come. A kind of credential may ask over the network about one that it
+// sees for the first time; only such requests wait, and not many of them. What it
+// cannot place or verify is denied.
 //
 // A gateway's dialect becomes a Request, Decide makes a Decision of it, and the
 // transport writes that down; nothing else knows a gateway.
@@ -78,6 +80,7 @@ type Endpoint struct {
 
 	verified *cache
 	grants   *grants
+	asking   asking
 	names    []string // of the identity headers
 	nobody   []string // their values where no user is known
 	remove   []string
@@ -99,7 +102,7 @@ func New(e Endpoint) *Endpoint {
 		e.Ended = revocation.New(0, e.Now)
 	}
 	e.nobody = e.values(&credential.Principal{}, maxIdentityBytes)
-	e.verified, e.grants = newCache(e.MostTokens), new(grants)
+	e.verified, e.grants, e.asking = newCache(e.MostTokens), new(grants), make(asking, len(e.Credentials))
 	return &e
 }
 

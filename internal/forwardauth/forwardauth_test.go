@@ -197,7 +197,7 @@ func (f *fixture) ask(tb testing.TB, r *http.Request) *http.Response {
 				tb.Errorf("%s is %q", name, v)
 			}
 		}
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnsupportedMediaType:
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnsupportedMediaType, http.StatusServiceUnavailable:
 	default:
 		tb.Errorf("status %d", resp.StatusCode)
 	}

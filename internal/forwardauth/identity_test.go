@@ -156,7 +156,7 @@ func TestSignedHeaderIsKept(t *testing.T) {
 		if resp.StatusCode == 200 || resp.Header.Get("X-Auth-Request-Identity") != "" {
 			t.Errorf("%d %v", resp.StatusCode, resp.Header)
 		}
-		remembered := f.verified.get(digest(raw))
+		remembered := f.verified.get(digest(raw, f.Resources.Host("a.example").Covering("/mcp")))
 		if remembered == nil || remembered.signing.last.Load() != nil {
 			t.Error("signed all the same")
 		}

@@ -1,8 +1,10 @@
 package forwardauth
 
 import (
+	"errors"
 	"net/http"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
@@ -50,6 +52,27 @@ const (
 	PolicyChanged
 	CatalogueUnavailable
 	AmbiguousURI
+	UnknownIssuer
+	OwnTokenNotAccepted
+	WrongTokenType
+	AlgorithmRefused
+	ForbiddenTokenHeader
+	NoAudience
+	TokenNotYetValid
+	WrongTenant
+	ClientNotAccepted
+	NoSubject
+	BoundToken
+	InactiveToken
+	IssuerKeysUnavailable
+	VerifierUnavailable
+	TooManyWaiting
+	APIKeyMalformed
+	APIKeyUnknown
+	APIKeyExpired
+	APIKeyRevoked
+	APIKeyNotAccepted
+	APIKeyWrongSource
 	numReasons // how many there are
 )
 
@@ -68,6 +91,33 @@ var slugs = [numReasons]reasons.Reason{
 	MediaTypeMissing: reasons.MediaTypeMissing, WrongMediaType: reasons.WrongMediaType, EncodedBody: reasons.EncodedBody, BodyMissing: reasons.BodyMissing, BodyTooLarge: reasons.BodyTooLarge,
 	OldProtocol: reasons.OldProtocolVersion, InsufficientScope: reasons.InsufficientScope, NoScope: reasons.NoScopeOpensIt, NotAllowed: reasons.NotAllowedByPolicy, PolicyChanged: reasons.PolicyChanged,
 	CatalogueUnavailable: reasons.CatalogueUnavailable, AmbiguousURI: reasons.AmbiguousURI,
+	UnknownIssuer: reasons.UnknownIssuer, OwnTokenNotAccepted: reasons.OwnTokenNotAccepted, WrongTokenType: reasons.WrongTokenType,
+	AlgorithmRefused: reasons.AlgorithmRefused, ForbiddenTokenHeader: reasons.ForbiddenTokenHeader, NoAudience: reasons.NoAudience,
+	TokenNotYetValid: reasons.TokenNotYetValid, WrongTenant: reasons.WrongTenant, ClientNotAccepted: reasons.ClientNotAccepted,
+	NoSubject: reasons.NoSubject, BoundToken: reasons.BoundToken, InactiveToken: reasons.InactiveToken, IssuerKeysUnavailable: reasons.IssuerKeysUnavailable,
+	VerifierUnavailable: reasons.VerifierUnavailable, TooManyWaiting: reasons.TooManyWaiting,
+	APIKeyMalformed: reasons.APIKeyMalformed, APIKeyUnknown: reasons.APIKeyUnknown, APIKeyExpired: reasons.APIKeyExpired,
+	APIKeyRevoked: reasons.APIKeyRevoked, APIKeyNotAccepted: reasons.APIKeyNotAccepted, APIKeyWrongSource: reasons.APIKeyWrongSource,
+}
+
+// refusals are the reasons for which kinds of credential refuse, by their names.
+var refusals = func() map[reasons.Reason]Reason {
+	known := make(map[reasons.Reason]Reason, numReasons)
+	for i, slug := range slugs {
+		known[slug] = Reason(i)
+	}
+	return known
+}()
+
+// refusal is the reason of an error of a kind of credential. What has no name is
+// a malformed token, and no kind can allow anything by an error.
+func refusal(err error) Reason {
+	refused, ok := errors.AsType[credential.Refused](err)
+	r := refusals[refused.Reason]
+	if code := answers[r].code; ok && (code == oauth.InvalidToken || code == oauth.TemporarilyUnavailable) {
+		return r
+	}
+	return MalformedToken
 }
 
 // Reasons lists every reason, for metrics and documentation.
@@ -84,7 +134,8 @@ func (r Reason) String() string { return string(slugs[r]) }
 // answer is what a denial tells the client.
 type answer struct {
 	// status at a gateway that passes every status on; strict is the one at a
-	// gateway that passes on 401, with its challenge, and 403.
+	// gateway that passes on 401, with its challenge, and 403, and makes a 500 of
+	// what else denies.
 	status, strict int
 	code           oauth.ErrorCode
 	text           string
@@ -130,8 +181,26 @@ var answers = func() (all [numReasons]answer) {
 	all[NoToken] = unauthorized(oauth.InvalidToken, "an access token is required")
 	all[MalformedCredentials] = unauthorized(oauth.InvalidRequest, "the request must carry one Authorization header with one Bearer token")
 	all[MalformedCredentials].status = http.StatusBadRequest
-	for _, r := range []Reason{MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired, Revoked, DeniedByOperator, PolicyChanged} {
+	for _, r := range []Reason{
+		MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired, Revoked, DeniedByOperator, PolicyChanged,
+		UnknownIssuer, OwnTokenNotAccepted, WrongTokenType, AlgorithmRefused, ForbiddenTokenHeader, NoAudience, TokenNotYetValid,
+		WrongTenant, ClientNotAccepted, NoSubject, BoundToken, InactiveToken,
+	} {
 		all[r] = badToken
+	}
+	// Who sent a key has to look after the key; a sign-in would not help.
+	all[APIKeyMalformed] = unauthorized(oauth.InvalidToken, "the API key is incomplete or mistyped")
+	all[APIKeyUnknown] = unauthorized(oauth.InvalidToken, "the API key is not known here")
+	all[APIKeyExpired] = unauthorized(oauth.InvalidToken, "the API key has expired")
+	all[APIKeyRevoked] = unauthorized(oauth.InvalidToken, "the API key was revoked")
+	all[APIKeyNotAccepted] = unauthorized(oauth.InvalidToken, "the API key is not for this MCP server")
+	all[APIKeyWrongSource] = unauthorized(oauth.InvalidToken, "the API key may not be used from this network")
+	// The credential may be good, so no client may throw it away or sign in again.
+	for _, r := range []Reason{IssuerKeysUnavailable, VerifierUnavailable, TooManyWaiting} {
+		all[r] = answer{
+			status: http.StatusServiceUnavailable, strict: http.StatusServiceUnavailable, code: oauth.TemporarilyUnavailable,
+			text: "the credential cannot be checked right now; try again",
+		}
 	}
 	all[UnknownHost] = denied("no MCP server is configured at this address")
 	all[UnknownResource] = all[UnknownHost]

@@ -36,7 +36,7 @@ func remembering(tb testing.TB, n int) (*fixture, []*http.Request) {
 			Scope: "read write", Expires: start.Add(time.Hour).Unix(),
 			Email: fmt.Sprintf("user%08d@example.com", i), Groups: []string{"engineering", "admins"},
 		}, res)
-		f.verified.put(digest(raw), t, start.Unix())
+		f.verified.put(digest(raw, f.Resources.Host("a.example").Covering("/mcp")), t, start.Unix())
 		if i%every == 0 {
 			ask = append(ask, nginxRequest("POST", res.URI, append(call("list"), "Authorization", "Bearer "+raw)...))
 		}
@@ -79,7 +79,7 @@ func TestFloodEvictsNothing(t *testing.T) {
 			t.Fatal(resp.Status)
 		}
 	}
-	if f.verified.get(digest(raw)) == nil {
+	if f.verified.get(digest(raw, f.Resources.Host("a.example").Covering("/mcp"))) == nil {
 		t.Error("the good token is forgotten")
 	}
 }
@@ -157,7 +157,7 @@ func BenchmarkAmongScopes(b *testing.B) {
 			f.scopes.names, f.scopes.tools = names, map[string][]string{"list": {names[n-1]}}
 			res := f.Resources.All()[0]
 			raw := "not.a.jwt"
-			f.verified.put(digest(raw), f.remember(&credential.Principal{Subject: "jane", ID: "j", Scope: strings.Join(names, " "), Expires: start.Add(time.Hour).Unix()}, res), start.Unix())
+			f.verified.put(digest(raw, res), f.remember(&credential.Principal{Subject: "jane", ID: "j", Scope: strings.Join(names, " "), Expires: start.Add(time.Hour).Unix()}, res), start.Unix())
 			decideAll(b, f, []*http.Request{nginxRequest("POST", res.URI, append(call("list"), "Authorization", "Bearer "+raw)...)})
 		})
 	}

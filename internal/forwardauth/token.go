@@ -1,6 +1,7 @@
 package forwardauth
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,15 +23,29 @@ type Token struct {
 	Issued  int64 // Unix seconds
 	Expires int64
 
-	text     string // subject, client, id, family and email, and the identity that is none of these
-	ends     [parts]uint16
-	identity []string // the values of the identity headers
-	signing  *signing // nil without a signed one
+	text string // subject, client, id, family and email, and the identity that is none of these
+	ends [parts]uint16
+	// emailUnknown: the address may be any that the operator denies.
+	emailUnknown bool
+	terms        *terms   // nil for a token that is good until it expires
+	identity     []string // the values of the identity headers
+	signing      *signing // nil without a signed one
 	// checked is the version of the list of what is ended at which nothing was
 	// known against the token.
 	checked atomic.Uint64
 	// unused is what the first use is written down with; nil after it.
 	unused atomic.Pointer[provenance]
+}
+
+// terms say when the kind of credential wants to see a token again.
+type terms struct {
+	until     int64 // Unix seconds
+	withdrawn *atomic.Bool
+}
+
+// stale reports whether the kind of credential has to see the token again.
+func (t *Token) stale(now int64) bool {
+	return t.terms != nil && (now >= t.terms.until || t.terms.withdrawn != nil && t.terms.withdrawn.Load())
 }
 
 // provenance is where a token comes from.
@@ -104,7 +119,9 @@ func (t *Token) ID() string { return t.part(id) }
 
 // facts are what the token may be ended by.
 func (t *Token) facts() revocation.Facts {
-	return revocation.Facts{TokenID: t.part(id), Family: t.part(family), Subject: t.part(subject), Email: t.part(email), Client: t.part(client)}
+	return revocation.Facts{
+		TokenID: t.part(id), Family: t.part(family), Subject: t.part(subject), Email: t.part(email), EmailUnknown: t.emailUnknown, Client: t.part(client),
+	}
 }
 
 // Grant is what tokens of one scope at one resource, of people and clients that
@@ -137,7 +154,11 @@ func (g *Grant) refused() Reason {
 
 // remember makes the Token of the principal of a verified credential for r.
 func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Token {
-	g := e.grant(r, p.Scope, p.Policy)
+	matched := p.Policy
+	if p.Outsider != nil {
+		matched = e.Policy.For(r.URI).MatchOutsider(p.Outsider).String()
+	}
+	g := e.grant(r, p.Scope, matched)
 	known := *p
 	known.Scope = g.bound.Scopes.String() // not what the rules have taken away
 	identity, signing := e.identity(&known, r)
@@ -145,6 +166,10 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 		TokenID: p.ID, Family: p.Family, Subject: p.Subject, Email: p.Email, Client: revocation.Client(p.Client),
 	}, identity)
 	t.Issued, t.signing = p.IssuedAt, signing
+	if p.Until != 0 || p.Withdrawn != nil {
+		t.terms = &terms{cmp.Or(p.Until, p.Expires), p.Withdrawn}
+	}
+	t.emailUnknown = p.Outsider != nil && p.Outsider.Person.Unknown.Email
 	return t
 }
 

@@ -60,8 +60,13 @@ type Rules struct {
 // Client is what rules know a client by.
 type Client struct {
 	Key  string // oauth.ClientKey of its id
-	Kind string // one of config's
+	Kind string // one of those of package rule
 	Host string // of its metadata document, with the port if it has one
+	// HostUnproven: the document was not read by this service, so that Host is no
+	// reason to allow anything.
+	HostUnproven bool
+
+	alias string // the key of another name, by which rules deny it too
 }
 
 // Match says which of a resource's rules hold for one person and client.
@@ -71,20 +76,20 @@ type Match struct {
 }
 
 // Match holds the rules to a person who has signed in through a client.
-func (r *Rules) Match(id connector.Identity, c Client) Match { return r.match(id, false, c) }
+func (r *Rules) Match(id connector.Identity, c Client) Match { return r.Rematch(id, false, c) }
 
 // Rematch is Match for a person whom the provider was asked about again. Some
 // providers say less then than at a sign-in: a person who was in groups and is in
 // none now may still be in those that a rule denies.
 func (r *Rules) Rematch(id connector.Identity, wasInGroups bool, c Client) Match {
-	return r.match(id, wasInGroups && len(id.Groups) == 0, c)
+	return r.match(person{Identity: id, groupsUnsaid: wasInGroups && len(id.Groups) == 0, voucher: r.providers.of(id)}, c)
 }
 
-func (r *Rules) match(id connector.Identity, groupsUnsaid bool, c Client) Match {
+func (r *Rules) match(id person, c Client) Match {
 	m := Match{r, make([]bool, len(r.list))}
 	for i := range r.list {
 		rule := &r.list[i]
-		m.holds[i] = clientMatches(rule, c) && r.personMatches(rule, id, groupsUnsaid)
+		m.holds[i] = clientMatches(rule, c) && r.personMatches(rule, id)
 	}
 	return m
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strings"
@@ -16,10 +17,14 @@ import (
 
 // clientMatches reports whether the rule's conditions about clients hold.
 func clientMatches(rule *rule.Rule, c Client) bool {
-	if len(rule.Clients) > 0 && !slices.ContainsFunc(rule.Clients, func(id string) bool { return oauth.ClientKey(id) == c.Key }) {
+	named := func(id string) bool {
+		key := oauth.ClientKey(id)
+		return key == c.Key || !rule.Allow && key == c.alias
+	}
+	if len(rule.Clients) > 0 && !slices.ContainsFunc(rule.Clients, named) {
 		return false
 	}
-	if len(rule.ClientHosts) > 0 && !inAnyDomain(rule.ClientHosts, hostname(c.Host)) {
+	if len(rule.ClientHosts) > 0 && (rule.Allow && c.HostUnproven || !inAnyDomain(rule.ClientHosts, hostname(c.Host))) {
 		return false
 	}
 	return len(rule.ClientKinds) == 0 || slices.Contains(rule.ClientKinds, c.Kind) || !rule.Allow && c.Kind == ""
@@ -30,10 +35,19 @@ func aboutPeople(rule *rule.Rule) bool {
 	return len(rule.Users)+len(rule.Emails)+len(rule.EmailDomains)+len(rule.Groups)+len(rule.Providers) > 0
 }
 
+// person is whom rules are held to.
+type person struct {
+	connector.Identity
+	// groupsUnsaid: the groups may have been left out.
+	groupsUnsaid bool
+	// voucher is what rules call the one who vouches for the person, "" if none is
+	// known, and sameAs a provider with the same people, see Outsider.
+	voucher, sameAs string
+}
+
 // personMatches reports whether the rule's conditions about people hold.
-func (r *Rules) personMatches(rule *rule.Rule, id connector.Identity, groupsUnsaid bool) bool {
+func (r *Rules) personMatches(rule *rule.Rule, id person) bool {
 	deny := !rule.Allow
-	provider := r.providers.of(id)
 	for _, condition := range []struct {
 		given bool
 		holds func() bool
@@ -44,9 +58,11 @@ func (r *Rules) personMatches(rule *rule.Rule, id connector.Identity, groupsUnsa
 		{len(rule.Emails) > 0, func() bool { return emailAmong(rule.Emails, id.Email, deny) }},
 		{len(rule.EmailDomains) > 0, func() bool { return inDomains(rule.EmailDomains, id.Email, deny) }},
 		{len(rule.Groups) > 0, func() bool {
-			return groupAmong(rule.Groups, id.Groups, deny) || deny && (groupsUnsaid || id.Unknown.Groups)
+			return groupAmong(rule.Groups, id.Groups, deny) || deny && (id.groupsUnsaid || id.Unknown.Groups)
 		}},
-		{len(rule.Providers) > 0, func() bool { return slices.Contains(rule.Providers, provider) || deny && provider == "" }},
+		{len(rule.Providers) > 0, func() bool {
+			return slices.Contains(rule.Providers, id.voucher) || deny && (id.voucher == "" || slices.Contains(rule.Providers, id.sameAs))
+		}},
 	} {
 		if condition.given && !condition.holds() {
 			return false
@@ -122,13 +138,14 @@ func (p providers) of(id connector.Identity) string {
 // tokens, or the provider's id and its subject, or with one provider that
 // subject alone. What reads as a whole subject is never read in another way, so
 // that a subject with a colon in it cannot be another person's.
-func (p providers) names(user string, id connector.Identity) bool {
+func (p providers) names(user string, id person) bool {
 	if subject, ok := strings.CutPrefix(user, id.Namespace+":"); ok {
 		return subject == id.Subject
 	}
-	provider := p.of(id)
-	if subject, ok := strings.CutPrefix(user, provider+":"); ok && provider != "" {
-		return subject == id.Subject
+	for _, provider := range []string{id.voucher, id.sameAs} {
+		if subject, ok := strings.CutPrefix(user, provider+":"); ok && provider != "" {
+			return subject == id.Subject
+		}
 	}
-	return p.only != "" && user == id.Subject
+	return p.only != "" && p.only == cmp.Or(id.sameAs, id.voucher) && user == id.Subject
 }

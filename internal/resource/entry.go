@@ -28,6 +28,11 @@ type Entry struct {
 	// Policy says who may do what; nil is no policy, so that everyone may ask
 	// for every scope. What holds here of the default is already in it.
 	Policy []rule.Rule
+	// Issuers are the other authorization servers whose tokens are taken, by their
+	// issuer URLs.
+	Issuers []string
+	// OwnTokensOff: tokens of this service are not taken.
+	OwnTokensOff bool
 }
 
 // Serving says that this service itself relays requests to the server, and how.

@@ -37,6 +37,13 @@ type Resource struct {
 	Serving *Serving
 	// Authorities are as in Entry.
 	Authorities []byte
+	// Issuers are the other authorization servers whose tokens are taken, by their
+	// issuer URLs.
+	Issuers []string
+	// OwnTokensOff: tokens of this service are not taken.
+	OwnTokensOff bool
+	// Index is the place in the configuration.
+	Index int
 }
 
 // MetadataURL returns the URL of the metadata document of the resource at path,
@@ -155,6 +162,7 @@ func NewTable(hosts []Entry) (*Table, error) {
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
 			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
 			Serving: c.Serving, Authorities: c.Authorities,
+			Issuers: c.Issuers, OwnTokensOff: c.OwnTokensOff, Index: i,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)

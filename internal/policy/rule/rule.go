@@ -8,6 +8,8 @@ const (
 	KindStatic   = "static"   // the operator wrote it down
 	KindDocument = "document" // known by a metadata document
 	KindDynamic  = "dynamic"  // registered itself
+	KindExternal = "external" // a client of another authorization server
+	KindKey      = "key"      // holds an API key
 )
 
 // Rule says what people and clients may do, or may not. All conditions

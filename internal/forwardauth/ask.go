@@ -1,0 +1,64 @@
+package forwardauth
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// Requests with a credential that a kind has to ask about wait here, and only
+// they do: a credential that is known is decided from memory whatever happens to
+// others.
+const (
+	// maxAsking is how many requests wait for the answers about one kind of credential.
+	maxAsking = 128
+	// askTime is the longest that one waits.
+	askTime = 5 * time.Second
+)
+
+// principal has a kind of credential verify raw, and ask about it if it does not
+// know it.
+func (e *Endpoint) principal(ctx context.Context, raw string, res *resource.Resource) (credential.Principal, Reason) {
+	kind, found := e.Credentials.Find(raw, res)
+	if !found {
+		return credential.Principal{}, MalformedToken
+	}
+	p, err := e.Credentials.Verify(kind, raw, res)
+	if errors.Is(err, credential.ErrUnknown) {
+		return e.ask(ctx, kind, raw, res)
+	}
+	if err != nil {
+		return credential.Principal{}, refusal(err)
+	}
+	return p, Allowed
+}
+
+// ask waits for what a kind finds out about raw. Where too many wait already it
+// refuses at once.
+func (e *Endpoint) ask(ctx context.Context, kind int, raw string, res *resource.Resource) (credential.Principal, Reason) {
+	if kind >= len(e.asking) {
+		return credential.Principal{}, TooManyWaiting
+	}
+	waiting := &e.asking[kind]
+	defer waiting.Add(-1)
+	if waiting.Add(1) > maxAsking {
+		return credential.Principal{}, TooManyWaiting
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	p, err := e.Credentials.Ask(ctx, kind, raw, res)
+	switch {
+	case err == nil:
+		return p, Allowed
+	case ctx.Err() != nil, errors.Is(err, credential.ErrUnknown):
+		return credential.Principal{}, VerifierUnavailable
+	}
+	return credential.Principal{}, refusal(err)
+}
+
+// asking counts the requests that wait, by kind.
+type asking []atomic.Int32
