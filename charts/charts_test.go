@@ -462,7 +462,7 @@ func TestProtection(t *testing.T) {
 			case e.HTTP != nil && (e.HTTP.Path != "/authenticate/envoy" || e.HTTP.BackendRefs[0] != want):
 				t.Errorf("%+v", e.HTTP)
 			case e.GRPC != nil:
-				address := r.config(t).GRPCAddress
+				address := r.config(t).Listen.GRPC
 				if want.Port, _ = strconv.Atoi(strings.TrimPrefix(address, ":")); e.GRPC.BackendRefs[0] != want {
 					t.Errorf("%+v, want %+v", e.GRPC, want)
 				}

@@ -38,18 +38,18 @@ var rules = []rule{
 	{"policy/rule", []string{"*"}, nil, "rules are words of the operator; what they mean is for policy and forwardauth"},
 	{"policy/lint", []string{"*"}, []string{"policy/rule", "registration"}, "the linter of rules sees rules and clients, not the file they come from"},
 	{"policy/whatif", []string{"*"}, []string{"connector", "connector/kinds", "oauth", "policy", "policy/rule", "provider", "registration", "resource", "revocation"}, "what would be decided follows from the configuration and the deny-list"},
-	{"outbound", []string{"*"}, nil, "the names of headers know nothing of who sets them"},
-	{"config", []string{"forwardauth", "authorize", "discovery", "page", "catalog", "token", "authcode", "keyset", "policy"}, nil, "the configuration fills in the settings of its owners, and runs nothing"},
-	{"page", []string{"*"}, nil, "pages show text; they decide nothing"},
+	{"outbound", []string{"*"}, []string{"conf"}, "the names of headers know nothing of who sets them"},
+	{"config", []string{"forwardauth", "authorize", "discovery", "catalog", "authcode", "policy"}, nil, "the configuration fills in the settings of its owners, and runs nothing"},
+	{"page", []string{"*"}, []string{"conf"}, "pages show text; they decide nothing"},
 	{"guard/...", []string{"*"}, []string{"conf", "expiring", "guard/..."}, "the memory of single events knows ids only"},
 	{"refusal", []string{"*"}, []string{"expiring", "oauth"}, "a hint knows names only"},
-	{"keyset", []string{"*"}, nil, "keys do not know what they sign"},
+	{"keyset", []string{"*"}, []string{"conf"}, "keys do not know what they sign"},
 	{"reload", []string{"*"}, nil, "what follows a file does not know what is in it"},
 	{"clientauth", []string{"*"}, []string{"conf"}, "how this service proves itself elsewhere does not depend on what it asks for"},
 	{"breaker", []string{"*"}, nil, "a breaker sees requests and answers, not what they are about"},
-	{"egress", []string{"*"}, nil, "what reaches the network for strangers shares nothing with the rest"},
+	{"egress", []string{"*"}, []string{"conf"}, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
-	{"token", []string{"*"}, []string{"keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
+	{"token", []string{"*"}, []string{"conf", "keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
 	{"credential/...", []string{"*"}, []string{"conf", "connector", "credential/...", "keyset", "policy", "reasons", "resource", "token"}, "a credential says who comes with it, and knows no flow"},
 	{"authcode", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
@@ -63,7 +63,7 @@ var rules = []rule{
 	{"discovery", []string{"token", "keyset", "seal", "authcode", "registration", "connector/..."}, nil, "documents are made of configuration and public keys"},
 	{"registration", []string{"token", "keyset", "authcode", "connector/...", "page", "policy"}, nil, "clients are known before anybody signs in"},
 	{"relay", []string{"*"}, []string{"audit", "conf", "forwardauth", "reasons", "resource", "web"}, "what stands in the place of a gateway knows decisions and MCP servers, and no flow"},
-	{"web", []string{"*"}, []string{"oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},
+	{"web", []string{"*"}, []string{"conf", "oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},
 	{"sample", []string{"*"}, nil, "the sample MCP server knows nothing of authorization"},
 	{"oauthtest", []string{"*"}, nil, "fakes must not share a mistake with what they test"},
 }
@@ -79,7 +79,7 @@ var knowConfig = []string{"server", "demo", "servertest", "conformance", "e2e"}
 var roots = []string{"server", "demo", "doctor", "servertest", "conformance", "e2e"}
 
 // testOnly packages are imported by tests and by each other, never by the program.
-var testOnly = []string{"oauthtest", "servertest", "conformance", "e2e", "connector/connectortest", "guard/guardtest", "guardtest"}
+var testOnly = []string{"oauthtest", "servertest", "conformance", "e2e", "conf/conftest", "connector/connectortest", "guard/guardtest", "guardtest"}
 
 // typesOnly packages may be imported for their data only: these names reach the network.
 var typesOnly = []struct {
@@ -92,6 +92,10 @@ var typesOnly = []struct {
 	{"discovery", "catalog", []string{"Fetcher", "Cache", "New", "Options", "Target"}, "documents are made without I/O"},
 	{"forwardauth", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "net/http is there for handler types"},
 	{"grant", "net/http", []string{"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Post", "Head", "NewRequest", "NewRequestWithContext"}, "the token endpoint reaches no network itself"},
+	{"config", "page", []string{"New", "Pages", "Renderer"}, "the configuration reads the brand and shows no page"},
+	{"config", "token", []string{"Issuer", "Verifier", "Identities"}, "the configuration says how long tokens live and makes none"},
+	{"config", "keyset", []string{"New", "Set", "Ephemeral", "Seed"}, "the configuration reads seeds and makes no keys"},
+	{"config", "egress", []string{"Client"}, "the configuration reaches no network"},
 	{"config", "grant", []string{"Endpoint", "Refresh", "NewRefresh", "NewFailures", "NewRevocations"}, "the configuration asks which grants there are and runs none"},
 	{"config", "gatewatch", []string{"New", "Watch", "NewLooker", "Looker", "LookAtAll"}, "the configuration says what to look at and does not look"},
 	{"token", "net/http", []string{"Client", "Transport", "Get"}, "keys are never fetched"},

@@ -605,7 +605,7 @@ func TestPasswordLogin(t *testing.T) {
 func TestDynamicRegistrationOff(t *testing.T) {
 	t.Parallel()
 	on := servertest.Start(t, servertest.Options{})
-	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Registration.Dynamic.Enabled = new(false) }})
+	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Registration.Dynamic.Enabled = false }})
 	if a := s.Register(t, servertest.Host, nil); a.Status != 404 {
 		t.Errorf("AS-META-07 /register: %d", a.Status)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -56,7 +57,7 @@ func TestMoreThanAsked(t *testing.T) {
 func TestMoreThanAskedIsChecked(t *testing.T) {
 	t.Parallel()
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
-		f.Policy = config.PolicyFile{Rules: []config.PolicyRuleFile{
+		f.Policy = config.PolicyFile{Rules: []rule.Rule{
 			{Effect: "allow", Anyone: true},
 			{Effect: "deny", ClientKinds: []string{"dynamic"}, Scopes: []string{"weather:read"}},
 			{Effect: "deny", Emails: []string{servertest.Email}, Scopes: []string{"notes:write"}},
@@ -87,7 +88,7 @@ func TestPageSaysWhatIsHeldTo(t *testing.T) {
 		"advisory": func(h *config.HostFile) { h.ToolPolicy = "advisory" },
 		"body":     func(h *config.HostFile) { h.Body = true },
 		"enforce, rules about tools": func(h *config.HostFile) {
-			h.Policy.Rules = []config.PolicyRuleFile{{Effect: "allow", Anyone: true}, {Effect: "deny", Anyone: true, Tools: []string{"whoami"}}}
+			h.Policy.Rules = []rule.Rule{{Effect: "allow", Anyone: true}, {Effect: "deny", Anyone: true, Tools: []string{"whoami"}}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

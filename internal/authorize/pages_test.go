@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -17,7 +18,7 @@ func TestBranding(t *testing.T) {
 	const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><path d="M0 0h8"/></svg>`
 	s := servertest.Start(t, servertest.Options{
 		Edit: func(f *config.File) {
-			f.Branding = config.BrandingFile{
+			f.Branding = page.Brand{
 				Name: "Example Corp", LogoFile: "logo.svg", AccentColor: "#ffdd00",
 				SupportURL: "mailto:help@example.com", PrivacyURL: "https://example.com/privacy", TermsURL: "https://example.com/terms",
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -27,7 +28,7 @@ func manyScopes(f *config.File) {
 	things := []string{"notes", "invoices", "customers", "calendars", "tickets", "contracts", "warehouses", "reports", "employees", "payments"}
 	for _, thing := range things {
 		for _, verb := range verbs {
-			f.Proxy.Hosts[0].Scopes = append(f.Proxy.Hosts[0].Scopes, config.ScopeFile{Name: thing + ":" + verb, Tools: []string{verb + "_" + thing}})
+			f.Proxy.Hosts[0].Scopes = append(f.Proxy.Hosts[0].Scopes, rule.Scope{Name: thing + ":" + verb, Tools: []string{verb + "_" + thing}})
 			f.Proxy.Hosts[0].DefaultScopes = append(f.Proxy.Hosts[0].DefaultScopes, thing+":"+verb)
 		}
 	}

@@ -10,11 +10,11 @@ import (
 
 // Secret reads the keys clientSecret and clientSecretFile of a section, one of which
 // is required; where, such as " for …", goes behind these words.
-func Secret(c conf.Section, inline, name, where string) conf.Secret {
+func Secret(c conf.Section, inline conf.Secret, name, where string) conf.Secret {
 	secret, file := c.Key("clientSecret"), c.Key("clientSecretFile")
-	value, at := inline, secret
+	value, at := inline.Reveal(), secret
 	switch {
-	case inline != "" && name != "":
+	case value != "" && name != "":
 		c.Add(file, "excludes %s; set one of the two", secret)
 		return conf.Secret{}
 	case name != "":
@@ -26,7 +26,7 @@ func Secret(c conf.Section, inline, name, where string) conf.Secret {
 		if value == "" {
 			c.Add(file, "the file is empty")
 		}
-	case inline == "":
+	case value == "":
 		if !c.IsMalformed(file) {
 			c.Add(secret, "or %s is required%s", file, where)
 		}

@@ -47,6 +47,8 @@ type Check struct {
 	Exposed func(name string) bool
 	// Warnings are not mistakes; the operator should know them.
 	Warnings Errors
+	// Inline: the document itself holds a secret.
+	Inline bool
 
 	list Errors
 	// malformed holds the paths whose value could not be decoded. What a rule
@@ -54,6 +56,7 @@ type Check struct {
 	// it looks at is not what the operator wrote.
 	malformed map[string]bool
 	document  reflect.Type
+	tree      any // the document, as encoding/json reads it
 }
 
 // Warn notes what is not a mistake, but what the operator should know.
@@ -275,6 +278,12 @@ func (c *Check) SecureURL(at, value string) *url.URL {
 	}
 	c.Add(at, "%s %s", ShowURL(value), problem)
 	return nil
+}
+
+func (c *Check) serverAddresses(at string, list []string) {
+	for i, address := range list {
+		c.ServerAddress(Element(at, i), address)
+	}
 }
 
 // ServerAddress checks where one connects to.

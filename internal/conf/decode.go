@@ -1,8 +1,8 @@
 package conf
 
 import (
+	"cmp"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math"
 	"reflect"
@@ -39,7 +39,9 @@ func (c *Check) Decode(data []byte, target any) {
 		c.addMalformed("", "%s", syntaxProblem(err))
 		return
 	}
-	c.decodeValue("", document, root)
+	c.tree = document
+	setDefaults(root)
+	c.decodeValue("", document, root, "")
 }
 
 // secondDocument returns the line on which a second document of the stream
@@ -108,43 +110,35 @@ func syntaxProblem(err error) string {
 	return line + "not valid YAML: " + problem
 }
 
-// decodeValue stores value, as encoding/json makes it, in target. A null
-// stands for an absent key: it is what remains when an operator comments out
-// the content of a section.
-func (c *Check) decodeValue(at string, value any, target reflect.Value) {
+// decodeValue stores value, as encoding/json makes it, in target, and holds it to
+// the tags of its field. A null stands for an absent key: it is what remains when
+// an operator comments out the content of a section.
+func (c *Check) decodeValue(at string, value any, target reflect.Value, tag reflect.StructTag) {
 	if value == nil && !strings.HasSuffix(at, "]") {
+		return
+	}
+	if parse, ok := texts[target.Type()]; ok {
+		if text, ok := c.text(at, value, tag); ok && text != "" {
+			parse(c, at, text, target, tag)
+		}
 		return
 	}
 	switch target.Kind() {
 	case reflect.Pointer:
 		element := reflect.New(target.Type().Elem())
-		c.decodeValue(at, value, element.Elem())
+		c.decodeValue(at, value, element.Elem(), tag)
 		target.Set(element)
 	case reflect.Struct:
 		c.decodeSection(at, value, target)
 	case reflect.Slice:
-		list, ok := value.([]any)
-		if !ok {
-			c.addMalformed(at, "must be a list, not %s", typeOf(value))
-			return
-		}
-		target.Set(reflect.MakeSlice(target.Type(), len(list), len(list)))
-		for i, element := range list {
-			c.decodeValue(fmt.Sprintf("%s[%d]", at, i), element, target.Index(i))
-		}
+		c.decodeList(at, value, target, tag)
 	case reflect.Map:
 		c.decodeMap(at, value, target)
 	case reflect.String:
-		text, ok := value.(string)
-		if !ok {
-			c.addMalformed(at, "must be text, not %s%s", typeOf(value), quoteHint(value))
-			return
+		if text, ok := c.text(at, value, tag); ok && (text != "" || strings.HasSuffix(at, "]")) {
+			target.SetString(text)
+			c.checkText(at, text, tag)
 		}
-		if variable.MatchString(text) {
-			c.addMalformed(at, "holds a variable that was not replaced; this file and the files that it names are taken as they are, without variables")
-			return
-		}
-		target.SetString(text)
 	case reflect.Bool:
 		on, ok := value.(bool)
 		if !ok {
@@ -159,6 +153,7 @@ func (c *Check) decodeValue(at string, value any, target reflect.Value) {
 			return
 		}
 		target.SetInt(int64(number))
+		c.checkNumber(at, number, tag)
 	case reflect.Float64:
 		number, ok := value.(float64)
 		if !ok {
@@ -166,8 +161,52 @@ func (c *Check) decodeValue(at string, value any, target reflect.Value) {
 			return
 		}
 		target.SetFloat(number)
+		c.checkNumber(at, number, tag)
 	default:
 		panic("internal error: a section has a field of kind " + target.Kind().String())
+	}
+}
+
+// text returns what is written at a key whose value is text.
+func (c *Check) text(at string, value any, tag reflect.StructTag) (text string, ok bool) {
+	text, ok = value.(string)
+	_, isNumber := value.(float64)
+	switch like := cmp.Or(tag.Get("like"), tag.Get("default")); {
+	case isNumber && like != "":
+		c.addMalformed(at, "must be text, not a number; put it in quotes, and write it like %q", like)
+	case !ok:
+		c.addMalformed(at, "must be text, not %s%s", typeOf(value), quoteHint(value))
+	case variable.MatchString(text):
+		c.addMalformed(at, "holds a variable that was not replaced; this file and the files that it names are taken as they are, without variables")
+		return "", false
+	}
+	return text, ok
+}
+
+// decodeList stores a list. One that is too long is not looked at.
+func (c *Check) decodeList(at string, value any, target reflect.Value, tag reflect.StructTag) {
+	list, ok := value.([]any)
+	if !ok {
+		c.addMalformed(at, "must be a list, not %s", typeOf(value))
+		return
+	}
+	if most := tag.Get("max"); most != "" && c.TooMany(at, len(list), number[int](most)) {
+		c.silence(at)
+		return
+	}
+	target.Set(reflect.MakeSlice(target.Type(), len(list), len(list)))
+	for i, element := range list {
+		if one := target.Index(i); one.Kind() == reflect.Struct {
+			setDefaults(one)
+		}
+		c.decodeValue(Element(at, i), element, target.Index(i), "")
+	}
+	for name := range strings.FieldsSeq(tag.Get("check")) {
+		if name == "unique" {
+			c.unique(at, list, target)
+		} else {
+			lists[name](c, at, target.Interface().([]string))
+		}
 	}
 }
 
@@ -182,14 +221,11 @@ func (c *Check) decodeSection(at string, value any, target reflect.Value) {
 		c.addMalformed(at, "must be a mapping of keys to values, not %s", typeOf(value))
 		return
 	}
-	known := Keys(target.Type())
-	for i, key := range known {
-		like := target.Type().Field(i).Tag.Get("like")
-		if _, isNumber := section[key].(float64); isNumber && like != "" {
-			c.addMalformed(Join(at, key), "must be text, not a number; put it in quotes, and write it like %q", like)
-			continue
-		}
-		c.decodeValue(Join(at, key), section[key], target.Field(i))
+	var known []string
+	for _, f := range fields(target.Type()) {
+		key := f.Tag.Get("json")
+		known = append(known, key)
+		c.decodeValue(Join(at, key), section[key], target.FieldByIndex(f.Index), f.Tag)
 	}
 	for _, key := range slices.Sorted(maps.Keys(section)) {
 		if slices.Contains(known, key) {
@@ -207,6 +243,18 @@ func (c *Check) decodeSection(at string, value any, target reflect.Value) {
 	}
 }
 
+// unique reports entries that stand in a list before.
+func (c *Check) unique(at string, list []any, target reflect.Value) {
+	seen := make(map[any]bool, len(list))
+	for i, entry := range list {
+		value := target.Index(i).Interface()
+		if text, ok := entry.(string); ok && seen[value] {
+			c.Add(Element(at, i), "%s is listed twice", Show(text))
+		}
+		seen[value] = true
+	}
+}
+
 // decodeMap stores a mapping with keys of the operator's own.
 func (c *Check) decodeMap(at string, value any, target reflect.Value) {
 	mapping, ok := value.(map[string]any)
@@ -220,7 +268,7 @@ func (c *Check) decodeMap(at string, value any, target reflect.Value) {
 	target.Set(reflect.MakeMap(target.Type()))
 	for _, key := range slices.Sorted(maps.Keys(mapping)) {
 		element := reflect.New(target.Type().Elem()).Elem()
-		c.decodeValue(Join(at, ShowKey(key)), mapping[key], element)
+		c.decodeValue(Join(at, ShowKey(key)), mapping[key], element, "")
 		target.SetMapIndex(reflect.ValueOf(key), element)
 	}
 }

@@ -127,21 +127,13 @@ func (c *Check) rank(at string) []int {
 		if t.Kind() != reflect.Struct {
 			return position
 		}
-		n := slices.Index(Keys(t), step)
+		keys := fields(t)
+		n := slices.IndexFunc(keys, func(f reflect.StructField) bool { return f.Tag.Get("json") == step })
 		if n < 0 {
-			return append(position, t.NumField())
+			return append(position, len(keys))
 		}
 		position = append(position, n)
-		t = t.Field(n).Type
+		t = keys[n].Type
 	}
 	return position
-}
-
-// Keys returns the keys of a section in the order of its fields.
-func Keys(section reflect.Type) []string {
-	names := make([]string, section.NumField())
-	for i := range names {
-		names[i] = section.Field(i).Tag.Get("json")
-	}
-	return names
 }

@@ -1,8 +1,12 @@
 package conf
 
 import (
+	"maps"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 )
 
 // Section is a part of the document while it is checked.
@@ -16,6 +20,49 @@ func (s Section) Key(name string) string { return Join(s.At, name) }
 
 // Sub returns the section at a key.
 func (s Section) Sub(name string) Section { return Section{s.Check, s.Key(name)} }
+
+// Switch turns one feature on or off.
+type Switch struct {
+	// Whether the feature is on.
+	Enabled bool `json:"enabled" default:"true"`
+}
+
+// IsSet reports whether the document says something at a path: an empty value, or
+// false, is the same as an absent key.
+func (c *Check) IsSet(at string) bool {
+	node := c.tree
+	for _, step := range strings.FieldsFunc(at, func(r rune) bool { return r == '.' || r == '[' }) {
+		switch inner := node.(type) {
+		case map[string]any:
+			node = inner[step]
+		case []any:
+			n, err := strconv.Atoi(strings.TrimSuffix(step, "]"))
+			if err != nil || n >= len(inner) {
+				return false
+			}
+			node = inner[n]
+		default:
+			return false
+		}
+	}
+	return saysSomething(node)
+}
+
+func saysSomething(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return false
+	case bool:
+		return v
+	case string:
+		return v != ""
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return slices.ContainsFunc(slices.Collect(maps.Values(v)), saysSomething)
+	}
+	return true
+}
 
 // SetKeys returns the keys of a struct that say something: an empty value is the
 // same as an absent key.
@@ -56,7 +103,18 @@ func Fill(target, section any) (other []string) {
 	return slices.DeleteFunc(SetKeys(section), func(key string) bool { _, ok := known[key]; return ok })
 }
 
-// fields are those with a key, with those of embedded structs.
+// fields are those of a section with a key, with those of embedded structs. The
+// others hold what follows from them.
 func fields(t reflect.Type) []reflect.StructField {
-	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Tag.Get("json") == "" })
+	if known, ok := fieldsOf.Load(t); ok {
+		return known.([]reflect.StructField)
+	}
+	found := slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Tag.Get("json") == "" })
+	fieldsOf.Store(t, found)
+	return found
 }
+
+var fieldsOf sync.Map // a document may have thousands of entries of one type
+
+// Fields returns the fields of a section that have a key, in the order of the reference.
+func Fields(section reflect.Type) []reflect.StructField { return slices.Clone(fields(section)) }

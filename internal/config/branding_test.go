@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/base64"
 	"image"
 	"image/jpeg"
 	"image/png"
@@ -36,7 +37,7 @@ var logos = map[string]string{
 	"empty.png":     "",
 	"truncated.png": "\x89PNG\r\n\x1a\n",
 	"wide.png":      pngOf(2049, 1),
-	"large.svg":     svgHead + strings.Repeat(" ", maxLogoBytes) + "</svg>",
+	"large.svg":     svgHead + strings.Repeat(" ", 64<<10) + "</svg>",
 }
 
 func pngOf(w, h int) string {
@@ -69,19 +70,19 @@ func parseBranding(text string) (*Config, error) {
 }
 
 func TestBranding(t *testing.T) {
-	if got := mustParse(t, minimal).Branding; got.Name != "" || got.Logo != nil || got.AccentColor != "" {
+	if got := mustParse(t, minimal).Branding; got.Name != "" || got.LogoDataURI != "" || got.AccentColor != "" {
 		t.Errorf("absent: %+v", got)
 	}
 	c, err := parseBranding(`{name: Example Corp, logoFile: logo.svg, accentColor: "#0A7D55", supportURL: "mailto:help@example.com", privacyURL: "https://example.com/privacy", termsURL: "https://example.com/terms"}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b := c.Branding; b.Name != "Example Corp" || b.LogoType != "image/svg+xml" || string(b.Logo) != logos["logo.svg"] || b.AccentColor != "#0a7d55" ||
+	if b := c.Branding; b.Name != "Example Corp" || b.LogoDataURI != "data:image/svg+xml;base64,"+base64.StdEncoding.EncodeToString([]byte(logos["logo.svg"])) || b.AccentColor != "#0a7d55" ||
 		b.SupportURL != "mailto:help@example.com" || b.PrivacyURL != "https://example.com/privacy" || b.TermsURL != "https://example.com/terms" {
 		t.Errorf("%+v", b)
 	}
 	for name, want := range map[string]string{"logo.png": "image/png", "logo.jpg": "image/jpeg", "logo.webp": "image/webp", "named.png": "image/svg+xml"} {
-		if c, err := parseBranding("{logoFile: " + name + "}"); err != nil || c.Branding.LogoType != want {
+		if c, err := parseBranding("{logoFile: " + name + "}"); err != nil || !strings.HasPrefix(c.Branding.LogoDataURI, "data:"+want+";base64,") {
 			t.Errorf("%s: %v, %v", name, c, err)
 		}
 	}

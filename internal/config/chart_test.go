@@ -54,11 +54,11 @@ func chartSchema(old []byte) ([]byte, error) {
 		}
 	}
 	file := reflect.TypeFor[File]()
-	for i, key := range conf.Keys(file) {
-		section := typeSchema(file.Field(i).Type, comments, false)
+	for _, field := range conf.Fields(file) {
+		section := typeSchema(field.Type, comments, false)
 		section["$comment"] = sectionMark
-		section["description"] = comments[commentKey(file, file.Field(i))]
-		values[key] = section
+		section["description"] = describe(file, field, comments)
+		values[field.Tag.Get("json")] = section
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -74,6 +74,9 @@ const sectionMark = "Generated from internal/config/file.go."
 // required is said; in sections it is not, because the whole configuration may
 // be in a Secret that already exists.
 func typeSchema(t reflect.Type, comments map[string]string, element bool) map[string]any {
+	if conf.IsText(t) {
+		return map[string]any{"type": "string"}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return typeSchema(t.Elem(), comments, element)
@@ -83,8 +86,6 @@ func typeSchema(t reflect.Type, comments map[string]string, element bool) map[st
 		return map[string]any{"type": "object", "additionalProperties": typeSchema(t.Elem(), comments, true)}
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
-	case reflect.String:
-		return map[string]any{"type": "string"}
 	case reflect.Int, reflect.Int64:
 		return map[string]any{"type": "integer"}
 	case reflect.Float64:
@@ -94,9 +95,9 @@ func typeSchema(t reflect.Type, comments map[string]string, element bool) map[st
 	case reflect.Struct:
 		properties := make(map[string]any)
 		var required []string
-		for i, key := range conf.Keys(t) {
-			property := typeSchema(t.Field(i).Type, comments, false)
-			comment := comments[commentKey(t, t.Field(i))]
+		for _, field := range conf.Fields(t) {
+			property := typeSchema(field.Type, comments, false)
+			key, comment := field.Tag.Get("json"), describe(t, field, comments)
 			property["description"] = comment
 			properties[key] = property
 			if element && strings.HasSuffix(comment, " Required.") {

@@ -5,15 +5,17 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 )
 
 func TestMetadataDocuments(t *testing.T) {
-	m := mustParse(t, minimal).MetadataDocuments
-	if !reflect.DeepEqual(m, MetadataDocuments{Enabled: true}) {
+	m := mustParse(t, minimal).Registration.MetadataDocuments
+	if !reflect.DeepEqual(m, registration.DocumentSettings{Enabled: true}) {
 		t.Errorf("default %+v", m)
 	}
-	m = mustParse(t, minimal+`registration: {metadataDocuments: {allowedDomains: [claude.ai, "*.example.com"], deniedDomains: [bad.example.com], allowedPorts: ["8443"], allowQuery: true}}`).MetadataDocuments
-	want := MetadataDocuments{Enabled: true, AllowedDomains: []string{"claude.ai", "*.example.com"}, DeniedDomains: []string{"bad.example.com"}, Ports: []uint16{8443}, AllowQuery: true}
+	m = mustParse(t, minimal+`registration: {metadataDocuments: {allowedDomains: [claude.ai, "*.example.com"], deniedDomains: [bad.example.com], allowedPorts: ["8443"], allowQuery: true}}`).Registration.MetadataDocuments
+	want := registration.DocumentSettings{Enabled: true, AllowedDomains: []string{"claude.ai", "*.example.com"}, DeniedDomains: []string{"bad.example.com"}, AllowedPorts: []string{"8443"}, Ports: []uint16{8443}, AllowQuery: true}
 	if !reflect.DeepEqual(m, want) {
 		t.Errorf("got %+v", m)
 	}
@@ -38,7 +40,7 @@ func TestMetadataDocuments(t *testing.T) {
 	t.Run("AS-CIMD-11 loopback on loopback only", func(t *testing.T) {
 		const dev = "registration: {metadataDocuments: {allowLoopback: true}}\n"
 		local := "{host: 'localhost:8080', endpoint: 'http://localhost:1/mcp', scheme: http}"
-		if !mustParse(t, oidc+dev+"proxy: {hosts: ["+local+"]}").MetadataDocuments.AllowLoopback {
+		if !mustParse(t, oidc+dev+"proxy: {hosts: ["+local+"]}").Registration.MetadataDocuments.AllowLoopback {
 			t.Error("is off")
 		}
 		refused(t, oidc+dev+"proxy: {hosts: ["+local+", {host: mcp.example.com, endpoint: 'http://mcp/'}]}", "registration.metadataDocuments.allowLoopback: is for development")

@@ -16,8 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf/conftest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 const (
@@ -93,8 +96,8 @@ func refused(t *testing.T, text string, want ...string) {
 func TestDefaults(t *testing.T) {
 	c := mustParse(t, minimal)
 	h := c.Hosts[0]
-	got := fmt.Sprintln(c.HTTPAddress, c.ManagementAddress, c.LogLevel, c.Providers[0].Scopes, c.Providers[0].GroupsClaim, c.ConsentScreen,
-		len(c.RedirectURLs), c.DynamicRegistration, c.Keys.Source, c.Keys.Rotation, c.Tokens.AccessTokenLifetime,
+	got := fmt.Sprintln(c.Listen.HTTP, c.Listen.Management, c.LogLevel, c.Providers[0].Scopes, c.Providers[0].GroupsClaim, c.ConsentScreen,
+		len(c.RedirectURLs), c.Registration.Dynamic.Enabled, c.Keys.Source, c.Keys.Rotation, c.Tokens.AccessTokenLifetime,
 		c.IdentityHeaders.Names(), h.Scheme, h.Host, h.Path, h.Endpoint, h.DisplayName, h.DefaultScopes)
 	const want = ":8080 :9090 INFO [openid email profile] groups true 0 true ephemeral 1h0m0s 1h0m0s " +
 		"[X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Groups] https mcp.example.com /mcp http://mcp:8080/mcp/ mcp.example.com []\n"
@@ -144,10 +147,10 @@ identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 	if c.Providers[0].ClientSecret.Reveal() != marker {
 		t.Error("the newline after the client secret stays")
 	}
-	if c.ConsentScreen || c.DynamicRegistration || c.LogLevel != slog.LevelDebug || c.Tokens.AccessTokenLifetime != 90*time.Second || c.IdentityHeaders.User != "X-User" {
+	if c.ConsentScreen || c.Registration.Dynamic.Enabled || c.LogLevel != slog.LevelDebug || c.Tokens.AccessTokenLifetime != 90*time.Second || c.IdentityHeaders.User != "X-User" {
 		t.Errorf("got %+v", c)
 	}
-	if want := (Tokens{90 * time.Second, false, 2 * time.Hour, 3 * time.Hour, 1 << 16}); c.Tokens != want || c.DenyList != "secret" || !c.Introspection {
+	if want := (token.Settings{AccessTokenLifetime: 90 * time.Second, RefreshIdle: 2 * time.Hour, RefreshAbsolute: 3 * time.Hour, Remembered: 1 << 16}); c.Tokens != want || c.DenyList != "secret" || !c.Introspection {
 		t.Errorf("tokens are %+v, the deny-list is %q", c.Tokens, c.DenyList)
 	}
 	if len(c.Keys.Seeds) != 2 || !strings.HasSuffix(c.Keys.Seeds[0].Reveal(), "\n") {
@@ -774,18 +777,25 @@ func FuzzParse(f *testing.F) {
 	f.Add(example)
 	readFile := func(string) ([]byte, error) { return []byte(marker + marker), nil }
 	f.Fuzz(func(t *testing.T, data []byte) {
+		// Every file holds its own name, so that what is read can be written down again.
+		named := func(name string) ([]byte, error) { return []byte(name), nil }
 		var file File
-		(&conf.Check{}).Decode(data, &file)
-		// The fuzzer may put any text anywhere; only ours is surely secret.
-		file.Provider.ClientSecret = marker
-		for i := range file.Provider.Users {
-			file.Provider.Users[i].PasswordHash = marker
+		(&conf.Check{ReadFile: named}).Decode(data, &file)
+		written, err := json.Marshal(conftest.Document(file))
+		if err != nil {
+			t.Fatal(err)
 		}
-		public, _ := json.Marshal(file)
-		if strings.Count(string(public), marker) == 1+len(file.Provider.Users) {
-			r := &resolver{Check: &conf.Check{ReadFile: readFile}}
-			c := r.resolve(file)
-			if err := r.Err(); err != nil {
+		// The fuzzer may put any text anywhere; only ours is surely secret.
+		file.Provider.ClientSecret = conf.NewSecret(marker)
+		for i := range file.Provider.Users {
+			file.Provider.Users[i].PasswordHash = conf.NewSecret(marker)
+		}
+		secret, err := json.Marshal(conftest.Document(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(string(secret), marker) == 1+len(file.Provider.Users) {
+			if c, err := Parse(secret, readFile); err != nil {
 				noSecret(t, err.Error())
 			} else {
 				noSecret(t, c.Summary(), fmt.Sprintf("%+v", c))
@@ -799,18 +809,12 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		var written File
-		(&conf.Check{}).Decode(data, &written)
-		accepted, err := yaml.Marshal(written)
+		again, err := Parse(written, readFile)
 		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := Parse(accepted, readFile)
-		if err != nil {
-			t.Fatalf("refused when written anew: %v", err)
+			t.Fatalf("refused when written again: %v", err)
 		}
 		if !reflect.DeepEqual(c, again) {
-			t.Fatalf("differs when written anew:\n%+v\n%+v", c, again)
+			t.Fatalf("differs when written again:\n%+v\n%+v", c, again)
 		}
 		if strings.Contains(string(data), marker[:6]) {
 			return
@@ -845,7 +849,7 @@ func TestRefreshLifetimes(t *testing.T) {
 		"tokens: {refreshTokenIdleLifetime: 2h}":    {2 * time.Hour, 2160 * time.Hour},
 	} {
 		tokens := mustParse(t, minimal+text).Tokens
-		if got := [2]time.Duration{tokens.RefreshIdle, tokens.RefreshAbsolute}; got != want || !tokens.Refresh {
+		if got := [2]time.Duration{tokens.RefreshIdle, tokens.RefreshAbsolute}; got != want || !tokens.Refresh.Enabled {
 			t.Errorf("%s: %v, want %v", text, got, want)
 		}
 	}

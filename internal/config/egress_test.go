@@ -19,13 +19,13 @@ registration: {metadataDocuments: {allowedDomains: [apps.corp.example, "apps.cor
 	if !reflect.DeepEqual(e.Denied, []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("fd00::/8")}) || !e.ProxyMCPServers {
 		t.Errorf("%+v", e)
 	}
-	if password, _ := e.ProxyURL().User.Password(); password != "pa:ss" || e.Proxy.User != nil {
-		t.Errorf("credentials %q, and %v", password, e.Proxy)
+	if password, _ := e.Proxy().User.Password(); password != "pa:ss" || strings.Contains(e.ProxyURL, "pa:ss") {
+		t.Errorf("credentials %q, and %v", password, e.ProxyURL)
 	}
-	if named := c.MetadataDocuments.NamedHosts(); !reflect.DeepEqual(named, []string{"apps.corp.example", "apps.corp.example:8443"}) {
+	if named := c.Registration.MetadataDocuments.NamedHosts(); !reflect.DeepEqual(named, []string{"apps.corp.example", "apps.corp.example:8443"}) {
 		t.Errorf("named are %q: a wildcard names no host", named)
 	}
-	if mustParse(t, minimal).Egress.ProxyURL() != nil {
+	if mustParse(t, minimal).Egress.Proxy() != nil {
 		t.Error("a proxy that is not configured")
 	}
 	for text, want := range map[string]string{

@@ -1,13 +1,23 @@
 package config
 
 import (
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 // File is the configuration file. The comments, here and at sections that live with the
@@ -17,7 +27,7 @@ import (
 // "Required" or "Default" where there is such a thing to say.
 type File struct {
 	// Where the service listens.
-	Listen ListenFile `json:"listen"`
+	Listen web.Listen `json:"listen"`
 	// What the service logs.
 	Logging LoggingFile `json:"logging"`
 	// The identity provider that signs people in. Required, unless there are providers.
@@ -27,19 +37,19 @@ type File struct {
 	// The MCP servers to protect, and how clients may reach them. Required.
 	Proxy ProxyFile `json:"proxy"`
 	// How clients become known.
-	Registration RegistrationFile `json:"registration"`
+	Registration registration.Settings `json:"registration"`
 	// How this service reaches what clients name: metadata documents and key sets.
-	Egress EgressFile `json:"egress"`
+	Egress egress.Settings `json:"egress"`
 	// Who may do what: rules for every MCP server that has none of its own. See docs/policy.md. Default: everybody who may sign in may ask for every scope.
 	Policy PolicyFile `json:"policy"`
 	// Clients known in advance. They work with every kind of registration off, and no list of redirect URLs applies to them.
-	Clients []ClientFile `json:"clients"`
+	Clients []registration.Known `json:"clients" max:"1000"`
 	// Signing and sealing keys.
-	Keys KeysFile `json:"keys"`
+	Keys keyset.Settings `json:"keys"`
 	// Lifetimes of what the service issues.
-	Tokens TokensFile `json:"tokens"`
+	Tokens token.Settings `json:"tokens"`
 	// How often something may happen in a minute, all of it at once if need be; more is answered 429. 0 is no limit. Each replica counts for itself. /authenticate is never limited.
-	Limits LimitsFile `json:"limits"`
+	Limits limit.Settings `json:"limits"`
 	// The memory of what must not happen twice: codes, sign-ins, refresh tokens; and of what was revoked. Replicas that share it act as one; see docs/replicas.md.
 	Guard GuardFile `json:"guard"`
 	// Token introspection (RFC 7662), for MCP servers that cannot check tokens themselves.
@@ -49,15 +59,15 @@ type File struct {
 	// Where the audit log goes.
 	Audit AuditFile `json:"audit"`
 	// Traces of what the service does, for OpenTelemetry. See docs/operations.md.
-	Tracing tracing.File `json:"tracing"`
+	Tracing tracing.Config `json:"tracing"`
 	// A look at the gateways from outside, every minute. See docs/operations.md.
 	GateWatch gatewatch.File `json:"gateWatch"`
 	// What the management listener shows besides metrics.
 	Debug DebugFile `json:"debug"`
 	// What is the operator's on the pages that people see.
-	Branding BrandingFile `json:"branding"`
+	Branding page.Brand `json:"branding"`
 	// Names of the request headers that carry the verified identity to the MCP server.
-	IdentityHeaders IdentityHeadersFile `json:"identityHeaders"`
+	IdentityHeaders outbound.Headers `json:"identityHeaders"`
 }
 
 // AuditFile is the `audit` section.
@@ -69,25 +79,13 @@ type AuditFile struct {
 // DebugFile is the `debug` section.
 type DebugFile struct {
 	// /debug/flows: how far each of the last 10 000 sign-ins of this replica came and why it ended, by the reference that error pages show. No person and no secret is in it.
-	Flows SwitchFile `json:"flows"`
-}
-
-// ListenFile is the `listen` section.
-type ListenFile struct {
-	// Address of the protocol listener: OAuth endpoints, discovery and /authenticate. Default ":8080".
-	HTTP string `json:"http" like:":8080"`
-	// Address of the management listener: /metrics, /healthz, /readyz, /debug/flows. Never expose it. Default ":9090".
-	Management string `json:"management" like:":9090"`
-	// Address of the gRPC listener for Envoy's ext_authz (plain HTTP/2), such as ":9001". Only gateways may reach it. Default: none.
-	GRPC string `json:"grpc" like:":9001"`
-	// Networks of the gateways, such as "10.0.0.0/8" or "2001:db8::/32", whose X-Forwarded-For is believed: the client's address is the right-most one in it that is of none of these networks. The gateways must add to the header or set it. Default: none, and no address is looked at.
-	TrustedProxies []string `json:"trustedProxies"`
+	Flows conf.Switch `json:"flows"`
 }
 
 // LoggingFile is the `logging` section.
 type LoggingFile struct {
-	// One of "debug", "info", "warn", "error". Default "info".
-	Level string `json:"level"`
+	// What is logged at least.
+	Level string `json:"level" default:"info" enum:"debug info warn error"`
 }
 
 // ProviderFile is the `provider` section, or one entry of `providers`.
@@ -97,7 +95,7 @@ type ProviderFile struct {
 	// Client id of this service at the identity provider. Required, except for name "static".
 	ClientID string `json:"clientID"`
 	// Client secret of this service at the identity provider; better in a file. Required unless clientSecretFile or clientKeyFile is set, except for name "static".
-	ClientSecret string `json:"clientSecret"`
+	ClientSecret conf.Secret `json:"clientSecret"`
 	// File that holds the client secret; a trailing newline is dropped. A relative path starts at the directory of the configuration file. Required unless clientSecret or clientKeyFile is set, except for name "static".
 	ClientSecretFile string `json:"clientSecretFile"`
 	// Issuer URL of the OpenID provider; https, or http on a loopback host. Its discovery document must name exactly this issuer. For name "oauth2" it is only what a provider that sends iss with its answers must send. Required for name "oidc".
@@ -159,7 +157,7 @@ type ProviderFile struct {
 	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the host of the issuer or of authorizeURL.
 	DisplayName string `json:"displayName"`
 	// The accounts, for name "static" only. Required for name "static" unless usersFile is set: at least one.
-	Users []static.UserFile `json:"users"`
+	Users []connector.User `json:"users" max:"1000"`
 	// File that holds the accounts, as a YAML document with the one key users, for name "static" only. It is read again when it changes; content that is broken changes nothing and is logged. Required for name "static" unless users is set.
 	UsersFile string `json:"usersFile"`
 	// Name of the entry for this service: up to 32 of a-z, 0-9 and "-". It is part of who people are, in tokens and deny-lists ("corp:accounts.example.com:1234"), and of the callback URL, so it must not change. For entries of providers only. Required.
@@ -201,7 +199,7 @@ type HostFile struct {
 	// What is asked of a request beyond a valid token. "enforce": a request of MCP revision 2026-07-28 or later passes only if a granted scope opens its tool, and an older one with any valid token; "strict": also refuses what cannot be decided, which is every request of an older revision unless body or envoyMCP is set; "advisory": nothing more is asked, only written to the audit log. See docs/tool-policy.md. Default "enforce".
 	ToolPolicy string `json:"toolPolicy"`
 	// Scopes of your own, and what they open, beside those that the MCP server declares. What an entry names is opened by entries alone, whatever the server declares.
-	Scopes []ScopeFile `json:"scopes"`
+	Scopes []rule.Scope `json:"scopes" max:"100"`
 	// The gateway forwards the body of each request, of at most 1 MiB, and the body decides what the request is. For gateways that do so by configuration: Traefik with forwardBody, Envoy with with_request_body. With any other gateway every request is refused. Default false.
 	Body bool `json:"body"`
 	// Envoy's MCP filter (envoy.filters.http.mcp, from Envoy 1.38 on) reads the body of each request, and what it says of it over gRPC decides what the request is, so that no body is sent. The filter must refuse what is not MCP and members that repeat; see docs/gateways/envoy.md. It proves what a request does only to an MCP server that compares the names of JSON members by case. Needs listen.grpc; with any other gateway every request with a body is refused. Not beside body. Default false.
@@ -221,53 +219,7 @@ type HostFile struct {
 // PolicyFile is the `policy` section, and that of an entry of `proxy.hosts`.
 type PolicyFile struct {
 	// With rules, people may do only what a rule allows and no rule denies; their order means nothing. A rule holds where each of its conditions names the person or the client; a condition that is there and empty is a mistake. Default: no rules, and everybody may ask for every scope.
-	Rules []PolicyRuleFile `json:"rules"`
-}
-
-// PolicyRuleFile is one entry of `policy.rules`.
-type PolicyRuleFile struct {
-	// Name of the rule for the audit log and check-config.
-	Name string `json:"name"`
-	// "allow" or "deny". Required.
-	Effect string `json:"effect"`
-	// The rule holds for everybody and every client. It excludes every condition about people and clients, and is needed where there is none. Default false.
-	Anyone bool `json:"anyone"`
-	// People by subject, as in tokens and the audit log ("google:1234"), or with one provider alone as that provider has it ("1234").
-	Users []string `json:"users"`
-	// Verified e-mail addresses, whatever their case. A rule that denies holds for people without one too.
-	Emails []string `json:"emails"`
-	// Domains of verified e-mail addresses: a name such as "example.com", or "*.example.com" for every name below it. A rule that denies holds for people without an address too.
-	EmailDomains []string `json:"emailDomains"`
-	// Groups, as the identity headers have them and by exact case; an asterisk at the end stands for anything. A rule that denies takes them whatever their case, and holds for people with 200 groups, who may be in more; see provider.groupsFilter.
-	Groups []string `json:"groups"`
-	// Identity providers by id; the one `provider` has its name for an id.
-	Providers []string `json:"providers"`
-	// Clients by id: those of `clients`, or URLs of metadata documents. Clients that register themselves get a new id each time; see clientKinds.
-	Clients []string `json:"clients"`
-	// Hosts of metadata documents: a name such as "claude.ai", or "*.example.com" for every name below it.
-	ClientHosts []string `json:"clientHosts"`
-	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves).
-	ClientKinds []string `json:"clientKinds"`
-	// Scopes that the rule is about; an asterisk at the end stands for anything. Default: everything.
-	Scopes []string `json:"scopes"`
-	// Tools that the rule is about, in place of scopes; an asterisk at the end stands for anything. It allows the scopes that open such a tool, for these tools alone. Default: everything.
-	Tools []string `json:"tools"`
-}
-
-// ScopeFile is one entry of `proxy.hosts[].scopes`.
-type ScopeFile struct {
-	// The scope, as in a token. Required.
-	Name string `json:"name"`
-	// What the scope means to a person, for the consent page.
-	Description string `json:"description"`
-	// Names of tools that the scope opens; an asterisk at the end stands for anything.
-	Tools []string `json:"tools"`
-	// URIs of resources that the scope opens; an asterisk at the end stands for anything. Once any entry names resources, those that none names are closed.
-	Resources []string `json:"resources"`
-	// Names of prompts that the scope opens; an asterisk at the end stands for anything. Once any entry names prompts, those that none names are closed.
-	Prompts []string `json:"prompts"`
-	// Scopes that this one stands for as well, of these entries or of the MCP server.
-	Includes []string `json:"includes"`
+	Rules []rule.Rule `json:"rules" max:"100"`
 }
 
 // CORSFile is the `proxy.hosts[].cors` section.
@@ -276,123 +228,14 @@ type CORSFile struct {
 	AllowedOrigins []string `json:"allowedOrigins"`
 }
 
-// RegistrationFile is the `registration` section.
-type RegistrationFile struct {
-	// Dynamic client registration (RFC 7591), which clients older than the 2026-07-28 revision of MCP need.
-	Dynamic SwitchFile `json:"dynamic"`
-	// Client ID Metadata Documents: clients whose id is the URL of a document about them, which this service fetches.
-	MetadataDocuments MetadataDocumentsFile `json:"metadataDocuments"`
-}
-
-// MetadataDocumentsFile is the `registration.metadataDocuments` section.
-type MetadataDocumentsFile struct {
-	// Whether such clients are known. When off, this service fetches nothing that a stranger names. Default true.
-	Enabled *bool `json:"enabled"`
-	// Hosts that may publish clients: a name such as "claude.ai", or "*.example.com" for every name below example.com. The operator thereby vouches for the clients of these hosts. A host that is named without an asterisk may have a private name and private addresses, and, as in "apps.corp.example:8443", another port. Default: every public host.
-	AllowedDomains []string `json:"allowedDomains"`
-	// Hosts that may not publish clients, written like allowedDomains and stronger.
-	DeniedDomains []string `json:"deniedDomains"`
-	// Ports that may stand in the URL of any document, as text, besides "443".
-	AllowedPorts []string `json:"allowedPorts"`
-	// Accept document URLs with a query, which the specification advises against. Default false.
-	AllowQuery bool `json:"allowQuery"`
-	// Accept document URLs with http on localhost, 127.0.0.1 and [::1], for development. Refused unless every entry of proxy.hosts has scheme "http", which is on loopback only. Default false.
-	AllowLoopback bool `json:"allowLoopback"`
-}
-
-// EgressFile is the `egress` section.
-type EgressFile struct {
-	// Networks that are never connected to for a URL that a client names, such as "203.0.113.0/24", even where allowedDomains names the host. Link-local addresses and the metadata and wire servers of clouds are always among them. Default: none besides.
-	DeniedPrefixes []string `json:"deniedPrefixes"`
-	// URL of a proxy for metadata documents and key sets, such as "http://proxy.example.com:3128". The proxy resolves the names, so it, and not this service, has to refuse private addresses; see SECURITY.md. Default: none, and the environment's HTTPS_PROXY is not used for them.
-	Proxy string `json:"proxy"`
-	// File with "user:password" for the proxy.
-	ProxyCredentialsFile string `json:"proxyCredentialsFile"`
-	// List the tools of the MCP servers through the proxy, too. Default false.
-	ProxyMCPServers bool `json:"proxyMCPServers"`
-}
-
-// ClientFile is one entry of `clients`.
-type ClientFile struct {
-	// Client id, unique. Required.
-	ID string `json:"id"`
-	// Name on the consent page. Default: the id.
-	Name string `json:"name"`
-	// Redirect URIs, compared exactly; only the port of an http loopback URI is free. Required: at least one, except where a client with a secret or keys only asks at /introspect.
-	RedirectURIs []string `json:"redirectURIs"`
-	// One of "none", "client_secret_basic", "client_secret_post", "private_key_jwt". Default: what follows from the secrets and keys of this entry.
-	AuthMethod string `json:"authMethod"`
-	// Client secret of at least 128 bits; better in a file.
-	Secret string `json:"secret"`
-	// Files that hold one client secret each; a trailing newline is dropped. Name two while a secret is rotated: both are accepted.
-	SecretFiles []string `json:"secretFiles"`
-	// File with the client's public keys, a JWK set, for authMethod "private_key_jwt".
-	JWKSFile string `json:"jwksFile"`
-	// Public https URL of the client's JWK set, for authMethod "private_key_jwt"; excludes jwksFile.
-	JWKSURI string `json:"jwksURI"`
-	// Grant types that the client may use: "authorization_code", and "refresh_token" beside it. Default: both; none without redirectURIs.
-	GrantTypes []string `json:"grantTypes"`
-	// Scopes that the client may have. Default: no limit of its own.
-	Scopes []string `json:"scopes"`
-	// MCP servers that the client may have tokens for, by public URL such as "https://mcp.example.com/mcp". Default: all.
-	Resources []string `json:"resources"`
-}
-
-// SwitchFile turns one feature on or off.
-type SwitchFile struct {
-	// Whether the feature is on. Default true.
-	Enabled *bool `json:"enabled"`
-}
-
-// KeysFile is the `keys` section.
-type KeysFile struct {
-	// "ephemeral" makes random keys at start, so a restart ends all tokens; "seed" derives them from seedFiles, so that restarts and several replicas agree. Default "ephemeral".
-	Source string `json:"source"`
-	// Files of at least 32 random bytes each, for source "seed" only. The first is used to issue, all are accepted, so a seed is rotated by putting a new one first. Required for source "seed": at least one.
-	SeedFiles []string `json:"seedFiles"`
-	// How long one signing key is used, "10m" to "24h". Default "1h".
-	Rotation string `json:"rotation" like:"1h"`
-}
-
-// TokensFile is the `tokens` section.
-type TokensFile struct {
-	// Lifetime of an access token, "1m" to "1h". Default "1h".
-	AccessTokenLifetime string `json:"accessTokenLifetime" like:"1h"`
-	// Refresh tokens, with which clients go on without asking the user to sign in again. At each use the identity provider is asked whether the user is still there.
-	RefreshTokens SwitchFile `json:"refreshTokens"`
-	// How long a refresh token lives unused, "1h" to "8760h"; refreshTokenLifetime, where it is set, bounds this too. Default "720h".
-	RefreshTokenIdleLifetime string `json:"refreshTokenIdleLifetime" like:"720h"`
-	// How long after the sign-in refresh tokens work at all, "1h" to "8760h", and not less than refreshTokenIdleLifetime, which raises it where it is not set. Default "2160h".
-	RefreshTokenLifetime string `json:"refreshTokenLifetime" like:"2160h"`
-	// How many verified access tokens a replica remembers, 1024 to 16777216, in some 450 bytes each once they are seen. A token
-	// beyond costs a signature check per request. Default 65536.
-	Remembered *int `json:"remembered"`
-}
-
-// LimitsFile is the `limits` section.
-type LimitsFile struct {
-	// Registrations of one address (IPv6: of one /64) at /register, for each host; all addresses together have a hundred times as many. Without listen.trustedProxies the address is the gateway's, which all clients share. Default 600.
-	Registrations *int `json:"registrations"`
-	// Requests of one client to /authorize, and as many to /token, for each host. Installations of a client that is known by a metadata document are one client, and anyone who knows the id of a client without credentials can use up its requests, so a bound shuts others out; set one only where all clients are your own. 0 is no bound. Default 0.
-	ClientRequests *int `json:"clientRequests"`
-	// Wrong passwords for one user name, whether there is such a user or not, for each host; for provider.name "static" only. Until the next attempt is due the right password is refused too, except in a browser where that user has signed in before: it counts for itself. With listen.trustedProxies each address counts for itself as well, and all of them together have ten times as many. Default 10.
-	SignInAttempts *int `json:"signInAttempts"`
-	// Requests of one address (IPv6: of one /64) to /register, /authorize, /consent, /login, /token and /revoke together. Many people share an address, and so do all users of a client that runs in a cloud, so be generous. Needs listen.trustedProxies. Default: 600 where listen.trustedProxies is set, else no limit.
-	AddressRequests *int `json:"addressRequests"`
-	// Requests to /register, /authorize, /consent, /login, /callback, /token, /revoke and /introspect that one replica has under way; one more gets 503 and Retry-After. Requests that begin a sign-in get three quarters of it. /authenticate does not count and is never refused so. 0 is no bound. Default 512.
-	RequestsInFlight *int `json:"requestsInFlight"`
-	// Requests to each identity provider that one replica has under way; one more fails at once, as if the provider did not answer. 0 is no bound. Default 64.
-	ProviderRequests *int `json:"providerRequests"`
-}
-
 // GuardFile is the `guard` section.
 type GuardFile struct {
-	// One of "memory", which each replica has for itself and a restart empties, "redis" (or Valkey), "postgres". Default "memory".
-	Backend string `json:"backend"`
+	// One of "memory", which each replica has for itself and a restart empties, "redis" (or Valkey), "postgres".
+	Backend string `json:"backend" default:"memory" enum:"memory redis postgres"`
 	// The server, for backend "redis" only.
-	Redis redis.File `json:"redis"`
+	Redis redis.Config `json:"redis"`
 	// The database, for backend "postgres" only.
-	Postgres postgres.File `json:"postgres"`
+	Postgres postgres.Config `json:"postgres"`
 }
 
 // IntrospectionFile is the `introspection` section.
@@ -405,50 +248,4 @@ type IntrospectionFile struct {
 type DenyListFile struct {
 	// File that lists `subjects`, `emails`, `clients` (client ids) and `families`, in YAML or JSON, as they appear in the audit log. It is read again every two seconds; a file with a mistake leaves the last good one in force, and keeps the service from starting. A relative path starts at the directory of the configuration file.
 	File string `json:"file"`
-}
-
-// BrandingFile is the `branding` section. See docs/pages.md.
-type BrandingFile struct {
-	// Name at the top of each page, such as the company's. Default: none.
-	Name string `json:"name"`
-	// File with the logo: PNG, JPEG, WebP, or SVG without scripts; at most 64 KiB, shown 2rem high. It becomes part of each page. A relative path starts at the directory of the configuration file. Default: none.
-	LogoFile string `json:"logoFile"`
-	// Colour of the main button, such as "#0a7d55". The button's text, and the shade of links and marks, follow from it so that all of it can be read, on light pages and dark ones. Default: a blue.
-	AccentColor string `json:"accentColor"`
-	// Where people get help, linked on each page: https or mailto. Default: none.
-	SupportURL string `json:"supportURL"`
-	// Privacy notice, linked on each page; https. Default: none.
-	PrivacyURL string `json:"privacyURL"`
-	// Terms of use, linked on each page; https. Default: none.
-	TermsURL string `json:"termsURL"`
-}
-
-// IdentityHeadersFile is the `identityHeaders` section. See docs/identity.md.
-type IdentityHeadersFile struct {
-	// Names to start from. "auth-request": X-Auth-Request-User, -Email and -Groups, as oauth2-proxy calls them; "forwarded": X-Forwarded-User, -Email, -Groups and -Name. Default "auth-request".
-	Preset string `json:"preset"`
-	// Header with the subject. Default "X-Auth-Request-User".
-	User string `json:"user"`
-	// Header with the verified e-mail address. Default "X-Auth-Request-Email".
-	Email string `json:"email"`
-	// Header with the groups, comma-joined. Default "X-Auth-Request-Groups".
-	Groups string `json:"groups"`
-	// Header with the display name, which people may choose themselves. Default: none.
-	Name string `json:"name"`
-	// Header with the id of the MCP client, shortened as in the audit log. Default: none.
-	Client string `json:"client"`
-	// Header with the scopes of the token, with spaces between. Default: none.
-	Scope string `json:"scope"`
-	// All of it once more as a signed token (JWT), which the MCP server can check by the keys at /openid/v1/jwks.
-	JWT IdentityJWTFile `json:"jwt"`
-}
-
-// IdentityJWTFile is the `identityHeaders.jwt` section.
-type IdentityJWTFile struct {
-	// Whether the header is set. Default false.
-	Enabled bool `json:"enabled"`
-	// Its name. Default "X-Auth-Request-Identity".
-	Header string `json:"header"`
-	// How long one is valid, from "30s" to "5m"; it is replaced when half of that is over. Default "5m".
-	Lifetime string `json:"lifetime" like:"5m"`
 }

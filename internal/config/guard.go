@@ -1,30 +1,22 @@
 package config
 
-import (
-	"cmp"
-	"reflect"
+import "github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
-)
-
-func (r *resolver) guard(f GuardFile) Guard {
-	g := Guard{Backend: cmp.Or(f.Backend, "memory")}
-	switch g.Backend {
-	case "memory":
+// resolve checks the section. A part of it that is not used is a mistake: the
+// operator believes that replicas share.
+func (f *GuardFile) resolve(c conf.Section) {
+	switch f.Backend {
 	case "redis":
-		g.Redis = f.Redis.Resolve(conf.Section{Check: r.Check, At: "guard.redis"})
+		f.Redis.Resolve(c.Sub("redis"))
 	case "postgres":
-		g.Postgres = f.Postgres.Resolve(conf.Section{Check: r.Check, At: "guard.postgres"})
+		f.Postgres.Resolve(c.Sub("postgres"))
+	case "memory":
 	default:
-		r.Add("guard.backend", `%s is not one of "memory", "redis", "postgres"`, conf.Show(f.Backend))
-		return g
+		return
 	}
-	// A section that is not used is a slip: the operator believes that replicas share.
-	if g.Backend != "redis" && !reflect.ValueOf(f.Redis).IsZero() {
-		r.Add("guard.redis", `is used only where guard.backend is "redis"`)
+	for _, backend := range []string{"redis", "postgres"} {
+		if at := c.Key(backend); f.Backend != backend && c.IsSet(at) {
+			c.Add(at, "is used only where guard.backend is %q", backend)
+		}
 	}
-	if g.Backend != "postgres" && !reflect.ValueOf(f.Postgres).IsZero() {
-		r.Add("guard.postgres", `is used only where guard.backend is "postgres"`)
-	}
-	return g
 }

@@ -22,7 +22,7 @@ func TestIdentityHeaders(t *testing.T) {
 		if got := c.IdentityHeaders.Names(); !slices.Equal(got, strings.Fields(want)) {
 			t.Errorf("%s: %q", text, got)
 		}
-		if on := c.IdentityHeaders.JWT != ""; on != (c.IdentityHeaders.JWTLifetime > 0) || c.IdentityHeaders.JWTLifetime > 5*time.Minute {
+		if on := c.IdentityHeaders.JWT != ""; on != (c.IdentityHeaders.Signed.Lifetime > 0) || c.IdentityHeaders.Signed.Lifetime > 5*time.Minute {
 			t.Errorf("%s: %+v", text, c.IdentityHeaders)
 		}
 	}

@@ -4,19 +4,21 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 )
 
 func TestLimits(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
-		want       Limits
+		want       limit.Settings
 	}{
-		{"absent", "", Limits{600, 0, 10, 0, 512, 64}},
-		{"absent behind trusted proxies", "listen: {trustedProxies: [10.0.0.0/8]}\n", Limits{600, 0, 10, 600, 512, 64}},
-		{"0 turns one off", "listen: {trustedProxies: [10.0.0.0/8]}\nlimits: {clientRequests: 0, addressRequests: 0}\n", Limits{600, 0, 10, 0, 512, 64}},
-		{"0 needs no proxies", "limits: {addressRequests: 0}\n", Limits{600, 0, 10, 0, 512, 64}},
-		{"as Helm writes large numbers", "limits: {registrations: 1e+06}\n", Limits{1_000_000, 0, 10, 0, 512, 64}},
-		{"nothing is absent", "limits: {registrations: }\n", Limits{600, 0, 10, 0, 512, 64}},
+		{"absent", "", limit.Settings{Registrations: 600, SignInAttempts: 10, RequestsInFlight: 512, ProviderRequests: 64}},
+		{"absent behind trusted proxies", "listen: {trustedProxies: [10.0.0.0/8]}\n", limit.Settings{Registrations: 600, SignInAttempts: 10, AddressRequests: 600, RequestsInFlight: 512, ProviderRequests: 64}},
+		{"0 turns one off", "listen: {trustedProxies: [10.0.0.0/8]}\nlimits: {clientRequests: 0, addressRequests: 0}\n", limit.Settings{Registrations: 600, SignInAttempts: 10, RequestsInFlight: 512, ProviderRequests: 64}},
+		{"0 needs no proxies", "limits: {addressRequests: 0}\n", limit.Settings{Registrations: 600, SignInAttempts: 10, RequestsInFlight: 512, ProviderRequests: 64}},
+		{"as Helm writes large numbers", "limits: {registrations: 1e+06}\n", limit.Settings{Registrations: 1_000_000, SignInAttempts: 10, RequestsInFlight: 512, ProviderRequests: 64}},
+		{"nothing is absent", "limits: {registrations: }\n", limit.Settings{Registrations: 600, SignInAttempts: 10, RequestsInFlight: 512, ProviderRequests: 64}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := mustParse(t, minimal+tt.text).Limits; got != tt.want {
@@ -26,10 +28,10 @@ func TestLimits(t *testing.T) {
 	}
 	c := mustParse(t, minimal+"listen: {trustedProxies: [10.0.0.0/8, '2001:db8::/32', 192.0.2.7/32]}\n")
 	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("192.0.2.7/32")}
-	if !slices.Equal(c.TrustedProxies, want) {
-		t.Errorf("got %v", c.TrustedProxies)
+	if !slices.Equal(c.Listen.TrustedProxies, want) {
+		t.Errorf("got %v", c.Listen.TrustedProxies)
 	}
-	if p := mustParse(t, minimal).TrustedProxies; p != nil {
+	if p := mustParse(t, minimal).Listen.TrustedProxies; p != nil {
 		t.Errorf("the zero value trusts %v", p)
 	}
 }

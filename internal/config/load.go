@@ -32,7 +32,7 @@ func Load(path string) (*Config, error) {
 		Exposed:  func(name string) bool { return worldReadable(below(name)) },
 	}}
 	c, err := r.parse(data)
-	if err == nil && worldReadable(path) && r.inline {
+	if err == nil && worldReadable(path) && r.Inline {
 		c.Warnings = append(conf.Errors{{Problem: "every user of this machine may read this file, which holds a secret; take that right away (chmod o-r), or put the secret into a file of its own"}}, c.Warnings...)
 	}
 	if err == nil && c.DenyList != "" && !filepath.IsAbs(c.DenyList) {

@@ -15,11 +15,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-const (
-	maxRules      = 100
-	maxConditions = 200
-)
-
 // policyFacts are what the conditions of rules are held to.
 type policyFacts struct {
 	*Config
@@ -91,36 +86,25 @@ func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts)
 	case len(f.Rules) == 0:
 		r.Add(at, "is empty, which would shut everybody out; name rules, or remove the key for no policy")
 		return nil
-	case r.TooMany(at, len(f.Rules), maxRules):
-		return nil
 	}
 	rules := make([]rule.Rule, len(f.Rules))
 	for i, file := range f.Rules {
 		rules[i] = r.policyRule(conf.Element(at, i), file, facts)
-		if first := slices.IndexFunc(f.Rules, func(o PolicyRuleFile) bool { return o.Name == file.Name }); file.Name != "" && first < i {
+		if first := slices.IndexFunc(f.Rules, func(o rule.Rule) bool { return o.Name == file.Name }); file.Name != "" && first < i {
 			r.Add(conf.Element(at, i)+".name", "%s is the name of %s too", conf.Show(file.Name), conf.Element(at, first))
 		}
 	}
 	r.problems(lint.Clients(facts.Clients).Shadowed(r.sound(rules)))
-	if !slices.ContainsFunc(f.Rules, func(p PolicyRuleFile) bool { return p.Effect != "deny" }) {
+	if !slices.ContainsFunc(f.Rules, func(p rule.Rule) bool { return p.Effect != "deny" }) {
 		r.Add(at, `only deny, so no one may do anything; add what is allowed, such as {effect: allow, anyone: true}`)
 	}
 	return rules
 }
 
-func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) rule.Rule {
-	p := rule.Rule{
-		At: at, Name: f.Name, Allow: f.Effect == "allow",
-		Users: f.Users, Emails: f.Emails, EmailDomains: f.EmailDomains, Groups: f.Groups, Providers: f.Providers,
-		Clients: f.Clients, ClientHosts: f.ClientHosts, ClientKinds: f.ClientKinds, Scopes: f.Scopes, Tools: f.Tools,
-	}
-	r.Text(at+".name", f.Name)
-	switch f.Effect {
-	case "allow", "deny":
-	case "":
+func (r *resolver) policyRule(at string, p rule.Rule, facts *policyFacts) rule.Rule {
+	p.At, p.Allow = at, p.Effect == "allow"
+	if p.Effect == "" {
 		r.Add(at+".effect", `is required: "allow" or "deny"`)
-	default:
-		r.Add(at+".effect", `%s is not one of "allow", "deny"`, conf.Show(f.Effect))
 	}
 	before := r.Len()
 	who := 0
@@ -130,13 +114,9 @@ func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) r
 		if entries != nil && len(entries) == 0 {
 			r.Add(at, "is empty, which would be no condition at all; name what it is about, or remove the key")
 		}
-		if !r.TooMany(at, len(entries), maxConditions) {
-			for i, entry := range entries {
-				if first := slices.Index(entries, entry); first < i {
-					r.Add(conf.Element(at, i), "%s is listed twice", conf.Show(entry))
-				} else if problem := facts.problem(key.Name, entry); problem != "" {
-					r.Add(conf.Element(at, i), "%s", problem)
-				}
+		for i, entry := range entries {
+			if problem := facts.problem(key.Name, entry); problem != "" {
+				r.Add(conf.Element(at, i), "%s", problem)
 			}
 		}
 		if entries != nil && !key.What {
@@ -144,12 +124,12 @@ func (r *resolver) policyRule(at string, f PolicyRuleFile, facts *policyFacts) r
 		}
 	}
 	switch {
-	case f.Anyone && who > 0:
+	case p.Anyone && who > 0:
 		r.Add(at+".anyone", "contradicts the conditions beside it; remove one or the other")
-	case !f.Anyone && who == 0 && !r.Wrong(at): // a condition with a slip in its name is reported as such
+	case !p.Anyone && who == 0 && !r.Wrong(at): // a condition with a slip in its name is reported as such
 		r.Add(at, "does not say whom it is about; add users, emails, emailDomains, groups, providers, clients, clientHosts or clientKinds, or anyone: true for everybody")
 	}
-	if len(f.Scopes) > 0 && len(f.Tools) > 0 {
+	if len(p.Scopes) > 0 && len(p.Tools) > 0 {
 		r.Add(at+".tools", "excludes scopes; write one rule about scopes and one about tools")
 	}
 	if r.Len() == before {
@@ -284,7 +264,7 @@ func (c *policyFacts) clientProblem(id string) string {
 }
 
 func (c *policyFacts) clientHostProblem(host string) string {
-	m := c.MetadataDocuments
+	m := c.Registration.MetadataDocuments
 	stands := func(pattern string) bool { return rule.CoversDomain(pattern, host) }
 	switch {
 	case !m.Enabled:
@@ -304,11 +284,11 @@ func (c *policyFacts) kindProblem(kind string) string {
 			return `there are no "static" clients: the section clients is empty`
 		}
 	case rule.KindDocument:
-		if !c.MetadataDocuments.Enabled {
+		if !c.Registration.MetadataDocuments.Enabled {
 			return `there are no "document" clients: registration.metadataDocuments.enabled turns them off`
 		}
 	case rule.KindDynamic:
-		if !c.DynamicRegistration {
+		if !c.Registration.Dynamic.Enabled {
 			return `there are no "dynamic" clients: registration.dynamic.enabled turns them off`
 		}
 	default:

@@ -59,10 +59,9 @@ func (r providerSection) admitted(f ProviderFile, settings connector.Settings) {
 	if settings != nil {
 		who = settings.Audience()
 	}
-	set := conf.SetKeys(f)
 	narrowed := false
 	for _, key := range slices.Compact(append([]string{"allowedEmailDomains"}, who.Keys...)) {
-		if !slices.Contains(set, key) {
+		if !r.IsSet(r.Key(key)) {
 			continue
 		}
 		narrowed = narrowed || slices.Contains(who.Keys, key)

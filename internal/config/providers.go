@@ -32,7 +32,7 @@ func (r *resolver) providers(f File) []connector.Config {
 		}
 		return []connector.Config{providerSection{conf.Section{Check: r.Check, At: one}}.provider(f.Provider)}
 	}
-	if len(conf.SetKeys(f.Provider)) > 0 {
+	if r.IsSet(one) {
 		r.Add(several, "excludes provider; make that an entry of providers as well")
 	}
 	list := make([]connector.Config, len(f.Providers))

@@ -6,9 +6,13 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -34,7 +38,7 @@ func TestReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs from the comments in file.go; run\n\tgo test ./internal/config -run Reference -update", referencePath)
+		t.Errorf("%s differs from the comments of the sections; run\n\tgo test ./internal/config -run Reference -update", referencePath)
 	}
 }
 
@@ -58,7 +62,7 @@ func TestReferenceExample(t *testing.T) {
 	}
 }
 
-// What the reference says of defaults is what an absent key means.
+// What a comment says of a default, and no tag does, is what an absent key means.
 func TestReferenceDefaults(t *testing.T) {
 	document, err := reference()
 	if err != nil {
@@ -66,56 +70,26 @@ func TestReferenceDefaults(t *testing.T) {
 	}
 	c := mustParse(t, minimal)
 	for key, value := range map[string]any{
-		"listen.http":                     c.HTTPAddress,
-		"listen.management":               c.ManagementAddress,
-		"logging.level":                   strings.ToLower(c.LogLevel.String()),
-		"provider.allowAnyUser":           c.Providers[0].AllowAnyUser,
-		"provider.groupsClaim":            c.Providers[0].GroupsClaim,
-		"proxy.disableConsentScreen":      !c.ConsentScreen,
-		"proxy.hosts[].scheme":            c.Hosts[0].Scheme,
-		"registration.dynamic.enabled":    c.DynamicRegistration,
-		"keys.source":                     c.Keys.Source,
-		"keys.rotation":                   conf.ShowDuration(c.Keys.Rotation),
-		"tokens.accessTokenLifetime":      conf.ShowDuration(c.Tokens.AccessTokenLifetime),
-		"introspection.enabled":           c.Introspection,
-		"limits.registrations":            c.Limits.Registrations,
-		"limits.clientRequests":           c.Limits.ClientRequests,
-		"limits.signInAttempts":           c.Limits.SignInAttempts,
-		"limits.requestsInFlight":         c.Limits.RequestsInFlight,
-		"limits.providerRequests":         c.Limits.ProviderRequests,
-		"listen.trustedProxies":           "",
-		"tokens.refreshTokens.enabled":    c.Tokens.Refresh,
-		"tokens.remembered":               c.Tokens.Remembered,
-		"tokens.refreshTokenIdleLifetime": conf.ShowDuration(c.Tokens.RefreshIdle),
-		"tokens.refreshTokenLifetime":     conf.ShowDuration(c.Tokens.RefreshAbsolute),
-		"denyList.file":                   "",
-		"debug.flows.enabled":             c.DebugFlows,
-		"audit.file":                      "",
-		"tracing.samplingRatio":           c.Tracing.Ratio,
-		"gateWatch.enabled":               c.GateWatch.Enabled,
-		"gateWatch.interval":              "1m",
-		"identityHeaders.user":            c.IdentityHeaders.User,
-		"identityHeaders.email":           c.IdentityHeaders.Email,
-		"identityHeaders.groups":          c.IdentityHeaders.Groups,
-		"provider.allowedEmailDomains":    "",
-		"proxy.hosts[].displayName":       "",
-		"proxy.hosts[].toolPolicy":        c.Hosts[0].Rules.ToolPolicy,
-		"proxy.hosts[].body":              c.Hosts[0].Rules.Body,
-		"proxy.hosts[].serve.enabled":     c.Hosts[0].Serving != nil,
-		"proxy.hosts[].envoyMCP":          c.Hosts[0].Rules.EnvoyMCP,
-		"provider.users[].passwordHash":   "",
+		"provider.allowAnyUser":        c.Providers[0].AllowAnyUser,
+		"provider.groupsClaim":         c.Providers[0].GroupsClaim,
+		"proxy.disableConsentScreen":   !c.ConsentScreen,
+		"proxy.hosts[].scheme":         c.Hosts[0].Scheme,
+		"introspection.enabled":        c.Introspection,
+		"identityHeaders.user":         c.IdentityHeaders.User,
+		"identityHeaders.email":        c.IdentityHeaders.Email,
+		"identityHeaders.groups":       c.IdentityHeaders.Groups,
+		"proxy.hosts[].toolPolicy":     c.Hosts[0].Rules.ToolPolicy,
+		"proxy.hosts[].body":           c.Hosts[0].Rules.Body,
+		"proxy.hosts[].serve.enabled":  c.Hosts[0].Serving != nil,
+		"proxy.hosts[].envoyMCP":       c.Hosts[0].Rules.EnvoyMCP,
+		"gateWatch.enabled":            c.GateWatch.Enabled,
+		"gateWatch.interval":           conf.ShowDuration(c.GateWatch.Interval),
+		"tokens.refreshTokens.enabled": c.Tokens.Refresh.Enabled, // by a tag, as a check of the check
 	} {
-		cell := fmt.Sprintf("`%v`", value)
-		if value == "" {
-			cell = "" // only that the row is there
-		}
-		found := false
-		for line := range strings.Lines(document) {
-			if strings.HasPrefix(line, "| `"+key+"` |") {
-				found = strings.Contains(line, "| "+cell)
-			}
-		}
-		if !found {
+		row := fmt.Sprintf("| `%s` | ", key)
+		_, line, found := strings.Cut(document, row)
+		line, _, _ = strings.Cut(line, "\n")
+		if !found || !strings.Contains(line, fmt.Sprintf("| `%v` |", value)) {
 			t.Errorf("the reference does not give %s the default %v", key, value)
 		}
 	}
@@ -145,9 +119,8 @@ func reference() (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, preamble, example)
 	file := reflect.TypeFor[File]()
-	for i, key := range conf.Keys(file) {
-		field := file.Field(i)
-		comment := comments[commentKey(file, field)]
+	for _, field := range conf.Fields(file) {
+		key, comment := field.Tag.Get("json"), describe(file, field, comments)
 		if comment == "" {
 			return "", fmt.Errorf("%s has no comment", key)
 		}
@@ -165,13 +138,12 @@ func reference() (string, error) {
 
 // rows writes a line for each key of section, and for those below it.
 func rows(b *strings.Builder, at string, section reflect.Type, comments map[string]string) error {
-	for i, key := range conf.Keys(section) {
-		field := section.Field(i)
+	for _, field := range conf.Fields(section) {
 		if section == reflect.TypeFor[ProviderFile]() && (at == "providers[]") != (field.Tag.Get("in") == "providers") {
 			continue // the keys that both have are listed once
 		}
-		path := at + "." + key
-		comment := comments[commentKey(section, field)]
+		path := at + "." + field.Tag.Get("json")
+		comment := describe(section, field, comments)
 		if comment == "" {
 			return fmt.Errorf("%s has no comment", path)
 		}
@@ -213,6 +185,9 @@ func splitComment(comment string) (meaning, standard string) {
 
 // typeName names the YAML type of a field, and returns the section below it.
 func typeName(t reflect.Type) (name string, below reflect.Type) {
+	if conf.IsText(t) {
+		return "text", nil
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return typeName(t.Elem())
@@ -225,8 +200,6 @@ func typeName(t reflect.Type) (name string, below reflect.Type) {
 		return "mapping of text", nil
 	case reflect.Bool:
 		return "true or false", nil
-	case reflect.String:
-		return "text", nil
 	case reflect.Int:
 		return "whole number", nil
 	case reflect.Float64:
@@ -235,9 +208,24 @@ func typeName(t reflect.Type) (name string, below reflect.Type) {
 	panic("internal error: unexpected kind " + t.Kind().String())
 }
 
-// sections are the files with the keys of the configuration.
-var sections = []string{"file.go", "../connector/google/workspace.go", "../connector/static/users.go",
-	"../conf/tls.go", "../gatewatch/file.go", "../guard/postgres/file.go", "../guard/redis/file.go", "../relay/file.go", "../tracing/file.go"}
+// describe returns the comment of a field, with what its tags say.
+func describe(section reflect.Type, field reflect.StructField, comments map[string]string) string {
+	comment := comments[commentKey(section, field)]
+	if enum := strings.Fields(field.Tag.Get("enum")); len(enum) > 0 && !saysAll(comment, enum) {
+		comment += " One of " + conf.Quoted(enum) + "."
+	}
+	if standard := field.Tag.Get("default"); standard != "" && !strings.Contains(comment, "Default") {
+		if conf.IsText(field.Type) {
+			standard = strconv.Quote(standard)
+		}
+		comment += " Default " + standard + "."
+	}
+	return comment
+}
+
+func saysAll(comment string, words []string) bool {
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(comment, strconv.Quote(word)) })
+}
 
 // commentKey is how fieldComments names a field.
 func commentKey(section reflect.Type, field reflect.StructField) string {
@@ -247,14 +235,17 @@ func commentKey(section reflect.Type, field reflect.StructField) string {
 // fieldComments maps "package.Type.Field" to its doc comment on one line.
 func fieldComments() (map[string]string, error) {
 	comments := make(map[string]string)
-	for _, path := range sections {
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
-		if err != nil {
-			return nil, err
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
 		}
-		commentsOf(file, comments)
-	}
-	return comments, nil
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err == nil {
+			commentsOf(file, comments)
+		}
+		return err
+	})
+	return comments, err
 }
 
 func commentsOf(file *ast.File, comments map[string]string) {

@@ -41,12 +41,8 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 	return rules
 }
 
-func (r *resolver) scopeRules(at string, files []ScopeFile) []rule.Scope {
-	if r.TooMany(at, len(files), conf.MaxScopes) {
-		return nil
-	}
-	var rules []rule.Scope
-	for i, f := range files {
+func (r *resolver) scopeRules(at string, scopes []rule.Scope) []rule.Scope {
+	for i, f := range scopes {
 		at := conf.Element(at, i)
 		switch {
 		case f.Name == "":
@@ -55,20 +51,14 @@ func (r *resolver) scopeRules(at string, files []ScopeFile) []rule.Scope {
 			r.Add(at+".name", `%s is not a scope: printable ASCII without spaces, '"' and '\'`, conf.Show(f.Name))
 		case f.Name == "offline_access" || f.Name == "openid":
 			r.Add(at+".name", "%q has a meaning of its own at an authorization server", f.Name)
-		case slices.ContainsFunc(files[:i], func(o ScopeFile) bool { return o.Name == f.Name }):
+		case slices.ContainsFunc(scopes[:i], func(o rule.Scope) bool { return o.Name == f.Name }):
 			r.Add(at+".name", "%q is listed twice", f.Name)
 		}
-		r.Text(at+".description", f.Description)
-		r.NamePatterns(at+".tools", f.Tools)
-		r.NamePatterns(at+".resources", f.Resources)
-		r.NamePatterns(at+".prompts", f.Prompts)
-		r.ScopeTokens(at+".includes", f.Includes)
 		if len(f.Tools)+len(f.Resources)+len(f.Prompts)+len(f.Includes) == 0 {
 			r.Add(at, "opens nothing; name tools, resources, prompts or scopes that it includes")
 		}
-		rules = append(rules, rule.Scope(f))
 	}
-	return rules
+	return scopes
 }
 
 // origins checks serialized origins (RFC 6454, section 6.2), which are compared

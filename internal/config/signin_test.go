@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	jose "github.com/go-jose/go-jose/v4"
+
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )

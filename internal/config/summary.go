@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
@@ -42,10 +41,10 @@ func (c *Config) Settings() (all []Setting) {
 	line := func(name, format string, args ...any) {
 		all = append(all, Setting{name, fmt.Sprintf(format, args...)})
 	}
-	line("protocol listener", "%s", c.HTTPAddress)
-	line("management listener", "%s (never expose it)", c.ManagementAddress)
-	if c.GRPCAddress != "" {
-		line("gRPC listener", "%s (for gateways only)", c.GRPCAddress)
+	line("protocol listener", "%s", c.Listen.HTTP)
+	line("management listener", "%s (never expose it)", c.Listen.Management)
+	if c.Listen.GRPC != "" {
+		line("gRPC listener", "%s (for gateways only)", c.Listen.GRPC)
 	}
 	line("log level", "%s", strings.ToLower(c.LogLevel.String()))
 	for _, p := range c.Providers {
@@ -65,16 +64,16 @@ func (c *Config) Settings() (all []Setting) {
 	if len(c.RedirectSchemes) > 0 {
 		line("redirect schemes", "%s, in addition", conf.Names(c.RedirectSchemes))
 	}
-	line("dynamic registration", "%s", onOff(c.DynamicRegistration))
-	line("metadata documents", "%s", c.MetadataDocuments.summary())
-	if c.Egress.Proxy != nil {
-		line("egress proxy", "%s", c.Egress.Proxy)
+	line("dynamic registration", "%s", onOff(c.Registration.Dynamic.Enabled))
+	line("metadata documents", "%s", c.Registration.MetadataDocuments.Summary())
+	if c.Egress.ProxyURL != "" {
+		line("egress proxy", "%s", c.Egress.ProxyURL)
 	}
 	line("clients in advance", "%d", len(c.Clients))
-	line("keys", "%s, a new signing key every %s", c.Keys.summary(), conf.ShowDuration(c.Keys.Rotation))
+	line("keys", "%s, a new signing key every %s", c.Keys.Summary(), conf.ShowDuration(c.Keys.Rotation))
 	line("access tokens", "valid for %s", conf.ShowDuration(c.Tokens.AccessTokenLifetime))
-	line("refresh tokens", "%s", c.Tokens.refreshSummary())
-	line("limits a minute", "%s", c.Limits.summary())
+	line("refresh tokens", "%s", c.Tokens.RefreshSummary())
+	line("limits a minute", "%s", c.Limits.Summary())
 	line("guard", "%s", c.Guard.summary())
 	line("introspection", "%s", onOff(c.Introspection))
 	line("deny-list", "%s", cmp.Or(c.DenyList, "none"))
@@ -139,36 +138,8 @@ func providerAudience(p connector.Config, all []string) string {
 	return "accounts " + strings.Join(all, "; and ")
 }
 
-func (m MetadataDocuments) summary() string {
-	switch {
-	case !m.Enabled:
-		return "off"
-	case len(m.AllowedDomains) > 0:
-		return "of " + strings.Join(m.AllowedDomains, ", ")
-	}
-	return "of every public host"
-}
-
-func (t Tokens) refreshSummary() string {
-	if !t.Refresh {
-		return "off"
-	}
-	return fmt.Sprintf("valid for %s unused, %s after the sign-in", conf.ShowDuration(t.RefreshIdle), conf.ShowDuration(t.RefreshAbsolute))
-}
-
-func (l Limits) summary() string {
-	rate := func(n int) string {
-		if n == 0 {
-			return "any number of"
-		}
-		return strconv.Itoa(n)
-	}
-	return fmt.Sprintf("%s registrations, %s requests of a client, %s wrong passwords, %s requests of an address",
-		rate(l.Registrations), rate(l.ClientRequests), rate(l.SignInAttempts), rate(l.AddressRequests))
-}
-
 // summary names the back end, and what is without TLS. A URL stays a secret.
-func (g Guard) summary() string {
+func (g *GuardFile) summary() string {
 	open := func(on bool) string {
 		if on {
 			return "with TLS"
@@ -192,13 +163,6 @@ func (g Guard) summary() string {
 		return fmt.Sprintf("postgres at %s, database %q, schema %s, %s", g.Postgres.Address, g.Postgres.Database, g.Postgres.Schema, open(g.Postgres.TLS.Enabled))
 	}
 	return "in memory (each replica for itself; a restart forgets)"
-}
-
-func (k Keys) summary() string {
-	if k.Source == "seed" {
-		return fmt.Sprintf("derived from %d seed(s)", len(k.Seeds))
-	}
-	return "ephemeral (a restart ends all tokens; one replica only)"
 }
 
 // patternList shows the first patterns of a list.

@@ -18,17 +18,17 @@ func TestTracing(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := c.Tracing
-	if got.Endpoint != "https://otel.example.com/v1/traces" || got.Ratio != 0.25 || len(got.Headers) != 2 || got.Headers["Authorization"].Reveal() != "Bearer very-secret" || got.Headers["X-Team"].Reveal() != "auth" {
+	if got.OTLP.Endpoint != "https://otel.example.com/v1/traces" || got.Ratio != 0.25 || len(got.OTLP.Headers) != 2 || got.OTLP.Headers["Authorization"].Reveal() != "Bearer very-secret" || got.OTLP.Headers["X-Team"].Reveal() != "auth" {
 		t.Errorf("got %+v", got)
 	}
 	if strings.Contains(c.Summary(), "very-secret") {
 		t.Error("the summary shows a secret")
 	}
 	c = mustParse(t, minimal+"tracing: {otlp: {endpoint: 'http://otel:4318/custom/path'}}\naudit: {file: /var/log/audit.jsonl}\n")
-	if c.Tracing.Endpoint != "http://otel:4318/custom/path" || c.Tracing.Ratio != 0 || c.AuditFile != "/var/log/audit.jsonl" {
+	if c.Tracing.OTLP.Endpoint != "http://otel:4318/custom/path" || c.Tracing.Ratio != 0 || c.AuditFile != "/var/log/audit.jsonl" {
 		t.Errorf("got %+v, %q", c.Tracing, c.AuditFile)
 	}
-	if c := mustParse(t, minimal); c.Tracing.Endpoint != "" || c.AuditFile != "" {
+	if c := mustParse(t, minimal); c.Tracing.OTLP.Endpoint != "" || c.AuditFile != "" {
 		t.Errorf("on without being asked for: %+v %q", c.Tracing, c.AuditFile)
 	}
 }

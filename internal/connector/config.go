@@ -72,13 +72,18 @@ type Config struct {
 // Properties are those of a person beside the subject and the e-mail address.
 type Properties struct{ Name, Groups bool }
 
-// User is one account of the static provider.
+// User is one entry of `provider.users`: an account of the static provider.
 type User struct {
-	Username     string
-	PasswordHash conf.Secret // bcrypt, or argon2id in the PHC string format
-	Email        string
-	Name         string
-	Groups       []string
+	// Name to sign in with, unique; also the subject in tokens. Required.
+	Username string `json:"username" check:"text"`
+	// Hash of the password: bcrypt of cost 10 to 15, or argon2id in the PHC string format; `mcp-forward-auth hash-password` makes one. Required.
+	PasswordHash conf.Secret `json:"passwordHash"`
+	// E-mail address, taken as verified.
+	Email string `json:"email"`
+	// Display name.
+	Name string `json:"name" check:"text"`
+	// Groups that the user is in.
+	Groups []string `json:"groups" check:"groups"`
 }
 
 // PolicyID is what rules call the provider.

@@ -73,7 +73,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	unreachable := probe(ctx, o.Network)
-	cfg.MetadataDocuments.Enabled = unreachable == nil
+	cfg.Registration.MetadataDocuments.Enabled = unreachable == nil
 	service, err := server.New(cfg, server.Options{Logger: o.Logger, Version: o.Version, Network: o.Network})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
@@ -23,14 +24,14 @@ func TestReplicasShareAGuard(t *testing.T) {
 	t.Run("redis", func(t *testing.T) {
 		track(t)
 		r := startRedis(t, "--requirepass", "secret-password")
-		replicas(t, config.GuardFile{Backend: "redis", Redis: redis.File{Addresses: []string{r.address()}, PasswordFile: "password"}},
+		replicas(t, config.GuardFile{Backend: "redis", Redis: redis.Config{Addresses: []string{r.address()}, Password: conf.NewSecret("password")}},
 			r.stop, r.run)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		track(t)
 		p := startPostgres(t)
-		replicas(t, config.GuardFile{Backend: "postgres", Postgres: postgres.File{
-			Address: "127.0.0.1:" + p.port, Database: "postgres", Username: "app", PasswordFile: "password",
+		replicas(t, config.GuardFile{Backend: "postgres", Postgres: postgres.Config{
+			Address: "127.0.0.1:" + p.port, Database: "postgres", Username: "app", Password: conf.NewSecret("password"),
 		}}, p.stop, p.run)
 	})
 }

@@ -19,7 +19,7 @@ import (
 // everyHeader names a header for everything there is.
 var everyHeader = outbound.Headers{
 	User: "X-Forwarded-User", Email: "X-Forwarded-Email", Groups: "X-Forwarded-Groups", Name: "X-Forwarded-Name", Client: "X-Client", Scope: "X-Scope",
-	JWT: "X-Auth-Request-Identity", JWTLifetime: time.Minute,
+	JWT: "X-Auth-Request-Identity", Signed: outbound.Signed{Lifetime: time.Minute},
 }
 
 // signs returns a fixture that sets every header.
@@ -28,7 +28,7 @@ func signs(tb testing.TB) *fixture {
 	f := newFixture(tb, defaultHosts, func(_ string, r *rule.Rules) { r.AllowedOrigins = []string{"*"} })
 	e := *f.Endpoint
 	e.names, e.Headers = nil, everyHeader
-	e.Identities = &token.Identities{Keys: shared.keys, Lifetime: everyHeader.JWTLifetime}
+	e.Identities = &token.Identities{Keys: shared.keys, Lifetime: everyHeader.Signed.Lifetime}
 	f.Endpoint = New(e)
 	return f
 }

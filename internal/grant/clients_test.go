@@ -20,9 +20,11 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress/egresstest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -143,8 +145,7 @@ func TestMetadataDocuments(t *testing.T) {
 
 func TestMetadataDocumentsOff(t *testing.T) {
 	t.Parallel()
-	off := false
-	s, c, p := published(t, nil, func(f *config.File) { f.Registration.MetadataDocuments.Enabled = &off })
+	s, c, p := published(t, nil, func(f *config.File) { f.Registration.MetadataDocuments.Enabled = false })
 	if page := s.NewBrowser().Open(t, c.Begin().URL()); page.Status != 400 || p.count("/oauth/client.json") != 0 {
 		t.Errorf("%d, %d fetches", page.Status, p.count("/oauth/client.json"))
 	}
@@ -373,7 +374,6 @@ func TestRegisteredKeys(t *testing.T) {
 func TestPreRegistered(t *testing.T) {
 	t.Parallel()
 	const oldSecret, newSecret = "old-secret:with%odd+characters/1", "new-secret-of-the-client-22"
-	off := false
 	oidc := oauthtest.NewOIDCProvider(t)
 	oidc.SignInAs(servertest.Person)
 	files := maps.Clone(servertest.ProviderFiles)
@@ -381,10 +381,10 @@ func TestPreRegistered(t *testing.T) {
 	s := servertest.Start(t, servertest.Options{
 		Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
 			f.Proxy.Hosts = append(f.Proxy.Hosts, config.HostFile{Host: "other.example.com", Endpoint: f.Proxy.Hosts[0].Endpoint})
-			f.Registration.Dynamic.Enabled, f.Registration.MetadataDocuments.Enabled = &off, &off
-			f.Clients = []config.ClientFile{
+			f.Registration.Dynamic.Enabled, f.Registration.MetadataDocuments.Enabled = false, false
+			f.Clients = []registration.Known{
 				{ID: "desktop", Name: "Desktop", RedirectURIs: []string{"http://localhost/callback"}},
-				{ID: "web", RedirectURIs: []string{appCallback}, Secret: oldSecret, SecretFiles: []string{"new"}, Resources: []string{servertest.Resource}, Scopes: []string{"notes:read"}},
+				{ID: "web", RedirectURIs: []string{appCallback}, Secret: conf.NewSecret(oldSecret), SecretFiles: []string{"new"}, Resources: []string{servertest.Resource}, Scopes: []string{"notes:read"}},
 				{ID: "once", RedirectURIs: []string{"http://localhost/callback"}, GrantTypes: []string{"authorization_code"}},
 				{ID: "elsewhere", RedirectURIs: []string{appCallback}, Resources: []string{"https://other.example.com/mcp"}},
 			}

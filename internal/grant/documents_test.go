@@ -21,6 +21,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress/egresstest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -64,10 +65,9 @@ func TestDocumentsAreNotAnnouncedWithoutNetwork(t *testing.T) {
 		})
 	}
 	t.Run("where clients cannot register it stays announced", func(t *testing.T) {
-		off := false
 		s := servertest.Start(t, servertest.Options{
 			Network: egress.Network{Dial: func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, errors.New("refused") }},
-			Edit:    func(f *config.File) { f.Registration.Dynamic.Enabled = &off },
+			Edit:    func(f *config.File) { f.Registration.Dynamic.Enabled = false },
 		})
 		s.NewBrowser().Open(t, documentClient(s, appID).Begin().URL())
 		if !announced(t, s) {
@@ -163,7 +163,7 @@ func TestKeySetAtANamedPrivateURL(t *testing.T) {
 	}
 	start := func() *servertest.Service {
 		return servertest.Start(t, servertest.Options{Network: internet.Network(), Edit: func(f *config.File) {
-			f.Clients = []config.ClientFile{{ID: "agent", RedirectURIs: []string{appCallback}, JWKSURI: sets}}
+			f.Clients = []registration.Known{{ID: "agent", RedirectURIs: []string{appCallback}, JWKSURI: sets}}
 		}})
 	}
 	internet.Resolve("keys.corp.internal", "10.1.2.3")

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -23,9 +25,9 @@ const (
 // and clients that people use, with and without refresh tokens.
 func configuredClients(f *config.File) {
 	code := []string{"authorization_code"}
-	f.Clients = []config.ClientFile{
-		{ID: "checker", AuthMethod: "client_secret_basic", Secret: checkerSecret, GrantTypes: code, RedirectURIs: []string{servertest.RedirectURI}, Resources: []string{servertest.Resource}},
-		{ID: "agent", AuthMethod: "client_secret_post", Secret: agentSecret, GrantTypes: append(code, "refresh_token"), RedirectURIs: []string{servertest.RedirectURI}},
+	f.Clients = []registration.Known{
+		{ID: "checker", AuthMethod: "client_secret_basic", Secret: conf.NewSecret(checkerSecret), GrantTypes: code, RedirectURIs: []string{servertest.RedirectURI}, Resources: []string{servertest.Resource}},
+		{ID: "agent", AuthMethod: "client_secret_post", Secret: conf.NewSecret(agentSecret), GrantTypes: append(code, "refresh_token"), RedirectURIs: []string{servertest.RedirectURI}},
 		{ID: "kiosk", AuthMethod: "none", GrantTypes: code, RedirectURIs: []string{servertest.RedirectURI}},
 	}
 }
@@ -136,7 +138,7 @@ func TestConfiguredClientRefresh(t *testing.T) {
 	client := func(id, secret string) *servertest.Client {
 		return &servertest.Client{Service: s, Host: servertest.Host, ID: id, Secret: secret, RedirectURI: servertest.RedirectURI, Resource: servertest.Resource, Scope: "notes:read notes:write offline_access"}
 	}
-	changed := func(edit func(*config.ClientFile)) *servertest.Service {
+	changed := func(edit func(*registration.Known)) *servertest.Service {
 		return servertest.Start(t, servertest.Options{Edit: servertest.Edits(servertest.SecondHost, configuredClients, func(f *config.File) { edit(&f.Clients[1]) })})
 	}
 	k := servertest.SignIn(t, client("agent", agentSecret))
@@ -147,21 +149,21 @@ func TestConfiguredClientRefresh(t *testing.T) {
 		}
 	})
 	t.Run("AS-TOK-03 the grant was taken from it", func(t *testing.T) {
-		other := changed(func(c *config.ClientFile) { c.GrantTypes = c.GrantTypes[:1] })
+		other := changed(func(c *registration.Known) { c.GrantTypes = c.GrantTypes[:1] })
 		servertest.Tokens{Client: k.Client.On(other), Refresh: k.Refresh}.Refused(t, 400, "unauthorized_client", "unauthorized_client")
 	})
 	t.Run("ATK-54 its scopes were narrowed", func(t *testing.T) {
-		other := changed(func(c *config.ClientFile) { c.Scopes = []string{"notes:read"} })
+		other := changed(func(c *registration.Known) { c.Scopes = []string{"notes:read"} })
 		here := k.Client.On(other)
 		servertest.Tokens{Client: here, Refresh: k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:write")
 		if a := here.Token(t, servertest.RefreshForm(here, k.Refresh)); a.Status != 200 || a.String("scope") != "notes:read" {
 			t.Errorf("%d %s", a.Status, a.Body)
 		}
-		none := changed(func(c *config.ClientFile) { c.Scopes = []string{"weather:read"} })
+		none := changed(func(c *registration.Known) { c.Scopes = []string{"weather:read"} })
 		servertest.Tokens{Client: k.Client.On(none), Refresh: k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted")
 	})
 	t.Run("AS-RT-05 its resource was taken from it", func(t *testing.T) {
-		other := changed(func(c *config.ClientFile) { c.Resources = []string{"https://mcp.example.com/wiki"} })
+		other := changed(func(c *registration.Known) { c.Resources = []string{"https://mcp.example.com/wiki"} })
 		servertest.Tokens{Client: k.Client.On(other), Refresh: k.Refresh}.Refused(t, 400, "invalid_grant", "resource_gone")
 	})
 	k.Again(t)

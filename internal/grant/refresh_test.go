@@ -16,6 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
@@ -23,7 +24,7 @@ import (
 func TestRefreshIssued(t *testing.T) {
 	t.Parallel()
 	on := servertest.Start(t, servertest.Options{})
-	off := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Tokens.RefreshTokens.Enabled = new(bool) }})
+	off := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Tokens.Refresh.Enabled = false }})
 	for name, tt := range map[string]struct {
 		service *servertest.Service
 		client  servertest.Metadata
@@ -308,7 +309,7 @@ func TestRefreshExpiry(t *testing.T) {
 	t.Run("AS-RT-07 absolute", func(t *testing.T) {
 		t.Parallel()
 		s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
-			f.Tokens.RefreshTokenIdleLifetime, f.Tokens.RefreshTokenLifetime = "48h", "120h"
+			f.Tokens.RefreshIdle, f.Tokens.RefreshAbsolute = 48*time.Hour, 120*time.Hour
 		}})
 		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
 		for range 3 {
@@ -334,7 +335,7 @@ func TestRefreshRestart(t *testing.T) {
 	})
 	t.Run("AS-RT-09 with ephemeral keys it ends cleanly", func(t *testing.T) {
 		t.Parallel()
-		s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Keys = config.KeysFile{} }})
+		s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Keys = keyset.Settings{Source: "ephemeral", Rotation: f.Keys.Rotation} }})
 		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
 		s.Restart()
 		k.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
@@ -806,7 +807,7 @@ func TestUsersFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "users.yaml")
 	user := func(f *config.File, name string) string {
-		return "users: [{username: " + name + ", passwordHash: '" + f.Provider.Users[0].PasswordHash + "'}]"
+		return "users: [{username: " + name + ", passwordHash: '" + f.Provider.Users[0].PasswordHash.Reveal() + "'}]"
 	}
 	write := func(text string) {
 		t.Helper()

@@ -5,20 +5,6 @@ import (
 	"regexp"
 )
 
-// Brand is what an operator may change. The zero value is fine. A value that
-// could make the page fetch or run something is ignored, not rendered.
-type Brand struct {
-	// Name stands at the top of each page, for example the company's name.
-	Name string
-	// LogoDataURI is "data:image/…;base64,…": the pages never load a file.
-	LogoDataURI string
-	// AccentColor is "#rrggbb", the colour of buttons; links get the nearest
-	// shade of it that can be read.
-	AccentColor string
-	// Linked at the foot: SupportURL is an https or mailto address, the others https.
-	SupportURL, PrivacyURL, TermsURL string
-}
-
 type brand struct {
 	Name, Logo                       string
 	SupportURL, PrivacyURL, TermsURL string

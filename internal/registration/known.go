@@ -1,17 +1,198 @@
 package registration
 
-import "github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+import (
+	"cmp"
+	"slices"
+	"strings"
 
-// Known is a client that the configuration names.
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+const (
+	maxClients = 1000
+	// minSecretBytes: 22 characters of base64url hold 128 bits.
+	minSecretBytes = 22
+)
+
+// Known is one entry of `clients`: a client that the configuration names.
 type Known struct {
-	ID           string
-	Name         string
-	RedirectURIs []string
-	AuthMethod   string
-	Secrets      []conf.Secret // any of them is right
-	JWKS         []byte        // content of a JWK set file
-	JWKSURI      string
-	GrantTypes   []string
-	Scopes       []string // empty means no limit
-	Resources    []string // canonical URLs; empty means all
+	// Client id, unique. Required.
+	ID string `json:"id"`
+	// Name on the consent page. Default: the id.
+	Name string `json:"name" check:"text"`
+	// Redirect URIs, compared exactly; only the port of an http loopback URI is free. Required: at least one, except where a client with a secret or keys only asks at /introspect.
+	RedirectURIs []string `json:"redirectURIs" max:"20"`
+	// One of "none", "client_secret_basic", "client_secret_post", "private_key_jwt". Default: what follows from the secrets and keys of this entry.
+	AuthMethod string `json:"authMethod" enum:"none client_secret_basic client_secret_post private_key_jwt"`
+	// Client secret of at least 128 bits; better in a file.
+	Secret conf.Secret `json:"secret"`
+	// Files that hold one client secret each; a trailing newline is dropped. Name two while a secret is rotated: both are accepted.
+	SecretFiles []string `json:"secretFiles" max:"4"`
+	// File with the client's public keys, a JWK set, for authMethod "private_key_jwt".
+	JWKSFile string `json:"jwksFile"`
+	// Public https URL of the client's JWK set, for authMethod "private_key_jwt"; excludes jwksFile.
+	JWKSURI string `json:"jwksURI"`
+	// Grant types that the client may use: "authorization_code", and "refresh_token" beside it. Default: both; none without redirectURIs.
+	GrantTypes []string `json:"grantTypes" check:"unique"`
+	// Scopes that the client may have. Default: no limit of its own.
+	Scopes []string `json:"scopes" check:"scopes"`
+	// MCP servers that the client may have tokens for, by public URL such as "https://mcp.example.com/mcp". Default: all.
+	Resources []string `json:"resources"`
+
+	Secrets []conf.Secret // any of them is right
+	JWKS    []byte        // the content of JWKSFile
+}
+
+// Surroundings are what entries of `clients` are held to.
+type Surroundings struct {
+	Resources     []string // URIs of the MCP servers
+	Grants        []string // that /token serves
+	SignIn        []string // the grants of a client that names none
+	Introspection bool     // /introspect is served
+}
+
+// ResolveClients checks the entries of `clients`.
+func ResolveClients(c *conf.Check, clients []Known, s Surroundings) {
+	seen := make(map[string]int)
+	for i := range clients {
+		k, c := &clients[i], conf.Section{Check: c, At: conf.Element("clients", i)}
+		at := c.Key("id")
+		first, taken := seen[k.ID]
+		switch {
+		case k.ID == "":
+			c.Add(at, "is required")
+		case !conf.IsScopeToken(k.ID):
+			c.Add(at, "is not a client id: printable ASCII without spaces, '\"' and '\\', at most %d bytes", conf.MaxText)
+		case strings.HasPrefix(k.ID, oauth.DynamicIDPrefix):
+			c.Add(at, "begins with %q, as the ids of clients that register themselves do", oauth.DynamicIDPrefix)
+		case taken:
+			c.Add(at, "%s is the id of clients[%d] too", conf.Show(k.ID), first)
+		default:
+			seen[k.ID] = i
+		}
+		c.NotReplaced(at, k.ID)
+		k.resolve(c, s)
+	}
+}
+
+func (k *Known) resolve(c conf.Section, s Surroundings) {
+	k.Name = cmp.Or(k.Name, k.ID)
+	k.Secrets = k.secrets(c)
+	k.readKeys(c)
+	k.AuthMethod = k.authMethod(c)
+	for i, u := range k.RedirectURIs {
+		at := conf.Element(c.Key("redirectURIs"), i)
+		if strings.Contains(u, "*") {
+			c.Add(at, "%s holds an asterisk; patterns are not possible here, so write each URI", conf.Show(u))
+		} else if _, err := oauth.ClassifyRedirectURI(u); err != nil {
+			c.Add(at, "%s %s", conf.Show(u), err)
+		}
+	}
+	for i, uri := range k.Resources {
+		if !slices.Contains(s.Resources, uri) {
+			c.Add(conf.Element(c.Key("resources"), i), "%s is not the public URL of an entry of proxy.hosts", conf.Show(uri))
+		}
+	}
+	k.GrantTypes = k.grantTypes(c, s)
+}
+
+func (k *Known) hasSecret() bool { return !k.Secret.IsZero() || len(k.SecretFiles) > 0 }
+func (k *Known) hasKeys() bool   { return k.JWKSFile != "" || k.JWKSURI != "" }
+
+// grantTypes returns what the client may use at /token: nothing if it has
+// credentials and no redirect URI, and can only ask at /introspect.
+func (k *Known) grantTypes(c conf.Section, s Surroundings) []string {
+	if len(k.RedirectURIs) == 0 {
+		if s.Introspection && (k.hasSecret() || k.hasKeys()) && len(k.GrantTypes) == 0 {
+			return nil
+		}
+		c.Add(c.Key("redirectURIs"), "is required: at least one redirect URI, except of a client with a secret or keys that has no grantTypes and asks at /introspect only")
+	}
+	if len(k.GrantTypes) == 0 {
+		return s.SignIn
+	}
+	at := c.Key("grantTypes")
+	for i, t := range k.GrantTypes {
+		switch {
+		case t == "client_credentials":
+			c.Add(conf.Element(at, i), `"client_credentials" is not served: /token would refuse it; leave it out`)
+		case !slices.Contains(s.Grants, t):
+			c.Add(conf.Element(at, i), `%s is not one of %s`, conf.Show(t), conf.Quoted(s.Grants))
+		}
+	}
+	if !slices.Contains(k.GrantTypes, "authorization_code") {
+		c.Add(at, `lacks "authorization_code", with which everything else begins`)
+	}
+	return k.GrantTypes
+}
+
+// secrets reads all secrets of a client. Messages never show them.
+func (k *Known) secrets(c conf.Section) []conf.Secret {
+	var secrets []conf.Secret
+	add := func(at, value string) {
+		c.NotReplaced(at, value)
+		switch {
+		case strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
+			c.Add(at, "holds a space, a line break or a character that is not ASCII")
+		case len(value) < minSecretBytes:
+			c.Add(at, "is shorter than %d characters; 128 random bits need as many (`openssl rand -base64 32` makes more)", minSecretBytes)
+		default:
+			secrets = append(secrets, conf.NewSecret(value))
+		}
+	}
+	if !k.Secret.IsZero() {
+		add(c.Key("secret"), k.Secret.Reveal())
+	}
+	for i, name := range k.SecretFiles {
+		at := conf.Element(c.Key("secretFiles"), i)
+		if content, ok := c.SecretFile(at, name); ok {
+			add(at, strings.TrimRight(content, "\r\n"))
+		}
+	}
+	return secrets
+}
+
+// readKeys reads the client's key set, or checks where it is.
+func (k *Known) readKeys(c conf.Section) {
+	if k.JWKSFile != "" {
+		if k.JWKSURI != "" {
+			c.Add(c.Key("jwksURI"), "excludes jwksFile; set one of the two")
+		}
+		if content, ok := c.File(c.Key("jwksFile"), k.JWKSFile); ok {
+			k.JWKS = []byte(content)
+		}
+	}
+	if k.JWKSURI != "" {
+		if u, problem := conf.AbsoluteURL(k.JWKSURI); problem != "" {
+			c.Add(c.Key("jwksURI"), "%s %s", conf.ShowURL(k.JWKSURI), problem)
+		} else if u.Scheme != "https" {
+			c.Add(c.Key("jwksURI"), "%s must use https", conf.ShowURL(k.JWKSURI))
+		}
+	}
+}
+
+// authMethod returns the method, which must fit the secrets and keys.
+func (k *Known) authMethod(c conf.Section) string {
+	at, method := c.Key("authMethod"), k.AuthMethod
+	wantsKeys := method == "private_key_jwt"
+	wantsSecret := method == "client_secret_basic" || method == "client_secret_post"
+	switch {
+	case method == "" && k.hasKeys():
+		return "private_key_jwt"
+	case method == "" && k.hasSecret():
+		return "client_secret_basic"
+	case method == "":
+		return "none"
+	case !wantsKeys && !wantsSecret && method != "none": // not one of the enum
+	case wantsSecret && !k.hasSecret():
+		c.Add(at, "%s needs secret or secretFiles", conf.Show(method))
+	case wantsKeys && !k.hasKeys():
+		c.Add(at, "%s needs jwksFile or jwksURI", conf.Show(method))
+	case k.hasSecret() && !wantsSecret:
+		c.Add(at, "%s has no use for a secret; remove secret and secretFiles", conf.Show(method))
+	case k.hasKeys() && !wantsKeys:
+		c.Add(at, "%s has no use for keys; remove jwksFile and jwksURI", conf.Show(method))
+	}
+	return method
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
@@ -81,7 +82,7 @@ func serve(t testing.TB, h http.HandlerFunc, edits ...func(*config.HostFile)) *s
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
 		host := &f.Proxy.Hosts[0]
 		host.Endpoint, host.Serve = u.URL+"/mcp", relay.File{Enabled: true}
-		host.Scopes = []config.ScopeFile{{Name: "use", Tools: []string{"look", "list*"}}, {Name: "change", Tools: []string{"put"}}}
+		host.Scopes = []rule.Scope{{Name: "use", Tools: []string{"look", "list*"}}, {Name: "change", Tools: []string{"put"}}}
 		for _, edit := range edits {
 			edit(host)
 		}

@@ -107,7 +107,7 @@ func (b *builder) makeKeys() (err error) {
 	}
 	b.keys, err = keyset.New(keyset.Options{
 		Sources: sources, Period: b.cfg.Keys.Rotation, Now: b.opt.Now,
-		TokenLifetime: max(b.cfg.Tokens.AccessTokenLifetime, b.cfg.IdentityHeaders.JWTLifetime),
+		TokenLifetime: max(b.cfg.Tokens.AccessTokenLifetime, b.cfg.IdentityHeaders.Signed.Lifetime),
 		OnGenerate: func(k keyset.Key, took time.Duration) {
 			b.metrics.keyGenerated(took)
 			b.audit.Write(context.Background(), audit.Entry{Event: audit.KeyGenerated, KeyID: k.ID})
@@ -178,7 +178,7 @@ func (b *builder) admit() (err error) {
 	b.rules = policy.New(b.table.All(), b.cfg.ProviderIDs(), opens(b.catalogue))
 	b.codes = authcode.NewCodes(b.sealing, b.replay, b.memory.store != nil, b.opt.Now)
 	b.refused = refusal.New(b.opt.Now)
-	b.pages = page.New(brand(b.cfg.Branding))
+	b.pages = page.New(b.cfg.Branding)
 	return err
 }
 
@@ -226,7 +226,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 
 // refresh makes what refresh tokens need, nil where there are none.
 func (b *builder) refresh() *grant.Refresh {
-	if !b.cfg.Tokens.Refresh {
+	if !b.cfg.Tokens.Refresh.Enabled {
 		return nil
 	}
 	return grant.NewRefresh(b.sealing, grant.Refresh{

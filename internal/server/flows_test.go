@@ -117,7 +117,7 @@ func TestErrorPagesNameAFlow(t *testing.T) {
 
 func TestFlowsOff(t *testing.T) {
 	t.Parallel()
-	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Debug.Flows.Enabled = new(false) }})
+	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Debug.Flows.Enabled = false }})
 	for _, path := range []string{"/debug/flows", "/debug/flows/abc"} {
 		if status, _ := s.Management(t, path); status != 404 {
 			t.Errorf("%s: %d", path, status)

@@ -41,7 +41,7 @@ type memory struct {
 	down    atomic.Bool
 }
 
-func newMemory(c config.Guard, opt Options, m *metrics) (*memory, error) {
+func newMemory(c config.GuardFile, opt Options, m *metrics) (*memory, error) {
 	mem := &memory{log: opt.Logger, now: opt.Now, metrics: m}
 	switch c.Backend {
 	case "redis":

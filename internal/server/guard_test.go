@@ -28,8 +28,8 @@ func unused(t *testing.T) string {
 // The shared memory is down: what needs it is refused with 503, what does not goes on.
 func TestGuardDown(t *testing.T) {
 	for name, section := range map[string]config.GuardFile{
-		"redis":    {Backend: "redis", Redis: redis.File{Addresses: []string{unused(t)}}},
-		"postgres": {Backend: "postgres", Postgres: postgres.File{Address: unused(t), Database: "d", Username: "u"}},
+		"redis":    {Backend: "redis", Redis: redis.Config{Addresses: []string{unused(t)}}},
+		"postgres": {Backend: "postgres", Postgres: postgres.Config{Address: unused(t), Database: "d", Username: "u"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -16,7 +16,7 @@ import (
 // An MCP server can check who is calling with nothing but our published keys.
 func TestSignedIdentityIndependently(t *testing.T) {
 	t.Parallel()
-	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.IdentityHeaders.JWT = config.IdentityJWTFile{Enabled: true} }})
+	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.IdentityHeaders.Signed.Enabled = true }})
 	c := s.NewClient(t, servertest.Host, nil)
 	access := c.AccessToken(t, s.NewBrowser())
 	header := s.MustPass(t, servertest.Resource, access).Header

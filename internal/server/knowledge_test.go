@@ -14,6 +14,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -91,7 +92,7 @@ func TestPageAndDecisionAgree(t *testing.T) {
 			server := listings(t, &now)
 			first := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
 				f.Proxy.Hosts[0].Endpoint, f.Proxy.Hosts[0].ToolPolicy = server.URL+"/mcp", toolPolicy
-				f.Proxy.Hosts[0].Scopes = []config.ScopeFile{{Name: "ours", Tools: []string{"named"}}}
+				f.Proxy.Hosts[0].Scopes = []rule.Scope{{Name: "ours", Tools: []string{"named"}}}
 			}})
 			c := first.NewClient(t, servertest.Host, nil)
 			replicas := make([]*servertest.Service, len(known))

@@ -40,7 +40,7 @@ func newLimits(cfg *config.Config, pages *page.Pages, log *audit.Log, now func()
 	return &limits{
 		addresses:     perMinute(cfg.Limits.AddressRequests, now),
 		registrations: perMinute(cfg.Limits.Registrations, now), allRegistrations: perMinute(allRegistering*cfg.Limits.Registrations, now),
-		proxies: cfg.TrustedProxies, pages: pages, audit: log,
+		proxies: cfg.Listen.TrustedProxies, pages: pages, audit: log,
 	}
 }
 

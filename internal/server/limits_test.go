@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -11,18 +12,24 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
 // limited starts a service for two hosts with these limits. Tests reach it from
 // 127.0.0.1, which is the gateway's address where proxies names it. The clock
 // stands, so that no allowance comes back while a slow machine hashes passwords.
-func limited(t *testing.T, limits config.LimitsFile, proxies ...string) *servertest.Service {
+func limited(t *testing.T, limits func(*limit.Settings), proxies ...string) *servertest.Service {
 	t.Helper()
 	clock := new(servertest.Clock)
 	clock.Freeze()
 	return servertest.Start(t, servertest.Options{Clock: clock, Edit: func(f *config.File) {
-		f.Limits, f.Listen.TrustedProxies = limits, proxies
+		if limits != nil {
+			limits(&f.Limits)
+		}
+		for _, p := range proxies {
+			f.Listen.TrustedProxies = append(f.Listen.TrustedProxies, netip.MustParsePrefix(p))
+		}
 		second := f.Proxy.Hosts[0]
 		second.Host = "second.example.com"
 		f.Proxy.Hosts = append(f.Proxy.Hosts, second)
@@ -65,7 +72,7 @@ func wantSlowPage(t *testing.T, s *servertest.Service, event audit.Event, reason
 
 func TestRegistrationsAreLimited(t *testing.T) {
 	t.Parallel()
-	s := limited(t, config.LimitsFile{Registrations: new(3)})
+	s := limited(t, func(l *limit.Settings) { l.Registrations = 3 })
 	for i := range 3 {
 		if a := s.Register(t, servertest.Host, nil); a.Status != 201 {
 			t.Fatalf("registration %d: %d", i+1, a.Status)
@@ -89,7 +96,7 @@ func TestRegistrationsOfAddresses(t *testing.T) {
 		body := `{"redirect_uris":["` + servertest.RedirectURI + `"]}`
 		return s.Send(t, servertest.Request(t, http.MethodPost, servertest.Issuer(servertest.Host)+"/register", body, "Content-Type", "application/json", "X-Forwarded-For", forwarded))
 	}
-	unbounded := config.LimitsFile{AddressRequests: new(0), Registrations: new(2)}
+	unbounded := func(l *limit.Settings) { l.AddressRequests = 0; l.Registrations = 2 }
 	t.Run("AS-DCR-14 a stranger's flood keeps no other address out", func(t *testing.T) {
 		s := limited(t, unbounded, "127.0.0.0/8")
 		for i := range 300 { // more than all addresses together have
@@ -114,7 +121,7 @@ func TestRegistrationsOfAddresses(t *testing.T) {
 		wantSlowJSON(t, s, audit.RegistrationRefused, "too_many_registrations", register(s, "192.0.2.250"))
 	})
 	t.Run("ATK-51 without trusted proxies X-Forwarded-For says nothing", func(t *testing.T) {
-		s := limited(t, config.LimitsFile{Registrations: new(2)})
+		s := limited(t, func(l *limit.Settings) { l.Registrations = 2 })
 		for range 2 {
 			register(s, "192.0.2.1")
 		}
@@ -124,7 +131,7 @@ func TestRegistrationsOfAddresses(t *testing.T) {
 
 func TestClientsAreLimited(t *testing.T) {
 	t.Parallel()
-	s := limited(t, config.LimitsFile{ClientRequests: new(4)})
+	s := limited(t, func(l *limit.Settings) { l.ClientRequests = 4 })
 	loud, quiet := s.NewClient(t, servertest.Host, nil), s.NewClient(t, servertest.Host, servertest.Metadata{"client_name": "Another"})
 	b := s.NewBrowser()
 	token := func(c *servertest.Client) *servertest.Answer { return c.Token(t, c.Begin().TokenForm("x")) }
@@ -191,7 +198,7 @@ func addressed(t *testing.T, path, forwarded string) *http.Request {
 func TestAddressesAreLimited(t *testing.T) {
 	t.Parallel()
 	all := []string{"/register", "/authorize", "/token", "/login", "/revoke", "/consent"}
-	s := limited(t, config.LimitsFile{AddressRequests: new(6)}, "127.0.0.0/8", "10.0.0.0/8")
+	s := limited(t, func(l *limit.Settings) { l.AddressRequests = 6 }, "127.0.0.0/8", "10.0.0.0/8")
 	for _, path := range all {
 		if a := s.Send(t, addressed(t, path, "192.0.2.1")); a.Status == 429 {
 			t.Fatalf("%s: %d", path, a.Status)
@@ -251,7 +258,7 @@ func TestAddressesAreLimited(t *testing.T) {
 func TestUntrustedPeer(t *testing.T) {
 	t.Parallel()
 	t.Run("ATK-51 an untrusted peer counts for itself", func(t *testing.T) {
-		s := limited(t, config.LimitsFile{AddressRequests: new(5)}, "10.0.0.0/8")
+		s := limited(t, func(l *limit.Settings) { l.AddressRequests = 5 }, "10.0.0.0/8")
 		for i := range 5 {
 			if a := s.Send(t, addressed(t, "/token", fmt.Sprintf("192.0.2.%d", i))); a.Status == 429 {
 				t.Fatalf("request %d: %d", i+1, a.Status)
@@ -260,7 +267,7 @@ func TestUntrustedPeer(t *testing.T) {
 		wantSlowJSON(t, s, audit.TokenRefused, "too_many_requests_of_address", s.Send(t, addressed(t, "/token", "192.0.2.99")))
 	})
 	t.Run("without trusted proxies no address counts", func(t *testing.T) {
-		s := limited(t, config.LimitsFile{})
+		s := limited(t, nil)
 		for range 700 {
 			if a := s.Send(t, addressed(t, "/revoke", "192.0.2.1")); a.Status == 429 {
 				t.Fatalf("%d", a.Status)
@@ -271,7 +278,12 @@ func TestUntrustedPeer(t *testing.T) {
 
 func TestZeroIsNoLimit(t *testing.T) {
 	t.Parallel()
-	s := limited(t, config.LimitsFile{Registrations: new(0), ClientRequests: new(0), SignInAttempts: new(0), AddressRequests: new(0)}, "127.0.0.1/32")
+	s := limited(t, func(l *limit.Settings) {
+		l.Registrations = 0
+		l.ClientRequests = 0
+		l.SignInAttempts = 0
+		l.AddressRequests = 0
+	}, "127.0.0.1/32")
 	c := s.NewClient(t, servertest.Host, nil)
 	for range 1300 {
 		if a := c.Token(t, url.Values{"client_id": {c.ID}, "grant_type": {"x"}}); a.Status == 429 {
@@ -325,7 +337,7 @@ func TestSignInsOfOthers(t *testing.T) {
 	}
 	t.Run("ATK-51 a browser that knows the user counts for itself", func(t *testing.T) {
 		t.Parallel()
-		s := limited(t, config.LimitsFile{SignInAttempts: new(3)}) // no proxy is trusted: one address for all
+		s := limited(t, func(l *limit.Settings) { l.SignInAttempts = 3 }) // no proxy is trusted: one address for all
 		own := s.NewBrowser()
 		if status := loginFrom(t, s, own, "192.0.2.1")(servertest.Username, servertest.Password); status != 303 {
 			t.Fatalf("status %d", status)
@@ -348,7 +360,7 @@ func TestSignInsOfOthers(t *testing.T) {
 	})
 	t.Run("ATK-51 each address counts for itself, and all together", func(t *testing.T) {
 		t.Parallel()
-		s := limited(t, config.LimitsFile{SignInAttempts: new(3), AddressRequests: new(0)}, "127.0.0.1/32")
+		s := limited(t, func(l *limit.Settings) { l.SignInAttempts = 3; l.AddressRequests = 0 }, "127.0.0.1/32")
 		wrong(t, loginFrom(t, s, s.NewBrowser(), "192.0.2.9"), 10)
 		if status := loginFrom(t, s, s.NewBrowser(), "192.0.2.9")(servertest.Username, servertest.Password); status != 429 {
 			t.Errorf("the stranger's address: %d", status)
@@ -367,7 +379,7 @@ func TestSignInsOfOthers(t *testing.T) {
 
 func TestSignInsAreLimited(t *testing.T) {
 	t.Parallel()
-	s := limited(t, config.LimitsFile{SignInAttempts: new(3)})
+	s := limited(t, func(l *limit.Settings) { l.SignInAttempts = 3 })
 	try, elsewhere := login(t, s, servertest.Host), login(t, s, "second.example.com")
 	guess := func(username string) (last *servertest.Page) {
 		for range 3 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
@@ -33,13 +34,13 @@ func (h *hung) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // overloaded starts a service without consent page, so that /authorize waits for
 // the provider, which hangs.
-func overloaded(t *testing.T, limits config.LimitsFile) (*servertest.Service, *servertest.Client, *hung) {
+func overloaded(t *testing.T, limits func(*limit.Settings)) (*servertest.Service, *servertest.Client, *hung) {
 	t.Helper()
 	h := &hung{begun: make(chan struct{}, 1000), answer: make(chan struct{})}
 	oidc := oauthtest.NewOIDCProvider(t)
 	s := servertest.Start(t, servertest.Options{
 		Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
-			f.Limits = limits
+			limits(&f.Limits)
 			f.Proxy.DisableConsentScreen = true
 			f.Proxy.AllowedRedirectURLs = []string{`https://app\.example\.org/callback`}
 		}),
@@ -50,7 +51,7 @@ func overloaded(t *testing.T, limits config.LimitsFile) (*servertest.Service, *s
 
 func TestOverload(t *testing.T) {
 	t.Parallel()
-	s, c, h := overloaded(t, config.LimitsFile{RequestsInFlight: new(8)})
+	s, c, h := overloaded(t, func(l *limit.Settings) { l.RequestsInFlight = 8 })
 	authorize := func() *http.Request {
 		return servertest.Request(t, http.MethodGet, c.Begin().URL(), "")
 	}

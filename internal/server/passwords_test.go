@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
@@ -23,8 +24,8 @@ func TestPasswordFlood(t *testing.T) {
 	}
 	const places, flood = 16, 100
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
-		f.Provider.Users[0].PasswordHash = string(hash)
-		f.Limits.RequestsInFlight = new(places)
+		f.Provider.Users[0].PasswordHash = conf.NewSecret(string(hash))
+		f.Limits.RequestsInFlight = places
 	}})
 	c := s.NewClient(t, servertest.Host, nil)
 	var attempts []func() (*servertest.Page, error)

@@ -11,6 +11,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -21,8 +23,8 @@ func TestPolicy(t *testing.T) {
 	idp := oauthtest.NewOIDCProvider(t)
 	idp.GiveRefreshTokens(true)
 	s := servertest.Policed(t, idp, nil,
-		config.PolicyRuleFile{Name: "members", Effect: "allow", Groups: []string{"mcp-users"}, Scopes: []string{"notes:read"}},
-		config.PolicyRuleFile{Name: "writers", Effect: "allow", Groups: []string{"mcp-writers"}})
+		rule.Rule{Name: "members", Effect: "allow", Groups: []string{"mcp-users"}, Scopes: []string{"notes:read"}},
+		rule.Rule{Name: "writers", Effect: "allow", Groups: []string{"mcp-writers"}})
 	servertest.WaitForTools(t, s)
 	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 	c.Scope = "notes:read notes:write"
@@ -158,10 +160,10 @@ func TestPolicy(t *testing.T) {
 // What a client may have is known before the user signs in, and offered.
 func TestPolicyOfClients(t *testing.T) {
 	t.Parallel()
-	static := config.ClientFile{ID: "our-app", RedirectURIs: []string{servertest.RedirectURI}}
+	static := registration.Known{ID: "our-app", RedirectURIs: []string{servertest.RedirectURI}}
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
-		f.Clients = []config.ClientFile{static, {ID: "blocked", RedirectURIs: static.RedirectURIs}}
-		f.Policy.Rules = []config.PolicyRuleFile{
+		f.Clients = []registration.Known{static, {ID: "blocked", RedirectURIs: static.RedirectURIs}}
+		f.Policy.Rules = []rule.Rule{
 			{Effect: "allow", Anyone: true},
 			{Effect: "deny", ClientKinds: []string{"dynamic"}, Scopes: []string{"notes:write"}},
 			{Effect: "deny", Clients: []string{"blocked"}},
@@ -207,7 +209,7 @@ func TestPolicyWithoutPages(t *testing.T) {
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
 		f.Proxy.DisableConsentScreen = true
 		f.Proxy.AllowedRedirectURLs = []string{`https://app\.example\.org/callback`}
-		f.Policy.Rules = []config.PolicyRuleFile{{Effect: "allow", Groups: []string{"engineering"}, Scopes: []string{"notes:read"}}, {Effect: "allow", Groups: []string{"On Call", "on call, all"}}}
+		f.Policy.Rules = []rule.Rule{{Effect: "allow", Groups: []string{"engineering"}, Scopes: []string{"notes:read"}}, {Effect: "allow", Groups: []string{"On Call", "on call, all"}}}
 	}})
 	servertest.WaitForTools(t, s)
 	if _, scope := servertest.SignInForLess(t, s.NewClient(t, servertest.Host, nil)); scope != "notes:read" {
@@ -221,9 +223,9 @@ func TestPolicyOfTools(t *testing.T) {
 	t.Parallel()
 	idp := oauthtest.NewOIDCProvider(t)
 	idp.GiveRefreshTokens(true)
-	members := config.PolicyRuleFile{Effect: "allow", Groups: []string{"mcp-users"}, Scopes: []string{"notes:read", "notes:write"}}
-	keep := config.PolicyRuleFile{Name: "no deleting", Effect: "deny", Groups: []string{"contractors"}, Tools: []string{"notes_delete"}}
-	some := config.PolicyRuleFile{Effect: "allow", Groups: []string{"deleters"}, Tools: []string{"notes_delete"}}
+	members := rule.Rule{Effect: "allow", Groups: []string{"mcp-users"}, Scopes: []string{"notes:read", "notes:write"}}
+	keep := rule.Rule{Name: "no deleting", Effect: "deny", Groups: []string{"contractors"}, Tools: []string{"notes_delete"}}
+	some := rule.Rule{Effect: "allow", Groups: []string{"deleters"}, Tools: []string{"notes_delete"}}
 	s := servertest.Policed(t, idp, nil, members, keep, some)
 	servertest.WaitForTools(t, s)
 	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
@@ -257,7 +259,7 @@ func TestPolicyOfTools(t *testing.T) {
 		}
 	})
 	t.Run("ATK-54 a provider that tells no groups at a refresh undoes no denial", func(t *testing.T) {
-		open := servertest.Policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Anyone: true}, keep)
+		open := servertest.Policed(t, idp, nil, rule.Rule{Effect: "allow", Anyone: true}, keep)
 		servertest.WaitForTools(t, open)
 		c := open.NewClient(t, servertest.Host, servertest.WithRefresh)
 		idp.SignInAs(servertest.Member("kim", "contractors"))
@@ -268,7 +270,7 @@ func TestPolicyOfTools(t *testing.T) {
 		}
 	})
 	t.Run("other rules", func(t *testing.T) {
-		other := servertest.Policed(t, idp, nil, members, config.PolicyRuleFile{Effect: "deny", Groups: []string{"mcp-users"}, Tools: []string{"notes_delete"}})
+		other := servertest.Policed(t, idp, nil, members, rule.Rule{Effect: "deny", Groups: []string{"mcp-users"}, Tools: []string{"notes_delete"}})
 		servertest.WaitForTools(t, other)
 		other.MustNotPass(t, servertest.Resource, all.Access, "invalid_token")
 		if e := other.Log.Last(audit.AccessDenied); e["reason"] != "policy_changed" {

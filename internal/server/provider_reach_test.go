@@ -13,9 +13,11 @@ import (
 	"testing"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -83,7 +85,7 @@ func TestUserInfoRefusesThisClient(t *testing.T) {
 	if n := idp.Count(oauthtest.UserInfo); n != 0 {
 		t.Errorf("%d requests for nothing", n)
 	}
-	needing := servertest.Policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Groups: []string{"ops"}})
+	needing := servertest.Policed(t, idp, nil, rule.Rule{Effect: "allow", Groups: []string{"ops"}})
 	c = needing.NewClient(t, servertest.Host, nil)
 	servertest.End(t, needing.NewBrowser(), c.Begin().URL())
 	if e := needing.Log.Last(audit.LoginRefused); e["reason"] != "provider_misconfigured" || !strings.Contains(e["cause"], "userinfo") {
@@ -105,7 +107,7 @@ func TestProviderOfRealSizes(t *testing.T) {
 			idp.GiveRefreshTokens(true)
 			idp.SetSizes(sizes)
 			idp.SignInAs(servertest.Member("jane", groups...))
-			s := servertest.Policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Groups: groups[59:]})
+			s := servertest.Policed(t, idp, nil, rule.Rule{Effect: "allow", Groups: groups[59:]})
 			c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 			k := servertest.SignIn(t, c)
 			s.MustPass(t, servertest.Resource, k.Access)
@@ -166,7 +168,7 @@ func TestProvidersThroughTheProxy(t *testing.T) {
 func TestEveryKindHasAConnector(t *testing.T) {
 	t.Parallel()
 	for _, name := range kinds.Names() {
-		f := config.ProviderFile{Name: name, ClientID: "id", ClientSecret: "x", AllowAnyUser: true}
+		f := config.ProviderFile{Name: name, ClientID: "id", ClientSecret: conf.NewSecret("x"), AllowAnyUser: true}
 		switch name {
 		case "oidc":
 			f.IssuerURL = "https://sso.corp.example"

@@ -15,10 +15,10 @@ func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
 	routes := everyRoute()
 	o := relay.Options{
 		Decisions: decisions, Resources: b.table, Identity: b.cfg.IdentityHeaders.Names(), Keys: b.sessionKeys,
-		Owned: func(path string) bool { return owns(routes, path) }, TrustedProxies: b.cfg.TrustedProxies, Audit: b.audit,
+		Owned: func(path string) bool { return owns(routes, path) }, TrustedProxies: b.cfg.Listen.TrustedProxies, Audit: b.audit,
 	}
 	if b.cfg.Egress.ProxyMCPServers {
-		o.Proxy = b.cfg.Egress.ProxyURL()
+		o.Proxy = b.cfg.Egress.Proxy()
 	}
 	e := relay.New(o)
 	if !e.Serves() {

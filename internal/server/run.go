@@ -64,9 +64,9 @@ func (s *Server) Run(ctx context.Context) error {
 		key, address string
 		into         *net.Listener
 	}{
-		{"listen.http", s.cfg.HTTPAddress, &l.Protocol},
-		{"listen.management", s.cfg.ManagementAddress, &l.Management},
-		{"listen.grpc", s.cfg.GRPCAddress, &l.GRPC},
+		{"listen.http", s.cfg.Listen.HTTP, &l.Protocol},
+		{"listen.management", s.cfg.Listen.Management, &l.Management},
+		{"listen.grpc", s.cfg.Listen.GRPC, &l.GRPC},
 	} {
 		if open.address == "" {
 			continue

@@ -6,7 +6,6 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -26,7 +25,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
@@ -129,23 +127,14 @@ func identities(cfg *config.Config, keys *keyset.Set) *token.Identities {
 	if cfg.IdentityHeaders.JWT == "" {
 		return nil
 	}
-	return &token.Identities{Keys: keys, Lifetime: cfg.IdentityHeaders.JWTLifetime}
-}
-
-// brand puts an operator's brand into the form of pages.
-func brand(b config.Branding) page.Brand {
-	out := page.Brand{Name: b.Name, AccentColor: b.AccentColor, SupportURL: b.SupportURL, PrivacyURL: b.PrivacyURL, TermsURL: b.TermsURL}
-	if len(b.Logo) > 0 {
-		out.LogoDataURI = "data:" + b.LogoType + ";base64," + base64.StdEncoding.EncodeToString(b.Logo)
-	}
-	return out
+	return &token.Identities{Keys: keys, Lifetime: cfg.IdentityHeaders.Signed.Lifetime}
 }
 
 // fetcher asks MCP servers for their tools.
-func fetcher(e config.Egress, version string) *catalog.Fetcher {
+func fetcher(e egress.Settings, version string) *catalog.Fetcher {
 	f := &catalog.Fetcher{Version: version}
 	if e.ProxyMCPServers {
-		f.Proxy = e.ProxyURL()
+		f.Proxy = e.Proxy()
 	}
 	return f
 }
@@ -165,10 +154,10 @@ func announceDocuments(clients *registration.Clients) func() bool {
 
 // urlPolicy says which URLs of clients may be fetched.
 func urlPolicy(cfg *config.Config, opt Options) registration.URLPolicy {
-	documents := cfg.MetadataDocuments
+	documents := cfg.Registration.MetadataDocuments
 	urls := registration.URLPolicy{
 		Egress: &egress.Client{
-			Ports: documents.Ports, Named: documents.NamedHosts(), Denied: cfg.Egress.Denied, Proxy: cfg.Egress.ProxyURL(),
+			Ports: documents.Ports, Named: documents.NamedHosts(), Denied: cfg.Egress.Denied, Proxy: cfg.Egress.Proxy(),
 			Loopback: documents.AllowLoopback, Network: opt.Network, Now: opt.Now,
 		},
 		Allowed: documents.AllowedDomains, Denied: documents.DeniedDomains,
@@ -186,7 +175,7 @@ func urlPolicy(cfg *config.Config, opt Options) registration.URLPolicy {
 
 // newClients makes the three kinds of clients that the configuration admits.
 func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*registration.Clients, error) {
-	documents := cfg.MetadataDocuments
+	documents := cfg.Registration.MetadataDocuments
 	urls := urlPolicy(cfg, opt)
 	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs, Schemes: cfg.RedirectSchemes}
 	sets := registration.NewKeySets(urls, opt.Now)
@@ -204,14 +193,14 @@ func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*regist
 	} else {
 		strangers = nil // nothing that a stranger names is fetched
 	}
-	if cfg.DynamicRegistration {
-		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, KeySets: strangers, Now: opt.Now, Grants: grants, RefreshOff: !cfg.Tokens.Refresh}
+	if cfg.Registration.Dynamic.Enabled {
+		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, KeySets: strangers, Now: opt.Now, Grants: grants, RefreshOff: !cfg.Tokens.Refresh.Enabled}
 	}
 	return clients, nil
 }
 
 // keyMaterial returns the secrets for sealing and the sources of signing keys.
-func keyMaterial(c config.Keys) (secrets [][]byte, sources []keyset.Source) {
+func keyMaterial(c keyset.Settings) (secrets [][]byte, sources []keyset.Source) {
 	if c.Source != "seed" {
 		secret := make([]byte, 32)
 		rand.Read(secret)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -18,7 +19,7 @@ func TestRefreshAfterStepUp(t *testing.T) {
 	scopes := func(refuse bool) func(*config.File) {
 		return func(f *config.File) {
 			f.Proxy.Hosts[0].RefuseRefreshAfterStepUp = refuse
-			f.Proxy.Hosts[0].Scopes = []config.ScopeFile{{Name: "see", Tools: []string{"notes_list"}}, {Name: "destroy", Tools: []string{"notes_delete"}}}
+			f.Proxy.Hosts[0].Scopes = []rule.Scope{{Name: "see", Tools: []string{"notes_list"}}, {Name: "destroy", Tools: []string{"notes_delete"}}}
 		}
 	}
 	begin := func(t *testing.T, refuse bool) (*servertest.Service, servertest.Tokens) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -14,7 +15,7 @@ import (
 // tool: with the scopes of the MCP server, and with those of the operator.
 func TestStepUp(t *testing.T) {
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
-		f.Proxy.Hosts[0].Scopes = []config.ScopeFile{
+		f.Proxy.Hosts[0].Scopes = []rule.Scope{
 			{Name: "notes:destroy", Description: "Delete notes for ever", Tools: []string{"notes_delete"}},
 			{Name: "notes:all", Includes: []string{"notes:read", "notes:write", "notes:destroy"}},
 		}

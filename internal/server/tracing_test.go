@@ -35,8 +35,7 @@ func TestTraces(t *testing.T) {
 			recorded := spans{tracetest.NewInMemoryExporter()}
 			o.Spans = recorded
 			o.Edit = servertest.Edits(orNothing(o.Edit), func(f *config.File) {
-				all := 1.0
-				f.Tracing = tracing.File{OTLP: tracing.OTLPFile{Endpoint: "http://collector.invalid:4318"}, SamplingRatio: &all}
+				f.Tracing = tracing.Config{OTLP: tracing.OTLP{Endpoint: "http://collector.invalid:4318"}, Ratio: 1}
 			})
 			s := servertest.Start(t, o)
 			b := s.NewBrowser()

@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -17,8 +18,8 @@ import (
 // the sign-in and at a refresh, and a rule that allows one does not.
 func TestUnreadableGroups(t *testing.T) {
 	t.Parallel()
-	allow := config.PolicyRuleFile{Effect: "allow", Anyone: true}
-	deny := config.PolicyRuleFile{Effect: "deny", Groups: []string{"dev"}}
+	allow := rule.Rule{Effect: "allow", Anyone: true}
+	deny := rule.Rule{Effect: "deny", Groups: []string{"dev"}}
 	for _, tt := range []struct {
 		name   string
 		groups any
@@ -67,7 +68,7 @@ func TestUnreadableClaimIsLoggedOnce(t *testing.T) {
 	idp := oauthtest.NewOIDCProvider(t)
 	idp.SignInAs(servertest.Member("jane"))
 	idp.EditClaims(func(m map[string]any) { m["groups"] = []any{map[string]any{"name": "dev"}} })
-	s := servertest.Policed(t, idp, nil, config.PolicyRuleFile{Effect: "allow", Groups: []string{"ops"}}, config.PolicyRuleFile{Effect: "allow", Anyone: true, Scopes: []string{"notes:read"}})
+	s := servertest.Policed(t, idp, nil, rule.Rule{Effect: "allow", Groups: []string{"ops"}}, rule.Rule{Effect: "allow", Anyone: true, Scopes: []string{"notes:read"}})
 	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 	for range 2 {
 		servertest.SignIn(t, c)

@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // Person is a user whom the fake providers know.
@@ -44,7 +45,7 @@ func Quick(t testing.TB) (*Service, *oauthtest.OIDCProvider) {
 }
 
 // Policed is a service with these rules, whose identity provider is idp.
-func Policed(t testing.TB, idp *oauthtest.OIDCProvider, edit func(*config.File), rules ...config.PolicyRuleFile) *Service {
+func Policed(t testing.TB, idp *oauthtest.OIDCProvider, edit func(*config.File), rules ...rule.Rule) *Service {
 	t.Helper()
 	s := Start(t, Options{Files: ProviderFiles, Edit: Edits(UseOIDC(idp), func(f *config.File) {
 		f.Policy.Rules = rules

@@ -24,8 +24,10 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf/conftest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
@@ -151,17 +153,17 @@ func Issuer(host string) string { return "https://" + host }
 
 // load makes the configuration by the way an operator's file takes.
 func (s *Service) load(o Options) (*config.Config, error) {
-	f := config.File{
-		Provider: config.ProviderFile{Name: "static", Users: []static.UserFile{
-			{Username: Username, PasswordHash: passwordHash, Email: Email, Name: "Jane Doe", Groups: []string{"engineering", "on call"}},
-		}},
-		Proxy: config.ProxyFile{Hosts: []config.HostFile{{Host: Host, Endpoint: s.MCPServer + "/mcp", DisplayName: "Team notes"}}},
-		Keys:  config.KeysFile{Source: "seed", SeedFiles: []string{"seed"}},
-	}
+	var f config.File
+	conf.SetDefaults(&f)
+	f.Provider = config.ProviderFile{Name: "static", Users: []connector.User{
+		{Username: Username, PasswordHash: conf.NewSecret(passwordHash), Email: Email, Name: "Jane Doe", Groups: []string{"engineering", "on call"}},
+	}}
+	f.Proxy.Hosts = []config.HostFile{{Host: Host, Endpoint: s.MCPServer + "/mcp", DisplayName: "Team notes"}}
+	f.Keys.Source, f.Keys.SeedFiles = "seed", []string{"seed"}
 	if o.Edit != nil {
 		o.Edit(&f)
 	}
-	text, err := json.Marshal(withoutZero(f)) // JSON is YAML
+	text, err := json.Marshal(conftest.Document(f)) // JSON is YAML
 	if err != nil {
 		return nil, err
 	}
@@ -174,48 +176,6 @@ func (s *Service) load(o Options) (*config.Config, error) {
 		}
 		return nil, fs.ErrNotExist
 	})
-}
-
-// withoutZero turns v into what a person would write: no key that says nothing.
-func withoutZero(v any) any {
-	text, err := json.Marshal(v)
-	if err != nil {
-		panic("servertest: " + err.Error())
-	}
-	var tree any
-	if err := json.Unmarshal(text, &tree); err != nil {
-		panic("servertest: " + err.Error())
-	}
-	return prune(tree)
-}
-
-func prune(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k, e := range v {
-			switch e = prune(e); e {
-			case nil, "", false: // a number is behind a pointer, so 0 means something
-				// In a pointer false means something; File has no other use for it.
-				if e == false && k == "enabled" {
-					continue
-				}
-				delete(v, k)
-			default:
-				v[k] = e
-			}
-		}
-		if len(v) == 0 {
-			return nil
-		}
-	case []any:
-		for i := range v {
-			v[i] = prune(v[i])
-		}
-		if len(v) == 0 {
-			return nil
-		}
-	}
-	return v
 }
 
 func (s *Service) run() *process {

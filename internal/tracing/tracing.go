@@ -58,7 +58,7 @@ type Options struct {
 
 // New returns a tracer, nil if the configuration names no collector. It opens no connection.
 func New(c Config, o Options) (*Tracer, error) {
-	if c.Endpoint == "" {
+	if c.OTLP.Endpoint == "" {
 		return nil, nil
 	}
 	exporter := o.Exporter
@@ -68,7 +68,7 @@ func New(c Config, o Options) (*Tracer, error) {
 			return nil, err
 		}
 	}
-	watched := &watchedExporter{SpanExporter: exporter, endpoint: c.Endpoint, log: o.Logger, failed: o.Failed}
+	watched := &watchedExporter{SpanExporter: exporter, endpoint: c.OTLP.Endpoint, log: o.Logger, failed: o.Failed}
 	p := sdk.NewTracerProvider(
 		sdk.WithBatcher(watched, sdk.WithExportTimeout(exportTimeout)),
 		sdk.WithResource(resource.NewSchemaless(attribute.String("service.name", "mcp-forward-auth"), attribute.String("service.version", o.Version))),
@@ -80,16 +80,16 @@ func New(c Config, o Options) (*Tracer, error) {
 
 func otlp(c Config) (sdk.SpanExporter, error) {
 	headers := map[string]string{}
-	for name, value := range c.Headers {
+	for name, value := range c.OTLP.Headers {
 		headers[name] = value.Reveal()
 	}
 	options := []otlptracehttp.Option{
-		otlptracehttp.WithEndpointURL(c.Endpoint), otlptracehttp.WithHeaders(headers),
+		otlptracehttp.WithEndpointURL(c.OTLP.Endpoint), otlptracehttp.WithHeaders(headers),
 		otlptracehttp.WithCompression(otlptracehttp.GzipCompression), otlptracehttp.WithTimeout(exportTimeout),
 	}
-	if len(c.Authorities) > 0 {
+	if len(c.OTLP.Authorities) > 0 {
 		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(c.Authorities) // Load has checked it
+		pool.AppendCertsFromPEM(c.OTLP.Authorities) // Load has checked it
 		options = append(options, otlptracehttp.WithTLSClientConfig(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}))
 	}
 	exporter, err := otlptracehttp.New(context.Background(), options...)

@@ -60,7 +60,7 @@ func TestCollector(t *testing.T) {
 		got = append(got, &m)
 	}))
 	defer srv.Close()
-	tr := tracer(t, Config{Endpoint: srv.URL + "/v1/traces", Headers: map[string]conf.Secret{"X-Api-Key": conf.NewSecret("a key")}}, Options{})
+	tr := tracer(t, Config{OTLP: OTLP{Endpoint: srv.URL + "/v1/traces", Headers: map[string]conf.Secret{"X-Api-Key": conf.NewSecret("a key")}}}, Options{})
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /callback", func(w http.ResponseWriter, r *http.Request) {
@@ -109,7 +109,7 @@ func TestSampling(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			spans := tracetest.NewInMemoryExporter()
-			tr := tracer(t, Config{Endpoint: "http://localhost", Ratio: tt.ratio}, Options{Exporter: keeping{spans}})
+			tr := tracer(t, Config{OTLP: OTLP{Endpoint: "http://localhost"}, Ratio: tt.ratio}, Options{Exporter: keeping{spans}})
 			_, done := tr.Decision()(t.Context(), forwardauth.TraceContext{Parent: tt.traceparent})
 			done(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX})
 			tr.Close(t.Context())
@@ -125,7 +125,7 @@ func TestClientTrace(t *testing.T) {
 	const client = "00-11111111111111111111111111111111-2222222222222222-01"
 	for written, want := range map[string]int{client: 1, "": 0, "nonsense": 0, strings.Repeat("0", 55): 0, client + "\r\nx": 0} {
 		spans := tracetest.NewInMemoryExporter()
-		tr := tracer(t, Config{Endpoint: "http://localhost", Ratio: 1}, Options{Exporter: keeping{spans}})
+		tr := tracer(t, Config{OTLP: OTLP{Endpoint: "http://localhost"}, Ratio: 1}, Options{Exporter: keeping{spans}})
 		_, done := tr.Decision()(t.Context(), forwardauth.TraceContext{})
 		done(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.Forwarded, ClientTrace: written})
 		tr.Close(t.Context())
@@ -145,7 +145,7 @@ func (keeping) Shutdown(context.Context) error { return nil }
 func TestForcedTracesAreBounded(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	o := Options{Exporter: keeping{spans}}
-	tr := tracer(t, Config{Endpoint: "http://localhost"}, o)
+	tr := tracer(t, Config{OTLP: OTLP{Endpoint: "http://localhost"}}, o)
 	recorded := 0
 	for range forcedTraces + 500 {
 		_, done := tr.Decision()(t.Context(), forwardauth.TraceContext{Parent: []string{parent}})

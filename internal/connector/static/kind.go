@@ -39,8 +39,8 @@ func (Kind) New(p connector.Config, _ *http.Client) (connector.Connector, connec
 
 // settings are the keys of provider.name "static".
 type settings struct {
-	Users     []UserFile `json:"users"`
-	UsersFile string     `json:"usersFile"`
+	Users     []connector.User `json:"users"`
+	UsersFile string           `json:"usersFile"`
 }
 
 // Audience implements connector.Settings.

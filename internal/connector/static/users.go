@@ -12,28 +12,13 @@ import (
 
 // Bounds on the accounts.
 const (
-	maxUsers      = 1000
 	minBcryptCost = 10
 	maxBcryptCost = 15 // seconds per sign-in
 )
 
-// UserFile is one entry of `provider.users`.
-type UserFile struct {
-	// Name to sign in with, unique; also the subject in tokens. Required.
-	Username string `json:"username"`
-	// Hash of the password: bcrypt of cost 10 to 15, or argon2id in the PHC string format; `mcp-forward-auth hash-password` makes one. Required.
-	PasswordHash string `json:"passwordHash"`
-	// E-mail address, taken as verified.
-	Email string `json:"email"`
-	// Display name.
-	Name string `json:"name"`
-	// Groups that the user is in.
-	Groups []string `json:"groups"`
-}
-
 // usersDocument is the content of provider.usersFile.
 type usersDocument struct {
-	Users []UserFile `json:"users"`
+	Users []connector.User `json:"users" max:"1000"`
 }
 
 // MaxFileBytes bounds the content of a users file.
@@ -51,15 +36,11 @@ func ParseUsers(data []byte) ([]connector.User, error) {
 	return list, c.Err()
 }
 
-func users(c *conf.Check, at string, files []UserFile) []connector.User {
+func users(c *conf.Check, at string, files []connector.User) []connector.User {
 	if len(files) == 0 {
 		c.Add(at, `is required for "static": at least one user`)
 		return nil
 	}
-	if c.TooMany(at, len(files), maxUsers) {
-		return nil
-	}
-	var list []connector.User
 	seen := make(map[string]int)
 	for i, u := range files {
 		here := conf.Element(at, i)
@@ -69,17 +50,16 @@ func users(c *conf.Check, at string, files []UserFile) []connector.User {
 		} else {
 			seen[u.Username] = i
 		}
-		list = append(list, user(c, here, u))
+		check(c, here, u)
 	}
-	return list
+	return files
 }
 
-func user(c *conf.Check, at string, f UserFile) connector.User {
+func check(c *conf.Check, at string, f connector.User) {
 	if f.Username == "" {
 		c.Add(at+".username", "is required")
 	}
-	c.Text(at+".username", f.Username)
-	if problem := hashProblem(f.PasswordHash); problem != "" {
+	if problem := hashProblem(f.PasswordHash.Reveal()); problem != "" {
 		c.Add(at+".passwordHash", "%s", problem)
 	}
 	if f.Email != "" {
@@ -88,9 +68,6 @@ func user(c *conf.Check, at string, f UserFile) connector.User {
 			c.Add(at+".email", `%s is not an e-mail address such as "jane@example.com"`, conf.Show(f.Email))
 		}
 	}
-	c.Text(at+".name", f.Name)
-	c.Groups(at+".groups", f.Groups)
-	return connector.User{Username: f.Username, PasswordHash: conf.NewSecret(f.PasswordHash), Email: f.Email, Name: f.Name, Groups: f.Groups}
 }
 
 var bcryptHash = regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)

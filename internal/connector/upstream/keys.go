@@ -16,12 +16,12 @@ import (
 
 // App are the keys of a provider at which this service is registered as a client.
 type App struct {
-	ClientID         string   `json:"clientID"`
-	ClientSecret     string   `json:"clientSecret"`
-	ClientSecretFile string   `json:"clientSecretFile"`
-	CAFile           string   `json:"caFile"`
-	Scopes           []string `json:"scopes"`
-	GroupsFilter     []string `json:"groupsFilter"`
+	ClientID         string      `json:"clientID"`
+	ClientSecret     conf.Secret `json:"clientSecret"`
+	ClientSecretFile string      `json:"clientSecretFile"`
+	CAFile           string      `json:"caFile"`
+	Scopes           []string    `json:"scopes"`
+	GroupsFilter     []string    `json:"groupsFilter"`
 }
 
 // ResolveApp checks the keys; scopes are asked for where none are named.
@@ -85,7 +85,7 @@ func (a KeyedApp) ResolveKeyedApp(c conf.Section, p *connector.Config, basic boo
 		p.ClientSecret = clientauth.Secret(c, a.ClientSecret, a.ClientSecretFile, fmt.Sprintf(" for %q", p.Name))
 	} else {
 		standard = clientauth.PrivateKeyJWT
-		if a.ClientSecret != "" || a.ClientSecretFile != "" {
+		if !a.ClientSecret.IsZero() || a.ClientSecretFile != "" {
 			c.Add(c.Key("clientKeyFile"), "excludes a client secret; set one of the two")
 		}
 	}

@@ -16,24 +16,37 @@ const (
 // that are not empty must hold; one holds if any of its entries does. Lists of
 // patterns are for Match.
 type Rule struct {
+	// Name of the rule for the audit log and check-config.
+	Name string `json:"name" check:"text"`
+	// "allow" or "deny". Required.
+	Effect string `json:"effect" enum:"allow deny"`
+	// The rule holds for everybody and every client. It excludes every condition about people and clients, and is needed where there is none. Default false.
+	Anyone bool `json:"anyone"`
+	// People by subject, as in tokens and the audit log ("google:1234"), or with one provider alone as that provider has it ("1234").
+	Users []string `json:"users" max:"200" check:"unique"`
+	// Verified e-mail addresses, whatever their case. A rule that denies holds for people without one too.
+	Emails []string `json:"emails" max:"200" check:"unique"`
+	// Domains of verified e-mail addresses: a name such as "example.com", or "*.example.com" for every name below it. A rule that denies holds for people without an address too.
+	EmailDomains []string `json:"emailDomains" max:"200" check:"unique"`
+	// Groups, as the identity headers have them and by exact case; an asterisk at the end stands for anything. A rule that denies takes them whatever their case, and holds for people with 200 groups, who may be in more; see provider.groupsFilter.
+	Groups []string `json:"groups" max:"200" check:"unique"`
+	// Identity providers by id; the one `provider` has its name for an id.
+	Providers []string `json:"providers" max:"200" check:"unique"`
+	// Clients by id: those of `clients`, or URLs of metadata documents. Clients that register themselves get a new id each time; see clientKinds.
+	Clients []string `json:"clients" max:"200" check:"unique"`
+	// Hosts of metadata documents: a name such as "claude.ai", or "*.example.com" for every name below it.
+	ClientHosts []string `json:"clientHosts" max:"200" check:"unique"`
+	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves).
+	ClientKinds []string `json:"clientKinds" max:"200" check:"unique"`
+	// Scopes that the rule is about; an asterisk at the end stands for anything. Default: everything.
+	Scopes []string `json:"scopes" max:"200" check:"unique"`
+	// Tools that the rule is about, in place of scopes; an asterisk at the end stands for anything. It allows the scopes that open such a tool, for these tools alone. Default: everything.
+	Tools []string `json:"tools" max:"200" check:"unique"`
+
 	// At is where the rule stands, "policy.rules[0]".
-	At   string
-	Name string
+	At string
 	// Allow is false for a rule that denies.
 	Allow bool
-
-	Users        []string // subjects with their namespace, or of the one provider
-	Emails       []string
-	EmailDomains []string // names, or "*.example.com"
-	Groups       []string // patterns
-	Providers    []string // ids
-	Clients      []string // client ids
-	ClientHosts  []string // names, or "*.example.com"
-	ClientKinds  []string
-
-	// Scopes and Tools are patterns. At most one of the two is there; without
-	// either the rule is about everything.
-	Scopes, Tools []string
 }
 
 // String names the rule for people: "policy.rules[0] (members)".

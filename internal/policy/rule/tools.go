@@ -30,15 +30,21 @@ const (
 	Advisory ToolPolicy = "advisory"
 )
 
-// Scope is a scope of the operator and what it opens. Tools, Resources and
+// Scope is one entry of `proxy.hosts[].scopes`: a scope of the operator and what it opens. Tools, Resources and
 // Prompts are patterns for Match.
 type Scope struct {
-	Name        string
-	Description string
-	Tools       []string
-	Resources   []string
-	Prompts     []string
-	Includes    []string
+	// The scope, as in a token. Required.
+	Name string `json:"name"`
+	// What the scope means to a person, for the consent page.
+	Description string `json:"description" check:"text"`
+	// Names of tools that the scope opens; an asterisk at the end stands for anything.
+	Tools []string `json:"tools" check:"patterns"`
+	// URIs of resources that the scope opens; an asterisk at the end stands for anything. Once any entry names resources, those that none names are closed.
+	Resources []string `json:"resources" check:"patterns"`
+	// Names of prompts that the scope opens; an asterisk at the end stands for anything. Once any entry names prompts, those that none names are closed.
+	Prompts []string `json:"prompts" check:"patterns"`
+	// Scopes that this one stands for as well, of these entries or of the MCP server.
+	Includes []string `json:"includes" check:"scopes"`
 }
 
 // WithIncluded returns scopes, those that one of them includes, and those that these include.

@@ -1,6 +1,6 @@
 //go:build shortkeys
 
-package config
+package keyset
 
 import "time"
 

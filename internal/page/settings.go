@@ -1,7 +1,8 @@
-package config
+package page
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -25,28 +26,47 @@ const (
 
 var accentColor = regexp.MustCompile(`^#[0-9A-Fa-f]{6}$`)
 
-func (r *resolver) branding(f BrandingFile) Branding {
-	const at = "branding."
-	r.Text(at+"name", f.Name)
-	b := Branding{
-		Name: f.Name, AccentColor: strings.ToLower(f.AccentColor),
-		SupportURL: r.link(at+"supportURL", f.SupportURL, "https", "mailto"),
-		PrivacyURL: r.link(at+"privacyURL", f.PrivacyURL, "https"),
-		TermsURL:   r.link(at+"termsURL", f.TermsURL, "https"),
-	}
-	if f.AccentColor != "" && !accentColor.MatchString(f.AccentColor) {
-		r.Add(at+"accentColor", `%s is not a colour such as "#0a7d55": a number sign and six hexadecimal digits, in quotes`, conf.Show(f.AccentColor))
-	}
-	if f.LogoFile != "" {
-		b.Logo, b.LogoType = r.logo(at+"logoFile", f.LogoFile)
-	}
-	return b
+// Brand is the `branding` section: what an operator may change. See docs/pages.md.
+// The zero value is fine. A value that could make the page fetch or run something is
+// ignored, not rendered.
+type Brand struct {
+	// Name at the top of each page, such as the company's. Default: none.
+	Name string `json:"name" check:"text"`
+	// File with the logo: PNG, JPEG, WebP, or SVG without scripts; at most 64 KiB, shown 2rem high. It becomes part of each page. A relative path starts at the directory of the configuration file. Default: none.
+	LogoFile string `json:"logoFile"`
+	// Colour of the main button, such as "#0a7d55". The button's text, and the shade of links and marks, follow from it so that all of it can be read, on light pages and dark ones. Default: a blue.
+	AccentColor string `json:"accentColor"`
+	// Where people get help, linked on each page: https or mailto. Default: none.
+	SupportURL string `json:"supportURL"`
+	// Privacy notice, linked on each page; https. Default: none.
+	PrivacyURL string `json:"privacyURL"`
+	// Terms of use, linked on each page; https. Default: none.
+	TermsURL string `json:"termsURL"`
+
+	// LogoDataURI is LogoFile as "data:image/…;base64,…": the pages never load a file.
+	LogoDataURI string
 }
 
-// link checks an address that the pages link.
-func (r *resolver) link(at, value string, schemes ...string) string {
+// Resolve checks the section and reads the logo.
+func (b *Brand) Resolve(c conf.Section) {
+	checkLink(c, "supportURL", b.SupportURL, "https", "mailto")
+	checkLink(c, "privacyURL", b.PrivacyURL, "https")
+	checkLink(c, "termsURL", b.TermsURL, "https")
+	if b.AccentColor != "" && !accentColor.MatchString(b.AccentColor) {
+		c.Add(c.Key("accentColor"), `%s is not a colour such as "#0a7d55": a number sign and six hexadecimal digits, in quotes`, conf.Show(b.AccentColor))
+	}
+	b.AccentColor = strings.ToLower(b.AccentColor)
+	if b.LogoFile != "" {
+		data, mediaType := readLogo(c, c.Key("logoFile"), b.LogoFile)
+		b.LogoDataURI = "data:" + mediaType + ";base64," + base64.StdEncoding.EncodeToString(data)
+	}
+}
+
+// checkLink checks an address that the pages link.
+func checkLink(c conf.Section, key, value string, schemes ...string) {
+	at := c.Key(key)
 	if value == "" {
-		return ""
+		return
 	}
 	likely := `a URL such as "https://help.example.com/"`
 	if len(schemes) > 1 {
@@ -55,32 +75,31 @@ func (r *resolver) link(at, value string, schemes ...string) string {
 	u, err := url.Parse(value)
 	switch {
 	case err != nil || len(value) > conf.MaxURL || conf.HasOther(value, conf.VisibleASCII):
-		r.Add(at, "%s is not %s", conf.Show(value), likely)
+		c.Add(at, "%s is not %s", conf.Show(value), likely)
 	case u.Scheme == "https" && u.Hostname() != "" && u.User == nil:
 	case u.Scheme == "mailto" && len(schemes) > 1 && strings.Contains(u.Opaque, "@"):
 	default:
-		r.Add(at, "%s is not %s", conf.Show(value), likely)
+		c.Add(at, "%s is not %s", conf.Show(value), likely)
 	}
-	return value
 }
 
-// logo reads an image. What it is, its content says, not its name.
-func (r *resolver) logo(at, name string) (data []byte, mediaType string) {
-	data, err := r.ReadFile(name)
+// readLogo reads an image. What it is, its content says, not its name.
+func readLogo(c conf.Section, at, name string) (data []byte, mediaType string) {
+	data, err := c.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.Add(at, "there is no such file; a relative path starts at the directory of the configuration file")
+		c.Add(at, "there is no such file; a relative path starts at the directory of the configuration file")
 		return nil, ""
 	case errors.Is(err, conf.ErrTooLarge), len(data) > maxLogoBytes:
-		r.Add(at, "the file is larger than 64 KiB; it is part of every page")
+		c.Add(at, "the file is larger than 64 KiB; it is part of every page")
 		return nil, ""
 	case err != nil:
-		r.Add(at, "the file cannot be read")
+		c.Add(at, "the file cannot be read")
 		return nil, ""
 	}
 	mediaType, problem := imageType(data)
 	if problem != "" {
-		r.Add(at, "%s", problem)
+		c.Add(at, "%s", problem)
 	}
 	return data, mediaType
 }

@@ -1,22 +1,11 @@
-package config
+package keyset
 
 import (
 	"encoding/base64"
 	"encoding/hex"
 	"math"
-	"slices"
 	"strings"
 )
-
-// holdsSecret reports whether a secret stands in the configuration itself.
-func holdsSecret(f File) bool {
-	for _, p := range append([]ProviderFile{f.Provider}, f.Providers...) {
-		if p.ClientSecret != "" || len(p.Users) > 0 {
-			return true
-		}
-	}
-	return slices.ContainsFunc(f.Clients, func(c ClientFile) bool { return c.Secret != "" })
-}
 
 // minSeedBits is what a seed must look like it holds at the least. 32 random
 // bytes look like some 150 bits, and practically never like less than 130.
