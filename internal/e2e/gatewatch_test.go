@@ -16,7 +16,8 @@ import (
 )
 
 // openings are ways to open a gate without meaning to, at real gateways: what is
-// changed in the page's configuration, and the state that must be seen.
+// changed in the page's configuration, and the state that must be seen. GATEWAY
+// stands for the port of the gateway, SERVICE and SERVER for the addresses behind it.
 var openings = []struct {
 	gateway, name, want string
 	edit                []string // old, new
@@ -35,7 +36,7 @@ var openings = []struct {
 	{gateway: "Envoy HTTP", name: "a route that disables the filter", want: "open", edit: []string{"{path: /mcp/.well-known/openid-configuration}, route: *service", "{path: /mcp}, route: {cluster: mcp}"}},
 	{gateway: "Envoy gRPC", name: "failure mode open and the service away", want: "open", edit: []string{"status_on_error: {code: ServiceUnavailable}", "failure_mode_allow: true"}, away: true},
 	{gateway: "Traefik", name: "the middleware forgotten on a router for other hosts", want: "open", edit: []string{"    mcp-service:\n", "    mcp-others:\n      rule: HostRegexp(`.+`)\n      priority: 1\n      service: mcp\n    mcp-service:\n"}},
-	{gateway: "Traefik", name: "the question answered by something else", want: "open", edit: []string{"address: http://auth:8080/authenticate/forwarded", "# auth:8080\n        address: http://mcp:3000/mcp/probe/echo"}},
+	{gateway: "Traefik", name: "the question answered by something else", want: "open", edit: []string{"SERVICE/authenticate/forwarded", "SERVER/mcp/probe/echo"}},
 }
 
 // once is what doctor --all sees of the one gate.
@@ -87,9 +88,11 @@ func TestGatesSeen(t *testing.T) {
 			kind := kindOf(t, o.gateway)
 			right := kind.start
 			kind.start = func(t *testing.T, path string, site gatewaySite) *process {
-				site.edit = func(recipe string) string {
-					return strings.ReplaceAll(substitute(t, recipe, o.edit...), "GATEWAY", site.Port)
+				var edit []string
+				for _, text := range o.edit {
+					edit = append(edit, strings.NewReplacer("GATEWAY", site.Port, "SERVICE", site.Service, "SERVER", site.MCP).Replace(text))
 				}
+				site.edit = func(recipe string) string { return substitute(t, recipe, edit...) }
 				return right(t, path, site)
 			}
 			st := newStack(t, watching(&kind))
