@@ -1,14 +1,12 @@
 package registration
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/strictjson"
 )
 
 // maxJSONDepth is more than any client metadata needs: jwks has depth four.
@@ -26,15 +24,9 @@ var knownMembers = []string{
 // at any depth, known names in another case, trailing data, deep nesting, what
 // is not UTF-8 and what is not an object (RFC 8259, sections 4 and 8.1).
 func objectMembers(body []byte) (map[string]json.RawMessage, error) {
-	if !utf8.Valid(body) {
-		return nil, errors.New("is not UTF-8")
-	}
-	if err := checkJSON(body); err != nil {
+	out, err := strictjson.Members(body, maxJSONDepth)
+	if err != nil {
 		return nil, err
-	}
-	out := map[string]json.RawMessage{}
-	if err := json.Unmarshal(body, &out); err != nil || out == nil {
-		return nil, errors.New("is not a JSON object")
 	}
 	for name := range out {
 		if slices.ContainsFunc(knownMembers, func(k string) bool { return k != name && strings.EqualFold(k, name) }) {
@@ -42,54 +34,6 @@ func objectMembers(body []byte) (map[string]json.RawMessage, error) {
 		}
 	}
 	return out, nil
-}
-
-// checkJSON reads one JSON value to the end.
-func checkJSON(body []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	if err := checkValue(dec, 0); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("has trailing data")
-	}
-	return nil
-}
-
-func checkValue(dec *json.Decoder, depth int) error {
-	t, err := dec.Token()
-	if err != nil {
-		return errors.New("is not JSON")
-	}
-	delim, nested := t.(json.Delim)
-	if !nested {
-		return nil
-	}
-	if depth++; depth > maxJSONDepth {
-		return errors.New("is nested too deeply")
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		if delim == '{' {
-			t, err := dec.Token()
-			if err != nil {
-				return errors.New("is not JSON")
-			}
-			name := t.(string) // the decoder admits nothing else here
-			if seen[name] {
-				return fmt.Errorf("has the member %.40q twice", name)
-			}
-			seen[name] = true
-		}
-		if err := checkValue(dec, depth); err != nil {
-			return err
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return errors.New("is not JSON")
-	}
-	return nil
 }
 
 // present reports whether there is a member of that name. A null counts as absent.

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
@@ -173,7 +174,7 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 		Namespace: c.namespace,
 		Subject:   strconv.FormatInt(user.ID, 10),
 		Email:     email,
-		Name:      upstream.Name(name),
+		Name:      claim.Name(name),
 		Groups:    groups,
 	}, nil
 }
@@ -197,7 +198,7 @@ func (c *Connector) verifiedEmail(ctx context.Context, accessToken string) (stri
 		}
 		for _, a := range addresses {
 			if a.Primary && a.Verified {
-				return upstream.Email(a.Email), nil
+				return claim.Email(a.Email), nil
 			}
 			if a.Primary {
 				return "", nil

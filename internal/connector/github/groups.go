@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
@@ -54,7 +55,7 @@ func (c *Connector) groups(ctx context.Context, accessToken string) ([]string, e
 	if len(c.organizations) > 0 && !slices.ContainsFunc(c.organizations, admitted) {
 		return nil, upstream.NotAllowed("the account is in no organization or team that is admitted")
 	}
-	groups, problem := upstream.Groups(names, c.groupsFilter)
+	groups, problem := claim.Groups(names, c.groupsFilter)
 	if problem != "" {
 		return nil, upstream.Rejected("an organization or team cannot be used: "+problem, nil)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
@@ -99,18 +100,18 @@ func (c *Connector) Identify(ctx context.Context, login connector.Login, query u
 }
 
 func (c *Connector) identity(ctx context.Context, accessToken string) (connector.Identity, error) {
-	var claims upstream.Claims
+	var claims claim.Set
 	if _, err := c.client.Get(ctx, c.provider.UserinfoURL, http.Header{"Authorization": {"Bearer " + accessToken}}, &claims); err != nil {
 		return connector.Identity{}, err
 	}
 	p := c.provider
-	id := connector.Identity{Namespace: c.namespace, Subject: upstream.Subject(claims.Identifier(p.SubjectClaim))}
+	id := connector.Identity{Namespace: c.namespace, Subject: claim.Subject(claims.Identifier(p.SubjectClaim))}
 	if id.Subject == "" {
 		return connector.Identity{}, upstream.Rejected("the answer has no usable claim provider.subjectClaim", nil)
 	}
-	upstream.Fill(ctx, &id, claims, upstream.Names{
+	claim.Fill(ctx, &id, claims, claim.Names{
 		Email: p.EmailClaim, Name: p.NameClaim, Groups: p.GroupsClaim, GroupsFilter: p.GroupsFilter,
-		Verified: func(string, upstream.Claims) bool {
+		Verified: func(string, claim.Set) bool {
 			return p.TrustUnverifiedEmail || claims.IsTrue(p.EmailVerifiedClaim)
 		},
 	})

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
@@ -22,7 +23,7 @@ type answers struct {
 
 // identity reads the claims; what the ID token lacks comes from userinfo.
 func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Token, subject string, a answers) (connector.Identity, error) {
-	if upstream.Subject(subject) == "" {
+	if claim.Subject(subject) == "" {
 		return connector.Identity{}, upstream.Rejected("subject is empty or malformed", nil)
 	}
 	id := connector.Identity{Namespace: c.options.Namespace, Subject: subject}
@@ -40,18 +41,18 @@ func (c *Connector) identity(ctx context.Context, p *provider, token *oauth2.Tok
 			return connector.Identity{}, err
 		}
 	}
-	names := upstream.Names{
+	names := claim.Names{
 		Email: c.options.EmailClaim, Name: c.options.NameClaim, Groups: c.options.GroupsClaim,
 		GroupsFilter: c.options.GroupsFilter, Verified: c.options.TrustEmail,
 	}
-	upstream.Fill(ctx, &id, a.idToken, names)
-	upstream.Fill(ctx, &id, a.userInfo, names)
+	claim.Fill(ctx, &id, a.idToken, names)
+	claim.Fill(ctx, &id, a.userInfo, names)
 	if c.options.Groups != nil {
 		groups, problem, err := c.options.Groups(ctx, c.client, Person{subject, a.idToken}, token.AccessToken)
 		if err != nil {
 			return connector.Identity{}, fmt.Errorf("groups: %w", err)
 		}
-		upstream.KeepGroups(ctx, &id, groups, problem, names)
+		claim.KeepGroups(ctx, &id, groups, problem, names)
 	}
 	return id, nil
 }

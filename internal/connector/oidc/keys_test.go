@@ -7,12 +7,14 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"math/big"
 	"strings"
 	"testing"
 
 	jose "github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 )
 
 func TestUsableKeys(t *testing.T) {
@@ -48,14 +50,15 @@ func TestUsableKeys(t *testing.T) {
 		raw(jose.JSONWebKey{Key: []byte("a symmetric key that everybody can read"), KeyID: "oct"}),
 		raw(jose.JSONWebKey{Key: rsaKey, KeyID: "private"}),
 		raw(jose.JSONWebKey{Key: &rsaKey.PublicKey, KeyID: "enc", Use: "enc"}),
+		raw(jose.JSONWebKey{Key: &rsa.PublicKey{N: new(big.Int).Rsh(rsaKey.N, 1024), E: 65537}, KeyID: "short"}),
 		json.RawMessage(`{"kty":"OKP","crv":"Ed448","x":"AA","kid":"unknown"}`),
 		json.RawMessage(`{"kty":"RSA","kid":"incomplete"}`),
 		json.RawMessage(`7`),
 	}
 	var left []string
 	ctx := connector.WithNotices(t.Context(), func(n connector.Notice) { left = append(left, string(n.Kind)+" "+n.Name+": "+n.Problem) })
-	keys := usableKeys(ctx, set)
-	want := []string{"oct: it is private or symmetric", "private: it is private or symmetric", "unknown: ", "incomplete: ", ": it is not an object"}
+	keys := usableKeys(ctx, jwks.Document{Keys: set})
+	want := []string{"oct: it is private or symmetric", "private: it is private or symmetric", "short: it is an RSA key of 1024 bits", "unknown: ", "incomplete: ", ": it is not an object"}
 	if len(left) != len(want) {
 		t.Fatalf("reported %q", left)
 	}

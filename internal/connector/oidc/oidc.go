@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -95,7 +96,7 @@ type Person struct {
 }
 
 // Claims are those of an ID token or a userinfo response.
-type Claims = upstream.Claims
+type Claims = claim.Set
 
 // Connector implements connector.Connector.
 type Connector struct {

@@ -12,6 +12,7 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
@@ -57,7 +58,7 @@ func (c *Connector) subject(idToken *gooidc.IDToken, claims Claims) (string, err
 	if c.options.SubjectClaim == "sub" {
 		return idToken.Subject, nil
 	}
-	subject := upstream.Subject(claims.Identifier(c.options.SubjectClaim))
+	subject := claim.Subject(claims.Identifier(c.options.SubjectClaim))
 	if subject == "" {
 		return "", upstream.Rejected("ID token without a usable claim "+strconv.Quote(upstream.Clip(c.options.SubjectClaim)), nil)
 	}

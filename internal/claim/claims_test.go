@@ -1,4 +1,4 @@
-package upstream
+package claim
 
 import (
 	"encoding/json"
@@ -6,7 +6,7 @@ import (
 )
 
 func TestPointer(t *testing.T) {
-	var claims Claims
+	var claims Set
 	document := `{"a":{"b":["x",{"c":"y"}],"d/e":"z","~":"t","":"empty"},"/odd":"no","http://x/y":"url","n":null,"0":"zero"}`
 	if err := json.Unmarshal([]byte(document), &claims); err != nil {
 		t.Fatal(err)

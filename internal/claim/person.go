@@ -1,4 +1,4 @@
-package upstream
+package claim
 
 import (
 	"context"
@@ -12,12 +12,12 @@ type Names struct {
 	Email, Name, Groups string
 	GroupsFilter        []string // see Groups
 	// Verified reports whether the source of an address says that it is verified.
-	Verified func(email string, source Claims) bool
+	Verified func(email string, source Set) bool
 }
 
 // Fill sets what id lacks of e-mail address, name and groups from source. A claim
 // that is there and cannot be read is reported, and marked as unknown.
-func Fill(ctx context.Context, id *connector.Identity, source Claims, n Names) {
+func Fill(ctx context.Context, id *connector.Identity, source Set, n Names) {
 	if id.Email == "" {
 		fillEmail(ctx, id, source, n)
 	}
@@ -52,7 +52,7 @@ func KeepGroups(ctx context.Context, id *connector.Identity, groups []string, pr
 }
 
 // fillEmail sets an address only with its own source's word that it is verified.
-func fillEmail(ctx context.Context, id *connector.Identity, source Claims, n Names) {
+func fillEmail(ctx context.Context, id *connector.Identity, source Set, n Names) {
 	text, problem := source.Text(n.Email)
 	email := Email(text)
 	if text != "" && email == "" {

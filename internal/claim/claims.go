@@ -1,4 +1,7 @@
-package upstream
+// Package claim reads what an issuer says of a person: claims of a token or of a
+// userinfo response, and what of them an Identity may hold. A claim that cannot be
+// read is unknown, never empty.
+package claim
 
 import (
 	"bytes"
@@ -10,15 +13,15 @@ import (
 	"strings"
 )
 
-// Claims are the members of an ID token or a userinfo response. A claim is asked
+// Set are the members of an ID token or a userinfo response. A claim is asked
 // for by its name or, with a slash at the beginning, by a JSON pointer (RFC 6901).
 // A claim is absent, or it is there: then it can be read, or the problem says
 // which shape it has. Null is absent.
-type Claims map[string]json.RawMessage
+type Set map[string]json.RawMessage
 
 // lookup returns the claim, nil if it is absent. The problem says why the way to
 // it cannot be followed; then nothing is known about the claim.
-func (c Claims) lookup(name string) (value json.RawMessage, problem string) {
+func (c Set) lookup(name string) (value json.RawMessage, problem string) {
 	if !strings.HasPrefix(name, "/") {
 		return present(c[name]), ""
 	}
@@ -80,14 +83,14 @@ func shape(raw json.RawMessage) string {
 }
 
 // Has reports whether the claim is there at all, readable or not.
-func (c Claims) Has(name string) bool {
+func (c Set) Has(name string) bool {
 	value, problem := c.lookup(name)
 	return value != nil || problem != ""
 }
 
 // Elsewhere reports whether the provider has put the claim in another place (OpenID Connect Core, section 5.6.2), as Microsoft does where
 // groups are too many for a token.
-func (c Claims) Elsewhere(name string) bool {
+func (c Set) Elsewhere(name string) bool {
 	first := name
 	if pointer, ok := strings.CutPrefix(name, "/"); ok {
 		first, _, _ = strings.Cut(pointer, "/")
@@ -98,7 +101,7 @@ func (c Claims) Elsewhere(name string) bool {
 }
 
 // Identifier returns a text claim, or a whole number as its digits.
-func (c Claims) Identifier(name string) string {
+func (c Set) Identifier(name string) string {
 	var n json.Number
 	raw, _ := c.lookup(name)
 	if len(raw) > 0 && raw[0] != '"' && json.Unmarshal(raw, &n) == nil && !strings.ContainsAny(n.String(), ".eE") {
@@ -108,14 +111,14 @@ func (c Claims) Identifier(name string) string {
 }
 
 // String returns a string claim, or "".
-func (c Claims) String(name string) string {
+func (c Set) String(name string) string {
 	text, _ := c.Text(name)
 	return text
 }
 
 // Text returns a string claim. Where something else is there, the text is empty
 // and the problem says what.
-func (c Claims) Text(name string) (text, problem string) {
+func (c Set) Text(name string) (text, problem string) {
 	raw, problem := c.lookup(name)
 	switch {
 	case problem != "" || raw == nil:
@@ -127,7 +130,7 @@ func (c Claims) Text(name string) (text, problem string) {
 }
 
 // IsTrue accepts the string "true", which some providers send for a boolean.
-func (c Claims) IsTrue(name string) bool {
+func (c Set) IsTrue(name string) bool {
 	var b bool
 	if raw, _ := c.lookup(name); raw != nil && json.Unmarshal(raw, &b) == nil {
 		return b
@@ -139,7 +142,7 @@ func (c Claims) IsTrue(name string) bool {
 // keys of an object whose values are objects or true, as Zitadel sends roles. The
 // problem says what else is there; then groups are only those that can be read,
 // and there may be others.
-func (c Claims) Groups(name string) (groups []string, problem string) {
+func (c Set) Groups(name string) (groups []string, problem string) {
 	raw, problem := c.lookup(name)
 	if problem != "" || raw == nil {
 		return nil, problem
