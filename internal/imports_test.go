@@ -65,7 +65,8 @@ var rules = []rule{
 	{"grant", []string{"catalog", "page", "egress", "connector/..."}, []string{"connector"}, "the token endpoint shows no page and reaches an identity provider through one interface only"},
 	{"discovery", []string{"token", "keyset", "seal", "authcode", "registration", "connector/..."}, nil, "documents are made of configuration and public keys"},
 	{"registration", []string{"token", "keyset", "authcode", "connector/...", "page", "policy"}, nil, "clients are known before anybody signs in"},
-	{"relay", []string{"*"}, []string{"audit", "conf", "forwardauth", "reasons", "resource", "web"}, "what stands in the place of a gateway knows decisions and MCP servers, and no flow"},
+	{"filter", []string{"*"}, []string{"strictjson"}, "what a list shows depends on the page and the decision alone, whatever door it comes through"},
+	{"relay", []string{"*"}, []string{"filter", "audit", "conf", "forwardauth", "reasons", "resource", "web"}, "what stands in the place of a gateway knows decisions and MCP servers, and no flow"},
 	{"web", []string{"*"}, []string{"conf", "oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},
 	{"sample", []string{"*"}, nil, "the sample MCP server knows nothing of authorization"},
 	{"oauthtest", []string{"*"}, nil, "fakes must not share a mistake with what they test"},
@@ -101,6 +102,7 @@ var typesOnly = []struct {
 	{"config", "egress", []string{"Client"}, "the configuration reaches no network"},
 	{"config", "grant", []string{"Endpoint", "Refresh", "NewRefresh", "NewFailures", "NewRevocations"}, "the configuration asks which grants there are and runs none"},
 	{"config", "gatewatch", []string{"New", "Watch", "NewLooker", "Looker", "LookAtAll"}, "the configuration says what to look at and does not look"},
+	{"filter", "net/http", []string{"Request", "Response", "Header", "Handler"}, "a filter is for every door, HTTP or not"},
 	{"token", "net/http", []string{"Client", "Transport", "Get"}, "keys are never fetched"},
 }
 

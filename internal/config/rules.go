@@ -18,6 +18,7 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 		Body:           f.Body,
 		EnvoyMCP:       f.EnvoyMCP,
 		RefuseRefresh:  f.RefuseRefreshAfterStepUp,
+		HideGrantable:  f.HideGrantable,
 		AllowedOrigins: f.CORS.AllowedOrigins,
 	}
 	switch rules.ToolPolicy {
@@ -36,6 +37,9 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 	}
 	if f.EnvoyMCP && f.Body {
 		r.Add(at+".envoyMCP", "is another source of what body tells; remove one of the two")
+	}
+	if f.EnvoyMCP && f.Serve.Enabled {
+		r.Add(at+".envoyMCP", "is for a gateway, and serve has none; remove one of the two")
 	}
 	r.origins(at+".cors.allowedOrigins", f.CORS.AllowedOrigins)
 	return rules

@@ -14,7 +14,7 @@ import (
 // policy writes the answer down and lets the request pass.
 func (e *Endpoint) authorize(ctx context.Context, q *Request, d *Decision) Reason {
 	reason := e.permitted(q, d)
-	if reason == Allowed || d.Resource.Rules.ToolPolicy != rule.Advisory || d.grant.bound.LimitsTools {
+	if reason == Allowed || !d.grant.advised() {
 		return reason
 	}
 	e.auditDenial(ctx, audit.AccessAdvised, reason, q, d)
@@ -37,7 +37,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 		if provable && !agree(&q.Headers, body) {
 			return HeaderMismatch
 		}
-		d.clientTrace = body.trace
+		d.clientTrace, d.asked = body.trace, body.ops
 		return e.permitAll(body.ops, d)
 	}
 	switch {
@@ -93,49 +93,76 @@ func (e *Endpoint) permitAll(ops []operation, d *Decision) Reason {
 
 // permit decides one operation. If a scope is missing it notes which.
 func (e *Endpoint) permit(op operation, d *Decision) Reason {
-	var openers []string // any one of them opens it
-	rules := &d.Resource.Rules
-	switch op.method {
-	case toolsCall:
-		openers = e.Scopes(d.Resource).ScopesForTool(op.name)
-	case resourcesRead:
-		if !anyPattern(rules, resources) {
-			return Allowed
-		}
-		if !plainURI(op.name) {
-			return AmbiguousURI
-		}
-		openers = openersOf(rules, resources, op.name)
-	case promptsGet:
-		if !anyPattern(rules, prompts) {
-			return Allowed
-		}
-		openers = openersOf(rules, prompts, op.name)
-	default:
+	reason, needed := judge(op, d.grant, e.Scopes(d.Resource))
+	switch reason {
+	case Allowed:
 		return Allowed
+	case InsufficientScope:
+		d.needed = d.needed.Union(oauth.Scopes{needed})
+	case AmbiguousURI: // the URI is not one to write down
+		return reason
+	}
+	d.refused = op
+	return reason
+}
+
+// judge says whether g opens an operation at an MCP server of which this is known,
+// and for InsufficientScope with which scope it would. What a list shows is
+// decided by it too.
+func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) {
+	rules := &g.Resource.Rules
+	openers, reason := openersOf(op, rules, known) // any one of them opens it
+	if reason != Undecided {
+		return reason, ""
 	}
 	tool := "" // the rules of the policy know scopes and tools
 	if op.method == toolsCall {
 		tool = op.name
 	}
-	if slices.ContainsFunc(openers, func(s string) bool { return d.grant.opens[s] }) && (tool == "" || d.grant.bound.MayCall(tool, openers)) {
-		return Allowed
+	if slices.ContainsFunc(openers, func(s string) bool { return g.opens[s] }) && (tool == "" || g.bound.MayCall(tool, openers)) {
+		return Allowed, ""
 	}
-	d.refused = op
-	if op.method == toolsCall && !e.Scopes(d.Resource).Knows(op.name) {
-		return CatalogueUnavailable
+	if op.method == toolsCall && !known.Knows(op.name) {
+		return CatalogueUnavailable, ""
 	}
-	grantable := e.Scopes(d.Resource).ScopeNames()
+	grantable := known.ScopeNames()
 	if _, ok := narrowest(rules, openers, grantable); !ok {
-		return NoScope
+		return NoScope, ""
 	}
 	// Signing in again must be able to help, or clients would do so for ever.
-	needed, ok := narrowest(rules, d.grant.bound.Obtainable(tool, openers), grantable)
+	needed, ok := narrowest(rules, g.bound.Obtainable(tool, openers), grantable)
 	if !ok {
-		return NotAllowed
+		return NotAllowed, ""
 	}
-	d.needed = d.needed.Union(oauth.Scopes{needed})
-	return InsufficientScope
+	return InsufficientScope, needed
+}
+
+// openersOf returns the scopes any one of which opens an operation, or the reason
+// where no scope has a say.
+func openersOf(op operation, rules *rule.Rules, known Scopes) ([]string, Reason) {
+	switch op.method {
+	case toolsCall:
+		return known.ScopesForTool(op.name), Undecided
+	case resourcesRead:
+		if !anyPattern(rules, resources) {
+			return nil, Allowed
+		}
+		if !plainURI(op.name) {
+			return nil, AmbiguousURI
+		}
+		return matching(rules, resources, op.name, rule.Match), Undecided
+	case templatesList: // of one template, in a list
+		if !anyPattern(rules, resources) {
+			return nil, Allowed
+		}
+		return matching(rules, resources, op.name, matchesTemplate), Undecided
+	case promptsGet:
+		if !anyPattern(rules, prompts) {
+			return nil, Allowed
+		}
+		return matching(rules, prompts, op.name, rule.Match), Undecided
+	}
+	return nil, Allowed
 }
 
 // resources and prompts select the patterns of a rule.
@@ -152,11 +179,11 @@ func anyPattern(rules *rule.Rules, patterns func(*rule.Scope) []string) bool {
 	return false
 }
 
-// openersOf returns the scopes whose patterns match name.
-func openersOf(rules *rule.Rules, patterns func(*rule.Scope) []string, name string) []string {
+// matching returns the scopes whose patterns match name.
+func matching(rules *rule.Rules, patterns func(*rule.Scope) []string, name string, matches func(pattern, name string) bool) []string {
 	var out []string
 	for i := range rules.Scopes {
-		if slices.ContainsFunc(patterns(&rules.Scopes[i]), func(p string) bool { return rule.Match(p, name) }) {
+		if slices.ContainsFunc(patterns(&rules.Scopes[i]), func(p string) bool { return matches(p, name) }) {
 			out = append(out, rules.Scopes[i].Name)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/strictjson"
 )
 
 const (
@@ -79,7 +81,7 @@ func fromGateway(q *Request) (content, Reason) {
 	case resourcesRead:
 		op.name = q.Parsed.URI
 	}
-	if !q.Parsed.Whole || named(op.method) && op.name == "" || !isPlainText(op.method) || !isPlainText(op.name) {
+	if !q.Parsed.Whole || named(op.method) && op.name == "" || !strictjson.Plain(op.method) || !strictjson.Plain(op.name) {
 		return content{}, MalformedBody
 	}
 	return content{ops: []operation{op}}, Allowed

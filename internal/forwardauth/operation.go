@@ -13,6 +13,14 @@ const (
 	promptsGet    = "prompts/get"
 )
 
+// Methods of MCP whose answers list what there is.
+const (
+	toolsList     = "tools/list"
+	promptsList   = "prompts/list"
+	resourcesList = "resources/list"
+	templatesList = "resources/templates/list"
+)
+
 // firstWithHeaders is the first revision of MCP in which a server has to refuse
 // headers that differ from the body. In an older one they prove nothing.
 const firstWithHeaders = "2026-07-28"

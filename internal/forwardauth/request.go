@@ -121,6 +121,8 @@ type Decision struct {
 	lookup Lookup
 	// clientTrace is what Outcome has by this name.
 	clientTrace string
+	// asked is what the body asks for, where it decides.
+	asked []operation
 	// refused is the operation that was, and needed the scopes that would open it.
 	refused operation
 	needed  oauth.Scopes

@@ -28,6 +28,11 @@ func (x *exchange) modify(resp *http.Response) error {
 	}
 	x.decision.Client.Set(resp.Header)
 	resp.Body = &answerBody{ReadCloser: resp.Body, x: x, resp: resp}
+	if x.filters() {
+		if f := x.filter(resp); f != nil {
+			return f
+		}
+	}
 	if x.server.paths.sse != "" && x.in.Method == http.MethodGet && isEventStream(resp.Header) {
 		resp.Body = &endpointEvents{from: resp.Body, x: x}
 		resp.ContentLength = -1

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -14,9 +15,9 @@ type File struct {
 	// No gateway asks: this service itself takes the requests to the MCP server, at its own listener, and passes those on to endpoint that may pass. The body decides what a request is, as with body. See docs/served-hosts.md. Default false.
 	Enabled bool `json:"enabled"`
 	// How long the MCP server may send nothing before its answer is cut off, an open stream among them; a whole answer may take any time. Default "1h".
-	IdleTimeout string `json:"idleTimeout"`
+	IdleTimeout time.Duration `json:"idleTimeout" min:"10s" max:"24h"`
 	// Headers of the client that reach the MCP server though they are taken away by default, such as "X-Api-Key" for a credential of the server's own. The access token in Authorization can not be among them. Default: none.
-	RequestHeaders []string `json:"requestHeaders"`
+	RequestHeaders []string `json:"requestHeaders" max:"100"`
 	// Set-Cookie of the MCP server reaches the client. With "Cookie" in requestHeaders, sessions by cookies work. Default false.
 	Cookies bool `json:"cookies"`
 }
@@ -28,16 +29,15 @@ const standardIdle = time.Hour
 // Resolve checks the section; nil is a server that a gateway stands in front of.
 func (f *File) Resolve(c conf.Section) *resource.Serving {
 	if !f.Enabled {
-		for _, key := range conf.SetKeys(*f) {
-			c.Add(c.Key(key), "has no effect while %s is false", c.Key("enabled"))
+		for _, key := range []string{"idleTimeout", "requestHeaders", "cookies"} {
+			if c.IsSet(c.Key(key)) {
+				c.Add(c.Key(key), "has no effect while %s is false", c.Key("enabled"))
+			}
 		}
 		return nil
 	}
-	s := &resource.Serving{IdleTimeout: c.Duration(c.Key("idleTimeout"), f.IdleTimeout, standardIdle, 10*time.Second, 24*time.Hour), Cookies: f.Cookies}
+	s := &resource.Serving{IdleTimeout: cmp.Or(f.IdleTimeout, standardIdle), Cookies: f.Cookies}
 	at := c.Key("requestHeaders")
-	if c.TooMany(at, len(f.RequestHeaders), conf.MaxNames) {
-		return s
-	}
 	known := stripping(&resource.Serving{}, nil)
 	for i, name := range f.RequestHeaders {
 		canonical := http.CanonicalHeaderKey(name)

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -62,31 +61,4 @@ func flat(name string) string {
 		}
 		return '_'
 	}, strings.ToLower(name))
-}
-
-func TestResolve(t *testing.T) {
-	for _, tt := range []struct {
-		file File
-		want string // the mistakes
-	}{
-		{File{}, ""},
-		{File{Enabled: true, IdleTimeout: "10m", RequestHeaders: []string{"x-api-key", "Cookie"}, Cookies: true}, ""},
-		{File{Cookies: true, IdleTimeout: "1h"}, "at.idleTimeout: has no effect while at.enabled is false\nat.cookies: has no effect while at.enabled is false"},
-		{File{Enabled: true, IdleTimeout: "1s"}, `at.idleTimeout: "1s" is not between 10s and 24h`},
-		{File{Enabled: true, IdleTimeout: "soon"}, `at.idleTimeout: "soon" is not a duration such as "30m" or "1h"`},
-		{File{Enabled: true, RequestHeaders: []string{"Authorization", "X-Tenant", "X_Api_Key", "", "Cookie", "cookie"}},
-			"at.requestHeaders[0]: Authorization never reaches the MCP server\nat.requestHeaders[1]: X-Tenant reaches the MCP server already\n" +
-				"at.requestHeaders[2]: \"X_Api_Key\" is not the name of a header: letters, digits and hyphens\nat.requestHeaders[3]: \"\" is not the name of a header: letters, digits and hyphens\n" +
-				"at.requestHeaders[5]: Cookie is listed twice"},
-	} {
-		c := new(conf.Check)
-		s := tt.file.Resolve(conf.Section{Check: c, At: "at"})
-		got := ""
-		if err := c.Err(); err != nil {
-			got = err.Error()
-		}
-		if got != tt.want || (s != nil) != tt.file.Enabled {
-			t.Errorf("%+v: %v\n%s\nwant\n%s", tt.file, s, got, tt.want)
-		}
-	}
 }

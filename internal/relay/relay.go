@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/filter"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -32,6 +33,7 @@ import (
 type Decider interface {
 	Decide(ctx context.Context, q *forwardauth.Request) forwardauth.Decision
 	Traced() bool
+	View(d *forwardauth.Decision) forwardauth.View
 }
 
 // Options are what an Endpoint is made of.
@@ -49,6 +51,9 @@ type Options struct {
 	// Proxy is what requests go through; nil for none.
 	Proxy *url.URL
 	Audit *audit.Log
+	// Ready, if set, is called before a list is asked for. It may wait until what the
+	// server has is known, by which the list is filtered.
+	Ready func(context.Context, *resource.Resource)
 	// Ended, if set, is called with how each request that was let through ended.
 	Ended func(*resource.Resource, Outcome)
 }
@@ -58,6 +63,8 @@ type Endpoint struct {
 	Options
 	servers map[*resource.Resource]*server
 	buffers buffers
+	lists   filter.Cache
+	large   chan struct{} // places of long lists
 	open    atomic.Int64
 	// draining ends when no more streams are to be held open.
 	draining context.Context
@@ -74,7 +81,7 @@ type server struct {
 
 // New returns an Endpoint for those servers of the table that are served here.
 func New(o Options) *Endpoint {
-	e := &Endpoint{Options: o, servers: map[*resource.Resource]*server{}}
+	e := &Endpoint{Options: o, servers: map[*resource.Resource]*server{}, large: make(chan struct{}, largeLists)}
 	if e.Ended == nil {
 		e.Ended = func(*resource.Resource, Outcome) {}
 	}
@@ -134,6 +141,9 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = conn.SetReadDeadline(time.Time{})
 	e.open.Add(1)
 	defer e.open.Add(-1)
+	if e.Ready != nil && d.Lists() {
+		e.Ready(r.Context(), d.Resource)
+	}
 	x.relay(w, conn)
 }
 
@@ -235,6 +245,12 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	x.server.strip.request(h)
 	if x.session != "" {
 		h[sessionHeader] = []string{x.session}
+	}
+	if x.filters() {
+		h["Accept-Encoding"] = []string{"identity"}
+		for _, name := range []string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
+			delete(h, name)
+		}
 	}
 	x.forwarded(h)
 	x.decision.Headers.Set(h)

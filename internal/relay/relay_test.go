@@ -17,7 +17,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -81,7 +80,7 @@ func serve(t testing.TB, h http.HandlerFunc, edits ...func(*config.HostFile)) *s
 	path := "/mcp"
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
 		host := &f.Proxy.Hosts[0]
-		host.Endpoint, host.Serve = u.URL+"/mcp", relay.File{Enabled: true}
+		host.Endpoint, host.Serve.Enabled = u.URL+"/mcp", true
 		host.Scopes = []rule.Scope{{Name: "use", Tools: []string{"look", "list*"}}, {Name: "change", Tools: []string{"put"}}}
 		for _, edit := range edits {
 			edit(host)
@@ -634,7 +633,7 @@ func TestIdle(t *testing.T) {
 			http.NewResponseController(w).Flush()
 		}
 		<-r.Context().Done()
-	}, func(h *config.HostFile) { h.Serve.IdleTimeout = "10s" })
+	}, func(h *config.HostFile) { h.Serve.IdleTimeout = 10 * time.Second })
 	resp, err := s.Do(s.request(t, http.MethodGet, "/mcp", ""))
 	if err != nil {
 		t.Fatal(err)

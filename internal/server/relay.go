@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,11 @@ func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
 	o := relay.Options{
 		Decisions: decisions, Resources: b.table, Identity: b.cfg.IdentityHeaders.Names(), Keys: b.sessionKeys,
 		Owned: func(path string) bool { return owns(routes, path) }, TrustedProxies: b.cfg.Listen.TrustedProxies, Audit: b.audit,
+	}
+	o.Ready = func(ctx context.Context, r *resource.Resource) {
+		if b.peek(r).Unavailable {
+			b.ask(ctx, r)
+		}
 	}
 	if b.cfg.Egress.ProxyMCPServers {
 		o.Proxy = b.cfg.Egress.Proxy()

@@ -15,6 +15,9 @@ type Rules struct {
 	// RefuseRefresh: a refresh right after a client was asked for more scopes is
 	// refused, so that it signs in again.
 	RefuseRefresh bool
+	// HideGrantable: lists do not show what a token does not open, also where
+	// another could.
+	HideGrantable bool
 	// AllowedOrigins are serialized origins, or "*"; empty means that Origin is
 	// not looked at and no preflight passes.
 	AllowedOrigins []string

@@ -1,0 +1,68 @@
+package forwardauth
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+)
+
+// View is what a token lets its holder see of the lists of its MCP server. It is
+// comparable: equal views show the same.
+type View struct {
+	grant *Grant
+	known Scopes
+}
+
+// View returns what the token of an allowed request may see, by what is known of
+// the server now.
+func (e *Endpoint) View(d *Decision) View { return View{d.grant, e.Scopes(d.Resource)} }
+
+// Shows reports whether a list may show an entry: what can be used, by the
+// decision that Decide would make about a use, and, unless the operator hides it,
+// what could be after signing in for more. method is the one that uses the entry
+// (tools/call, prompts/get, resources/read) with its name or URI, or
+// resources/templates/list with a URI template.
+func (v View) Shows(method, name string) bool {
+	if v.grant.advised() {
+		return true
+	}
+	switch reason, _ := judge(operation{method, name}, v.grant, v.known); reason {
+	case Allowed:
+		return true
+	case InsufficientScope:
+		return !v.grant.Resource.Rules.HideGrantable
+	}
+	return false
+}
+
+// Lists reports whether the answer to the request holds a list that View is about.
+// It is known where the body decides.
+func (d *Decision) Lists() bool {
+	return slices.ContainsFunc(d.asked, func(op operation) bool {
+		switch op.method {
+		case toolsList, promptsList, resourcesList, templatesList:
+			return true
+		}
+		return false
+	})
+}
+
+// advised reports whether the tool policy only advises: requests with such a
+// grant pass whatever they do.
+func (g *Grant) advised() bool {
+	return g.Resource.Rules.ToolPolicy == rule.Advisory && !g.bound.LimitsTools
+}
+
+// matchesTemplate reports whether a pattern could match a URI that a template
+// (RFC 6570) expands to: the two agree as far as both are fixed.
+func matchesTemplate(pattern, template string) bool {
+	fixed, _, variable := strings.Cut(template, "{")
+	if !variable {
+		return rule.Match(pattern, template)
+	}
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(prefix, fixed) || strings.HasPrefix(fixed, prefix)
+	}
+	return strings.HasPrefix(pattern, fixed)
+}

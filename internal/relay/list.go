@@ -1,0 +1,143 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/filter"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+)
+
+// Answers that hold lists are read here. To bound the memory for that, few that
+// are longer than smallList are read at once; others wait.
+const (
+	smallList  = 256 << 10
+	largeLists = 8
+)
+
+// listHeaders describe the bytes of an answer that is changed, or let caches keep it.
+var listHeaders = []string{"Etag", "Last-Modified", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Expires", "Age", "Accept-Ranges"}
+
+// filters reports whether the answer may hold a list that not everybody sees
+// alike. A stream that a client opens without a message may hold answers to earlier
+// ones: it may be the continuation of another, and HTTP+SSE sends all there.
+func (x *exchange) filters() bool {
+	return x.in.Method == http.MethodGet || x.decision.Lists()
+}
+
+// filter makes the answer one that holds of lists what the person may see.
+func (x *exchange) filter(resp *http.Response) *fault {
+	stream := isEventStream(resp.Header)
+	switch asked := x.decision.Lists(); {
+	case !stream && !asked, resp.StatusCode == http.StatusNoContent:
+		return nil
+	case encoded(resp.Header):
+		return errAnswer.with(errors.New("it is compressed, which was not asked for, so that lists in it cannot be read"))
+	case stream:
+		x.filterEvents(resp)
+		return nil
+	case isJSON(resp.Header):
+		return x.filterDocument(resp)
+	case resp.StatusCode >= 200 && resp.StatusCode < 300 && resp.ContentLength != 0:
+		return errAnswer.with(fmt.Errorf("it answered the request for a list with another type than JSON or an event stream"))
+	}
+	return nil
+}
+
+func encoded(h http.Header) bool {
+	for _, line := range h["Content-Encoding"] {
+		if !strings.EqualFold(strings.TrimSpace(line), "identity") {
+			return true
+		}
+	}
+	return false
+}
+
+func isJSON(h http.Header) bool {
+	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(media), "application/json")
+}
+
+// shown returns the message as the person may see it.
+func (x *exchange) shown(message []byte) ([]byte, error) {
+	return x.endpoint.lists.Message(message, x.endpoint.Decisions.View(x.decision))
+}
+
+func (x *exchange) filterDocument(resp *http.Response) *fault {
+	body, err := x.readList(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		if !errors.Is(err, filter.ErrTooLarge) {
+			return errUnreachable.with(err)
+		}
+		return errAnswer.with(err)
+	}
+	if len(body) > 0 {
+		if body, err = x.shown(body); err != nil {
+			return errAnswer.with(err)
+		}
+	}
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	resp.Header["Content-Length"] = []string{fmt.Sprint(len(body))}
+	resp.TransferEncoding, resp.Trailer = nil, nil
+	private(resp.Header)
+	return nil
+}
+
+// readList reads the whole of an answer.
+func (x *exchange) readList(from io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(from, smallList+1))
+	if err != nil || len(body) <= smallList {
+		return body, err
+	}
+	select {
+	case x.endpoint.large <- struct{}{}:
+		defer func() { <-x.endpoint.large }()
+	case <-x.in.Context().Done():
+		return nil, x.in.Context().Err()
+	}
+	rest, err := io.ReadAll(io.LimitReader(from, filter.MaxBytes+1-int64(len(body))))
+	if body = append(body, rest...); err == nil && len(body) > filter.MaxBytes {
+		err = filter.ErrTooLarge
+	}
+	return body, err
+}
+
+func (x *exchange) filterEvents(resp *http.Response) {
+	events := filter.NewEvents(resp.Body, x.shown)
+	resp.Body = &eventsBody{events, resp.Body, x}
+	resp.ContentLength = -1
+	delete(resp.Header, "Content-Length")
+	private(resp.Header)
+}
+
+// private keeps an answer out of caches that others read.
+func private(h http.Header) {
+	for _, name := range listHeaders {
+		delete(h, name)
+	}
+	h["Cache-Control"] = []string{"private, no-store"}
+}
+
+// eventsBody is a filtered event stream.
+type eventsBody struct {
+	*filter.Events
+	from io.Closer
+	x    *exchange
+}
+
+func (b *eventsBody) Read(p []byte) (int, error) {
+	n, err := b.Events.Read(p)
+	if err != nil && err != io.EOF && b.x.in.Context().Err() == nil && !b.x.idle.expired() {
+		b.x.endpoint.audit(b.x, audit.RelayFailed, &fault{reason: reasons.MCPServerAnswer, cause: err})
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *eventsBody) Close() error { return b.from.Close() }
