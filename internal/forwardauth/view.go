@@ -55,7 +55,7 @@ func (g *Grant) advised() bool {
 }
 
 // matchesTemplate reports whether a pattern could match a URI that a template
-// (RFC 6570) expands to: the two agree as far as both are fixed.
+// (RFC 6570) expands to: what is fixed in the one begins what is fixed in the other.
 func matchesTemplate(pattern, template string) bool {
 	fixed, _, variable := strings.Cut(template, "{")
 	if !variable {

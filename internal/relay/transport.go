@@ -94,7 +94,7 @@ func (i *idle) expired() bool { return i.over.Load() }
 
 func (i *idle) stop() { i.timer.Stop() }
 
-// again begins anew, after something was read.
+// again begins from the start, after something was read.
 func (i *idle) again() { i.timer.Reset(i.most) }
 
 // answerWriter writes the answer to the client. What cannot be written within a

@@ -56,11 +56,11 @@ func (r *Reader) Next() byte {
 func (r *Reader) Offset() int { return r.at }
 
 // Object reads an object, which must come next, and calls read at each value,
-// which read must pass. No member may repeat, nor differ from one of ours in case
-// only: some parsers would take it for ours. Nor may one be named __proto__:
+// which read must pass. No member may repeat, nor differ from one of names in case
+// only: some parsers would take it for that. Nor may one be named __proto__:
 // JavaScript programs that copy an object with Object.assign would read members
 // that are not there.
-func (r *Reader) Object(ours []string, read func(member string) error) error {
+func (r *Reader) Object(names []string, read func(member string) error) error {
 	var seen []string
 	return r.list('{', '}', func() error {
 		member, ok := r.Text()
@@ -68,7 +68,7 @@ func (r *Reader) Object(ours []string, read func(member string) error) error {
 			return Err
 		}
 		seen = append(seen, member)
-		for _, name := range ours {
+		for _, name := range names {
 			if member != name && strings.EqualFold(member, name) {
 				return Err
 			}
