@@ -12,7 +12,7 @@ func demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the service with a sample MCP server, on this computer only",
-		Long: `Run the service, a sample MCP server behind it, and a gateway before both, on
+		Long: `Run the service, and a sample MCP server that it serves without a gateway, on
 loopback addresses. It prints what to connect an MCP client to, and who may
 sign in. It reads no configuration and stores nothing.
 
@@ -21,7 +21,7 @@ called wrongly.`,
 		Example: "  mcp-forward-auth demo\n  mcp-forward-auth demo --address 127.0.0.1:9000 --verbose",
 		Args:    noArguments,
 	}
-	address := c.Flags().String("address", "", "loopback `ip:port` of the gateway (default 127.0.0.1:8970)")
+	address := c.Flags().String("address", "", "loopback `ip:port` of the service (default 127.0.0.1:8970)")
 	verbose := c.Flags().BoolP("verbose", "v", false, "log what the service does")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		level := slog.LevelWarn

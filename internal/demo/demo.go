@@ -1,8 +1,6 @@
-// Package demo runs the whole picture in one process on loopback: the service,
-// a sample MCP server, and a small gateway in front of it that asks
-// /authenticate for every request, as Traefik or Caddy would. It is for trying
-// things out and for tests; nothing in it is weaker than in production but
-// plain http.
+// Package demo runs the whole picture in one process on loopback: the service, and
+// a sample MCP server that it serves without a gateway. It is for trying things
+// out and for tests; nothing in it is weaker than in production but plain http.
 package demo
 
 import (
@@ -14,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -29,7 +26,7 @@ import (
 
 // Options are the demo's few settings.
 type Options struct {
-	Address  string // of the gateway; "127.0.0.1:8970" if empty
+	Address  string // of the service; "127.0.0.1:8970" if empty
 	Password string // of the user "demo"; random if empty
 	Logger   *slog.Logger
 	Version  string
@@ -58,14 +55,14 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	listeners := []net.Listener{front}
-	for range 3 {
+	for range 2 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
 		listeners = append(listeners, l)
 	}
-	protocol, management, tools := listeners[1], listeners[2], listeners[3]
+	management, tools := listeners[1], listeners[2]
 
 	host := front.Addr().String()
 	cfg, err := configuration(host, tools.Addr().String(), o.Password)
@@ -78,20 +75,17 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	gw := newGateway(address(protocol), address(tools), cfg.IdentityHeaders.Names())
-
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	done := make(chan error, 3)
-	go func() { done <- service.Serve(ctx, server.Listeners{Protocol: protocol, Management: management}) }()
-	go func() { done <- serve(ctx, front, gw) }()
+	done := make(chan error, 2)
+	go func() { done <- service.Serve(ctx, server.Listeners{Protocol: front, Management: management}) }()
 	go func() {
 		done <- serve(ctx, tools, http.StripPrefix("/mcp", sample.Handler(sample.Options{Stateless: true, Version: o.Version})))
 	}()
 	fmt.Fprint(o.Out, instructions(host, management.Addr().String(), o.Password)+offline(unreachable))
 
 	var first error
-	for range 3 {
+	for range 2 {
 		if err := <-done; err != nil && first == nil {
 			first = err
 		}
@@ -121,6 +115,8 @@ proxy:
       scheme: http
       endpoint: http://%s/mcp
       displayName: Demo notes server
+      serve: {enabled: true}
+      cors: {allowedOrigins: ["*"]}  # a token and no cookie opens the door, so any page may ask
 `, user, hash, host, tools), nil)
 }
 
@@ -139,8 +135,6 @@ func listenLoopback(addr string) (net.Listener, error) {
 	}
 	return l, nil
 }
-
-func address(l net.Listener) *url.URL { return &url.URL{Scheme: "http", Host: l.Addr().String()} }
 
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}

@@ -19,9 +19,9 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/demo"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
 var passwordHash = sync.OnceValue(func() string {
@@ -87,7 +87,7 @@ proxy:
 		return u
 	}
 	st.mcpURL = front.URL + "/mcp"
-	st.good = demo.NewGateway(parse("http://"+listeners[0].Addr().String()), parse(tools.URL), cfg.IdentityHeaders.Names())
+	st.good = servertest.NewGateway(parse("http://"+listeners[0].Addr().String()), parse(tools.URL), cfg.IdentityHeaders.Names())
 	st.put(st.good)
 	st.await(t, "notes:read")
 	return st

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/demo"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -72,7 +71,7 @@ func gatewayTo(t *testing.T, service, server string) http.Handler {
 		}
 		urls[i] = u
 	}
-	return demo.NewGateway(urls[0], urls[1], nil)
+	return servertest.NewGateway(urls[0], urls[1], nil)
 }
 
 func TestGateWatch(t *testing.T) {

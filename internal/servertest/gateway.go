@@ -1,4 +1,4 @@
-package demo
+package servertest
 
 import (
 	"context"
@@ -26,13 +26,9 @@ type gateway struct {
 	client   *http.Client
 }
 
-// NewGateway returns the gateway as a handler, for tests that put something of
-// their own around it. identity are the headers that the service sets.
+// NewGateway returns a gateway in front of an MCP server, for tests that put
+// something of their own around it. identity are the headers that the service sets.
 func NewGateway(service, mcpServer *url.URL, identity []string) http.Handler {
-	return newGateway(service, mcpServer, identity)
-}
-
-func newGateway(service, mcpServer *url.URL, identity []string) *gateway {
 	forward := func(to *url.URL) http.Handler {
 		return &httputil.ReverseProxy{
 			FlushInterval: -1, // server-sent events must not wait in a buffer
