@@ -67,6 +67,7 @@ var rules = []rule{
 	{"registration", []string{"token", "keyset", "authcode", "connector/...", "page", "policy"}, nil, "clients are known before anybody signs in"},
 	{"filter", []string{"*"}, []string{"strictjson"}, "what a list shows depends on the page and the decision alone, whatever door it comes through"},
 	{"relay", []string{"*"}, []string{"filter", "audit", "conf", "forwardauth", "reasons", "resource", "web"}, "what stands in the place of a gateway knows decisions and MCP servers, and no flow"},
+	{"envoy", []string{"*"}, []string{"filter", "forwardauth"}, "what speaks Envoy's protocols translates, and decides nothing"},
 	{"web", []string{"*"}, []string{"conf", "oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},
 	{"sample", []string{"*"}, nil, "the sample MCP server knows nothing of authorization"},
 	{"oauthtest", []string{"*"}, nil, "fakes must not share a mistake with what they test"},

@@ -22,7 +22,7 @@ func TestBlocksArePartsOfTheWhole(t *testing.T) {
 		for _, m := range fence.FindAllStringSubmatch(before, -1) {
 			// Envoy's other transport, and Traefik's other source of configuration,
 			// are in place of a part of the whole; the body is an addition to it.
-			if m[1] != wholes[0].Language || strings.Contains(m[2], "auth-grpc") || strings.Contains(m[2], "nginx.ingress") || slices.Contains(append(Blocks(name, "The body"), Blocks(name, "The body, read by Envoy")...), Block{m[1], m[2]}) {
+			if m[1] != wholes[0].Language || strings.Contains(m[2], "auth-grpc") || strings.Contains(m[2], "nginx.ingress") || slices.Contains(append(Blocks(name, "The body"), slices.Concat(Blocks(name, "The body, read by Envoy"), Blocks(name, "Lists"))...), Block{m[1], m[2]}) {
 				continue
 			}
 			at := 0

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
 )
 
@@ -65,7 +65,7 @@ func serveBareGRPC(ctx context.Context) (net.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := grpc.NewServer(extauthz.Options()...)
+	s := grpc.NewServer(envoy.Options()...)
 	auth.RegisterAuthorizationServer(s, allowAll{})
 	context.AfterFunc(ctx, s.Stop)
 	go s.Serve(l)

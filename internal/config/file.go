@@ -208,7 +208,7 @@ type HostFile struct {
 	StepUp string `json:"stepUp"`
 	// For clients that answer a request for more scopes by refreshing their token, which cannot help, and then give up (the TypeScript SDK 1 and 2, the AI SDK): a refresh within five seconds after such a request gets invalid_grant, so that the client lets the person sign in with the scopes that are missing. A client that refreshes in these seconds for another reason signs in as well. Default false.
 	RefuseRefreshAfterStepUp bool `json:"refuseRefreshAfterStepUp"`
-	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts. Default false.
+	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts, and behind Envoy with its MCP filter. Default false.
 	HideGrantable bool `json:"hideGrantable"`
 	// Clients that run in a browser.
 	CORS CORSFile `json:"cors"`

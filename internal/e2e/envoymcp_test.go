@@ -13,9 +13,6 @@ import (
 func envoyReads(t *testing.T, site gatewaySite) string {
 	t.Helper()
 	const part = "The body, read by Envoy"
-	indent := func(text string, n int) string {
-		return strings.Repeat(" ", n) + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+strings.Repeat(" ", n)) + "\n"
-	}
 	const (
 		authz  = "                  - name: envoy.filters.http.ext_authz\n"
 		grpc   = "                      transport_api_version: V3\n"
@@ -23,6 +20,11 @@ func envoyReads(t *testing.T, site gatewaySite) string {
 	)
 	return substitute(t, envoyGRPC(t, site), authz, indent(block(t, "envoy", part, "yml", 0), 18)+authz,
 		grpc, grpc+indent(block(t, "envoy", part, "yml", 1), 22), closed, indent(block(t, "envoy", part, "yml", 2), 28)+closed)
+}
+
+func indent(text string, n int) string {
+	margin := strings.Repeat(" ", n)
+	return margin + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+margin) + "\n"
 }
 
 // What Envoy's MCP filter reads decides for clients of every revision, also

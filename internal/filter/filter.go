@@ -39,6 +39,13 @@ var (
 	ErrUnreadable = errors.New("it holds a list that cannot be read, or no JSON-RPC")
 )
 
+// CacheControl is that of a filtered answer, which caches must not give to others.
+const CacheControl = "private, no-store"
+
+// Stale are headers, in canonical form, that describe the bytes of the server's
+// answer or let caches keep it. A filtered answer has none of them.
+var Stale = []string{"Content-Length", "Etag", "Last-Modified", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Expires", "Age", "Accept-Ranges"}
+
 // lists are the members of a result that hold lists, with what names an entry and
 // the method that uses it.
 var lists = map[string]struct{ name, method string }{

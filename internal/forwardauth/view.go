@@ -1,6 +1,7 @@
 package forwardauth
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -34,6 +35,23 @@ func (v View) Shows(method, name string) bool {
 		return !v.grant.Resource.Rules.HideGrantable
 	}
 	return false
+}
+
+// Reads is View for a request that Decide let pass before, at a gateway that has
+// the answer to it filtered. lists is what Decision.Lists reports. ok is false for
+// a request that would not be let pass now, and where the gateway does not say what
+// the body asks for. It writes nothing down, and counts nothing.
+func (e *Endpoint) Reads(ctx context.Context, q *Request) (v View, lists, ok bool) {
+	var d Decision
+	if !d.pass(e.locate(q, &d)) || !d.pass(e.authenticate(ctx, q, &d)) {
+		return View{}, false, false
+	}
+	read, reason := fromGateway(q)
+	if reason != Allowed {
+		return View{}, false, false
+	}
+	d.asked = read.ops
+	return e.View(&d), d.Lists(), true
 }
 
 // Lists reports whether the answer to the request holds a list that View is about.

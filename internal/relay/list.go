@@ -20,9 +20,6 @@ const (
 	largeLists = 8
 )
 
-// listHeaders describe the bytes of an answer that is changed, or let caches keep it.
-var listHeaders = []string{"Etag", "Last-Modified", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Expires", "Age", "Accept-Ranges"}
-
 // filters reports whether the answer may hold a list that not everybody sees
 // alike. A stream that a client opens without a message may hold answers to earlier
 // ones: it may be the continuation of another, and HTTP+SSE sends all there.
@@ -82,10 +79,10 @@ func (x *exchange) filterDocument(resp *http.Response) *fault {
 			return errAnswer.with(err)
 		}
 	}
+	private(resp.Header)
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	resp.Header["Content-Length"] = []string{fmt.Sprint(len(body))}
 	resp.TransferEncoding, resp.Trailer = nil, nil
-	private(resp.Header)
 	return nil
 }
 
@@ -112,16 +109,15 @@ func (x *exchange) filterEvents(resp *http.Response) {
 	events := filter.NewEvents(resp.Body, x.shown)
 	resp.Body = &eventsBody{events, resp.Body, x}
 	resp.ContentLength = -1
-	delete(resp.Header, "Content-Length")
 	private(resp.Header)
 }
 
 // private keeps an answer out of caches that others read.
 func private(h http.Header) {
-	for _, name := range listHeaders {
+	for _, name := range filter.Stale {
 		delete(h, name)
 	}
-	h["Cache-Control"] = []string{"private, no-store"}
+	h["Cache-Control"] = []string{filter.CacheControl}
 }
 
 // eventsBody is a filtered event stream.

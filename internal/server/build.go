@@ -16,7 +16,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/filter"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
@@ -249,7 +250,9 @@ func (b *builder) listen(e endpoints, limits *limits) {
 	decisions := b.decisions(e.tokens)
 	b.Protocol = protocol(b.log, b.table, decisions, b.serve(decisions), rest)
 	b.Management = b.management(b.metrics, b.recent)
-	b.ExtAuthz = extauthz.NewServer(decisions, b.log)
+	b.Envoy = envoy.NewServer(decisions, func(ctx context.Context, q *forwardauth.Request) (filter.View, bool, bool) {
+		return decisions.Reads(ctx, q)
+	}, b.log)
 }
 
 // decisions makes what answers gateways. It hears of the tokens that are issued,

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
 )
 
 // Bounds of every HTTP listener. A forward-auth request carries the client's
@@ -43,7 +43,7 @@ type Listeners struct {
 func (l Listeners) bounded() Listeners {
 	l.Protocol, l.Management = netutil.LimitListener(l.Protocol, mostConnections), netutil.LimitListener(l.Management, mostManagementConnections)
 	if l.GRPC != nil {
-		l.GRPC = netutil.LimitListener(l.GRPC, extauthz.MostConnections)
+		l.GRPC = netutil.LimitListener(l.GRPC, envoy.MostConnections)
 	}
 	return l
 }
@@ -97,7 +97,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	go func() { report(servers[0].Serve(l.Protocol)) }()
 	go func() { report(servers[1].Serve(l.Management)) }()
 	if l.GRPC != nil {
-		go func() { report(s.ExtAuthz.Serve(l.GRPC)) }()
+		go func() { report(s.Envoy.Serve(l.GRPC)) }()
 		s.log.Info("serving ext_authz", "grpc", l.GRPC.Addr().String())
 	}
 	go func() { report(s.keys.Run(work)) }()
@@ -149,8 +149,8 @@ func (s *Server) drain(servers []*http.Server) error {
 	if s.relay != nil {
 		s.relay.Drain()
 	}
-	context.AfterFunc(ctx, s.ExtAuthz.Stop)
-	s.ExtAuthz.GracefulStop()
+	context.AfterFunc(ctx, s.Envoy.Stop)
+	s.Envoy.GracefulStop()
 	var failed error
 	for _, srv := range servers {
 		if err := srv.Shutdown(ctx); err != nil {

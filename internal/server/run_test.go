@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
 )
 
 // endless is a listener with a connection for everyone who accepts.
@@ -27,7 +27,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	for i, tt := range []struct {
 		l    net.Listener
 		most int
-	}{{bounded.Protocol, mostConnections}, {bounded.Management, mostManagementConnections}, {bounded.GRPC, extauthz.MostConnections}} {
+	}{{bounded.Protocol, mostConnections}, {bounded.Management, mostManagementConnections}, {bounded.GRPC, envoy.MostConnections}} {
 		var first net.Conn
 		for range tt.most {
 			conn, err := tt.l.Accept()

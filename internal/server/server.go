@@ -51,8 +51,8 @@ const liveRevocations = 1 << 20
 type Server struct {
 	// Protocol and Management are the handlers of the HTTP listeners.
 	Protocol, Management http.Handler
-	// ExtAuthz answers Envoy over gRPC; it is served only if it has a listener.
-	ExtAuthz *grpc.Server
+	// Envoy answers Envoy over gRPC. It is served only if it has a listener.
+	Envoy *grpc.Server
 
 	cfg       *config.Config
 	log       *slog.Logger

@@ -1,4 +1,4 @@
-package extauthz
+package envoy
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func (denying) Decide(context.Context, *forwardauth.Request) forwardauth.Decisio
 // listening serves, and returns how to connect.
 func listening(t *testing.T, most time.Duration) *bufconn.Listener {
 	l := bufconn.Listen(1 << 20)
-	s := newServer(denying{}, slog.New(slog.DiscardHandler), most)
+	s := newServer(denying{}, nil, slog.New(slog.DiscardHandler), most)
 	go s.Serve(l)
 	t.Cleanup(s.Stop)
 	return l

@@ -1,4 +1,4 @@
-package extauthz_test
+package envoy_test
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/extauthz"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
@@ -45,10 +45,10 @@ func (d *decider) Decide(_ context.Context, q *forwardauth.Request) forwardauth.
 }
 
 // dial serves d and returns a connection that Envoy's own client code would use.
-func dial(t testing.TB, d extauthz.Decider) *grpc.ClientConn {
+func dial(t testing.TB, d envoy.Decider) *grpc.ClientConn {
 	t.Helper()
 	l := bufconn.Listen(1 << 20)
-	s := extauthz.NewServer(d, slog.New(slog.DiscardHandler))
+	s := envoy.NewServer(d, nil, slog.New(slog.DiscardHandler))
 	go s.Serve(l)
 	t.Cleanup(s.Stop)
 	conn, err := grpc.NewClient("passthrough:///bufconn",

@@ -1,4 +1,4 @@
-package extauthz
+package envoy
 
 import (
 	"bytes"
@@ -123,7 +123,8 @@ const (
 	headerRawValue = 3
 )
 
-func (q *question) checkRequest(b []byte) error {
+// read reads an envoy.service.auth.v3.CheckRequest.
+func (q *question) read(b []byte) error {
 	return fields(b, func(n protowire.Number, v []byte) error {
 		if n != checkRequestAttributes {
 			return nil

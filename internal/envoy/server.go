@@ -1,35 +1,32 @@
-// Package extauthz speaks envoy.service.auth.v3 over gRPC for Envoy, Envoy
-// Gateway, Istio, Contour and others. It translates and nothing more: what
-// Envoy asks becomes a forwardauth.Request, the Decision becomes a
+// Package envoy answers Envoy over gRPC: envoy.service.auth.v3 for the decision about
+// a request (Envoy, Envoy Gateway, Istio, Contour and others), and
+// envoy.service.ext_proc.v3 for what an answer may show. It translates and nothing
+// more: what Envoy asks becomes a forwardauth.Request, the Decision becomes a
 // CheckResponse, header for header. An answer that could be appended to what the
 // client sent, instead of replacing it, is never given.
 //
-// The two messages are read and written field by field, without types generated
+// The messages are read and written field by field, without types generated
 // from Envoy's many files: a decision looks at seven of the fields, and those
 // types cost more than the decision, and a tenth of the program's size. The
 // tests ask with the generated types.
-package extauthz
+package envoy
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec of all other messages
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/filter"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 )
 
@@ -83,7 +80,10 @@ func options(most time.Duration) []grpc.ServerOption {
 // among it. Envoy says itself how long it waits, mostly for less, so that this
 // costs no timer.
 func within(most time.Duration) tap.ServerInHandle {
-	return func(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
+		if info.FullMethodName == "/"+procServiceName+"/Process" {
+			return untilFirst(ctx, most), nil
+		}
 		if end, ok := ctx.Deadline(); ok && time.Until(end) <= most {
 			return ctx, nil
 		}
@@ -98,70 +98,23 @@ type Decider interface {
 	Decide(ctx context.Context, q *forwardauth.Request) forwardauth.Decision
 }
 
-// NewServer returns a gRPC server with the Authorization and Health services.
-func NewServer(decisions Decider, log *slog.Logger) *grpc.Server {
-	return newServer(decisions, log, questionTime)
+// Reader says what the answer to a request may show of lists, and whether it may
+// hold one, see forwardauth.Endpoint.Reads. ok is false for a request that would
+// not be let pass, or of which is not known what it asks for. v is comparable.
+type Reader func(ctx context.Context, q *forwardauth.Request) (v filter.View, lists, ok bool)
+
+// NewServer returns a gRPC server with the Authorization, ExternalProcessor and
+// Health services.
+func NewServer(decisions Decider, reads Reader, log *slog.Logger) *grpc.Server {
+	return newServer(decisions, reads, log, questionTime)
 }
 
-func newServer(decisions Decider, log *slog.Logger, most time.Duration) *grpc.Server {
+func newServer(decisions Decider, reads Reader, log *slog.Logger, most time.Duration) *grpc.Server {
 	s := grpc.NewServer(append(options(most), grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto")}))...)
 	s.RegisterService(&authorization, &service{decisions, log, traced(decisions)})
+	s.RegisterService(&processor, &processing{decisions: decisions, reads: reads, log: log, lists: new(filter.Cache)})
 	healthpb.RegisterHealthServer(s, health.NewServer())
 	return s
-}
-
-const serviceName = "envoy.service.auth.v3.Authorization"
-
-var authorization = grpc.ServiceDesc{
-	ServiceName: serviceName,
-	HandlerType: (*checker)(nil),
-	Methods:     []grpc.MethodDesc{{MethodName: "Check", Handler: check}},
-	Metadata:    "envoy/service/auth/v3/external_auth.proto",
-}
-
-type checker interface {
-	check(ctx context.Context, q *question) (checkResponse, error)
-}
-
-func check(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
-	q := new(question)
-	if err := decode(q); err != nil {
-		return nil, err
-	}
-	if intercept == nil {
-		return srv.(checker).check(ctx, q)
-	}
-	info := &grpc.UnaryServerInfo{Server: srv, FullMethod: "/" + serviceName + "/Check"}
-	return intercept(ctx, q, info, func(ctx context.Context, q any) (any, error) { return srv.(checker).check(ctx, q.(*question)) })
-}
-
-type service struct {
-	decisions Decider
-	log       *slog.Logger
-	traced    bool
-}
-
-// traced reports whether decisions want to know what trace a question is part of.
-func traced(decisions Decider) bool {
-	d, ok := decisions.(interface{ Traced() bool })
-	return ok && d.Traced()
-}
-
-// check answers a question. A panic becomes an error, which Envoy answers as it
-// answers every failure of an authorization service: not by letting the request pass.
-func (s *service) check(ctx context.Context, q *question) (out checkResponse, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.log.Error("internal error: panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			out, err = nil, status.Error(codes.Internal, "internal error")
-		}
-	}()
-	r := q.request()
-	if s.traced { // Envoy's own span of the question, not what the client sent
-		r.Trace.Parent, r.Trace.State = metadata.ValueFromIncomingContext(ctx, "traceparent"), metadata.ValueFromIncomingContext(ctx, "tracestate")
-	}
-	d := s.decisions.Decide(ctx, &r)
-	return respond(&d), nil
 }
 
 // codec reads questions and writes answers; the health service's messages go
@@ -169,17 +122,17 @@ func (s *service) check(ctx context.Context, q *question) (out checkResponse, er
 type codec struct{ encoding.CodecV2 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	q, ok := v.(*question)
+	read, ok := v.(interface{ read(message []byte) error })
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
-	return q.checkRequest(buf.ReadOnlyData())
+	return read.read(buf.ReadOnlyData())
 }
 
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	out, ok := v.(checkResponse)
+	out, ok := v.(message)
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}

@@ -1,4 +1,4 @@
-package extauthz
+package envoy
 
 import (
 	"math"
@@ -10,9 +10,6 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 )
-
-// checkResponse is an envoy.service.auth.v3.CheckResponse, encoded.
-type checkResponse []byte
 
 // Field numbers, by message.
 const (
@@ -44,14 +41,15 @@ const (
 // append field, whose absence means the same.
 const overwrite = 2
 
-func respond(d *forwardauth.Decision) checkResponse {
+// respond makes an envoy.service.auth.v3.CheckResponse.
+func respond(d *forwardauth.Decision) message {
 	m := make(message, 0, 1024)
 	if d.Allowed() {
 		m.allow(d)
 	} else {
 		m.deny(d)
 	}
-	return checkResponse(m)
+	return m
 }
 
 func (m *message) allow(d *forwardauth.Decision) {

@@ -1,4 +1,4 @@
-package extauthz
+package envoy
 
 import (
 	"testing"
@@ -65,7 +65,7 @@ func withMetadata(t *testing.T, text string) *question {
 		t.Fatal(err)
 	}
 	q := new(question)
-	if err := q.checkRequest(b); err != nil {
+	if err := q.read(b); err != nil {
 		t.Fatal(err)
 	}
 	return q
@@ -79,7 +79,7 @@ func TestMCPMetadataTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := new(question)
-	if err := q.checkRequest(append(once, once...)); err != nil {
+	if err := q.read(append(once, once...)); err != nil {
 		t.Fatal(err)
 	}
 	if q.mcp == nil || q.mcp.Whole {

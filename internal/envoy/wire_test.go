@@ -1,4 +1,4 @@
-package extauthz
+package envoy
 
 import (
 	"bytes"
@@ -85,7 +85,7 @@ func FuzzQuestion(f *testing.F) {
 	f.Add([]byte{0x0b, 0x0c})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var q question
-		err := q.checkRequest(b)
+		err := q.read(b)
 		var in auth.CheckRequest
 		if proto.Unmarshal(b, &in) != nil {
 			return
@@ -109,7 +109,7 @@ func TestQuestionIsRefused(t *testing.T) {
 	good := ask(t, &auth.AttributeContext_HttpRequest{Path: "/mcp", Host: "h"})
 	bad := bytes.Replace(good, []byte("/mcp"), []byte("/m\xffp"), 1)
 	for name, b := range map[string][]byte{"cut": good[:len(good)-1], "not UTF-8": bad, "no message": {0xff}} {
-		if err := new(question).checkRequest(b); err == nil {
+		if err := new(question).read(b); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

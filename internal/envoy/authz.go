@@ -1,0 +1,67 @@
+package envoy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+const serviceName = "envoy.service.auth.v3.Authorization"
+
+var authorization = grpc.ServiceDesc{
+	ServiceName: serviceName,
+	HandlerType: (*checker)(nil),
+	Methods:     []grpc.MethodDesc{{MethodName: "Check", Handler: check}},
+	Metadata:    "envoy/service/auth/v3/external_auth.proto",
+}
+
+type checker interface {
+	check(ctx context.Context, q *question) (message, error)
+}
+
+func check(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+	q := new(question)
+	if err := decode(q); err != nil {
+		return nil, err
+	}
+	if intercept == nil {
+		return srv.(checker).check(ctx, q)
+	}
+	info := &grpc.UnaryServerInfo{Server: srv, FullMethod: "/" + serviceName + "/Check"}
+	return intercept(ctx, q, info, func(ctx context.Context, q any) (any, error) { return srv.(checker).check(ctx, q.(*question)) })
+}
+
+type service struct {
+	decisions Decider
+	log       *slog.Logger
+	traced    bool
+}
+
+// traced reports whether decisions want to know what trace a question is part of.
+func traced(decisions Decider) bool {
+	d, ok := decisions.(interface{ Traced() bool })
+	return ok && d.Traced()
+}
+
+// check answers a question. A panic becomes an error, which Envoy answers as it
+// answers every failure of an authorization service: not by letting the request pass.
+func (s *service) check(ctx context.Context, q *question) (out message, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("internal error: panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			out, err = nil, status.Error(codes.Internal, "internal error")
+		}
+	}()
+	r := q.request()
+	if s.traced { // Envoy's own span of the question, not what the client sent
+		r.Trace.Parent, r.Trace.State = metadata.ValueFromIncomingContext(ctx, "traceparent"), metadata.ValueFromIncomingContext(ctx, "tracestate")
+	}
+	d := s.decisions.Decide(ctx, &r)
+	return respond(&d), nil
+}

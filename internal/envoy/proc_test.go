@@ -1,0 +1,260 @@
+package envoy
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	mode "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	proc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/filter"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+)
+
+// onlyRead shows the tool read and nothing else.
+type onlyRead struct{}
+
+func (onlyRead) Shows(method, name string) bool { return method != "tools/call" || name == "read" }
+
+// reading is a Reader as the decision is: it wants the token, and to know what a
+// message asks for.
+func reading(_ context.Context, q *forwardauth.Request) (v filter.View, lists, ok bool) {
+	if len(q.Authorization) != 1 || q.Authorization[0] != "Bearer good" || q.Host != "mcp.example" || q.Path != "/mcp" {
+		return nil, false, false
+	}
+	if q.Method == "POST" && (q.Parsed == nil || !q.Parsed.Whole) {
+		return nil, false, false
+	}
+	return onlyRead{}, q.Parsed != nil && strings.HasSuffix(q.Parsed.Method, "/list"), true
+}
+
+// talk is a conversation about one request.
+type talk struct {
+	t *testing.T
+	proc.ExternalProcessor_ProcessClient
+}
+
+func begin(t *testing.T) talk {
+	t.Helper()
+	l := bufconn.Listen(1 << 20)
+	s := newServer(denying{}, reading, slog.New(slog.DiscardHandler), questionTime)
+	go s.Serve(l)
+	t.Cleanup(s.Stop)
+	c, err := proc.NewExternalProcessorClient(connect(t, l)).Process(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return talk{t, c}
+}
+
+func headersOf(lines ...string) *proc.HttpHeaders {
+	h := &core.HeaderMap{}
+	for i := 0; i < len(lines); i += 2 {
+		h.Headers = append(h.Headers, &core.HeaderValue{Key: lines[i], RawValue: []byte(lines[i+1])})
+	}
+	return &proc.HttpHeaders{Headers: h}
+}
+
+// say sends a message and returns the answer, nil if the stream has ended.
+func (c talk) say(r *proc.ProcessingRequest) *proc.ProcessingResponse {
+	c.t.Helper()
+	if err := c.Send(r); err != nil {
+		return nil
+	}
+	out, err := c.Recv()
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func (c talk) request(method, asks string, more ...string) *proc.ProcessingResponse {
+	c.t.Helper()
+	r := &proc.ProcessingRequest{Request: &proc.ProcessingRequest_RequestHeaders{RequestHeaders: headersOf(append([]string{
+		":method", method, ":path", "/mcp?x=1", ":authority", "mcp.example", "authorization", "Bearer good",
+	}, more...)...)}}
+	if asks != "" {
+		r.MetadataContext = parseMetadata(c.t, mcp(`{"is_mcp_request":true,"method":"`+asks+`","status":"mcp_ok"}`))
+	}
+	return c.say(r)
+}
+
+func (c talk) headers(lines ...string) *proc.ProcessingResponse {
+	c.t.Helper()
+	return c.say(&proc.ProcessingRequest{Request: &proc.ProcessingRequest_ResponseHeaders{ResponseHeaders: headersOf(lines...)}})
+}
+
+func (c talk) body(text string, end bool) *proc.ProcessingResponse {
+	c.t.Helper()
+	return c.say(&proc.ProcessingRequest{Request: &proc.ProcessingRequest_ResponseBody{ResponseBody: &proc.HttpBody{Body: []byte(text), EndOfStream: end}}})
+}
+
+const (
+	twoTools = `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read"},{"name":"delete"}],"nextCursor":"c"}}`
+	oneTool  = `"tools":[{"name":"read"}]`
+)
+
+func shown(t *testing.T, r *proc.ProcessingResponse) string {
+	t.Helper()
+	body := r.GetResponseBody().GetResponse().GetBodyMutation()
+	if body == nil {
+		t.Fatalf("the body is not replaced: %v", r)
+	}
+	return string(body.GetBody())
+}
+
+func TestListInJSON(t *testing.T) {
+	c := begin(t)
+	r := c.request("POST", "tools/list")
+	if m := r.GetModeOverride(); m.GetResponseHeaderMode() != mode.ProcessingMode_SEND || m.GetResponseBodyMode() != mode.ProcessingMode_BUFFERED {
+		t.Errorf("mode %v", m)
+	}
+	if !slices.Contains(r.GetRequestHeaders().GetResponse().GetHeaderMutation().GetRemoveHeaders(), "accept-encoding") {
+		t.Errorf("a compressed answer is asked for: %v", r)
+	}
+	r = c.headers(":status", "200", "content-type", "application/json", "content-length", "99")
+	h := r.GetResponseHeaders().GetResponse().GetHeaderMutation()
+	if !slices.Contains(h.GetRemoveHeaders(), "Content-Length") || len(h.GetSetHeaders()) != 1 || string(h.GetSetHeaders()[0].GetHeader().GetRawValue()) != filter.CacheControl {
+		t.Errorf("headers %v", h)
+	}
+	if got := shown(t, c.body(twoTools, true)); !strings.Contains(got, oneTool) || strings.Contains(got, "delete") || !strings.Contains(got, `"nextCursor":"c"`) {
+		t.Errorf("%s", got)
+	}
+}
+
+// The answer of a tool never comes here.
+func TestOtherAnswersStayAtEnvoy(t *testing.T) {
+	for method, asks := range map[string]string{"POST": "tools/call", "DELETE": ""} {
+		c := begin(t)
+		r := c.request(method, asks)
+		if m := r.GetModeOverride(); m.GetResponseHeaderMode() != mode.ProcessingMode_SKIP || m.GetResponseBodyMode() != mode.ProcessingMode_NONE || r.GetRequestHeaders() == nil {
+			t.Errorf("%s %s: %v", method, asks, r)
+		}
+		if _, err := c.Recv(); err == nil {
+			t.Errorf("%s %s: the stream stays open", method, asks)
+		}
+	}
+	c := begin(t)
+	c.request("GET", "")
+	if m := c.headers(":status", "405").GetModeOverride(); m.GetResponseBodyMode() != mode.ProcessingMode_NONE || m.GetResponseHeaderMode() != mode.ProcessingMode_SKIP {
+		t.Errorf("an answer to GET that is no stream: %v", m)
+	}
+}
+
+// Events are filtered as they come, however they are cut, and none is held longer
+// than until its end.
+func TestListInEvents(t *testing.T) {
+	for _, method := range []string{"POST", "GET"} {
+		c := begin(t)
+		if method == "POST" {
+			c.request(method, "tools/list")
+		} else {
+			c.request(method, "") // a stream that is taken up again may hold answers
+		}
+		r := c.headers(":status", "200", "content-type", "text/event-stream; charset=utf-8")
+		if m := r.GetModeOverride(); m.GetResponseBodyMode() != mode.ProcessingMode_STREAMED {
+			t.Fatalf("%s: mode %v", method, m)
+		}
+		stream := ": hello\n\nevent: message\r\ndata: " + twoTools + "\r\n\r\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n"
+		var got strings.Builder
+		for i := range len(stream) {
+			got.WriteString(shown(t, c.body(stream[i:i+1], false)))
+			if i == len(": hello\n\n")-1 && got.String() != ": hello\n\n" {
+				t.Errorf("a whole event is held back: %q", got.String())
+			}
+		}
+		got.WriteString(shown(t, c.body("data: cut", true)))
+		if !strings.Contains(got.String(), oneTool) || strings.Contains(got.String(), "delete") || !strings.Contains(got.String(), "notifications/message") || strings.Contains(got.String(), "cut") {
+			t.Errorf("%s: %q", method, got.String())
+		}
+	}
+}
+
+// What cannot be filtered is not passed on: with an answer of ours while that is
+// possible, and an error of the stream, with which Envoy cuts the client off, after it.
+func TestUnreadableLists(t *testing.T) {
+	refused := func(name string, r *proc.ProcessingResponse) {
+		t.Helper()
+		if i := r.GetImmediateResponse(); i.GetStatus().GetCode() != 502 || strings.Contains(string(i.GetBody()), "delete") {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+	c := begin(t)
+	c.request("POST", "tools/list")
+	refused("compressed", c.headers(":status", "200", "content-type", "application/json", "content-encoding", "gzip"))
+	c = begin(t)
+	c.request("POST", "tools/list")
+	refused("two media types", c.headers(":status", "200", "content-type", "application/json", "content-type", "text/html"))
+	c = begin(t)
+	c.request("POST", "tools/list")
+	refused("another media type", c.headers(":status", "200", "content-type", "text/plain"))
+	for name, body := range map[string]string{
+		"no JSON": "delete", "two documents": twoTools + twoTools, "two results": strings.Replace(twoTools, `"id":1`, `"result":{}`, 1),
+		"a list in another case": strings.Replace(twoTools, `"tools"`, `"Tools"`, 1), "tools that are no list": `{"jsonrpc":"2.0","id":1,"result":{"tools":{"a":"delete"}}}`,
+	} {
+		c = begin(t)
+		c.request("POST", "tools/list")
+		c.headers(":status", "200", "content-type", "application/json")
+		refused(name, c.body(body, true))
+	}
+	c = begin(t)
+	c.request("POST", "tools/list")
+	c.headers(":status", "200", "content-type", "text/event-stream")
+	if r := c.body("data: {\"result\":{\"tools\":[{\"name\":\"delete\"}]}\n\n", false); r != nil {
+		t.Errorf("an event that cannot be read: %v", r)
+	}
+}
+
+// A request that would not be let pass is answered as the decision says, and so is one
+// of which Envoy does not say what it asks for.
+func TestRequestsThatAreDenied(t *testing.T) {
+	for name, talk := range map[string]func(c talk) *proc.ProcessingResponse{
+		"no metadata": func(c talk) *proc.ProcessingResponse { return c.request("POST", "") },
+		"two tokens": func(c talk) *proc.ProcessingResponse {
+			return c.request("POST", "tools/list", "authorization", "Bearer other")
+		},
+		"another method": func(c talk) *proc.ProcessingResponse {
+			return c.request("POST", "tools/list", ":authority", "other.example")
+		},
+		"nothing at all":  func(c talk) *proc.ProcessingResponse { return c.say(&proc.ProcessingRequest{}) },
+		"the body first":  func(c talk) *proc.ProcessingResponse { return c.body(twoTools, true) },
+		"an answer first": func(c talk) *proc.ProcessingResponse { return c.headers(":status", "200") },
+	} {
+		r := talk(begin(t))
+		if r != nil && r.GetImmediateResponse().GetStatus().GetCode() < 400 {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+}
+
+// A stream without a first message ends; one that waits for the server does not.
+func TestTimeOfProcessing(t *testing.T) {
+	l := bufconn.Listen(1 << 20)
+	s := newServer(denying{}, reading, slog.New(slog.DiscardHandler), 50*time.Millisecond)
+	go s.Serve(l)
+	t.Cleanup(s.Stop)
+	client := proc.NewExternalProcessorClient(connect(t, l))
+	silent, err := client.Process(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow, err := client.Process(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := talk{t, slow}
+	c.request("POST", "tools/list")
+	if _, err := silent.Recv(); err == nil {
+		t.Error("a silent stream gets an answer")
+	} // and by now the other has waited as long
+	c.headers(":status", "200", "content-type", "application/json")
+	if got := shown(t, c.body(twoTools, true)); !strings.Contains(got, oneTool) {
+		t.Errorf("%s", got)
+	}
+}
