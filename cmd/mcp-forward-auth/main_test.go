@@ -11,7 +11,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 )
 
@@ -147,7 +146,7 @@ func TestCommands(t *testing.T) {
 			}
 		}
 		out, _, err := call(t, "a secret\n", "hash-password", "--argon2id")
-		c, failed := static.New(connector.Config{Users: []connector.User{{Username: "jane", PasswordHash: conf.NewSecret(strings.TrimSpace(out))}}})
+		c, failed := static.New([]static.User{{Username: "jane", PasswordHash: conf.NewSecret(strings.TrimSpace(out))}})
 		if err != nil || failed != nil {
 			t.Fatalf("%v, %v, %q", err, failed, out)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
@@ -61,7 +62,7 @@ func TestPermanentFaultsOfProviders(t *testing.T) {
 			issuer, client := tt.at(t, idp)
 			s := servertest.Start(t, servertest.Options{
 				Files: servertest.ProviderFiles, HTTPClient: client,
-				Edit: servertest.Edits(servertest.UseOIDC(idp), func(f *config.File) { f.Provider.IssuerURL = issuer }),
+				Edit: servertest.Edits(servertest.UseOIDC(idp), func(f *config.File) { f.Provider.Settings.(*oidc.Settings).IssuerURL = issuer }),
 			})
 			c := s.NewClient(t, servertest.Host, nil)
 			for range 12 { // more than open the circuit before the provider

@@ -42,6 +42,8 @@ type Check struct {
 	// ReadFile reads a file that the document names. It is needed where a section
 	// can name one.
 	ReadFile func(name string) ([]byte, error)
+	// Below returns where a file is; nil leaves names as they are.
+	Below func(name string) string
 	// Exposed reports whether every user of the machine may read a file; nil does
 	// not look.
 	Exposed func(name string) bool
@@ -92,6 +94,15 @@ func (c *Check) File(at, name string) (content string, ok bool) {
 	}
 	c.Add(at, "%s", problem)
 	return "", false
+}
+
+// Path returns where a file is that is read later, when the working directory may be
+// another.
+func (c *Check) Path(name string) string {
+	if name == "" || c.Below == nil {
+		return name
+	}
+	return c.Below(name)
 }
 
 // Exists reports a file that is not there or that may not be read. Its content,

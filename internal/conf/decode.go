@@ -221,11 +221,13 @@ func (c *Check) decodeSection(at string, value any, target reflect.Value) {
 		c.addMalformed(at, "must be a mapping of keys to values, not %s", typeOf(value))
 		return
 	}
+	c.decodeKeys(at, section, target)
+	if open, ok := target.Addr().Interface().(Open); ok {
+		c.decodeFurther(at, section, open)
+	}
 	var known []string
-	for _, f := range fields(target.Type()) {
-		key := f.Tag.Get("json")
-		known = append(known, key)
-		c.decodeValue(Join(at, key), section[key], target.FieldByIndex(f.Index), f.Tag)
+	for _, f := range Fields(target.Type()) {
+		known = append(known, f.Tag.Get("json"))
 	}
 	for _, key := range slices.Sorted(maps.Keys(section)) {
 		if slices.Contains(known, key) {
@@ -239,6 +241,31 @@ func (c *Check) decodeSection(at string, value any, target reflect.Value) {
 		c.Add(Join(at, ShowKey(key)), "unknown key; did you mean %s?", likely)
 		if section[likely] == nil {
 			c.silence(Join(at, likely)) // not also "is required"
+		}
+	}
+}
+
+// decodeKeys stores what a mapping holds at the keys of a struct, and returns these keys.
+func (c *Check) decodeKeys(at string, section map[string]any, target reflect.Value) (keys []string) {
+	for _, f := range fields(target.Type()) {
+		key := f.Tag.Get("json")
+		keys = append(keys, key)
+		c.decodeValue(Join(at, key), section[key], target.FieldByIndex(f.Index), f.Tag)
+	}
+	return keys
+}
+
+// decodeFurther stores the further keys of a section.
+func (c *Check) decodeFurther(at string, section map[string]any, open Open) {
+	own, all := open.Further()
+	if own == nil {
+		return
+	}
+	SetDefaults(own)
+	known := c.decodeKeys(at, section, reflect.ValueOf(own).Elem())
+	for _, f := range further(all) {
+		if key := f.Tag.Get("json"); !slices.Contains(known, key) && saysSomething(section[key]) {
+			c.Add(Join(at, key), "%s", open.Misplaced())
 		}
 	}
 }

@@ -127,7 +127,7 @@ func (c *Check) rank(at string) []int {
 		if t.Kind() != reflect.Struct {
 			return position
 		}
-		keys := fields(t)
+		keys := Fields(t)
 		n := slices.IndexFunc(keys, func(f reflect.StructField) bool { return f.Tag.Get("json") == step })
 		if n < 0 {
 			return append(position, len(keys))

@@ -64,43 +64,47 @@ func saysSomething(value any) bool {
 	return true
 }
 
-// SetKeys returns the keys of a struct that say something: an empty value is the
-// same as an absent key.
-func SetKeys(section any) []string {
-	v := reflect.ValueOf(section)
-	var set []string
-	for _, f := range fields(v.Type()) {
-		value := v.FieldByIndex(f.Index)
-		switch value.Kind() {
-		case reflect.Slice, reflect.Map:
-			if value.Len() == 0 {
-				continue
-			}
-		default:
-			if value.IsZero() {
-				continue
-			}
-		}
-		set = append(set, f.Tag.Get("json"))
-	}
-	return set
+// Open is a section with further keys, which depend on what its own keys say.
+type Open interface {
+	// Further returns a pointer to the struct that holds the further keys, nil where
+	// it is not known which, and pointers to all that there are.
+	Further() (own any, all []any)
+	// Misplaced says what is wrong with a key that only another of them has.
+	Misplaced() string
 }
 
-// Fill copies to the struct that target points to what section holds at the same
-// keys, and returns the keys of section that say something and that target does
-// not have. A key of another type in the two is a mistake of the program.
-func Fill(target, section any) (other []string) {
-	to, from := reflect.ValueOf(target).Elem(), reflect.ValueOf(section)
-	known := map[string][]int{}
-	for _, f := range fields(to.Type()) {
-		known[f.Tag.Get("json")] = f.Index
+// Fields returns the keys of a section in the order of the reference. Further keys
+// stand where the struct has its field that holds them; their Index is nil.
+func Fields(section reflect.Type) []reflect.StructField {
+	open, ok := reflect.New(section).Interface().(Open)
+	if !ok {
+		return fields(section)
 	}
-	for _, f := range fields(from.Type()) {
-		if index, ok := known[f.Tag.Get("json")]; ok {
-			to.FieldByIndex(index).Set(from.FieldByIndex(f.Index))
+	var keys []reflect.StructField
+	for _, f := range reflect.VisibleFields(section) {
+		switch {
+		case f.Tag.Get("json") != "":
+			keys = append(keys, f)
+		case f.Type.Kind() == reflect.Interface:
+			_, all := open.Further()
+			keys = append(keys, further(all)...)
 		}
 	}
-	return slices.DeleteFunc(SetKeys(section), func(key string) bool { _, ok := known[key]; return ok })
+	return keys
+}
+
+// further are the keys of structs, each once.
+func further(all []any) (keys []reflect.StructField) {
+	seen := map[string]bool{}
+	for _, one := range all {
+		for _, f := range fields(reflect.TypeOf(one).Elem()) {
+			if key := f.Tag.Get("json"); !seen[key] {
+				seen[key], f.Index = true, nil
+				keys = append(keys, f)
+			}
+		}
+	}
+	return keys
 }
 
 // fields are those of a section with a key, with those of embedded structs. The
@@ -115,6 +119,3 @@ func fields(t reflect.Type) []reflect.StructField {
 }
 
 var fieldsOf sync.Map // a document may have thousands of entries of one type
-
-// Fields returns the fields of a section that have a key, in the order of the reference.
-func Fields(section reflect.Type) []reflect.StructField { return slices.Clone(fields(section)) }

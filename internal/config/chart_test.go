@@ -97,10 +97,10 @@ func typeSchema(t reflect.Type, comments map[string]string, element bool) map[st
 		var required []string
 		for _, field := range conf.Fields(t) {
 			property := typeSchema(field.Type, comments, false)
-			key, comment := field.Tag.Get("json"), describe(t, field, comments)
+			key, comment := field.Tag.Get("json"), strings.Join(descriptions(t, field, comments), " ")
 			property["description"] = comment
 			properties[key] = property
-			if element && strings.HasSuffix(comment, " Required.") {
+			if element && field.Index != nil && strings.HasSuffix(comment, " Required.") {
 				required = append(required, key)
 			}
 		}

@@ -16,10 +16,16 @@ import (
 	"testing"
 	"time"
 
+	openid "github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+
 	"sigs.k8s.io/yaml"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf/conftest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
@@ -93,10 +99,31 @@ func refused(t *testing.T, text string, want ...string) {
 	}
 }
 
+// own returns the settings of the first provider.
+func own[T connector.Settings](c *Config) T { return c.Providers[0].Settings.(T) }
+
+// mark puts the marker into the secrets of a provider, and returns how many there are.
+func mark(s connector.Settings) int {
+	switch s := s.(type) {
+	case *openid.Settings:
+		s.ClientSecret = conf.NewSecret(marker)
+		return 1
+	case *github.Settings:
+		s.ClientSecret = conf.NewSecret(marker)
+		return 1
+	case *static.Settings:
+		for i := range s.Users {
+			s.Users[i].PasswordHash = conf.NewSecret(marker)
+		}
+		return len(s.Users)
+	}
+	return 0
+}
+
 func TestDefaults(t *testing.T) {
 	c := mustParse(t, minimal)
 	h := c.Hosts[0]
-	got := fmt.Sprintln(c.Listen.HTTP, c.Listen.Management, c.LogLevel, c.Providers[0].Scopes, c.Providers[0].GroupsClaim, c.ConsentScreen,
+	got := fmt.Sprintln(c.Listen.HTTP, c.Listen.Management, c.LogLevel, own[*openid.Settings](c).Scopes, own[*openid.Settings](c).GroupsClaim, c.ConsentScreen,
 		len(c.RedirectURLs), c.Registration.Dynamic.Enabled, c.Keys.Source, c.Keys.Rotation, c.Tokens.AccessTokenLifetime,
 		c.IdentityHeaders.Names(), h.Scheme, h.Host, h.Path, h.Endpoint, h.DisplayName, h.DefaultScopes)
 	const want = ":8080 :9090 INFO [openid email profile] groups true 0 true ephemeral 1h0m0s 1h0m0s " +
@@ -104,7 +131,7 @@ func TestDefaults(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if c.Providers[0].ClientSecret.Reveal() != marker {
+	if own[*openid.Settings](c).ClientSecret.Reveal() != marker {
 		t.Error("the client secret is lost")
 	}
 }
@@ -144,7 +171,7 @@ identityHeaders: {user: x-user, email: X-Email, groups: X-Groups}
 	if !reflect.DeepEqual(urls, want) {
 		t.Errorf("resources %q", urls)
 	}
-	if c.Providers[0].ClientSecret.Reveal() != marker {
+	if own[*google.Settings](c).ClientSecret.Reveal() != marker {
 		t.Error("the newline after the client secret stays")
 	}
 	if c.ConsentScreen || c.Registration.Dynamic.Enabled || c.LogLevel != slog.LevelDebug || c.Tokens.AccessTokenLifetime != 90*time.Second || c.IdentityHeaders.User != "X-User" {
@@ -653,7 +680,7 @@ func TestLoad(t *testing.T) {
 	text := strings.Replace(minimal, "clientSecret: "+marker, "clientSecretFile: client", 1)
 	t.Run("relative to the configuration", func(t *testing.T) {
 		c, err := Load(write("config.yaml", text))
-		if err != nil || c.Providers[0].ClientSecret.Reveal() != "from-file" {
+		if err != nil || own[*openid.Settings](c).ClientSecret.Reveal() != "from-file" {
 			t.Errorf("got %v, %v", c, err)
 		}
 	})
@@ -786,15 +813,12 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		// The fuzzer may put any text anywhere; only ours is surely secret.
-		file.Provider.ClientSecret = conf.NewSecret(marker)
-		for i := range file.Provider.Users {
-			file.Provider.Users[i].PasswordHash = conf.NewSecret(marker)
-		}
+		marked := mark(file.Provider.Settings)
 		secret, err := json.Marshal(conftest.Document(file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Count(string(secret), marker) == 1+len(file.Provider.Users) {
+		if strings.Count(string(secret), marker) == marked && marked > 0 {
 			if c, err := Parse(secret, readFile); err != nil {
 				noSecret(t, err.Error())
 			} else {
@@ -819,10 +843,7 @@ func FuzzParse(f *testing.F) {
 		if strings.Contains(string(data), marker[:6]) {
 			return
 		}
-		c.Providers[0].ClientSecret = conf.NewSecret(marker)
-		for i := range c.Providers[0].Users {
-			c.Providers[0].Users[i].PasswordHash = conf.NewSecret(marker)
-		}
+		mark(c.Providers[0].Settings)
 		encoded, err := json.Marshal(c)
 		if err != nil {
 			t.Fatal(err)

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"fmt"
+
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
@@ -33,7 +35,7 @@ type File struct {
 	// The identity provider that signs people in. Required, unless there are providers.
 	Provider ProviderFile `json:"provider"`
 	// Several identity providers, among which people choose; instead of `provider`. Each entry has the keys of `provider` and these. See docs/providers/README.md.
-	Providers []ProviderFile `json:"providers"`
+	Providers []ProviderFile `json:"providers" max:"20"`
 	// The MCP servers to protect, and how clients may reach them. Required.
 	Proxy ProxyFile `json:"proxy"`
 	// How clients become known.
@@ -90,80 +92,40 @@ type LoggingFile struct {
 
 // ProviderFile is the `provider` section, or one entry of `providers`.
 type ProviderFile struct {
-	// One of "google", "github", "microsoft", "oidc", "oauth2", "static". Required.
+	// The kind of provider, on which the keys depend: one of "google", "github", "microsoft", "oidc", "oauth2", "static". Required.
 	Name string `json:"name"`
-	// Client id of this service at the identity provider. Required, except for name "static".
-	ClientID string `json:"clientID"`
-	// Client secret of this service at the identity provider; better in a file. Required unless clientSecretFile or clientKeyFile is set, except for name "static".
-	ClientSecret conf.Secret `json:"clientSecret"`
-	// File that holds the client secret; a trailing newline is dropped. A relative path starts at the directory of the configuration file. Required unless clientSecret or clientKeyFile is set, except for name "static".
-	ClientSecretFile string `json:"clientSecretFile"`
-	// Issuer URL of the OpenID provider; https, or http on a loopback host. Its discovery document must name exactly this issuer. For name "oauth2" it is only what a provider that sends iss with its answers must send. Required for name "oidc".
-	IssuerURL string `json:"issuerURL"`
-	// URL that stands in the place of issuerURL in what this service asks itself, for name "oidc" only: discovery, key set, token and userinfo endpoint. For a provider whose public address cannot be reached from here, such as "http://keycloak.iam.svc.cluster.local:8080/realms/corp". Tokens and the discovery document must name issuerURL all the same, and browsers go to the authorization endpoint that the document names. May use http, which is for networks of your own. Default: none, and the public address is asked.
-	BackchannelURL string `json:"backchannelURL"`
-	// File with the certificates of the authorities to trust for the provider, in PEM, and no others; not for name "static". Default: those of the system; the environment variable SSL_CERT_DIR names directories with more.
-	CAFile string `json:"caFile"`
-	// Base URL of a GitHub Enterprise Server, for name "github"; for name "microsoft" that of a national cloud, "https://login.microsoftonline.us" or "https://login.partner.microsoftonline.cn". Default: "https://github.com", or "https://login.microsoftonline.com".
-	BaseURL string `json:"baseURL"`
-	// Authorization endpoint, for name "oauth2" only; https, or http on a loopback host. Required for name "oauth2".
-	AuthorizeURL string `json:"authorizeURL"`
-	// Token endpoint, for name "oauth2" only. Required for name "oauth2".
-	TokenURL string `json:"tokenURL"`
-	// Endpoint that answers a GET with the access token by a JSON object about the person, for name "oauth2" only. Its host is part of every subject; changing it gives every user a new subject. Required for name "oauth2".
-	UserinfoURL string `json:"userinfoURL"`
-	// How this service proves itself at the token endpoint, for name "oidc", "oauth2" and "microsoft": "client_secret_basic", "client_secret_post" or, not for "oauth2", "private_key_jwt". Default: "private_key_jwt" with clientKeyFile; else what the discovery document offers, the body before the header; for "oauth2" "client_secret_basic".
-	ClientAuthMethod string `json:"clientAuthMethod"`
-	// File that holds a private key, in the place of a client secret, for name "oidc" and "microsoft": PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK; RSA of at least 2048 bits, P-256 or Ed25519. A certificate in the same PEM file is named in each assertion by its thumbprint (x5t#S256), as Microsoft wants it.
-	ClientKeyFile string `json:"clientKeyFile"`
-	// Key id (kid) by which the provider knows the key. Default: the kid of the JWK, or none.
-	ClientKeyID string `json:"clientKeyID"`
-	// One of "RS256", "PS256", "ES256", "EdDSA", as fits the key. Default: the alg of the JWK, or "RS256", "ES256" or "EdDSA".
-	ClientKeyAlgorithm string `json:"clientKeyAlgorithm"`
-	// What is named as the audience of each assertion: "token_endpoint" or "issuer". Default "token_endpoint".
-	ClientAssertionAudience string `json:"clientAssertionAudience"`
-	// Directories (tenants) whose accounts may sign in, by id such as "11111111-2222-3333-4444-555555555555", for name "microsoft" only. With exactly one, Microsoft itself shows no others; with several, the groups of the identity begin with the tenant's id and a slash. Required for name "microsoft" unless allowAnyUser is set.
-	Tenants []string `json:"tenants"`
-	// Google Workspace organizations whose accounts may sign in, by primary domain such as "example.com" (claim hd), for name "google" only. Default: no such restriction.
-	HostedDomains []string `json:"hostedDomains"`
-	// Ask the directory of Google Workspace about each account, for name "google" only. Default: it is not asked.
-	Workspace google.WorkspaceFile `json:"workspace"`
-	// Organizations and teams, such as "octo-org" or "octo-org/security-team" (the team's slug), for name "github" only: members of any of them may sign in. Default: no such restriction.
-	AllowedOrganizations []string `json:"allowedOrganizations"`
-	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "oauth2" none; for name "microsoft" also User.Read; for name "github" read:user, user:email and, where allowedOrganizations is set, read:org, with which organizations and teams become the groups of the identity.
-	Scopes []string `json:"scopes"`
+
+	Settings connector.Settings // the keys of this kind
+
+	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the host of the issuer or of authorizeURL.
+	DisplayName string `json:"displayName" check:"text"`
 	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\.com". Empty admits every domain. Required for name "google", "github" and "oauth2" unless hostedDomains, allowedOrganizations or allowAnyUser is set. Where several of these are set, an account must satisfy each.
 	AllowedEmailDomains []string `json:"allowedEmailDomains"`
 	// Admit every account of the provider. Needed for Google, GitHub, Microsoft and "oauth2" where no other key says who may sign in, because anyone can have an account there; excludes such keys. Default false.
 	AllowAnyUser bool `json:"allowAnyUser"`
-	// Claim with the stable identifier of the person, text or a whole number, for name "oidc" (then of the ID token, also at each refresh) and "oauth2". Never an e-mail address or a login name: those pass to other people. Default: "sub".
-	SubjectClaim string `json:"subjectClaim"`
-	// Claim with the e-mail address, for name "oidc" and "oauth2". Where it is another than the default, emailVerifiedClaim is needed too, because email_verified speaks of email. Default: "email".
-	EmailClaim string `json:"emailClaim"`
-	// Claim that is true where the address of emailClaim is verified, for name "oidc" and "oauth2". Default: "email_verified", beside "email" only.
-	EmailVerifiedClaim string `json:"emailVerifiedClaim"`
-	// Claim with the display name, for name "oidc" and "oauth2". Default: "name".
-	NameClaim string `json:"nameClaim"`
-	// Claim that lists the user's groups, in the ID token or at userinfo, for name "oidc" and "oauth2". It and the other claims are names or, with a slash at the beginning, JSON pointers such as "/resource_access/mcp/roles". Default "groups".
-	GroupsClaim string `json:"groupsClaim"`
-	// Authentication context classes, such as "phr" or "http://schemas.openid.net/pape/policies/2007/06/multi-factor", for name "oidc" only. The provider is asked for them (acr_values), and an ID token of a sign-in must name one of them (acr). Default: none is asked for.
-	ACRValues []string `json:"acrValues"`
-	// Further parameters of the authorization request, such as Auth0's audience or Microsoft's domain_hint, for name "oidc", "oauth2" and "microsoft". Those of the protocol cannot be set. They are seen by the browser: no secrets.
-	AuthorizationParams map[string]string `json:"authorizationParams"`
-	// Groups to keep, of those the provider reports: names, or beginnings of names with an asterisk at the end, such as "mcp-*". An identity carries 200 groups at most, so where people are in more, say which matter. Default: the first 200.
-	GroupsFilter []string `json:"groupsFilter"`
-	// Take e-mail addresses as verified that the provider does not say are, for name "oidc", "oauth2" and "microsoft". Where people can enter any address themselves, this lets them impersonate anyone in rules about e-mail addresses. For "microsoft" the optional claim xms_edov is the better way; with allowAnyUser this is refused there. Default false.
-	InsecureTrustUnverifiedEmail bool `json:"insecureTrustUnverifiedEmail"`
-	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the host of the issuer or of authorizeURL.
-	DisplayName string `json:"displayName"`
-	// The accounts, for name "static" only. Required for name "static" unless usersFile is set: at least one.
-	Users []connector.User `json:"users" max:"1000"`
-	// File that holds the accounts, as a YAML document with the one key users, for name "static" only. It is read again when it changes; content that is broken changes nothing and is logged. Required for name "static" unless users is set.
-	UsersFile string `json:"usersFile"`
 	// Name of the entry for this service: up to 32 of a-z, 0-9 and "-". It is part of who people are, in tokens and deny-lists ("corp:accounts.example.com:1234"), and of the callback URL, so it must not change. For entries of providers only. Required.
 	ID string `json:"id" in:"providers"`
 	// This entry was the one `provider` before: its people keep their subjects, without the id, and their refresh tokens. For one entry of providers only. Default false.
 	KeepSubjects bool `json:"keepSubjects" in:"providers"`
+}
+
+// Further implements conf.Open.
+func (f *ProviderFile) Further() (own any, all []any) {
+	for _, kind := range kinds.All() {
+		all = append(all, kind)
+		if kind.Kind() == f.Name && f.Settings == nil {
+			f.Settings = kind
+		}
+	}
+	if f.Settings == nil {
+		return nil, all
+	}
+	return f.Settings, all
+}
+
+// Misplaced implements conf.Open.
+func (f *ProviderFile) Misplaced() string {
+	return fmt.Sprintf("has no meaning for provider %q; remove it", f.Name)
 }
 
 // ProxyFile is the `proxy` section.

@@ -59,7 +59,7 @@ func TestPublicIssuers(t *testing.T) {
 			mustParse(t, text+`, allowedEmailDomains: ['corp\.example']`+creds)
 		} else { // an address says nothing there
 			refused(t, text+`, allowedEmailDomains: ['corp\.example'], insecureTrustUnverifiedEmail: true`+creds,
-				"provider.allowAnyUser: is needed", "provider.insecureTrustUnverifiedEmail: is refused")
+				"provider.insecureTrustUnverifiedEmail: is refused", "provider.allowAnyUser: is needed")
 		}
 	}
 }
@@ -69,7 +69,7 @@ func TestPublicIssuers(t *testing.T) {
 func TestKindsFailClosed(t *testing.T) {
 	c := &conf.Check{}
 	r := providerSection{conf.Section{Check: c, At: "provider"}}
-	r.admitted(ProviderFile{AllowedEmailDomains: []string{"a"}}, nothingSaid{})
+	r.admitted(ProviderFile{AllowedEmailDomains: []string{"a"}, Settings: nothingSaid{}})
 	if err := c.Err(); err == nil || !strings.HasPrefix(err.Error(), "provider.allowAnyUser: is needed") {
 		t.Errorf("a kind that says nothing: %v", err)
 	}

@@ -27,29 +27,16 @@ func Load(path string) (*Config, error) {
 		}
 		return filepath.Join(dir, name)
 	}
-	r := &resolver{auditFile: func(name string) error { return audit.CheckFile(below(name)) }, Check: &conf.Check{
+	r := &resolver{Check: &conf.Check{
 		ReadFile: func(name string) ([]byte, error) { return conf.ReadBounded(below(name), conf.MaxSecretBytes) },
+		Below:    below,
 		Exposed:  func(name string) bool { return worldReadable(below(name)) },
 	}}
 	c, err := r.parse(data)
 	if err == nil && worldReadable(path) && r.Inline {
 		c.Warnings = append(conf.Errors{{Problem: "every user of this machine may read this file, which holds a secret; take that right away (chmod o-r), or put the secret into a file of its own"}}, c.Warnings...)
 	}
-	if err == nil && c.DenyList != "" && !filepath.IsAbs(c.DenyList) {
-		c.DenyList = filepath.Join(dir, c.DenyList) // read later, when the directory may be another
-	}
-	if err == nil && c.AuditFile != "" && !filepath.IsAbs(c.AuditFile) {
-		c.AuditFile = filepath.Join(dir, c.AuditFile)
-	}
-	if err != nil {
-		return c, err
-	}
-	for i, p := range c.Providers {
-		if p.UsersFile != "" && !filepath.IsAbs(p.UsersFile) {
-			c.Providers[i].UsersFile = filepath.Join(dir, p.UsersFile)
-		}
-	}
-	return c, nil
+	return c, err
 }
 
 // Parse checks the configuration file with content data. It calls readFile for
@@ -73,8 +60,8 @@ func (r *resolver) parse(data []byte) (*Config, error) {
 	var file File
 	r.Decode(data, &file)
 	config := r.resolve(file)
-	if config.AuditFile != "" && r.auditFile != nil {
-		if err := r.auditFile(config.AuditFile); err != nil {
+	if config.AuditFile != "" && r.Below != nil {
+		if err := audit.CheckFile(config.AuditFile); err != nil {
 			r.Add("audit.file", "%v", err)
 		}
 	}

@@ -222,10 +222,7 @@ func patternProblem(key, entry string) string {
 
 // tellsGroups reports whether people of the provider can have groups here. One of
 // an unknown kind is a mistake of its own.
-func tellsGroups(p connector.Config) bool {
-	k := kinds.Of(p.Name)
-	return k == nil || k.TellsGroups(p)
-}
+func tellsGroups(p connector.Config) bool { return p.Settings == nil || p.Settings.TellsGroups() }
 
 // scopeProblem finds scopes that the operator wrote in another case elsewhere.
 // What an MCP server declares is not known here.

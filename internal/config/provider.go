@@ -11,34 +11,18 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 )
 
-// everyKind are the keys that have a meaning for every kind of provider. The
-// others are the kind's own, which package kinds lists.
-var everyKind = []string{"name", "id", "keepSubjects", "displayName", "allowedEmailDomains", "allowAnyUser"}
-
 func (r providerSection) provider(f ProviderFile) connector.Config {
 	p := connector.Config{
-		ID:           f.ID,
-		KeepSubjects: f.KeepSubjects,
-		Name:         f.Name,
-		EmailDomains: r.emailDomains(f.AllowedEmailDomains),
-		AllowAnyUser: f.AllowAnyUser,
+		ID: f.ID, KeepSubjects: f.KeepSubjects, Name: f.Name, DisplayName: f.DisplayName,
+		EmailDomains: r.emailDomains(f.AllowedEmailDomains), AllowAnyUser: f.AllowAnyUser, Settings: f.Settings,
 	}
-	kind := kinds.Of(f.Name)
-	if kind == nil { // what the other keys should be is unknown
-		r.admitted(f, nil)
+	r.admitted(f)
+	if f.Settings == nil { // what the other keys should be is unknown
 		r.providerName(f.Name)
 		return p
 	}
-	settings := kind.Settings()
-	for _, key := range conf.Fill(settings, f) {
-		if !slices.Contains(everyKind, key) {
-			r.Add(r.Key(key), "has no meaning for provider %q; remove it", f.Name)
-		}
-	}
-	r.admitted(f, settings)
-	settings.Resolve(r.Section, &p)
-	r.Text(r.Key("displayName"), f.DisplayName)
-	p.DisplayName = cmp.Or(f.DisplayName, kind.DisplayName(p))
+	f.Settings.Resolve(r.Section, &p)
+	p.DisplayName = cmp.Or(f.DisplayName, f.Settings.DisplayName())
 	return p
 }
 
@@ -53,11 +37,11 @@ func (r providerSection) providerName(name string) {
 
 // admitted refuses to leave open by omission who may sign in. Without settings,
 // who has an account is unknown.
-func (r providerSection) admitted(f ProviderFile, settings connector.Settings) {
+func (r providerSection) admitted(f ProviderFile) {
 	at := r.Key("allowAnyUser")
 	var who connector.Audience
-	if settings != nil {
-		who = settings.Audience()
+	if f.Settings != nil {
+		who = f.Settings.Audience()
 	}
 	narrowed := false
 	for _, key := range slices.Compact(append([]string{"allowedEmailDomains"}, who.Keys...)) {
@@ -69,7 +53,7 @@ func (r providerSection) admitted(f ProviderFile, settings connector.Settings) {
 			r.Add(at, "contradicts %s; set one of the two", r.Key(key))
 		}
 	}
-	if settings == nil || f.AllowAnyUser || narrowed || who.Chosen || r.IsMalformed(at) {
+	if f.Settings == nil || f.AllowAnyUser || narrowed || who.Chosen || r.IsMalformed(at) {
 		return
 	}
 	otherwise := "; to admit everybody, set " + at + ": true"

@@ -8,11 +8,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 )
-
-// maxProviders bounds what a person can choose among on one page.
-const maxProviders = 20
 
 // providerSection is that of one identity provider: `provider` or an entry of
 // `providers`.
@@ -21,13 +17,13 @@ type providerSection struct{ conf.Section }
 // providers resolves the one provider or the list of them.
 func (r *resolver) providers(f File) []connector.Config {
 	const one, several = "provider", "providers"
-	if len(f.Providers) == 0 || r.TooMany(several, len(f.Providers), maxProviders) {
+	if len(f.Providers) == 0 {
 		for at, set := range map[string]bool{"provider.id": f.Provider.ID != "", "provider.keepSubjects": f.Provider.KeepSubjects} {
 			if set {
 				r.Add(at, "is for entries of providers; the one provider needs no name")
 			}
 		}
-		if r.IsMalformed(several) || len(f.Providers) > 0 {
+		if r.IsMalformed(several) {
 			return nil
 		}
 		return []connector.Config{providerSection{conf.Section{Check: r.Check, At: one}}.provider(f.Provider)}
@@ -80,8 +76,8 @@ func (r *resolver) distinct(list []connector.Config) {
 // colon where no id stands there: the kind of provider, or a host.
 func bareNamespaces(p connector.Config) []string {
 	names := []string{p.Name}
-	if kind := kinds.Of(p.Name); kind != nil {
-		host, _, _ := strings.Cut(kind.Namespace(p), "/")
+	if p.Settings != nil {
+		host, _, _ := strings.Cut(p.Settings.Namespace(), "/")
 		names = append(names, strings.FieldsFunc(host, func(r rune) bool { return r == '@' || r == ':' })...)
 	}
 	return names

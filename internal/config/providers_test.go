@@ -66,16 +66,16 @@ func TestProviders(t *testing.T) {
 		"an id that is a host, beside one that keeps its subjects": {list(edit(edit(corp, "idp.example.com", "dex:5556"), "name:", "keepSubjects: true, name:"), edit(google, "id: google", "id: dex")),
 			[]string{`providers[1].id: "dex" is how the subjects of providers[0] begin`}},
 		"mistakes of each, with its path": {list(edit(corp, "issuerURL", "tenants: [x], baseURL"), edit(google, "allowedEmailDomains: ['example\\.com']", "scopes: [email]")), []string{
-			"providers[0].issuerURL: is required for \"oidc\"",
 			"providers[0].baseURL: has no meaning for provider \"oidc\"",
 			"providers[0].tenants: has no meaning for provider \"oidc\"",
+			"providers[0].issuerURL: is required for \"oidc\"",
 			"providers[1].scopes: must include \"openid\"",
 			"providers[1].allowedEmailDomains: or providers[1].hostedDomains is; to admit everybody, set providers[1].allowAnyUser: true",
 		}},
 		"a user twice": {list(edit(guests, "}]}", "}, {username: jane, passwordHash: '"+hash10+"'}]}")),
 			[]string{`providers[0].users[1].username: "jane" is the name of providers[0].users[0] too`}},
 		"not a list": {"providers: {id: x}\n" + proxy, []string{"providers: must be a list, not a mapping"}},
-		"too many":   {list(strings.Split(strings.Repeat("{};", maxProviders)+"{}", ";")...), []string{"providers: has 21 entries; at most 20"}},
+		"too many":   {list(strings.Split(strings.Repeat("{};", 20)+"{}", ";")...), []string{"providers: has 21 entries; at most 20"}},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, tt.text, tt.want...) })
 	}

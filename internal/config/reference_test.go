@@ -16,7 +16,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
+	openid "github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
 )
 
 var update = flag.Bool("update", false, "write docs/reference/config.md")
@@ -57,7 +61,7 @@ func TestReferenceExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Hosts[0].Path != "/mcp" || c.Providers[0].ClientSecret.Reveal() != "from-a-file" {
+	if c.Hosts[0].Path != "/mcp" || own[*google.Settings](c).ClientSecret.Reveal() != "from-a-file" {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -71,7 +75,7 @@ func TestReferenceDefaults(t *testing.T) {
 	c := mustParse(t, minimal)
 	for key, value := range map[string]any{
 		"provider.allowAnyUser":        c.Providers[0].AllowAnyUser,
-		"provider.groupsClaim":         c.Providers[0].GroupsClaim,
+		"provider.groupsClaim":         own[*openid.Settings](c).GroupsClaim,
 		"proxy.disableConsentScreen":   !c.ConsentScreen,
 		"proxy.hosts[].scheme":         c.Hosts[0].Scheme,
 		"introspection.enabled":        c.Introspection,
@@ -143,14 +147,15 @@ func rows(b *strings.Builder, at string, section reflect.Type, comments map[stri
 			continue // the keys that both have are listed once
 		}
 		path := at + "." + field.Tag.Get("json")
-		comment := describe(section, field, comments)
-		if comment == "" {
-			return fmt.Errorf("%s has no comment", path)
-		}
-		meaning, standard := splitComment(comment)
 		name, below := typeName(field.Type)
-		escape := strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;").Replace
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, name, escape(standard), escape(meaning))
+		for _, comment := range descriptions(section, field, comments) {
+			if comment == "" {
+				return fmt.Errorf("%s has no comment", path)
+			}
+			meaning, standard := splitComment(comment)
+			escape := strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;").Replace
+			fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, name, escape(standard), escape(meaning))
+		}
 		if below == nil {
 			continue
 		}
@@ -225,6 +230,44 @@ func describe(section reflect.Type, field reflect.StructField, comments map[stri
 
 func saysAll(comment string, words []string) bool {
 	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(comment, strconv.Quote(word)) })
+}
+
+// descriptions returns what a key means: one text, or one for each meaning that it has
+// for some kinds of provider.
+func descriptions(section reflect.Type, field reflect.StructField, comments map[string]string) []string {
+	if field.Index != nil {
+		return []string{describe(section, field, comments)}
+	}
+	var texts []string
+	names := map[string][]string{}
+	for _, kind := range kinds.All() {
+		t := reflect.TypeOf(kind).Elem()
+		for _, f := range conf.Fields(t) {
+			if f.Tag.Get("json") != field.Tag.Get("json") {
+				continue
+			}
+			in := t
+			for _, i := range f.Index[:len(f.Index)-1] { // the embedded struct that has it
+				in = in.Field(i).Type
+			}
+			text := describe(in, f, comments)
+			if names[text] == nil {
+				texts = append(texts, text)
+			}
+			names[text] = append(names[text], kind.Kind())
+		}
+	}
+	for i, text := range texts {
+		others := slices.DeleteFunc(kinds.Names(), func(name string) bool { return slices.Contains(names[text], name) })
+		switch {
+		case text == "" || len(others) == 0:
+		case len(others) == 1:
+			texts[i] = "Not for name " + conf.Quoted(others) + ": " + text
+		default:
+			texts[i] = "For name " + conf.Quoted(names[text]) + ": " + text
+		}
+	}
+	return texts
 }
 
 // commentKey is how fieldComments names a field.

@@ -20,9 +20,6 @@ const maxHosts = 10_000
 // reads secrets and collects every value that breaks a rule.
 type resolver struct {
 	*conf.Check
-	// auditFile reports why the audit log cannot be written to a file; nil does
-	// not look.
-	auditFile func(name string) error
 }
 
 // section is the part of the document at a key of the root.
@@ -56,7 +53,7 @@ func (r *resolver) resolve(f File) *Config {
 		Guard:           f.Guard,
 		Introspection:   f.Introspection.Enabled,
 		DenyList:        r.denyList(f.DenyList),
-		AuditFile:       f.Audit.File,
+		AuditFile:       r.Path(f.Audit.File),
 		Tracing:         f.Tracing,
 		DebugFlows:      f.Debug.Flows.Enabled,
 		Branding:        f.Branding,
@@ -68,7 +65,7 @@ func (r *resolver) resolve(f File) *Config {
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	r.clients(c)
 	r.policies(f, c)
-	c.unused(f)
+	r.unused(f, c)
 	c.Warnings = r.Warnings
 	return c
 }
@@ -94,23 +91,28 @@ func (r *resolver) clients(c *Config) {
 }
 
 // unused notes for each provider what of a person nothing makes use of.
-func (c *Config) unused(f File) {
+func (r *resolver) unused(f File, c *Config) {
 	named := c.IdentityHeaders.Name != "" || c.IdentityHeaders.JWT != ""
 	grouped := false
 	for _, h := range c.Hosts {
 		grouped = grouped || slices.ContainsFunc(h.Policy, func(r rule.Rule) bool { return len(r.Groups) > 0 })
 	}
-	files := f.Providers
-	if len(files) == 0 {
-		files = []ProviderFile{f.Provider}
-	}
 	for i := range c.Providers {
-		file := files[i]
+		at := r.section("provider")
+		if len(f.Providers) > 0 {
+			at = r.section(conf.Element("providers", i))
+		}
 		c.Providers[i].Unused = connector.Properties{
-			Name:   !named && file.NameClaim == "",
-			Groups: !grouped && file.GroupsClaim == "" && len(file.GroupsFilter) == 0 && !slices.Contains(file.Scopes, "groups"),
+			Name:   !named && !at.IsSet(at.Key("nameClaim")),
+			Groups: !grouped && !at.IsSet(at.Key("groupsClaim")) && !at.IsSet(at.Key("groupsFilter")) && !asks(c.Providers[i], "groups"),
 		}
 	}
+}
+
+// asks reports whether a provider is asked for a scope.
+func asks(p connector.Config, scope string) bool {
+	app, ok := p.Settings.(interface{ Asks(string) bool })
+	return ok && app.Asks(scope)
 }
 
 // envoyMCP refuses to rely on what cannot arrive: Envoy tells what its filters know over gRPC alone.
@@ -128,5 +130,5 @@ func (r *resolver) denyList(f DenyListFile) string {
 		return ""
 	}
 	r.Exists("denyList.file", f.File)
-	return f.File
+	return r.Path(f.File)
 }

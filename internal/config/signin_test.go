@@ -14,10 +14,13 @@ import (
 	"strings"
 	"testing"
 
+	openid "github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+
 	jose "github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
 )
 
 // keyFiles are private keys of all kinds, and files that hold none.
@@ -196,12 +199,12 @@ func TestClientKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k := c.Providers[0].ClientKey
+		k := own[*openid.Settings](c).ClientKey
 		if got := fmt.Sprint(k.ID, " ", k.Algorithm, " ", len(k.Thumbprint)); got != want {
 			t.Errorf("%s: %q, want %q", file, got, want)
 		}
-		if c.Providers[0].ClientAuthMethod != "private_key_jwt" {
-			t.Errorf("%s: method %q", file, c.Providers[0].ClientAuthMethod)
+		if own[*openid.Settings](c).ClientAuthMethod != "private_key_jwt" {
+			t.Errorf("%s: method %q", file, own[*openid.Settings](c).ClientAuthMethod)
 		}
 		// fmt does not ask the methods of an unexported field.
 		inside := fmt.Sprintf("%v %+v %#v", struct{ k clientauth.Key }{k}, struct{ k *Config }{c}, struct{ p connector.Config }{c.Providers[0]})
@@ -211,7 +214,7 @@ func TestClientKey(t *testing.T) {
 	}
 	// The file says where to send what the key signs; that is not believed.
 	c, err := parseSignIn(files, "name: google, clientID: id, clientSecret: x, hostedDomains: [a.b], workspace: {credentials: key, credentialsFile: account, admin: a@b.c}")
-	if w := c.Providers[0].Workspace; err != nil || w.ServiceAccount != "mcp@project.iam.gserviceaccount.com" || w.Key.ID != "abc" || strings.Contains(fmt.Sprintf("%+v", w), "attacker") {
+	if w := own[*google.Settings](c).Workspace; err != nil || w.ServiceAccount != "mcp@project.iam.gserviceaccount.com" || w.Key.ID != "abc" || strings.Contains(fmt.Sprintf("%+v", w), "attacker") {
 		t.Errorf("%+v, %v", w, err)
 	}
 }

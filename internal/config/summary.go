@@ -9,7 +9,6 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -52,7 +51,7 @@ func (c *Config) Settings() (all []Setting) {
 		if p.ID != "" {
 			name = p.ID + ": "
 		}
-		what, conditions := kinds.Of(p.Name).Summary(p)
+		what, conditions := p.Settings.Summary()
 		line("identity provider", "%s%s", name, what)
 		line("who may sign in", "%s%s", name, providerAudience(p, conditions))
 		if p.Name != "static" {

@@ -6,36 +6,33 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
-// Kind is one kind of identity provider, such as GitHub. A kind is a directory
-// below this package and one line in package kinds; nothing else knows it.
-type Kind interface {
-	// Name is what provider.name says.
-	Name() string
-	// Settings returns a pointer to an empty struct. Its json tags are the keys that
-	// have a meaning for this kind, besides those of every kind; a key that it lacks
-	// is a mistake.
-	Settings() Settings
-	// DisplayName is what pages call the provider where the operator gives no name;
-	// "" for the login page of this service.
-	DisplayName(p Config) string
-	// Namespace is how the subjects of its people begin, see Identity.Namespace.
-	Namespace(p Config) string
-	// TellsGroups reports whether people of the provider can have groups here.
-	TellsGroups(p Config) bool
-	// Summary describes the provider to the operator. Each of the conditions
-	// completes "accounts …" and says whom the provider's own keys admit.
-	Summary(p Config) (provider string, conditions []string)
-	// New returns one of the two. A nil client means the default transport.
-	New(p Config, client *http.Client) (Connector, PasswordConnector, error)
-}
-
-// Settings are the keys of one kind of provider.
+// Settings are one kind of identity provider, such as GitHub: the keys that it
+// has besides those of every kind, by their json tags, and what follows from them.
+// A kind is a directory below this package and one line in package kinds; nothing
+// else knows it.
 type Settings interface {
+	// Kind is what provider.name says.
+	Kind() string
 	// Audience says who has an account at the provider, and which keys narrow that.
 	Audience() Audience
-	// Resolve checks the keys, fills in defaults and stores the result in p, which
-	// has what the keys of every kind say.
+	// Resolve checks the keys and fills in what follows from them. p has what the
+	// keys of every kind say.
 	Resolve(c conf.Section, p *Config)
+	// DisplayName is what pages call the provider where the operator gives no name;
+	// "" for the login page of this service.
+	DisplayName() string
+	// Namespace is how the subjects of its people begin, see Identity.Namespace.
+	Namespace() string
+	// TellsGroups reports whether people of the provider can have groups here.
+	TellsGroups() bool
+	// Authorities are trusted for the provider's certificates, in PEM; empty for
+	// those of the system.
+	Authorities() []byte
+	// Summary describes the provider to the operator. Each of the conditions
+	// completes "accounts …" and says whom the provider's own keys admit.
+	Summary() (provider string, conditions []string)
+	// New returns one of the two. A nil client means the default transport.
+	New(unused Properties, client *http.Client) (Connector, PasswordConnector, error)
 }
 
 // Audience is who has an account at a provider. The zero value is everyone, and

@@ -15,6 +15,8 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
@@ -426,7 +428,7 @@ func TestRecheck(t *testing.T) {
 		member := oauthtest.User{Subject: "1001", Login: "jane", Email: "jane@example.com", EmailVerified: true, Groups: []string{"octo-org", "octo-org/ops"}}
 		g.SignInAs(member)
 		s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(servertest.UseGitHub(g), func(f *config.File) {
-			f.Provider.AllowedOrganizations = []string{"octo-org/ops"}
+			f.Provider.Settings.(*github.Settings).AllowedOrganizations = []string{"octo-org/ops"}
 		})})
 		c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
 		k := servertest.SignIn(t, c)
@@ -537,7 +539,7 @@ func TestRecheck(t *testing.T) {
 		t.Parallel()
 		s := servertest.Start(t, servertest.Options{})
 		k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
-		without := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Provider.Users[0].Username = "joe" }})
+		without := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Provider.Settings.(*static.Settings).Users[0].Username = "joe" }})
 		servertest.Tokens{Client: k.Client.On(without), Refresh: k.Refresh}.Refused(t, 400, "invalid_grant", "user_gone")
 		k.Again(t)
 	})
@@ -807,7 +809,7 @@ func TestUsersFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "users.yaml")
 	user := func(f *config.File, name string) string {
-		return "users: [{username: " + name + ", passwordHash: '" + f.Provider.Users[0].PasswordHash.Reveal() + "'}]"
+		return "users: [{username: " + name + ", passwordHash: '" + f.Provider.Settings.(*static.Settings).Users[0].PasswordHash.Reveal() + "'}]"
 	}
 	write := func(text string) {
 		t.Helper()
@@ -818,7 +820,7 @@ func TestUsersFile(t *testing.T) {
 	other, files := "", map[string]string{}
 	edit := func(f *config.File) {
 		files[path], other = user(f, servertest.Username), user(f, "joe")
-		f.Provider.Users, f.Provider.UsersFile = nil, path
+		f.Provider.Settings = &static.Settings{UsersFile: path}
 		write(files[path])
 	}
 	s := servertest.Start(t, servertest.Options{Edit: edit, Files: files})

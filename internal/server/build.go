@@ -127,9 +127,9 @@ func (b *builder) makeKeys() (err error) {
 func (b *builder) signIns() (err error) {
 	client := guarded(b.opt.HTTPClient, b.cfg.Limits.ProviderRequests, b.metrics, b.log)
 	watched := func(p connector.Config) watch { return b.metrics.watchProvider(p, b.tracer, b.log) }
-	follow := func(p connector.Config, c *static.Connector) {
+	follow := func(id, usersFile string, c *static.Connector) {
 		b.files = append(b.files, &reload.File{
-			What: "users file", Path: p.UsersFile, MaxBytes: static.MaxFileBytes, Apply: users(c), Loaded: usersLoaded(b.audit, b.metrics, p.ID),
+			What: "users file", Path: usersFile, MaxBytes: static.MaxFileBytes, Apply: users(c), Loaded: usersLoaded(b.audit, b.metrics, id),
 		})
 	}
 	b.providers, err = identityProviders(b.cfg.Providers, client, watched, follow)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -41,7 +40,7 @@ func checkHosts(cfg *config.Config) error {
 func checkProviders(cfg *config.Config) error {
 	var problems []error
 	for _, p := range cfg.Providers {
-		_, _, err := kinds.Of(p.Name).New(p, nil)
+		_, _, err := p.Settings.New(p.Unused, nil)
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)

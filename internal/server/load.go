@@ -152,7 +152,7 @@ func guarded(client *http.Client, concurrent int, m *metrics, log *slog.Logger) 
 		if client != nil {
 			c = *client
 		}
-		c.Transport = breaker.New(trusting(c.Transport, p.Authorities), concurrent, func(open bool) {
+		c.Transport = breaker.New(trusting(c.Transport, p.Settings.Authorities()), concurrent, func(open bool) {
 			if open {
 				m.circuits.Inc()
 				log.Error("an identity provider does not answer: sign-ins and refreshes with it fail at once until it does", "provider", p.ID)

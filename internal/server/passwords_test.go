@@ -11,6 +11,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -24,7 +25,7 @@ func TestPasswordFlood(t *testing.T) {
 	}
 	const places, flood = 16, 100
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
-		f.Provider.Users[0].PasswordHash = conf.NewSecret(string(hash))
+		f.Provider.Settings.(*static.Settings).Users[0].PasswordHash = conf.NewSecret(string(hash))
 		f.Limits.RequestsInFlight = places
 	}})
 	c := s.NewClient(t, servertest.Host, nil)

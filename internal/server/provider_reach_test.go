@@ -13,9 +13,14 @@ import (
 	"testing"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/microsoft"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oauth2"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
@@ -48,7 +53,7 @@ func TestPrivateAuthority(t *testing.T) {
 	files := map[string]string{"client-secret": oauthtest.ClientSecret, "ca": authority, "mcp-ca": mcpAuthority}
 	start := func(ca, mcpCA string) *servertest.Service {
 		return servertest.Start(t, servertest.Options{Files: files, Edit: servertest.Edits(servertest.UseOIDC(idp), func(f *config.File) {
-			f.Provider.CAFile = ca
+			f.Provider.Settings.(*oidc.Settings).CA = []byte(ca) // the name of the file
 			f.Proxy.Hosts[0].Endpoint, f.Proxy.Hosts[0].CAFile = endpoint+"/mcp", mcpCA
 		})})
 	}
@@ -123,7 +128,7 @@ func TestProvidersThroughTheProxy(t *testing.T) {
 	if os.Getenv("PROXY_TEST_CHILD") != "" {
 		idp := oauthtest.NewOIDCProvider(t)
 		s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(servertest.UseOIDC(idp), func(f *config.File) {
-			f.Provider.IssuerURL = "https://" + os.Getenv("PROXY_TEST_CHILD")
+			f.Provider.Settings.(*oidc.Settings).IssuerURL = "https://" + os.Getenv("PROXY_TEST_CHILD")
 		})})
 		b := s.NewBrowser()
 		b.Submit(t, b.Consent(t, s.NewClient(t, servertest.Host, nil).Begin().URL()), "decision", "allow")
@@ -168,16 +173,22 @@ func TestProvidersThroughTheProxy(t *testing.T) {
 func TestEveryKindHasAConnector(t *testing.T) {
 	t.Parallel()
 	for _, name := range kinds.Names() {
-		f := config.ProviderFile{Name: name, ClientID: "id", ClientSecret: conf.NewSecret("x"), AllowAnyUser: true}
-		switch name {
-		case "oidc":
-			f.IssuerURL = "https://sso.corp.example"
-		case "oauth2":
-			f.AuthorizeURL, f.TokenURL, f.UserinfoURL = "https://a.example", "https://a.example", "https://a.example"
-		case "static":
+		f := config.ProviderFile{Name: name, AllowAnyUser: true, Settings: kinds.Of(name)}
+		switch s := f.Settings.(type) {
+		case *google.Settings:
+			s.App = servertest.App()
+		case *github.Settings:
+			s.App = servertest.App()
+		case *microsoft.Settings:
+			s.App = servertest.App()
+		case *oidc.Settings:
+			s.App, s.IssuerURL = servertest.App(), "https://sso.corp.example"
+		case *oauth2.Settings:
+			s.App, s.AuthorizeURL, s.TokenURL, s.UserinfoURL = servertest.App(), "https://a.example", "https://a.example", "https://a.example"
+		case *static.Settings:
 			continue // servertest's own
 		}
-		s := servertest.Start(t, servertest.Options{Edit: func(c *config.File) { c.Provider = f }})
+		s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: func(c *config.File) { c.Provider = f }})
 		b := s.NewBrowser()
 		page := b.Consent(t, s.NewClient(t, servertest.Host, nil).Begin().URL())
 		if !strings.Contains(page.Text(), "Next, you sign in") {

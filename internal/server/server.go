@@ -19,7 +19,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
@@ -215,15 +214,15 @@ func keyMaterial(c keyset.Settings) (secrets [][]byte, sources []keyset.Source) 
 }
 
 // identityProviders makes the providers of the configuration.
-func identityProviders(list []connector.Config, client func(connector.Config) *http.Client, watched func(connector.Config) watch, follow func(connector.Config, *static.Connector)) (provider.Set, error) {
+func identityProviders(list []connector.Config, client func(connector.Config) *http.Client, watched func(connector.Config) watch, follow func(id, usersFile string, c *static.Connector)) (provider.Set, error) {
 	var set provider.Set
 	for _, p := range list {
-		browser, password, err := kinds.Of(p.Name).New(p, client(p))
+		browser, password, err := p.Settings.New(p.Unused, client(p))
 		if err != nil {
 			return nil, err
 		}
-		if c, ok := password.(*static.Connector); ok && p.UsersFile != "" {
-			follow(p, c)
+		if s, ok := p.Settings.(*static.Settings); ok && s.UsersFile != "" {
+			follow(p.ID, s.UsersFile, password.(*static.Connector))
 		}
 		w := watched(p)
 		set = append(set, provider.New(p, w.browser(browser), w.password(password)))

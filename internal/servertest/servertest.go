@@ -27,7 +27,10 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf/conftest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
@@ -155,9 +158,9 @@ func Issuer(host string) string { return "https://" + host }
 func (s *Service) load(o Options) (*config.Config, error) {
 	var f config.File
 	conf.SetDefaults(&f)
-	f.Provider = config.ProviderFile{Name: "static", Users: []connector.User{
+	f.Provider = config.ProviderFile{Name: "static", Settings: &static.Settings{Users: []static.User{
 		{Username: Username, PasswordHash: conf.NewSecret(passwordHash), Email: Email, Name: "Jane Doe", Groups: []string{"engineering", "on call"}},
-	}}
+	}}}
 	f.Proxy.Hosts = []config.HostFile{{Host: Host, Endpoint: s.MCPServer + "/mcp", DisplayName: "Team notes"}}
 	f.Keys.Source, f.Keys.SeedFiles = "seed", []string{"seed"}
 	if o.Edit != nil {
@@ -214,17 +217,22 @@ func sampleServer(t testing.TB) string {
 	return srv.URL
 }
 
+// App is this service as the fakes of oauthtest know it.
+func App() upstream.App {
+	return upstream.App{ClientID: oauthtest.ClientID, ClientSecretFile: "client-secret"}
+}
+
 // UseOIDC makes p the identity provider of the configuration.
 func UseOIDC(p *oauthtest.OIDCProvider) func(*config.File) {
 	return func(f *config.File) {
-		f.Provider = config.ProviderFile{Name: "oidc", IssuerURL: p.Issuer, ClientID: oauthtest.ClientID, ClientSecretFile: "client-secret"}
+		f.Provider = config.ProviderFile{Name: "oidc", Settings: &oidc.Settings{IssuerURL: p.Issuer, KeyedApp: upstream.KeyedApp{App: App()}}}
 	}
 }
 
 // UseGitHub makes g the identity provider of the configuration.
 func UseGitHub(g *oauthtest.GitHub) func(*config.File) {
 	return func(f *config.File) {
-		f.Provider = config.ProviderFile{Name: "github", BaseURL: g.URL, ClientID: oauthtest.ClientID, ClientSecretFile: "client-secret", AllowedEmailDomains: []string{`example\.com`}}
+		f.Provider = config.ProviderFile{Name: "github", Settings: &github.Settings{BaseURL: g.URL, App: App()}, AllowedEmailDomains: []string{`example\.com`}}
 	}
 }
 

@@ -4,6 +4,7 @@ package conftest
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
@@ -21,9 +22,21 @@ func Document[T any](section T) map[string]any {
 func mapping(section, standard reflect.Value) map[string]any {
 	out := map[string]any{}
 	for _, f := range conf.Fields(section.Type()) {
+		if f.Index == nil { // a further key
+			continue
+		}
 		value, absent := section.FieldByIndex(f.Index), standard.FieldByIndex(f.Index)
 		if !reflect.DeepEqual(value.Interface(), absent.Interface()) {
 			out[f.Tag.Get("json")] = written(value, absent)
+		}
+	}
+	copied := reflect.New(section.Type())
+	copied.Elem().Set(section)
+	if open, ok := copied.Interface().(conf.Open); ok {
+		if own, _ := open.Further(); own != nil {
+			absent := reflect.New(reflect.TypeOf(own).Elem())
+			conf.SetDefaults(absent.Interface())
+			maps.Copy(out, mapping(reflect.ValueOf(own).Elem(), absent.Elem()))
 		}
 	}
 	return out

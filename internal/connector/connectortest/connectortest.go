@@ -18,7 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 )
 
@@ -27,6 +29,11 @@ const RedirectURI = "https://mcp.example.com/callback"
 
 // Timeout bounds a call of a connector made with Client.
 const Timeout = time.Second
+
+// App is this service as the fakes of oauthtest know it.
+func App() upstream.App {
+	return upstream.App{ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret)}
+}
 
 // Client returns a client to p with that Timeout.
 func Client(p oauthtest.Provider) *http.Client {

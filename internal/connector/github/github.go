@@ -44,22 +44,17 @@ type Connector struct {
 	groupsFilter  []string
 }
 
-// New takes ClientID, ClientSecret, BaseURL, Scopes, Organizations and
-// GroupsFilter of p. A nil client means the default transport; see
+// New returns a connector. A nil client means the default transport; see
 // upstream.NewClient.
-func New(p connector.Config, client *http.Client) *Connector {
-	base := strings.TrimSuffix(p.BaseURL, "/")
-	if base == "" {
-		base = defaultBaseURL
-	}
-	scopes := p.Scopes
+func New(s *Settings, client *http.Client) *Connector {
+	base, scopes := s.base(), s.Scopes
 	if len(scopes) == 0 {
 		scopes = defaultScopes
 	}
 	api, namespace := locate(base)
 	return &Connector{
 		oauth: oauth2.Config{
-			ClientID: p.ClientID,
+			ClientID: s.ClientID,
 			Scopes:   scopes,
 			Endpoint: oauth2.Endpoint{
 				AuthURL:   base + "/login/oauth/authorize",
@@ -67,15 +62,15 @@ func New(p connector.Config, client *http.Client) *Connector {
 				AuthStyle: oauth2.AuthStyleInParams,
 			},
 		},
-		secret:    p.ClientSecret,
+		secret:    s.ClientSecret,
 		issuer:    base + "/login/oauth",
 		api:       api,
 		namespace: namespace,
 		client:    upstream.NewClient(client),
 
-		askGroups:     len(p.Organizations) > 0 || slices.Contains(scopes, organizationsScope),
-		organizations: p.Organizations,
-		groupsFilter:  p.GroupsFilter,
+		askGroups:     len(s.AllowedOrganizations) > 0 || slices.Contains(scopes, organizationsScope),
+		organizations: s.AllowedOrganizations,
+		groupsFilter:  s.GroupsFilter,
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
@@ -32,10 +31,8 @@ func at(t *testing.T, base string, organizations ...string) (connectortest.Fixtu
 	if u.Host == "github.com" {
 		namespace = "github"
 	}
-	conf := connector.Config{
-		BaseURL: base, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret), Organizations: organizations,
-	}
-	return connectortest.Fixture{Connector: github.New(conf, connectortest.Client(p)), Provider: p, Namespace: namespace}, p
+	settings := &github.Settings{App: connectortest.App(), BaseURL: base, AllowedOrganizations: organizations}
+	return connectortest.Fixture{Connector: github.New(settings, connectortest.Client(p)), Provider: p, Namespace: namespace}, p
 }
 
 func TestSuite(t *testing.T) {
@@ -83,7 +80,7 @@ func TestAddresses(t *testing.T) {
 	} {
 		login := connectortest.NewLogin()
 		login.Prompt = "login"
-		got, err := github.New(connector.Config{BaseURL: base, ClientID: "c"}, nil).AuthorizationURL(t.Context(), login)
+		got, err := github.New(&github.Settings{BaseURL: base, App: connectortest.App()}, nil).AuthorizationURL(t.Context(), login)
 		if err != nil || !strings.HasPrefix(got, want+"?") || !strings.Contains(got, "prompt=select_account") {
 			t.Errorf("base %q: %s, %v", base, got, err)
 		}
@@ -100,8 +97,8 @@ func TestHosts(t *testing.T) {
 		p := oauthtest.NewGitHub(t)
 		p.SignInAs(alice)
 		spy := &hosts{next: p.Client().Transport}
-		conf := connector.Config{BaseURL: base, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret)}
-		f := connectortest.Fixture{Connector: github.New(conf, &http.Client{Transport: spy}), Provider: p}
+		settings := &github.Settings{App: connectortest.App(), BaseURL: base}
+		f := connectortest.Fixture{Connector: github.New(settings, &http.Client{Transport: spy}), Provider: p}
 		if _, err := connectortest.SignIn(t, f, connectortest.NewLogin()); err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/github"
@@ -55,10 +54,9 @@ func TestGroups(t *testing.T) {
 			if c.prepare != nil {
 				c.prepare(g)
 			}
-			f := connectortest.Fixture{Provider: g, Connector: github.New(connector.Config{
-				ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret),
-				Organizations: c.allowed, Scopes: c.scopes, GroupsFilter: c.filter,
-			}, connectortest.Client(g))}
+			settings := &github.Settings{App: connectortest.App(), AllowedOrganizations: c.allowed}
+			settings.Scopes, settings.GroupsFilter = c.scopes, c.filter
+			f := connectortest.Fixture{Provider: g, Connector: github.New(settings, connectortest.Client(g))}
 			id, err := connectortest.SignIn(t, f, connectortest.NewLogin())
 			if !errors.Is(err, c.err) || !slices.Equal(id.Groups, c.want) {
 				t.Errorf("groups %q, %v, want %q, %v", id.Groups, err, c.want, c.err)

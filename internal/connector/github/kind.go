@@ -19,60 +19,59 @@ const organizationsScope = "read:org"
 
 var defaultScopes = []string{"read:user", "user:email"}
 
-// Kind implements connector.Kind.
-type Kind struct{}
-
-func (Kind) Name() string                        { return "github" }
-func (Kind) Settings() connector.Settings        { return new(settings) }
-func (Kind) DisplayName(connector.Config) string { return "GitHub" }
-func (Kind) TellsGroups(p connector.Config) bool {
-	return slices.Contains(p.Scopes, organizationsScope)
-}
-
-// Namespace implements connector.Kind.
-func (Kind) Namespace(p connector.Config) string {
-	_, namespace := locate(strings.TrimSuffix(cmp.Or(p.BaseURL, defaultBaseURL), "/"))
-	return namespace
-}
-
-// Summary implements connector.Kind.
-func (Kind) Summary(p connector.Config) (provider string, conditions []string) {
-	if len(p.Organizations) > 0 {
-		conditions = []string{"in " + conf.Names(p.Organizations)}
-	}
-	return fmt.Sprintf("github at %s, client %q", p.BaseURL, p.ClientID), conditions
-}
-
-// New implements connector.Kind.
-func (Kind) New(p connector.Config, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
-	return New(p, client), nil, nil
-}
-
-// settings are the keys of provider.name "github".
-type settings struct {
+// Settings are the keys of provider.name "github".
+type Settings struct {
 	upstream.App
-	BaseURL              string   `json:"baseURL"`
+	// Base URL of a GitHub Enterprise Server.
+	BaseURL string `json:"baseURL" default:"https://github.com"`
+	// Organizations and teams, such as "octo-org" or "octo-org/security-team" (the team's slug): members of any of them may sign in. Default: no such restriction.
 	AllowedOrganizations []string `json:"allowedOrganizations"`
 }
 
+// Kind implements connector.Settings.
+func (*Settings) Kind() string        { return "github" }
+func (*Settings) DisplayName() string { return "GitHub" }
+func (s *Settings) TellsGroups() bool { return slices.Contains(s.Scopes, organizationsScope) }
+
+// Namespace implements connector.Settings.
+func (s *Settings) Namespace() string {
+	_, namespace := locate(s.base())
+	return namespace
+}
+
+func (s *Settings) base() string { return strings.TrimSuffix(cmp.Or(s.BaseURL, defaultBaseURL), "/") }
+
+// Summary implements connector.Settings.
+func (s *Settings) Summary() (provider string, conditions []string) {
+	if len(s.AllowedOrganizations) > 0 {
+		conditions = []string{"in " + conf.Names(s.AllowedOrganizations)}
+	}
+	return fmt.Sprintf("github at %s, client %q", s.BaseURL, s.ClientID), conditions
+}
+
+// New implements connector.Settings.
+func (s *Settings) New(_ connector.Properties, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
+	return New(s, client), nil, nil
+}
+
 // Audience implements connector.Settings.
-func (s *settings) Audience() connector.Audience {
+func (s *Settings) Audience() connector.Audience {
 	return connector.Audience{Keys: []string{"allowedEmailDomains", "allowedOrganizations"}, Of: `"github"`, Where: connector.OpenToAll}
 }
 
 // Resolve implements connector.Settings.
-func (s *settings) Resolve(c conf.Section, p *connector.Config) {
+func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
 	scopes := defaultScopes
 	if len(s.AllowedOrganizations) > 0 {
 		scopes = append(slices.Clone(scopes), organizationsScope)
 		s.MustAsk(c, organizationsScope, "must include %q for %s", organizationsScope, c.Key("allowedOrganizations"))
 	}
-	s.ResolveApp(c, p, scopes...)
-	p.BaseURL = strings.TrimSuffix(cmp.Or(s.BaseURL, defaultBaseURL), "/")
-	if u := c.SecureURL(c.Key("baseURL"), p.BaseURL); u != nil && u.Path != "" {
-		c.Add(c.Key("baseURL"), "%s has a path; write scheme and host alone", conf.ShowURL(p.BaseURL))
+	s.ResolveApp(c, p.Name, scopes...)
+	s.BaseURL = s.base()
+	if u := c.SecureURL(c.Key("baseURL"), s.BaseURL); u != nil && u.Path != "" {
+		c.Add(c.Key("baseURL"), "%s has a path; write scheme and host alone", conf.ShowURL(s.BaseURL))
 	}
-	p.Organizations = c.LowerNames(c.Key("allowedOrganizations"), s.AllowedOrganizations, func(name string) string {
+	s.AllowedOrganizations = c.LowerNames(c.Key("allowedOrganizations"), s.AllowedOrganizations, func(name string) string {
 		if !organization.MatchString(name) {
 			return `is not an organization such as "octo-org" or a team such as "octo-org/security-team"`
 		}

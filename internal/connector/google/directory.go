@@ -14,7 +14,6 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
@@ -42,13 +41,13 @@ const (
 // by a service account with domain-wide delegation.
 // https://developers.google.com/workspace/admin/directory/v1/guides/delegation
 type directory struct {
-	workspace connector.Workspace
+	workspace Workspace
 	client    *upstream.Client
 	now       func() time.Time
 	token     *upstream.Refetched[*oauth2.Token]
 }
 
-func newDirectory(w connector.Workspace, client *upstream.Client, now func() time.Time) *directory {
+func newDirectory(w Workspace, client *upstream.Client, now func() time.Time) *directory {
 	d := &directory{workspace: w, client: client, now: now}
 	d.token = &upstream.Refetched[*oauth2.Token]{Fetch: d.fetchToken, Now: now, MaxAge: 45 * time.Minute, AfterError: 2 * time.Second}
 	return d

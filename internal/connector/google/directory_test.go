@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
@@ -29,7 +28,7 @@ var serviceKey = sync.OnceValue(func() *rsa.PrivateKey {
 })
 
 // ways are all that lead to the directory.
-func ways(t *testing.T) map[string]connector.Workspace {
+func ways(t *testing.T) map[string]google.Workspace {
 	t.Helper()
 	text, object := filepath.Join(t.TempDir(), "token"), filepath.Join(t.TempDir(), "token.json")
 	for path, content := range map[string]string{text: oauthtest.WorkloadToken + "\n", object: `{"value":"` + oauthtest.WorkloadToken + `"}`} {
@@ -37,13 +36,13 @@ func ways(t *testing.T) map[string]connector.Workspace {
 			t.Fatal(err)
 		}
 	}
-	external := connector.Workspace{
+	external := google.Workspace{
 		Credentials: "external", ServiceAccount: oauthtest.WorkspaceAccount, Audience: oauthtest.WorkloadAudience,
 		TokenType: "urn:ietf:params:oauth:token-type:jwt", TokenFile: text,
 	}
 	inJSON := external
 	inJSON.TokenFile, inJSON.TokenField = object, "value"
-	return map[string]connector.Workspace{
+	return map[string]google.Workspace{
 		"key":              {Credentials: "key", ServiceAccount: oauthtest.WorkspaceAccount, Key: clientauth.NewKey(serviceKey(), "RS256", "key-1")},
 		"metadata":         {Credentials: "metadata", ServiceAccount: oauthtest.WorkspaceAccount},
 		"external":         external,
@@ -51,7 +50,7 @@ func ways(t *testing.T) map[string]connector.Workspace {
 	}
 }
 
-func workspace(t *testing.T, w connector.Workspace) (connectortest.Fixture, *oauthtest.Google) {
+func workspace(t *testing.T, w google.Workspace) (connectortest.Fixture, *oauthtest.Google) {
 	t.Helper()
 	g := oauthtest.NewGoogle(t)
 	g.AddKey("key-1", serviceKey().Public())
@@ -61,9 +60,7 @@ func workspace(t *testing.T, w connector.Workspace) (connectortest.Fixture, *oau
 	if w.Admin == "" {
 		w.Admin = oauthtest.WorkspaceAdmin
 	}
-	c := google.New(connector.Config{
-		HostedDomains: []string{"corp.example"}, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret), Workspace: w,
-	}, connectortest.Client(g))
+	c := google.New(&google.Settings{App: connectortest.App(), HostedDomains: []string{"corp.example"}, Workspace: w}, connector.Properties{}, connectortest.Client(g))
 	return connectortest.Fixture{Connector: c, Provider: g, Namespace: "google"}, g
 }
 
@@ -171,17 +168,17 @@ func TestWorkspaceGroups(t *testing.T) {
 
 // A wrong setup admits no one, and says what to look at.
 func TestWorkspaceSetUp(t *testing.T) {
-	for name, spoil := range map[string]func(g *oauthtest.Google, w *connector.Workspace){
-		"no delegation": func(g *oauthtest.Google, _ *connector.Workspace) { g.Delegate() },
-		"no groups": func(g *oauthtest.Google, w *connector.Workspace) {
+	for name, spoil := range map[string]func(g *oauthtest.Google, w *google.Workspace){
+		"no delegation": func(g *oauthtest.Google, _ *google.Workspace) { g.Delegate() },
+		"no groups": func(g *oauthtest.Google, w *google.Workspace) {
 			g.Delegate("https://www.googleapis.com/auth/admin.directory.user.readonly")
 			w.Groups = true
 		},
-		"another administrator": func(_ *oauthtest.Google, w *connector.Workspace) { w.Admin = "other@corp.example" },
-		"another account": func(_ *oauthtest.Google, w *connector.Workspace) {
+		"another administrator": func(_ *oauthtest.Google, w *google.Workspace) { w.Admin = "other@corp.example" },
+		"another account": func(_ *oauthtest.Google, w *google.Workspace) {
 			w.ServiceAccount = "other@project.iam.gserviceaccount.com"
 		},
-		"unknown key": func(_ *oauthtest.Google, w *connector.Workspace) {
+		"unknown key": func(_ *oauthtest.Google, w *google.Workspace) {
 			if w.Credentials == "key" {
 				w.Key = clientauth.NewKey(serviceKey(), "RS256", "key-2")
 			} else {
@@ -197,9 +194,7 @@ func TestWorkspaceSetUp(t *testing.T) {
 				g.SetAccount(alice.Subject, oauthtest.Account{})
 				w.Admin = oauthtest.WorkspaceAdmin
 				spoil(g, &w)
-				f := connectortest.Fixture{Provider: g, Connector: google.New(connector.Config{
-					HostedDomains: []string{"corp.example"}, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret), Workspace: w,
-				}, connectortest.Client(g))}
+				f := connectortest.Fixture{Provider: g, Connector: google.New(&google.Settings{App: connectortest.App(), HostedDomains: []string{"corp.example"}, Workspace: w}, connector.Properties{}, connectortest.Client(g))}
 				id, err := connectortest.SignIn(t, f, connectortest.NewLogin())
 				if !errors.Is(err, connector.ErrRejected) || id.Subject != "" {
 					t.Errorf("%+v, %v", id, err)

@@ -27,46 +27,31 @@ const (
 // Connector implements connector.Connector.
 type Connector struct{ *oidc.Connector }
 
-// New takes ClientID, ClientSecret, Scopes, HostedDomains, Workspace and GroupsFilter of p. A nil client means the
-// default transport; see upstream.NewClient.
-func New(p connector.Config, client *http.Client) Connector {
-	scopes := p.Scopes
-	if len(scopes) == 0 {
-		scopes = defaultScopes
-	}
+// New returns a connector. A nil client means the default transport; see
+// upstream.NewClient.
+func New(s *Settings, unused connector.Properties, client *http.Client) Connector {
 	// Google gives a refresh token for access_type=offline only, and again
 	// only if the person is asked again.
 	// https://developers.google.com/identity/protocols/oauth2/web-server#offline
 	params := map[string]string{"access_type": "offline"}
 	var admit func(oidc.Claims) error
-	if len(p.HostedDomains) > 0 {
+	if len(s.HostedDomains) > 0 {
 		// hd in the request is only a hint for the account chooser.
 		// https://developers.google.com/identity/openid-connect/openid-connect#hd-param
-		if params["hd"] = "*"; len(p.HostedDomains) == 1 {
-			params["hd"] = p.HostedDomains[0]
+		if params["hd"] = "*"; len(s.HostedDomains) == 1 {
+			params["hd"] = s.HostedDomains[0]
 		}
 		admit = func(claims oidc.Claims) error {
-			if !slices.Contains(p.HostedDomains, strings.ToLower(claims.String("hd"))) {
+			if !slices.Contains(s.HostedDomains, strings.ToLower(claims.String("hd"))) {
 				return upstream.NotAllowed("hosted domain " + strconv.Quote(upstream.Clip(claims.String("hd"))) + " is not admitted")
 			}
 			return nil
 		}
 	}
-	o := oidc.Options{
-		Issuer:          Issuer,
-		ClientID:        p.ClientID,
-		ClientSecret:    p.ClientSecret,
-		Scopes:          scopes,
-		Namespace:       Namespace,
-		ExtraAuthParams: params,
-		TrustEmail:      authoritative,
-		Admit:           admit,
-		GroupsFilter:    p.GroupsFilter,
-		Unused:          p.Unused,
-		HTTPClient:      client,
-	}
-	if !p.Workspace.IsZero() {
-		d := newDirectory(p.Workspace, upstream.NewClient(client), time.Now)
+	o := oidc.OptionsOf(upstream.KeyedApp{App: s.App}, client)
+	o.Issuer, o.Namespace, o.ExtraAuthParams, o.TrustEmail, o.Admit, o.Unused = Issuer, Namespace, params, authoritative, admit, unused
+	if s.Workspace.Credentials != "" {
+		d := newDirectory(s.Workspace, upstream.NewClient(client), time.Now)
 		o.Groups = func(ctx context.Context, _ *upstream.Client, about oidc.Person, _ string) ([]string, string, error) {
 			groups, err := d.check(ctx, about.Subject)
 			return groups, "", err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/google"
@@ -18,8 +17,8 @@ var alice = oauthtest.User{
 func fixture(t *testing.T, hostedDomains ...string) connectortest.Fixture {
 	p := oauthtest.NewOIDCProviderAt(t, google.Issuer)
 	p.SignInAs(alice)
-	conf := connector.Config{HostedDomains: hostedDomains, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret)}
-	return connectortest.Fixture{Connector: google.New(conf, connectortest.Client(p)), Provider: p, Namespace: "google"}
+	settings := &google.Settings{App: connectortest.App(), HostedDomains: hostedDomains}
+	return connectortest.Fixture{Connector: google.New(settings, connector.Properties{}, connectortest.Client(p)), Provider: p, Namespace: "google"}
 }
 
 func TestSuite(t *testing.T) {

@@ -12,52 +12,51 @@ import (
 
 var defaultScopes = []string{"openid", "email", "profile"}
 
-// Kind implements connector.Kind.
-type Kind struct{}
-
-func (Kind) Name() string                        { return "google" }
-func (Kind) Settings() connector.Settings        { return new(settings) }
-func (Kind) DisplayName(connector.Config) string { return "Google" }
-func (Kind) Namespace(connector.Config) string   { return Namespace }
-func (Kind) TellsGroups(p connector.Config) bool { return p.Workspace.Groups }
-
-// Summary implements connector.Kind.
-func (Kind) Summary(p connector.Config) (provider string, conditions []string) {
-	if len(p.HostedDomains) > 0 {
-		conditions = append(conditions, "of Google Workspace "+conf.Names(p.HostedDomains))
-	}
-	if !p.Workspace.IsZero() {
-		conditions = append(conditions, "active in the directory of the Google Workspace of "+p.Workspace.Admin)
-	}
-	return fmt.Sprintf("google, client %q", p.ClientID), conditions
-}
-
-// New implements connector.Kind.
-func (Kind) New(p connector.Config, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
-	return New(p, client), nil, nil
-}
-
-// settings are the keys of provider.name "google".
-type settings struct {
+// Settings are the keys of provider.name "google".
+type Settings struct {
 	upstream.App
-	HostedDomains []string      `json:"hostedDomains"`
-	Workspace     WorkspaceFile `json:"workspace"`
+	// Google Workspace organizations whose accounts may sign in, by primary domain such as "example.com" (claim hd). Default: no such restriction.
+	HostedDomains []string `json:"hostedDomains"`
+	// Ask the directory of Google Workspace about each account. Default: it is not asked.
+	Workspace Workspace `json:"workspace"`
+}
+
+// Kind implements connector.Settings.
+func (*Settings) Kind() string        { return "google" }
+func (*Settings) DisplayName() string { return "Google" }
+func (*Settings) Namespace() string   { return Namespace }
+func (s *Settings) TellsGroups() bool { return s.Workspace.Groups }
+
+// Summary implements connector.Settings.
+func (s *Settings) Summary() (provider string, conditions []string) {
+	if len(s.HostedDomains) > 0 {
+		conditions = append(conditions, "of Google Workspace "+conf.Names(s.HostedDomains))
+	}
+	if s.Workspace.Credentials != "" {
+		conditions = append(conditions, "active in the directory of the Google Workspace of "+s.Workspace.Admin)
+	}
+	return fmt.Sprintf("google, client %q", s.ClientID), conditions
+}
+
+// New implements connector.Settings.
+func (s *Settings) New(unused connector.Properties, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
+	return New(s, unused, client), nil, nil
 }
 
 // Audience implements connector.Settings.
-func (s *settings) Audience() connector.Audience {
+func (*Settings) Audience() connector.Audience {
 	return connector.Audience{Keys: []string{"allowedEmailDomains", "hostedDomains"}, Of: `"google"`, Where: connector.OpenToAll}
 }
 
 // Resolve implements connector.Settings.
-func (s *settings) Resolve(c conf.Section, p *connector.Config) {
-	s.ResolveApp(c, p, defaultScopes...)
-	s.MustAskOpenID(c, p)
-	p.HostedDomains = c.LowerNames(c.Key("hostedDomains"), s.HostedDomains, func(domain string) string {
+func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
+	s.ResolveApp(c, p.Name, defaultScopes...)
+	s.MustAskOpenID(c, p.Name)
+	s.HostedDomains = c.LowerNames(c.Key("hostedDomains"), s.HostedDomains, func(domain string) string {
 		if conf.DNSNameProblem(domain) != "" || !strings.Contains(domain, ".") {
 			return `is not a domain such as "example.com"`
 		}
 		return ""
 	})
-	p.Workspace = s.Workspace.resolve(c.Sub("workspace"))
+	s.Workspace.resolve(c.Sub("workspace"))
 }

@@ -8,13 +8,12 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
-// WorkspaceFile is the `provider.workspace` section. With it, an account that the directory does not know, or that is suspended or archived, is refused at sign-in and at each refresh. Only what is written here has an effect: no environment variable, and no file in a well-known place.
-type WorkspaceFile struct {
+// Workspace is the `provider.workspace` section. With it, an account that the directory does not know, or that is suspended or archived, is refused at sign-in and at each refresh. Only what is written here has an effect: no environment variable, and no file in a well-known place.
+type Workspace struct {
 	// Where the service account's credentials come from: "key", the JSON key in credentialsFile; "metadata", the metadata server of Google Cloud, as on GKE with Workload Identity Federation; "external", the credential configuration in credentialsFile, of federation with another cloud or cluster. With the last two, Google signs for serviceAccount (IAM Credentials API, signJwt). Required.
-	Credentials string `json:"credentials"`
+	Credentials string `json:"credentials" enum:"key metadata external"`
 	// JSON file for credentials "key" and "external". A relative path starts at the directory of the configuration file.
 	CredentialsFile string `json:"credentialsFile"`
 	// E-mail address of the service account that has domain-wide delegation. Required for credentials "metadata" and "external".
@@ -23,21 +22,26 @@ type WorkspaceFile struct {
 	Admin string `json:"admin"`
 	// Take the addresses of the groups that the account is a direct member of as the groups of the identity. Default false.
 	Groups bool `json:"groups"`
+
+	// Key is that of the service account, with "key".
+	Key clientauth.Key
+	// Audience, TokenType, TokenFile and TokenField say what is exchanged for
+	// Google's credentials, with "external".
+	Audience, TokenType, TokenFile, TokenField string
 }
 
 // resolve checks the section. No environment variable has a part in it: one that
 // another program needs must not decide who may sign in here.
-func (f WorkspaceFile) resolve(c conf.Section) connector.Workspace {
-	if f == (WorkspaceFile{}) {
-		return connector.Workspace{}
+func (f *Workspace) resolve(c conf.Section) {
+	if !c.IsSet(c.At) {
+		return
 	}
-	w := connector.Workspace{Credentials: f.Credentials, ServiceAccount: f.ServiceAccount, Admin: f.Admin, Groups: f.Groups}
 	account(c, "admin", f.Admin, "an administrator")
 	switch f.Credentials {
 	case "":
 		c.Add(c.Key("credentials"), `is required: one of "key", "metadata", "external"`)
 	case "key":
-		f.serviceAccountKey(c, &w)
+		f.serviceAccountKey(c)
 	case "metadata":
 		if f.CredentialsFile != "" {
 			c.Add(c.Key("credentialsFile"), `has no meaning with "metadata"; remove it`)
@@ -45,11 +49,8 @@ func (f WorkspaceFile) resolve(c conf.Section) connector.Workspace {
 		account(c, "serviceAccount", f.ServiceAccount, "the service account")
 	case "external":
 		account(c, "serviceAccount", f.ServiceAccount, "the service account")
-		f.externalAccount(c, &w)
-	default:
-		c.Add(c.Key("credentials"), `%s is not one of "key", "metadata", "external"`, conf.Show(f.Credentials))
+		f.externalAccount(c)
 	}
-	return w
 }
 
 func account(c conf.Section, key, address, whose string) {
@@ -65,7 +66,7 @@ func account(c conf.Section, key, address, whose string) {
 
 // serviceAccountKey reads the JSON file that the Google Cloud console makes. Its
 // token_uri is not used: where a signed assertion goes must not follow from a file.
-func (f WorkspaceFile) serviceAccountKey(c conf.Section, w *connector.Workspace) {
+func (f *Workspace) serviceAccountKey(c conf.Section) {
 	content, ok := c.SecretFile(c.Key("credentialsFile"), f.CredentialsFile)
 	if !ok {
 		return
@@ -88,13 +89,13 @@ func (f WorkspaceFile) serviceAccountKey(c conf.Section, w *connector.Workspace)
 	if f.ServiceAccount != "" && f.ServiceAccount != key.ClientEmail {
 		c.Add(c.Key("serviceAccount"), "is another one than that of the key; remove it")
 	}
-	w.ServiceAccount = key.ClientEmail
-	w.Key = clientauth.NewKey(parsed.Signer(), "RS256", key.PrivateKeyID)
+	f.ServiceAccount = key.ClientEmail
+	f.Key = clientauth.NewKey(parsed.Signer(), "RS256", key.PrivateKeyID)
 }
 
 // externalAccount reads the file of workload identity federation, of which the
 // kinds that run a program or ask a URL are refused.
-func (f WorkspaceFile) externalAccount(c conf.Section, w *connector.Workspace) {
+func (f *Workspace) externalAccount(c conf.Section) {
 	content, ok := c.SecretFile(c.Key("credentialsFile"), f.CredentialsFile)
 	if !ok {
 		return
@@ -130,8 +131,8 @@ func (f WorkspaceFile) externalAccount(c conf.Section, w *connector.Workspace) {
 		c.Add(c.Key("credentialsFile"), "%s", problem)
 		return
 	}
-	w.Audience, w.TokenType, w.TokenFile = file.Audience, file.SubjectTokenType, file.Source.File
+	f.Audience, f.TokenType, f.TokenFile = file.Audience, file.SubjectTokenType, file.Source.File
 	if file.Source.Format.Type == "json" {
-		w.TokenField = file.Source.Format.Field
+		f.TokenField = file.Source.Format.Field
 	}
 }

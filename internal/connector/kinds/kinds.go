@@ -11,29 +11,31 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 )
 
-// all is in the order of the reference.
-var all = []connector.Kind{
-	google.Kind{},
-	github.Kind{},
-	microsoft.Kind{},
-	oidc.Kind{},
-	oauth2.Kind{},
-	static.Kind{},
+// All returns the empty settings of each kind, in the order of the reference.
+func All() []connector.Settings {
+	return []connector.Settings{
+		&google.Settings{},
+		&github.Settings{},
+		&microsoft.Settings{},
+		&oidc.Settings{},
+		&oauth2.Settings{},
+		&static.Settings{},
+	}
 }
 
 // Names lists the values of provider.name, in the order of the reference.
 func Names() []string {
 	var names []string
-	for _, k := range all {
-		names = append(names, k.Name())
+	for _, k := range All() {
+		names = append(names, k.Kind())
 	}
 	return names
 }
 
-// Of returns the kind with this name, nil if there is none.
-func Of(name string) connector.Kind {
-	for _, k := range all {
-		if k.Name() == name {
+// Of returns the empty settings of the kind with this name, nil if there is none.
+func Of(name string) connector.Settings {
+	for _, k := range All() {
+		if k.Kind() == name {
 			return k
 		}
 	}

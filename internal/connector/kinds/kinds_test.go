@@ -20,7 +20,7 @@ func overlay(t *testing.T, source []byte) []string {
 	}
 	const path = "github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	with := strings.NewReplacer(
-		"static.Kind{},\n", "static.Kind{},\n\tacme.Kind{},\n",
+		"&static.Settings{},\n", "&static.Settings{},\n\t\t&acme.Settings{},\n",
 		`"`+path+`"`, `"`+path+"\"\n\t\""+path+`/acme"`,
 	).Replace(string(list))
 	dir := t.TempDir()
@@ -68,11 +68,11 @@ func TestNewKind(t *testing.T) {
 		provider string
 		want     []string
 	}{
-		"accepted":               {app + "baseURL: 'https://acme.example', tenants: [a, b]", []string{"acme at https://acme.example", "accounts of tenant a, b"}},
-		"everyone may sign in":   {app + "baseURL: 'https://acme.example'", []string{"provider.tenants: is required for Acme, where anybody can have an account"}},
-		"a key of another kind":  {app + "baseURL: 'https://acme.example', tenants: [a], userinfoURL: 'https://acme.example'", []string{`provider.userinfoURL: has no meaning for provider "acme"; remove it`}},
-		"a mistake in its key":   {app + "baseURL: 'http://acme.example', tenants: [a]", []string{"provider.baseURL: ", "must use https"}},
-		"a mistake of every app": {"name: acme, clientSecret: x, baseURL: 'https://acme.example', tenants: [a]", []string{`provider.clientID: is required for "acme"`}},
+		"accepted":               {app + "baseURL: 'https://acme.example', orbits: [a, b]", []string{"acme at https://acme.example", "accounts of orbit a, b"}},
+		"everyone may sign in":   {app + "baseURL: 'https://acme.example'", []string{"provider.orbits: is required for Acme, where anybody can have an account"}},
+		"a key of another kind":  {app + "baseURL: 'https://acme.example', orbits: [a], userinfoURL: 'https://acme.example'", []string{`provider.userinfoURL: has no meaning for provider "acme"; remove it`}},
+		"a mistake in its key":   {app + "baseURL: 'http://acme.example', orbits: [a]", []string{"provider.baseURL: ", "must use https"}},
+		"a mistake of every app": {"name: acme, clientSecret: x, baseURL: 'https://acme.example', orbits: [a]", []string{`provider.clientID: is required for "acme"`}},
 		"another name":           {"name: acmee", []string{`"static", "acme"`}},
 	} {
 		t.Run(name, func(t *testing.T) {

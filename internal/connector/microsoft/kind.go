@@ -1,7 +1,6 @@
 package microsoft
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -24,62 +23,62 @@ var clouds = map[string]string{
 
 var defaultScopes = []string{"openid", "email", "profile", "User.Read"}
 
-// Kind implements connector.Kind.
-type Kind struct{}
-
-func (Kind) Name() string                        { return "microsoft" }
-func (Kind) Settings() connector.Settings        { return new(settings) }
-func (Kind) DisplayName(connector.Config) string { return "Microsoft" }
-func (Kind) TellsGroups(connector.Config) bool   { return true }
-
-// Namespace implements connector.Kind.
-func (Kind) Namespace(p connector.Config) string {
-	if p.BaseURL == "" || p.BaseURL == defaultCloud {
-		return Namespace
-	}
-	return Namespace + "@" + strings.TrimPrefix(p.BaseURL, "https://")
-}
-
-// Summary implements connector.Kind.
-func (Kind) Summary(p connector.Config) (provider string, conditions []string) {
-	if len(p.Tenants) > 0 {
-		conditions = []string{"of tenant " + conf.Names(p.Tenants)}
-	}
-	return fmt.Sprintf("microsoft at %s, client %q", p.BaseURL, p.ClientID), conditions
-}
-
-// New implements connector.Kind.
-func (Kind) New(p connector.Config, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
-	return New(p, client), nil, nil
-}
-
-// settings are the keys of provider.name "microsoft".
-type settings struct {
+// Settings are the keys of provider.name "microsoft".
+type Settings struct {
 	upstream.KeyedApp
 	upstream.AuthorizationParams
-	BaseURL                      string   `json:"baseURL"`
-	Tenants                      []string `json:"tenants"`
-	InsecureTrustUnverifiedEmail bool     `json:"insecureTrustUnverifiedEmail"`
+	// Base URL of a national cloud, "https://login.microsoftonline.us" or "https://login.partner.microsoftonline.cn".
+	BaseURL string `json:"baseURL" default:"https://login.microsoftonline.com"`
+	// Directories (tenants) whose accounts may sign in, by id such as "11111111-2222-3333-4444-555555555555". With exactly one, Microsoft itself shows no others; with several, the groups of the identity begin with the tenant's id and a slash. Required unless allowAnyUser is set.
+	Tenants []string `json:"tenants"`
+	// Take e-mail addresses as verified that Microsoft does not say are; the optional claim xms_edov is the better way. Refused with allowAnyUser. Default false.
+	InsecureTrustUnverifiedEmail bool `json:"insecureTrustUnverifiedEmail"`
+}
+
+// Kind implements connector.Settings.
+func (*Settings) Kind() string        { return "microsoft" }
+func (*Settings) DisplayName() string { return "Microsoft" }
+func (*Settings) TellsGroups() bool   { return true }
+
+// Namespace implements connector.Settings.
+func (s *Settings) Namespace() string {
+	if s.BaseURL == "" || s.BaseURL == defaultCloud {
+		return Namespace
+	}
+	return Namespace + "@" + strings.TrimPrefix(s.BaseURL, "https://")
+}
+
+// Summary implements connector.Settings.
+func (s *Settings) Summary() (provider string, conditions []string) {
+	if len(s.Tenants) > 0 {
+		conditions = []string{"of tenant " + conf.Names(s.Tenants)}
+	}
+	return fmt.Sprintf("microsoft at %s, client %q", s.BaseURL, s.ClientID), conditions
+}
+
+// New implements connector.Settings.
+func (s *Settings) New(_ connector.Properties, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
+	return New(s, client), nil, nil
 }
 
 // Audience implements connector.Settings. An address alone says little there,
 // whatever it is verified by.
-func (s *settings) Audience() connector.Audience {
+func (s *Settings) Audience() connector.Audience {
 	return connector.Audience{Keys: []string{"tenants"}, Of: `"microsoft"`, Where: connector.OpenToAll}
 }
 
 // Resolve implements connector.Settings.
-func (s *settings) Resolve(c conf.Section, p *connector.Config) {
-	s.ResolveKeyedApp(c, p, false, defaultScopes...)
-	if s.MustAskOpenID(c, p) {
+func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
+	s.ResolveKeyedApp(c, p.Name, false, defaultScopes...)
+	if s.MustAskOpenID(c, p.Name) {
 		s.MustAsk(c, "profile", `must include "profile" for "microsoft", which names the account (oid) only then`)
 	}
-	s.ResolveParams(c, p, map[string]string{"resource": "is refused by version 2.0 of Microsoft's endpoints; name scopes instead"})
-	p.BaseURL = strings.TrimSuffix(cmp.Or(s.BaseURL, defaultCloud), "/")
-	if _, known := clouds[p.BaseURL]; !known {
-		c.Add(c.Key("baseURL"), "%s is not one of %s", conf.ShowURL(p.BaseURL), strings.Join(slices.Sorted(maps.Keys(clouds)), ", "))
+	s.ResolveParams(c, map[string]string{"resource": "is refused by version 2.0 of Microsoft's endpoints; name scopes instead"})
+	s.BaseURL = strings.TrimSuffix(s.BaseURL, "/")
+	if _, known := clouds[s.BaseURL]; !known {
+		c.Add(c.Key("baseURL"), "%s is not one of %s", conf.ShowURL(s.BaseURL), strings.Join(slices.Sorted(maps.Keys(clouds)), ", "))
 	}
-	p.Tenants = c.LowerNames(c.Key("tenants"), s.Tenants, func(id string) string {
+	s.Tenants = c.LowerNames(c.Key("tenants"), s.Tenants, func(id string) string {
 		if !guid.MatchString(id) {
 			return `is not a directory id such as "11111111-2222-3333-4444-555555555555"`
 		}

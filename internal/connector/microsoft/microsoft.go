@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
@@ -30,41 +29,23 @@ const (
 // Connector implements connector.Connector and connector.Rechecker.
 type Connector struct{ *oidc.Connector }
 
-// New takes ClientID, ClientSecret or ClientKey, BaseURL, Scopes, Tenants, GroupsFilter,
-// AuthorizationParams and TrustUnverifiedEmail of p. A nil client means the default transport; see
+// New returns a connector. A nil client means the default transport; see
 // upstream.NewClient.
-func New(p connector.Config, client *http.Client) Connector {
-	cloud := cmp.Or(p.BaseURL, defaultCloud)
-	scopes := p.Scopes
-	if len(scopes) == 0 {
-		scopes = defaultScopes
+func New(s *Settings, client *http.Client) Connector {
+	cloud := cmp.Or(s.BaseURL, defaultCloud)
+	g := groups{graph: clouds[cloud], manyTenants: len(s.Tenants) != 1}
+	o := oidc.OptionsOf(s.KeyedApp, client)
+	if len(o.Scopes) == 0 {
+		o.Scopes = defaultScopes
 	}
-	g := groups{graph: clouds[cloud], manyTenants: len(p.Tenants) != 1}
-	o := oidc.Options{
-		KeyIssuer:    true,
-		ClientID:     p.ClientID,
-		ClientSecret: p.ClientSecret,
-		ClientKey:    p.ClientKey,
-		Scopes:       scopes,
-		OfflineScope: true,
-		Namespace:    Kind{}.Namespace(p),
-		Subject:      subject,
-		Admit:        func(claims oidc.Claims) error { return admit(p.Tenants, claims) },
-		TrustEmail:   verified,
-		Groups:       g.of,
-
-		ExtraAuthParams:    p.AuthorizationParams,
-		ClientAuthMethod:   p.ClientAuthMethod,
-		AssertionForIssuer: p.AssertionForIssuer,
-
-		GroupsFilter: p.GroupsFilter,
-		HTTPClient:   client,
-	}
-	if p.TrustUnverifiedEmail {
+	o.KeyIssuer, o.OfflineScope, o.Namespace, o.ExtraAuthParams = true, true, s.Namespace(), s.Params
+	o.Subject, o.TrustEmail, o.Groups = subject, verified, g.of
+	o.Admit = func(claims oidc.Claims) error { return admit(s.Tenants, claims) }
+	if s.InsecureTrustUnverifiedEmail {
 		o.TrustEmail = func(string, oidc.Claims) bool { return true }
 	}
-	o.Issuer = cloud + "/" + authority(p.Tenants) + "/v2.0"
-	if len(p.Tenants) != 1 {
+	o.Issuer = cloud + "/" + authority(s.Tenants) + "/v2.0"
+	if len(s.Tenants) != 1 {
 		o.Issuer, o.Discovery = cloud+"/{tenantid}/v2.0", o.Issuer
 	}
 	return Connector{oidc.New(o)}

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/microsoft"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 )
 
@@ -24,18 +24,18 @@ var alice = oauthtest.User{
 	Subject: home + "/" + object, Login: "alice@corp.example", Email: "alice@corp.example", EmailVerified: true, Name: "Alice",
 }
 
-func start(t *testing.T, edit func(*connector.Config)) (connectortest.Fixture, *oauthtest.Microsoft) {
+func start(t *testing.T, edit func(*microsoft.Settings)) (connectortest.Fixture, *oauthtest.Microsoft) {
 	m := oauthtest.NewMicrosoft(t)
 	m.SignInAs(alice)
-	conf := connector.Config{Tenants: []string{home}, ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret)}
+	settings := &microsoft.Settings{Tenants: []string{home}, KeyedApp: upstream.KeyedApp{App: connectortest.App()}}
 	if edit != nil {
-		edit(&conf)
+		edit(settings)
 	}
-	return connectortest.Fixture{Connector: microsoft.New(conf, connectortest.Client(m)), Provider: m, Namespace: "microsoft"}, m
+	return connectortest.Fixture{Connector: microsoft.New(settings, connectortest.Client(m)), Provider: m, Namespace: "microsoft"}, m
 }
 
-func tenants(ids ...string) func(*connector.Config) {
-	return func(p *connector.Config) { p.Tenants = ids }
+func tenants(ids ...string) func(*microsoft.Settings) {
+	return func(p *microsoft.Settings) { p.Tenants = ids }
 }
 
 func manyGroups(n int) []string {
@@ -51,7 +51,7 @@ func TestSuite(t *testing.T) {
 	many.Groups = manyGroups(300)
 	for _, c := range []struct {
 		name  string
-		edit  func(*connector.Config)
+		edit  func(*microsoft.Settings)
 		alice oauthtest.User
 		needs []oauthtest.Endpoint
 	}{
@@ -192,7 +192,7 @@ func TestEmail(t *testing.T) {
 		{"AS-FED-06 the operator trusts", true, func(m map[string]any) { delete(m, "xms_edov") }, alice.Email},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f, m := start(t, func(p *connector.Config) { p.TrustUnverifiedEmail = c.trust })
+			f, m := start(t, func(p *microsoft.Settings) { p.InsecureTrustUnverifiedEmail = c.trust })
 			m.EditClaims(c.claims)
 			if id, err := signIn(t, f); err != nil || id.Email != c.want {
 				t.Errorf("e-mail %q, %v, want %q", id.Email, err, c.want)
@@ -237,7 +237,7 @@ func TestGroups(t *testing.T) {
 		{"Graph refuses", user(manyGroups(300), nil), []string{home}, nil, func(m *oauthtest.Microsoft) { m.RefuseGraph(403) }, nil, 1, connector.ErrRejected},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f, m := start(t, func(p *connector.Config) { p.Tenants, p.GroupsFilter = c.tenants, c.filter })
+			f, m := start(t, func(p *microsoft.Settings) { p.Tenants, p.GroupsFilter = c.tenants, c.filter })
 			m.SignInAs(c.user)
 			if c.prepare != nil {
 				c.prepare(m)
@@ -329,7 +329,7 @@ func TestRecheck(t *testing.T) {
 // In the cloud of another country people are others, and so is Graph.
 func TestCloud(t *testing.T) {
 	const us = "https://login.microsoftonline.us"
-	f, m := start(t, func(p *connector.Config) { p.BaseURL = us })
+	f, m := start(t, func(p *microsoft.Settings) { p.BaseURL = us })
 	m.EditMetadata(func(d map[string]any) { d["issuer"] = us + "/" + home + "/v2.0" })
 	m.EditClaims(func(c map[string]any) { c["iss"] = us + "/" + home + "/v2.0" })
 	m.KeyIssuer(us + "/{tenantid}/v2.0")

@@ -10,49 +10,51 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
-// Kind implements connector.Kind.
-type Kind struct{}
-
-func (Kind) Name() string                          { return "oauth2" }
-func (Kind) Settings() connector.Settings          { return new(settings) }
-func (Kind) DisplayName(p connector.Config) string { return upstream.HostOf(p.AuthorizeURL) }
-func (Kind) Namespace(p connector.Config) string   { return namespace(p.UserinfoURL) }
-func (Kind) TellsGroups(connector.Config) bool     { return true }
-
-// Summary implements connector.Kind.
-func (Kind) Summary(p connector.Config) (provider string, conditions []string) {
-	return fmt.Sprintf("oauth2 at %s, client %q", p.AuthorizeURL, p.ClientID), nil
-}
-
-// New implements connector.Kind.
-func (Kind) New(p connector.Config, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
-	return New(p, client), nil, nil
-}
-
-// settings are the keys of provider.name "oauth2".
-type settings struct {
+// Settings are the keys of provider.name "oauth2".
+type Settings struct {
 	upstream.App
 	upstream.ClaimNames
 	upstream.AuthorizationParams
+	// How this service proves itself at the token endpoint: "client_secret_basic" or "client_secret_post". Default: "client_secret_basic".
 	ClientAuthMethod string `json:"clientAuthMethod"`
-	IssuerURL        string `json:"issuerURL"`
-	AuthorizeURL     string `json:"authorizeURL"`
-	TokenURL         string `json:"tokenURL"`
-	UserinfoURL      string `json:"userinfoURL"`
+	// Issuer that a provider which sends iss with its answers must send. Default: none, and an answer with iss is refused.
+	IssuerURL string `json:"issuerURL"`
+	// Authorization endpoint; https, or http on a loopback host. Required.
+	AuthorizeURL string `json:"authorizeURL"`
+	// Token endpoint. Required.
+	TokenURL string `json:"tokenURL"`
+	// Endpoint that answers a GET with the access token by a JSON object about the person. Its host is part of every subject; changing it gives every user a new subject. Required.
+	UserinfoURL string `json:"userinfoURL"`
+}
+
+// Kind implements connector.Settings.
+func (*Settings) Kind() string          { return "oauth2" }
+func (s *Settings) DisplayName() string { return upstream.HostOf(s.AuthorizeURL) }
+func (s *Settings) Namespace() string   { return namespace(s.UserinfoURL) }
+func (*Settings) TellsGroups() bool     { return true }
+
+// Summary implements connector.Settings.
+func (s *Settings) Summary() (provider string, conditions []string) {
+	return fmt.Sprintf("oauth2 at %s, client %q", s.AuthorizeURL, s.ClientID), nil
+}
+
+// New implements connector.Settings.
+func (s *Settings) New(_ connector.Properties, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
+	return New(s, client), nil, nil
 }
 
 // Audience implements connector.Settings. The provider may be one company's or
 // open to everyone.
-func (s *settings) Audience() connector.Audience {
+func (s *Settings) Audience() connector.Audience {
 	return connector.Audience{Keys: []string{"allowedEmailDomains"}, Of: `"oauth2"`}
 }
 
 // Resolve implements connector.Settings.
-func (s *settings) Resolve(c conf.Section, p *connector.Config) {
-	s.ResolveApp(c, p)
+func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
+	s.ResolveApp(c, p.Name)
 	s.ResolveClaims(c, p)
-	s.ResolveParams(c, p, nil)
-	p.ClientAuthMethod = clientauth.Method(c, s.ClientAuthMethod, clientauth.Basic, false, clientauth.Basic, clientauth.Post)
+	s.ResolveParams(c, nil)
+	s.ClientAuthMethod = clientauth.Method(c, s.ClientAuthMethod, clientauth.Basic, false, clientauth.Basic, clientauth.Post)
 	if s.IssuerURL != "" {
 		c.SecureURL(c.Key("issuerURL"), s.IssuerURL)
 	}
@@ -63,5 +65,4 @@ func (s *settings) Resolve(c conf.Section, p *connector.Config) {
 		}
 		c.SecureURL(c.Key(endpoint.key), endpoint.value)
 	}
-	p.IssuerURL, p.AuthorizeURL, p.TokenURL, p.UserinfoURL = s.IssuerURL, s.AuthorizeURL, s.TokenURL, s.UserinfoURL
 }

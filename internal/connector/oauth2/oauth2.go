@@ -22,15 +22,15 @@ import (
 
 // Connector implements connector.Connector and connector.Rechecker.
 type Connector struct {
-	provider  connector.Config // its secret cannot be printed
+	provider  *Settings // its secret cannot be printed
 	namespace string
 	client    *upstream.Client
 }
 
-// New takes everything of p that has a meaning for this provider. A nil client
-// means the default transport; see upstream.NewClient.
-func New(p connector.Config, client *http.Client) *Connector {
-	return &Connector{provider: p, namespace: namespace(p.UserinfoURL), client: upstream.NewClient(client)}
+// New returns a connector. A nil client means the default transport; see
+// upstream.NewClient.
+func New(s *Settings, client *http.Client) *Connector {
+	return &Connector{provider: s, namespace: s.Namespace(), client: upstream.NewClient(client)}
 }
 
 // namespace names the host that says who people are.
@@ -45,7 +45,7 @@ func (c *Connector) AuthorizationURL(_ context.Context, login connector.Login) (
 		return "", err
 	}
 	var options []oauth2.AuthCodeOption
-	for name, value := range c.provider.AuthorizationParams {
+	for name, value := range c.provider.Params {
 		if !slices.Contains(connector.ProtocolParams, name) {
 			options = append(options, oauth2.SetAuthURLParam(name, value))
 		}
@@ -112,7 +112,7 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 	claim.Fill(ctx, &id, claims, claim.Names{
 		Email: p.EmailClaim, Name: p.NameClaim, Groups: p.GroupsClaim, GroupsFilter: p.GroupsFilter,
 		Verified: func(string, claim.Set) bool {
-			return p.TrustUnverifiedEmail || claims.IsTrue(p.EmailVerifiedClaim)
+			return p.InsecureTrustUnverifiedEmail || claims.IsTrue(p.EmailVerifiedClaim)
 		},
 	})
 	return id, nil

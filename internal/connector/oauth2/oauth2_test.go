@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oauth2"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 )
 
@@ -17,18 +17,18 @@ var alice = oauthtest.User{
 	Subject: "1001", Email: "alice@corp.example", EmailVerified: true, Name: "Alice", Groups: []string{"staff", "ops"},
 }
 
-func start(t *testing.T, edit func(*connector.Config)) (connectortest.Fixture, *oauthtest.OAuth2) {
+func start(t *testing.T, edit func(*oauth2.Settings)) (connectortest.Fixture, *oauthtest.OAuth2) {
 	p := oauthtest.NewOAuth2(t)
 	p.SignInAs(alice)
-	conf := connector.Config{
-		ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret), IssuerURL: "https://id.corp.example",
+	settings := &oauth2.Settings{
+		App: connectortest.App(), IssuerURL: "https://id.corp.example",
 		AuthorizeURL: "https://id.corp.example/authorize", TokenURL: "https://id.corp.example/token", UserinfoURL: "https://api.corp.example/me",
-		SubjectClaim: "/data/id", EmailClaim: "/data/email", EmailVerifiedClaim: "/data/confirmed", NameClaim: "/data/full_name", GroupsClaim: "/data/teams",
+		ClaimNames: upstream.ClaimNames{SubjectClaim: "/data/id", EmailClaim: "/data/email", EmailVerifiedClaim: "/data/confirmed", NameClaim: "/data/full_name", GroupsClaim: "/data/teams"},
 	}
 	if edit != nil {
-		edit(&conf)
+		edit(settings)
 	}
-	return connectortest.Fixture{Connector: oauth2.New(conf, connectortest.Client(p)), Provider: p, Namespace: "oauth2@api.corp.example"}, p
+	return connectortest.Fixture{Connector: oauth2.New(settings, connectortest.Client(p)), Provider: p, Namespace: "oauth2@api.corp.example"}, p
 }
 
 func TestSuite(t *testing.T) {
@@ -60,7 +60,7 @@ func TestClaims(t *testing.T) {
 	data := func(m map[string]any) map[string]any { return m["data"].(map[string]any) }
 	for _, c := range []struct {
 		name   string
-		config func(*connector.Config)
+		config func(*oauth2.Settings)
 		answer func(map[string]any)
 		want   connector.Identity
 		err    error
@@ -72,9 +72,9 @@ func TestClaims(t *testing.T) {
 		{"AS-FED-05 a fraction is none", nil, func(m map[string]any) { data(m)["id"] = 1.5 }, connector.Identity{}, connector.ErrRejected},
 		{"AS-FED-05 nor a list", nil, func(m map[string]any) { data(m)["id"] = []int{1} }, connector.Identity{}, connector.ErrRejected},
 		{"AS-FED-05 nor null", nil, func(m map[string]any) { data(m)["id"] = nil }, connector.Identity{}, connector.ErrRejected},
-		{"AS-FED-06 nobody vouches", func(p *connector.Config) { p.EmailVerifiedClaim = "" }, nil, with(func(id *connector.Identity) { id.Email = "" }), nil},
-		{"AS-FED-06 the operator does", func(p *connector.Config) { p.EmailVerifiedClaim, p.TrustUnverifiedEmail = "", true }, nil, whole, nil},
-		{"filtered groups", func(p *connector.Config) { p.GroupsFilter = []string{"op*"} }, nil, with(func(id *connector.Identity) { id.Groups = []string{"ops"} }), nil},
+		{"AS-FED-06 nobody vouches", func(p *oauth2.Settings) { p.EmailVerifiedClaim = "" }, nil, with(func(id *connector.Identity) { id.Email = "" }), nil},
+		{"AS-FED-06 the operator does", func(p *oauth2.Settings) { p.EmailVerifiedClaim, p.InsecureTrustUnverifiedEmail = "", true }, nil, whole, nil},
+		{"filtered groups", func(p *oauth2.Settings) { p.GroupsFilter = []string{"op*"} }, nil, with(func(id *connector.Identity) { id.Groups = []string{"ops"} }), nil},
 		{"the answer is a list", nil, func(m map[string]any) { m["data"] = []any{m["data"]} }, connector.Identity{}, connector.ErrRejected},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -90,9 +90,9 @@ func TestClaims(t *testing.T) {
 
 func TestRequests(t *testing.T) {
 	for _, inBody := range []bool{false, true} {
-		f, p := start(t, func(c *connector.Config) {
+		f, p := start(t, func(c *oauth2.Settings) {
 			c.ClientAuthMethod, c.Scopes = map[bool]string{true: "client_secret_post", false: "client_secret_basic"}[inBody], []string{"read", "teams"}
-			c.AuthorizationParams = map[string]string{"audience": "x", "state": "evil", "redirect_uri": "https://attacker.example"}
+			c.Params = map[string]string{"audience": "x", "state": "evil", "redirect_uri": "https://attacker.example"}
 		})
 		if _, err := connectortest.SignIn(t, f, connectortest.NewLogin()); err != nil {
 			t.Fatal(err)
@@ -110,7 +110,7 @@ func TestRequests(t *testing.T) {
 // A provider that starts to send iss says so in our log, and signs no one in
 // until the operator has named it.
 func TestUnknownIssuer(t *testing.T) {
-	f, _ := start(t, func(c *connector.Config) { c.IssuerURL = "" })
+	f, _ := start(t, func(c *oauth2.Settings) { c.IssuerURL = "" })
 	login := connectortest.NewLogin()
 	query := connectortest.Visit(t, f, login)
 	query.Set("iss", "https://id.corp.example")

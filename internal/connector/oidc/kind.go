@@ -12,38 +12,45 @@ import (
 
 var defaultScopes = []string{"openid", "email", "profile"}
 
-// Kind implements connector.Kind.
-type Kind struct{}
-
-func (Kind) Name() string                          { return "oidc" }
-func (Kind) Settings() connector.Settings          { return new(settings) }
-func (Kind) DisplayName(p connector.Config) string { return upstream.HostOf(p.IssuerURL) }
-func (Kind) Namespace(p connector.Config) string   { return namespace(p.IssuerURL) }
-func (Kind) TellsGroups(connector.Config) bool     { return true }
-
-// Summary implements connector.Kind.
-func (Kind) Summary(p connector.Config) (provider string, conditions []string) {
-	return fmt.Sprintf("oidc, issuer %s, client %q", p.IssuerURL, p.ClientID), nil
-}
-
-// New implements connector.Kind.
-func (Kind) New(p connector.Config, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
-	return FromConfig(p, client), nil, nil
-}
-
-// settings are the keys of provider.name "oidc".
-type settings struct {
+// Settings are the keys of provider.name "oidc".
+type Settings struct {
 	upstream.KeyedApp
 	upstream.ClaimNames
 	upstream.AuthorizationParams
-	IssuerURL      string   `json:"issuerURL"`
-	BackchannelURL string   `json:"backchannelURL"`
-	ACRValues      []string `json:"acrValues"`
+	// Issuer URL of the OpenID provider; https, or http on a loopback host. Its discovery document must name exactly this issuer. Required.
+	IssuerURL string `json:"issuerURL"`
+	// URL that stands in the place of issuerURL in what this service asks itself: discovery, key set, token and userinfo endpoint. For a provider whose public address cannot be reached from here, such as "http://keycloak.iam.svc.cluster.local:8080/realms/corp". Tokens and the discovery document must name issuerURL all the same, and browsers go to the authorization endpoint that the document names. May use http, which is for networks of your own. Default: none, and the public address is asked.
+	BackchannelURL string `json:"backchannelURL"`
+	// Authentication context classes, such as "phr" or "http://schemas.openid.net/pape/policies/2007/06/multi-factor". The provider is asked for them (acr_values), and an ID token of a sign-in must name one of them (acr). Default: none is asked for.
+	ACRValues []string `json:"acrValues" max:"100"`
+}
+
+// Kind implements connector.Settings.
+func (*Settings) Kind() string          { return "oidc" }
+func (s *Settings) DisplayName() string { return upstream.HostOf(s.IssuerURL) }
+func (s *Settings) Namespace() string   { return namespace(s.IssuerURL) }
+func (*Settings) TellsGroups() bool     { return true }
+
+// Summary implements connector.Settings.
+func (s *Settings) Summary() (provider string, conditions []string) {
+	return fmt.Sprintf("oidc, issuer %s, client %q", s.IssuerURL, s.ClientID), nil
+}
+
+// New implements connector.Settings.
+func (s *Settings) New(unused connector.Properties, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
+	o := OptionsOf(s.KeyedApp, client)
+	o.Issuer, o.BackChannel, o.OfflineScope, o.Unused = s.IssuerURL, s.BackchannelURL, true, unused
+	o.SubjectClaim, o.EmailClaim, o.EmailVerifiedClaim, o.NameClaim, o.GroupsClaim = s.SubjectClaim, s.EmailClaim, s.EmailVerifiedClaim, s.NameClaim, s.GroupsClaim
+	o.ACRValues, o.ExtraAuthParams = s.ACRValues, s.Params
+	if s.InsecureTrustUnverifiedEmail {
+		o.TrustEmail = func(string, Claims) bool { return true }
+	}
+	return New(o), nil, nil
 }
 
 // Audience implements connector.Settings: an issuer is taken for the operator's
 // own, unless it is known to be open to everyone.
-func (s *settings) Audience() connector.Audience {
+func (s *Settings) Audience() connector.Audience {
 	public := publicIssuerOf(s.IssuerURL)
 	if public == nil {
 		return connector.Audience{Chosen: true}
@@ -56,28 +63,25 @@ func (s *settings) Audience() connector.Audience {
 }
 
 // Resolve implements connector.Settings.
-func (s *settings) Resolve(c conf.Section, p *connector.Config) {
-	s.ResolveKeyedApp(c, p, true, defaultScopes...)
-	s.MustAskOpenID(c, p)
+func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
+	s.ResolveKeyedApp(c, p.Name, true, defaultScopes...)
+	s.MustAskOpenID(c, p.Name)
 	s.ResolveClaims(c, p)
-	s.ResolveParams(c, p, nil)
+	s.ResolveParams(c, nil)
 	s.issuer(c, p.Name)
 	s.backChannel(c)
-	if at := c.Key("acrValues"); !c.TooMany(at, len(s.ACRValues), conf.MaxScopes) {
-		for i, value := range s.ACRValues {
-			if !conf.IsScopeToken(value) {
-				c.Add(conf.Element(at, i), "%s is not a class: printable ASCII without spaces", conf.Show(value))
-			}
+	for i, value := range s.ACRValues {
+		if !conf.IsScopeToken(value) {
+			c.Add(conf.Element(c.Key("acrValues"), i), "%s is not a class: printable ASCII without spaces", conf.Show(value))
 		}
 	}
 	if s.InsecureTrustUnverifiedEmail && publicIssuerOf(s.IssuerURL) != nil {
 		c.Add(c.Key("insecureTrustUnverifiedEmail"), "is refused for the issuer %s: anybody could come with any address", conf.ShowURL(s.IssuerURL))
 	}
-	p.IssuerURL, p.BackChannelURL, p.ACRValues = s.IssuerURL, s.BackchannelURL, s.ACRValues
 }
 
 // issuer refuses an issuer that is the address of something else.
-func (s *settings) issuer(c conf.Section, provider string) {
+func (s *Settings) issuer(c conf.Section, provider string) {
 	at, value := c.Key("issuerURL"), s.IssuerURL
 	if value == "" {
 		c.Add(at, "is required for %q", provider)
@@ -103,7 +107,7 @@ func (s *settings) issuer(c conf.Section, provider string) {
 
 // backChannel may use http: it is the operator's own way to the provider, for
 // instance inside a cluster.
-func (s *settings) backChannel(c conf.Section) {
+func (s *Settings) backChannel(c conf.Section) {
 	at := c.Key("backchannelURL")
 	if s.BackchannelURL == "" {
 		return

@@ -34,11 +34,11 @@ type Options struct {
 	// that is not Issuer.
 	Discovery string
 	// BackChannel stands in the place of Issuer in what this service asks itself:
-	// discovery, key set, token and userinfo endpoint. See connector.Config.
+	// discovery, key set, token and userinfo endpoint. See Settings.
 	BackChannel  string
 	ClientID     string
 	ClientSecret conf.Secret // empty: a public client, unless there is a ClientKey
-	// ClientAuthMethod, ClientKey and AssertionForIssuer: see connector.Config.
+	// ClientAuthMethod, ClientKey and AssertionForIssuer: see upstream.KeyedApp.
 	ClientAuthMethod   string
 	ClientKey          clientauth.Key
 	AssertionForIssuer bool
@@ -52,7 +52,7 @@ type Options struct {
 	ACRValues []string
 	// GroupsClaim names the claim with the groups; empty: none.
 	GroupsClaim string
-	// GroupsFilter: see connector.Config.
+	// GroupsFilter: see upstream.App.
 	GroupsFilter []string
 	// Unused are the properties that the configuration makes no use of. The
 	// zero value uses all.
@@ -145,34 +145,12 @@ func New(o Options) *Connector {
 	return c
 }
 
-// FromConfig returns the connector for provider name "oidc".
-func FromConfig(p connector.Config, client *http.Client) *Connector {
-	o := Options{
-		Issuer:       p.IssuerURL,
-		ClientID:     p.ClientID,
-		ClientSecret: p.ClientSecret,
-		Scopes:       p.Scopes,
-		OfflineScope: true,
-		GroupsClaim:  p.GroupsClaim,
-		GroupsFilter: p.GroupsFilter,
-		Unused:       p.Unused,
-		BackChannel:  p.BackChannelURL,
-		HTTPClient:   client,
-
-		EmailClaim:         p.EmailClaim,
-		EmailVerifiedClaim: p.EmailVerifiedClaim,
-		NameClaim:          p.NameClaim,
-		SubjectClaim:       p.SubjectClaim,
-		ClientAuthMethod:   p.ClientAuthMethod,
-		ClientKey:          p.ClientKey,
-		AssertionForIssuer: p.AssertionForIssuer,
-		ACRValues:          p.ACRValues,
-		ExtraAuthParams:    p.AuthorizationParams,
+// OptionsOf returns what follows from the keys of an application.
+func OptionsOf(a upstream.KeyedApp, client *http.Client) Options {
+	return Options{
+		ClientID: a.ClientID, ClientSecret: a.ClientSecret, ClientAuthMethod: a.ClientAuthMethod, ClientKey: a.ClientKey,
+		AssertionForIssuer: a.AssertionForIssuer(), Scopes: a.Scopes, GroupsFilter: a.GroupsFilter, HTTPClient: client,
 	}
-	if p.TrustUnverifiedEmail {
-		o.TrustEmail = func(string, Claims) bool { return true }
-	}
-	return New(o)
 }
 
 // AuthorizationURL implements connector.Connector.

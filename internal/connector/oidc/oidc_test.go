@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/connectortest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 )
 
@@ -89,15 +90,20 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-func TestFromConfig(t *testing.T) {
+func fromSettings(t *testing.T, s oidc.Settings, p oauthtest.Provider) connector.Connector {
+	t.Helper()
+	s.ClientID, s.ClientSecret = oauthtest.ClientID, conf.NewSecret(oauthtest.ClientSecret)
+	c, _, err := s.New(connector.Properties{}, connectortest.Client(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestSettings(t *testing.T) {
 	p := oauthtest.NewOIDCProviderAt(t, "https://idp.corp.example")
 	p.SignInAs(alice)
-	f := connectortest.Fixture{Provider: p, Connector: oidc.FromConfig(connector.Config{
-		IssuerURL:    "https://idp.corp.example",
-		ClientID:     oauthtest.ClientID,
-		ClientSecret: conf.NewSecret(oauthtest.ClientSecret),
-		GroupsClaim:  "groups",
-	}, connectortest.Client(p))}
+	f := connectortest.Fixture{Provider: p, Connector: fromSettings(t, oidc.Settings{IssuerURL: "https://idp.corp.example", ClaimNames: upstream.ClaimNames{GroupsClaim: "groups"}}, p)}
 	id, err := signIn(t, f)
 	want := connector.Identity{Namespace: "idp.corp.example", Subject: alice.Subject, Email: alice.Email, Name: alice.Name, Groups: alice.Groups}
 	if err != nil || !reflect.DeepEqual(id, want) {
@@ -447,11 +453,12 @@ func TestAuthorizationParameters(t *testing.T) {
 }
 
 func TestMapping(t *testing.T) {
-	conf := connector.Config{
-		IssuerURL: "https://idp.corp.example", ClientID: oauthtest.ClientID, ClientSecret: conf.NewSecret(oauthtest.ClientSecret),
-		EmailClaim: "mail", EmailVerifiedClaim: "/mail_info/checked", NameClaim: "https://corp.example/name", GroupsClaim: "/access/mcp/roles",
-		GroupsFilter: []string{"mcp-*"}, AuthorizationParams: map[string]string{"audience": "corp", "nonce": "evil"},
+	settings := oidc.Settings{
+		IssuerURL:           "https://idp.corp.example",
+		ClaimNames:          upstream.ClaimNames{EmailClaim: "mail", EmailVerifiedClaim: "/mail_info/checked", NameClaim: "https://corp.example/name", GroupsClaim: "/access/mcp/roles"},
+		AuthorizationParams: upstream.AuthorizationParams{Params: map[string]string{"audience": "corp", "nonce": "evil"}},
 	}
+	settings.GroupsFilter = []string{"mcp-*"}
 	claims := func(m map[string]any) {
 		m["mail"], m["mail_info"] = "alice@work.example", map[string]any{"checked": true}
 		m["https://corp.example/name"], m["access"] = "A. Lice", map[string]any{"mcp": map[string]any{"roles": []string{"mcp-read", "other"}}}
@@ -461,26 +468,26 @@ func TestMapping(t *testing.T) {
 	unverified.Email = ""
 	for _, c := range []struct {
 		name                string
-		config              func(*connector.Config)
+		config              func(*oidc.Settings)
 		inToken, atUserInfo func(map[string]any)
 		want                connector.Identity
 	}{
 		{"in the ID token", nil, claims, nil, mapped},
 		{"at userinfo", nil, nil, claims, mapped},
-		{"AS-FED-06 email_verified is not about another claim", func(p *connector.Config) { p.EmailVerifiedClaim = "" }, claims, claims, unverified},
+		{"AS-FED-06 email_verified is not about another claim", func(p *oidc.Settings) { p.EmailVerifiedClaim = "" }, claims, claims, unverified},
 		{"AS-FED-06 not verified", nil, func(m map[string]any) { claims(m); m["mail_info"] = map[string]any{"checked": "no"} }, nil, unverified},
-		{"AS-FED-06 the operator trusts", func(p *connector.Config) { p.EmailVerifiedClaim, p.TrustUnverifiedEmail = "", true }, claims, nil, mapped},
+		{"AS-FED-06 the operator trusts", func(p *oidc.Settings) { p.EmailVerifiedClaim, p.InsecureTrustUnverifiedEmail = "", true }, claims, nil, mapped},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := oauthtest.NewOIDCProviderAt(t, conf.IssuerURL)
+			p := oauthtest.NewOIDCProviderAt(t, settings.IssuerURL)
 			p.SignInAs(alice)
 			p.EditClaims(c.inToken)
 			p.EditUserInfo(c.atUserInfo)
-			conf := conf
+			settings := settings
 			if c.config != nil {
-				c.config(&conf)
+				c.config(&settings)
 			}
-			id, err := signIn(t, connectortest.Fixture{Provider: p, Connector: oidc.FromConfig(conf, connectortest.Client(p))})
+			id, err := signIn(t, connectortest.Fixture{Provider: p, Connector: fromSettings(t, settings, p)})
 			if err != nil || !reflect.DeepEqual(id, c.want) {
 				t.Errorf("identity %+v, %v\nwant     %+v", id, err, c.want)
 			}

@@ -10,49 +10,49 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
-// Kind implements connector.Kind.
-type Kind struct{}
-
-func (Kind) Name() string                        { return "static" }
-func (Kind) Settings() connector.Settings        { return new(settings) }
-func (Kind) DisplayName(connector.Config) string { return "" }
-func (Kind) Namespace(connector.Config) string   { return Namespace }
-
-// TellsGroups implements connector.Kind. A file of accounts may change at any time.
-func (Kind) TellsGroups(p connector.Config) bool {
-	return p.UsersFile != "" || slices.ContainsFunc(p.Users, func(u connector.User) bool { return len(u.Groups) > 0 })
+// Settings are the keys of provider.name "static".
+type Settings struct {
+	// The accounts. Required unless usersFile is set: at least one.
+	Users []User `json:"users" max:"1000"`
+	// File that holds the accounts, as a YAML document with the one key users. It is read again when it changes; content that is broken changes nothing and is logged. Required unless users is set.
+	UsersFile string `json:"usersFile"`
 }
 
-// Summary implements connector.Kind.
-func (Kind) Summary(p connector.Config) (provider string, conditions []string) {
-	if p.UsersFile != "" {
-		return fmt.Sprintf("static, %d user(s) in %s now", len(p.Users), p.UsersFile), nil
+// Kind implements connector.Settings.
+func (*Settings) Kind() string        { return "static" }
+func (*Settings) DisplayName() string { return "" }
+func (*Settings) Namespace() string   { return Namespace }
+func (*Settings) Authorities() []byte { return nil }
+
+// TellsGroups implements connector.Settings. A file of accounts may change at any time.
+func (s *Settings) TellsGroups() bool {
+	return s.UsersFile != "" || slices.ContainsFunc(s.Users, func(u User) bool { return len(u.Groups) > 0 })
+}
+
+// Summary implements connector.Settings.
+func (s *Settings) Summary() (provider string, conditions []string) {
+	if s.UsersFile != "" {
+		return fmt.Sprintf("static, %d user(s) in %s now", len(s.Users), s.UsersFile), nil
 	}
-	return fmt.Sprintf("static, %d user(s)", len(p.Users)), nil
+	return fmt.Sprintf("static, %d user(s)", len(s.Users)), nil
 }
 
-// New implements connector.Kind.
-func (Kind) New(p connector.Config, _ *http.Client) (connector.Connector, connector.PasswordConnector, error) {
-	c, err := New(p)
+// New implements connector.Settings.
+func (s *Settings) New(connector.Properties, *http.Client) (connector.Connector, connector.PasswordConnector, error) {
+	c, err := New(s.Users)
 	return nil, c, err
 }
 
-// settings are the keys of provider.name "static".
-type settings struct {
-	Users     []connector.User `json:"users"`
-	UsersFile string           `json:"usersFile"`
-}
-
 // Audience implements connector.Settings.
-func (s *settings) Audience() connector.Audience { return connector.Audience{Chosen: true} }
+func (s *Settings) Audience() connector.Audience { return connector.Audience{Chosen: true} }
 
 // Resolve implements connector.Settings: the accounts are in the configuration,
 // or in a file of their own that is read again when it changes.
-func (s *settings) Resolve(c conf.Section, p *connector.Config) {
+func (s *Settings) Resolve(c conf.Section, _ *connector.Config) {
 	at := c.Key("usersFile")
 	switch {
 	case s.UsersFile == "":
-		p.Users = users(c.Check, c.Key("users"), s.Users)
+		checkUsers(c.Check, c.Key("users"), s.Users)
 		return
 	case len(s.Users) > 0:
 		c.Add(at, "excludes users; set one of the two")
@@ -68,5 +68,5 @@ func (s *settings) Resolve(c conf.Section, p *connector.Config) {
 			c.Add(at, "in the file: %s", m)
 		}
 	}
-	p.Users, p.UsersFile = list, s.UsersFile
+	s.Users, s.UsersFile = list, c.Path(s.UsersFile)
 }

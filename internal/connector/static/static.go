@@ -53,17 +53,17 @@ type account struct {
 	hash     conf.Secret // bcrypt or argon2id
 }
 
-// New takes Users of p.
-func New(p connector.Config) (*Connector, error) {
+// New returns a connector with these accounts.
+func New(users []User) (*Connector, error) {
 	c := &Connector{seed: maphash.MakeSeed(), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
-	if err := c.Replace(p.Users); err != nil {
+	if err := c.Replace(users); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
 // Replace puts users in the place of those there were, or changes nothing.
-func (c *Connector) Replace(users []connector.User) error {
+func (c *Connector) Replace(users []User) error {
 	var accounts []account
 	for _, u := range users {
 		a, err := newAccount(u)
@@ -82,7 +82,7 @@ func (c *Connector) Replace(users []connector.User) error {
 	return nil
 }
 
-func newAccount(u connector.User) (account, error) {
+func newAccount(u User) (account, error) {
 	if u.Username == "" || len(u.Username) > maxUsername {
 		return account{}, fmt.Errorf("username must have 1 to %d bytes", maxUsername)
 	}

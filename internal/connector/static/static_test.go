@@ -33,16 +33,16 @@ func hash(t *testing.T, password string, cost int) conf.Secret {
 	return conf.NewSecret(string(h))
 }
 
-func users(t *testing.T, cost int) connector.Config {
-	return connector.Config{Name: "static", Users: []connector.User{{
+func users(t *testing.T, cost int) []static.User {
+	return []static.User{{
 		Username: "alice", PasswordHash: hash(t, "correct horse", cost), Email: "alice@corp.example", Name: "Alice", Groups: []string{"staff"},
-	}}}
+	}}
 }
 
 func TestAuthenticate(t *testing.T) {
 	long := strings.Repeat("x", 72)
 	p := users(t, bcrypt.MinCost)
-	p.Users = append(p.Users, connector.User{Username: "long", PasswordHash: hash(t, long, bcrypt.MinCost)})
+	p = append(p, static.User{Username: "long", PasswordHash: hash(t, long, bcrypt.MinCost)})
 	c, err := static.New(p)
 	if err != nil {
 		t.Fatal(err)
@@ -130,15 +130,15 @@ func TestFloodWaitsItsTurn(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	good := users(t, bcrypt.MinCost).Users[0]
-	for name, list := range map[string][]connector.User{
+	good := users(t, bcrypt.MinCost)[0]
+	for name, list := range map[string][]static.User{
 		"nobody":         nil,
 		"no username":    {{PasswordHash: good.PasswordHash}},
 		"twice":          {good, good},
 		"plain text":     {{Username: "bob", PasswordHash: conf.NewSecret("hunter2")}},
 		"endless bcrypt": {{Username: "bob", PasswordHash: conf.NewSecret("$2a$31$" + strings.Repeat("a", 53))}},
 	} {
-		if _, err := static.New(connector.Config{Users: list}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if _, err := static.New(list); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -153,10 +153,10 @@ func argon(password string) conf.Secret {
 
 func TestArgon2id(t *testing.T) {
 	long := strings.Repeat("x", 200)
-	c, err := static.New(connector.Config{Users: []connector.User{
+	c, err := static.New([]static.User{
 		{Username: "alice", PasswordHash: argon("correct horse")}, {Username: "long", PasswordHash: argon(long)},
 		{Username: "bcrypt", PasswordHash: hash(t, "tr0ub4dor", bcrypt.MinCost)},
-	}})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestUsersFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := static.New(connector.Config{Users: users, UsersFile: path})
+	c, err := static.New(users)
 	if err != nil {
 		t.Fatal(err)
 	}

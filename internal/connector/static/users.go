@@ -5,9 +5,9 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 // Bounds on the accounts.
@@ -16,30 +16,43 @@ const (
 	maxBcryptCost = 15 // seconds per sign-in
 )
 
+// User is one entry of `provider.users`.
+type User struct {
+	// Name to sign in with, unique; also the subject in tokens. Required.
+	Username string `json:"username" check:"text"`
+	// Hash of the password: bcrypt of cost 10 to 15, or argon2id in the PHC string format; `mcp-forward-auth hash-password` makes one. Required.
+	PasswordHash conf.Secret `json:"passwordHash"`
+	// E-mail address, taken as verified.
+	Email string `json:"email"`
+	// Display name.
+	Name string `json:"name" check:"text"`
+	// Groups that the user is in.
+	Groups []string `json:"groups" check:"groups"`
+}
+
 // usersDocument is the content of provider.usersFile.
 type usersDocument struct {
-	Users []connector.User `json:"users" max:"1000"`
+	Users []User `json:"users" max:"1000"`
 }
 
 // MaxFileBytes bounds the content of a users file.
 const MaxFileBytes = conf.MaxFileBytes
 
 // ParseUsers reads the content of a users file. The error is an Errors.
-func ParseUsers(data []byte) ([]connector.User, error) {
+func ParseUsers(data []byte) ([]User, error) {
 	if len(data) > MaxFileBytes {
 		return nil, conf.Errors{{Problem: "the file is larger than 1 MiB"}}
 	}
 	c := &conf.Check{}
 	var file usersDocument
 	c.Decode(data, &file)
-	list := users(c, "users", file.Users)
-	return list, c.Err()
+	checkUsers(c, "users", file.Users)
+	return file.Users, c.Err()
 }
 
-func users(c *conf.Check, at string, files []connector.User) []connector.User {
+func checkUsers(c *conf.Check, at string, files []User) {
 	if len(files) == 0 {
 		c.Add(at, `is required for "static": at least one user`)
-		return nil
 	}
 	seen := make(map[string]int)
 	for i, u := range files {
@@ -52,10 +65,9 @@ func users(c *conf.Check, at string, files []connector.User) []connector.User {
 		}
 		check(c, here, u)
 	}
-	return files
 }
 
-func check(c *conf.Check, at string, f connector.User) {
+func check(c *conf.Check, at string, f User) {
 	if f.Username == "" {
 		c.Add(at+".username", "is required")
 	}

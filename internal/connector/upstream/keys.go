@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -15,41 +14,51 @@ import (
 )
 
 // App are the keys of a provider at which this service is registered as a client.
+// The defaults of scopes are the kind's.
 type App struct {
-	ClientID         string      `json:"clientID"`
-	ClientSecret     conf.Secret `json:"clientSecret"`
-	ClientSecretFile string      `json:"clientSecretFile"`
-	CAFile           string      `json:"caFile"`
-	Scopes           []string    `json:"scopes"`
-	GroupsFilter     []string    `json:"groupsFilter"`
+	// Client id of this service at the identity provider. Required.
+	ClientID string `json:"clientID"`
+	// Client secret of this service at the identity provider; better in a file. Required unless clientSecretFile or clientKeyFile is set.
+	ClientSecret conf.Secret `json:"clientSecret"`
+	// File that holds the client secret; a trailing newline is dropped. A relative path starts at the directory of the configuration file. Required unless clientSecret or clientKeyFile is set.
+	ClientSecretFile string `json:"clientSecretFile"`
+	// File with the certificates of the authorities to trust for the provider, in PEM, and no others. Default: those of the system; the environment variable SSL_CERT_DIR names directories with more.
+	CA []byte `json:"caFile"`
+	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "oauth2" none; for name "microsoft" also User.Read; for name "github" read:user, user:email and, where allowedOrganizations is set, read:org, with which organizations and teams become the groups of the identity.
+	Scopes []string `json:"scopes" check:"scopes"`
+	// Groups to keep, of those the provider reports: names, or beginnings of names with an asterisk at the end, such as "mcp-*". An identity carries 200 groups at most, so where people are in more, say which matter. Default: the first 200.
+	GroupsFilter []string `json:"groupsFilter" check:"patterns"`
 }
 
-// ResolveApp checks the keys; scopes are asked for where none are named.
-func (a App) ResolveApp(c conf.Section, p *connector.Config, scopes ...string) {
-	a.resolve(c, p, scopes)
-	p.ClientSecret = clientauth.Secret(c, a.ClientSecret, a.ClientSecretFile, fmt.Sprintf(" for %q", p.Name))
+// Authorities are trusted for the provider's certificates, in PEM.
+func (a *App) Authorities() []byte { return a.CA }
+
+// Asks reports whether the provider is asked for a scope.
+func (a *App) Asks(scope string) bool { return slices.Contains(a.Scopes, scope) }
+
+// ResolveApp checks the keys and reads the secret; scopes are asked for where none
+// are named.
+func (a *App) ResolveApp(c conf.Section, provider string, scopes ...string) {
+	a.resolve(c, provider, scopes)
+	a.ClientSecret = clientauth.Secret(c, a.ClientSecret, a.ClientSecretFile, fmt.Sprintf(" for %q", provider))
 }
 
-func (a App) resolve(c conf.Section, p *connector.Config, scopes []string) {
+func (a *App) resolve(c conf.Section, provider string, scopes []string) {
 	id := c.Key("clientID")
 	if a.ClientID == "" {
-		c.Add(id, "is required for %q", p.Name)
+		c.Add(id, "is required for %q", provider)
 	} else if !conf.IsScopeToken(a.ClientID) {
 		c.Add(id, "is not a client id: printable ASCII without spaces, at most %d bytes", conf.MaxText)
 	}
 	c.NotReplaced(id, a.ClientID)
-	c.ScopeTokens(c.Key("scopes"), a.Scopes)
-	c.NamePatterns(c.Key("groupsFilter"), a.GroupsFilter)
-	if p.Scopes = a.Scopes; len(a.Scopes) == 0 {
-		p.Scopes = scopes
+	if len(a.Scopes) == 0 {
+		a.Scopes = scopes
 	}
-	p.ClientID, p.GroupsFilter = a.ClientID, a.GroupsFilter
-	p.Authorities = c.Authorities(c.Key("caFile"), a.CAFile)
 }
 
 // MustAsk holds scopes that the operator named to what this service cannot do
-// without. Where none are named, the default has it.
-func (a App) MustAsk(c conf.Section, scope, problem string, args ...any) bool {
+// without.
+func (a *App) MustAsk(c conf.Section, scope, problem string, args ...any) bool {
 	missing := len(a.Scopes) > 0 && !slices.Contains(a.Scopes, scope)
 	if missing {
 		c.Add(c.Key("scopes"), problem, args...)
@@ -58,70 +67,89 @@ func (a App) MustAsk(c conf.Section, scope, problem string, args ...any) bool {
 }
 
 // MustAskOpenID: without openid there is no ID token (OpenID Connect Core, section 3.1.2.1).
-func (a App) MustAskOpenID(c conf.Section, p *connector.Config) bool {
-	return a.MustAsk(c, "openid", `must include "openid" for %q`, p.Name)
+func (a *App) MustAskOpenID(c conf.Section, provider string) bool {
+	return a.MustAsk(c, "openid", `must include "openid" for %q`, provider)
 }
 
 // KeyedApp is an App that may have a private key in the place of its secret.
 type KeyedApp struct {
 	App
-	ClientAuthMethod        string `json:"clientAuthMethod"`
-	ClientKeyFile           string `json:"clientKeyFile"`
-	ClientKeyID             string `json:"clientKeyID"`
-	ClientKeyAlgorithm      string `json:"clientKeyAlgorithm"`
-	ClientAssertionAudience string `json:"clientAssertionAudience"`
+	// How this service proves itself at the token endpoint: "client_secret_basic", "client_secret_post" or "private_key_jwt". Default: "private_key_jwt" with clientKeyFile; else what the discovery document offers, the body before the header.
+	ClientAuthMethod string `json:"clientAuthMethod"`
+	// File that holds a private key, in the place of a client secret: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK; RSA of at least 2048 bits, P-256 or Ed25519. A certificate in the same PEM file is named in each assertion by its thumbprint (x5t#S256), as Microsoft wants it.
+	ClientKeyFile string `json:"clientKeyFile"`
+	// Key id (kid) by which the provider knows the key. Default: the kid of the JWK, or none.
+	ClientKeyID string `json:"clientKeyID"`
+	// One of "RS256", "PS256", "ES256", "EdDSA", as fits the key. Default: the alg of the JWK, or "RS256", "ES256" or "EdDSA".
+	ClientKeyAlgorithm string `json:"clientKeyAlgorithm"`
+	// What is named as the audience of each assertion: "token_endpoint" or "issuer".
+	ClientAssertionAudience string `json:"clientAssertionAudience" default:"token_endpoint" enum:"token_endpoint issuer"`
+
+	ClientKey clientauth.Key // that of ClientKeyFile
 }
+
+// AssertionForIssuer reports whether the issuer, and not the token endpoint, is the
+// audience of what this service signs.
+func (a *KeyedApp) AssertionForIssuer() bool { return a.ClientAssertionAudience == "issuer" }
 
 // ResolveKeyedApp is ResolveApp; basic says whether the provider knows
 // client_secret_basic.
-func (a KeyedApp) ResolveKeyedApp(c conf.Section, p *connector.Config, basic bool, scopes ...string) {
-	a.resolve(c, p, scopes)
+func (a *KeyedApp) ResolveKeyedApp(c conf.Section, provider string, basic bool, scopes ...string) {
 	methods := []string{clientauth.Basic, clientauth.Post, clientauth.PrivateKeyJWT}
 	if !basic {
 		methods = methods[1:]
 	}
 	standard := ""
 	if a.ClientKeyFile == "" {
-		p.ClientSecret = clientauth.Secret(c, a.ClientSecret, a.ClientSecretFile, fmt.Sprintf(" for %q", p.Name))
+		a.ResolveApp(c, provider, scopes...)
+		if at := c.Key("clientAssertionAudience"); c.IsSet(at) {
+			c.Add(at, "has no meaning without clientKeyFile")
+		}
 	} else {
+		a.resolve(c, provider, scopes)
 		standard = clientauth.PrivateKeyJWT
 		if !a.ClientSecret.IsZero() || a.ClientSecretFile != "" {
 			c.Add(c.Key("clientKeyFile"), "excludes a client secret; set one of the two")
 		}
 	}
-	p.ClientKey = clientauth.KeyFile{File: a.ClientKeyFile, ID: a.ClientKeyID, Algorithm: a.ClientKeyAlgorithm}.Resolve(c)
-	if a.ClientKeyFile == "" && a.ClientAssertionAudience != "" {
-		c.Add(c.Key("clientAssertionAudience"), "has no meaning without clientKeyFile")
-	}
-	p.ClientAuthMethod = clientauth.Method(c, a.ClientAuthMethod, standard, a.ClientKeyFile != "", methods...)
-	p.AssertionForIssuer = a.assertionForIssuer(c)
+	a.ClientKey = clientauth.KeyFile{File: a.ClientKeyFile, ID: a.ClientKeyID, Algorithm: a.ClientKeyAlgorithm}.Resolve(c)
+	a.ClientAuthMethod = clientauth.Method(c, a.ClientAuthMethod, standard, a.ClientKeyFile != "", methods...)
 }
 
 // ClaimNames are the keys that say where in the provider's answers a person's
 // properties are.
 type ClaimNames struct {
-	SubjectClaim                 string `json:"subjectClaim"`
-	EmailClaim                   string `json:"emailClaim"`
-	EmailVerifiedClaim           string `json:"emailVerifiedClaim"`
-	NameClaim                    string `json:"nameClaim"`
-	GroupsClaim                  string `json:"groupsClaim"`
-	InsecureTrustUnverifiedEmail bool   `json:"insecureTrustUnverifiedEmail"`
+	// Claim with the stable identifier of the person, text or a whole number (of the ID token, for name "oidc", also at each refresh). Never an e-mail address or a login name: those pass to other people.
+	SubjectClaim string `json:"subjectClaim" default:"sub"`
+	// Claim with the e-mail address. Where it is another than the default, emailVerifiedClaim is needed too, because email_verified speaks of email.
+	EmailClaim string `json:"emailClaim" default:"email"`
+	// Claim that is true where the address of emailClaim is verified. Default: "email_verified", beside "email" only.
+	EmailVerifiedClaim string `json:"emailVerifiedClaim"`
+	// Claim with the display name.
+	NameClaim string `json:"nameClaim" default:"name"`
+	// Claim that lists the user's groups, in the ID token or at userinfo. It and the other claims are names or, with a slash at the beginning, JSON pointers such as "/resource_access/mcp/roles".
+	GroupsClaim string `json:"groupsClaim" default:"groups"`
+	// Take e-mail addresses as verified that the provider does not say are. Where people can enter any address themselves, this lets them impersonate anyone in rules about e-mail addresses. Default false.
+	InsecureTrustUnverifiedEmail bool `json:"insecureTrustUnverifiedEmail"`
 }
 
 // ResolveClaims checks the keys.
-func (n ClaimNames) ResolveClaims(c conf.Section, p *connector.Config) {
-	p.SubjectClaim = claim(c, "subjectClaim", n.SubjectClaim, "sub")
-	p.EmailClaim = claim(c, "emailClaim", n.EmailClaim, "email")
-	p.NameClaim = claim(c, "nameClaim", n.NameClaim, "name")
-	p.GroupsClaim = claim(c, "groupsClaim", n.GroupsClaim, "groups")
+func (n *ClaimNames) ResolveClaims(c conf.Section, p *connector.Config) {
 	// OpenID Connect Core, section 5.1: email_verified is about email, and says
 	// nothing of an address from elsewhere.
-	standard := ""
-	if p.EmailClaim == "email" {
-		standard = "email_verified"
+	if n.EmailVerifiedClaim == "" && n.EmailClaim == "email" {
+		n.EmailVerifiedClaim = "email_verified"
 	}
-	p.EmailVerifiedClaim = claim(c, "emailVerifiedClaim", n.EmailVerifiedClaim, standard)
-	if p.EmailVerifiedClaim == "" && !n.InsecureTrustUnverifiedEmail {
+	for key, claim := range map[string]string{
+		"subjectClaim": n.SubjectClaim, "emailClaim": n.EmailClaim, "emailVerifiedClaim": n.EmailVerifiedClaim, "nameClaim": n.NameClaim, "groupsClaim": n.GroupsClaim,
+	} {
+		at := c.Key(key)
+		c.Text(at, claim)
+		if strings.HasPrefix(claim, "/") && badEscape.MatchString(claim) { // RFC 6901, section 3
+			c.Add(at, `%s is not a JSON pointer: "~" stands before 0 or 1 only`, conf.Show(claim))
+		}
+	}
+	if n.EmailVerifiedClaim == "" && !n.InsecureTrustUnverifiedEmail {
 		c.Add(c.Key("emailVerifiedClaim"), "is required with %s: name the claim that says whether that address is verified; "+
 			"where there is none, and people cannot change the address themselves, set %s: true", c.Key("emailClaim"), c.Key("insecureTrustUnverifiedEmail"))
 	}
@@ -130,26 +158,17 @@ func (n ClaimNames) ResolveClaims(c conf.Section, p *connector.Config) {
 
 var badEscape = regexp.MustCompile(`~([^01]|$)`)
 
-// claim checks a claim's name or JSON pointer (RFC 6901, section 3).
-func claim(c conf.Section, key, value, standard string) string {
-	at := c.Key(key)
-	c.Text(at, value)
-	if strings.HasPrefix(value, "/") && badEscape.MatchString(value) {
-		c.Add(at, `%s is not a JSON pointer: "~" stands before 0 or 1 only`, conf.Show(value))
-	}
-	return cmp.Or(value, standard)
-}
-
 var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
 
 // AuthorizationParams are further parameters of the authorization request.
 type AuthorizationParams struct {
+	// Further parameters of the authorization request, such as Auth0's audience or Microsoft's domain_hint. Those of the protocol cannot be set. They are seen by the browser: no secrets.
 	Params map[string]string `json:"authorizationParams"`
 }
 
 // ResolveParams checks the key. Refused are parameters that this kind of provider
 // does not take, each with what is wrong with it.
-func (a AuthorizationParams) ResolveParams(c conf.Section, p *connector.Config, refused map[string]string) {
+func (a AuthorizationParams) ResolveParams(c conf.Section, refused map[string]string) {
 	at := c.Key("authorizationParams")
 	if c.TooMany(at, len(a.Params), conf.MaxScopes) {
 		return
@@ -166,7 +185,6 @@ func (a AuthorizationParams) ResolveParams(c conf.Section, p *connector.Config, 
 		}
 		c.Text(at, a.Params[name])
 	}
-	p.AuthorizationParams = a.Params
 }
 
 // HostOf returns the host of a URL, with its port; "" for none.

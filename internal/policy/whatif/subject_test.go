@@ -19,6 +19,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oauth2"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/oidc"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 )
@@ -50,32 +51,39 @@ func signIn(t *testing.T, p connector.Config) connector.Identity {
 	case "google":
 		fake := oauthtest.NewOIDCProviderAt(t, google.Issuer)
 		fake.SignInAs(alice)
-		return through(fake, func(c *http.Client) connector.Connector { return google.New(p, c) })
+		return through(fake, func(c *http.Client) connector.Connector {
+			return google.New(p.Settings.(*google.Settings), connector.Properties{}, c)
+		})
 	case "github":
 		fake := oauthtest.NewGitHub(t)
 		fake.SignInAs(alice)
-		return through(fake, func(c *http.Client) connector.Connector { return github.New(p, c) })
+		return through(fake, func(c *http.Client) connector.Connector { return github.New(p.Settings.(*github.Settings), c) })
 	case "microsoft":
 		fake := oauthtest.NewMicrosoft(t)
 		user := alice
-		user.Subject = p.Tenants[0] + "/690222be-ff1a-4d56-abd1-7e4f7d38e474"
+		user.Subject = p.Settings.(*microsoft.Settings).Tenants[0] + "/690222be-ff1a-4d56-abd1-7e4f7d38e474"
 		fake.SignInAs(user)
-		return through(fake, func(c *http.Client) connector.Connector { return microsoft.New(p, c) })
+		return through(fake, func(c *http.Client) connector.Connector { return microsoft.New(p.Settings.(*microsoft.Settings), c) })
 	case "oidc":
-		fake := oauthtest.NewOIDCProviderAt(t, p.IssuerURL)
+		fake := oauthtest.NewOIDCProviderAt(t, p.Settings.(*oidc.Settings).IssuerURL)
 		fake.SignInAs(alice)
-		return through(fake, func(c *http.Client) connector.Connector { return oidc.FromConfig(p, c) })
+		return through(fake, func(c *http.Client) connector.Connector {
+			browser, _, err := p.Settings.New(connector.Properties{}, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return browser
+		})
 	case "oauth2":
 		fake := oauthtest.NewOAuth2(t)
 		fake.SignInAs(alice)
-		return through(fake, func(c *http.Client) connector.Connector { return oauth2.New(p, c) })
+		return through(fake, func(c *http.Client) connector.Connector { return oauth2.New(p.Settings.(*oauth2.Settings), c) })
 	case "static":
 		hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), bcrypt.MinCost)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Users = []connector.User{{Username: "alice", PasswordHash: conf.NewSecret(string(hash))}}
-		c, err := static.New(p)
+		c, err := static.New([]static.User{{Username: "alice", PasswordHash: conf.NewSecret(string(hash))}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,16 +102,18 @@ func signIn(t *testing.T, p connector.Config) connector.Identity {
 // must be the same, or an answer is about another person.
 func TestNamespaceIsThatOfTheConnector(t *testing.T) {
 	const tenant = "c9b5b3a6-3b1f-4f0e-9a53-4d6a9f0f1a11"
+	app := connectortest.App()
+	keyed := upstream.KeyedApp{App: app}
 	bases := []connector.Config{
-		{Name: "google"},
-		{Name: "github", BaseURL: "https://github.com"},
-		{Name: "github", BaseURL: "https://GitHub.corp.example"},
-		{Name: "microsoft", Tenants: []string{tenant}},
-		{Name: "microsoft", Tenants: []string{tenant}, BaseURL: "https://login.microsoftonline.com"},
-		{Name: "oidc", IssuerURL: "https://sso.corp.example:8443"},
-		{Name: "oauth2", IssuerURL: "https://id.corp.example", AuthorizeURL: "https://id.corp.example/authorize", TokenURL: "https://id.corp.example/token",
-			UserinfoURL: "https://API.corp.example:8443/me", SubjectClaim: "/data/id"},
-		{Name: "static"},
+		{Name: "google", Settings: &google.Settings{App: app}},
+		{Name: "github", Settings: &github.Settings{App: app, BaseURL: "https://github.com"}},
+		{Name: "github", Settings: &github.Settings{App: app, BaseURL: "https://GitHub.corp.example"}},
+		{Name: "microsoft", Settings: &microsoft.Settings{KeyedApp: keyed, Tenants: []string{tenant}}},
+		{Name: "microsoft", Settings: &microsoft.Settings{KeyedApp: keyed, Tenants: []string{tenant}, BaseURL: "https://login.microsoftonline.com"}},
+		{Name: "oidc", Settings: &oidc.Settings{KeyedApp: keyed, IssuerURL: "https://sso.corp.example:8443"}},
+		{Name: "oauth2", Settings: &oauth2.Settings{App: app, IssuerURL: "https://id.corp.example", AuthorizeURL: "https://id.corp.example/authorize", TokenURL: "https://id.corp.example/token",
+			UserinfoURL: "https://API.corp.example:8443/me", ClaimNames: upstream.ClaimNames{SubjectClaim: "/data/id"}}},
+		{Name: "static", Settings: &static.Settings{}},
 	}
 	for _, name := range kinds.Names() {
 		if !slices.ContainsFunc(bases, func(p connector.Config) bool { return p.Name == name }) {
@@ -117,8 +127,7 @@ func TestNamespaceIsThatOfTheConnector(t *testing.T) {
 		}{{"", false}, {"corp", false}, {"corp", true}} {
 			p := base
 			p.ID, p.KeepSubjects = how.id, how.keep
-			p.ClientID, p.ClientSecret = oauthtest.ClientID, conf.NewSecret(oauthtest.ClientSecret)
-			t.Run(p.Name+" "+p.BaseURL+" "+p.ID, func(t *testing.T) {
+			t.Run(p.Name+" "+namespace(&p)+" "+p.ID, func(t *testing.T) {
 				if got, want := namespace(&p), signIn(t, p).Namespace; got != want {
 					t.Errorf("%q, a sign-in gives %q", got, want)
 				}

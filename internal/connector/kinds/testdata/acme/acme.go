@@ -10,34 +10,32 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
-type Kind struct{}
-
-func (Kind) Name() string                        { return "acme" }
-func (Kind) Settings() connector.Settings        { return new(settings) }
-func (Kind) DisplayName(connector.Config) string { return "Acme" }
-func (Kind) Namespace(connector.Config) string   { return "acme" }
-func (Kind) TellsGroups(connector.Config) bool   { return true }
-
-func (Kind) Summary(p connector.Config) (provider string, conditions []string) {
-	return "acme at " + p.BaseURL, []string{"of tenant " + conf.Names(p.Tenants)}
-}
-
-func (Kind) New(p connector.Config, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
-	return oidc.New(oidc.Options{Issuer: p.BaseURL, ClientID: p.ClientID, ClientSecret: p.ClientSecret, Namespace: "acme", HTTPClient: client}), nil, nil
-}
-
-type settings struct {
+type Settings struct {
 	upstream.App
 	BaseURL string   `json:"baseURL"`
-	Tenants []string `json:"tenants"`
+	Orbits  []string `json:"orbits"`
 }
 
-func (s *settings) Audience() connector.Audience {
-	return connector.Audience{Keys: []string{"tenants"}, Of: "Acme", Where: connector.OpenToAll}
+func (*Settings) Kind() string        { return "acme" }
+func (*Settings) DisplayName() string { return "Acme" }
+func (*Settings) Namespace() string   { return "acme" }
+func (*Settings) TellsGroups() bool   { return true }
+
+func (s *Settings) Summary() (provider string, conditions []string) {
+	return "acme at " + s.BaseURL, []string{"of orbit " + conf.Names(s.Orbits)}
 }
 
-func (s *settings) Resolve(c conf.Section, p *connector.Config) {
-	s.ResolveApp(c, p, "openid")
+func (s *Settings) New(_ connector.Properties, client *http.Client) (connector.Connector, connector.PasswordConnector, error) {
+	o := oidc.OptionsOf(upstream.KeyedApp{App: s.App}, client)
+	o.Issuer, o.Namespace = s.BaseURL, "acme"
+	return oidc.New(o), nil, nil
+}
+
+func (s *Settings) Audience() connector.Audience {
+	return connector.Audience{Keys: []string{"orbits"}, Of: "Acme", Where: connector.OpenToAll}
+}
+
+func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
+	s.ResolveApp(c, p.Name, "openid")
 	c.SecureURL(c.Key("baseURL"), s.BaseURL)
-	p.BaseURL, p.Tenants = s.BaseURL, s.Tenants
 }
