@@ -151,7 +151,7 @@ func (e *Endpoint) held(res *resource.Resource, p pending) page.Held {
 		return page.HeldAll
 	case rules.ToolPolicy == rule.Advisory:
 		return page.HeldNone
-	case rules.Body, rules.ToolPolicy == rule.Strict:
+	case rules.SeeBody(), rules.ToolPolicy == rule.Strict:
 		return page.HeldAll
 	}
 	return page.HeldRecent

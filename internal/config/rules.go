@@ -42,7 +42,20 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 		r.Add(at+".envoyMCP", "is for a gateway, and serve has none; remove one of the two")
 	}
 	r.origins(at+".cors.allowedOrigins", f.CORS.AllowedOrigins)
+	r.promised(at+".toolPolicy", &rules, f.Serve.Enabled)
 	return rules
+}
+
+// promised warns where the operator has written scopes that people choose from, and
+// that some or all clients are not held to.
+func (r *resolver) promised(at string, rules *rule.Rules, served bool) {
+	switch {
+	case len(rules.Scopes) == 0 || served:
+	case rules.ToolPolicy == rule.Advisory:
+		r.Warn(at, "\"advisory\" holds no client to the scopes of this entry; the consent page says so")
+	case rules.ToolPolicy == rule.Enforce && !rules.SeeBody():
+		r.Warn(at, "\"enforce\" holds clients of MCP revision 2026-07-28 and later to the scopes of this entry, and one that speaks an older revision to none, as the consent page says; \"strict\", body: true or, behind Envoy, envoyMCP: true closes that, see docs/tool-policy.md")
+	}
 }
 
 func (r *resolver) scopeRules(at string, scopes []rule.Scope) []rule.Scope {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
@@ -64,6 +65,28 @@ func TestMatch(t *testing.T) {
 	} {
 		if got := rule.Match(tt.pattern, tt.name); got != tt.want {
 			t.Errorf("Match(%q, %q) is %v", tt.pattern, tt.name, got)
+		}
+	}
+}
+
+// Scopes that people choose from on the consent page, and that clients are not held to.
+func TestPromisedScopes(t *testing.T) {
+	for keys, want := range map[string]string{
+		"":                                "",
+		"toolPolicy: advisory":            "",
+		"scopes: [{name: a, tools: [b]}]": `"enforce" holds clients of MCP revision 2026-07-28 and later`,
+		"scopes: [{name: a, tools: [b]}], toolPolicy: advisory":                       `"advisory" holds no client`,
+		"scopes: [{name: a, tools: [b]}], toolPolicy: advisory, body: true":           `"advisory" holds no client`,
+		"scopes: [{name: a, tools: [b]}], toolPolicy: strict":                         "",
+		"scopes: [{name: a, tools: [b]}], body: true":                                 "",
+		"scopes: [{name: a, tools: [b]}], envoyMCP: true":                             "",
+		"scopes: [{name: a, tools: [b]}], serve: {enabled: true}":                     "",
+		"scopes: [{name: a, tools: [b]}], toolPolicy: strict, serve: {enabled: true}": "",
+	} {
+		c := mustParse(t, oidc+"listen: {grpc: ':9001'}\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://mcp:8080/mcp', "+keys+"}]}\n")
+		got := c.Warnings.Error()
+		if want == "" && strings.Contains(got, "toolPolicy") || !strings.Contains(got, want) {
+			t.Errorf("%s: warnings %q, want %q", keys, got, want)
 		}
 	}
 }

@@ -135,6 +135,7 @@ var steps = []struct {
 	{"stream", hasSession, (*walk).checkStream},
 	{"step-up", hasSession, (*walk).checkStepUp},
 	{"headers", hasSession, (*walk).checkHeaders},
+	{"older", hasSession, (*walk).checkOlder},
 }
 
 // outcome is what a check returns.

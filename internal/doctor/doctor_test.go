@@ -311,6 +311,7 @@ var brokenSetups = map[string]broken{
 		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
 		w.WriteHeader(403)
 	})},
+	"calls of older revisions are not decided":  {want: "older.open", opt: Options{Login: true}, wrap: func(st *stack, _ http.Handler) http.Handler { return st.bare }},
 	"RS-HDR-02 MCP server reads the body alone": {want: "headers.unchecked", opt: Options{Login: true}, wrap: when(modernListing, status(200))},
 }
 
@@ -321,6 +322,17 @@ func withRealToken(r *http.Request) bool {
 // outsideScope matches the question of check step-up only.
 func outsideScope(r *http.Request) bool {
 	return isMCP(r) && r.Header.Get("Mcp-Name") != ""
+}
+
+// olderCall matches the question of check older only: a gateway that has the body
+// decide would refuse it.
+func olderCall(r *http.Request) bool {
+	if !isMCP(r) || r.Method != http.MethodPost || r.Header.Get("Mcp-Protocol-Version") != older {
+		return false
+	}
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return bytes.Contains(body, []byte("tools/call"))
 }
 
 // modernListing matches the questions of check headers only.

@@ -36,7 +36,8 @@ var passwordHash = sync.OnceValue(func() string {
 // sessions. What stands in front of it can be exchanged.
 type stack struct {
 	mcpURL string
-	good   http.Handler // the gateway
+	bare   http.Handler // the gateway
+	good   http.Handler // the gateway, which sees bodies
 	front  atomic.Pointer[http.Handler]
 }
 
@@ -87,7 +88,8 @@ proxy:
 		return u
 	}
 	st.mcpURL = front.URL + "/mcp"
-	st.good = servertest.NewGateway(parse("http://"+listeners[0].Addr().String()), parse(tools.URL), cfg.IdentityHeaders.Names())
+	st.bare = servertest.NewGateway(parse("http://"+listeners[0].Addr().String()), parse(tools.URL), cfg.IdentityHeaders.Names())
+	st.good = when(olderCall, status(http.StatusForbidden))(st, st.bare)
 	st.put(st.good)
 	st.await(t, "notes:read")
 	return st

@@ -251,6 +251,7 @@ func (w *walk) checkStream(ctx context.Context) outcome {
 // modern is the first revision that says in headers what a request does, and
 // requestMeta what its requests carry instead of a handshake.
 const (
+	older       = "2025-11-25" // says nothing in headers
 	modern      = "2026-07-28"
 	requestMeta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"` + modern + `","io.modelcontextprotocol/clientInfo":{"name":"mcp-forward-auth-doctor","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
 )
@@ -312,6 +313,30 @@ func (w *walk) checkHeaders(ctx context.Context) outcome {
 		return fail("headers.unchecked", "tools/list under Mcp-Method: prompts/list: "+a.String())
 	}
 	return pass("refused with " + a.String())
+}
+
+// checkOlder asks for a tool as a client of an older revision does, with nothing in
+// the headers. The tool does not exist, so that nothing happens should the request
+// get through.
+func (w *walk) checkOlder(ctx context.Context) outcome {
+	if w.session.outside(strings.Fields(w.token.Scope)) == "" {
+		return skip("every tool is within the granted scopes")
+	}
+	header := []string{
+		"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "Authorization", "Bearer " + w.token.Access, "MCP-Protocol-Version", older,
+	}
+	if id := w.session.ID(); id != "" {
+		header = append(header, "Mcp-Session-Id", id)
+	}
+	a, err := w.probe.do(ctx, request{http.MethodPost, w.url.String(), header,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"mcp-forward-auth-doctor/no-such-tool","arguments":{}}}`})
+	switch {
+	case err != nil:
+		return skip(transport(err))
+	case a.status == http.StatusForbidden || a.status == http.StatusUnauthorized:
+		return pass("refused with " + a.String())
+	}
+	return warn("older.open", "tools/call under MCP-Protocol-Version: "+older+": "+a.String())
 }
 
 // outside returns a tool that no granted scope has, "" if there is none.

@@ -29,7 +29,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 	if reason != Allowed {
 		return reason
 	}
-	if rules.Body || rules.EnvoyMCP {
+	if rules.SeeBody() {
 		body, reason := contentOf(q, rules)
 		if reason != Allowed {
 			return reason

@@ -23,6 +23,10 @@ type Rules struct {
 	AllowedOrigins []string
 }
 
+// SeeBody reports whether the body decides what a request is, whoever reads it. Then
+// clients of every revision of MCP are held to the rules.
+func (r *Rules) SeeBody() bool { return r.Body || r.EnvoyMCP }
+
 // ToolPolicy says what a request may do that no scope opens or that cannot be decided.
 type ToolPolicy string
 

@@ -296,13 +296,13 @@ func (d *Decision) note(h *resource.Entry) {
 	if d.Rules == 0 {
 		d.Notes = append(d.Notes, "there are no rules for this MCP server, so everybody who may sign in may ask for every scope")
 	}
-	if h.Rules.Body || h.Rules.ToolPolicy != rule.Enforce {
+	if h.Rules.SeeBody() || h.Rules.ToolPolicy != rule.Enforce {
 		return
 	}
 	switch {
 	case limited:
-		d.Notes = append(d.Notes, "requests of MCP revisions before 2026-07-28 do not tell their tool, so this person's are refused; body: true would decide them")
+		d.Notes = append(d.Notes, "requests of MCP revisions before 2026-07-28 do not tell their tool, so this person's are refused; body: true would decide them, and behind Envoy envoyMCP: true")
 	case denied && d.OK:
-		d.Notes = append(d.Notes, `toolPolicy is "enforce": requests of MCP revisions before 2026-07-28 do not tell their tool and pass with any token, whatever its scopes; "strict" or body: true closes that`)
+		d.Notes = append(d.Notes, `toolPolicy is "enforce": requests of MCP revisions before 2026-07-28 do not tell their tool and pass with any token, whatever its scopes; "strict", body: true or, behind Envoy, envoyMCP: true closes that`)
 	}
 }
