@@ -3,6 +3,8 @@
 package docs
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -11,6 +13,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -121,6 +124,8 @@ func mounted(name string) ([]byte, error) {
 	switch filepath.Base(name) {
 	case "client-key.pem":
 		return clientKey(), nil
+	case "tls.crt", "tls.key":
+		return tlsPair()[filepath.Base(name)], nil
 	case "workspace-key.json":
 		return json.Marshal(map[string]string{"type": "service_account", "client_email": "a@b.example", "private_key_id": "1", "private_key": string(clientKey())})
 	case "users.yaml": // as docs/providers/static.md shows it
@@ -133,6 +138,25 @@ func mounted(name string) ([]byte, error) {
 	}
 	return fmt.Appendf(nil, "%x", sha256.Sum256([]byte(name))), nil
 }
+
+// tlsPair is a certificate and its key, by the names of their files.
+var tlsPair = sync.OnceValue(func() map[string][]byte {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{}, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		panic(err)
+	}
+	return map[string][]byte{
+		"tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), "tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+	}
+})
 
 // Each kind of provider has a page with a configuration of that kind.
 func TestProviders(t *testing.T) {

@@ -66,6 +66,7 @@ var rules = []rule{
 	{"discovery", []string{"token", "keyset", "seal", "authcode", "registration", "connector/..."}, nil, "documents are made of configuration and public keys"},
 	{"registration", []string{"token", "keyset", "authcode", "connector/...", "page", "policy"}, nil, "clients are known before anybody signs in"},
 	{"filter", []string{"*"}, []string{"strictjson"}, "what a list shows depends on the page and the decision alone, whatever door it comes through"},
+	{"certificate", []string{"*"}, []string{"conf", "reload", "resource", "web"}, "what ends TLS knows hosts, and nothing of what is asked of them"},
 	{"relay", []string{"*"}, []string{"filter", "audit", "conf", "forwardauth", "reasons", "resource", "web"}, "what stands in the place of a gateway knows decisions and MCP servers, and no flow"},
 	{"envoy", []string{"*"}, []string{"filter", "forwardauth"}, "what speaks Envoy's protocols translates, and decides nothing"},
 	{"web", []string{"*"}, []string{"conf", "oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},
@@ -103,6 +104,7 @@ var typesOnly = []struct {
 	{"config", "egress", []string{"Client"}, "the configuration reaches no network"},
 	{"config", "grant", []string{"Endpoint", "Refresh", "NewRefresh", "NewFailures", "NewRevocations"}, "the configuration asks which grants there are and runs none"},
 	{"config", "gatewatch", []string{"New", "Watch", "NewLooker", "Looker", "LookAtAll"}, "the configuration says what to look at and does not look"},
+	{"config", "certificate", []string{"New", "Certificates", "ToHTTPS"}, "the configuration says where certificates come from and gets none"},
 	{"filter", "net/http", []string{"Request", "Response", "Header", "Handler"}, "a filter is for every door, HTTP or not"},
 	{"token", "net/http", []string{"Client", "Transport", "Get"}, "keys are never fetched"},
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"regexp"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/certificate"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
@@ -27,7 +28,9 @@ import (
 // Config is the resolved configuration: defaults filled in, patterns compiled,
 // secrets read, every value checked. Only Load and Parse make one.
 type Config struct {
-	Listen   web.Listen
+	Listen web.Listen
+	// TLS has the certificates of the protocol listener; not enabled for plain HTTP.
+	TLS      certificate.Settings
 	LogLevel slog.Level
 
 	// Providers are never none; one alone may be without an ID.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/certificate"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
@@ -58,6 +59,8 @@ type File struct {
 	Introspection IntrospectionFile `json:"introspection"`
 	// Who is to be let in no more: tokens stop working with the next request.
 	DenyList DenyListFile `json:"denyList"`
+	// The protocol listener speaks TLS itself, where nothing before it does. See docs/served-hosts.md.
+	TLS certificate.Settings `json:"tls"`
 	// Where the audit log goes.
 	Audit AuditFile `json:"audit"`
 	// Traces of what the service does, for OpenTelemetry. See docs/operations.md.

@@ -63,6 +63,8 @@ func (r *resolver) resolve(f File) *Config {
 	r.envoyMCP(f)
 	_ = c.LogLevel.UnmarshalText([]byte(f.Logging.Level)) // the words of the enum are slog's
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
+	f.TLS.Resolve(r.section("tls"), c.SecureHosts())
+	c.TLS = f.TLS
 	r.clients(c)
 	r.policies(f, c)
 	r.unused(f, c)

@@ -41,6 +41,12 @@ func (c *Config) Settings() (all []Setting) {
 		all = append(all, Setting{name, fmt.Sprintf(format, args...)})
 	}
 	line("protocol listener", "%s", c.Listen.HTTP)
+	switch {
+	case c.TLS.ACME.Enabled:
+		line("TLS", "certificates from %s, kept in %s", c.TLS.ACME.DirectoryURL, c.TLS.ACME.CacheDir)
+	case c.TLS.Enabled():
+		line("TLS", "%d certificates from files", len(c.TLS.Files))
+	}
 	line("management listener", "%s (never expose it)", c.Listen.Management)
 	if c.Listen.GRPC != "" {
 		line("gRPC listener", "%s (for gateways only)", c.Listen.GRPC)

@@ -16,7 +16,7 @@ type Settings struct {
 	ProxyURL string `json:"proxy"`
 	// File with "user:password" for the proxy.
 	ProxyCredentialsFile string `json:"proxyCredentialsFile"`
-	// List the tools of the MCP servers through the proxy, too. Default false.
+	// List the tools of the MCP servers, and reach those of served hosts, through the proxy, too. Default false.
 	ProxyMCPServers bool `json:"proxyMCPServers"`
 
 	proxy *url.URL

@@ -51,6 +51,7 @@ func filled(t *testing.T) *metrics {
 	m.watchProvider(connector.Config{Name: "google"}, nil, slog.New(slog.DiscardHandler))
 	m.watchTokens(func() int { return 0 })
 	m.watchRelay(new(relay.Endpoint))
+	m.watchCertificates()
 	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Proven: true, Lookup: forwardauth.Hit})
 	return m
 }

@@ -37,11 +37,16 @@ const (
 // Listeners are where the service is reached. GRPC is nil unless Envoy asks over gRPC.
 type Listeners struct {
 	Protocol, Management, GRPC net.Listener
+	// Redirect is the listener without TLS beside one with TLS; nil for none.
+	Redirect net.Listener
 }
 
 // bounded returns l with bounds on connections.
 func (l Listeners) bounded() Listeners {
 	l.Protocol, l.Management = netutil.LimitListener(l.Protocol, mostConnections), netutil.LimitListener(l.Management, mostManagementConnections)
+	if l.Redirect != nil {
+		l.Redirect = netutil.LimitListener(l.Redirect, mostManagementConnections)
+	}
 	if l.GRPC != nil {
 		l.GRPC = netutil.LimitListener(l.GRPC, envoy.MostConnections)
 	}
@@ -49,7 +54,7 @@ func (l Listeners) bounded() Listeners {
 }
 
 func (l Listeners) close() {
-	for _, each := range []net.Listener{l.Protocol, l.Management, l.GRPC} {
+	for _, each := range []net.Listener{l.Protocol, l.Management, l.GRPC, l.Redirect} {
 		if each != nil {
 			each.Close()
 		}
@@ -67,6 +72,7 @@ func (s *Server) Run(ctx context.Context) error {
 		{"listen.http", s.cfg.Listen.HTTP, &l.Protocol},
 		{"listen.management", s.cfg.Listen.Management, &l.Management},
 		{"listen.grpc", s.cfg.Listen.GRPC, &l.GRPC},
+		{"tls.redirect", s.cfg.TLS.Redirect, &l.Redirect},
 	} {
 		if open.address == "" {
 			continue
@@ -93,9 +99,13 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 		}
 	}
 	l = l.bounded()
-	servers := []*http.Server{HTTPServer(s.Protocol, s.log), HTTPServer(s.Management, s.log)}
-	go func() { report(servers[0].Serve(l.Protocol)) }()
+	servers := []*http.Server{s.protocolServer(), HTTPServer(s.Management, s.log)}
+	go func() { report(s.serveProtocol(servers[0], l.Protocol)) }()
 	go func() { report(servers[1].Serve(l.Management)) }()
+	if l.Redirect != nil {
+		servers = append(servers, HTTPServer(s.redirect, s.log))
+		go func() { report(servers[2].Serve(l.Redirect)) }()
+	}
 	if l.GRPC != nil {
 		go func() { report(s.Envoy.Serve(l.GRPC)) }()
 		s.log.Info("serving ext_authz", "grpc", l.GRPC.Addr().String())
@@ -110,6 +120,9 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	go s.memory.run(work)
 	for _, f := range s.files {
 		go f.Watch(work)
+	}
+	if s.certificates != nil {
+		go s.certificates.Run(work)
 	}
 	s.ready.set(true)
 	s.log.Info("serving", "protocol", l.Protocol.Addr().String(), "management", l.Management.Addr().String(), "resources", len(s.cfg.Hosts))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/certificate"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
@@ -58,8 +59,12 @@ type Server struct {
 	keys      *keyset.Set
 	catalogue *catalog.Cache
 	memory    *memory
-	relay     *relay.Endpoint  // nil where no MCP server is served here
-	gates     *gatewatch.Watch // nil for none
+	relay     *relay.Endpoint // nil where no MCP server is served here
+	// certificates are those of the protocol listener, nil for plain HTTP; redirect
+	// is for the listener without TLS beside it.
+	certificates *certificate.Certificates
+	redirect     http.Handler
+	gates        *gatewatch.Watch // nil for none
 	// files may change while the service runs.
 	files     []*reload.File
 	ready     readiness
@@ -99,7 +104,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		opt.Logger.Warn("the configuration should be another way", "key", w.Path, "problem", w.Problem)
 	}
 	b := &builder{Server: &Server{cfg: cfg, log: opt.Logger}, opt: opt, metrics: newMetrics(opt.Version)}
-	for _, step := range []func() error{b.hosts, b.observe, b.makeKeys, b.signIns, b.listTools, b.remember, b.admit, b.watchGates} {
+	for _, step := range []func() error{b.hosts, b.observe, b.secure, b.makeKeys, b.signIns, b.listTools, b.remember, b.admit, b.watchGates} {
 		if err := step(); err != nil {
 			return nil, err
 		}

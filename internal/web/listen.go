@@ -11,6 +11,8 @@ import (
 type Listen struct {
 	// Address of the protocol listener: OAuth endpoints, discovery and /authenticate.
 	HTTP string `json:"http" default:":8080"`
+	// The protocol listener speaks HTTP/2 without TLS as well as HTTP/1.1, for gateways that want it (h2c with prior knowledge). Default false.
+	H2C bool `json:"h2c"`
 	// Address of the management listener: /metrics, /healthz, /readyz, /debug/flows. Never expose it.
 	Management string `json:"management" default:":9090"`
 	// Address of the gRPC listener for Envoy's ext_authz (plain HTTP/2), such as ":9001". Only gateways may reach it. Default: none.
