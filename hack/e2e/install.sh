@@ -13,7 +13,7 @@ caddy_version=2.11.9
 envoy_version=1.40.0
 traefik_version=3.7.15
 valkey_version=9.1.2.post2
-keycloak_version=26.4.7
+keycloak_version=26.7.3
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
 

@@ -26,7 +26,7 @@ import (
 )
 
 // Known to hack/e2e/install.sh as well.
-const keycloakVersion = "26.4.7"
+const keycloakVersion = "26.7.3"
 
 // optional is for a program that cannot be installed everywhere: the test is
 // named among what did not run.
