@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -152,7 +153,11 @@ func tryPolicy(c *cobra.Command, path string, q whatif.Question, asJSON bool) er
 		return err
 	}
 	printWarnings(c.ErrOrStderr(), path, cfg)
-	service := whatif.Service{Providers: cfg.Providers, Hosts: cfg.Hosts, Clients: cfg.Clients, DenyList: cfg.DenyList}
+	keys, err := cfg.APIKeys.All(time.Now())
+	if err != nil {
+		return err
+	}
+	service := whatif.Service{Providers: cfg.Providers, Hosts: cfg.Hosts, Clients: cfg.Clients, Keys: keys, DenyList: cfg.DenyList}
 	d, err := service.Decide(q)
 	if err != nil {
 		return fmt.Errorf("check-config: %w", err)

@@ -142,3 +142,66 @@ func TestCheckConfigJSON(t *testing.T) {
 		t.Errorf("%v %v\n%s", err, jsonErr, out)
 	}
 }
+
+// A key is named alone, and its entry says the rest, also where that is in the file.
+func TestTryKey(t *testing.T) {
+	dir := t.TempDir()
+	hash := func(id string) string { return id + ":sha256:" + strings.Repeat("0", 64) }
+	for name, text := range map[string]string{
+		"keys.yaml": "keys: [{name: bot, hashes: ['" + hash("AAAAAAAA") + "'], groups: [robots], scopes: ['notes:read', 'notes:write'], tools: [notes_create], neverExpires: true}]\n",
+		"deny.yaml": "clients: ['apikey:gone']\n",
+		"config.yaml": `
+provider: {name: oidc, issuerURL: "https://login.example.com", clientID: x, clientSecret: do-not-print-me}
+proxy:
+  hosts:
+  - {host: mcp.example.com, endpoint: "http://127.0.0.1:9/mcp", apiKeys: {enabled: true}}
+  - {host: open.example.com, endpoint: "http://127.0.0.1:9/mcp"}
+denyList: {file: deny.yaml}
+apiKeys:
+  file: keys.yaml
+  keys:
+  - {name: old, hashes: ["` + hash("BBBBBBBB") + `"], scopes: [mcp], expires: 2020-01-31}
+  - {name: gone, hashes: ["` + hash("CCCCCCCC") + `"], scopes: [mcp], neverExpires: true}
+policy:
+  rules:
+  - {effect: allow, name: robots, groups: [robots], scopes: ["notes:read"]}
+  - {effect: allow, name: the bot, clients: ["apikey:bot"], clientKinds: [key], scopes: ["notes:purge"]}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		as, resource, scopes string
+		code                 int
+		says                 []string
+	}{
+		{"client=apikey:bot", "https://mcp.example.com/mcp", "", 0, []string{"apikey:bot (key)", "allowed  notes:read   by policy.rules[0] (robots)", "refused  notes:write", `["notes_create"]`}},
+		{"client=apikey:bot", "https://mcp.example.com/mcp", "notes:purge", exitRefused, []string{"refused  notes:purge  by the scopes of the API key bot"}},
+		{"client=apikey:bot", "https://open.example.com/mcp", "", exitRefused, []string{"api_key_not_accepted"}},
+		{"client=apikey:old", "https://mcp.example.com/mcp", "", exitRefused, []string{"api_key_expired"}},
+		{"client=apikey:gone", "https://mcp.example.com/mcp", "", exitRefused, []string{"denied_by_operator"}},
+		{"client=apikey:none", "https://mcp.example.com/mcp", "", exitFailed, []string{`no API key with the name "none"`}},
+		{"client=apikey:bot,groups=admins", "https://mcp.example.com/mcp", "", exitFailed, []string{"name it alone"}},
+	} {
+		args := []string{"check-config", "--config", filepath.Join(dir, "config.yaml"), "--resource", tt.resource, "--as", tt.as}
+		if tt.scopes != "" {
+			args = append(args, "--scopes", tt.scopes)
+		}
+		out, _, err := call(t, "", args...)
+		code := 0
+		if err != nil {
+			code = exitCode(err)
+			out += err.Error()
+		}
+		for _, text := range tt.says {
+			if !strings.Contains(out, text) {
+				t.Errorf("%s: no %q in\n%s", tt.as, text, out)
+			}
+		}
+		if code != tt.code {
+			t.Errorf("%s: code %d, want %d\n%s", tt.as, code, tt.code, out)
+		}
+	}
+}

@@ -45,7 +45,7 @@ wrongly.`,
 			entry[3] = "  neverExpires: true"
 		}
 		lines := strings.Join(entry, "\n") + "\n"
-		if _, _, err := apikey.Parse([]byte("keys:\n"+lines), nil, apikey.Where{Now: time.Now()}); err != nil {
+		if _, _, err := apikey.Parse([]byte("keys:\n"+lines), nil, apikey.Where{}, time.Now()); err != nil {
 			return fmt.Errorf("new-api-key: %w", err)
 		}
 		if _, err := fmt.Fprint(c.ErrOrStderr(), lines); err != nil {

@@ -18,7 +18,7 @@ func TestNewAPIKey(t *testing.T) {
 			t.Fatalf("%v: %v %q", args, err, entry)
 		}
 		secret := strings.Split(strings.TrimSpace(out), "_")[2]
-		keys, warnings, err := apikey.Parse([]byte("keys:\n"+entry), nil, apikey.Where{Now: time.Now()})
+		keys, warnings, err := apikey.Parse([]byte("keys:\n"+entry), nil, apikey.Where{}, time.Now())
 		if err != nil || len(warnings) > 0 || len(keys) != 1 || strings.Contains(entry, secret) {
 			t.Errorf("%v: %v %v\n%s", args, err, warnings, entry)
 		}

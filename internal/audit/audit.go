@@ -44,6 +44,8 @@ const (
 	DenyListBroken       Event = "deny_list.broken"
 	UsersLoaded          Event = "users.loaded"
 	UsersBroken          Event = "users.broken"
+	APIKeysLoaded        Event = "api_keys.loaded"
+	APIKeysBroken        Event = "api_keys.broken"
 	FirstUse             Event = "access.first_use"
 	AccessDenied         Event = "access.denied"
 	// AccessAdvised: an advisory tool policy would have denied it.
@@ -58,7 +60,8 @@ var Events = []Event{
 	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRequested, AuthorizeRefused,
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
-	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, FirstUse, AccessDenied,
+	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, APIKeysLoaded, APIKeysBroken,
+	FirstUse, AccessDenied,
 	AccessAdvised, RelayFailed,
 }
 
@@ -165,8 +168,8 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	}
 	level := slog.LevelInfo
 	switch {
-	case e.Event == DenyListBroken || e.Event == UsersBroken:
-		level = slog.LevelError // people may be let in whom the operator shut out
+	case e.Event == DenyListBroken || e.Event == UsersBroken || e.Event == APIKeysBroken:
+		level = slog.LevelError // what the operator shut out may be let in
 	case e.Event == AccessDenied && e.Reason == reasons.NoToken || quiet[e.Event]:
 		level = slog.LevelDebug
 	case !l.Bounds.admit(&e):

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"reflect"
@@ -23,13 +22,12 @@ import (
 // Bounds on what a section may hold. They are far above what is needed, and keep
 // an error of a template from becoming a slow start.
 const (
-	MaxNames    = 1000 // entries of a list of names or patterns
-	MaxScopes   = 100
-	MaxNetworks = 100  // some lists are looked through at each request
-	MaxGroups   = 100  // of one person or key that the configuration describes
-	MaxText     = 200  // bytes of a name, a claim or a header
-	MaxPattern  = 1000 // bytes of one pattern
-	MaxURL      = 2048 // bytes
+	MaxNames   = 1000 // entries of a list of names or patterns
+	MaxScopes  = 100
+	MaxGroups  = 100  // of one person or key that the configuration describes
+	MaxText    = 200  // bytes of a name, a claim or a header
+	MaxPattern = 1000 // bytes of one pattern
+	MaxURL     = 2048 // bytes
 	// MaxFileBytes bounds a configuration file. A Kubernetes ConfigMap holds no more.
 	MaxFileBytes = 1 << 20
 	// MaxSecretBytes bounds each file that the configuration names.
@@ -251,27 +249,6 @@ func (c *Check) Groups(at string, groups []string) {
 		}
 		c.Text(at, group)
 	}
-}
-
-// Networks reads networks in CIDR notation.
-func (c *Check) Networks(at string, list []string) []netip.Prefix {
-	if c.TooMany(at, len(list), MaxNetworks) {
-		return nil
-	}
-	var out []netip.Prefix
-	for i, s := range list {
-		p, err := netip.ParsePrefix(s)
-		switch {
-		case err != nil, p.Addr().Is4In6():
-			c.Add(Element(at, i), `%s is not a network such as "10.0.0.0/8" or "2001:db8::/32"`, Show(s))
-		case p != p.Masked():
-			c.Add(Element(at, i), "%s has bits beyond its length; did you mean %q?", Show(s), p.Masked())
-		case slices.Contains(out, p):
-			c.Add(Element(at, i), "%s is listed twice", Show(s))
-		}
-		out = append(out, p)
-	}
-	return out
 }
 
 // SecureURL checks where credentials will be sent: https, or a process on

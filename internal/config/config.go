@@ -12,6 +12,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/certificate"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
@@ -51,6 +52,7 @@ type Config struct {
 	Registration registration.Settings
 	Egress       egress.Settings
 	Clients      []registration.Known
+	APIKeys      apikey.Config
 
 	Keys            keyset.Settings
 	Tokens          token.Settings

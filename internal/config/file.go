@@ -7,6 +7,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
@@ -43,6 +44,8 @@ type File struct {
 	Registration registration.Settings `json:"registration"`
 	// How this service reaches what clients name: metadata documents and key sets.
 	Egress egress.Settings `json:"egress"`
+	// Keys for scripts and machines, in the place of tokens. See docs/api-keys.md.
+	APIKeys apikey.File `json:"apiKeys"`
 	// Who may do what: rules for every MCP server that has none of its own. See docs/policy.md. Default: everybody who may sign in may ask for every scope.
 	Policy PolicyFile `json:"policy"`
 	// Clients known in advance. They work with every kind of registration off, and no list of redirect URLs applies to them.
@@ -175,6 +178,8 @@ type HostFile struct {
 	RefuseRefreshAfterStepUp bool `json:"refuseRefreshAfterStepUp"`
 	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts, and behind Envoy with its MCP filter. Default false.
 	HideGrantable bool `json:"hideGrantable"`
+	// API keys in the place of tokens.
+	APIKeys apikey.HostFile `json:"apiKeys"`
 	// Clients that run in a browser.
 	CORS CORSFile `json:"cors"`
 	// This service itself stands in front of the MCP server, without a gateway.

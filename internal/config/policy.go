@@ -9,6 +9,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/lint"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
@@ -166,13 +167,16 @@ func (c *policyFacts) problem(key, entry string) string {
 		if problem := patternProblem(key, entry); problem != "" {
 			return problem
 		}
-		if key == "groups" && len(c.Providers) > 0 && !slices.ContainsFunc(c.Providers, tellsGroups) {
+		if key == "groups" && len(c.Providers) > 0 && !c.takesKeys() && !slices.ContainsFunc(c.Providers, tellsGroups) {
 			return "no provider says which groups people are in; for google set workspace.groups, for github allowedOrganizations or the scope read:org, for static groups of users"
 		}
 		if key == "scopes" {
 			return c.scopeProblem(entry)
 		}
 	case "providers":
+		if entry == rule.KeyNamespace {
+			return c.keyProblem(entry)
+		}
 		if !slices.Contains(c.providers, entry) {
 			return conf.Show(entry) + " is not the id of a provider; there is " + strings.Join(c.providers, ", ")
 		}
@@ -187,6 +191,9 @@ func (c *policyFacts) problem(key, entry string) string {
 // userProblem reports a subject whose provider is unknown or ambiguous.
 func (c *policyFacts) userProblem(user string) string {
 	prefix, _, found := strings.Cut(user, ":")
+	if found && prefix == rule.KeyNamespace {
+		return c.keyProblem(user)
+	}
 	if found && slices.Contains(c.providers, prefix) {
 		return ""
 	}
@@ -250,6 +257,12 @@ func (c *policyFacts) clientProblem(id string) string {
 	if c.isStatic(id) {
 		return ""
 	}
+	if name, ok := strings.CutPrefix(id, rule.KeyNamespace+":"); ok {
+		if len(c.APIKeys.Keys) > 0 && c.APIKeys.File == "" && !slices.ContainsFunc(c.APIKeys.Keys, func(k apikey.Key) bool { return k.Name == name }) {
+			return conf.Show(name) + " is not the name of one of apiKeys.keys"
+		}
+		return c.keyProblem(id)
+	}
 	u, err := url.Parse(id)
 	switch {
 	case strings.HasPrefix(id, "dcr1."):
@@ -274,6 +287,19 @@ func (c *policyFacts) clientHostProblem(host string) string {
 	return ""
 }
 
+// takesKeys reports whether any MCP server takes API keys.
+func (c *policyFacts) takesKeys() bool {
+	return slices.ContainsFunc(c.Hosts, func(h resource.Entry) bool { return h.APIKeys })
+}
+
+// keyProblem: a rule about API keys is a slip where none are taken.
+func (c *policyFacts) keyProblem(entry string) string {
+	if c.takesKeys() {
+		return ""
+	}
+	return conf.Show(entry) + " is about API keys, and no entry of proxy.hosts takes them; see proxy.hosts[].apiKeys"
+}
+
 func (c *policyFacts) kindProblem(kind string) string {
 	switch kind {
 	case rule.KindStatic:
@@ -288,8 +314,10 @@ func (c *policyFacts) kindProblem(kind string) string {
 		if !c.Registration.Dynamic.Enabled {
 			return `there are no "dynamic" clients: registration.dynamic.enabled turns them off`
 		}
+	case rule.KindKey:
+		return c.keyProblem(kind)
 	default:
-		return conf.Show(kind) + ` is not one of "static", "document", "dynamic"`
+		return conf.Show(kind) + ` is not one of "static", "document", "dynamic", "key"`
 	}
 	return ""
 }

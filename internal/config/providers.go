@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // providerSection is that of one identity provider: `provider` or an entry of
@@ -47,6 +48,8 @@ func (r providerSection) id(id string) {
 	switch at := r.Key("id"); {
 	case id == "":
 		r.Add(at, "is required: a name that never changes, because it is part of who people are")
+	case id == rule.KeyNamespace:
+		r.Add(at, "%q is how the subjects of API keys begin; choose another", id)
 	case !providerID.MatchString(id):
 		r.Add(at, `%s is not an id: up to 32 of a-z, 0-9 and "-", not at the ends`, conf.Show(id))
 	}

@@ -108,6 +108,7 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	if h.Serving != nil {
 		h.Rules.Body = true // it is there, so it decides
 	}
+	h.APIKeys, h.KeyHeader = f.APIKeys.Enabled, r.keyHeader(at+".apiKeys.header", f.APIKeys)
 	return h, ok
 }
 

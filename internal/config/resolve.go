@@ -66,6 +66,7 @@ func (r *resolver) resolve(f File) *Config {
 	f.TLS.Resolve(r.section("tls"), c.SecureHosts())
 	c.TLS = f.TLS
 	r.clients(c)
+	c.APIKeys = r.apiKeys(f, c)
 	r.policies(f, c)
 	r.unused(f, c)
 	c.Warnings = r.Warnings

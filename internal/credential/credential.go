@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
@@ -55,6 +56,9 @@ type Principal struct {
 	// are matched with it once, when the credential is first seen.
 	Outsider *policy.Outsider
 
+	// Key is set for an API key.
+	Key *Key
+
 	// ID is what this one credential can be revoked by.
 	ID string
 	// Family is the sign-in that it comes from, Flow the audit flow of that, and
@@ -69,6 +73,13 @@ type Principal struct {
 	// Withdrawn, if set, becomes true when the kind honours the credential no more,
 	// such as when its key is gone. Then the next request has it verified again.
 	Withdrawn *atomic.Bool
+}
+
+// Key is what bounds an API key beyond its scopes. It may come in the header that
+// the resource names for keys, too, and no sign-in gives it more.
+type Key struct {
+	Tools   []string       // patterns; none for every tool
+	Sources []netip.Prefix // networks that it may come from; none for everywhere
 }
 
 // Kind is one form of credential.
@@ -94,8 +105,12 @@ type Asker interface {
 }
 
 // Refused is the error for a credential that is refused for a reason that has a
-// name.
-type Refused struct{ Reason reasons.Reason }
+// name. Subject, Client and ID say for the audit log whose it is, where that is
+// proven.
+type Refused struct {
+	Reason              reasons.Reason
+	Subject, Client, ID string
+}
 
 func (r Refused) Error() string { return string(r.Reason) }
 

@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 )
 
 const serviceName = "envoy.service.auth.v3.Authorization"
@@ -22,11 +26,12 @@ var authorization = grpc.ServiceDesc{
 }
 
 type checker interface {
+	question() *question
 	check(ctx context.Context, q *question) (message, error)
 }
 
 func check(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
-	q := new(question)
+	q := srv.(checker).question()
 	if err := decode(q); err != nil {
 		return nil, err
 	}
@@ -41,6 +46,32 @@ type service struct {
 	decisions Decider
 	log       *slog.Logger
 	traced    bool
+	others    others
+}
+
+func (s *service) question() *question { return &question{others: s.others} }
+
+// othersOf are the headers that decisions name.
+func othersOf(decisions Decider) others {
+	d, ok := decisions.(interface{ Others() []string })
+	if !ok || len(d.Others()) == 0 {
+		return nil
+	}
+	o := others{}
+	for _, name := range d.Others() {
+		o[strings.ToLower(name)] = name
+	}
+	return o
+}
+
+// from says where a question comes from, where a decision may want to know.
+func from(ctx context.Context, r *forwardauth.Request) {
+	if r.Other == nil {
+		return
+	}
+	if p, ok := peer.FromContext(ctx); ok {
+		r.Peer = p.Addr.String()
+	}
 }
 
 // traced reports whether decisions want to know what trace a question is part of.
@@ -62,6 +93,7 @@ func (s *service) check(ctx context.Context, q *question) (out message, err erro
 	if s.traced { // Envoy's own span of the question, not what the client sent
 		r.Trace.Parent, r.Trace.State = metadata.ValueFromIncomingContext(ctx, "traceparent"), metadata.ValueFromIncomingContext(ctx, "tracestate")
 	}
+	from(ctx, &r)
 	d := s.decisions.Decide(ctx, &r)
 	return respond(&d), nil
 }

@@ -36,6 +36,7 @@ var processor = grpc.ServiceDesc{
 type processing struct {
 	decisions Decider
 	reads     Reader
+	others    others
 	log       *slog.Logger
 	lists     *filter.Cache
 }
@@ -62,7 +63,7 @@ func (p *processing) process(s grpc.ServerStream) (err error) {
 			err = status.Error(codes.Internal, "internal error")
 		}
 	}()
-	var e event
+	e := event{question: question{others: p.others}}
 	if err := s.RecvMsg(&e); err != nil {
 		return err
 	}
@@ -108,6 +109,7 @@ type answering struct {
 // read of its body, whether the answer may hold a list.
 func (a *answering) request(ctx context.Context, e *event) (out message, more bool) {
 	q := e.question.request()
+	from(ctx, &q)
 	v, lists, ok := a.reads(ctx, &q)
 	if !ok {
 		return a.denied(ctx, &q), false

@@ -105,7 +105,7 @@ func (e *event) requestHeaders(n protowire.Number, v []byte) error {
 		q.http, q.raw = true, true
 		into := map[string]*string{":method": &q.method, ":path": &q.path, ":authority": &q.host}[name]
 		if into == nil {
-			q.lines.add([]byte(name), value, false)
+			q.lines.add([]byte(name), value, false, q.others)
 			return
 		}
 		e.twice, *into = e.twice || *into != "", string(value)

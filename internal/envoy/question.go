@@ -3,6 +3,7 @@ package envoy
 import (
 	"bytes"
 	"errors"
+	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -24,7 +25,12 @@ type question struct {
 	joined headers // headers: lines of one name joined by commas
 	lines  headers // header_map: every line, with encode_raw_headers
 	raw    bool    // there is a line in header_map
+	others others
 }
+
+// others are the further headers that a decision may look up: their canonical
+// names, by those that Envoy writes.
+type others map[string]string
 
 // request reads what Envoy says of the client's request. Nothing in the headers
 // can change where the request goes: host, path and method have fields of their own.
@@ -54,7 +60,7 @@ type headers struct {
 }
 
 // add adds a line; replace says that it is the only one, whatever came before.
-func (h *headers) add(name, value []byte, replace bool) {
+func (h *headers) add(name, value []byte, replace bool, others others) {
 	var into *[]string
 	var i int
 	switch string(name) {
@@ -75,6 +81,9 @@ func (h *headers) add(name, value []byte, replace bool) {
 	case "content-encoding":
 		into, i = &h.ContentEncoding, 7
 	default:
+		if name := others[string(name)]; name != "" {
+			h.addOther(name, string(value), replace)
+		}
 		return
 	}
 	if replace || len(*into) == 0 {
@@ -83,6 +92,16 @@ func (h *headers) add(name, value []byte, replace bool) {
 		return
 	}
 	*into = append(*into, string(value))
+}
+
+func (h *headers) addOther(name, value string, replace bool) {
+	if h.Other == nil {
+		h.Other = http.Header{}
+	}
+	if replace {
+		h.Other[name] = nil
+	}
+	h.Other[name] = append(h.Other[name], value)
 }
 
 // lineOf copies a value, but for the one that nearly every request has.
@@ -168,7 +187,7 @@ func (q *question) httpRequest(n protowire.Number, v []byte) error {
 		if string(key) == partial {
 			q.cut = q.cut || says(value)
 		}
-		q.joined.add(key, value, true)
+		q.joined.add(key, value, true, q.others)
 	case httpHeaderMap:
 		return fields(v, q.headerLine)
 	}
@@ -191,7 +210,7 @@ func (q *question) headerLine(n protowire.Number, v []byte) error {
 	if len(raw) > 0 {
 		value = raw
 	}
-	q.lines.add(key, value, false)
+	q.lines.add(key, value, false, q.others)
 	return nil
 }
 

@@ -111,8 +111,8 @@ func NewServer(decisions Decider, reads Reader, log *slog.Logger) *grpc.Server {
 
 func newServer(decisions Decider, reads Reader, log *slog.Logger, most time.Duration) *grpc.Server {
 	s := grpc.NewServer(append(options(most), grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto")}))...)
-	s.RegisterService(&authorization, &service{decisions, log, traced(decisions)})
-	s.RegisterService(&processor, &processing{decisions: decisions, reads: reads, log: log, lists: new(filter.Cache)})
+	s.RegisterService(&authorization, &service{decisions, log, traced(decisions), othersOf(decisions)})
+	s.RegisterService(&processor, &processing{decisions: decisions, reads: reads, others: othersOf(decisions), log: log, lists: new(filter.Cache)})
 	healthpb.RegisterHealthServer(s, health.NewServer())
 	return s
 }

@@ -13,16 +13,18 @@ import (
 func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	switch d.Reason {
 	case Allowed, Advised:
-		d.Status, d.Headers, d.Remove = http.StatusOK, Lines{e.names, e.identityOf(ctx, d.Token)}, e.remove
+		d.Status, d.Headers = http.StatusOK, Lines{e.names, e.identityOf(ctx, d.Token)}
+		d.take(e.removal(d.Resource))
 		if q.Dialect == Served {
 			d.Client = corsHeaders(q, d)
 		}
 		return
 	case Preflight: // no user is known, and the client's own headers must go
-		d.Status, d.Headers, d.Remove, d.Client = http.StatusOK, Lines{e.names, e.nobody}, e.remove, corsHeaders(q, d)
+		d.Status, d.Headers, d.Client = http.StatusOK, Lines{e.names, e.nobody}, corsHeaders(q, d)
+		d.take(e.removal(d.Resource))
 		return
 	}
-	a := answers[d.Reason]
+	a := d.told()
 	d.Status = d.Reason.status(q.Dialect)
 	if d.Reason == InsufficientScope && d.Resource.Rules.StepUpStatus != 0 {
 		d.Status = d.Resource.Rules.StepUpStatus
@@ -38,12 +40,19 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	d.Body = a.body
 }
 
+// take sets what the gateway takes from the request.
+func (d *Decision) take(r *removal) { d.Remove, d.removeLine = r.names, r.line }
+
 // challenge makes the one challenge of a denial that another token could cure.
 // It depends on the request and the token alone, so asking again gives the same.
 func (e *Endpoint) challenge(q *Request, d *Decision) string {
 	c := oauth.Challenge{ResourceMetadata: d.Resource.MetadataURL(metadataPath(q, d.Resource))}
 	if d.Reason != NoToken { // RFC 6750, section 3.1: no error code without a token
-		c.Error, c.ErrorDescription = answers[d.Reason].code, answers[d.Reason].text
+		c.Error, c.ErrorDescription = d.told().code, d.told().text
+	}
+	if d.aboutKey() {
+		c.ResourceMetadata = ""
+		return c.String()
 	}
 	if d.Reason == InsufficientScope {
 		c.Scope = stepUp(d)

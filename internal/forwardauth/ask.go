@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
 // Requests with a credential that a kind has to ask about wait here, and only
@@ -21,20 +22,32 @@ const (
 )
 
 // principal has a kind of credential verify raw, and ask about it if it does not
-// know it.
-func (e *Endpoint) principal(ctx context.Context, raw string, res *resource.Resource) (credential.Principal, Reason) {
+// know it. Of one that is refused, known is what is proven of its holder, nil for
+// nothing.
+func (e *Endpoint) principal(ctx context.Context, raw string, res *resource.Resource) (p credential.Principal, known *Token, reason Reason) {
 	kind, found := e.Credentials.Find(raw, res)
 	if !found {
-		return credential.Principal{}, MalformedToken
+		return credential.Principal{}, nil, MalformedToken
 	}
 	p, err := e.Credentials.Verify(kind, raw, res)
 	if errors.Is(err, credential.ErrUnknown) {
-		return e.ask(ctx, kind, raw, res)
+		p, reason = e.ask(ctx, kind, raw, res)
+		return p, nil, reason
 	}
 	if err != nil {
-		return credential.Principal{}, refusal(err)
+		return credential.Principal{}, holder(err, res), refusal(err)
 	}
-	return p, Allowed
+	return p, nil, Allowed
+}
+
+// holder is the Token of a credential that was refused after it was proven whose
+// it is, for the audit log.
+func holder(err error, res *resource.Resource) *Token {
+	refused, _ := errors.AsType[credential.Refused](err)
+	if refused.Client == "" {
+		return nil
+	}
+	return NewToken(&Grant{Resource: res}, 0, revocation.Facts{TokenID: refused.ID, Subject: refused.Subject, Client: revocation.Client(refused.Client)}, nil)
 }
 
 // ask waits for what a kind finds out about raw. Where too many wait already it

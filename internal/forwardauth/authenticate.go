@@ -20,7 +20,7 @@ import (
 // authenticate checks the credentials of a request (RFC 6750, section 2.1; RFC
 // 9068, section 4). A token already verified costs one hash.
 func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Reason {
-	raw, reason := bearer(q.Authorization)
+	raw, inHeader, reason := presented(q, d.Resource)
 	if reason != Allowed {
 		return reason
 	}
@@ -39,9 +39,12 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 		g = t.Grant
 	}
 	if now >= t.Expires || t.Issued > now+int64(keyset.Skew/time.Second) { // the clock was set back
-		return Expired
+		return t.expired()
 	}
 	d.Token, d.grant = t, g
+	if reason := e.keyFits(t, q, inHeader); reason != Allowed {
+		return reason
+	}
 	if reason := e.standing(t); reason != Allowed {
 		return reason
 	}
@@ -61,7 +64,7 @@ func (e *Endpoint) recall(key fingerprint, now int64) (*Token, *Grant) {
 	case e.upToDate(t.Grant):
 		return t, t.Grant
 	}
-	g := e.grant(t.Resource, t.Scope, t.policy)
+	g := e.grant(t.Resource, t.Scope, t.policy, t.key())
 	if !slices.Equal(g.Scopes, t.Scopes) {
 		return nil, nil
 	}
@@ -117,10 +120,10 @@ func (e *Endpoint) Issued(raw string, res *resource.Resource) {
 
 // verify checks a token that the cache does not know, and puts it there.
 func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res *resource.Resource) (*Token, Reason) {
-	p, reason := e.principal(ctx, raw, res)
+	p, known, reason := e.principal(ctx, raw, res)
 	switch {
 	case reason != Allowed:
-		return nil, reason
+		return known, reason
 	case e.Now().Unix() >= p.Expires:
 		return nil, Expired
 	}

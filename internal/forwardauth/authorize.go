@@ -125,6 +125,9 @@ func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) 
 	if op.method == toolsCall && !known.Knows(op.name) {
 		return CatalogueUnavailable, ""
 	}
+	if g.key {
+		return APIKeyNotEnough, ""
+	}
 	grantable := known.ScopeNames()
 	if _, ok := narrowest(rules, openers, grantable); !ok {
 		return NoScope, ""

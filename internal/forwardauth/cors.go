@@ -49,7 +49,7 @@ func allowedOrigin(rules *rule.Rules, lines []string) string {
 // never with a token (Fetch, section 4.8). It passes only where the operator
 // allows pages: it trusts the gateway to say the client's method.
 func preflight(q *Request, d *Decision) bool {
-	return q.Method == http.MethodOptions && len(q.Authorization) == 0 && len(q.PreflightMethod) == 1 &&
+	return q.Method == http.MethodOptions && len(q.Authorization) == 0 && len(q.keyLines(d.Resource)) == 0 && len(q.PreflightMethod) == 1 &&
 		allowedOrigin(&d.Resource.Rules, q.Origin) != ""
 }
 
@@ -76,7 +76,11 @@ func corsHeaders(q *Request, d *Decision) Lines {
 	l.add("Vary", "Origin")
 	if d.Reason == Preflight {
 		l.add("Access-Control-Allow-Methods", allowedMethods)
-		l.add("Access-Control-Allow-Headers", allowedHeaders)
+		allowed := allowedHeaders
+		if d.Resource.KeyHeader != "" {
+			allowed += ", " + d.Resource.KeyHeader
+		}
+		l.add("Access-Control-Allow-Headers", allowed)
 	}
 	return l
 }

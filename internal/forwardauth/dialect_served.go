@@ -9,6 +9,6 @@ func Direct(r *http.Request) Request {
 	path, ok := pathOf(r.RequestURI)
 	return Request{
 		Dialect: Served, Method: r.Method, Host: r.Host, Path: path, Ambiguous: !ok,
-		Headers: headersOf(r.Header), Body: r.Body,
+		Headers: headersOf(r.Header), Peer: r.RemoteAddr, Body: r.Body,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -56,6 +57,9 @@ type Endpoint struct {
 	Headers outbound.Headers
 	// Identities signs the header of Headers.JWT; nil if there is none.
 	Identities *token.Identities
+	// TrustedProxies are the networks whose X-Forwarded-For is believed, for API keys
+	// that may come from some networks only.
+	TrustedProxies []netip.Prefix
 	// Ended is what was revoked and who is denied; nil means that nothing is.
 	Ended *revocation.List
 	// Used, if set, is called when a token is first used here, with its family, the
@@ -83,9 +87,8 @@ type Endpoint struct {
 	asking   asking
 	names    []string // of the identity headers
 	nobody   []string // their values where no user is known
-	remove   []string
-	// removeLine is remove as the one header line that Envoy takes.
-	removeLine []string
+	always   *removal // what is taken from every allowed request
+	removals map[string]*removal
 }
 
 // New returns e ready to serve.
@@ -93,8 +96,8 @@ func New(e Endpoint) *Endpoint {
 	for _, name := range e.Headers.Names() {
 		e.names = append(e.names, http.CanonicalHeaderKey(name)) // so that setting them costs no lookup per request
 	}
-	e.remove = aliases(e.names...)
-	e.removeLine = []string{strings.Join(e.remove, ",")}
+	e.removals = e.removalsOf(e.Resources.All())
+	e.always = e.removals[""]
 	if e.Count == nil {
 		e.Count = func(Outcome) {}
 	}
@@ -156,6 +159,7 @@ var (
 // every other success turns into a 500.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := read(r)
+	q.Peer = r.RemoteAddr
 	h := w.Header()
 	var body *patientBody
 	if r.ContentLength != 0 {
@@ -182,7 +186,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Cache-Control"] = noStore
 	if d.Allowed() {
 		if q.Dialect == EnvoyHTTP && len(d.Remove) > 0 {
-			h["X-Envoy-Auth-Headers-To-Remove"] = e.removeLine
+			h["X-Envoy-Auth-Headers-To-Remove"] = d.removeLine
 		}
 		w.WriteHeader(d.Status)
 		return

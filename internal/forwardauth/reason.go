@@ -73,6 +73,9 @@ const (
 	APIKeyRevoked
 	APIKeyNotAccepted
 	APIKeyWrongSource
+	APIKeyNotEnough
+	NotAnAPIKey
+	TwoCredentials
 	numReasons // how many there are
 )
 
@@ -98,6 +101,7 @@ var slugs = [numReasons]reasons.Reason{
 	VerifierUnavailable: reasons.VerifierUnavailable, TooManyWaiting: reasons.TooManyWaiting,
 	APIKeyMalformed: reasons.APIKeyMalformed, APIKeyUnknown: reasons.APIKeyUnknown, APIKeyExpired: reasons.APIKeyExpired,
 	APIKeyRevoked: reasons.APIKeyRevoked, APIKeyNotAccepted: reasons.APIKeyNotAccepted, APIKeyWrongSource: reasons.APIKeyWrongSource,
+	APIKeyNotEnough: reasons.APIKeyNotEnough, NotAnAPIKey: reasons.NotAnAPIKey, TwoCredentials: reasons.TwoCredentials,
 }
 
 // refusals are the reasons for which kinds of credential refuse, by their names.
@@ -195,6 +199,10 @@ var answers = func() (all [numReasons]answer) {
 	all[APIKeyRevoked] = unauthorized(oauth.InvalidToken, "the API key was revoked")
 	all[APIKeyNotAccepted] = unauthorized(oauth.InvalidToken, "the API key is not for this MCP server")
 	all[APIKeyWrongSource] = unauthorized(oauth.InvalidToken, "the API key may not be used from this network")
+	all[NotAnAPIKey] = unauthorized(oauth.InvalidToken, "the header for API keys holds something else")
+	all[APIKeyNotEnough] = denied("the API key does not allow this")
+	all[TwoCredentials] = unauthorized(oauth.InvalidRequest, "the request must carry one credential, in one header")
+	all[TwoCredentials].status = http.StatusBadRequest
 	// The credential may be good, so no client may throw it away or sign in again.
 	for _, r := range []Reason{IssuerKeysUnavailable, VerifierUnavailable, TooManyWaiting} {
 		all[r] = answer{
@@ -234,9 +242,21 @@ var answers = func() (all [numReasons]answer) {
 	all[CatalogueUnavailable] = denied("the tools of this MCP server are not known here, so only those that the configuration names are open")
 	all[AmbiguousURI] = denied("the URI of the resource can be read in more than one way")
 	for r := range all {
-		if all[r].body == "" {
-			all[r].body = `{"error":"` + string(all[r].code) + `","error_description":"` + all[r].text + `"}` + "\n"
-		}
+		all[r] = all[r].written()
 	}
 	return all
 }()
+
+// noKey is the answer to a request without a credential where API keys are all
+// that is taken.
+var noKey = answer{
+	status: http.StatusUnauthorized, strict: http.StatusUnauthorized, code: oauth.InvalidToken, text: "an API key is required", challenge: true,
+}.written()
+
+// written returns a with its body.
+func (a answer) written() answer {
+	if a.body == "" {
+		a.body = `{"error":"` + string(a.code) + `","error_description":"` + a.text + `"}` + "\n"
+	}
+	return a
+}

@@ -34,6 +34,9 @@ type Request struct {
 
 	Headers
 
+	// Peer is the address that the gateway asks from, with its port.
+	Peer string
+
 	// Trace is what the gateway's question is part of. No decision looks at it.
 	Trace TraceContext
 	// Body is the body of the client's request where the gateway forwards it,
@@ -73,6 +76,9 @@ type Headers struct {
 	// ContentType and ContentEncoding say how a server will read the body.
 	ContentType     []string
 	ContentEncoding []string
+	// Other holds at least those of Endpoint.Others, by canonical name. Nothing else
+	// is looked up in it.
+	Other http.Header
 }
 
 // headersOf takes the headers out of h without copying.
@@ -86,6 +92,7 @@ func headersOf(h http.Header) Headers {
 		MCPName:         h["Mcp-Name"],
 		ContentType:     h["Content-Type"],
 		ContentEncoding: h["Content-Encoding"],
+		Other:           h,
 	}
 }
 
@@ -107,6 +114,8 @@ type Decision struct {
 	// Remove are headers to take from an allowed request: other spellings of
 	// Headers that a server may read as the same. Set Headers before removing.
 	Remove []string
+	// removeLine is Remove as the one header line that Envoy takes.
+	removeLine []string
 	// Client are headers for the client's answer to an allowed request, where
 	// the gateway can add to what the MCP server answers.
 	Client Lines

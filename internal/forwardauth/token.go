@@ -27,7 +27,7 @@ type Token struct {
 	ends [parts]uint16
 	// emailUnknown: the address may be any that the operator denies.
 	emailUnknown bool
-	terms        *terms   // nil for a token that is good until it expires
+	terms        *terms   // nil for a token that is good until it expires, and no API key
 	identity     []string // the values of the identity headers
 	signing      *signing // nil without a signed one
 	// checked is the version of the list of what is ended at which nothing was
@@ -37,10 +37,20 @@ type Token struct {
 	unused atomic.Pointer[provenance]
 }
 
-// terms say when the kind of credential wants to see a token again.
+// terms say when the kind of credential wants to see a token again, and what else
+// few tokens have.
 type terms struct {
 	until     int64 // Unix seconds
 	withdrawn *atomic.Bool
+	key       *credential.Key // nil for what is no API key
+}
+
+// key bounds an API key; it is nil for everything else.
+func (t *Token) key() *credential.Key {
+	if t.terms == nil {
+		return nil
+	}
+	return t.terms.key
 }
 
 // stale reports whether the kind of credential has to see the token again.
@@ -137,6 +147,8 @@ type Grant struct {
 	// of which bound was made.
 	policy    string
 	catalogue Scopes
+	// key: it is of API keys, which no sign-in gives more.
+	key bool
 	// changed: the rules that the claim is about are not those of today.
 	changed bool
 }
@@ -158,7 +170,7 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 	if p.Outsider != nil {
 		matched = e.Policy.For(r.URI).MatchOutsider(p.Outsider).String()
 	}
-	g := e.grant(r, p.Scope, matched)
+	g := e.grant(r, p.Scope, matched, p.Key)
 	known := *p
 	known.Scope = g.bound.Scopes.String() // not what the rules have taken away
 	identity, signing := e.identity(&known, r)
@@ -166,8 +178,8 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 		TokenID: p.ID, Family: p.Family, Subject: p.Subject, Email: p.Email, Client: revocation.Client(p.Client),
 	}, identity)
 	t.Issued, t.signing = p.IssuedAt, signing
-	if p.Until != 0 || p.Withdrawn != nil {
-		t.terms = &terms{cmp.Or(p.Until, p.Expires), p.Withdrawn}
+	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil {
+		t.terms = &terms{cmp.Or(p.Until, p.Expires), p.Withdrawn, p.Key}
 	}
 	t.emailUnknown = p.Outsider != nil && p.Outsider.Person.Unknown.Email
 	return t
@@ -190,24 +202,28 @@ type grantKey struct {
 	resource *resource.Resource
 	scope    string
 	policy   string
+	key      bool
+	tools    string // with line breaks between
 }
 
 const manyGrants = 1 << 12
 
-func (e *Endpoint) grant(r *resource.Resource, scope, matched string) *Grant {
-	g := e.grants
+func (e *Endpoint) grant(r *resource.Resource, scope, matched string, key *credential.Key) *Grant {
+	g, tools := e.grants, toolsOf(key)
+	of := grantKey{r, scope, matched, key != nil, strings.Join(tools, "\n")}
 	g.mu.RLock()
-	found := g.of[grantKey{r, scope, matched}]
+	found := g.of[of]
 	g.mu.RUnlock()
 	if found != nil && e.upToDate(found) {
 		return found
 	}
 	catalogue := e.Scopes(r) // before the rules look, so that a change meanwhile is seen next time
 	scope, matched = strings.Clone(scope), strings.Clone(matched)
+	of.scope, of.policy = scope, matched
 	scopes := oauth.Scopes(strings.Fields(scope))
 	match, known := e.Policy.For(r.URI).Parse(matched)
-	bound := match.Bound(scopes)
-	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}, policy: matched, catalogue: catalogue, changed: !known}
+	bound := match.Bound(scopes).Only(tools)
+	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}, policy: matched, catalogue: catalogue, key: key != nil, changed: !known}
 	for _, s := range r.Rules.WithIncluded(bound.Scopes) {
 		made.opens[s] = true
 	}
@@ -216,6 +232,6 @@ func (e *Endpoint) grant(r *resource.Resource, scope, matched string) *Grant {
 	if len(g.of) >= manyGrants || g.of == nil {
 		g.of = map[grantKey]*Grant{}
 	}
-	g.of[grantKey{r, scope, matched}] = made
+	g.of[of] = made
 	return made
 }

@@ -73,8 +73,8 @@ func (h *Headers) Resolve(c conf.Section) {
 		if name == "" {
 			continue
 		}
-		if problem := problem(name); problem != "" {
-			c.Add(at, "%s %s", conf.Show(name), problem)
+		if problem := problem(name); problem != "" && !slices.Contains(forwardedIdentity, strings.ToLower(name)) {
+			c.Add(at, "%s %s; use a name such as \"X-Auth-Request-User\"", conf.Show(name), problem)
 			continue
 		}
 		name = http.CanonicalHeaderKey(name)
@@ -110,20 +110,29 @@ var reservedHeaders = []string{
 // is; the others say what was asked for.
 var forwardedIdentity = []string{"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-name", "x-forwarded-preferred-username"}
 
-// problem says why name cannot carry an identity, or "". It is
-// stricter than RFC 9110, section 5.1: nginx drops names with underscores, and
+// KeyHeader checks the name of a header that API keys come in, "" for none, and
+// returns it in canonical form.
+func KeyHeader(c *conf.Check, at, name string) string {
+	if name == "" {
+		return ""
+	}
+	if problem := problem(name); problem != "" {
+		c.Add(at, "%s %s; use a name such as \"X-API-Key\"", conf.Show(name), problem)
+	}
+	return http.CanonicalHeaderKey(name)
+}
+
+// problem says why name cannot be a header with a meaning of the operator's, or "".
+// It is stricter than RFC 9110, section 5.1: nginx drops names with underscores, and
 // CGI-like servers take them for dashes, so a client could send the twin.
 func problem(name string) string {
 	if len(name) > 64 || conf.HasOther(name, conf.Letters+"0123456789-") {
 		return "is not a header name of at most 64 letters, digits and dashes"
 	}
 	lower := strings.ToLower(name)
-	if slices.Contains(forwardedIdentity, lower) {
-		return ""
-	}
 	for _, reserved := range reservedHeaders {
 		if lower == reserved || strings.HasSuffix(reserved, "-") && strings.HasPrefix(lower, reserved) {
-			return "has a meaning of its own in HTTP or MCP; use a name such as \"X-Auth-Request-User\""
+			return "has a meaning of its own in HTTP or MCP"
 		}
 	}
 	return ""

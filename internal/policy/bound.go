@@ -23,6 +23,7 @@ type Bound struct {
 
 	scopes   []boundScope
 	notTools []string
+	only     []string // patterns; nil for every tool
 }
 
 // boundScope is one granted scope with what it includes.
@@ -60,12 +61,24 @@ func (m Match) Bound(granted oauth.Scopes) Bound {
 	return b
 }
 
+// Only returns b for a credential that may call no other tools than those that
+// patterns match, whatever the rules allow; without patterns it is b.
+func (b Bound) Only(patterns []string) Bound {
+	if len(patterns) > 0 {
+		b.only, b.LimitsTools = patterns, true
+	}
+	return b
+}
+
 // Empty reports whether the rules leave nothing.
 func (b *Bound) Empty() bool { return !b.open && len(b.Scopes) == 0 }
 
 // MayCall reports whether a tool may be called by virtue of the granted scopes,
 // where any one of openers opens it.
 func (b *Bound) MayCall(tool string, openers []string) bool {
+	if b.only != nil && !matchesName(b.only, tool) {
+		return false
+	}
 	if b.open {
 		return true
 	}

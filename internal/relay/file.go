@@ -38,7 +38,7 @@ func (f *File) Resolve(c conf.Section) *resource.Serving {
 	}
 	s := &resource.Serving{IdleTimeout: cmp.Or(f.IdleTimeout, standardIdle), Cookies: f.Cookies}
 	at := c.Key("requestHeaders")
-	known := stripping(&resource.Serving{}, nil)
+	known := stripping(&resource.Serving{}, nil, "")
 	for i, name := range f.RequestHeaders {
 		canonical := http.CanonicalHeaderKey(name)
 		switch {

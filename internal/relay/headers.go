@@ -41,10 +41,17 @@ type stripped struct {
 	fromServer, fromClient map[string]bool
 	passed                 map[string]bool // to the server all the same
 	identity               []string        // canonical
+	keyHeader              string          // canonical, "" for none
 }
 
-func stripping(s *resource.Serving, identity []string) stripped {
-	t := stripped{set(keptFromServer), set(keptFromClient), set(s.RequestHeaders), nil}
+// stripping is what is not passed on by s. KeyHeader is the header that API keys
+// come in, "" for none.
+func stripping(s *resource.Serving, identity []string, keyHeader string) stripped {
+	t := stripped{set(keptFromServer), set(keptFromClient), set(s.RequestHeaders), nil, keyHeader}
+	if keyHeader != "" {
+		t.fromServer[keyHeader] = true
+		delete(t.passed, keyHeader)
+	}
 	for _, name := range identity {
 		name = http.CanonicalHeaderKey(name)
 		t.identity = append(t.identity, name)
@@ -134,5 +141,5 @@ func (s *stripped) relied(name string) bool {
 		"Access-Control-Request-Method", "Traceparent", "Tracestate":
 		return true
 	}
-	return strings.HasPrefix(name, "Mcp-") || strings.HasPrefix(name, "X-Forwarded-") || slices.Contains(s.identity, name)
+	return name == s.keyHeader || strings.HasPrefix(name, "Mcp-") || strings.HasPrefix(name, "X-Forwarded-") || slices.Contains(s.identity, name)
 }

@@ -11,7 +11,7 @@ import (
 var identity = []string{"X-Auth-Request-User", "X-Corp-Person"}
 
 func TestStripped(t *testing.T) {
-	s := stripping(&resource.Serving{RequestHeaders: []string{"X-Api-Key", "X-Corp-Person"}}, identity)
+	s := stripping(&resource.Serving{RequestHeaders: []string{"X-Api-Key", "X-Corp-Person"}}, identity, "")
 	for name, want := range map[string]bool{
 		"Accept": true, "Content-Type": true, "Mcp-Method": true, "Mcp-Session-Id": true, "Last-Event-Id": true, "Traceparent": true, "X-Tenant": true, "X-Api-Key": true,
 		"Authorization": false, "Cookie": false, "Dpop": false, "Forwarded": false, "X-Forwarded-User": false, "X-Forwarded-Access-Token": false, "X-Corp-Person": false,
@@ -24,12 +24,20 @@ func TestStripped(t *testing.T) {
 	}
 }
 
+// The header that API keys come in reaches no server, whatever else is passed on.
+func TestKeyHeaderIsStripped(t *testing.T) {
+	s := stripping(&resource.Serving{RequestHeaders: []string{"X-Corp-Key"}}, identity, "X-Corp-Key")
+	if s.toServer("X-Corp-Key") || !s.relied("X-Corp-Key") || s.relied("X-Tenant") {
+		t.Error("the key reaches the server, or can be declared to be for this hop alone")
+	}
+}
+
 // No header of the list reaches a server in any spelling that a server could take for it.
 func FuzzStripped(f *testing.F) {
 	for _, name := range append(append([]string{"X-Tenant"}, keptFromServer...), identity...) {
 		f.Add(name, "X-Other")
 	}
-	s := stripping(&resource.Serving{}, identity)
+	s := stripping(&resource.Serving{}, identity, "")
 	known := map[string]bool{}
 	for name := range s.fromServer {
 		known[flat(name)] = true

@@ -89,7 +89,7 @@ func New(o Options) *Endpoint {
 	transports := transports{proxy: o.Proxy, by: map[string]http.RoundTripper{}}
 	for _, r := range o.Resources.All() {
 		if r.Serving != nil {
-			e.servers[r] = &server{r, transports.to(r.Authorities), pathsOf(r), stripping(r.Serving, o.Identity)}
+			e.servers[r] = &server{r, transports.to(r.Authorities), pathsOf(r), stripping(r.Serving, o.Identity, r.KeyHeader)}
 		}
 	}
 	return e

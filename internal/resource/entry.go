@@ -33,6 +33,10 @@ type Entry struct {
 	Issuers []string
 	// OwnTokensOff: tokens of this service are not taken.
 	OwnTokensOff bool
+	// APIKeys: API keys are taken, in Authorization and, if it is not "", in the
+	// header KeyHeader, a canonical name.
+	APIKeys   bool
+	KeyHeader string
 }
 
 // Serving says that this service itself relays requests to the server, and how.

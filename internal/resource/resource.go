@@ -42,9 +42,16 @@ type Resource struct {
 	Issuers []string
 	// OwnTokensOff: tokens of this service are not taken.
 	OwnTokensOff bool
+	// APIKeys: API keys are taken, in Authorization and, if it is not "", in the
+	// header KeyHeader, a canonical name.
+	APIKeys   bool
+	KeyHeader string
 	// Index is the place in the configuration.
 	Index int
 }
+
+// KeysOnly reports whether API keys are all that is taken, so that no sign-in helps.
+func (r *Resource) KeysOnly() bool { return r.APIKeys && r.OwnTokensOff && len(r.Issuers) == 0 }
 
 // MetadataURL returns the URL of the metadata document of the resource at path,
 // which the resource covers (RFC 9728, section 3.1).
@@ -162,7 +169,7 @@ func NewTable(hosts []Entry) (*Table, error) {
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
 			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
 			Serving: c.Serving, Authorities: c.Authorities,
-			Issuers: c.Issuers, OwnTokensOff: c.OwnTokensOff, Index: i,
+			Issuers: c.Issuers, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, Index: i,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)

@@ -11,9 +11,11 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
@@ -57,6 +59,7 @@ type builder struct {
 	codes       *authcode.Codes
 	refused     *refusal.Memory
 	pages       *page.Pages
+	apiKeys     *apikey.Store
 }
 
 // hosts makes the table of MCP servers.
@@ -173,6 +176,23 @@ func (b *builder) remember() (err error) {
 	return denied.Load()
 }
 
+// holdKeys reads the API keys, and follows their file. A service that cannot read
+// the file at the start must not serve: its clients would be told that their keys
+// are gone.
+func (b *builder) holdKeys() error {
+	b.apiKeys = apikey.NewStore(b.cfg.APIKeys, b.opt.Now)
+	b.apiKeys.Warn = func(m conf.Mistake) {
+		b.log.Warn("the file of API keys should be another way", "key", m.Path, "problem", m.Problem)
+	}
+	b.metrics.apiKeys(b.apiKeys.Len(), nil)
+	if b.cfg.APIKeys.File == "" {
+		return nil
+	}
+	file := apiKeysFile(b.cfg.APIKeys, b.apiKeys, apiKeysLoaded(b.apiKeys, b.audit, b.metrics))
+	b.files = append(b.files, file)
+	return file.Load()
+}
+
 // admit makes what says which clients and people may have what.
 func (b *builder) admit() (err error) {
 	b.clients, err = newClients(b.cfg, b.opt, b.sealing)
@@ -260,9 +280,11 @@ func (b *builder) listen(e endpoints, limits *limits) {
 func (b *builder) decisions(tokens *grant.Endpoint) *forwardauth.Endpoint {
 	news := guard.NewNews(b.replay, grant.Grace+keyset.Skew, b.opt.Now, b.metrics.newsLost)
 	d := forwardauth.New(forwardauth.Endpoint{
-		Resources: b.table, Credentials: credential.Kinds{own.Kind{Verifier: b.verifier}}, Ended: b.memory.ended, Policy: b.rules,
+		Resources: b.table, Credentials: credential.Kinds{
+			apikey.Kind{Keys: b.apiKeys, Now: b.opt.Now}, own.Kind{Verifier: b.verifier},
+		}, Ended: b.memory.ended, Policy: b.rules,
 		Scopes:  func(r *resource.Resource) forwardauth.Scopes { return b.catalogue.Want(r.URI) },
-		Headers: b.cfg.IdentityHeaders, Identities: identities(b.cfg, b.keys),
+		Headers: b.cfg.IdentityHeaders, Identities: identities(b.cfg, b.keys), TrustedProxies: b.cfg.Listen.TrustedProxies,
 		MostTokens: b.cfg.Tokens.Remembered, Used: news.Used, Challenged: news.Challenge, Audit: b.audit,
 		Count: b.metrics.decision, Trace: b.tracer.Decision(), Now: b.opt.Now,
 	})

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -24,7 +26,7 @@ import (
 func Check(cfg *config.Config) error {
 	var problems []error
 	for _, check := range []func(*config.Config) error{
-		checkHosts, checkProviders, checkClients, checkGuard, checkDenyList, checkTracing, checkAudit,
+		checkHosts, checkProviders, checkClients, checkGuard, checkDenyList, checkAPIKeys, checkTracing, checkAudit,
 	} {
 		problems = append(problems, check(cfg))
 	}
@@ -73,6 +75,27 @@ func checkDenyList(cfg *config.Config) error {
 // denyList is the file that the operator's deny-list is read from.
 func denyList(path string, into *revocation.List, loaded func(int, error)) *reload.File {
 	return &reload.File{What: "deny-list", Path: path, MaxBytes: revocation.MaxFileBytes, Apply: into.Load, Loaded: loaded}
+}
+
+func checkAPIKeys(cfg *config.Config) error {
+	if cfg.APIKeys.File == "" {
+		return nil
+	}
+	err := apiKeysFile(cfg.APIKeys, apikey.NewStore(cfg.APIKeys, time.Now), func(int, error) {}).Load()
+	mistakes, ok := errors.AsType[conf.Errors](err)
+	if !ok && err != nil {
+		return fmt.Errorf("apiKeys.file: %w", err)
+	}
+	var problems []error
+	for _, m := range mistakes {
+		problems = append(problems, fmt.Errorf("apiKeys.file: in the file: %s", m))
+	}
+	return errors.Join(problems...)
+}
+
+// apiKeysFile is the file that more API keys are read from.
+func apiKeysFile(c apikey.Config, into *apikey.Store, loaded func(int, error)) *reload.File {
+	return &reload.File{What: "file of API keys", Path: c.File, MaxBytes: apikey.MaxFileBytes, Apply: into.Apply, Loaded: loaded}
 }
 
 func checkTracing(cfg *config.Config) error {

@@ -41,7 +41,9 @@ type metrics struct {
 	circuits    prometheus.Gauge
 	denied      prometheus.Gauge
 	denyBroken  prometheus.Gauge
-	usersBroken *prometheus.GaugeVec                  // by provider
+	usersBroken *prometheus.GaugeVec // by provider
+	heldKeys    prometheus.Gauge
+	keysBroken  prometheus.Gauge
 	limited     map[reasons.Reason]prometheus.Counter // by audit reason
 
 	decisionTime prometheus.Histogram
@@ -201,6 +203,12 @@ func (m *metrics) makeFiles() {
 	m.usersBroken = m.make.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_users_file_broken", Help: "1 while the users file of a static provider cannot be read or has a mistake, so that an older content is in force; by id of the provider.",
 	}, []string{"provider"})
+	m.heldKeys = m.make.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_api_keys", Help: "API keys that are in force; one that is being rotated counts twice.",
+	})
+	m.keysBroken = m.make.NewGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_api_keys_file_broken", Help: "1 while the file of API keys cannot be read or has a mistake, so that an older content is in force.",
+	})
 }
 
 // makeLosses makes the metrics of what could not be written or told.
@@ -357,6 +365,14 @@ func (m *metrics) denyList(entries int, err error) {
 	m.denyBroken.Set(0)
 	if err != nil {
 		m.denyBroken.Set(1)
+	}
+}
+
+func (m *metrics) apiKeys(inForce int, err error) {
+	m.heldKeys.Set(float64(inForce))
+	m.keysBroken.Set(0)
+	if err != nil {
+		m.keysBroken.Set(1)
 	}
 }
 

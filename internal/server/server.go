@@ -21,6 +21,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
@@ -104,7 +105,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		opt.Logger.Warn("the configuration should be another way", "key", w.Path, "problem", w.Problem)
 	}
 	b := &builder{Server: &Server{cfg: cfg, log: opt.Logger}, opt: opt, metrics: newMetrics(opt.Version)}
-	for _, step := range []func() error{b.hosts, b.observe, b.secure, b.makeKeys, b.signIns, b.listTools, b.remember, b.admit, b.watchGates} {
+	for _, step := range []func() error{b.hosts, b.observe, b.secure, b.makeKeys, b.signIns, b.listTools, b.remember, b.holdKeys, b.admit, b.watchGates} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -266,6 +267,18 @@ func denyListLoaded(log *audit.Log, m *metrics) func(int, error) {
 			entry.Event, entry.Cause = audit.DenyListBroken, err
 		}
 		m.denyList(entries, err)
+		log.Write(context.Background(), entry)
+	}
+}
+
+// apiKeysLoaded says what became of a new content of the file of API keys.
+func apiKeysLoaded(keys *apikey.Store, log *audit.Log, m *metrics) func(int, error) {
+	return func(_ int, err error) {
+		entry := audit.Entry{Event: audit.APIKeysLoaded}
+		if err != nil {
+			entry.Event, entry.Cause = audit.APIKeysBroken, err
+		}
+		m.apiKeys(keys.Len(), err)
 		log.Write(context.Background(), entry)
 	}
 }

@@ -15,25 +15,33 @@ const maxForwarded = 16
 // have written. If all are trusted it is the left-most; if what a trusted proxy
 // says cannot be read it is peer. Without trusted proxies it is peer.
 func ClientAddress(peer string, forwarded []string, trusted []netip.Prefix) netip.Addr {
-	direct := parseAddress(peer)
-	if !contains(trusted, direct) {
-		return direct
+	if client, ok := ToldAddress(peer, forwarded, trusted); ok {
+		return client
 	}
-	client, hops := direct, 0
+	return parseAddress(peer)
+}
+
+// ToldAddress is ClientAddress where a trusted proxy must have told it. It is for
+// questions of a gateway, which is never itself the client.
+func ToldAddress(peer string, forwarded []string, trusted []netip.Prefix) (client netip.Addr, told bool) {
+	if !contains(trusted, parseAddress(peer)) {
+		return netip.Addr{}, false
+	}
+	hops := 0
 	for _, line := range slices.Backward(forwarded) {
 		for more := true; more; {
 			var entry string
 			line, entry, more = cutLast(line)
 			client = parseAddress(strings.TrimSpace(entry))
 			if hops++; !client.IsValid() || hops > maxForwarded {
-				return direct
+				return netip.Addr{}, false
 			}
 			if !contains(trusted, client) {
-				return client
+				return client, true
 			}
 		}
 	}
-	return client
+	return client, client.IsValid()
 }
 
 func cutLast(line string) (rest, entry string, more bool) {

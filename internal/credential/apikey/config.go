@@ -15,15 +15,12 @@ import (
 const (
 	// MaxFileBytes bounds the content of apiKeys.file.
 	MaxFileBytes = 64 << 20
-
-	maxKeys   = 200_000
-	maxHashes = 4 // of one key: the one in use, its successor, and two more of a rotation that went wrong
 )
 
 // File is the `apiKeys` section.
 type File struct {
 	// The keys. Each may also stand in `file`.
-	Keys []KeyFile `json:"keys"`
+	Keys []KeyFile `json:"keys" max:"200000"`
 	// File that holds more keys, as a YAML or JSON document with the one key keys; of a mounted Secret, for instance. It is read again every two seconds; content with a mistake changes nothing and is logged, and keeps the service from starting. A relative path starts at the directory of the configuration file.
 	File string `json:"file"`
 }
@@ -33,28 +30,36 @@ type KeyFile struct {
 	// Name of the key, unique: up to 48 of a-z, A-Z, 0-9, ".", "_" and "-". The audit log, rules and the deny-list know the key as the client "apikey:NAME". Required.
 	Name string `json:"name"`
 	// Hashes of the key, as `mcp-forward-auth new-api-key` prints them: "ID:sha256:DIGITS". Name two while the key is rotated: both keys are accepted. Required: at least one.
-	Hashes []string `json:"hashes"`
+	Hashes []string `json:"hashes" max:"4"`
 	// Who the key stands for, with the characters of a name; the subject is "apikey:SUBJECT", so it can be no person. Several keys may stand for the same. Default: the name.
 	Subject string `json:"subject"`
 	// Groups, for rules of the policy and the identity headers.
-	Groups []string `json:"groups"`
+	Groups []string `json:"groups" max:"100" check:"groups"`
 	// Scopes that the key has, where the rules of the policy allow them; a server that declares none has the scope "mcp". Required: at least one.
-	Scopes []string `json:"scopes"`
+	Scopes []string `json:"scopes" max:"100" check:"scopes"`
 	// MCP servers that the key is for, by public URL such as "https://mcp.example.com/mcp". Default: all that take API keys.
-	Resources []string `json:"resources"`
+	Resources []string `json:"resources" max:"1000"`
 	// Tools that the key may call, of those that its scopes open; an asterisk at the end stands for anything. A request whose tool is not known is then refused. Default: all that its scopes open.
-	Tools []string `json:"tools"`
+	Tools []string `json:"tools" max:"1000" check:"patterns"`
 	// When the key ends: a date, to the end of that day in UTC, or a time such as "2027-01-31T12:00:00Z". Required unless neverExpires is set.
 	Expires string `json:"expires" like:"2027-01-31"`
 	// The key has no end. Default false.
 	NeverExpires bool `json:"neverExpires"`
 	// Networks that the key may come from, such as "10.0.0.0/8". The client's address is read as listen.trustedProxies says, so that is needed, and the gateway must send X-Forwarded-For; a request whose client has no known address is refused. Default: everywhere.
-	Sources []string `json:"sources"`
+	Sources []netip.Prefix `json:"sources" max:"100" check:"unique"`
+}
+
+// HostFile is the `proxy.hosts[].apiKeys` section.
+type HostFile struct {
+	// Whether the MCP server takes API keys, in the header Authorization as "Bearer KEY". Default false.
+	Enabled bool `json:"enabled"`
+	// Header that a key may come in instead, such as "X-API-Key". It must then come once, and alone. It does not reach the MCP server where the gateway can take headers away; see docs/api-keys.md. Default: none.
+	Header string `json:"header"`
 }
 
 // keysDocument is the content of apiKeys.file.
 type keysDocument struct {
-	Keys []KeyFile `json:"keys"`
+	Keys []KeyFile `json:"keys" max:"200000"`
 }
 
 // Config is the section when it is checked.
@@ -71,7 +76,6 @@ type Where struct {
 	Resources map[string]bool
 	// Addresses: the addresses of clients are known, by listen.trustedProxies.
 	Addresses bool
-	Now       time.Time
 }
 
 // Key is one entry, checked.
@@ -89,9 +93,9 @@ type Key struct {
 }
 
 // Resolve checks the section. What is in the file is checked when it is read, by Parse.
-func (f File) Resolve(c conf.Section, where Where) Config {
-	out := Config{File: f.File, Where: where}
-	out.Keys = newReader(c.Check, where, nil).keys(c.Key("keys"), f.Keys)
+func (f File) Resolve(c conf.Section, where Where, now time.Time) Config {
+	out := Config{File: c.Path(f.File), Where: where}
+	out.Keys = newReader(c.Check, where, nil, now).keys(c.Key("keys"), f.Keys)
 	if f.File != "" {
 		c.Exists(c.Key("file"), f.File)
 	}
@@ -113,24 +117,38 @@ func (w Where) used() bool {
 // Parse reads the content of apiKeys.file. No key in it may have the name or the
 // id of one of inline. Warnings are about keys that cannot be used any more. The
 // error is a conf.Errors.
-func Parse(data []byte, inline []Key, where Where) (list []Key, warnings conf.Errors, err error) {
+func Parse(data []byte, inline []Key, where Where, now time.Time) (list []Key, warnings conf.Errors, err error) {
 	c := &conf.Check{}
 	var file keysDocument
 	c.Decode(data, &file)
-	list = newReader(c, where, inline).keys("keys", file.Keys)
+	list = newReader(c, where, inline, now).keys("keys", file.Keys)
 	return list, c.Warnings, c.Err()
+}
+
+// All returns the keys of the configuration and of the file as it is now.
+func (c Config) All(now time.Time) ([]Key, error) {
+	if c.File == "" {
+		return c.Keys, nil
+	}
+	data, err := conf.ReadBounded(c.File, MaxFileBytes)
+	if err != nil {
+		return nil, err
+	}
+	more, _, err := Parse(data, c.Keys, c.Where, now)
+	return append(slices.Clone(c.Keys), more...), err
 }
 
 // reader checks keys and what no two of them may share.
 type reader struct {
 	*conf.Check
 	where Where
+	now   time.Time
 	names map[string]string // name → where it stands
 	ids   map[string]string
 }
 
-func newReader(c *conf.Check, where Where, inline []Key) *reader {
-	r := &reader{Check: c, where: where, names: map[string]string{}, ids: map[string]string{}}
+func newReader(c *conf.Check, where Where, inline []Key, now time.Time) *reader {
+	r := &reader{Check: c, where: where, now: now, names: map[string]string{}, ids: map[string]string{}}
 	for i, k := range inline {
 		at := conf.Element("apiKeys.keys", i)
 		r.names[k.Name] = at
@@ -142,9 +160,6 @@ func newReader(c *conf.Check, where Where, inline []Key) *reader {
 }
 
 func (r *reader) keys(at string, files []KeyFile) []Key {
-	if r.TooMany(at, len(files), maxKeys) {
-		return nil
-	}
 	list := make([]Key, 0, len(files))
 	for i, f := range files {
 		list = append(list, r.key(conf.Element(at, i), f))
@@ -155,19 +170,19 @@ func (r *reader) keys(at string, files []KeyFile) []Key {
 func (r *reader) key(at string, f KeyFile) Key {
 	k := Key{
 		Name: f.Name, Subject: cmp.Or(f.Subject, f.Name), Groups: f.Groups, Scopes: f.Scopes, Resources: f.Resources, Tools: f.Tools,
-		Hashes: r.hashes(at+".hashes", f.Hashes), Expires: r.expiry(at, f), Sources: r.sources(at+".sources", f.Sources),
+		Hashes: r.hashes(at+".hashes", f.Hashes), Expires: r.expiry(at, f), Sources: f.Sources,
 	}
 	r.name(at+".name", f.Name)
 	if f.Subject != "" && !plainName(f.Subject) {
 		r.Add(at+".subject", "%s %s", conf.Show(f.Subject), notAName)
 	}
-	r.Groups(at+".groups", f.Groups)
 	if len(f.Scopes) == 0 {
 		r.Add(at+".scopes", `is required: what the key may do; a server that declares no scopes has the scope "mcp"`)
 	}
-	r.ScopeTokens(at+".scopes", f.Scopes)
 	r.resources(at+".resources", f.Resources)
-	r.NamePatterns(at+".tools", f.Tools)
+	if len(f.Sources) > 0 && !r.where.Addresses {
+		r.Add(at+".sources", "needs listen.trustedProxies: without it no address is believed, and the key would always be refused")
+	}
 	return k
 }
 
@@ -200,9 +215,6 @@ func (r *reader) name(at, name string) {
 func (r *reader) hashes(at string, lines []string) map[string][sha256.Size]byte {
 	if len(lines) == 0 {
 		r.Add(at, "is required: the hash that `mcp-forward-auth new-api-key` prints")
-		return nil
-	}
-	if r.TooMany(at, len(lines), maxHashes) {
 		return nil
 	}
 	out := make(map[string][sha256.Size]byte, len(lines))
@@ -241,16 +253,13 @@ func (r *reader) expiry(at string, f KeyFile) time.Time {
 	switch {
 	case err != nil || end.Year() < 1970 || end.Year() > 9999:
 		r.Add(at+".expires", "%s is neither a date such as \"2027-01-31\" nor a time such as \"2027-01-31T12:00:00Z\"", conf.Show(f.Expires))
-	case !end.After(r.where.Now):
+	case !end.After(r.now):
 		r.Warn(at+".expires", "%s has passed, so the key is refused; remove it", conf.Show(f.Expires))
 	}
 	return end
 }
 
 func (r *reader) resources(at string, uris []string) {
-	if r.TooMany(at, len(uris), conf.MaxNames) {
-		return
-	}
 	for i, uri := range uris {
 		at := conf.Element(at, i)
 		switch taken, known := r.where.Resources[uri]; {
@@ -262,11 +271,4 @@ func (r *reader) resources(at string, uris []string) {
 			r.Add(at, "%s is listed twice", conf.ShowURL(uri))
 		}
 	}
-}
-
-func (r *reader) sources(at string, networks []string) []netip.Prefix {
-	if len(networks) > 0 && !r.where.Addresses {
-		r.Add(at, "needs listen.trustedProxies: without it no address is believed, and the key would always be refused")
-	}
-	return r.Networks(at, networks)
 }

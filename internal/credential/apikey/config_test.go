@@ -15,7 +15,7 @@ const one, two = "https://mcp.example.com/mcp", "https://mcp.example.com/two"
 var now = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
 func where() Where {
-	return Where{Resources: map[string]bool{one: true, two: false}, Addresses: true, Now: now}
+	return Where{Resources: map[string]bool{one: true, two: false}, Addresses: true}
 }
 
 // zeros is a hash with that id.
@@ -28,7 +28,7 @@ func resolve(t *testing.T, yaml string, where Where) (Config, *conf.Check) {
 		APIKeys File `json:"apiKeys"`
 	}
 	c.Decode([]byte(yaml), &file)
-	return file.APIKeys.Resolve(conf.Section{Check: c, At: "apiKeys"}, where), c
+	return file.APIKeys.Resolve(conf.Section{Check: c, At: "apiKeys"}, where, now), c
 }
 
 func TestResolve(t *testing.T) {

@@ -1,6 +1,7 @@
 package apikey
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -8,6 +9,13 @@ import (
 
 // scanned is the expression that docs/api-keys.md gives to secret scanners.
 var scanned = regexp.MustCompile(`\bmfk_[0-9A-Za-z]{8}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}\b`)
+
+func TestDocumentedForm(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/api-keys.md")
+	if err != nil || !strings.Contains(string(page), "```text\n"+scanned.String()+"\n```") {
+		t.Errorf("the page gives scanners another expression: %v", err)
+	}
+}
 
 func TestNewKey(t *testing.T) {
 	seen := map[string]bool{}

@@ -6,12 +6,19 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
 // Store holds the keys that are in force: those of the configuration and those
 // of the file, found by their ids. It is safe for concurrent use. New makes one.
 type Store struct {
+	// Warn, if set, is told of each thing in the file that should be another way.
+	Warn func(conf.Mistake)
+
 	where Where
+	now   func() time.Time
 
 	applying sync.Mutex
 	inline   []Key
@@ -28,8 +35,8 @@ type held struct {
 }
 
 // NewStore holds the keys of the configuration, and none of a file yet.
-func NewStore(c Config) *Store {
-	s := &Store{where: c.Where, inline: c.Keys}
+func NewStore(c Config, now func() time.Time) *Store {
+	s := &Store{where: c.Where, now: now, inline: c.Keys}
 	s.inForce.Store(&map[string]*held{})
 	s.put(nil)
 	return s
@@ -38,11 +45,16 @@ func NewStore(c Config) *Store {
 // Apply puts the content of apiKeys.file in force, in place of what it held
 // before, and returns how many keys there are in it.
 func (s *Store) Apply(data []byte) (int, error) {
-	list, _, err := Parse(data, s.inline, s.where)
+	list, warnings, err := Parse(data, s.inline, s.where, s.now())
 	if err != nil {
 		return 0, err
 	}
 	s.put(list)
+	if s.Warn != nil {
+		for _, m := range warnings {
+			s.Warn(m)
+		}
+	}
 	return len(list), nil
 }
 

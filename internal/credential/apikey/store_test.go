@@ -28,7 +28,7 @@ func TestStoreWithdraws(t *testing.T) {
 	ours, hash := NewKey()
 	next, nextHash := NewKey()
 	_, otherHash := NewKey()
-	s := NewStore(Config{Where: where()})
+	s := NewStore(Config{Where: where()}, time.Now)
 	apply(t, s, document(entry("ci", hash, ""), entry("other", otherHash, "")))
 	first := s.find(ours)
 	if first == nil || first.Name != "ci" || first.withdrawn.Load() {
@@ -73,7 +73,7 @@ func TestStoreTwoSources(t *testing.T) {
 	if err := check.Err(); err != nil {
 		t.Fatal(err)
 	}
-	s := NewStore(c)
+	s := NewStore(c, time.Now)
 	_, other := NewKey()
 	for what, data := range map[string][]byte{
 		"the name of a key of the configuration": document(entry("ci", other, "")),
@@ -94,7 +94,7 @@ func TestStoreTwoSources(t *testing.T) {
 // The right id with another secret is nothing.
 func TestFindComparesTheSecret(t *testing.T) {
 	key, hash := NewKey()
-	s := NewStore(Config{Where: where()})
+	s := NewStore(Config{Where: where()}, time.Now)
 	apply(t, s, document(entry("ci", hash, "")))
 	for range 50 {
 		body := Prefix + idOf(key) + "_" + random(secretSize)
@@ -121,7 +121,7 @@ func many(n int) (data []byte, key string) {
 
 func TestManyKeys(t *testing.T) {
 	data, key := many(100_000)
-	s := NewStore(Config{Where: where()})
+	s := NewStore(Config{Where: where()}, time.Now)
 	began := time.Now()
 	apply(t, s, data)
 	t.Logf("%d MB in %s", len(data)>>20, time.Since(began))
@@ -134,7 +134,7 @@ func BenchmarkFind(b *testing.B) {
 	for _, n := range []int{1, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			data, key := many(n)
-			s := NewStore(Config{Where: where()})
+			s := NewStore(Config{Where: where()}, time.Now)
 			if _, err := s.Apply(data); err != nil {
 				b.Fatal(err)
 			}

@@ -197,9 +197,12 @@ func (c Clients) hostsOf(ids []string) []string {
 func (c Clients) kindsOf(ids []string) []string {
 	var out []string
 	for _, id := range ids {
-		if c.named(id) != nil {
+		switch {
+		case c.named(id) != nil:
 			out = append(out, rule.KindStatic)
-		} else {
+		case strings.HasPrefix(id, rule.KeyNamespace+":"):
+			out = append(out, rule.KindKey)
+		default:
 			out = append(out, rule.KindDocument)
 		}
 	}

@@ -12,6 +12,10 @@ const (
 	KindKey      = "key"      // holds an API key
 )
 
+// KeyNamespace begins the subjects and client ids of API keys, with a colon behind
+// it. No identity provider may have it for an id.
+const KeyNamespace = "apikey"
+
 // Rule says what people and clients may do, or may not. All conditions
 // that are not empty must hold; one holds if any of its entries does. Lists of
 // patterns are for Match.
@@ -32,11 +36,11 @@ type Rule struct {
 	Groups []string `json:"groups" max:"200" check:"unique"`
 	// Identity providers by id; the one `provider` has its name for an id.
 	Providers []string `json:"providers" max:"200" check:"unique"`
-	// Clients by id: those of `clients`, or URLs of metadata documents. Clients that register themselves get a new id each time; see clientKinds.
+	// Clients by id: those of `clients`, URLs of metadata documents, or "apikey:NAME" for an API key. Clients that register themselves get a new id each time; see clientKinds.
 	Clients []string `json:"clients" max:"200" check:"unique"`
 	// Hosts of metadata documents: a name such as "claude.ai", or "*.example.com" for every name below it.
 	ClientHosts []string `json:"clientHosts" max:"200" check:"unique"`
-	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves).
+	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves), "key" (API keys).
 	ClientKinds []string `json:"clientKinds" max:"200" check:"unique"`
 	// Scopes that the rule is about; an asterisk at the end stands for anything. Default: everything.
 	Scopes []string `json:"scopes" max:"200" check:"unique"`

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
@@ -30,6 +31,7 @@ type Service struct {
 	Providers []connector.Config
 	Hosts     []resource.Entry
 	Clients   []registration.Known
+	Keys      []apikey.Key
 	DenyList  string // path, "" for none
 }
 
@@ -92,6 +94,9 @@ func (s Service) Decide(q Question) (*Decision, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name, ok := strings.CutPrefix(plain(given["client"]), rule.KeyNamespace+":"); ok {
+		return s.decideKey(q, host, uri, name, given)
+	}
 	provider, id, err := s.identity(given)
 	if err != nil {
 		return nil, err
@@ -116,21 +121,34 @@ func (s Service) Decide(q Question) (*Decision, error) {
 	if err != nil {
 		return nil, err
 	}
-	asked, err := oauth.ParseScopes(strings.ReplaceAll(q.Scopes, ",", " "))
+	names, asked, err := q.scopes(host)
 	if err != nil {
 		return nil, err
 	}
-	names := []string(asked)
-	if len(asked) == 0 {
-		names = append(knownScopes(host), everyOther)
-	}
 	d.judge(names, rules.MatchClient(client), rules.Match(id, client), limits)
-	allowed := func(s Scope) bool { return s.Allowed }
-	if d.OK = slices.ContainsFunc(d.Scopes, allowed); len(asked) > 0 {
-		d.OK = !slices.ContainsFunc(d.Scopes, func(s Scope) bool { return !s.Allowed })
-	}
+	d.conclude(asked)
 	d.note(host)
 	return d, nil
+}
+
+// scopes returns those that the answer is about, and whether the question names them.
+func (q Question) scopes(host *resource.Entry) (names []string, asked bool, err error) {
+	list, err := oauth.ParseScopes(strings.ReplaceAll(q.Scopes, ",", " "))
+	if err != nil {
+		return nil, false, err
+	}
+	if len(list) > 0 {
+		return list, true, nil
+	}
+	return append(knownScopes(host), everyOther), false, nil
+}
+
+// conclude says whether all scopes that were asked about are allowed, or any where
+// none was named.
+func (d *Decision) conclude(asked bool) {
+	if d.OK = slices.ContainsFunc(d.Scopes, func(s Scope) bool { return s.Allowed }); asked {
+		d.OK = !slices.ContainsFunc(d.Scopes, func(s Scope) bool { return !s.Allowed })
+	}
 }
 
 // rules returns the policy of one MCP server.
@@ -252,6 +270,11 @@ func (s Service) refusal(p *connector.Config, id connector.Identity, client stri
 	if err := policy.NewGate(*p).Admit(id); err != nil {
 		return err.Error(), nil
 	}
+	return s.denied(id, client)
+}
+
+// denied says why the deny-list refuses the person or the client, or "".
+func (s Service) denied(id connector.Identity, client string) (string, error) {
 	if s.DenyList == "" {
 		return "", nil
 	}

@@ -1,0 +1,81 @@
+package apikey
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// Kind verifies keys. It implements credential.Kind.
+type Kind struct {
+	Keys *Store
+	Now  func() time.Time
+}
+
+// Recognises reports whether raw begins as every key does, so that a key is
+// refused as a key wherever it is sent.
+func (Kind) Recognises(raw string, _ *resource.Resource) bool { return strings.HasPrefix(raw, Prefix) }
+
+// Verify returns the principal of a key for r.
+func (k Kind) Verify(raw string, r *resource.Resource) (credential.Principal, error) {
+	if !r.APIKeys {
+		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyNotAccepted}
+	}
+	if !wellFormed(raw) {
+		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyMalformed}
+	}
+	found := k.Keys.find(raw)
+	if found == nil {
+		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyUnknown}
+	}
+	p := found.principal(idOf(raw), r)
+	switch {
+	case k.Now().Unix() >= p.Expires:
+		return credential.Principal{}, refused(&p, reasons.APIKeyExpired)
+	case len(found.Resources) > 0 && !slices.Contains(found.Resources, r.URI):
+		return credential.Principal{}, refused(&p, reasons.APIKeyNotAccepted)
+	}
+	return p, nil
+}
+
+// refused names the holder, whom the secret has proven.
+func refused(p *credential.Principal, reason reasons.Reason) error {
+	return credential.Refused{Reason: reason, Subject: p.Subject, Client: p.Client, ID: p.ID}
+}
+
+// never is the end of a key without one.
+const never = math.MaxInt32 * 100 // some 6800 years from now, and a number that JSON readers keep
+
+// ClientID is what rules, the audit log and the deny-list call the key with that name.
+func ClientID(name string) string { return rule.KeyNamespace + ":" + name }
+
+// Outsider is whom the rules of the policy are matched with.
+func (k *Key) Outsider() *policy.Outsider {
+	return &policy.Outsider{
+		Person: connector.Identity{Provider: rule.KeyNamespace, Namespace: rule.KeyNamespace, Subject: k.Subject, Groups: k.Groups},
+		Client: policy.Client{Key: oauth.ClientKey(ClientID(k.Name)), Kind: rule.KindKey},
+	}
+}
+
+func (h *held) principal(id string, r *resource.Resource) credential.Principal {
+	who := h.Outsider()
+	expires := int64(never)
+	if !h.Expires.IsZero() {
+		expires = h.Expires.Unix()
+	}
+	return credential.Principal{
+		Issuer: r.Host.Issuer, Audience: r.URI, Subject: who.Person.FullSubject(), Client: ClientID(h.Name), Scope: strings.Join(h.Scopes, " "), Groups: h.Groups,
+		Outsider: who,
+		Key:      &credential.Key{Tools: h.Tools, Sources: h.Sources},
+		ID:       id, Expires: expires, Withdrawn: h.withdrawn,
+	}
+}

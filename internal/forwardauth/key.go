@@ -1,0 +1,147 @@
+package forwardauth
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// presented returns the one credential of a request: in Authorization or, where
+// the resource names a header for API keys, in that one. Two are refused, and none
+// is ever looked for in the query.
+func presented(q *Request, r *resource.Resource) (raw string, inHeader bool, reason Reason) {
+	lines := q.keyLines(r)
+	if len(lines) == 0 {
+		raw, reason = bearer(q.Authorization)
+		return raw, false, reason
+	}
+	if len(lines) > 1 || len(q.Authorization) > 0 {
+		return "", true, TwoCredentials
+	}
+	raw = strings.Trim(lines[0], " ")
+	if raw == "" || len(raw) > credential.MaxBytes {
+		return "", true, APIKeyMalformed
+	}
+	return raw, true, Allowed
+}
+
+// keyLines returns the lines of the header for API keys, none where there is no
+// such header.
+func (q *Request) keyLines(r *resource.Resource) []string {
+	if r.KeyHeader == "" {
+		return nil
+	}
+	return q.Other[r.KeyHeader]
+}
+
+// forwardedFor is the one header by which the address of a client is known.
+const forwardedFor = "X-Forwarded-For"
+
+// keyFits holds an API key to where it may come from, and everything else to
+// Authorization.
+func (e *Endpoint) keyFits(t *Token, q *Request, inHeader bool) Reason {
+	key := t.key()
+	switch {
+	case key == nil && inHeader:
+		return NotAnAPIKey
+	case key == nil, len(key.Sources) == 0:
+		return Allowed
+	}
+	address, told := web.ToldAddress(q.Peer, q.Other[forwardedFor], e.TrustedProxies)
+	if q.Dialect == Served { // no gateway asks, so the peer may be the client
+		address = web.ClientAddress(q.Peer, q.Other[forwardedFor], e.TrustedProxies)
+		told = address.IsValid()
+	}
+	if told && slices.ContainsFunc(key.Sources, func(p netip.Prefix) bool { return p.Contains(address) }) {
+		return Allowed
+	}
+	return APIKeyWrongSource
+}
+
+// expired is the reason why requests with t are refused once its end has come.
+func (t *Token) expired() Reason {
+	if t.key() != nil {
+		return APIKeyExpired
+	}
+	return Expired
+}
+
+func toolsOf(k *credential.Key) []string {
+	if k == nil {
+		return nil
+	}
+	return k.Tools
+}
+
+// aboutKey reports whether a denial is about an API key, whose holder no sign-in
+// would help: clients must not be sent to one.
+func (d *Decision) aboutKey() bool {
+	switch d.Reason {
+	case APIKeyMalformed, APIKeyUnknown, APIKeyExpired, APIKeyRevoked, APIKeyNotAccepted, APIKeyWrongSource, NotAnAPIKey:
+		return true
+	case NoToken:
+		return d.Resource.KeysOnly()
+	}
+	return d.Token != nil && d.Token.key() != nil
+}
+
+// told is the answer to a denial: that of its reason, in words about keys where it is
+// about one.
+func (d *Decision) told() *answer {
+	switch {
+	case !d.aboutKey():
+	case d.Reason == NoToken:
+		return &noKey
+	case d.Reason == Revoked, d.Reason == DeniedByOperator:
+		return &answers[APIKeyRevoked]
+	}
+	return &answers[d.Reason]
+}
+
+// removal is what to take from an allowed request, as names and as the one header
+// line that Envoy takes.
+type removal struct{ names, line []string }
+
+func remove(names []string) *removal { return &removal{names, []string{strings.Join(names, ",")}} }
+
+// removalsOf are those of the resources that name a header for API keys, by the
+// name: the MCP server has no use for the key, and might show it.
+func (e *Endpoint) removalsOf(resources []*resource.Resource) map[string]*removal {
+	all := map[string]*removal{"": remove(aliases(e.names...))}
+	for _, r := range resources {
+		if name := r.KeyHeader; all[name] == nil {
+			all[name] = remove(append(slices.Clone(all[""].names), append([]string{strings.ToLower(name)}, aliases(name)...)...))
+		}
+	}
+	return all
+}
+
+// removal is what is taken from a request to r.
+func (e *Endpoint) removal(r *resource.Resource) *removal {
+	if r.KeyHeader == "" {
+		return e.always
+	}
+	return e.removals[r.KeyHeader]
+}
+
+// Others lists the headers that a decision may look up in Headers.Other, by their
+// canonical names: those that resources name for API keys, and where networks of
+// proxies are configured the one with the client's address.
+func (e *Endpoint) Others() []string {
+	var names []string
+	for name := range e.removals {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	if len(e.TrustedProxies) > 0 {
+		names = append(names, http.CanonicalHeaderKey(forwardedFor))
+	}
+	slices.Sort(names)
+	return names
+}
