@@ -23,13 +23,21 @@ import (
 
 func main() {
 	bare := flag.Bool("bare", false, "be the bare handler (used by the benchmark itself)")
+	upstream := flag.Bool("upstream", false, "be the MCP server (used by the benchmark itself)")
+	proxy := flag.String("proxy", "", "be a program that only relays to an `address` (used by the benchmark itself)")
+	floor := flag.Bool("floor", false, "with -proxy: have the service's settings and heap")
 	rounds := flag.Int("rounds", 11, "how many `times` each slice is measured")
 	flag.Parse()
 	ctx := context.Background()
 	var err error
-	if *bare {
+	switch {
+	case *bare:
 		err = serveBare(ctx)
-	} else {
+	case *upstream:
+		err = serveUpstream(ctx)
+	case *proxy != "":
+		err = serveProxy(ctx, *proxy, *floor)
+	default:
 		err = benchmark(ctx, *rounds)
 	}
 	if err != nil {
@@ -73,7 +81,7 @@ func benchmark(ctx context.Context, rounds int) error {
 	if err := subject.WaitCatalogue(ctx, host); err != nil {
 		return err
 	}
-	for _, section := range []func(context.Context, bench) error{cost, latency, throughNGINX} {
+	for _, section := range []func(context.Context, bench) error{cost, latency, throughNGINX, relaying} {
 		if err := section(ctx, bench{os.Stdout, s, reference, subject, rounds}); err != nil {
 			return err
 		}

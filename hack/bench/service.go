@@ -44,7 +44,7 @@ func newService(dir, program string) (*service, error) {
 	text := fmt.Sprintf(`
 listen: {http: "127.0.0.1:0", management: "127.0.0.1:0", grpc: "127.0.0.1:0"}
 provider: {name: oidc, issuerURL: "https://idp.example.com", clientID: bench, clientSecret: bench}
-proxy: {hosts: [{host: %s, endpoint: %q}]}
+proxy: {hosts: [{host: %s, endpoint: %q, scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]}]}
 keys: {source: seed, seedFiles: [seed]}
 `, host, s.tools.URL+"/mcp")
 	if err := errors.Join(os.WriteFile(s.config, []byte(text), 0o600), os.WriteFile(filepath.Join(dir, "seed"), seed, 0o600)); err != nil {

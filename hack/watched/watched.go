@@ -66,6 +66,21 @@ func Start(ctx context.Context, program string, args ...string) (*Process, error
 	return p, nil
 }
 
+// StartSilent runs a program that does not say where it listens.
+func StartSilent(ctx context.Context, program string, args ...string) (*Process, error) {
+	p := &Process{cmd: exec.CommandContext(ctx, program, args...), Done: make(chan struct{})}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.Stderr = os.Stderr
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		p.cmd.Wait()
+		close(p.Done)
+	}()
+	return p, nil
+}
+
 // Stop ends it at once.
 func (p *Process) Stop() {
 	p.cmd.Process.Kill()

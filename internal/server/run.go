@@ -32,6 +32,9 @@ const (
 	// does not end, one takes some 80 KB.
 	mostConnections           = 4096
 	mostManagementConnections = 256
+	// mostServed takes the place of mostConnections where MCP servers are served here:
+	// each open stream is a connection, of some 50 KB.
+	mostServed = 16384
 )
 
 // Listeners are where the service is reached. GRPC is nil unless Envoy asks over gRPC.
@@ -42,8 +45,8 @@ type Listeners struct {
 }
 
 // bounded returns l with bounds on connections.
-func (l Listeners) bounded() Listeners {
-	l.Protocol, l.Management = netutil.LimitListener(l.Protocol, mostConnections), netutil.LimitListener(l.Management, mostManagementConnections)
+func (l Listeners) bounded(most int) Listeners {
+	l.Protocol, l.Management = netutil.LimitListener(l.Protocol, most), netutil.LimitListener(l.Management, mostManagementConnections)
 	if l.Redirect != nil {
 		l.Redirect = netutil.LimitListener(l.Redirect, mostManagementConnections)
 	}
@@ -98,7 +101,11 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 			failed <- err
 		}
 	}
-	l = l.bounded()
+	most := mostConnections
+	if s.relay != nil {
+		most = mostServed
+	}
+	l = l.bounded(most)
 	servers := []*http.Server{s.protocolServer(), HTTPServer(s.Management, s.log)}
 	go func() { report(s.serveProtocol(servers[0], l.Protocol)) }()
 	go func() { report(servers[1].Serve(l.Management)) }()

@@ -1,0 +1,328 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
+)
+
+// relaySlice is how many requests of each line a round has.
+const relaySlice = 1500
+
+// serveProxy is a stock httputil.ReverseProxy in front of an address: what a
+// program that only relays costs. With floor it has the service's settings and heap.
+func serveProxy(ctx context.Context, to string, floor bool) error {
+	target, err := url.Parse("http://" + to)
+	if err != nil {
+		return err
+	}
+	h := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }, FlushInterval: -1}
+	duplex := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex() // else some answers are cut off
+		h.ServeHTTP(w, r)
+	})
+	srv := &http.Server{Handler: duplex}
+	if floor {
+		defer runtime.KeepAlive(server.HeapFloor())
+		srv = server.HTTPServer(duplex, slog.New(slog.DiscardHandler))
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConnsPerHost = 128
+		h.Transport = t
+	}
+	return announce(ctx, srv)
+}
+
+// serveUpstream is the MCP server: canned answers to requests with an identity, and
+// the sample server for the service's own questions.
+func serveUpstream(ctx context.Context) error {
+	text := `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"` + strings.Repeat("a", 900) + `"}]}}`
+	var list strings.Builder
+	list.WriteString(`{"jsonrpc":"2.0","id":1,"result":{"tools":[`)
+	for i := range 40 {
+		fmt.Fprintf(&list, `%s{"name":"tool_%d","description":"%s","inputSchema":{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}}`,
+			strings.Repeat(",", min(i, 1)), i, strings.Repeat("What it does. ", 14))
+	}
+	list.WriteString(`]}}`)
+	others := http.StripPrefix("/mcp", sample.Handler(sample.Options{Stateless: true}))
+	return announce(ctx, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Auth-Request-User") == "" {
+			others.ServeHTTP(w, r)
+			return
+		}
+		if r.Method == http.MethodGet {
+			w.Header().Set("Content-Type", "text/event-stream")
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		answer := text
+		if strings.Contains(string(body), "tools/list") {
+			answer = list.String()
+		}
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, answer)
+	})})
+}
+
+// announce serves, and says where in the way of the service.
+func announce(ctx context.Context, srv *http.Server) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("{\"protocol\":%q}\n", l.Addr())
+	context.AfterFunc(ctx, func() { srv.Close() })
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// relaying measures a served host beside programs that only relay, and beside nginx
+// that asks the service.
+func relaying(ctx context.Context, b bench) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	var all []*watched.Process
+	defer func() {
+		for _, p := range all {
+			p.Stop()
+		}
+	}()
+	start := func(program string, args ...string) (*watched.Process, error) {
+		p, err := watched.Start(ctx, program, args...)
+		if err == nil {
+			all = append(all, p)
+		}
+		return p, err
+	}
+	upstream, err := start(self, "-upstream")
+	if err != nil {
+		return err
+	}
+	stock, err := start(self, "-proxy", upstream.HTTP)
+	if err != nil {
+		return err
+	}
+	floored, err := start(self, "-proxy", upstream.HTTP, "-floor")
+	if err != nil {
+		return err
+	}
+	config, err := b.service.servedConfig(upstream.HTTP)
+	if err != nil {
+		return err
+	}
+	served, err := start(b.service.program, "serve", "--config", config)
+	if err != nil {
+		return err
+	}
+	tokens, err := b.service.mint(1)
+	if err != nil {
+		return err
+	}
+	if err := waitTools(served.HTTP, tokens[0]); err != nil {
+		return err
+	}
+	lines := []line{{"stock ReverseProxy", stock.HTTP, []*watched.Process{stock}}, {"ReverseProxy, settings and heap as here", floored.HTTP, []*watched.Process{floored}}, {"served host", served.HTTP, []*watched.Process{served}}}
+	if program, err := exec.LookPath("nginx"); err == nil {
+		gateway, address, err := startRelayingNGINX(ctx, program, upstream.HTTP, b.subject.HTTP)
+		if err != nil {
+			return err
+		}
+		all = append(all, gateway)
+		lines = append(lines, line{"nginx and forward auth together", address, []*watched.Process{gateway, b.subject}})
+	}
+	if err := relayTable(b, tokens[0], lines); err != nil {
+		return err
+	}
+	return openStreams(b, tokens[0], served)
+}
+
+// streams is how many are opened at once.
+const streams = 2000
+
+// openStreams measures the memory of streams on which nothing happens.
+func openStreams(b bench, token string, served *watched.Process) error {
+	before, err := served.Resident()
+	if err != nil {
+		return err
+	}
+	for range streams {
+		c, err := net.Dial("tcp", served.HTTP)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(time.Minute))
+		fmt.Fprintf(c, "GET /mcp HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", host, token)
+		status := make([]byte, len("HTTP/1.1 200"))
+		if _, err := io.ReadFull(c, status); err != nil || string(status) != "HTTP/1.1 200" {
+			return fmt.Errorf("a stream: %q %w", status, err)
+		}
+	}
+	after, err := served.Resident()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "memory of an open stream, of %d: %.1f KiB\n", streams, (after-before)*1024/streams)
+	return nil
+}
+
+// line is a way to the MCP server, and the processes that it takes.
+type line struct {
+	name, address string
+	processes     []*watched.Process
+}
+
+func relayTable(b bench, token string, lines []line) error {
+	kinds := []struct {
+		name    string
+		request []byte
+	}{{"tools/call, 1 KB", relayRequest(token, "tools/call", strings.Repeat("a", 900))}, {"tools/list, 40 tools", relayRequest(token, "tools/list", "")}}
+	costs := map[string][]float64{}
+	for round := range b.rounds + 1 {
+		for _, k := range kinds {
+			for _, l := range lines {
+				took, err := l.spent(k.request)
+				if err != nil {
+					return fmt.Errorf("%s: %s: %w", l.name, k.name, err)
+				}
+				if round > 0 {
+					costs[l.name+k.name] = append(costs[l.name+k.name], float64(took.Nanoseconds())/1000/relaySlice)
+				}
+			}
+		}
+	}
+	fmt.Fprintf(b.out, "\nCPU time per relayed request\n%-42s %21s %21s\n", "", kinds[0].name, kinds[1].name)
+	for _, l := range lines {
+		fmt.Fprintf(b.out, "%-42s", l.name)
+		for _, k := range kinds {
+			own := costs[l.name+k.name]
+			fmt.Fprintf(b.out, " %9.1f µs %8.2f", median(own), median(ratios(own, costs[lines[0].name+k.name])))
+		}
+		fmt.Fprintln(b.out)
+	}
+	list := ratios(costs["served host"+kinds[1].name], costs["ReverseProxy, settings and heap as here"+kinds[1].name])
+	fmt.Fprintf(b.out, "the filtered list beside a relay of it with the same settings: %.2f\n", median(list))
+	return nil
+}
+
+// spent is the CPU time of a slice, of all processes together.
+func (l line) spent(request []byte) (time.Duration, error) {
+	to, err := dial(l.address, connections)
+	if err != nil {
+		return 0, err
+	}
+	defer to.close()
+	var sum time.Duration
+	before := make([]time.Duration, len(l.processes))
+	for i, p := range l.processes {
+		if before[i], err = p.CPUTime(); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := to.send([][]byte{request}, relaySlice, "200"); err != nil {
+		return 0, err
+	}
+	for i, p := range l.processes {
+		after, err := p.CPUTime()
+		if err != nil {
+			return 0, err
+		}
+		sum += after - before[i]
+	}
+	return sum, nil
+}
+
+// relayRequest is a message of an MCP client.
+func relayRequest(bearer, method, text string) []byte {
+	params := `{"name":"tool_1","arguments":{"text":"` + text + `"}}`
+	name := "Mcp-Name: tool_1\r\n"
+	if method == "tools/list" {
+		params, name = "{}", ""
+	}
+	body := `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":` + params + `}`
+	return fmt.Appendf(nil, "POST /mcp HTTP/1.1\r\nHost: %s\r\nAccept: application/json, text/event-stream\r\nContent-Type: application/json\r\nUser-Agent: mcp-client/1.0\r\n"+
+		"X-Auth-Request-User: mallory\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: %s\r\n%sAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", host, method, name, bearer, len(body), body)
+}
+
+// servedConfig writes a configuration in which the service itself relays.
+func (s *service) servedConfig(upstream string) (string, error) {
+	name := filepath.Join(filepath.Dir(s.config), "served.yaml")
+	return name, os.WriteFile(name, fmt.Appendf(nil, `
+listen: {http: "127.0.0.1:0", management: "127.0.0.1:0"}
+provider: {name: oidc, issuerURL: "https://idp.example.com", clientID: bench, clientSecret: bench}
+proxy: {hosts: [{host: %s, endpoint: "http://%s/mcp", serve: {enabled: true}, scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]}]}
+keys: {source: seed, seedFiles: [seed]}
+`, host, upstream), 0o600)
+}
+
+// waitTools waits until a call passes: before that it is not known which tool needs which scope.
+func waitTools(address, token string) error {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		to, err := dial(address, 1)
+		if err != nil {
+			return err
+		}
+		_, err = to.send([][]byte{relayRequest(token, "tools/call", "")}, 1, "200")
+		to.close()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+const relayingNGINX = `
+daemon off; master_process off; pid %[1]s/nginx.pid; error_log %[1]s/error.log;
+events { worker_connections 1024; }
+http {
+  access_log off; client_body_temp_path %[1]s; proxy_temp_path %[1]s; fastcgi_temp_path %[1]s; uwsgi_temp_path %[1]s; scgi_temp_path %[1]s;
+  large_client_header_buffers 4 32k; keepalive_requests 1000000; proxy_buffer_size 16k; proxy_buffers 4 16k;
+  upstream upstream { server %[2]s; keepalive 64; }
+  upstream ours { server %[3]s; keepalive 64; }
+  proxy_http_version 1.1;
+%[4]s}
+`
+
+// startRelayingNGINX is one process of nginx, so that its CPU time is that of one.
+func startRelayingNGINX(ctx context.Context, program, upstream, service string) (*watched.Process, string, error) {
+	dir, err := os.MkdirTemp("", "mcp-forward-auth-bench-relay-")
+	if err != nil {
+		return nil, "", err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, "", err
+	}
+	config := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(config, fmt.Appendf(nil, relayingNGINX, dir, upstream, service, fmt.Sprintf(nginxServer, port, "ours")), 0o600); err != nil {
+		return nil, "", err
+	}
+	p, err := watched.StartSilent(ctx, program, "-p", dir, "-c", config)
+	if err != nil {
+		return nil, "", err
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	return p, address, waitPort(address)
+}
