@@ -23,7 +23,7 @@ func (l *endless) Addr() net.Addr { return &net.TCPAddr{} }
 // Connections beyond the bound of a listener wait until another is over.
 func TestConnectionsAreBounded(t *testing.T) {
 	var listeners [3]endless
-	bounded := Listeners{Protocol: &listeners[0], Management: &listeners[1], GRPC: &listeners[2]}.bounded()
+	bounded := Listeners{Protocol: &listeners[0], Management: &listeners[1], GRPC: &listeners[2]}.bounded(mostConnections)
 	for i, tt := range []struct {
 		l    net.Listener
 		most int
@@ -56,7 +56,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		first.Close()
 		<-next
 	}
-	if l := (Listeners{Protocol: &listeners[0], Management: &listeners[1]}).bounded(); l.GRPC != nil {
+	if l := (Listeners{Protocol: &listeners[0], Management: &listeners[1]}).bounded(mostConnections); l.GRPC != nil {
 		t.Error("a listener where there is none")
 	}
 }
