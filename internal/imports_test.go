@@ -50,7 +50,7 @@ var rules = []rule{
 	{"reload", []string{"*"}, nil, "what follows a file does not know what is in it"},
 	{"clientauth", []string{"*"}, []string{"conf"}, "how this service proves itself elsewhere does not depend on what it asks for"},
 	{"breaker", []string{"*"}, nil, "a breaker sees requests and answers, not what they are about"},
-	{"egress", []string{"*"}, []string{"conf"}, "what reaches the network for strangers shares nothing with the rest"},
+	{"egress", []string{"*"}, []string{"conf", "limit"}, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
 	{"token", []string{"*"}, []string{"conf", "keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
 	{"credential/...", []string{"*"}, []string{"claim", "conf", "connector", "credential/...", "jwks", "keyset", "oauth", "policy", "policy/rule", "reasons", "resource", "strictjson", "token"}, "a credential says who comes with it, and knows no flow"},

@@ -84,7 +84,7 @@ type Client struct {
 	// Whose a fetch is: a stranger's, of a site that the operator named or that was
 	// good before, or of a URL that was good. Each has a budget and places of its
 	// own, so that strangers cannot take them from clients in use.
-	first, familiar, repeat purse
+	first, familiar, repeat *purse
 }
 
 // Request is one GET.
@@ -153,9 +153,9 @@ func (c *Client) init() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	c.first.open(firstTotal, firstSite)
-	c.familiar.open(firstTotal, firstSite)
-	c.repeat.open(repeatTotal, repeatURL)
+	c.first = newPurse(firstTotal, firstSite, c.Now)
+	c.familiar = newPurse(firstTotal, firstSite, c.Now)
+	c.repeat = newPurse(repeatTotal, repeatURL, c.Now)
 	c.transport = &http.Transport{
 		Proxy:                  c.proxyFor, // never the environment's, which would resolve the name again
 		OnProxyConnectResponse: proxyRefused,
@@ -172,13 +172,13 @@ func (c *Client) init() {
 
 func (c *Client) take(u *url.URL, named bool, req Request) (leave func(), ok bool) {
 	if req.Repeat || c.Known(req.URL) {
-		return c.repeat.take(req.URL, c.Now())
+		return c.repeat.take(req.URL)
 	}
 	name := site(u.Hostname())
 	if named || c.knownSite(name) {
-		return c.familiar.take(name, c.Now())
+		return c.familiar.take(name)
 	}
-	return c.first.take(name, c.Now())
+	return c.first.take(name)
 }
 
 // site is the registrable domain of host: its owner has all names below it.
