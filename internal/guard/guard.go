@@ -111,7 +111,8 @@ type Memory struct {
 	answers  *expiring.Map[string]
 	kept     *expiring.Map[kept]
 	held     *expiring.Map[string] // for Keep
-	inFlight map[string]*exchange
+
+	running exchanges
 }
 
 // family is what is kept of a family's history.
@@ -169,15 +170,6 @@ func (f family) inGrace(r Rotation, now time.Time) bool {
 // errAnswerLost: the exchange succeeded, but its stored result is gone.
 var errAnswerLost = fmt.Errorf("%w: the last answer is lost", ErrUnavailable)
 
-// exchange is one call of next that has not returned.
-type exchange struct {
-	generation int
-	done       chan struct{}
-	kept       string // for Resume
-	answer     string
-	err        error
-}
-
 // maxHeld bounds the values of Keep, which have up to some kilobytes each.
 const maxHeld = 1 << 12
 
@@ -186,9 +178,8 @@ func NewMemory(limit int, now func() time.Time) *Memory {
 	return &Memory{
 		now: now, grace: time.Minute,
 		seen: expiring.New[struct{}](limit), families: expiring.New[family](limit), answers: expiring.New[string](limit),
-		kept:     expiring.New[kept](limit),
-		held:     expiring.New[string](min(limit, maxHeld)),
-		inFlight: map[string]*exchange{},
+		kept: expiring.New[kept](limit),
+		held: expiring.New[string](min(limit, maxHeld)),
 	}
 }
 
@@ -210,60 +201,68 @@ func (m *Memory) Redeem(_ context.Context, id string, expires time.Time) (bool, 
 // Rotate implements Guard. next runs to its end even if ctx does not: a client
 // that hangs up and comes back finds the answer waiting.
 func (m *Memory) Rotate(ctx context.Context, r Rotation, next func(context.Context) (string, error)) (string, error) {
-	for {
-		answer, x, mine, err := m.begin(r)
-		switch {
-		case err != nil || x == nil:
+	return m.running.rotate(ctx, r, func(ctx context.Context) (string, error) {
+		answer, left, verdict, err := m.judge(r)
+		if verdict != fresh || err != nil {
 			return answer, err
-		case mine:
-			m.run(context.WithoutCancel(ctx), r, x, next)
-			return x.answer, x.err
 		}
-		select {
-		case <-x.done:
-		case <-ctx.Done():
-			return "", fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		if left != "" && r.Resume != nil {
+			r.Resume(left)
 		}
-		if x.generation == r.Generation {
-			return x.answer, x.err
-		}
-	}
+		answer, err = next(ctx)
+		return answer, m.finish(r, left, answer, err)
+	})
 }
 
-// begin judges r. It returns an error, an answer from before, an exchange of
-// this family under way, or, with mine, a new one for the caller to run.
-func (m *Memory) begin(r Rotation) (answer string, x *exchange, mine bool, err error) {
+// judge says what r comes to: the answer from before, an error, or nothing yet and
+// what an earlier try left.
+func (m *Memory) judge(r Rotation) (answer, left string, v verdict, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
 	m.families.Sweep(now.Add(-m.grace))
 	m.answers.Sweep(now)
 	m.kept.Sweep(now)
-	if x := m.inFlight[r.Family]; x != nil {
-		return "", x, false, nil
-	}
 	f, _ := m.families.Get(r.Family) // the zero family if this is the first use or the history is lost
-	switch f.judge(r, now) {
+	until, _ := m.families.Expires(r.Family)
+	switch v = f.judge(r, now); v {
 	case repeated:
-		if answer, ok := m.answers.Get(r.Family); ok {
-			f.repeats++
-			until, _ := m.families.Expires(r.Family)
-			set(m.families, r.Family, f, until)
-			return answer, nil, false, nil
+		answer, ok := m.answers.Get(r.Family)
+		if !ok {
+			return "", "", v, errAnswerLost
 		}
-		return "", nil, false, errAnswerLost
+		f.repeats++
+		set(m.families, r.Family, f, until)
+		return answer, "", v, nil
 	case reused:
 		f.ended = true
-		until, _ := m.families.Expires(r.Family)
 		set(m.families, r.Family, f, later(until, r.Expires))
-		return "", nil, false, ErrReused
+		return "", "", v, ErrReused
 	}
-	x = &exchange{generation: r.Generation, done: make(chan struct{})}
 	if k, ok := m.kept.Get(r.Family); ok && k.generation == r.Generation {
-		x.kept = k.value
+		left = k.value
 	}
-	m.inFlight[r.Family] = x
-	return "", x, true, nil
+	return "", left, v, nil
+}
+
+// finish remembers how an exchange ended, and returns its error.
+func (m *Memory) finish(r Rotation, left, answer string, err error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if unfinished, ok := errors.AsType[*Unfinished](err); ok {
+		set(m.kept, r.Family, kept{r.Generation, unfinished.Keep}, r.Expires)
+		return unfinished.Err
+	}
+	if err != nil {
+		return err
+	}
+	now := m.now()
+	set(m.families, r.Family, family{current: r.Generation + 1, since: now, issuedBy: now.Add(-margin)}, r.Expires)
+	set(m.answers, r.Family, answer, now.Add(r.Grace))
+	if left != "" {
+		set(m.kept, r.Family, kept{generation: -1}, now) // swept soon
+	}
+	return nil
 }
 
 // Used implements Guard.
@@ -295,32 +294,6 @@ func (m *Memory) Kept(_ context.Context, id string) (string, error) {
 	m.held.Sweep(m.now())
 	value, _ := m.held.Get(id)
 	return value, nil
-}
-
-func (m *Memory) run(ctx context.Context, r Rotation, x *exchange, next func(context.Context) (string, error)) {
-	x.err = errors.New("internal error: the exchange ended in a panic")
-	defer func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if unfinished, ok := errors.AsType[*Unfinished](x.err); ok {
-			x.err = unfinished.Err
-			set(m.kept, r.Family, kept{r.Generation, unfinished.Keep}, r.Expires)
-		}
-		if x.err == nil {
-			now := m.now()
-			set(m.families, r.Family, family{current: r.Generation + 1, since: now, issuedBy: now.Add(-margin)}, r.Expires)
-			set(m.answers, r.Family, x.answer, now.Add(r.Grace))
-			if x.kept != "" {
-				set(m.kept, r.Family, kept{generation: -1}, now) // swept soon
-			}
-		}
-		delete(m.inFlight, r.Family)
-		close(x.done)
-	}()
-	if x.kept != "" && r.Resume != nil {
-		r.Resume(x.kept)
-	}
-	x.answer, x.err = next(ctx)
 }
 
 // set forgets what would die first to make room.

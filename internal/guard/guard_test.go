@@ -134,7 +134,7 @@ func TestRotate(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if m.families.Len() != 2 || m.answers.Len() > 2 || len(m.inFlight) != 0 {
+		if m.families.Len() != 2 || m.answers.Len() > 2 || len(m.running.byFamily) != 0 {
 			t.Errorf("%d families, %d answers", m.families.Len(), m.answers.Len())
 		}
 		if _, ok := m.families.Get("4"); !ok {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -70,8 +69,7 @@ type Shared struct {
 	// Observe is told of every call of the store; may be nil.
 	Observe func(op Operation, took time.Duration, err error)
 
-	mu       sync.Mutex
-	inFlight map[string]*exchange // by family, of this process
+	running exchanges
 }
 
 // Redeem implements Guard. The value is random for each call, so that a call the
@@ -83,48 +81,7 @@ func (s *Shared) Redeem(ctx context.Context, id string, expires time.Time) (bool
 // Rotate implements Guard. Like Memory's, next runs to its end, or for
 // exchangeLimit, even if ctx does not.
 func (s *Shared) Rotate(ctx context.Context, r Rotation, next func(context.Context) (string, error)) (string, error) {
-	for {
-		x, mine := s.join(r)
-		if mine {
-			s.run(context.WithoutCancel(ctx), r, x, next)
-			return x.answer, x.err
-		}
-		select {
-		case <-x.done:
-		case <-ctx.Done():
-			return "", fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-		}
-		if x.generation == r.Generation {
-			return x.answer, x.err
-		}
-	}
-}
-
-// join returns the exchange of the family that this process runs now, or, with
-// mine, a new one for the caller to run.
-func (s *Shared) join(r Rotation) (x *exchange, mine bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if x := s.inFlight[r.Family]; x != nil {
-		return x, false
-	}
-	if s.inFlight == nil {
-		s.inFlight = map[string]*exchange{}
-	}
-	x = &exchange{generation: r.Generation, done: make(chan struct{})}
-	s.inFlight[r.Family] = x
-	return x, true
-}
-
-func (s *Shared) run(ctx context.Context, r Rotation, x *exchange, next func(context.Context) (string, error)) {
-	x.err = errors.New("internal error: the exchange ended in a panic")
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.inFlight, r.Family)
-		close(x.done)
-	}()
-	x.answer, x.err = s.exchange(ctx, r, next)
+	return s.running.rotate(ctx, r, func(ctx context.Context) (string, error) { return s.exchange(ctx, r, next) })
 }
 
 // exchange judges r by what the store knows, and calls next if it is fresh.

@@ -9,7 +9,6 @@ package redis
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strconv"
@@ -46,36 +45,14 @@ type Store struct {
 func New(c Config, now func() time.Time) *Store {
 	logging.Disable() // errors are returned to us; the library would print them as well
 	s := &Store{prefix: c.KeyPrefix, revoked: c.KeyPrefix + "revoked", now: now}
-	secure := c.TLS.Client()
-	switch {
-	case c.Cluster:
-		client := redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: c.Addresses, Username: c.Username, Password: c.Password.Reveal(), TLSConfig: secure,
-			DialTimeout: ioTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: ioTimeout, ContextTimeoutEnabled: true,
-			PoolSize: poolSize, MaxRetries: 1, MaintNotificationsConfig: noNotifications(),
-		})
-		s.process, s.close = client.Process, client.Close
-	case c.SentinelMaster != "":
-		client := redis.NewFailoverClient(&redis.FailoverOptions{
-			MasterName: c.SentinelMaster, SentinelAddrs: c.Addresses, SentinelPassword: c.SentinelPassword.Reveal(),
-			Username: c.Username, Password: c.Password.Reveal(), TLSConfig: secure,
-			DialTimeout: ioTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: ioTimeout, ContextTimeoutEnabled: true,
-			PoolSize: poolSize, MaxRetries: 1,
-		})
-		s.process, s.close = client.Process, client.Close
-	default:
-		client := single(c, secure)
-		s.process, s.close = client.Process, client.Close
-	}
-	return s
-}
-
-func single(c Config, secure *tls.Config) *redis.Client {
-	return redis.NewClient(&redis.Options{
-		Addr: c.Addresses[0], Username: c.Username, Password: c.Password.Reveal(), TLSConfig: secure,
+	client := redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: c.Addresses, MasterName: c.SentinelMaster, IsClusterMode: c.Cluster, SentinelPassword: c.SentinelPassword.Reveal(),
+		Username: c.Username, Password: c.Password.Reveal(), TLSConfig: c.TLS.Client(),
 		DialTimeout: ioTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: ioTimeout, ContextTimeoutEnabled: true,
 		PoolSize: poolSize, MaxRetries: 1, MaintNotificationsConfig: noNotifications(),
 	})
+	s.process, s.close = client.Process, client.Close
+	return s
 }
 
 // noNotifications leaves out a handshake that only a hosted Redis answers.
