@@ -80,9 +80,8 @@ type entry struct {
 	turn     *turn // the fetch that is queued or under way; nil if there is none
 	failures int   // in a row
 	failedAt time.Time
-	slow     bool // the last fetch failed or took long
-	at       time.Time
-	place    int // in schedule.due, counted from 1; 0 if it is not there
+	slow     bool        // the last fetch failed or took long
+	next     *time.Timer // makes it due; nil before Run
 }
 
 // New returns a cache that holds nothing yet. Run fills and refreshes it.

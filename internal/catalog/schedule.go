@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"math"
@@ -69,13 +68,11 @@ func (l *lane) pop() *turnOf {
 // schedule says when each server is fetched. Cache.mu guards it.
 type schedule struct {
 	quick, slow lane
-	due         dueHeap       // what Run will fetch
-	wake        chan struct{} // tells Run that the first of due has changed
-	base        context.Context
+	base        context.Context // of Run; nil while it does not run
 }
 
 func newSchedule() schedule {
-	return schedule{quick: lane{most: quickFetches}, slow: lane{most: slowFetches}, wake: make(chan struct{}, 1)}
+	return schedule{quick: lane{most: quickFetches}, slow: lane{most: slowFetches}}
 }
 
 // queue gives e a turn, or returns the one that it has. A wanted one moves ahead
@@ -226,53 +223,30 @@ func (c *Cache) Run(ctx context.Context) {
 		c.plan(e, 0)
 	}
 	c.mu.Unlock()
-	for {
-		next := time.NewTimer(c.queueDue(ctx))
-		select {
-		case <-next.C:
-		case <-c.schedule.wake:
-			next.Stop()
-		case <-ctx.Done():
-			next.Stop()
-			c.mu.Lock()
-			c.schedule.base = nil
-			c.mu.Unlock()
-			return
-		}
-	}
-}
-
-// queueDue queues what is due, and returns the time until something else is.
-func (c *Cache) queueDue(ctx context.Context) time.Duration {
+	<-ctx.Done()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for due := &c.schedule.due; due.Len() > 0; {
-		wait := time.Until((*due)[0].at)
-		if wait > 0 {
-			return wait
-		}
-		c.queue(ctx, heap.Pop(due).(*entry), false)
+	c.schedule.base = nil
+	for _, e := range c.entries {
+		e.next.Stop()
 	}
-	return time.Hour // wake comes first
 }
 
 // plan makes e due after a pause, if Run is running. The caller holds c.mu.
 func (c *Cache) plan(e *entry, in time.Duration) {
-	if c.schedule.base == nil || c.schedule.base.Err() != nil {
+	if c.schedule.base == nil {
 		return
 	}
-	e.at = time.Now().Add(in)
-	if e.place > 0 {
-		heap.Fix(&c.schedule.due, e.place-1)
-	} else {
-		heap.Push(&c.schedule.due, e)
+	if e.next != nil {
+		e.next.Stop()
 	}
-	if c.schedule.due[0] == e {
-		select {
-		case c.schedule.wake <- struct{}{}:
-		default:
+	e.next = time.AfterFunc(in, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if base := c.schedule.base; base != nil {
+			c.queue(base, e, false)
 		}
-	}
+	})
 }
 
 // pause is the time to the next refresh, give or take a tenth, so that
@@ -296,29 +270,4 @@ func (c *Cache) backoff(failures int) time.Duration {
 		d *= 2
 	}
 	return min(d, retryRefreshes*c.Refresh)
-}
-
-// dueHeap orders entries by when they are due (container/heap).
-type dueHeap []*entry
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i+1, j+1
-}
-
-func (h *dueHeap) Push(x any) {
-	e := x.(*entry)
-	*h = append(*h, e)
-	e.place = len(*h)
-}
-
-func (h *dueHeap) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	e.place = 0
-	return e
 }
