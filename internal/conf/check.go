@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -123,21 +122,6 @@ func (c *Check) Authorities(at, name string) []byte {
 		c.Add(at, "the file holds no certificate in PEM")
 	}
 	return []byte(content)
-}
-
-// Duration returns value, or standard if it is absent.
-func (c *Check) Duration(at, value string, standard, least, most time.Duration) time.Duration {
-	if value == "" {
-		return standard
-	}
-	d, err := time.ParseDuration(value)
-	switch {
-	case err != nil:
-		c.Add(at, `%s is not a duration such as "30m" or "1h"`, Show(value))
-	case d < least || d > most:
-		c.Add(at, "%s is not between %s and %s", Show(value), ShowDuration(least), ShowDuration(most))
-	}
-	return d
 }
 
 // SecretFile is File for content that others must not read: a file that every

@@ -106,7 +106,7 @@ type ProviderFile struct {
 	// Name of the provider on pages, as in "Next, you sign in with …". Default: "Google", "GitHub", "Microsoft", or the host of the issuer or of authorizeURL.
 	DisplayName string `json:"displayName" check:"text"`
 	// Go regular expressions over the domain of the user's verified e-mail address, in lower case, anchored at both ends. A dot stands for any character, so escape it: "example\.com". Empty admits every domain. Required for name "google", "github" and "oauth2" unless hostedDomains, allowedOrganizations or allowAnyUser is set. Where several of these are set, an account must satisfy each.
-	AllowedEmailDomains []string `json:"allowedEmailDomains"`
+	AllowedEmailDomains []string `json:"allowedEmailDomains" max:"1000"`
 	// Admit every account of the provider. Needed for Google, GitHub, Microsoft and "oauth2" where no other key says who may sign in, because anyone can have an account there; excludes such keys. Default false.
 	AllowAnyUser bool `json:"allowAnyUser"`
 	// Name of the entry for this service: up to 32 of a-z, 0-9 and "-". It is part of who people are, in tokens and deny-lists ("corp:accounts.example.com:1234"), and of the callback URL, so it must not change. For entries of providers only. Required.
@@ -137,15 +137,15 @@ func (f *ProviderFile) Misplaced() string {
 // ProxyFile is the `proxy` section.
 type ProxyFile struct {
 	// The protected MCP servers. Several may share a host, with different paths. Required: at least one.
-	Hosts []HostFile `json:"hosts"`
+	Hosts []HostFile `json:"hosts" max:"10000"`
 	// Public host to which identity providers send browsers back, with a port if it is not 443: the redirect URI is then https://<callbackHost>/callback for every host, which suits providers that admit one alone, such as GitHub's OAuth apps. It may be one of the hosts; if it is another, route its /callback and what is below to this service. See docs/providers/README.md. Default: each host has a callback of its own.
 	CallbackHost string `json:"callbackHost"`
 	// Skip the consent page. Refused unless allowedRedirectURLs is set, because without consent an open redirect list gives tokens away. Default false.
 	DisableConsentScreen bool `json:"disableConsentScreen"`
 	// Go regular expressions, anchored at both ends, over the redirect URIs that clients may use, such as "https://app\.example\.com/callback". With the consent screen off each must spell out the host. Default: https, loopback and private-use schemes, always behind consent.
-	AllowedRedirectURLs []string `json:"allowedRedirectURLs"`
+	AllowedRedirectURLs []string `json:"allowedRedirectURLs" max:"1000"`
 	// Schemes of private-use redirect URIs that clients may have in addition, such as "vscodium" for an editor whose redirect URI is vscodium://…: lower case, without ":". They add to the default, and to allowedRedirectURLs where that is set, and always need the consent screen. Reversed domain names ("com.example.app") and the schemes of well-known MCP clients need no entry. Default: none.
-	AllowedRedirectSchemes []string `json:"allowedRedirectSchemes"`
+	AllowedRedirectSchemes []string `json:"allowedRedirectSchemes" max:"1000"`
 }
 
 // HostFile is one entry of `proxy.hosts`.
@@ -197,7 +197,7 @@ type PolicyFile struct {
 // CORSFile is the `proxy.hosts[].cors` section.
 type CORSFile struct {
 	// Origins of web pages that may use the MCP server, such as "https://app.example.com", or "*". If set, a request that carries another Origin is refused, and a browser's preflight passes without a token; that needs a gateway which tells the client's method. Default: no preflight passes, and Origin is not looked at.
-	AllowedOrigins []string `json:"allowedOrigins"`
+	AllowedOrigins []string `json:"allowedOrigins" max:"1000"`
 }
 
 // GuardFile is the `guard` section.

@@ -14,7 +14,7 @@ import (
 // compilePatterns compiles regular expressions, anchored at both ends. An entry that
 // does not compile is nil in the result.
 func compilePatterns(c *conf.Check, at string, patterns []string) []*regexp.Regexp {
-	if len(patterns) == 0 || c.TooMany(at, len(patterns), conf.MaxNames) {
+	if len(patterns) == 0 {
 		return nil
 	}
 	compiled := make([]*regexp.Regexp, len(patterns))
@@ -182,7 +182,7 @@ func (r *resolver) redirectURLs(f ProxyFile) []*regexp.Regexp {
 // Without a consent page any client could have a code sent to them.
 func (r *resolver) redirectSchemes(f ProxyFile) []string {
 	const at = "proxy.allowedRedirectSchemes"
-	if len(f.AllowedRedirectSchemes) == 0 || r.TooMany(at, len(f.AllowedRedirectSchemes), conf.MaxNames) {
+	if len(f.AllowedRedirectSchemes) == 0 {
 		return nil
 	}
 	if f.DisableConsentScreen {

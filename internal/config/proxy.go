@@ -26,9 +26,6 @@ func (r *resolver) hosts(files []HostFile) []resource.Entry {
 		r.Add(at, "is required: at least one MCP server")
 		return nil
 	}
-	if r.TooMany(at, len(files), maxHosts) {
-		return nil
-	}
 	hosts := make([]resource.Entry, 0, len(files))
 	type place struct{ host, path string }
 	places := make(map[place]int)

@@ -12,10 +12,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// Bounds on what one file may hold. They are far above any need and
-// keep a slip of a template from becoming a slow start.
-const maxHosts = 10_000
-
 // resolver turns a File into a Config: it fills in defaults, compiles patterns,
 // reads secrets and collects every value that breaks a rule.
 type resolver struct {

@@ -12,14 +12,14 @@ import (
 type File struct {
 	// Look at the public address of every MCP server from outside, without a token and with a wrong one, in several spellings, and say which gateway lets a request pass that did not meet this service. Each replica looks for itself. Default false.
 	Enabled bool `json:"enabled"`
-	// How often, "10s" to "1h", give or take a tenth. What looks open is looked at again after a quarter of it, and is said after the second time. Default "1m".
-	Interval string `json:"interval"`
+	// How often, "10s" to "1h", give or take a tenth. What looks open is looked at again after a quarter of it, and is said after the second time.
+	Interval time.Duration `json:"interval" default:"1m" min:"10s" max:"1h"`
 	// Address of the gateway, such as "gateway.ingress.svc:443", where the public names do not lead to it from here. Requests and certificates keep the public names. Default: what DNS says.
 	Connect string `json:"connect"`
 	// File with the certificates of the authorities to trust for the gateway, in PEM, and no others. Default: those of the system.
-	CAFile string `json:"caFile"`
+	Authorities []byte `json:"caFile"`
 	// What is different for some hosts.
-	Hosts []HostFile `json:"hosts"`
+	Hosts []HostFile `json:"hosts" max:"1000"`
 }
 
 // HostFile is one entry of `gateWatch.hosts`.
@@ -29,7 +29,7 @@ type HostFile struct {
 	// Address of the gateway of this host. Default: that of gateWatch.
 	Connect string `json:"connect"`
 	// File with the certificates of the authorities to trust for this host, in PEM. Default: that of gateWatch.
-	CAFile string `json:"caFile"`
+	Authorities []byte `json:"caFile"`
 	// Leave this host out. Default false.
 	Skip bool `json:"skip"`
 }
@@ -50,19 +50,10 @@ type Gateway struct {
 	Skip        bool
 }
 
-// The bounds of the interval. More often than this, looks would be a load.
-const (
-	leastInterval = 10 * time.Second
-	mostInterval  = time.Hour
-)
-
 // Resolve checks the section. hosts are the names of proxy.hosts.
 func (f File) Resolve(c conf.Section, hosts []string) Config {
-	out := Config{Enabled: f.Enabled, Interval: c.Duration(c.Key("interval"), f.Interval, time.Minute, leastInterval, mostInterval)}
-	out.Default = reached(c, Gateway{}, f.Connect, f.CAFile)
-	if c.TooMany(c.Key("hosts"), len(f.Hosts), conf.MaxNames) {
-		return out
-	}
+	out := Config{Enabled: f.Enabled, Interval: f.Interval}
+	out.Default = reached(c, Gateway{}, f.Connect, f.Authorities)
 	out.Hosts = map[string]Gateway{}
 	for i, h := range f.Hosts {
 		entry := conf.Section{Check: c.Check, At: conf.Element(c.Key("hosts"), i)}
@@ -76,7 +67,7 @@ func (f File) Resolve(c conf.Section, hosts []string) Config {
 		case twice:
 			entry.Add(entry.Key("host"), "%s is listed twice", conf.Show(h.Host))
 		}
-		g := reached(entry, out.Default, h.Connect, h.CAFile)
+		g := reached(entry, out.Default, h.Connect, h.Authorities)
 		g.Skip = h.Skip
 		out.Hosts[h.Host] = g
 	}
@@ -84,14 +75,14 @@ func (f File) Resolve(c conf.Section, hosts []string) Config {
 }
 
 // reached is standard with what an entry says.
-func reached(c conf.Section, standard Gateway, connect, caFile string) Gateway {
+func reached(c conf.Section, standard Gateway, connect string, authorities []byte) Gateway {
 	g := standard
 	if connect != "" {
 		g.Connect = connect
 		c.ServerAddress(c.Key("connect"), connect)
 	}
-	if caFile != "" {
-		g.Authorities = c.Authorities(c.Key("caFile"), caFile)
+	if authorities != nil {
+		g.Authorities = authorities
 	}
 	return g
 }

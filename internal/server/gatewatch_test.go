@@ -34,7 +34,7 @@ func watched(t *testing.T, h func(s *servertest.Service) http.Handler) *serverte
 			<-started
 			h(s).ServeHTTP(w, r)
 		})},
-		Edit: func(f *config.File) { f.GateWatch.Enabled, f.GateWatch.Interval = true, "10s" },
+		Edit: func(f *config.File) { f.GateWatch.Enabled, f.GateWatch.Interval = true, 10*time.Second },
 	})
 	close(started)
 	return s
