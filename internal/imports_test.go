@@ -53,7 +53,7 @@ var rules = []rule{
 	{"egress", []string{"*"}, []string{"conf", "limit"}, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
 	{"token", []string{"*"}, []string{"conf", "keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
-	{"credential/...", []string{"*"}, []string{"claim", "conf", "connector", "credential/...", "jwks", "keyset", "oauth", "policy", "policy/rule", "reasons", "resource", "strictjson", "token"}, "a credential says who comes with it, and knows no flow"},
+	{"credential/...", []string{"*"}, []string{"claim", "clientauth", "conf", "connector", "credential/...", "expiring", "jwks", "keyset", "limit", "oauth", "policy", "policy/rule", "reasons", "resource", "strictjson", "token"}, "a credential says who comes with it, and knows no flow"},
 	{"authcode", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
