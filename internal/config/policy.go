@@ -258,7 +258,7 @@ func (c *policyFacts) clientProblem(id string) string {
 		return ""
 	}
 	if name, ok := strings.CutPrefix(id, rule.KeyNamespace+":"); ok {
-		if len(c.APIKeys.Keys) > 0 && c.APIKeys.File == "" && !slices.ContainsFunc(c.APIKeys.Keys, func(k apikey.Key) bool { return k.Name == name }) {
+		if !c.APIKeys.Webhook.On() && len(c.APIKeys.Keys) > 0 && c.APIKeys.File == "" && !slices.ContainsFunc(c.APIKeys.Keys, func(k apikey.Key) bool { return k.Name == name }) {
 			return conf.Show(name) + " is not the name of one of apiKeys.keys"
 		}
 		return c.keyProblem(id)

@@ -74,6 +74,7 @@ const (
 	APIKeyNotAccepted
 	APIKeyWrongSource
 	APIKeyNotEnough
+	APIKeyRefused
 	NotAnAPIKey
 	TwoCredentials
 	numReasons // how many there are
@@ -101,7 +102,7 @@ var slugs = [numReasons]reasons.Reason{
 	VerifierUnavailable: reasons.VerifierUnavailable, TooManyWaiting: reasons.TooManyWaiting,
 	APIKeyMalformed: reasons.APIKeyMalformed, APIKeyUnknown: reasons.APIKeyUnknown, APIKeyExpired: reasons.APIKeyExpired,
 	APIKeyRevoked: reasons.APIKeyRevoked, APIKeyNotAccepted: reasons.APIKeyNotAccepted, APIKeyWrongSource: reasons.APIKeyWrongSource,
-	APIKeyNotEnough: reasons.APIKeyNotEnough, NotAnAPIKey: reasons.NotAnAPIKey, TwoCredentials: reasons.TwoCredentials,
+	APIKeyNotEnough: reasons.APIKeyNotEnough, APIKeyRefused: reasons.APIKeyRefused, NotAnAPIKey: reasons.NotAnAPIKey, TwoCredentials: reasons.TwoCredentials,
 }
 
 // refusals are the reasons for which kinds of credential refuse, by their names.
@@ -199,6 +200,7 @@ var answers = func() (all [numReasons]answer) {
 	all[APIKeyRevoked] = unauthorized(oauth.InvalidToken, "the API key was revoked")
 	all[APIKeyNotAccepted] = unauthorized(oauth.InvalidToken, "the API key is not for this MCP server")
 	all[APIKeyWrongSource] = unauthorized(oauth.InvalidToken, "the API key may not be used from this network")
+	all[APIKeyRefused] = unauthorized(oauth.InvalidToken, "the API key is refused")
 	all[NotAnAPIKey] = unauthorized(oauth.InvalidToken, "the header for API keys holds something else")
 	all[APIKeyNotEnough] = denied("the API key does not allow this")
 	all[TwoCredentials] = unauthorized(oauth.InvalidRequest, "the request must carry one credential, in one header")

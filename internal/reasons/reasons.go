@@ -170,6 +170,7 @@ var (
 	APIKeyNotAccepted       = define("api_key_not_accepted", "the API key is not for this MCP server, or the MCP server takes none")
 	APIKeyWrongSource       = define("api_key_wrong_source", "the API key is not for the network that the request came from, or the gateway does not tell it")
 	APIKeyNotEnough         = define("api_key_not_enough", "neither the scopes nor the tools of the API key open what was asked for")
+	APIKeyRefused           = define("api_key_refused", "the webhook refuses the API key")
 	NotAnAPIKey             = define("not_an_api_key", "the header for API keys holds another kind of credential")
 	TwoCredentials          = define("two_credentials", "the request carries an API key in its own header, and that twice or beside an Authorization header")
 	ExpiredToken            = define("expired_token", "the access token has expired, or comes from the future")

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/breaker"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -275,14 +277,39 @@ func (b *builder) listen(e endpoints, limits *limits) {
 	}, b.log)
 }
 
+// kinds are what a request may prove itself with, in the order in which they are
+// asked whether a credential is theirs.
+func (b *builder) kinds() credential.Kinds {
+	kinds := credential.Kinds{apikey.Kind{Keys: b.apiKeys, Now: b.opt.Now}}
+	if hook := &b.cfg.APIKeys.Webhook; hook.On() {
+		started := *hook // a configuration may be used by several services
+		started.Start(b.way("the webhook for API keys", hook.Authorities), b.opt.Now)
+		kinds = append(kinds, &started)
+	}
+	return append(kinds, own.Kind{Verifier: b.verifier})
+}
+
+// way is how a server that is asked about credentials is reached.
+func (b *builder) way(name string, authorities []byte) http.RoundTripper {
+	var transport http.RoundTripper
+	if b.opt.HTTPClient != nil {
+		transport = b.opt.HTTPClient.Transport
+	}
+	return breaker.New(trusting(transport, authorities), b.cfg.Limits.ProviderRequests, func(open bool) {
+		if open {
+			b.log.Error("a server that is asked about credentials does not answer: those that are not known are refused until it does", "server", name)
+		} else {
+			b.log.Info("a server that is asked about credentials answers again", "server", name)
+		}
+	})
+}
+
 // decisions makes what answers gateways. It hears of the tokens that are issued,
 // and tells the guard of the first use of each.
 func (b *builder) decisions(tokens *grant.Endpoint) *forwardauth.Endpoint {
 	news := guard.NewNews(b.replay, grant.Grace+keyset.Skew, b.opt.Now, b.metrics.newsLost)
 	d := forwardauth.New(forwardauth.Endpoint{
-		Resources: b.table, Credentials: credential.Kinds{
-			apikey.Kind{Keys: b.apiKeys, Now: b.opt.Now}, own.Kind{Verifier: b.verifier},
-		}, Ended: b.memory.ended, Policy: b.rules,
+		Resources: b.table, Credentials: b.kinds(), Ended: b.memory.ended, Policy: b.rules,
 		Scopes:  func(r *resource.Resource) forwardauth.Scopes { return b.catalogue.Want(r.URI) },
 		Headers: b.cfg.IdentityHeaders, Identities: identities(b.cfg, b.keys), TrustedProxies: b.cfg.Listen.TrustedProxies,
 		MostTokens: b.cfg.Tokens.Remembered, Used: news.Used, Challenged: news.Challenge, Audit: b.audit,

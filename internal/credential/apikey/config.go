@@ -23,6 +23,8 @@ type File struct {
 	Keys []KeyFile `json:"keys" max:"200000"`
 	// File that holds more keys, as a YAML or JSON document with the one key keys; of a mounted Secret, for instance. It is read again every two seconds; content with a mistake changes nothing and is logged, and keeps the service from starting. A relative path starts at the directory of the configuration file.
 	File string `json:"file"`
+	// An endpoint of yours that is asked about keys of your own making, in place of entries here.
+	Webhook Webhook `json:"webhook"`
 }
 
 // KeyFile is one entry of `apiKeys.keys`.
@@ -66,6 +68,8 @@ type keysDocument struct {
 type Config struct {
 	Keys []Key
 	File string // path, "" for none
+	// Webhook is asked about keys of the operator's making, if it is On.
+	Webhook Webhook
 	// Where says at which MCP servers keys can be used.
 	Where Where
 }
@@ -94,12 +98,13 @@ type Key struct {
 
 // Resolve checks the section. What is in the file is checked when it is read, by Parse.
 func (f File) Resolve(c conf.Section, where Where, now time.Time) Config {
-	out := Config{File: c.Path(f.File), Where: where}
+	f.Webhook.resolve(c.Sub("webhook"))
+	out := Config{File: c.Path(f.File), Webhook: f.Webhook, Where: where}
 	out.Keys = newReader(c.Check, where, nil, now).keys(c.Key("keys"), f.Keys)
 	if f.File != "" {
 		c.Exists(c.Key("file"), f.File)
 	}
-	if (len(f.Keys) > 0 || f.File != "") && !where.used() {
+	if (len(f.Keys) > 0 || f.File != "" || f.Webhook.On()) && !where.used() {
 		c.Warn(c.At, "no entry of proxy.hosts takes API keys; set proxy.hosts[].apiKeys.enabled where they are for")
 	}
 	return out
@@ -204,6 +209,8 @@ func (r *reader) name(at, name string) {
 		r.Add(at, "is a key; give it a name of its own, because names are written to logs")
 	case !plainName(name):
 		r.Add(at, "%s %s", conf.Show(name), notAName)
+	case name == webhookName:
+		r.Add(at, "%q is what the keys of the webhook are called", name)
 	case taken:
 		r.Add(at, "%s is the name of %s too", conf.Show(name), first)
 	default:

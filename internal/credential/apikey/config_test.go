@@ -140,3 +140,28 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("a file that is not there: %v", c.Err())
 	}
 }
+
+func TestWebhookMistakes(t *testing.T) {
+	for _, tt := range []struct{ section, path, problem string }{
+		{`{prefixes: [ok1-]}`, "url", "is required"},
+		{`{url: "ftp://x.example/auth", prefixes: [ok1-]}`, "url", "is not an http or https URL"},
+		{`{url: "https://x.example/auth?key=1", prefixes: [ok1-]}`, "url", "must not have a query"},
+		{`{url: "https://x.example/auth"}`, "prefixes", "is required"},
+		{`{url: "https://x.example/auth", prefixes: [a]}`, "prefixes[0]", "3 to 64"},
+		{`{url: "https://x.example/auth", prefixes: [eyJhbGci]}`, "prefixes[0]", "every signed token"},
+		{`{url: "https://x.example/auth", prefixes: [mfk_1]}`, "prefixes[0]", "keys of this service"},
+		{`{url: "https://x.example/auth", prefixes: [mfk]}`, "prefixes[0]", "keys of this service"},
+		{`{url: "https://x.example/auth", prefixes: [ok1-], timeout: 1m}`, "timeout", "is not between"},
+	} {
+		_, c := resolve(t, "apiKeys: {webhook: "+tt.section+"}", where())
+		if err := c.Err(); err == nil || !strings.Contains(err.Error(), "apiKeys.webhook."+tt.path+": ") || !strings.Contains(err.Error(), tt.problem) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", tt.section, err)
+		}
+	}
+	if _, c := resolve(t, `apiKeys: {webhook: {url: "http://keys.default.svc/auth", prefixes: [ok1-]}}`, where()); c.Err() != nil || len(c.Warnings) != 1 {
+		t.Errorf("http inside a cluster: %v %v", c.Err(), c.Warnings)
+	}
+	if _, c := resolve(t, "apiKeys: {keys: [{name: webhook, hashes: ["+zeros("AAAAAAAA")+"], scopes: [mcp], neverExpires: true}]}", where()); c.Err() == nil {
+		t.Error("a key has the name of those of the webhook")
+	}
+}
