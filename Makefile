@@ -30,7 +30,7 @@ chaos: ## replicas under fire for T (10m)
 lint: ## gofmt, words, vet, staticcheck, templ
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
 	hack/words.sh
-	go vet ./... && go vet -tags e2e ./internal/e2e ./internal/forwardauth && $(tool) staticcheck -tags e2e ./...
+	go vet ./... && go vet -tags e2e ./internal/e2e ./internal/forwardauth && go vet -tags e2e,controllers ./internal/e2e && $(tool) staticcheck -tags e2e ./...
 	hack/generated.sh
 
 generate: ## the pages' Go code from their templates
@@ -60,6 +60,9 @@ dist: ## archives of every platform and the chart: make dist VERSION=v1.2.3
 
 cluster: ## the Helm chart on a real Kubernetes, which is built from Go modules
 	hack/cluster/run.sh
+
+controllers: ## the gateways' recipes at real ingress controllers, which are built from Go modules
+	hack/controllers/run.sh
 
 bench: ## what a forward-auth request costs beside a bare handler; needs Linux, a minute or two
 	go run ./hack/bench

@@ -3,6 +3,7 @@ package cluster
 import (
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +41,9 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer c.stop()
+	if file := os.Getenv("CLUSTER_SERVE"); file != "" {
+		return serve(c, file)
+	}
 	shared = c
 	code := m.Run()
 	for _, what := range missing {
@@ -49,6 +53,17 @@ func run(m *testing.M) int {
 		return 2
 	}
 	return code
+}
+
+// serve keeps the control plane for others until standard input ends. The file
+// gets the name of its kubeconfig.
+func serve(c *cluster, file string) int {
+	if err := write(file, c.kubeconfig); err != nil {
+		fmt.Println("FAILED:", err)
+		return 1
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return 0
 }
 
 // say is a line for the person who waits.

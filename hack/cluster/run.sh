@@ -6,6 +6,8 @@
 # CLUSTER_CACHE          where programs are kept (~/.cache/mcp-forward-auth-cluster)
 # CLUSTER_BUILD_SECONDS  bound of their build (1800)
 # CLUSTER_PODS           "no" for the control plane alone
+# CLUSTER_SERVE          no tests: keep the control plane until standard input ends, and
+#                        write the name of its kubeconfig into this file
 # CLUSTER_IMAGE          OCI archive of hack/image/test.sh, if there is one already
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
@@ -25,6 +27,7 @@ pods=
 export GOFLAGS=${GOFLAGS:-} CGO_ENABLED=0
 command -v go >/dev/null || not_run cluster 'Go is not installed'
 
+[ -z "${CLUSTER_SERVE:-}" ] || no_pods 'only the control plane is wanted'
 [ "${CLUSTER_PODS:-yes}" = yes ] || no_pods "CLUSTER_PODS is $CLUSTER_PODS"
 [ "$(id -u)" = 0 ] || no_pods 'containers need root here'
 unshare --net --mount --pid --fork --mount-proc --propagation private true 2>/dev/null ||
@@ -67,8 +70,8 @@ build "$bin/" -ldflags="$stamp" k8s.io/kubernetes/cmd/{kube-apiserver,kubectl} |
 say 'etcd, controller manager, scheduler, Helm 3 and 4'
 build "$bin/" -ldflags="$stamp" k8s.io/kubernetes/cmd/{kube-controller-manager,kube-scheduler} &&
   build "$bin/etcd" -ldflags='-s -w' go.etcd.io/etcd/server/v3 &&
-  build "$bin/helm3" -ldflags='-s -w' helm.sh/helm/v3/cmd/helm &&
-  build "$bin/helm4" -ldflags='-s -w' helm.sh/helm/v4/cmd/helm || not_run cluster "a program could not be built: $(log)"
+  build "$bin/helm4" -ldflags='-s -w' helm.sh/helm/v4/cmd/helm &&
+  { [ -n "${CLUSTER_SERVE:-}" ] || build "$bin/helm3" -ldflags='-s -w' helm.sh/helm/v3/cmd/helm; } || not_run cluster "a program could not be built: $(log)"
 if [ -z "$pods" ]; then
   say 'kubelet, kube-proxy, containerd, runc, CoreDNS'
   build "$bin/" -ldflags="$stamp" k8s.io/kubernetes/cmd/{kubelet,kube-proxy} github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr} github.com/coredns/coredns &&

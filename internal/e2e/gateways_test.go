@@ -25,6 +25,10 @@ type gateway struct {
 	// path finds the program, and ends the test if there is none.
 	path  func(t *testing.T) string
 	start func(t *testing.T, path string, site gatewaySite) *process
+	// wantsNames: it routes by names, and not by the addresses that stand for them elsewhere.
+	wantsNames bool
+	// address is where it looks for the service, if not on loopback.
+	address string
 	// differs is what is known to be otherwise than it should, by case.
 	differs map[string]difference
 }

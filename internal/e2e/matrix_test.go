@@ -99,8 +99,14 @@ var gatewayCases = []gatewayCase{
 // TestGateways asks every gateway the same, and compares with the table in
 // docs/reference/gateways.md.
 func TestGateways(t *testing.T) {
+	gatewayPage.compare(t, askGateways(t, gatewayPage.kinds))
+}
+
+// askGateways returns the outcome of each case at each gateway that ran to its end.
+func askGateways(t *testing.T, kinds []gateway) map[string]map[string]string {
+	t.Helper()
 	results := map[string]map[string]string{}
-	for _, kind := range gatewayKinds {
+	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			track(t)
 			kind.path(t) // ends here if there is none
@@ -136,22 +142,31 @@ func TestGateways(t *testing.T) {
 			}
 		})
 	}
-	document(t, results)
+	return results
 }
 
-// document prints the table, and compares it with the one in the repository if
+// matrixPage is a page of the reference with what gateways did.
+type matrixPage struct {
+	file, test, head string
+	kinds            []gateway
+}
+
+var gatewayPage = matrixPage{"gateways.md", "TestGateways", documentHead, gatewayKinds}
+
+// compare prints the table, and compares it with the one in the repository if
 // every gateway ran.
-func document(t *testing.T, results map[string]map[string]string) {
+func (p matrixPage) compare(t *testing.T, results map[string]map[string]string) {
 	t.Helper()
+	table := p.table(results)
 	ledger.mu.Lock()
-	ledger.table = gatewayTable(results)
+	ledger.table = table
 	ledger.mu.Unlock()
-	if len(results) < len(gatewayKinds) {
-		t.Log("docs/reference/gateways.md is not compared, since not all gateways ran")
+	if len(results) < len(p.kinds) {
+		t.Logf("docs/reference/%s is not compared, since not all gateways ran", p.file)
 		return
 	}
-	file := filepath.Join(repository, "docs", "reference", "gateways.md")
-	want := documentHead + gatewayTable(results)
+	file := filepath.Join(repository, "docs", "reference", p.file)
+	want := p.head + table
 	if *update {
 		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -159,7 +174,7 @@ func document(t *testing.T, results map[string]map[string]string) {
 		return
 	}
 	if got, err := os.ReadFile(file); err != nil || string(got) != want {
-		t.Errorf("docs/reference/gateways.md is not what this run found (%v); `go test -tags e2e ./internal/e2e -run TestGateways -update` writes it", err)
+		t.Errorf("docs/reference/%s is not what this run found (%v); %s with -update writes it", p.file, err, p.test)
 	}
 }
 
@@ -173,17 +188,17 @@ nginx and HAProxy of Debian 12, Caddy ` + caddyVersion + `, Envoy ` + envoyVersi
 
 `
 
-func gatewayTable(results map[string]map[string]string) string {
+func (p matrixPage) table(results map[string]map[string]string) string {
 	var b strings.Builder
 	var notes []string
 	b.WriteString("| Case | Must |")
-	for _, kind := range gatewayKinds {
+	for _, kind := range p.kinds {
 		fmt.Fprintf(&b, " %s |", kind.name)
 	}
-	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(gatewayKinds)) + "\n")
+	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(p.kinds)) + "\n")
 	for _, c := range gatewayCases {
 		fmt.Fprintf(&b, "| %s | %s |", c.name, c.want)
-		for _, kind := range gatewayKinds {
+		for _, kind := range p.kinds {
 			got, ran := results[kind.name][c.name]
 			cell := got
 			switch known := kind.differs[c.name]; {
@@ -450,7 +465,7 @@ func (b *gatewayBench) forgedStranger() string {
 	return "removed"
 }
 
-func (b *gatewayBench) host() string { return "127.0.0.1:" + b.port }
+func (b *gatewayBench) host() string { return b.name + ":" + b.port }
 
 // forgedAddress claims to be elsewhere, in every dialect.
 func (b *gatewayBench) forgedAddress() string {
@@ -471,7 +486,7 @@ func (b *gatewayBench) forgedAddress() string {
 		"preflight":   append(elsewhere("OPTIONS", "/mcp", b.host()), fromPage...),
 		"public path": elsewhere("GET", "/.well-known/oauth-protected-resource/mcp", b.host()),
 		"other path":  elsewhere("POST", "/other/mcp", b.host()),
-		"other host":  elsewhere("POST", "/mcp", "localhost:"+b.port),
+		"other host":  elsewhere("POST", "/mcp", b.otherName+":"+b.port),
 		"no path":     elsewhere("POST", "", b.host()),
 	} {
 		if got := b.outcome(b.ask("POST", nil, forged...)); got != "401 with a challenge" {
@@ -767,8 +782,8 @@ func (b *gatewayBench) oddHosts() string {
 		"GET /mcp/probe/echo HTTP/1.1\r\nHost: other.example\r\n" + token + "\r\n",
 		"GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.host() + "\r\nHost: other.example\r\n" + token + "\r\n",
 		"GET /mcp/probe/echo HTTP/1.1\r\nHost: other.example\r\nHost: " + b.host() + "\r\n" + token + "\r\n",
-		"GET /mcp/probe/echo HTTP/1.1\r\nHost: localhost:" + b.port + "\r\n" + token + "\r\n",
-		"GET /mcp/probe/echo HTTP/1.1\r\nHost: 127.0.0.1\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.otherName + ":" + b.port + "\r\n" + token + "\r\n",
+		"GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.name + "\r\n" + token + "\r\n",
 		"GET /mcp/probe/echo HTTP/1.1\r\nHost: " + b.host() + "@other.example\r\n" + token + "\r\n",
 		"GET /mcp/probe/echo HTTP/1.1\r\nHost : " + b.host() + "\r\n" + token + "\r\n",
 	} {
@@ -786,7 +801,7 @@ func (b *gatewayBench) oddHosts() string {
 // MCP server would open the other.
 func (b *gatewayBench) twoHosts() string {
 	const path = "/mcp/probe/echo"
-	other := "localhost:" + b.port
+	other := b.otherName + ":" + b.port
 	token := b.minted(time.Now(), func(c *token.Claims) { c.Issuer, c.Audience = "http://"+other, "http://"+other+"/mcp" })
 	direct, _ := do(b.t, "GET", "http://"+b.serviceAddress+"/authenticate/forwarded", nil, "Authorization", "Bearer "+token,
 		"X-Forwarded-Method", "GET", "X-Forwarded-Proto", "http", "X-Forwarded-Host", other, "X-Forwarded-Uri", path)
@@ -801,7 +816,7 @@ func (b *gatewayBench) twoHosts() string {
 }
 
 func (b *gatewayBench) publicPaths() string {
-	for request, want := range map[string]int{
+	answers := map[string]int{
 		"GET /.well-known/oauth-protected-resource":       0,
 		"GET /.well-known/oauth-protected-resource/mcp":   http.StatusOK,
 		"GET /.well-known/oauth-authorization-server":     http.StatusOK,
@@ -818,7 +833,9 @@ func (b *gatewayBench) publicPaths() string {
 		"OPTIONS /token":                                  http.StatusNoContent,
 		"OPTIONS /.well-known/oauth-protected-resource":   http.StatusNoContent,
 		"OPTIONS /.well-known/oauth-authorization-server": http.StatusNoContent,
-	} {
+	}
+	for _, request := range slices.Sorted(maps.Keys(answers)) {
+		want := answers[request]
 		method, target, _ := strings.Cut(request, " ")
 		direct, directText := do(b.t, method, "http://"+b.serviceAddress+target, nil, "Host", b.host(), "Origin", page, "Access-Control-Request-Method", "POST")
 		resp, text := do(b.t, method, origin(b.statelessURL)+target, nil, "Origin", page, "Access-Control-Request-Method", "POST")

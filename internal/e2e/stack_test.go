@@ -18,6 +18,8 @@ import (
 // service behind, an identity provider beside.
 type stack struct {
 	port string
+	// name and otherName are those of the two hosts, without the port.
+	name, otherName string
 	// statelessURL and statefulURL are the public URLs of the two MCP servers,
 	// on two hosts, so that each has an issuer of its own.
 	statelessURL, statefulURL string
@@ -58,17 +60,25 @@ func newStack(t *testing.T, s setup) *stack {
 	t.Helper()
 	track(t)
 	binary := serviceBinary(t)
-	ports := freePorts(t, 5)
+	ports, address := freePorts(t, 5), "127.0.0.1"
+	if s.gateway != nil && s.gateway.address != "" {
+		address = s.gateway.address
+	}
 	st := &stack{
 		port:              ports[0],
-		serviceAddress:    "127.0.0.1:" + ports[1],
+		name:              "127.0.0.1",
+		otherName:         "localhost",
+		serviceAddress:    address + ":" + ports[1],
 		managementAddress: "127.0.0.1:" + ports[2],
-		grpcAddress:       "127.0.0.1:" + ports[4],
+		grpcAddress:       address + ":" + ports[4],
 		stateless:         startMCP(t, true),
 		stateful:          startMCP(t, false),
 	}
-	st.statelessURL = "http://127.0.0.1:" + st.port + "/mcp"
-	st.statefulURL = "http://localhost:" + st.port + "/mcp"
+	if s.gateway != nil && s.gateway.wantsNames {
+		st.name, st.otherName = st.otherName, st.name
+	}
+	st.statelessURL = "http://" + st.name + ":" + st.port + "/mcp"
+	st.statefulURL = "http://" + st.otherName + ":" + st.port + "/mcp"
 
 	if s.authHost == "" {
 		s.authHost = "$http_host"
@@ -137,8 +147,8 @@ func (st *stack) file() map[string]any {
 		"listen":  map[string]any{"http": st.serviceAddress, "management": st.managementAddress, "grpc": st.grpcAddress},
 		"logging": map[string]any{"level": "debug"},
 		"proxy": map[string]any{"hosts": []any{
-			host("127.0.0.1", st.stateless, "Notes"),
-			host("localhost", st.stateful, "Notes with sessions"),
+			host(st.name, st.stateless, "Notes"),
+			host(st.otherName, st.stateful, "Notes with sessions"),
 		}},
 	}
 }

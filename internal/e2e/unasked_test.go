@@ -49,8 +49,8 @@ func unaskedTargets() []string {
 
 // unaskedHosts are what a client can write for the host of the MCP server.
 func (b *gatewayBench) unaskedHosts() []string {
-	name, port := "127.0.0.1", b.port
-	return []string{name + ":" + port, name, name + ".", name + ".:" + port, name + ":1", name + ":", "localhost", "LOCALHOST:" + port, "localhost.", "mcp.example.com", "MCP.example.com",
+	name, other, port := b.name, b.otherName, b.port
+	return []string{name + ":" + port, name, name + ".", name + ".:" + port, name + ":1", name + ":", other, strings.ToUpper(other) + ":" + port, other + ".", "mcp.example.com", "MCP.example.com",
 		"mcp.example.com.", "mcp.example.com:1", "evil.example.com", "[::1]", "x"}
 }
 
