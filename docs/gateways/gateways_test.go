@@ -77,3 +77,32 @@ func TestPage(t *testing.T) {
 		t.Error("the index is no recipe")
 	}
 }
+
+var row = regexp.MustCompile(`(?m)^\| \[[^\]]+\]\(([a-z0-9-]+)\.md\).*$`)
+
+// The table names each page once. A page of a gateway that no test runs says so
+// in its first line, and no other does.
+func TestNotRun(t *testing.T) {
+	text, err := pages.ReadFile(index + ".md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	notRun := map[string]bool{}
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		if _, twice := notRun[m[1]]; twice {
+			t.Errorf("%s is in the table twice", m[1])
+		}
+		notRun[m[1]] = strings.Contains(m[0], "**not run**")
+	}
+	for _, name := range Names() {
+		said, ok := notRun[name]
+		if !ok {
+			t.Errorf("%s is not in the table", name)
+		}
+		page, _ := Page(name)
+		_, rest, _ := strings.Cut(page, "\n\n")
+		if first, _, _ := strings.Cut(rest, "\n"); strings.HasPrefix(first, "**Not run:**") != said {
+			t.Errorf("%s: the table says not run: %v, and the page begins with %q", name, said, first)
+		}
+	}
+}

@@ -65,8 +65,10 @@ cp "$(dir envoy-gateway sigs.k8s.io/gateway-api)"/config/crd/experimental/gatewa
 "$bin/kubectl" wait --for=condition=Established --timeout=180s crd --all >/dev/null || exit 1
 
 "$repository/hack/e2e/install.sh" >"$work/log" 2>&1 || tail -n 5 "$work/log"
+# Envoy Gateway cuts streams off after 15 seconds, unless its page is heeded.
+export E2E_STREAM_SECONDS=${E2E_STREAM_SECONDS:-20}
 say 'ready'
-(cd "$repository" && go test -tags e2e,controllers -count=1 -timeout 30m -run TestControllers ./internal/e2e "$@")
+(cd "$repository" && go test -tags e2e,controllers -count=1 -timeout 30m -run TestController ./internal/e2e "$@")
 status=$?
 say "finished with status $status"
 exit $status

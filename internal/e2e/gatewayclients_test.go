@@ -15,8 +15,10 @@ import (
 
 // TestClientsThroughGateways has the official clients sign in, call a tool, be
 // refused another, ask for more and call it, through every gateway.
-func TestClientsThroughGateways(t *testing.T) {
-	for _, kind := range gatewayKinds {
+func TestClientsThroughGateways(t *testing.T) { clientsThrough(t, gatewayKinds) }
+
+func clientsThrough(t *testing.T, kinds []gateway) {
+	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			kind.path(t) // ends here if there is none
 			st := newStack(t, setup{provider: "static", gateway: &kind, change: func(file map[string]any) {

@@ -134,7 +134,7 @@ func (s *summary) note(name, path string) {
 	if s.versions == nil {
 		s.versions = map[string]string{}
 	}
-	flag := map[string]string{"nginx": "-v", "haproxy": "-v", "caddy": "version", "traefik": "version"}[name]
+	flag := map[string]string{"nginx": "-v", "haproxy": "-v", "caddy": "version", "traefik": "version", "contour": "version", "envoy-gateway": "version", "pilot-discovery": "version", "kubectl": "version"}[name]
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	out, _ := exec.CommandContext(ctx, path, cmp.Or(flag, "--version")).CombinedOutput()

@@ -809,7 +809,7 @@ func (b *gatewayBench) twoHosts() string {
 	for _, hosts := range [][2]string{{b.host(), other}, {other, b.host()}} {
 		resp, err := b.raw("GET http://" + hosts[0] + path + " HTTP/1.1\r\nHost: " + hosts[1] + "\r\nConnection: close\r\nAuthorization: Bearer " + token + "\r\n\r\n")
 		if n := len(b.stateless.requests()); n > 0 || err == nil && resp.StatusCode < 300 && resp.ContentLength != 0 {
-			return fmt.Sprintf("%v: %d requests reached the MCP server", hosts, n)
+			return fmt.Sprintf("%s: %d requests reached the MCP server", strings.ReplaceAll(strings.Join(hosts[:], ", Host "), ":"+b.port, ""), n)
 		}
 	}
 	return "nothing passes"
@@ -867,7 +867,7 @@ func (b *gatewayBench) foreignPaths() string {
 
 // doctor looks at the gateway as an operator would have it looked at.
 func (b *gatewayBench) doctor() string {
-	out, err := exec.Command(serviceBinary(b.t), "doctor", "--output", "json", b.statelessURL).Output()
+	out, err := exec.Command(serviceBinary(b.t), "doctor", "--origin", page, "--output", "json", b.statelessURL).Output()
 	b.stateless.requests()
 	if err == nil {
 		return "no fault"
