@@ -311,6 +311,11 @@ var brokenSetups = map[string]broken{
 		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
 		w.WriteHeader(403)
 	})},
+	"token endpoint knows no such resource": {want: "exchange.target", opt: Options{Login: true}, wrap: when(redeems, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(400)
+		io.WriteString(w, `{"error":"invalid_target"}`)
+	})},
 	"calls of older revisions are not decided":  {want: "older.open", opt: Options{Login: true}, wrap: func(st *stack, _ http.Handler) http.Handler { return st.bare }},
 	"RS-HDR-02 MCP server reads the body alone": {want: "headers.unchecked", opt: Options{Login: true}, wrap: when(modernListing, status(200))},
 }
@@ -324,15 +329,20 @@ func outsideScope(r *http.Request) bool {
 	return isMCP(r) && r.Header.Get("Mcp-Name") != ""
 }
 
+// redeems matches the question of check exchange only.
+func redeems(r *http.Request) bool { return r.URL.Path == "/token" && holds(r, "code_verifier=") }
+
+// holds reports whether the body of r has the text, and leaves it to be read again.
+func holds(r *http.Request, text string) bool {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return bytes.Contains(body, []byte(text))
+}
+
 // olderCall matches the question of check older only: a gateway that has the body
 // decide would refuse it.
 func olderCall(r *http.Request) bool {
-	if !isMCP(r) || r.Method != http.MethodPost || r.Header.Get("Mcp-Protocol-Version") != older {
-		return false
-	}
-	body, _ := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return bytes.Contains(body, []byte("tools/call"))
+	return isMCP(r) && r.Method == http.MethodPost && r.Header.Get("Mcp-Protocol-Version") == older && holds(r, "tools/call")
 }
 
 // modernListing matches the questions of check headers only.

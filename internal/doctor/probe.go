@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -146,6 +147,17 @@ func (a *answer) media() string {
 
 func (a *answer) isJSON() bool {
 	return a.media() == "application/json" || strings.HasSuffix(a.media(), "+json")
+}
+
+// oauthError is the error code of an answer (RFC 6749, section 5.2), "" if it has none.
+func (a *answer) oauthError() string {
+	var body struct {
+		Error string `json:"error"`
+	}
+	if !a.isJSON() || json.Unmarshal(a.body, &body) != nil {
+		return ""
+	}
+	return body.Error
 }
 
 // String says in a few words what came back.

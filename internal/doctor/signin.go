@@ -116,6 +116,8 @@ func (w *walk) judge(got url.Values, state string) outcome {
 		return fail("login.state", fmt.Sprintf("%d characters were sent and %d came back", len(state), len(got.Get("state"))))
 	case got.Has("iss") && iss != w.server.Issuer || !got.Has("iss") && w.server.IssParameter:
 		return fail("login.iss", fmt.Sprintf("iss is %q, the issuer %q", iss, w.server.Issuer))
+	case got.Get("error") == "invalid_target":
+		return fail("login.target", w.resource.Resource+": "+got.Get("error_description"))
 	case got.Get("error") != "":
 		return fail("login.refused", strings.TrimSpace(got.Get("error")+" "+got.Get("error_description")))
 	case got.Get("code") == "":
@@ -147,6 +149,9 @@ func (w *walk) checkExchange(ctx context.Context) outcome {
 		return fail("exchange.malformed", transport(err))
 	}
 	if a.status >= 400 {
+		if a.oauthError() == "invalid_target" {
+			return fail("exchange.target", w.resource.Resource+": "+a.String())
+		}
 		return fail("exchange.refused", a.String())
 	}
 	// From here on the body holds a token and is not shown.
@@ -185,7 +190,7 @@ func (t *withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set("Authorization", "Bearer "+t.walk.token.Access)
 	t.walk.probe.note(r)
 	resp, err := t.walk.probe.client.Transport.RoundTrip(r)
-	if err == nil && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden) {
+	if err == nil && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusServiceUnavailable) {
 		t.refused = resp
 	}
 	return resp, err
@@ -208,7 +213,7 @@ func (w *walk) checkSession(ctx context.Context) outcome {
 	}
 	if err != nil {
 		if r := carrier.refused; r != nil {
-			return fail("session.denied", fmt.Sprintf("%d%s", r.StatusCode, shownHeader(&answer{header: r.Header}, "WWW-Authenticate")))
+			return w.denied(r)
 		}
 		return fail("session.failed", err.Error())
 	}
