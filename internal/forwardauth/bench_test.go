@@ -4,8 +4,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -175,5 +179,58 @@ func BenchmarkDecideIssued(b *testing.B) {
 		if d := f.Decide(b.Context(), &q); !d.Allowed() {
 			b.Fatal(d.Reason)
 		}
+	}
+}
+
+// keyed is cached with an API key in the place of the token; what it presents is
+// found by a hash, as package apikey does it.
+func keyed(tb testing.TB) (*fixture, *http.Request) {
+	f, r := cached(tb)
+	f.Endpoint.Credentials = append(credential.Kinds{keys{}}, f.Endpoint.Credentials...)
+	f.Endpoint.asking = make(asking, len(f.Endpoint.Credentials))
+	r.Header.Set("Authorization", "Bearer "+benchKey)
+	if resp := f.ask(tb, r); resp.StatusCode != 200 {
+		tb.Fatalf("status %d", resp.StatusCode)
+	}
+	return f, r
+}
+
+const benchKey = "mfk_AAAAAAAA_0123456789012345678901234567890123456789012_000000"
+
+// keys is a kind of credential that knows one key.
+type keys struct{}
+
+func (keys) Recognises(raw string, _ *resource.Resource) bool { return raw == benchKey }
+
+func (keys) Verify(_ string, r *resource.Resource) (credential.Principal, error) {
+	who := &policy.Outsider{Person: connector.Identity{Namespace: "apikey", Subject: "ci"}, Client: policy.Client{Kind: "key"}}
+	return credential.Principal{
+		Issuer: r.Host.Issuer, Audience: r.URI, Subject: "apikey:ci", Client: "apikey:ci", Scope: "read write", Outsider: who,
+		Key: &credential.Key{}, ID: "AAAAAAAA", Expires: 1 << 40, Withdrawn: new(atomic.Bool),
+	}, nil
+}
+
+// BenchmarkDecideKey is to be read beside BenchmarkDecideCached.
+func BenchmarkDecideKey(b *testing.B) {
+	f, r := keyed(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		q := read(r)
+		if d := f.Decide(b.Context(), &q); !d.Allowed() {
+			b.Fatal(d.Reason)
+		}
+	}
+}
+
+// A decision about an API key already seen allocates nothing either.
+func TestAllocationsOfKeys(t *testing.T) {
+	f, r := keyed(t)
+	if n := testing.AllocsPerRun(500, func() {
+		q := read(r)
+		if d := f.Decide(t.Context(), &q); !d.Allowed() {
+			t.Fatal(d.Reason)
+		}
+	}); n > 0 {
+		t.Errorf("a decision allocates %v times", n)
 	}
 }
