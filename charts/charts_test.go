@@ -445,7 +445,9 @@ func TestProtection(t *testing.T) {
 		}
 		for _, o := range r.of("SecurityPolicy") {
 			var p struct {
-				ExtAuth struct {
+				TargetRefs    []struct{ Kind, Name string }
+				Authorization struct{ DefaultAction string }
+				ExtAuth       struct {
 					FailOpen *bool
 					HTTP     *struct {
 						Path        string
@@ -457,6 +459,12 @@ func TestProtection(t *testing.T) {
 			o.spec(t, &p)
 			want := backend{service.Name, service.Namespace, port}
 			switch e := p.ExtAuth; {
+			case p.Authorization.DefaultAction != "": // without a question
+				target := p.TargetRefs[0]
+				if len(p.TargetRefs) != 1 || p.Authorization.DefaultAction != map[string]string{"Gateway": "Deny", "HTTPRoute": "Allow"}[target.Kind] ||
+					target.Kind == "HTTPRoute" && target.Name != service.Name {
+					t.Errorf("%+v", p)
+				}
 			case e.FailOpen == nil || *e.FailOpen:
 				t.Error("it fails open")
 			case e.HTTP != nil && (e.HTTP.Path != "/authenticate/envoy" || e.HTTP.BackendRefs[0] != want):

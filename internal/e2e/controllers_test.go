@@ -234,6 +234,7 @@ protection:
     enabled: true
     namespace: mcp
     protocol: GRPC
+    closedGateways: [{name: eg, namespace: mcp}]
     targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: notes}]
     cors:
       allowOrigins: ["*"]
