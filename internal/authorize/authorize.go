@@ -96,7 +96,7 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 // showConsent renders the consent page for p. checked is what the user had
 // selected before, nil at first: then everything offered is, up to what one token can hold.
 func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, checked oauth.Scopes, notice page.Notice) {
-	res, ok := host.Requested(p.Resource)
+	res, ok := host.ForSignIn(p.Resource)
 	if !ok {
 		e.end(w, r, failed(p.Flow, errors.New("a sealed request names a resource that is gone")))
 		return

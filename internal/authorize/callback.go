@@ -106,7 +106,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 		e.end(w, r, x)
 		return
 	}
-	res, ok := host.Requested(st.Resource)
+	res, ok := host.ForSignIn(st.Resource)
 	if !ok {
 		e.end(w, r, failed(st.Flow, errors.New("a sealed request names a resource that is gone")))
 		return

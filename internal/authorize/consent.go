@@ -87,7 +87,7 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 // changed reports whether one of the granted scopes now opens other tools than
 // the page said.
 func (e *Endpoint) changed(r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) bool {
-	res, ok := host.Requested(p.Resource)
+	res, ok := host.ForSignIn(p.Resource)
 	if !ok {
 		return false // showing the page again would not help; the code finds no resource
 	}

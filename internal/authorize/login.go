@@ -150,7 +150,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 
 func (e *Endpoint) showLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, ticket string, status int, username string, problem page.LoginProblem) {
 	view := page.Login{Action: LoginPath, State: ticket, Username: username, Problem: problem, ClientName: st.ClientName, FlowID: st.Flow, Others: e.Providers.Only() == nil}
-	if res, ok := host.Requested(st.Resource); ok {
+	if res, ok := host.ForSignIn(st.Resource); ok {
 		view.ServerName = res.DisplayName
 	}
 	e.Pages.For(r).Login(w, status, view)
@@ -162,7 +162,7 @@ const providerCookie = "mcp-provider"
 
 func (e *Endpoint) showChooser(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, ticket string) {
 	view := page.Choose{Action: LoginPath, State: ticket, ClientName: st.ClientName, FlowID: st.Flow}
-	if res, ok := host.Requested(st.Resource); ok {
+	if res, ok := host.ForSignIn(st.Resource); ok {
 		view.ServerName = res.DisplayName
 	}
 	last := ""

@@ -235,7 +235,7 @@ func findResource(_ *http.Request, req *request) error {
 		return nil
 	}
 	for _, uri := range asked {
-		res, ok := req.host.Requested(uri)
+		res, ok := req.host.ForSignIn(uri)
 		if !ok {
 			return oauth.Errorf(oauth.InvalidTarget, "resource is not an MCP server of this host")
 		}

@@ -3,6 +3,7 @@ package conf
 import (
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,6 +63,18 @@ func saysSomething(value any) bool {
 		return slices.ContainsFunc(slices.Collect(maps.Values(v)), saysSomething)
 	}
 	return true
+}
+
+var badEscape = regexp.MustCompile(`~([^01]|$)`)
+
+// Claim checks a key that names a claim of a token, or is a JSON pointer (RFC
+// 6901, section 3) to one.
+func (s Section) Claim(key, value string) {
+	at := s.Key(key)
+	s.Text(at, value)
+	if strings.HasPrefix(value, "/") && badEscape.MatchString(value) {
+		s.Add(at, `%s is not a JSON pointer: "~" stands before 0 or 1 only`, Show(value))
+	}
 }
 
 // Open is a section with further keys, which depend on what its own keys say.

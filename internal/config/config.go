@@ -13,6 +13,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
@@ -34,9 +35,12 @@ type Config struct {
 	TLS      certificate.Settings
 	LogLevel slog.Level
 
-	// Providers are never none; one alone may be without an ID.
+	// Providers are none only if no host takes tokens of this service; one alone may
+	// be without an ID.
 	Providers []connector.Config
 	Hosts     []resource.Entry
+	// AuthorizationServers are the other ones whose tokens each of Hosts takes.
+	AuthorizationServers [][]issuer.Config
 
 	// CallbackHost is where providers send browsers back to; zero for each host itself.
 	CallbackHost resource.PublicHost

@@ -20,11 +20,15 @@ import (
 type policyFacts struct {
 	*Config
 	providers []string // ids
+	// issuers are the URLs of other authorization servers, and namespaces how the
+	// subjects and clients of theirs begin.
+	issuers, namespaces []string
 }
 
 // policies resolves the rules of each MCP server, after everything that they may name.
 func (r *resolver) policies(f File, c *Config) {
 	facts := &policyFacts{Config: c, providers: c.ProviderIDs()}
+	facts.issuers, facts.namespaces = c.issuers()
 	clients := lint.Clients(c.Clients)
 	standard := r.policyRules("policy", f.Policy, facts)
 	var denies []rule.Rule
@@ -167,7 +171,7 @@ func (c *policyFacts) problem(key, entry string) string {
 		if problem := patternProblem(key, entry); problem != "" {
 			return problem
 		}
-		if key == "groups" && len(c.Providers) > 0 && !c.takesKeys() && !slices.ContainsFunc(c.Providers, tellsGroups) {
+		if key == "groups" && len(c.Providers) > 0 && !c.takesKeys() && len(c.issuers) == 0 && !slices.ContainsFunc(c.Providers, tellsGroups) {
 			return "no provider says which groups people are in; for google set workspace.groups, for github allowedOrganizations or the scope read:org, for static groups of users"
 		}
 		if key == "scopes" {
@@ -177,8 +181,8 @@ func (c *policyFacts) problem(key, entry string) string {
 		if entry == rule.KeyNamespace {
 			return c.keyProblem(entry)
 		}
-		if !slices.Contains(c.providers, entry) {
-			return conf.Show(entry) + " is not the id of a provider; there is " + strings.Join(c.providers, ", ")
+		if known := slices.Concat(c.providers, c.issuers); !slices.Contains(known, entry) {
+			return conf.Show(entry) + " is not the id of a provider; there is " + strings.Join(known, ", ")
 		}
 	case "clients":
 		return c.clientProblem(entry)
@@ -190,12 +194,18 @@ func (c *policyFacts) problem(key, entry string) string {
 
 // userProblem reports a subject whose provider is unknown or ambiguous.
 func (c *policyFacts) userProblem(user string) string {
+	if c.ofIssuer(user) || c.ofIssuer(strings.TrimPrefix(user, "client@")) {
+		return ""
+	}
 	prefix, _, found := strings.Cut(user, ":")
 	if found && prefix == rule.KeyNamespace {
 		return c.keyProblem(user)
 	}
 	if found && slices.Contains(c.providers, prefix) {
 		return ""
+	}
+	if len(c.Providers) == 0 && len(c.namespaces) > 0 {
+		return conf.Show(user) + " does not say whose subject it is; begin it with the issuer without its scheme and a colon, as in " + conf.Show(c.namespaces[0]+":1234")
 	}
 	if len(c.Providers) > 1 {
 		kept := slices.ContainsFunc(c.Providers, func(p connector.Config) bool { return p.KeepSubjects })
@@ -208,6 +218,11 @@ func (c *policyFacts) userProblem(user string) string {
 		return conf.Show(user) + " is a subject of provider " + conf.Show(prefix) + ", which is not configured; there is " + strings.Join(c.providers, ", ")
 	}
 	return ""
+}
+
+// ofIssuer reports whether a subject or a client id is one of another authorization server.
+func (c *policyFacts) ofIssuer(name string) bool {
+	return slices.ContainsFunc(c.namespaces, func(n string) bool { return strings.HasPrefix(name, n+":") })
 }
 
 func patternProblem(key, entry string) string {
@@ -254,7 +269,7 @@ func (c *policyFacts) isStatic(id string) bool {
 
 // clientProblem: a rule about a client that cannot be is a slip.
 func (c *policyFacts) clientProblem(id string) string {
-	if c.isStatic(id) {
+	if c.isStatic(id) || c.ofIssuer(id) {
 		return ""
 	}
 	if name, ok := strings.CutPrefix(id, rule.KeyNamespace+":"); ok {
@@ -316,8 +331,12 @@ func (c *policyFacts) kindProblem(kind string) string {
 		}
 	case rule.KindKey:
 		return c.keyProblem(kind)
+	case rule.KindExternal:
+		if len(c.issuers) == 0 {
+			return `there are no "external" clients: no entry of proxy.hosts has authorizationServers`
+		}
 	default:
-		return conf.Show(kind) + ` is not one of "static", "document", "dynamic", "key"`
+		return conf.Show(kind) + ` is not one of "static", "document", "dynamic", "external", "key"`
 	}
 	return ""
 }

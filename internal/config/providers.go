@@ -27,6 +27,10 @@ func (r *resolver) providers(f File) []connector.Config {
 		if r.IsMalformed(several) {
 			return nil
 		}
+		if !r.IsSet(one) && !r.IsMalformed(one) && !r.IsMalformed("proxy.hosts") && len(f.Proxy.Hosts) > 0 &&
+			!slices.ContainsFunc(f.Proxy.Hosts, func(h HostFile) bool { return h.OwnTokens }) {
+			return nil // people sign in elsewhere
+		}
 		return []connector.Config{providerSection{conf.Section{Check: r.Check, At: one}}.provider(f.Provider)}
 	}
 	if r.IsSet(one) {

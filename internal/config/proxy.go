@@ -101,6 +101,7 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 			r.Add(conf.Element(at+".defaultScopes", i), "offline_access is a matter between client and authorization server; remove it")
 		}
 	}
+	h.OwnTokensOff = !f.OwnTokens
 	h.Rules = r.rules(at, f)
 	if h.Serving != nil {
 		h.Rules.Body = true // it is there, so it decides

@@ -61,6 +61,7 @@ func (r *resolver) resolve(f File) *Config {
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	f.TLS.Resolve(r.section("tls"), c.SecureHosts())
 	c.TLS = f.TLS
+	r.authorizationServers(f.Proxy.Hosts, c)
 	r.clients(c)
 	c.APIKeys = r.apiKeys(f, c)
 	r.policies(f, c)

@@ -35,6 +35,12 @@ type Settings interface {
 	New(unused Properties, client *http.Client) (Connector, PasswordConnector, error)
 }
 
+// Issuer are Settings whose people an authorization server of that issuer URL may
+// vouch for elsewhere, too: subjectClaim is the claim with their subjects.
+type Issuer interface {
+	Issuer() (url, subjectClaim string)
+}
+
 // Audience is who has an account at a provider. The zero value is everyone, and
 // no key narrows it: then only allowAnyUser says that this is meant.
 type Audience struct {

@@ -113,7 +113,7 @@ func (e *Endpoint) OpenID(w http.ResponseWriter, r *http.Request, host *resource
 }
 
 func (e *Endpoint) server(w http.ResponseWriter, r *http.Request, host *resource.Host, prefix string, doc ServerMetadata) {
-	if path := strings.TrimPrefix(r.URL.EscapedPath(), prefix); !knownPath(host, path) {
+	if path := strings.TrimPrefix(r.URL.EscapedPath(), prefix); !host.TakesOwnTokens() || !knownPath(host, path) {
 		notFound(w)
 		return
 	}
@@ -186,7 +186,9 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 func (e *Endpoint) scopes(host *resource.Host) oauth.Scopes {
 	var all oauth.Scopes
 	for _, res := range host.Resources {
-		all = all.Union(e.baseline(res))
+		if !res.OwnTokensOff {
+			all = all.Union(e.baseline(res))
+		}
 	}
 	return all
 }
@@ -211,11 +213,11 @@ func (e *Endpoint) Resource(w http.ResponseWriter, r *http.Request, host *resour
 	}
 	doc := ResourceMetadata{
 		Resource:               host.Issuer + path,
-		AuthorizationServers:   []string{host.Issuer},
+		AuthorizationServers:   res.Servers(),
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           res.DisplayName,
 	}
-	doc.ScopesSupported = e.baseline(res)
+	doc.ScopesSupported = res.Named("", e.baseline(res))
 	write(w, doc)
 }
 
@@ -228,10 +230,15 @@ func (e *Endpoint) Keys(w http.ResponseWriter, _ *http.Request, _ *resource.Host
 	w.Write(e.JWKS())
 }
 
-// knownPath: "" and "/" are the issuer itself; another path must belong to a resource.
+// knownPath: "" and "/" are the issuer itself; another path must belong to a
+// resource that takes its tokens.
 func knownPath(host *resource.Host, path string) bool {
 	path = strings.TrimSuffix(path, "/")
-	return path == "" || host.Covering(path) != nil
+	if path == "" {
+		return true
+	}
+	res := host.Covering(path)
+	return res != nil && !res.OwnTokensOff
 }
 
 func write(w http.ResponseWriter, doc any) {

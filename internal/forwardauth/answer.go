@@ -50,25 +50,26 @@ func (e *Endpoint) challenge(q *Request, d *Decision) string {
 	if d.Reason != NoToken { // RFC 6750, section 3.1: no error code without a token
 		c.Error, c.ErrorDescription = d.told().code, d.told().text
 	}
-	if d.aboutKey() {
+	if d.aboutKey() || d.Resource.OwnTokensOff && len(d.Resource.Issuers) == 0 { // no sign-in would help
 		c.ResourceMetadata = ""
 		return c.String()
 	}
 	if d.Reason == InsufficientScope {
 		c.Scope = stepUp(d)
 	} else {
-		c.Scope = e.baseline(d.Resource)
+		c.Scope = d.Resource.Named("", e.baseline(d.Resource))
 	}
 	return c.String()
 }
 
 // stepUp is what a client should ask for: what it has and what it needs, since
 // some clients ask for exactly that and would lose the rest (MCP, "Scope
-// Challenge Handling").
+// Challenge Handling"), in the names of the token's issuer.
 func stepUp(d *Decision) oauth.Scopes {
-	all := d.grant.Scopes.Without(oauth.OfflineAccess).Union(d.needed)
+	named := func(scopes oauth.Scopes) oauth.Scopes { return d.Resource.Named(d.grant.issuer, scopes) }
+	all := named(d.grant.Scopes.Without(oauth.OfflineAccess).Union(d.needed))
 	if all.Len() > maxChallengeScope {
-		return d.needed
+		return named(d.needed)
 	}
 	return all
 }

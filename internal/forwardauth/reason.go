@@ -63,6 +63,7 @@ const (
 	ClientNotAccepted
 	NoSubject
 	BoundToken
+	DelegatedToken
 	InactiveToken
 	IssuerKeysUnavailable
 	VerifierUnavailable
@@ -98,7 +99,7 @@ var slugs = [numReasons]reasons.Reason{
 	UnknownIssuer: reasons.UnknownIssuer, OwnTokenNotAccepted: reasons.OwnTokenNotAccepted, WrongTokenType: reasons.WrongTokenType,
 	AlgorithmRefused: reasons.AlgorithmRefused, ForbiddenTokenHeader: reasons.ForbiddenTokenHeader, NoAudience: reasons.NoAudience,
 	TokenNotYetValid: reasons.TokenNotYetValid, WrongTenant: reasons.WrongTenant, ClientNotAccepted: reasons.ClientNotAccepted,
-	NoSubject: reasons.NoSubject, BoundToken: reasons.BoundToken, InactiveToken: reasons.InactiveToken, IssuerKeysUnavailable: reasons.IssuerKeysUnavailable,
+	NoSubject: reasons.NoSubject, BoundToken: reasons.BoundToken, DelegatedToken: reasons.DelegatedToken, InactiveToken: reasons.InactiveToken, IssuerKeysUnavailable: reasons.IssuerKeysUnavailable,
 	VerifierUnavailable: reasons.VerifierUnavailable, TooManyWaiting: reasons.TooManyWaiting,
 	APIKeyMalformed: reasons.APIKeyMalformed, APIKeyUnknown: reasons.APIKeyUnknown, APIKeyExpired: reasons.APIKeyExpired,
 	APIKeyRevoked: reasons.APIKeyRevoked, APIKeyNotAccepted: reasons.APIKeyNotAccepted, APIKeyWrongSource: reasons.APIKeyWrongSource,
@@ -189,7 +190,7 @@ var answers = func() (all [numReasons]answer) {
 	for _, r := range []Reason{
 		MalformedToken, UnknownKey, BadSignature, WrongIssuer, WrongAudience, Expired, Revoked, DeniedByOperator, PolicyChanged,
 		UnknownIssuer, OwnTokenNotAccepted, WrongTokenType, AlgorithmRefused, ForbiddenTokenHeader, NoAudience, TokenNotYetValid,
-		WrongTenant, ClientNotAccepted, NoSubject, BoundToken, InactiveToken,
+		WrongTenant, ClientNotAccepted, NoSubject, BoundToken, DelegatedToken, InactiveToken,
 	} {
 		all[r] = badToken
 	}

@@ -149,6 +149,8 @@ type Grant struct {
 	catalogue Scopes
 	// key: it is of API keys, which no sign-in gives more.
 	key bool
+	// issuer has its own names for scopes; this service itself has none.
+	issuer string
 	// changed: the rules that the claim is about are not those of today.
 	changed bool
 }
@@ -166,11 +168,11 @@ func (g *Grant) refused() Reason {
 
 // remember makes the Token of the principal of a verified credential for r.
 func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Token {
-	matched := p.Policy
+	issuer, matched := "", p.Policy
 	if p.Outsider != nil {
-		matched = e.Policy.For(r.URI).MatchOutsider(p.Outsider).String()
+		issuer, matched = p.Issuer, e.Policy.For(r.URI).MatchOutsider(p.Outsider).String()
 	}
-	g := e.grant(r, p.Scope, matched, p.Key)
+	g := e.grant(r, p.Scope, matched, issuer, p.Key)
 	known := *p
 	known.Scope = g.bound.Scopes.String() // not what the rules have taken away
 	identity, signing := e.identity(&known, r)
@@ -202,15 +204,16 @@ type grantKey struct {
 	resource *resource.Resource
 	scope    string
 	policy   string
+	issuer   string
 	key      bool
 	tools    string // with line breaks between
 }
 
 const manyGrants = 1 << 12
 
-func (e *Endpoint) grant(r *resource.Resource, scope, matched string, key *credential.Key) *Grant {
+func (e *Endpoint) grant(r *resource.Resource, scope, matched, issuer string, key *credential.Key) *Grant {
 	g, tools := e.grants, toolsOf(key)
-	of := grantKey{r, scope, matched, key != nil, strings.Join(tools, "\n")}
+	of := grantKey{r, scope, matched, issuer, key != nil, strings.Join(tools, "\n")}
 	g.mu.RLock()
 	found := g.of[of]
 	g.mu.RUnlock()
@@ -218,12 +221,12 @@ func (e *Endpoint) grant(r *resource.Resource, scope, matched string, key *crede
 		return found
 	}
 	catalogue := e.Scopes(r) // before the rules look, so that a change meanwhile is seen next time
-	scope, matched = strings.Clone(scope), strings.Clone(matched)
-	of.scope, of.policy = scope, matched
+	scope, matched, issuer = strings.Clone(scope), strings.Clone(matched), strings.Clone(issuer)
+	of.scope, of.policy, of.issuer = scope, matched, issuer
 	scopes := oauth.Scopes(strings.Fields(scope))
 	match, known := e.Policy.For(r.URI).Parse(matched)
 	bound := match.Bound(scopes).Only(tools)
-	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}, policy: matched, catalogue: catalogue, key: key != nil, changed: !known}
+	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}, policy: matched, issuer: issuer, catalogue: catalogue, key: key != nil, changed: !known}
 	for _, s := range r.Rules.WithIncluded(bound.Scopes) {
 		made.opens[s] = true
 	}

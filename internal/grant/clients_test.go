@@ -380,7 +380,7 @@ func TestPreRegistered(t *testing.T) {
 	files["new"] = newSecret + "\n"
 	s := servertest.Start(t, servertest.Options{
 		Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
-			f.Proxy.Hosts = append(f.Proxy.Hosts, config.HostFile{Host: "other.example.com", Endpoint: f.Proxy.Hosts[0].Endpoint})
+			f.Proxy.Hosts = append(f.Proxy.Hosts, servertest.NewHost("other.example.com", f.Proxy.Hosts[0].Endpoint))
 			f.Registration.Dynamic.Enabled, f.Registration.MetadataDocuments.Enabled = false, false
 			f.Clients = []registration.Known{
 				{ID: "desktop", Name: "Desktop", RedirectURIs: []string{"http://localhost/callback"}},

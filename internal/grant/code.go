@@ -102,7 +102,7 @@ func checkBinding(c *call, a authcode.Authorization) error {
 // checkResource: a resource parameter must name what was granted.
 func checkResource(c *call, granted string) error {
 	for _, uri := range c.params.All("resource") {
-		if res, ok := c.host.Requested(uri); !ok || res.URI != granted {
+		if res, ok := c.host.ForSignIn(uri); !ok || res.URI != granted {
 			return oauth.Errorf(oauth.InvalidTarget, "resource is not the one that was authorized")
 		}
 	}
@@ -130,7 +130,7 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 		return nil, err
 	}
 	c.entry.TokenID = claims.ID
-	if r, ok := c.host.Requested(g.Resource); ok && e.Issued != nil {
+	if r, ok := c.host.ForSignIn(g.Resource); ok && e.Issued != nil {
 		e.Issued(raw, r)
 	}
 	return &Response{AccessToken: raw, TokenType: "Bearer", ExpiresIn: claims.Expires - claims.IssuedAt, Scope: claims.Scope}, nil

@@ -62,7 +62,7 @@ func (e *Endpoint) introspect(c *call) introspection {
 	if err != nil || !c.client.MayReach(claims.Audience) {
 		return introspection{}
 	}
-	if res, ok := c.host.Requested(claims.Audience); !ok || res.URI != claims.Audience {
+	if res, ok := c.host.ForSignIn(claims.Audience); !ok || res.URI != claims.Audience {
 		return introspection{}
 	}
 	person := &claims.Person

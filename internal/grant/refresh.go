@@ -250,7 +250,7 @@ func (e *Endpoint) findProvider(r *refreshing) error {
 // findResource: the operator may have removed the resource, or closed it to the client.
 func findResource(r *refreshing) error {
 	uri := r.token.Resource
-	if res, ok := r.host.Requested(uri); !ok || res.URI != uri || !r.client.MayReach(uri) {
+	if res, ok := r.host.ForSignIn(uri); !ok || res.URI != uri || !r.client.MayReach(uri) {
 		return invalidRefresh(reasons.ResourceGone, nil)
 	}
 	return nil
@@ -323,7 +323,7 @@ func (e *Endpoint) checkEnded(c *call, f revocation.Facts) error {
 // the operator wants that: no refresh brings them, and some clients sign in again
 // only after invalid_grant. The refresh token stays good.
 func (e *Endpoint) checkChallenge(r *refreshing) error {
-	res, ok := r.host.Requested(r.token.Resource)
+	res, ok := r.host.ForSignIn(r.token.Resource)
 	if !ok || !res.Rules.RefuseRefresh {
 		return nil
 	}

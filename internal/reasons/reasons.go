@@ -159,6 +159,7 @@ var (
 	ClientNotAccepted       = define("client_not_accepted", "the issuer gave the token to a client that is not accepted, or names none")
 	NoSubject               = define("no_subject", "the token does not say whom it is for, or in a form that could be taken for another person")
 	BoundToken              = define("bound_token", "the token is bound to a key of the client (cnf), whose proof this service does not check")
+	DelegatedToken          = define("delegated_token", "another party acts for the person of the token (act), and this service has no rules for such tokens")
 	InactiveToken           = define("inactive_token", "the authorization server says that the token is not active")
 	IssuerKeysUnavailable   = define("issuer_keys_unavailable", "the issuer's keys cannot be had right now; the log says why")
 	VerifierUnavailable     = define("verifier_unavailable", "who has to be asked about the credential does not answer; the log says why")

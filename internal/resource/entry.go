@@ -31,6 +31,9 @@ type Entry struct {
 	// Issuers are the other authorization servers whose tokens are taken, by their
 	// issuer URLs.
 	Issuers []string
+	// ScopeNames are what scopes are called by an issuer that has other names for
+	// them: by issuer, from the name here.
+	ScopeNames map[string]map[string]string
 	// OwnTokensOff: tokens of this service are not taken.
 	OwnTokensOff bool
 	// APIKeys: API keys are taken, in Authorization and, if it is not "", in the

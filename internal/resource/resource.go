@@ -40,6 +40,9 @@ type Resource struct {
 	// Issuers are the other authorization servers whose tokens are taken, by their
 	// issuer URLs.
 	Issuers []string
+	// ScopeNames are what scopes are called by an issuer that has other names for
+	// them: by issuer, from the name here.
+	ScopeNames map[string]map[string]string
 	// OwnTokensOff: tokens of this service are not taken.
 	OwnTokensOff bool
 	// APIKeys: API keys are taken, in Authorization and, if it is not "", in the
@@ -57,6 +60,33 @@ func (r *Resource) KeysOnly() bool { return r.APIKeys && r.OwnTokensOff && len(r
 // which the resource covers (RFC 9728, section 3.1).
 func (r *Resource) MetadataURL(path string) string {
 	return r.Host.Issuer + WellKnown + strings.TrimSuffix(path, "/")
+}
+
+// Servers are the issuers of the tokens that the resource takes, this service
+// first.
+func (r *Resource) Servers() []string {
+	if r.OwnTokensOff {
+		return r.Issuers
+	}
+	return append([]string{r.Host.Issuer}, r.Issuers...)
+}
+
+// Named returns the names by which a client asks issuer for scopes of the
+// resource. Those of "" are for a client that has no token yet, and will ask the
+// first of Servers.
+func (r *Resource) Named(issuer string, scopes oauth.Scopes) oauth.Scopes {
+	if issuer == "" && r.OwnTokensOff && len(r.Issuers) > 0 {
+		issuer = r.Issuers[0]
+	}
+	names := r.ScopeNames[issuer]
+	if names == nil {
+		return scopes
+	}
+	out := make(oauth.Scopes, len(scopes))
+	for i, s := range scopes {
+		out[i] = cmp.Or(names[s], s)
+	}
+	return out
 }
 
 // Host is one public host: one issuer, one or more resources.
@@ -137,6 +167,19 @@ func (h *Host) Requested(uri string) (*Resource, bool) {
 	return nil, false
 }
 
+// ForSignIn is Requested for a sign-in here, and for what comes of one: a resource
+// that takes no tokens of this service is not found.
+func (h *Host) ForSignIn(uri string) (*Resource, bool) {
+	r, ok := h.Requested(uri)
+	return r, ok && !r.OwnTokensOff
+}
+
+// TakesOwnTokens reports whether a resource of h takes tokens of this service.
+// Where none does, h is no issuer.
+func (h *Host) TakesOwnTokens() bool {
+	return slices.ContainsFunc(h.Resources, func(r *Resource) bool { return !r.OwnTokensOff })
+}
+
 // Default returns the resource of requests that name none: the host's only one.
 func (h *Host) Default() (*Resource, bool) {
 	if len(h.Resources) == 1 {
@@ -169,7 +212,7 @@ func NewTable(hosts []Entry) (*Table, error) {
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
 			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
 			Serving: c.Serving, Authorities: c.Authorities,
-			Issuers: c.Issuers, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, Index: i,
+			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, Index: i,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)

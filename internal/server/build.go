@@ -212,7 +212,7 @@ func (b *builder) watchGates() error {
 	})
 	b.metrics.watchGates(b.gates)
 	b.ready.degraded = func() []string {
-		reasons := b.gates.Trouble()
+		reasons := append(b.gates.Trouble(), b.foreign.Trouble()...)
 		if reason := b.memory.degraded(); reason != "" {
 			reasons = append([]string{reason}, reasons...)
 		}
@@ -286,7 +286,7 @@ func (b *builder) kinds() credential.Kinds {
 		started.Start(b.way("the webhook for API keys", hook.Authorities), b.opt.Now)
 		kinds = append(kinds, &started)
 	}
-	return append(kinds, own.Kind{Verifier: b.verifier})
+	return append(kinds, own.Kind{Verifier: b.verifier}, b.foreign)
 }
 
 // way is how a server that is asked about credentials is reached.

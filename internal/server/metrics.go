@@ -15,6 +15,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
@@ -64,6 +65,8 @@ type metrics struct {
 	repeats        prometheus.Counter
 	usesLost       prometheus.Counter
 	gateQuestions  prometheus.Counter
+	issuerSets     *prometheus.GaugeVec   // by issuer
+	issuerFetches  *prometheus.CounterVec // by issuer and result
 }
 
 func newMetrics(version string) *metrics {
@@ -80,6 +83,7 @@ func newMetrics(version string) *metrics {
 	m.makeGuard()
 	m.makeFiles()
 	m.makeLosses()
+	m.makeIssuers()
 	m.gateQuestions = m.make.NewCounter(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_gate_questions_total", Help: "Requests that the gate watch sent to gateways. A gateway asks this service about most of them, and they count among the decisions.",
 	})
@@ -190,6 +194,25 @@ func (m *metrics) makeGuard() {
 	m.skew = m.make.NewGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_guard_clock_skew_seconds", Help: "How far the clock of the guard's shared back end is ahead of this replica's, as last seen; 0 without one.",
 	})
+}
+
+// makeIssuers makes the metrics of the keys of other authorization servers.
+func (m *metrics) makeIssuers() {
+	m.issuerSets = m.make.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_issuer_keys", Help: "Keys of an authorization server whose tokens are taken that are in force; with 0 its tokens get 503.",
+	}, []string{"issuer"})
+	m.issuerFetches = m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_issuer_key_fetches_total", Help: "Attempts to get the keys of an authorization server whose tokens are taken, by result.",
+	}, []string{"issuer", "result"})
+}
+
+func (m *metrics) issuerKeys(f issuer.Fetch) {
+	result := "ok"
+	if f.Err != nil {
+		result = "failed"
+	}
+	m.issuerFetches.WithLabelValues(f.Issuer, result).Inc()
+	m.issuerSets.WithLabelValues(f.Issuer).Set(float64(f.Keys))
 }
 
 // makeFiles makes the metrics of files that are read again when they change.

@@ -32,6 +32,9 @@ func (e endpoints) routes() []web.Route {
 	if e.registration != nil {
 		routes = append(routes, e.registration.Routes()...)
 	}
+	for i := range routes {
+		routes[i].Issues = true
+	}
 	return append(routes, e.documents.Routes()...)
 }
 
@@ -71,7 +74,7 @@ func (e endpoints) mux(table *resource.Table, limits *limits, load *load) *http.
 	mux := http.NewServeMux()
 	handler := func(r web.Route) http.Handler {
 		return r.Handler(func(h web.HostHandler) http.Handler {
-			return web.OnHost(table, limits.before(r, load.before(r, h)))
+			return web.OnHost(table, limits.before(r, load.before(r, issuing(r, h))))
 		})
 	}
 	for _, r := range e.routes() {
@@ -86,6 +89,20 @@ func (e endpoints) mux(table *resource.Table, limits *limits, load *load) *http.
 		nothing.ServeHTTP(w, r)
 	})
 	return mux
+}
+
+// issuing hides what belongs to the authorization server from hosts that are none.
+func issuing(r web.Route, next web.HostHandler) web.HostHandler {
+	if !r.Issues {
+		return next
+	}
+	return func(w http.ResponseWriter, req *http.Request, host *resource.Host) {
+		if !host.TakesOwnTokens() {
+			notFound(w, req, host)
+			return
+		}
+		next(w, req, host)
+	}
 }
 
 // notFound answers every path without a route.

@@ -120,6 +120,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	go func() { report(s.keys.Run(work)) }()
 	go s.catalogue.Run(work)
 	go s.gates.Run(work)
+	go s.foreign.Run(work)
 	go s.audit.Run(work)
 	defer s.flush()
 	s.memory.begin(work)

@@ -22,6 +22,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
@@ -66,6 +67,7 @@ type Server struct {
 	certificates *certificate.Certificates
 	redirect     http.Handler
 	gates        *gatewatch.Watch // nil for none
+	foreign      *issuer.Kind     // tokens of other authorization servers
 	// files may change while the service runs.
 	files     []*reload.File
 	ready     readiness
@@ -105,7 +107,7 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 		opt.Logger.Warn("the configuration should be another way", "key", w.Path, "problem", w.Problem)
 	}
 	b := &builder{Server: &Server{cfg: cfg, log: opt.Logger}, opt: opt, metrics: newMetrics(opt.Version)}
-	for _, step := range []func() error{b.hosts, b.observe, b.secure, b.makeKeys, b.signIns, b.listTools, b.remember, b.holdKeys, b.admit, b.watchGates} {
+	for _, step := range []func() error{b.hosts, b.observe, b.secure, b.makeKeys, b.signIns, b.listTools, b.remember, b.holdKeys, b.admit, b.issuers, b.watchGates} {
 		if err := step(); err != nil {
 			return nil, err
 		}

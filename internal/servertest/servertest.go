@@ -154,6 +154,13 @@ func (s *Service) Replica() *Service {
 // Issuer returns the issuer of a host.
 func Issuer(host string) string { return "https://" + host }
 
+// NewHost is an entry of proxy.hosts with nothing but what it needs.
+func NewHost(host, endpoint string) (f config.HostFile) {
+	conf.SetDefaults(&f)
+	f.Host, f.Endpoint = host, endpoint
+	return f
+}
+
 // load makes the configuration by the way an operator's file takes.
 func (s *Service) load(o Options) (*config.Config, error) {
 	var f config.File
@@ -161,7 +168,8 @@ func (s *Service) load(o Options) (*config.Config, error) {
 	f.Provider = config.ProviderFile{Name: "static", Settings: &static.Settings{Users: []static.User{
 		{Username: Username, PasswordHash: conf.NewSecret(passwordHash), Email: Email, Name: "Jane Doe", Groups: []string{"engineering", "on call"}},
 	}}}
-	f.Proxy.Hosts = []config.HostFile{{Host: Host, Endpoint: s.MCPServer + "/mcp", DisplayName: "Team notes"}}
+	f.Proxy.Hosts = []config.HostFile{NewHost(Host, s.MCPServer+"/mcp")}
+	f.Proxy.Hosts[0].DisplayName = "Team notes"
 	f.Keys.Source, f.Keys.SeedFiles = "seed", []string{"seed"}
 	if o.Edit != nil {
 		o.Edit(&f)

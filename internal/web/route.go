@@ -23,6 +23,9 @@ type Route struct {
 	// Person: a person reads the answer. Refusals are pages, and requests that a
 	// browser makes on its own have no effect.
 	Person bool
+	// Issues: it belongs to the authorization server, so a host that takes no tokens
+	// of this service does not have it.
+	Issues bool
 	// Waits: it waits for another party (an identity provider, the guard, a client's
 	// document) or computes for long, so it counts for limits.requestsInFlight.
 	// Never set it for /authenticate or a document, which wait for nothing.

@@ -31,6 +31,9 @@ func (s *Settings) DisplayName() string { return upstream.HostOf(s.IssuerURL) }
 func (s *Settings) Namespace() string   { return namespace(s.IssuerURL) }
 func (*Settings) TellsGroups() bool     { return true }
 
+// Issuer implements connector.Issuer.
+func (s *Settings) Issuer() (url, subjectClaim string) { return s.IssuerURL, s.SubjectClaim }
+
 // Summary implements connector.Settings.
 func (s *Settings) Summary() (provider string, conditions []string) {
 	return fmt.Sprintf("oidc, issuer %s, client %q", s.IssuerURL, s.ClientID), nil

@@ -143,11 +143,7 @@ func (n *ClaimNames) ResolveClaims(c conf.Section, p *connector.Config) {
 	for key, claim := range map[string]string{
 		"subjectClaim": n.SubjectClaim, "emailClaim": n.EmailClaim, "emailVerifiedClaim": n.EmailVerifiedClaim, "nameClaim": n.NameClaim, "groupsClaim": n.GroupsClaim,
 	} {
-		at := c.Key(key)
-		c.Text(at, claim)
-		if strings.HasPrefix(claim, "/") && badEscape.MatchString(claim) { // RFC 6901, section 3
-			c.Add(at, `%s is not a JSON pointer: "~" stands before 0 or 1 only`, conf.Show(claim))
-		}
+		c.Claim(key, claim)
 	}
 	if n.EmailVerifiedClaim == "" && !n.InsecureTrustUnverifiedEmail {
 		c.Add(c.Key("emailVerifiedClaim"), "is required with %s: name the claim that says whether that address is verified; "+
@@ -155,8 +151,6 @@ func (n *ClaimNames) ResolveClaims(c conf.Section, p *connector.Config) {
 	}
 	p.TrustUnverifiedEmail = n.InsecureTrustUnverifiedEmail
 }
-
-var badEscape = regexp.MustCompile(`~([^01]|$)`)
 
 var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
 

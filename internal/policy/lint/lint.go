@@ -202,8 +202,10 @@ func (c Clients) kindsOf(ids []string) []string {
 			out = append(out, rule.KindStatic)
 		case strings.HasPrefix(id, rule.KeyNamespace+":"):
 			out = append(out, rule.KindKey)
-		default:
+		case strings.HasPrefix(id, "https://"), strings.HasPrefix(id, "http://"):
 			out = append(out, rule.KindDocument)
+		default:
+			out = append(out, rule.KindExternal)
 		}
 	}
 	return out

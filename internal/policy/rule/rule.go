@@ -26,7 +26,7 @@ type Rule struct {
 	Effect string `json:"effect" enum:"allow deny"`
 	// The rule holds for everybody and every client. It excludes every condition about people and clients, and is needed where there is none. Default false.
 	Anyone bool `json:"anyone"`
-	// People by subject, as in tokens and the audit log ("google:1234"), or with one provider alone as that provider has it ("1234").
+	// People by subject, as in tokens and the audit log ("google:1234"), or with one provider alone as that provider has it ("1234"). Those of another authorization server begin with its issuer without the scheme ("sso.example.com/realms/corp:1234"), and clients of it that act for themselves with client@ and that.
 	Users []string `json:"users" max:"200" check:"unique"`
 	// Verified e-mail addresses, whatever their case. A rule that denies holds for people without one too.
 	Emails []string `json:"emails" max:"200" check:"unique"`
@@ -34,13 +34,13 @@ type Rule struct {
 	EmailDomains []string `json:"emailDomains" max:"200" check:"unique"`
 	// Groups, as the identity headers have them and by exact case; an asterisk at the end stands for anything. A rule that denies takes them whatever their case, and holds for people with 200 groups, who may be in more; see provider.groupsFilter.
 	Groups []string `json:"groups" max:"200" check:"unique"`
-	// Identity providers by id; the one `provider` has its name for an id.
+	// Identity providers by id; the one `provider` has its name for an id. Other authorization servers by their issuer URL.
 	Providers []string `json:"providers" max:"200" check:"unique"`
-	// Clients by id: those of `clients`, URLs of metadata documents, or "apikey:NAME" for an API key. Clients that register themselves get a new id each time; see clientKinds.
+	// Clients by id: those of `clients`, URLs of metadata documents, for clients of another authorization server, its issuer without the scheme, a colon and the id there ("sso.example.com:cli"), or "apikey:NAME" for an API key. Clients that register themselves get a new id each time; see clientKinds.
 	Clients []string `json:"clients" max:"200" check:"unique"`
 	// Hosts of metadata documents: a name such as "claude.ai", or "*.example.com" for every name below it.
 	ClientHosts []string `json:"clientHosts" max:"200" check:"unique"`
-	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves), "key" (API keys).
+	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves), "external" (clients of another authorization server), "key" (API keys).
 	ClientKinds []string `json:"clientKinds" max:"200" check:"unique"`
 	// Scopes that the rule is about; an asterisk at the end stands for anything. Default: everything.
 	Scopes []string `json:"scopes" max:"200" check:"unique"`

@@ -1,0 +1,114 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+)
+
+// authorizationServers resolves the other authorization servers of each MCP
+// server, and what the names of their people are.
+func (r *resolver) authorizationServers(files []HostFile, c *Config) {
+	c.AuthorizationServers = make([][]issuer.Config, len(c.Hosts))
+	own := map[string]bool{}
+	for _, h := range c.Hosts {
+		own[h.Scheme+"://"+h.Host] = true
+	}
+	for i := range c.Hosts {
+		h, at := &c.Hosts[i], conf.Element("proxy.hosts", i)
+		list := issuer.ResolveAll(r.Check, at+".authorizationServers", files[i].AuthorizationServers)
+		for j := range list {
+			entry, at := &list[j], conf.Element(at+".authorizationServers", j)
+			if own[strings.TrimSuffix(entry.Issuer, "/")] {
+				r.Add(at+".issuer", "is this service itself, whose tokens are taken by ownTokens")
+			}
+			r.namespace(at, entry, c.Providers)
+			h.Issuers = append(h.Issuers, entry.Issuer)
+			if names := entry.ScopeNames(); names != nil {
+				if h.ScopeNames == nil {
+					h.ScopeNames = map[string]map[string]string{}
+				}
+				h.ScopeNames[entry.Issuer] = names
+			}
+		}
+		c.AuthorizationServers[i] = list
+		if h.OwnTokensOff && len(list) == 0 && !h.APIKeys && !r.IsMalformed(at+".authorizationServers") {
+			r.Add(at+".ownTokens", "is off, and the MCP server takes no other tokens, so that no request could pass; name authorizationServers, or turn apiKeys on")
+		}
+	}
+	r.reserve(c)
+}
+
+// namespace says who the people of an issuer are. Those of an issuer that is an
+// identity provider here are the same people, so their subjects must be read from
+// the same claim.
+func (r *resolver) namespace(at string, entry *issuer.Config, providers []connector.Config) {
+	for _, p := range providers {
+		own, ok := p.Settings.(connector.Issuer)
+		if !ok {
+			continue
+		}
+		url, subjectClaim := own.Issuer()
+		if url != entry.Issuer {
+			continue
+		}
+		entry.SameAs, entry.Namespace = p.PolicyID(), provider.Prefix(p)+entry.Namespace
+		if subjectClaim != entry.Claims.Subject {
+			r.Add(at+".claims.subject", "must be %s, as for the identity provider with this issuer: its people are the same here and there", conf.Show(subjectClaim))
+		}
+		return
+	}
+	first := entry.Namespace
+	if i := strings.IndexAny(first, ":/"); i >= 0 {
+		first = first[:i]
+	}
+	if slices.Contains(append(kinds.Names(), rule.KeyNamespace), first) {
+		r.Add(at+".issuer", "%s has the host %s, and the subjects of other people here begin so; use a full host name", conf.ShowURL(entry.Issuer), conf.Show(first))
+	}
+}
+
+// reserve finds, for each issuer, the namespaces that one of its subjects could be
+// spelled to look like.
+func (r *resolver) reserve(c *Config) {
+	all := map[string]bool{}
+	for _, p := range c.Providers {
+		if p.Settings != nil {
+			all[provider.Prefix(p)+p.Settings.Namespace()] = true
+		}
+	}
+	c.eachIssuer(func(entry *issuer.Config) { all[entry.Namespace] = true })
+	names := slices.Sorted(maps.Keys(all))
+	c.eachIssuer(func(entry *issuer.Config) {
+		for _, other := range names {
+			if strings.HasPrefix(other, entry.Namespace+":") {
+				entry.Reserved = append(entry.Reserved, other)
+			}
+		}
+	})
+}
+
+func (c *Config) eachIssuer(do func(*issuer.Config)) {
+	for i := range c.AuthorizationServers {
+		for j := range c.AuthorizationServers[i] {
+			do(&c.AuthorizationServers[i][j])
+		}
+	}
+}
+
+// issuers returns what rules can name of the other authorization servers: their
+// URLs, and how subjects and clients of theirs begin.
+func (c *Config) issuers() (urls, namespaces []string) {
+	c.eachIssuer(func(entry *issuer.Config) {
+		if !slices.Contains(urls, entry.Issuer) {
+			urls, namespaces = append(urls, entry.Issuer), append(namespaces, entry.Namespace)
+		}
+	})
+	return urls, namespaces
+}

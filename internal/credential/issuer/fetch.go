@@ -1,0 +1,166 @@
+package issuer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
+)
+
+// maxDocument bounds a metadata document and a key set, in bytes.
+const maxDocument = 512 << 10
+
+// source is where the keys of one issuer come from over the network. Every URL is
+// the operator's or in the issuer's own metadata; no token names one.
+type source struct {
+	client  *http.Client
+	issuer  string
+	jwksURL string // "" for discovery
+
+	mu         sync.Mutex
+	discovered string // the key set of the last metadata that was read, "" for none
+}
+
+func newSource(c Config, transport http.RoundTripper) *source {
+	return &source{
+		issuer: c.Issuer, jwksURL: c.JWKSURL,
+		client: &http.Client{Transport: transport, Timeout: fetchTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+}
+
+// fetch gets the key set. Where the metadata is known and the set is not where it
+// says, the metadata is read again next time.
+func (s *source) fetch(ctx context.Context) (jwks.Document, error) {
+	var document jwks.Document
+	address, err := s.address(ctx)
+	if err != nil {
+		return document, err
+	}
+	if err := s.get(ctx, address, &document); err != nil {
+		s.mu.Lock()
+		s.discovered = ""
+		s.mu.Unlock()
+		return document, fmt.Errorf("key set at %s: %w", address, err)
+	}
+	return document, nil
+}
+
+func (s *source) address(ctx context.Context) (string, error) {
+	if s.jwksURL != "" {
+		return s.jwksURL, nil
+	}
+	s.mu.Lock()
+	known := s.discovered
+	s.mu.Unlock()
+	if known != "" {
+		return known, nil
+	}
+	found, err := s.discover(ctx)
+	if err != nil {
+		return "", fmt.Errorf("discovery: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.discovered = found
+	return found, nil
+}
+
+// errNotThere: another well-known address may have the document.
+var errNotThere = errors.New("there is no such document")
+
+// discover finds the address of the key set in the issuer's metadata.
+func (s *source) discover(ctx context.Context) (string, error) {
+	var last error
+	for _, address := range wellKnown(s.issuer) {
+		var document struct {
+			Issuer  string `json:"issuer"`
+			JWKSURI string `json:"jwks_uri"`
+		}
+		err := s.get(ctx, address, &document)
+		switch {
+		case errors.Is(err, errNotThere):
+			last = fmt.Errorf("%s: %w", address, err)
+			continue
+		case err != nil:
+			return "", fmt.Errorf("%s: %w", address, err)
+		case document.Issuer != s.issuer: // OpenID Connect Discovery, section 4.3; RFC 8414, section 3.3
+			return "", fmt.Errorf("the document at %s is of the issuer %.200q, which must be the same as %q to the last slash", address, document.Issuer, s.issuer)
+		}
+		u, err := url.Parse(document.JWKSURI)
+		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && strings.HasPrefix(s.issuer, "http://")) {
+			return "", fmt.Errorf("the document at %s has no jwks_uri with https", address)
+		}
+		return document.JWKSURI, nil
+	}
+	return "", last
+}
+
+// wellKnown are the addresses at which issuers publish metadata: OpenID Connect
+// Discovery, section 4, and RFC 8414, section 3, and the mix of the two that MCP
+// clients try.
+func wellKnown(issuer string) []string {
+	const openID, oauth = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
+	bare := strings.TrimSuffix(issuer, "/")
+	u, err := url.Parse(bare)
+	if err != nil || u.Path == "" {
+		return []string{bare + openID, bare + oauth}
+	}
+	origin := u.Scheme + "://" + u.Host
+	return []string{bare + openID, origin + oauth + u.EscapedPath(), origin + openID + u.EscapedPath()}
+}
+
+// get reads one JSON document of bounded size, and follows no redirect.
+func (s *source) get(ctx context.Context, address string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "mcp-forward-auth")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return cause(err)
+	}
+	defer resp.Body.Close()
+	switch code := resp.StatusCode; {
+	case code >= 300 && code < 400:
+		return fmt.Errorf("status %d: a redirect, which is not followed", code)
+	case code >= 400 && code < 500 && code != http.StatusTooManyRequests:
+		return fmt.Errorf("%w: status %d", errNotThere, code)
+	case code != http.StatusOK:
+		return fmt.Errorf("status %d", code)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
+	switch {
+	case err != nil:
+		return cause(err)
+	case len(body) > maxDocument:
+		return fmt.Errorf("the document is larger than %d KiB", maxDocument>>10)
+	case json.Unmarshal(body, into) != nil:
+		return errors.New("the document is not the JSON that it should be")
+	}
+	return nil
+}
+
+// cause is an error without the URL, which the caller names.
+func cause(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		return wrapped.Err
+	}
+	return err
+}
+
+// decode reads a document of a file.
+func decode(data []byte, into any) error {
+	if err := json.Unmarshal(data, into); err != nil {
+		return errors.New("the file is not a key set in JSON")
+	}
+	return nil
+}

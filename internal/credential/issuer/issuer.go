@@ -1,0 +1,253 @@
+// Package issuer is the kind of credential that another authorization server
+// issues: access tokens that are JWTs (RFC 9068, and what servers send that know
+// only RFC 7519).
+//
+// The issuer that a token names chooses who verifies it, before any network
+// access, and each issuer has keys of its own: a key of one verifies nothing of
+// another. Keys are fetched in the background, and for a token with a key that is
+// not known, at most once in ten seconds for each issuer. Known keys go on while
+// the issuer is down.
+package issuer
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// Options are what the configuration does not say.
+type Options struct {
+	// Transport is the way to an issuer that presents a certificate of these
+	// authorities; nil is http.DefaultTransport.
+	Transport func(authorities []byte) http.RoundTripper
+	// Report, if set, is told of every attempt to get keys.
+	Report func(Fetch)
+	Now    func() time.Time
+}
+
+// Kind verifies access tokens of other issuers.
+type Kind struct {
+	opt  Options
+	at   map[*resource.Resource]map[string]*accepted // by issuer
+	sets map[sourceKey]*set
+	// order is that of the configuration, for reports.
+	order []*accepted
+}
+
+// accepted is one issuer as one resource takes its tokens.
+type accepted struct {
+	config    Config
+	audiences []string
+	set       *set
+}
+
+type sourceKey struct{ issuer, url, file, authorities string }
+
+// New returns the kind that is turned on nowhere.
+func New(opt Options) *Kind {
+	if opt.Transport == nil {
+		opt.Transport = func([]byte) http.RoundTripper { return http.DefaultTransport }
+	}
+	if opt.Report == nil {
+		opt.Report = func(Fetch) {}
+	}
+	return &Kind{opt: opt, at: map[*resource.Resource]map[string]*accepted{}, sets: map[sourceKey]*set{}}
+}
+
+// Accept turns the kind on at r for the tokens of c.Issuer. It must not be called
+// once there are requests.
+func (k *Kind) Accept(r *resource.Resource, c Config) {
+	a := &accepted{config: c, audiences: c.Audiences, set: k.set(c)}
+	if len(a.audiences) == 0 {
+		a.audiences = []string{r.URI, r.URI + "/"}
+	}
+	if k.at[r] == nil {
+		k.at[r] = map[string]*accepted{}
+	}
+	k.at[r][c.Issuer] = a
+	k.order = append(k.order, a)
+}
+
+func (k *Kind) set(c Config) *set {
+	key := sourceKey{c.Issuer, c.JWKSURL, c.JWKSFile, string(c.Authorities)}
+	if s := k.sets[key]; s != nil {
+		return s
+	}
+	report := func(f Fetch) {
+		f.Issuer = c.Issuer
+		k.opt.Report(f)
+	}
+	s := newSet(nil, report, k.opt.Now)
+	if c.JWKSFile == "" {
+		s.fetch = newSource(c, k.opt.Transport(c.Authorities)).fetch
+	}
+	k.sets[key] = s
+	return s
+}
+
+// Files are the files with key sets, each with what puts its content in force.
+func (k *Kind) Files() map[string]func(data []byte) (keys int, err error) {
+	files := map[string]func([]byte) (int, error){}
+	for key, s := range k.sets {
+		if key.file == "" {
+			continue
+		}
+		before := files[key.file]
+		files[key.file] = func(data []byte) (int, error) {
+			if before != nil { // another issuer has the same file, and a set of its own
+				if n, err := before(data); err != nil {
+					return n, err
+				}
+			}
+			return s.load(data)
+		}
+	}
+	return files
+}
+
+// Run fetches keys until ctx ends.
+func (k *Kind) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, s := range k.sets {
+		all.Go(func() { s.run(ctx) })
+	}
+	all.Wait()
+}
+
+// Trouble says which issuers' keys cannot be had, one in each line.
+func (k *Kind) Trouble() []string {
+	var all []string
+	seen := map[*set]bool{}
+	for _, a := range k.order {
+		if problem := a.set.trouble(); problem != "" && !seen[a.set] {
+			all = append(all, "issuer "+a.config.Issuer+": "+problem)
+		}
+		seen[a.set] = true
+	}
+	return all
+}
+
+// Recognises reports whether raw is a JWT, at a resource that takes those of any
+// other issuer.
+func (k *Kind) Recognises(raw string, r *resource.Resource) bool {
+	if len(k.at[r]) == 0 {
+		return false
+	}
+	_, isJWT := credential.UnverifiedIssuer(raw)
+	return isJWT
+}
+
+// Verify returns the principal of a token for r.
+func (k *Kind) Verify(raw string, r *resource.Resource) (credential.Principal, error) {
+	_, p, err := k.verify(raw, r)
+	return p, err
+}
+
+// Ask waits for the keys of the token's issuer.
+func (k *Kind) Ask(ctx context.Context, raw string, r *resource.Resource) (credential.Principal, error) {
+	a := k.accepted(raw, r)
+	if a == nil {
+		return credential.Principal{}, refuse(reasons.UnknownIssuer)
+	}
+	fetched := a.set.await(ctx)
+	missing, p, err := k.verify(raw, r)
+	switch {
+	case !missing:
+		return p, err
+	case fetched && !a.set.hasFailed():
+		return p, refuse(reasons.UnknownSigningKey)
+	}
+	return p, refuse(reasons.IssuerKeysUnavailable)
+}
+
+func (k *Kind) accepted(raw string, r *resource.Resource) *accepted {
+	issuer, _ := credential.UnverifiedIssuer(raw)
+	return k.at[r][issuer]
+}
+
+// verify is Verify; missing says that the key is not known here, and that the
+// issuer may have it.
+func (k *Kind) verify(raw string, r *resource.Resource) (missing bool, p credential.Principal, err error) {
+	a := k.accepted(raw, r)
+	if a == nil {
+		return false, p, refuse(reasons.UnknownIssuer)
+	}
+	t, err := a.read(raw, k.opt.Now())
+	if err != nil {
+		return false, p, err
+	}
+	key, err := t.verify()
+	switch {
+	case err != nil:
+		return false, p, err
+	case key == nil:
+		return true, p, credential.ErrUnknown
+	}
+	p, err = t.principal(key, r)
+	return false, p, err
+}
+
+// principal is whom the token is for and what it gives.
+func (t *token) principal(signed *key, r *resource.Resource) (credential.Principal, error) {
+	id, ok := t.identity()
+	if !ok {
+		return credential.Principal{}, refuse(reasons.NoSubject)
+	}
+	client := t.client()
+	full := t.config.Namespace + ":" + client
+	issued := t.now // no later, however far the issuer's clock is ahead
+	if !t.issued.IsZero() && t.issued.Before(issued) {
+		issued = t.issued
+	}
+	p := credential.Principal{
+		Issuer: t.config.Issuer, Audience: r.URI, Subject: id.FullSubject(), Client: full, Scope: t.scope(),
+		Email: id.Email, Name: id.Name, Groups: id.Groups, GroupsCut: id.Unknown.Groups,
+		Outsider: &policy.Outsider{
+			Person: id, SameAs: t.config.SameAs, ClientID: client,
+			Client: policy.Client{Key: oauth.ClientKey(full), Kind: rule.KindExternal, Host: hostOf(client), HostUnproven: true},
+		},
+		ID: t.id(), IssuedAt: issued.Unix(), Expires: t.expires.Unix(), Withdrawn: signed.withdrawn,
+	}
+	if until := t.set.until(); !until.IsZero() {
+		p.Until = until.Unix()
+	}
+	return p, nil
+}
+
+// hostOf returns the host of a client id that is the URL of a metadata document, or "".
+func hostOf(client string) string {
+	u, err := url.Parse(client)
+	if err != nil || u.Scheme != "https" {
+		return ""
+	}
+	return u.Host
+}
+
+// load puts the content of a file in force.
+func (s *set) load(data []byte) (keys int, err error) {
+	var document jwks.Document
+	if err := decode(data, &document); err != nil {
+		return 0, err
+	}
+	keys, left, err := s.apply(document, s.now(), time.Time{})
+	s.report(Fetch{Keys: keys, Left: left, Err: err})
+	return keys, err
+}
+
+// until is when the keys in force are used no more, zero for never.
+func (s *set) until() time.Time {
+	if now := s.current.Load(); now != nil {
+		return now.until
+	}
+	return time.Time{}
+}

@@ -1,0 +1,349 @@
+package issuer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	jose "github.com/go-jose/go-jose/v4"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/strictjson"
+)
+
+// token is a JWT that was taken apart and whose claims were checked. Its signature
+// is checked last: a token that is refused anyway costs no signature, and never a
+// fetch of keys.
+type token struct {
+	*accepted
+	raw    string
+	jws    *jose.JSONWebSignature
+	alg    jose.SignatureAlgorithm
+	kid    string
+	typ    string // in lower case
+	claims claim.Set
+	now    time.Time
+
+	issued, expires time.Time // issued is zero where the token does not say
+}
+
+func refuse(r reasons.Reason) error { return credential.Refused{Reason: r} }
+
+var errMalformed = refuse(reasons.MalformedToken)
+
+// maxDepth of JSON: Keycloak's roles have depth three.
+const maxDepth = 10
+
+// read takes raw apart.
+func (a *accepted) read(raw string, now time.Time) (*token, error) {
+	t := &token{accepted: a, raw: raw, now: now}
+	if err := t.header(); err != nil {
+		return nil, err
+	}
+	jws, err := jose.ParseSignedCompact(raw, a.config.Algorithms)
+	if err != nil {
+		return nil, errMalformed
+	}
+	t.jws = jws
+	members, err := strictjson.Members(jws.UnsafePayloadWithoutVerification(), maxDepth)
+	if err != nil {
+		return nil, errMalformed
+	}
+	t.claims = members
+	for _, check := range []func() error{t.checkIssuer, t.checkKind, t.checkTimes, t.checkAudience, t.checkTenant, t.checkBinding} {
+		if err := check(); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// header checks the JOSE header (RFC 7515, section 4; RFC 8725, sections 3.1 to
+// 3.12). A key in it, or a way to one, is never used, so that a token with one is
+// refused rather than read in part.
+func (t *token) header() error {
+	encoded, _, _ := strings.Cut(t.raw, ".")
+	plain, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return errMalformed
+	}
+	members, err := strictjson.Members(plain, maxDepth)
+	if err != nil {
+		return errMalformed
+	}
+	for name := range members {
+		switch strings.ToLower(name) {
+		case "crit", "b64", "jwk", "jku", "x5u", "x5c", "enc", "zip":
+			return refuse(reasons.ForbiddenTokenHeader)
+		}
+	}
+	header := claim.Set(members)
+	typ, problem := header.Text("typ")
+	kid, wrong := header.Text("kid")
+	if cty, odd := header.Text("cty"); problem != "" || wrong != "" || odd != "" || cty != "" {
+		return refuse(reasons.ForbiddenTokenHeader) // cty: a token inside the token
+	}
+	t.kid, t.typ, t.alg = kid, strings.ToLower(typ), jose.SignatureAlgorithm(header.String("alg"))
+	if !slices.Contains(t.config.Algorithms, t.alg) {
+		return refuse(reasons.AlgorithmRefused)
+	}
+	if !slices.Contains(t.config.Types, t.typ) {
+		return refuse(reasons.WrongTokenType)
+	}
+	return nil
+}
+
+func (t *token) checkIssuer() error {
+	if iss, problem := t.claims.Text("iss"); problem != "" || iss != t.config.Issuer {
+		return refuse(reasons.UnknownIssuer)
+	}
+	return nil
+}
+
+// otherKinds are values by which Keycloak (typ) and Cognito (token_use) tell what
+// is no access token.
+var otherKinds = map[string][]string{
+	"typ":       {"id", "refresh", "offline", "logout", "userinfo", "serialized-id", "authorization-response", "registrationaccesstoken", "initialaccesstoken"},
+	"token_use": {"id", "refresh"},
+}
+
+// checkKind refuses ID tokens, logout tokens and security events whatever their
+// header says (OpenID Connect Core, section 2; Back-Channel Logout, section 2.4;
+// RFC 8417, section 2.2).
+func (t *token) checkKind() error {
+	for _, name := range []string{"nonce", "at_hash", "c_hash", "s_hash", "events"} {
+		if t.claims.Has(name) {
+			return refuse(reasons.WrongTokenType)
+		}
+	}
+	for name, values := range otherKinds {
+		if slices.Contains(values, strings.ToLower(t.claims.String(name))) {
+			return refuse(reasons.WrongTokenType)
+		}
+	}
+	return nil
+}
+
+func (t *token) checkTimes() error {
+	expires, ok := t.date("exp")
+	if !ok || expires.IsZero() { // RFC 9068, section 2.2: exp is required
+		return errMalformed
+	}
+	issued, ok := t.date("iat")
+	notBefore, ok2 := t.date("nbf")
+	if !ok || !ok2 {
+		return errMalformed
+	}
+	t.issued, t.expires = issued, expires.Add(t.config.Leeway)
+	latest := t.now.Add(t.config.Leeway)
+	switch {
+	case !t.now.Before(t.expires):
+		return refuse(reasons.ExpiredToken)
+	case notBefore.After(latest), issued.After(latest):
+		return refuse(reasons.TokenNotYetValid)
+	}
+	return nil
+}
+
+// maxDate is far in the future and within every number of the service.
+const maxDate = 1 << 40
+
+// date reads a NumericDate (RFC 7519, section 2); it is zero where there is none.
+func (t *token) date(name string) (date time.Time, ok bool) {
+	raw := bytes.TrimSpace(t.claims[name])
+	if len(raw) == 0 || string(raw) == "null" {
+		return time.Time{}, true
+	}
+	seconds, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || math.IsNaN(seconds) || seconds < 1 || seconds > maxDate {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(seconds), 0), true
+}
+
+// checkAudience: a token for another server, or for none, is not for this one
+// (RFC 9068, section 4).
+func (t *token) checkAudience() error {
+	if !t.claims.Has("aud") {
+		return refuse(reasons.NoAudience)
+	}
+	audiences, ok := texts(t.claims["aud"])
+	switch {
+	case !ok:
+		return errMalformed
+	case len(audiences) == 0:
+		return refuse(reasons.NoAudience)
+	case !slices.ContainsFunc(audiences, func(aud string) bool { return slices.Contains(t.audiences, aud) }):
+		return refuse(reasons.WrongAudience)
+	}
+	// An ID token is for the client itself. One that says nothing else of what it is
+	// must say at least what it gives.
+	if client := t.client(); client != "" && slices.Contains(audiences, client) && !strings.HasSuffix(t.typ, "at+jwt") && t.scopeClaim() == "" {
+		return refuse(reasons.WrongTokenType)
+	}
+	return nil
+}
+
+func (t *token) checkTenant() error {
+	if len(t.config.Tenants) > 0 && !slices.Contains(t.config.Tenants, t.claims.String(t.config.Claims.Tenant)) {
+		return refuse(reasons.WrongTenant)
+	}
+	client := t.client()
+	if client == "" || len(t.config.Clients) > 0 && !slices.Contains(t.config.Clients, client) {
+		return refuse(reasons.ClientNotAccepted)
+	}
+	return nil
+}
+
+// checkBinding refuses what this service cannot check, or not yet say: a key that
+// the client must prove (RFC 7800, section 3.1), and one who acts for another (RFC
+// 8693, section 4.1).
+func (t *token) checkBinding() error {
+	switch {
+	case t.claims.Has("cnf"), strings.EqualFold(t.claims.String("typ"), "DPoP"):
+		return refuse(reasons.BoundToken)
+	case t.claims.Has("act"):
+		return refuse(reasons.DelegatedToken)
+	}
+	return nil
+}
+
+// verify checks the signature. It returns the key that verifies it, or nil if the
+// issuer may have a key that is not known here.
+func (t *token) verify() (*key, error) {
+	keys := t.set.keys()
+	fit := keys.fitting(t.kid, t.alg)
+	for _, k := range fit {
+		if _, err := t.jws.Verify(k.JSONWebKey.Key); err != nil {
+			continue
+		}
+		// Microsoft publishes keys of several issuers in one set.
+		if k.Issuer != "" && strings.ReplaceAll(k.Issuer, "{tenantid}", t.claims.String("tid")) != t.config.Issuer {
+			return nil, refuse(reasons.WrongIssuer)
+		}
+		return k, nil
+	}
+	switch {
+	case len(fit) > 0 && t.kid != "":
+		return nil, refuse(reasons.BadSignature)
+	case t.set.mayHaveNew(t.issued):
+		return nil, nil
+	case keys == nil:
+		return nil, refuse(reasons.IssuerKeysUnavailable)
+	case len(fit) > 0:
+		return nil, refuse(reasons.BadSignature)
+	}
+	return nil, refuse(reasons.UnknownSigningKey)
+}
+
+// client returns the id of the client, "" where there is none that can be read.
+func (t *token) client() string {
+	for _, name := range t.config.Claims.Client {
+		if t.claims.Has(name) {
+			id := t.claims.String(name)
+			if len(id) > conf.MaxURL || conf.HasOther(id, conf.VisibleASCII) {
+				return ""
+			}
+			return id
+		}
+	}
+	return ""
+}
+
+func (t *token) scopeClaim() string {
+	for _, name := range t.config.Claims.Scope {
+		if t.claims.Has(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// maxScopes of a token; more are left out.
+const maxScopes = 200
+
+// scope returns the scopes of the token in the names of the MCP server.
+func (t *token) scope() string {
+	var scopes []string
+	add := func(name string) {
+		if ours, ok := t.config.ScopeMap[name]; ok {
+			name = ours
+		}
+		if conf.IsScopeToken(name) && !slices.Contains(scopes, name) && len(scopes) < maxScopes {
+			scopes = append(scopes, name)
+		}
+	}
+	for _, name := range t.config.AddScopes {
+		if !slices.Contains(scopes, name) {
+			scopes = append(scopes, name)
+		}
+	}
+	if name := t.scopeClaim(); name != "" {
+		listed, _ := t.claims.Groups(name) // a list of texts, or one text
+		for _, entry := range listed {
+			for s := range strings.FieldsSeq(entry) {
+				add(s)
+			}
+		}
+	}
+	return strings.Join(scopes, " ")
+}
+
+// identity returns whom the token is for, false if it does not say so in a way
+// that no other person can be mistaken for. A client that acts for itself has a
+// namespace that no person can have.
+func (t *token) identity() (connector.Identity, bool) {
+	c := t.config.Claims
+	id := connector.Identity{Provider: t.config.Issuer, Namespace: t.config.Namespace}
+	id.Subject = claim.Subject(t.claims.Identifier(c.Subject))
+	client := t.client()
+	switch {
+	case !t.claims.Has(c.Subject), id.Subject == client: // RFC 9068, section 2.2
+		id.Namespace, id.Subject = clientNamespace+t.config.Namespace, claim.Subject(client)
+	case id.Subject == "":
+		return id, false
+	}
+	for _, other := range t.config.Reserved {
+		if strings.HasPrefix(id.FullSubject(), other+":") {
+			return id, false
+		}
+	}
+	claim.Fill(context.Background(), &id, t.claims, claim.Names{
+		Email: c.Email, Name: c.Name, Groups: c.Groups,
+		Verified: func(_ string, source claim.Set) bool { return source.IsTrue(c.EmailVerified) },
+	})
+	return id, id.Subject != ""
+}
+
+// clientNamespace begins the subjects of clients that act for themselves. No
+// namespace of people has an at sign.
+const clientNamespace = "client@"
+
+// id is what the token can be revoked by, and what the log calls it.
+func (t *token) id() string {
+	if jti := t.claims.String("jti"); jti != "" && len(jti) <= 64 && !conf.HasOther(jti, conf.VisibleASCII) {
+		return jti
+	}
+	sum := sha256.Sum256([]byte(t.raw))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// texts reads a text or a list of texts.
+func texts(raw json.RawMessage) (list []string, ok bool) {
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		return []string{one}, one != ""
+	}
+	return list, json.Unmarshal(raw, &list) == nil && !slices.Contains(list, "")
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// issuers makes what verifies the tokens of other authorization servers.
+func (b *builder) issuers() error {
+	b.foreign = newIssuers(b.cfg, b.table, issuer.Options{
+		Transport: func(authorities []byte) http.RoundTripper {
+			var base http.RoundTripper
+			if b.opt.HTTPClient != nil {
+				base = b.opt.HTTPClient.Transport
+			}
+			return trusting(base, authorities)
+		},
+		Report: (&issuerReports{log: b.log, metrics: b.metrics}).hear, Now: b.opt.Now,
+	})
+	for path, apply := range b.foreign.Files() {
+		f := keyFile(path, apply)
+		f.Loaded = func(_ int, err error) {
+			if err != nil {
+				b.log.Error("a file with the keys of an issuer cannot be used: the keys that are known go on", "file", path, "problem", err)
+			}
+		}
+		if err := f.Load(); err != nil {
+			return err
+		}
+		b.files = append(b.files, f)
+	}
+	return nil
+}
+
+// newIssuers turns the kind on where the configuration says so.
+func newIssuers(cfg *config.Config, table *resource.Table, opt issuer.Options) *issuer.Kind {
+	k := issuer.New(opt)
+	for i, r := range table.All() { // in the order of the configuration
+		for _, c := range cfg.AuthorizationServers[i] {
+			k.Accept(r, c)
+		}
+	}
+	return k
+}
+
+// keyFile is a file that an issuer's keys are read from.
+func keyFile(path string, apply func([]byte) (int, error)) *reload.File {
+	return &reload.File{What: "key set " + path, Path: path, MaxBytes: conf.MaxSecretBytes, Apply: apply, Loaded: func(int, error) {}}
+}
+
+// checkIssuers reads the files with keys.
+func checkIssuers(cfg *config.Config) error {
+	table, err := resource.NewTable(cfg.Hosts)
+	if err != nil {
+		return nil // checkHosts says so
+	}
+	var problems []error
+	for path, apply := range newIssuers(cfg, table, issuer.Options{Now: time.Now}).Files() {
+		if err := keyFile(path, apply).Load(); err != nil {
+			problems = append(problems, fmt.Errorf("proxy.hosts: jwksFile: %w", err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// issuerReports tells the operator what becomes of the keys of issuers: each
+// change once, and every attempt to the metrics.
+type issuerReports struct {
+	log     *slog.Logger
+	metrics *metrics
+
+	mu   sync.Mutex
+	last map[string]string // by issuer: the problem, "" for none
+	left map[string]bool   // keys left out, said once
+}
+
+func (r *issuerReports) hear(f issuer.Fetch) {
+	r.metrics.issuerKeys(f)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		r.last, r.left = map[string]string{}, map[string]bool{}
+	}
+	for _, k := range f.Left {
+		said := f.Issuer + " " + k.ID + " " + k.Text
+		if !r.left[said] && len(r.left) < maxNotices {
+			r.left[said] = true
+			r.log.Warn("a key of an issuer cannot be used: tokens that it signs are refused", "issuer", f.Issuer, "key", k.ID, "problem", k.Text)
+		}
+	}
+	problem := ""
+	if f.Err != nil {
+		problem = f.Err.Error()
+	}
+	before := r.last[f.Issuer]
+	r.last[f.Issuer] = problem
+	switch {
+	case problem == before:
+	case problem == "":
+		r.log.Info("the keys of an issuer can be had again", "issuer", f.Issuer, "keys", f.Keys)
+	case f.Keys > 0:
+		r.log.Error("the keys of an issuer cannot be had: those that are known go on", "issuer", f.Issuer, "keys", f.Keys, "problem", problem)
+	default:
+		r.log.Error("the keys of an issuer cannot be had: its tokens get 503", "issuer", f.Issuer, "problem", problem)
+	}
+}

@@ -1,0 +1,183 @@
+package server_test
+
+import (
+	"maps"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
+)
+
+// principal is one kind of credential in the table of TestPrincipals: how a service
+// comes to take it, and a credential of one person with scopes.
+type principal struct {
+	name string
+	// edit turns the kind on.
+	edit func(*config.File)
+	// subject is the full subject of the person, in group "staff".
+	subject string
+	// clientKind is what rules call the kind of its client.
+	clientKind string
+	// present returns a credential with these scopes.
+	present func(t *testing.T, s *servertest.Service, scopes string) string
+	// spelling is what the challenge calls the scope notes:write.
+	spelling string
+}
+
+// principals are the kinds of credential. A new kind adds a line here.
+func principals(t *testing.T) []principal {
+	idp := oauthtest.NewOIDCProvider(t)
+	idp.SignInAs(servertest.Member("jane", "staff"))
+	as := oauthtest.NewIssuer(t)
+	foreign := func(t *testing.T, s *servertest.Service, scopes string) string {
+		return as.Token(as.Claims(servertest.Resource, s.Clock.Now(), map[string]any{"sub": "jane", "scope": scopes, "groups": []string{"staff"}}), nil)
+	}
+	return []principal{
+		{
+			name: "own token", edit: servertest.UseOIDC(idp), subject: strings.TrimPrefix(idp.Issuer, "http://") + ":jane", clientKind: rule.KindDynamic,
+			present: func(t *testing.T, s *servertest.Service, scopes string) string {
+				c := s.NewClient(t, servertest.Host, nil)
+				c.Scope = scopes
+				return c.AccessToken(t, s.NewBrowser())
+			},
+			spelling: "notes:write",
+		},
+		{
+			name: "JWT of another issuer", edit: servertest.UseIssuer(as.URL, nil), subject: strings.TrimPrefix(as.URL, "http://") + ":jane",
+			clientKind: rule.KindExternal, present: foreign, spelling: "notes:write",
+		},
+		{
+			name: "JWT of an issuer with names of its own, and no own tokens",
+			edit: servertest.Edits(servertest.WithoutOwnTokens, servertest.UseIssuer(as.URL, func(f *issuer.File) {
+				f.ScopeMap = map[string]string{"api://notes/write": "notes:write", "api://notes/read": "notes:read"}
+			})),
+			subject: strings.TrimPrefix(as.URL, "http://") + ":jane", clientKind: rule.KindExternal,
+			present: func(t *testing.T, s *servertest.Service, scopes string) string {
+				return foreign(t, s, strings.ReplaceAll(scopes, "notes:", "api://notes/"))
+			},
+			spelling: "api://notes/write",
+		},
+	}
+}
+
+// Behind the principal everything is one: rules, tools, step-up, deny-list, audit.
+func TestPrincipals(t *testing.T) {
+	for _, p := range principals(t) {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			start := func(t *testing.T, rules ...rule.Rule) *servertest.Service {
+				s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(p.edit, func(f *config.File) { f.Policy.Rules = rules })})
+				p.waitForTools(t, s)
+				return s
+			}
+			t.Run("scopes, identity and audit", func(t *testing.T) { p.passes(t, start(t)) })
+			t.Run("step-up", func(t *testing.T) { p.stepsUp(t, start(t)) })
+			t.Run("rules", func(t *testing.T) { p.obeysRules(t, start) })
+			t.Run("deny-list", func(t *testing.T) { p.isDenied(t) })
+		})
+	}
+}
+
+// waitForTools waits until the service knows the MCP server's tools.
+func (p principal) waitForTools(t *testing.T, s *servertest.Service) {
+	t.Helper()
+	until(t, func() bool {
+		return strings.Contains(s.Get(t, "https://"+servertest.Host+"/.well-known/oauth-protected-resource/mcp").Body, p.spelling)
+	})
+}
+
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("that never comes")
+		}
+	}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p principal) passes(t *testing.T, s *servertest.Service) {
+	raw := p.present(t, s, "notes:read")
+	if got := servertest.User(t, s, raw); got != p.subject {
+		t.Errorf("user %q, want %q", got, p.subject)
+	}
+	if e := s.Log.Last(audit.FirstUse); e["subject"] != p.subject || e["client"] == "" || e["resource"] != servertest.Resource {
+		t.Errorf("audit: %v", e)
+	}
+	if a := servertest.CallTool(t, s, raw, "notes_list"); a.Status != http.StatusOK {
+		t.Errorf("%d %v", a.Status, a.Header)
+	}
+	s.Clock.Advance(2 * time.Hour)
+	if a := servertest.CallTool(t, s, raw, "notes_list"); a.Status != http.StatusUnauthorized || s.Log.Last(audit.AccessDenied)["reason"] != "expired_token" {
+		t.Errorf("expired: %d %v", a.Status, s.Log.Last(audit.AccessDenied))
+	}
+}
+
+func (p principal) stepsUp(t *testing.T, s *servertest.Service) {
+	a := servertest.CallTool(t, s, p.present(t, s, "notes:read"), "notes_create")
+	challenge := a.Header.Get("WWW-Authenticate")
+	if a.Status != http.StatusUnauthorized || !strings.Contains(challenge, `error="insufficient_scope"`) || !strings.Contains(challenge, p.spelling) {
+		t.Errorf("%d %s", a.Status, challenge)
+	}
+	if e := s.Log.Last(audit.AccessDenied); e["reason"] != "insufficient_scope" || e["subject"] != p.subject || e["mcp_tool"] != "notes_create" {
+		t.Errorf("audit: %v", e)
+	}
+	if a := servertest.CallTool(t, s, p.present(t, s, "notes:read notes:write"), "notes_create"); a.Status != http.StatusOK {
+		t.Errorf("with the scope: %d", a.Status)
+	}
+}
+
+func (p principal) obeysRules(t *testing.T, start func(*testing.T, ...rule.Rule) *servertest.Service) {
+	for name, tt := range map[string]struct {
+		rules     []rule.Rule
+		add, list bool // whether the tools may be called
+	}{
+		"a group may read":         {[]rule.Rule{{Effect: "allow", Groups: []string{"staff"}, Scopes: []string{"notes:read"}}}, false, true},
+		"one tool of a scope":      {[]rule.Rule{{Effect: "allow", Users: []string{p.subject}, Tools: []string{"notes_create"}}}, true, false},
+		"a tool is denied":         {[]rule.Rule{{Effect: "allow", Anyone: true}, {Effect: "deny", Groups: []string{"staff"}, Tools: []string{"notes_create"}}}, false, true},
+		"the kind of client may":   {[]rule.Rule{{Effect: "allow", ClientKinds: []string{p.clientKind}}}, true, true},
+		"the person may not write": {[]rule.Rule{{Effect: "allow", Anyone: true}, {Effect: "deny", Users: []string{p.subject}, Scopes: []string{"notes:write"}}}, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, tt.rules...)
+			raw := p.present(t, s, "notes:read notes:write")
+			for tool, may := range map[string]bool{"notes_create": tt.add, "notes_list": tt.list} {
+				if a := servertest.CallTool(t, s, raw, tool); (a.Status == http.StatusOK) != may {
+					t.Errorf("%s: %d, audit %v", tool, a.Status, s.Log.Last(audit.AccessDenied))
+				}
+			}
+		})
+	}
+}
+
+func (p principal) isDenied(t *testing.T) {
+	path := t.TempDir() + "/deny.yaml"
+	write(t, path, "subjects: []\n")
+	files := maps.Clone(servertest.ProviderFiles)
+	files[path] = "subjects: []\n"
+	s := servertest.Start(t, servertest.Options{
+		Files: files, Edit: servertest.Edits(p.edit, func(f *config.File) { f.DenyList.File = path }),
+	})
+	raw := p.present(t, s, "notes:read")
+	s.MustPass(t, servertest.Resource, raw)
+	write(t, path, "subjects: ["+strconv.Quote(p.subject)+"]\n")
+	until(t, func() bool { return s.Ask(t, servertest.Resource, raw).Status == http.StatusUnauthorized })
+	if e := s.Log.Last(audit.AccessDenied); e["reason"] != "denied_by_operator" || e["subject"] != p.subject {
+		t.Errorf("audit: %v", e)
+	}
+}
