@@ -72,9 +72,9 @@ func (e *Endpoint) visitOf(host *resource.Host, state string) (v visit, ticket s
 	return v, ticket, err
 }
 
-// callbackPath is the provider's own where there are several: what another
-// provider made the browser bring does not pass for an answer of this one, and
-// its code goes to no other provider (RFC 9700, section 4.4.2.2).
+// callbackPath is a path of its own for each provider where there are several: an
+// answer of another provider does not pass for one of p, and a code is sent to no
+// provider but its own (RFC 9700, section 4.4.2.2).
 func callbackPath(provider string) string {
 	if provider == "" {
 		return CallbackPath
@@ -136,9 +136,9 @@ func (e *Endpoint) repost(w http.ResponseWriter, r *http.Request, host *resource
 	redirect(w, target)
 }
 
-// returning is next, and on the callback host what sends the provider's answer
-// on to the host where the sign-in began. That host comes from the sealed state
-// and has to be configured still; nothing else of the request decides it.
+// returning calls next, except on the callback host, where it sends the provider's
+// answer on to the host where the sign-in began. That host stands in the sealed state
+// and must still be configured; nothing else in the request chooses it.
 func (e *Endpoint) returning(next http.Handler) http.Handler {
 	if e.CallbackHost == nil {
 		return next

@@ -53,7 +53,7 @@ type Options struct {
 	Now func() time.Time
 	// Logger may be nil.
 	Logger *slog.Logger
-	// Observe is told how each fetch ended (one of Results) and how long it took; may be nil.
+	// Observe is told how each fetch ended (one of the constants Result…) and how long it took; may be nil.
 	Observe func(result string, took time.Duration)
 }
 

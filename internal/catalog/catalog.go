@@ -167,48 +167,28 @@ func (c *Catalogue) Scope(name string) (Scope, bool) {
 	return c.Scopes[i], true
 }
 
-// Tool returns the tool of that name.
-func (c *Catalogue) Tool(name string) (Tool, bool) {
-	i := slices.IndexFunc(c.Tools, func(t Tool) bool { return t.Name == name })
-	if i < 0 {
-		return Tool{}, false
-	}
-	return c.Tools[i], true
-}
-
-// Hash identifies which tools each scope opens, for binding a consent to it: a
-// scope that gains a tool asks again. Order, descriptions and titles do not
-// count.
-func (c *Catalogue) Hash() string { return c.HashScopes(c.ScopeNames()...) }
-
-// HashScopes is Hash over the named scopes only, so that a consent need not be
-// asked again when another scope changes. A name the catalogue lacks counts as
-// a scope without tools.
+// hashScope identifies which tools a scope opens, for binding a consent to it: a
+// scope that gains a tool asks again. Order, descriptions and titles do not count. A
+// name the catalogue lacks counts as a scope without tools.
 //
 // The DefaultScope of a server that declares none means "every tool" whatever
 // the list says today, so its tools do not count, and the baseline of a dead
 // server hashes as that server does.
-func (c *Catalogue) HashScopes(names ...string) string {
-	names = slices.Clone(names)
-	slices.Sort(names)
+func (c *Catalogue) hashScope(name string) string {
 	h := sha256.New()
-	for _, name := range slices.Compact(names) {
-		hashPart(h, 's', name)
-		if patterns := c.operatorPatterns(name); len(patterns) > 0 {
-			// The operator's own words: a tool that comes to match was meant.
-			for _, p := range slices.Sorted(slices.Values(patterns)) {
-				hashPart(h, 'o', p)
-			}
-			continue
+	hashPart(h, 's', name)
+	patterns := c.operatorPatterns(name)
+	switch {
+	case len(patterns) > 0:
+		// The operator's own words: a tool that comes to match was meant.
+		for _, p := range slices.Sorted(slices.Values(patterns)) {
+			hashPart(h, 'o', p)
 		}
-		if !c.Declared {
-			hashPart(h, '*', "")
-			continue
-		}
+	case !c.Declared:
+		hashPart(h, '*', "")
+	default:
 		s, _ := c.Scope(name)
-		tools := slices.Clone(s.Tools)
-		slices.Sort(tools)
-		for _, t := range slices.Compact(tools) {
+		for _, t := range slices.Compact(slices.Sorted(slices.Values(s.Tools))) {
 			hashPart(h, 't', t)
 		}
 	}
@@ -228,7 +208,7 @@ func (c *Catalogue) Fingerprints(scopes []string) string {
 	}
 	var b strings.Builder
 	for _, name := range scopes {
-		b.WriteString(c.HashScopes(name)[:fingerprintBytes])
+		b.WriteString(c.hashScope(name)[:fingerprintBytes])
 	}
 	return b.String()
 }
@@ -264,7 +244,7 @@ func (c *Catalogue) Changed(scopes []string, fingerprints string) []string {
 	}
 	var changed []string
 	for i, name := range scopes {
-		if c.HashScopes(name)[:fingerprintBytes] != fingerprints[i*fingerprintBytes:(i+1)*fingerprintBytes] {
+		if c.hashScope(name)[:fingerprintBytes] != fingerprints[i*fingerprintBytes:(i+1)*fingerprintBytes] {
 			changed = append(changed, name)
 		}
 	}

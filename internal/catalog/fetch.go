@@ -60,13 +60,7 @@ const (
 	ResultInvalid      = "invalid"      // anything else that is not a tools/list answer
 )
 
-// Results lists all of them.
-var Results = []string{
-	ResultOK, ResultUndeclared, ResultTimeout, ResultUnreachable, ResultNoSuchHost, ResultCertificate,
-	ResultUnauthorized, ResultRedirect, ResultTooLarge, ResultInvalid,
-}
-
-// Error is a fetch that gave no catalogue. Result is one of Results. The text
+// Error is a fetch that gave no catalogue. Result is one of the constants. The text
 // of Err may quote the server: for an operator's log, never for a client.
 type Error struct {
 	Result string

@@ -59,11 +59,11 @@ func TestOperatorScopes(t *testing.T) {
 		}
 	})
 	t.Run("a server that comes back does not change the hash of the operator's scopes", func(t *testing.T) {
-		if Baseline().with(rules).HashScopes("w2") != declared().with(rules).HashScopes("w2") {
+		if Baseline().with(rules).hashScope("w2") != declared().with(rules).hashScope("w2") {
 			t.Error("it does")
 		}
 		other := []rule.Scope{{Name: "w2", Tools: []string{"*"}}}
-		if declared().with(rules).HashScopes("w2") == declared().with(other).HashScopes("w2") {
+		if declared().with(rules).hashScope("w2") == declared().with(other).hashScope("w2") {
 			t.Error("a wider scope has the same hash")
 		}
 	})

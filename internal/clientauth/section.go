@@ -9,7 +9,7 @@ import (
 )
 
 // Secret reads the keys clientSecret and clientSecretFile of a section, one of which
-// is required; where, such as " for …", goes behind these words.
+// is required; where, such as ` for "oidc"`, is appended to that message.
 func Secret(c conf.Section, inline conf.Secret, name, where string) conf.Secret {
 	secret, file := c.Key("clientSecret"), c.Key("clientSecretFile")
 	value, at := inline.Reveal(), secret

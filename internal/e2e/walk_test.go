@@ -53,7 +53,7 @@ func (v *visitor) walk(t *testing.T, start, redirectURL string) (url.Values, err
 	return v.walkOn(t, http.MethodGet, start, "", "", redirectURL)
 }
 
-// submit is walk from a page that has been open: here is its origin.
+// submit is walk from a page that is already open; here is its origin.
 func (v *visitor) submit(t *testing.T, f *form, here, redirectURL string) (url.Values, error) {
 	t.Helper()
 	return v.walkOn(t, strings.ToUpper(f.method), f.action, f.values.Encode(), here, redirectURL)

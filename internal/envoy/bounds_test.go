@@ -45,7 +45,7 @@ func connect(t *testing.T, l *bufconn.Listener) *grpc.ClientConn {
 	return conn
 }
 
-// What a connection may have at once is told at its beginning.
+// A new connection is told how many streams it may have at once.
 func TestBoundsOfAConnection(t *testing.T) {
 	conn, err := listening(t, questionTime).Dial()
 	if err != nil {

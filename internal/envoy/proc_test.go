@@ -176,8 +176,8 @@ func TestListInEvents(t *testing.T) {
 	}
 }
 
-// What cannot be filtered is not passed on: with an answer of ours while that is
-// possible, and an error of the stream, with which Envoy cuts the client off, after it.
+// A list that cannot be filtered is not passed on: the client gets a 502 while that is
+// possible; later the stream fails, and Envoy cuts the client off.
 func TestUnreadableLists(t *testing.T) {
 	refused := func(name string, r *proc.ProcessingResponse) {
 		t.Helper()
@@ -252,7 +252,7 @@ func TestTimeOfProcessing(t *testing.T) {
 	c.request("POST", "tools/list")
 	if _, err := silent.Recv(); err == nil {
 		t.Error("a silent stream gets an answer")
-	} // and by now the other has waited as long
+	} // meanwhile the other has waited as long
 	c.headers(":status", "200", "content-type", "application/json")
 	if got := shown(t, c.body(twoTools, true)); !strings.Contains(got, oneTool) {
 		t.Errorf("%s", got)

@@ -76,9 +76,8 @@ func options(most time.Duration) []grpc.ServerOption {
 	}
 }
 
-// within ends what has taken too long, a stream whose message does not come
-// among it. Envoy says itself how long it waits, mostly for less, so that this
-// costs no timer.
+// within ends a call that takes longer than questionTime, also a stream whose message
+// does not come. Envoy mostly sets a shorter deadline itself, and then no timer is made.
 func within(most time.Duration) tap.ServerInHandle {
 	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
 		if info.FullMethodName == "/"+procServiceName+"/Process" {
@@ -98,9 +97,9 @@ type Decider interface {
 	Decide(ctx context.Context, q *forwardauth.Request) forwardauth.Decision
 }
 
-// Reader says what the answer to a request may show of lists, and whether it may
-// hold one, see forwardauth.Endpoint.Reads. ok is false for a request that would
-// not be let pass, or of which is not known what it asks for. v is comparable.
+// Reader says what the answer to a request may show of lists, and whether it may hold
+// a list; see forwardauth.Endpoint.Reads. ok is false for a request that is denied, and
+// where it is not known what the request asks for. v is comparable.
 type Reader func(ctx context.Context, q *forwardauth.Request) (v filter.View, lists, ok bool)
 
 // NewServer returns a gRPC server with the Authorization, ExternalProcessor and

@@ -1,6 +1,6 @@
-// Package expiring is a bounded map whose entries die. Its invariant: a live
-// entry is never forgotten unless the caller says so, and the map never holds
-// more than its bound; when it is full of live entries it says that instead.
+// Package expiring is a bounded map whose entries expire. Its invariant: an entry is
+// not forgotten before it expires unless the caller says so, and the map never holds
+// more than its bound; when it is full of entries that have not expired, Set fails.
 package expiring
 
 import (

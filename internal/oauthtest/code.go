@@ -39,7 +39,7 @@ func (f *fake) beginVisit(w http.ResponseWriter, r *http.Request, extra url.Valu
 }
 
 // redeem spends the code of a token request. The error code is "" if it is good.
-// secret is what the client sent, by whichever way.
+// secret is what the client sent, in the header or in the body.
 func (f *fake) redeem(form url.Values, id, secret string) (v visit, accessToken, code string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

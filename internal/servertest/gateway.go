@@ -94,8 +94,8 @@ func relay(to http.Handler, w http.ResponseWriter, r *http.Request) {
 }
 
 // allowBrowsers lets web clients of any origin read the answer, which is safe
-// where a token and no cookie opens the door. It answers a preflight itself: a
-// browser sends no token with one. It reports whether it did.
+// because requests are allowed by a token and not by a cookie. It answers a preflight
+// itself, with which a browser sends no token, and reports whether it did.
 func allowBrowsers(w http.ResponseWriter, r *http.Request) bool {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")

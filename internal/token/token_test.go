@@ -85,7 +85,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// signed returns a token of the payload, with a signature that holds.
+// signed returns a token with this payload and a valid signature.
 func signed(t *testing.T, i *Issuer, header, payload string) string {
 	t.Helper()
 	b64 := base64.RawURLEncoding
@@ -98,8 +98,8 @@ func signed(t *testing.T, i *Issuer, header, payload string) string {
 	return head + "." + b64.EncodeToString(sig)
 }
 
-// The seal is bound to every claim: with the signing key alone one could not
-// make a token, and a forged one is refused before its signature is looked at.
+// The seal is bound to every claim: the signing key alone is not enough to make a
+// token, and a forged one is refused before its signature is checked.
 func TestSealIsBoundToThePayload(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	i, v := parts(t, &now)

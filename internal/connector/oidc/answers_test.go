@@ -29,8 +29,8 @@ func TestKeyWithACertificateThatDoesNotParse(t *testing.T) {
 }
 
 // The userinfo endpoint is asked for what the configuration uses and the ID token
-// lacks. Where it is not needed its failure is none; where it is, the failure
-// blames this client and not the person.
+// lacks. If it fails, a person signs in where nothing needs it; where something does,
+// the error blames this client and not the person.
 func TestUserInfoOnlyWhereItIsNeeded(t *testing.T) {
 	unused := connector.Properties{Name: true, Groups: true}
 	for name, tt := range map[string]struct {

@@ -1,5 +1,4 @@
-// Package upstream holds the manners of talking to an identity provider, the
-// same for every connector. Its invariant: a call ends in bounded time, reads a
+// Package upstream is how every connector talks to an identity provider. Its invariant: a call ends in bounded time, reads a
 // bounded body, never follows a redirect, and every failure becomes one of the
 // errors of package connector with a short text that is safe to log.
 package upstream
@@ -187,9 +186,9 @@ func SessionOver(what string, cause error) error {
 }
 
 // RecheckFailed turns what went wrong while asking about a person again into
-// one of the errors of connector.Rechecker. Only the provider's own clear word
-// ends anything; an answer that cannot be read, or one about our credentials
-// rather than the person's, is a fault that passes.
+// one of the errors of connector.Rechecker. Only a clear refusal by the provider ends
+// a session. An answer that cannot be read, and one about the credentials of this
+// service, are temporary faults.
 func RecheckFailed(what string, err error) error {
 	for _, known := range []error{connector.ErrGone, connector.ErrNotAllowed, connector.ErrSessionOver, connector.ErrMisconfigured, connector.ErrUnavailable} {
 		if errors.Is(err, known) {
@@ -207,7 +206,7 @@ func RecheckFailed(what string, err error) error {
 		// RFC 6749, sections 4.1.2.1 and 5.2; bad_refresh_token is GitHub's.
 		case "invalid_grant", "access_denied", "bad_refresh_token":
 			return Gone(what, err)
-		// OpenID Connect Core, section 3.1.2.6: come back with a browser.
+		// OpenID Connect Core, section 3.1.2.6: the person has to sign in with a browser.
 		case "interaction_required", "login_required", "consent_required", "account_selection_required":
 			return SessionOver(what, err)
 		}

@@ -23,8 +23,8 @@ type Rules struct {
 	AllowedOrigins []string
 }
 
-// SeeBody reports whether the body decides what a request is, whoever reads it. Then
-// clients of every revision of MCP are held to the rules.
+// SeeBody reports whether the body decides what a request is, read by this service or
+// by Envoy. Then the rules hold for clients of every revision of MCP.
 func (r *Rules) SeeBody() bool { return r.Body || r.EnvoyMCP }
 
 // ToolPolicy says what a request may do that no scope opens or that cannot be decided.
