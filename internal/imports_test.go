@@ -26,6 +26,18 @@ type rule struct {
 	reason string
 }
 
+// aKindAlone is why kinds of identity provider do not import one another.
+const aKindAlone = "a kind of provider can be changed or taken out alone"
+
+func otherKinds(name string) (others []string) {
+	for _, kind := range []string{"github", "google", "microsoft", "oauth2", "oidc", "static"} {
+		if kind != name {
+			others = append(others, "connector/"+kind)
+		}
+	}
+	return others
+}
+
 var rules = []rule{
 	{"reasons", []string{"*"}, nil, "the list of reasons is for every package that refuses"},
 	{"oauth", []string{"*"}, []string{"reasons"}, "the vocabulary is pure, so that all may share it"},
@@ -58,6 +70,13 @@ var rules = []rule{
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
 	{"catalog", []string{"*"}, []string{"oauth", "policy/rule"}, "what an MCP server says is foreign text; beside it only the operator has a word"},
+	{"connector/github", otherKinds("github"), nil, aKindAlone},
+	{"connector/oauth2", otherKinds("oauth2"), nil, aKindAlone},
+	{"connector/oidc", otherKinds("oidc"), nil, aKindAlone},
+	{"connector/static", otherKinds("static"), nil, aKindAlone},
+	// Google and Microsoft speak OpenID Connect, which is in the directory of its own kind.
+	{"connector/google", otherKinds("google"), []string{"connector/oidc"}, aKindAlone},
+	{"connector/microsoft", otherKinds("microsoft"), []string{"connector/oidc"}, aKindAlone},
 	{"connector/...", []string{"*"}, []string{"clientauth", "claim", "conf", "connector/...", "jwks", "oauthtest", "egress", "policy/rule"}, "a connector knows nothing of MCP clients, scopes or tokens of ours"},
 
 	{"forwardauth", []string{"connector/...", "egress", "authorize", "registration", "authcode", "page"}, nil, "the decision needs no network, no client lookup and no page"},

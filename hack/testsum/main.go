@@ -6,6 +6,10 @@
 // counts once, with its worst outcome. A test that never ended, a package that
 // failed outside its tests, and a file without any test count as failures. The
 // exit status is 0 only if nothing failed and something passed.
+//
+// gotestsum runs one `go test` and prints its counts. Here the results of several
+// runs are added up, a test that was skipped or did not run is never a pass, and
+// the last line has to be the counts alone.
 package main
 
 import (

@@ -49,7 +49,8 @@ type Endpoint struct {
 	// Used is told of access tokens that a resource server asks about; nil if
 	// nothing wants to know. See forwardauth.Endpoint.
 	Used func(family string, generation int, issued time.Time)
-	// Verifier reads access tokens that are to be revoked.
+	// Verifier reads access tokens that are to be revoked or introspected. These are
+	// the service's own alone, so no other kind of credential has a part in it.
 	Verifier *token.Verifier
 	// Refresh is nil where there are no refresh tokens.
 	Refresh *Refresh

@@ -1,4 +1,4 @@
-package server_test
+package authorize_test
 
 import (
 	"context"

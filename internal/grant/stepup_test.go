@@ -1,4 +1,4 @@
-package server_test
+package grant_test
 
 import (
 	"net/http"

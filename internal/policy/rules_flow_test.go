@@ -1,4 +1,4 @@
-package server_test
+package policy_test
 
 import (
 	"net/http"

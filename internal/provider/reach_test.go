@@ -1,4 +1,4 @@
-package server_test
+package provider_test
 
 import (
 	"encoding/pem"
