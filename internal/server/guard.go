@@ -23,7 +23,8 @@ const clockPeriod = time.Minute
 type sharedStore interface {
 	guard.Store
 	revocation.Store
-	Run(ctx context.Context) // removes what is dead
+	Clean(ctx context.Context) error // removes what is dead
+	CleanPeriod() time.Duration
 	Close() error
 }
 
@@ -78,7 +79,7 @@ func (m *memory) run(ctx context.Context) {
 	if m.store == nil {
 		return
 	}
-	go m.store.Run(ctx)
+	go m.clean(ctx)
 	tick, clock := time.NewTicker(revocation.PollPeriod), time.NewTicker(clockPeriod)
 	defer tick.Stop()
 	defer clock.Stop()
@@ -90,6 +91,20 @@ func (m *memory) run(ctx context.Context) {
 			m.poll(ctx)
 		case <-clock.C:
 			m.compareClocks(ctx)
+		}
+	}
+}
+
+// clean removes from the store what is dead, until ctx ends.
+func (m *memory) clean(ctx context.Context) {
+	tick := time.NewTicker(m.store.CleanPeriod())
+	defer tick.Stop()
+	for {
+		_ = m.store.Clean(ctx) // the next time does what this one left
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }

@@ -223,3 +223,9 @@ func (c *Connector) get(ctx context.Context, path, accessToken string, out any) 
 	}
 	return header, err
 }
+
+// Recheck implements connector.Rechecker: it reads the account again. A token
+// that no longer works was taken back, by the person, an administrator or GitHub.
+func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
+	return c.client.AskAgain(ctx, c.withSecret(), id, s, c.identity)
+}

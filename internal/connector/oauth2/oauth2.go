@@ -121,30 +121,5 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 // Recheck implements connector.Rechecker: it asks the userinfo endpoint again,
 // with the same access token for as long as it lives.
 func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
-	ctx, cancel := c.client.Context(ctx)
-	defer cancel()
-	exchanged := s
-	fail := func(err error) (connector.Identity, connector.Session, error) {
-		return upstream.RecheckSession("re-check", err, s, exchanged)
-	}
-	if s.AccessToken == "" {
-		return fail(upstream.SessionOver("there is no token to ask with", nil))
-	}
-	token := upstream.Token(s)
-	if !token.Valid() && s.RefreshToken == "" {
-		return fail(upstream.SessionOver("the access token has expired", nil))
-	}
-	token, err := c.oauthConfig("").TokenSource(ctx, token).Token() // refreshes an expired one only
-	if err != nil {
-		return fail(err)
-	}
-	exchanged = upstream.Session(token)
-	now, err := c.identity(ctx, token.AccessToken)
-	if err != nil {
-		return fail(err)
-	}
-	if now.Subject != id.Subject {
-		return fail(upstream.Gone("the token belongs to another account", nil))
-	}
-	return now, exchanged, nil
+	return c.client.AskAgain(ctx, c.oauthConfig(""), id, s, c.identity)
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -36,4 +37,35 @@ func Token(s connector.Session) *oauth2.Token {
 		token.Expiry = time.Unix(s.Expires, 0)
 	}
 	return token
+}
+
+// AskAgain is the re-check at a provider without ID tokens: ask says whose an access
+// token is, and gets the token of s for as long as it lives, then a refreshed one.
+func (c *Client) AskAgain(ctx context.Context, config *oauth2.Config, id connector.Identity, s connector.Session, ask func(ctx context.Context, accessToken string) (connector.Identity, error)) (connector.Identity, connector.Session, error) {
+	ctx, cancel := c.Context(ctx)
+	defer cancel()
+	exchanged := s
+	fail := func(err error) (connector.Identity, connector.Session, error) {
+		return RecheckSession("re-check", err, s, exchanged)
+	}
+	token := Token(s)
+	switch {
+	case s.AccessToken == "":
+		return fail(SessionOver("there is no token to ask with", nil))
+	case !token.Valid() && s.RefreshToken == "":
+		return fail(SessionOver("the access token has expired", nil))
+	}
+	token, err := config.TokenSource(ctx, token).Token() // refreshes an expired one only
+	if err != nil {
+		return fail(err)
+	}
+	exchanged = Session(token)
+	now, err := ask(ctx, token.AccessToken)
+	if err != nil {
+		return fail(err)
+	}
+	if now.Subject != id.Subject {
+		return fail(Gone("the token belongs to another account", nil))
+	}
+	return now, exchanged, nil
 }

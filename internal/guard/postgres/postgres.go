@@ -189,19 +189,8 @@ func (s *Store) startAgain(ctx context.Context, position *int64) error {
 	return nil
 }
 
-// Run deletes what is dead until ctx ends.
-func (s *Store) Run(ctx context.Context) {
-	tick := time.NewTicker(cleanPeriod)
-	defer tick.Stop()
-	for {
-		_ = s.Clean(ctx) // the next time does what this one left
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
+// CleanPeriod is how often Clean is due.
+func (s *Store) CleanPeriod() time.Duration { return cleanPeriod }
 
 // Clean deletes what is dead, a bounded number of rows at a time. Replicas that
 // do so at once skip each other's rows.

@@ -185,19 +185,8 @@ func entry(m message) (string, time.Time, error) {
 	return key, time.UnixMilli(millis), nil
 }
 
-// Run removes dead revocations until ctx ends.
-func (s *Store) Run(ctx context.Context) {
-	tick := time.NewTicker(cleanPeriod)
-	defer tick.Stop()
-	for {
-		_ = s.Clean(ctx) // the next time does what this one left
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
+// CleanPeriod is how often Clean is due.
+func (s *Store) CleanPeriod() time.Duration { return cleanPeriod }
 
 // Clean removes the revocations of what is dead by itself. Any number of
 // replicas may do so at once.
