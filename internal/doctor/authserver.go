@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/url"
 	"slices"
@@ -158,17 +159,26 @@ func (w *walk) checkAuthorize(ctx context.Context) outcome {
 		return fail("authorize.unreachable", "GET "+at+": "+transport(err))
 	}
 	saw := "GET " + at + ": " + a.String()
-	switch s := a.status; {
-	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed:
-		return fail("authorize.missing", saw)
-	case s == http.StatusMisdirectedRequest:
-		return fail("authorize.misdirected", saw)
-	case s >= 500:
-		return fail("authorize.failing", saw)
-	case s == http.StatusForbidden || s == http.StatusUnauthorized && a.header.Get("WWW-Authenticate") != "":
-		return fail("authorize.protected", saw)
+	if fault := endpointFault(a, a.header.Get("WWW-Authenticate") != ""); fault != "" {
+		return fail("authorize."+fault, saw)
 	}
 	return pass(at)
+}
+
+// endpointFault says what a status shows of an endpoint that should not be behind
+// forward auth, "" for nothing.
+func endpointFault(a *answer, challenged bool) string {
+	switch s := a.status; {
+	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed:
+		return "missing"
+	case s == http.StatusMisdirectedRequest:
+		return "misdirected"
+	case s == http.StatusForbidden || s == http.StatusUnauthorized && challenged:
+		return "protected"
+	case s >= 500:
+		return "failing"
+	}
+	return ""
 }
 
 // checkToken sends a code that was never issued: an OAuth error is right.
@@ -190,15 +200,10 @@ func (w *walk) checkToken(ctx context.Context) outcome {
 	}
 	isOAuth := a.isJSON() && json.Unmarshal(a.body, &refusal) == nil && refusal.Error != ""
 	bearer, _, _ := bearerChallenges(a.header.Values("WWW-Authenticate"))
+	if fault := endpointFault(a, bearer != nil); fault != "" {
+		return fail("token."+fault, saw)
+	}
 	switch s := a.status; {
-	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed:
-		return fail("token.missing", saw)
-	case s == http.StatusMisdirectedRequest:
-		return fail("token.misdirected", saw)
-	case s == http.StatusForbidden || s == http.StatusUnauthorized && bearer != nil:
-		return fail("token.protected", saw)
-	case s >= 500:
-		return fail("token.failing", saw)
 	case s >= 300 && s < 400:
 		return fail("token.redirected", saw)
 	case s >= 400 && isOAuth:
@@ -274,17 +279,7 @@ func (k *jwk) bits() int {
 	if err != nil {
 		return 0
 	}
-	for len(n) > 0 && n[0] == 0 {
-		n = n[1:]
-	}
-	if len(n) == 0 {
-		return 0
-	}
-	bits := len(n) * 8
-	for b := n[0]; b < 0x80; b <<= 1 {
-		bits--
-	}
-	return bits
+	return new(big.Int).SetBytes(n).BitLen()
 }
 
 func (w *walk) checkKeys(ctx context.Context) outcome {
