@@ -29,6 +29,8 @@ type gateway struct {
 	wantsNames bool
 	// address is where it looks for the service, if not on loopback.
 	address string
+	// serves: there is none, and the service itself takes the requests.
+	serves bool
 	// differs is what is known to be otherwise than it should, by case.
 	differs map[string]difference
 }
@@ -58,6 +60,7 @@ var gatewayKinds = []gateway{
 	{name: "Envoy HTTP", path: installed("envoy", envoyBinary()), start: recipeEnvoyHTTP, differs: envoyHTTPDiffers},
 	{name: "Envoy gRPC", path: installed("envoy", envoyBinary()), start: recipeEnvoyGRPC, differs: envoyGRPCDiffers},
 	{name: "Traefik", path: installed("traefik", cached("traefik-"+traefikVersion, "bin", "traefik")), start: recipeTraefik, differs: traefikDiffers},
+	{name: "none: [served](../served-hosts.md)", path: func(*testing.T) string { return "" }, serves: true, differs: servedDiffers},
 }
 
 // Versions that hack/e2e/install.sh installs.
@@ -327,21 +330,32 @@ func recipeTraefik(t *testing.T, path string, site gatewaySite) *process {
 // What is known to be otherwise, and why that may be so.
 var (
 	nginxDiffers = map[string]difference{
-		"a scope that is not granted":               {"401 with a challenge: insufficient_scope", "In the dialect of nginx the service asks for more scopes with a 401 unless `stepUp` says otherwise, because nginx without the lines under \"Step-up\" drops the challenge of a 403."},
-		"two Authorization headers":                 {"400", "nginx refuses the request itself, before it asks the service."},
-		"the body of a denial":                      {"that of the gateway", "`auth_request` passes on the status and the challenge, and nothing else."},
-		"a forged X-Auth-Request-* of another name": unlisted,
+		"the same, of an older client with lying headers": older,
+		"a scope that is not granted":                     {"401 with a challenge: insufficient_scope", "In the dialect of nginx the service asks for more scopes with a 401 unless `stepUp` says otherwise, because nginx without the lines under \"Step-up\" drops the challenge of a 403."},
+		"two Authorization headers":                       {"400", "nginx refuses the request itself, before it asks the service."},
+		"the body of a denial":                            {"that of the gateway", "`auth_request` passes on the status and the challenge, and nothing else."},
+		"a forged X-Auth-Request-* of another name":       unlisted,
 	}
 	caddyDiffers = map[string]difference{
-		"the service is down": {"502", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
-		"the service hangs":   {"504 in time", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
+		"the same, of an older client with lying headers": older,
+		"the service is down":                             {"502", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
+		"the service hangs":                               {"504 in time", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
 	}
-	haproxyDiffers   = map[string]difference{}
-	envoyHTTPDiffers = map[string]difference{"a forged X-Auth-Request-* of another name": unlisted}
-	envoyGRPCDiffers = map[string]difference{"a forged X-Auth-Request-* of another name": unlisted}
+	haproxyDiffers   = map[string]difference{"the same, of an older client with lying headers": older}
+	envoyHTTPDiffers = map[string]difference{"the same, of an older client with lying headers": older, "a forged X-Auth-Request-* of another name": unlisted}
+	envoyGRPCDiffers = map[string]difference{"the same, of an older client with lying headers": older, "a forged X-Auth-Request-* of another name": unlisted}
 	traefikDiffers   = map[string]difference{
-		"the service is down": {"500", "Traefik has no other answer to a sub-request that fails."},
-		"the service hangs":   {"500 after 30s", "Traefik waits 30 s for the sub-request and has no option for that."},
+		"the same, of an older client with lying headers": older,
+		"the service is down":                             {"500", "Traefik has no other answer to a sub-request that fails."},
+		"the service hangs":                               {"500 after 30s", "Traefik waits 30 s for the sub-request and has no option for that."},
 	}
-	unlisted = difference{"passes", "This gateway can remove headers only by their whole name. The service sets three headers and no other, whatever an MCP server may believe: see `identityHeaders`."}
+	servedDiffers = map[string]difference{
+		"`Connection: X-Auth-Request-User`":             {"400", "The service refuses a request whose Connection names a header that is for the MCP server."},
+		"the service is down":                           ownGateway,
+		"the service hangs":                             ownGateway,
+		"the service answers 302, 404, 500 or nonsense": ownGateway,
+	}
+	ownGateway = difference{notAsked, "Nothing asks the service: it takes the requests itself."}
+	older      = difference{"passes", "Clients of revisions before 2026-07-28 are held to their scopes only where the body is seen: see [tool policy](../tool-policy.md)."}
+	unlisted   = difference{"passes", "This gateway can remove headers only by their whole name. The service sets three headers and no other, whatever an MCP server may believe: see `identityHeaders`."}
 )

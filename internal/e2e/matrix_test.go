@@ -64,6 +64,7 @@ var gatewayCases = []gatewayCase{
 	{"a revoked token", "401 with a challenge: invalid_token", (*gatewayBench).revoked},
 	{"a scope that is not granted", "403 with a challenge: insufficient_scope", (*gatewayBench).insufficientScope},
 	{"the same, with `stepUp: \"403\"`", "403 with a challenge: insufficient_scope", (*gatewayBench).stepUp403},
+	{"the same, of an older client with lying headers", "403 with a challenge: insufficient_scope", (*gatewayBench).lying},
 	{"two Authorization headers", "400 with a challenge: invalid_request", (*gatewayBench).twoTokens},
 	{"the body of a denial", "that of the service", (*gatewayBench).denialBody},
 	{"a good token", "passes, with the identity", (*gatewayBench).goodToken},
@@ -116,6 +117,9 @@ func askGateways(t *testing.T, kinds []gateway) map[string]map[string]string {
 				mcp := hosts[0].(map[string]any)
 				// The service lets preflights of this page pass: who could forge one would be in.
 				mcp["cors"] = map[string]any{"allowedOrigins": []string{page}}
+				if kind.serves { // nothing before it answers preflights
+					mcp["cors"] = map[string]any{"allowedOrigins": []string{"*"}}
+				}
 				other, stepUp := maps.Clone(mcp), maps.Clone(mcp)
 				other["path"] = otherPath
 				stepUp["path"], stepUp["stepUp"] = stepUpPath, "403"
@@ -549,12 +553,33 @@ func (b *gatewayBench) post(body io.Reader, size int, header ...string) string {
 
 const megabyte = 1 << 20
 
+// largeMessage is a message of JSON-RPC with a megabyte.
+func largeMessage() []byte {
+	const before, after = `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"`, `"}}`
+	return []byte(before + strings.Repeat("x", megabyte-len(before)-len(after)) + after)
+}
+
 func (b *gatewayBench) megabyte() string {
-	return b.post(bytes.NewReader(make([]byte, megabyte)), megabyte, bearer(b.grant)...)
+	return b.post(bytes.NewReader(largeMessage()), megabyte, append(bearer(b.grant), "Content-Type", "application/json")...)
 }
 
 func (b *gatewayBench) chunked() string {
-	return b.post(onlyReader{bytes.NewReader(make([]byte, megabyte))}, megabyte, bearer(b.grant)...)
+	return b.post(onlyReader{bytes.NewReader(largeMessage())}, megabyte, append(bearer(b.grant), "Content-Type", "application/json")...)
+}
+
+// lying is a client of an older revision, with headers that say something harmless
+// over a body that calls a tool which is not granted.
+func (b *gatewayBench) lying() string {
+	person := alice
+	person.keep = func(scope string) bool { return scope != scopeWrite }
+	g, _ := signIn(b.t, b.statelessURL, person)
+	body := strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note","arguments":{}}}`)
+	resp := b.ask("POST", body, append(bearer(g), "Content-Type", "application/json", "Accept", "application/json, text/event-stream",
+		"MCP-Protocol-Version", "2025-11-25", "Mcp-Method", "tools/call", "Mcp-Name", "read_notes")...)
+	if resp.StatusCode == http.StatusOK && len(b.stateless.requests()) == 1 {
+		return "passes"
+	}
+	return b.outcome(resp)
 }
 
 // megabyteAnonymous is a body that is not wanted: nothing may wait for it. The
@@ -805,6 +830,9 @@ func (b *gatewayBench) twoHosts() string {
 	token := b.minted(time.Now(), func(c *token.Claims) { c.Issuer, c.Audience = "http://"+other, "http://"+other+"/mcp" })
 	direct, _ := do(b.t, "GET", "http://"+b.serviceAddress+"/authenticate/forwarded", nil, "Authorization", "Bearer "+token,
 		"X-Forwarded-Method", "GET", "X-Forwarded-Proto", "http", "X-Forwarded-Host", other, "X-Forwarded-Uri", path)
+	if b.kind.serves {
+		direct, _ = do(b.t, "GET", "http://"+other+path, nil, "Authorization", "Bearer "+token)
+	}
 	mustEqual(b.t, "status of the other host's token at its own host", direct.StatusCode, http.StatusOK)
 	for _, hosts := range [][2]string{{b.host(), other}, {other, b.host()}} {
 		resp, err := b.raw("GET http://" + hosts[0] + path + " HTTP/1.1\r\nHost: " + hosts[1] + "\r\nConnection: close\r\nAuthorization: Bearer " + token + "\r\n\r\n")
@@ -877,6 +905,9 @@ func (b *gatewayBench) doctor() string {
 }
 
 func (b *gatewayBench) serviceDown() string {
+	if b.kind.serves {
+		return notAsked
+	}
 	b.service.stop(b.t)
 	return b.same(map[string]func() string{
 		"without a token": func() string { return b.outcome(b.ask("POST", nil)) },
@@ -884,8 +915,14 @@ func (b *gatewayBench) serviceDown() string {
 	})
 }
 
+// notAsked is what comes of a sub-request where there is none.
+const notAsked = "does not apply"
+
 // serviceHangs has a service that takes the question and never answers.
 func (b *gatewayBench) serviceHangs() string {
+	if b.kind.serves {
+		return notAsked
+	}
 	for _, address := range []string{b.serviceAddress, b.grpcAddress} {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
@@ -921,6 +958,9 @@ func (b *gatewayBench) serviceHangs() string {
 
 // serviceConfused has another program where the service should be.
 func (b *gatewayBench) serviceConfused() string {
+	if b.kind.serves {
+		return notAsked
+	}
 	var answer http.HandlerFunc
 	for _, address := range []string{b.serviceAddress, b.grpcAddress} {
 		l, err := net.Listen("tcp", address)
@@ -954,7 +994,9 @@ func (b *gatewayBench) serviceConfused() string {
 }
 
 func (b *gatewayBench) serviceBack() string {
-	b.startService(b.parent, serviceBinary(b.parent))
+	if !b.kind.serves {
+		b.startService(b.parent, serviceBinary(b.parent))
+	}
 	got := ""
 	for began := time.Now(); time.Since(began) < 12*time.Second; time.Sleep(200 * time.Millisecond) {
 		resp, _ := do(b.t, "GET", b.echo(), nil, bearer(b.grant)...)

@@ -23,8 +23,11 @@ import (
 type mcpServer struct {
 	*httptest.Server
 	direct *httptest.Server
-	mu     sync.Mutex
-	seen   []*http.Request
+	// relayed: the service asks for itself where it relays to, so only requests with
+	// an identity, which every relayed one has, are remembered.
+	relayed bool
+	mu      sync.Mutex
+	seen    []*http.Request
 }
 
 // address is host:port, for nginx.
@@ -62,6 +65,10 @@ func startMCP(t *testing.T, stateless bool) *mcpServer {
 	})
 	s := &mcpServer{}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.relayed && r.Header.Get(identityHeaders[0]) == "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
 		s.mu.Lock()
 		s.seen = append(s.seen, r.Clone(context.WithoutCancel(r.Context())))
 		s.mu.Unlock()
@@ -149,7 +156,7 @@ func slowEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	for n := range count {
-		fmt.Fprintf(w, "data: %d\n\n", n)
+		fmt.Fprintf(w, `data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":%d}}`+"\n\n", n)
 		_ = http.NewResponseController(w).Flush()
 		select {
 		case <-time.After(pause):

@@ -83,10 +83,13 @@ func newStack(t *testing.T, s setup) *stack {
 	if s.authHost == "" {
 		s.authHost = "$http_host"
 	}
-	if s.gateway != nil {
+	switch {
+	case s.gateway != nil && s.gateway.serves:
+		st.serviceAddress, st.stateless.relayed = "127.0.0.1:"+st.port, true
+	case s.gateway != nil:
 		site := gatewaySite{Port: st.port, Service: st.serviceAddress, GRPC: st.grpcAddress, MCP: st.stateless.address()}
 		s.gateway.start(t, s.gateway.path(t), site).waitTCP(t, site.public())
-	} else {
+	default:
 		startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Modules: s.modules, Callback: s.callback, Routes: []nginxRoute{
 			{Host: "127.0.0.1", Path: "/mcp", MCP: st.stateless.address(), AuthHost: s.authHost, Snippet: s.snippet},
 			{Host: "localhost", Path: "/mcp", MCP: st.stateful.address(), AuthHost: s.authHost, Snippet: s.snippet},
@@ -115,6 +118,13 @@ func newStack(t *testing.T, s setup) *stack {
 	}
 	if s.change != nil {
 		s.change(file)
+	}
+	if s.gateway != nil && s.gateway.serves {
+		for _, host := range file["proxy"].(map[string]any)["hosts"].([]any) {
+			host := host.(map[string]any)
+			host["serve"] = map[string]any{"enabled": true}
+			host["endpoint"] = strings.Replace(host["endpoint"].(string), st.stateless.direct.URL, st.stateless.URL, 1)
+		}
 	}
 	st.config = filepath.Join(t.TempDir(), "config.yaml")
 	text, err := yaml.Marshal(file)
