@@ -38,6 +38,9 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 		d.Headers.add("Www-Authenticate", e.challenge(q, d))
 	}
 	d.Body = a.body
+	if d.id != "" { // in an error of JSON-RPC
+		d.Body = strings.Replace(d.Body, `"id":null`, `"id":`+d.id, 1)
+	}
 }
 
 // take sets what the gateway takes from the request.

@@ -34,10 +34,10 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 		if reason != Allowed {
 			return reason
 		}
+		d.clientTrace, d.asked, d.id = body.trace, body.ops, body.id
 		if provable && !agree(&q.Headers, body) {
 			return HeaderMismatch
 		}
-		d.clientTrace, d.asked = body.trace, body.ops
 		return e.permitAll(body.ops, d)
 	}
 	switch {

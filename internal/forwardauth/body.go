@@ -24,6 +24,8 @@ type content struct {
 	// trace is the traceparent that the client put into the first message with
 	// one (MCP, "_meta"). Nothing is decided by it.
 	trace string
+	// id is that of a single request, as it is written; "" for none.
+	id string
 }
 
 // fromBody reads the operations out of the request's body. A request without a

@@ -28,7 +28,9 @@ func parseBody(body []byte) (content, Reason) {
 	if err != nil {
 		return content{}, MalformedBody
 	}
-	all.trace = c.trace
+	if all.trace = c.trace; !all.batch {
+		all.id = c.id
+	}
 	return all, Allowed
 }
 
@@ -36,6 +38,7 @@ func parseBody(body []byte) (content, Reason) {
 type cursor struct {
 	*strictjson.Reader
 	trace string
+	id    string // of the last message
 }
 
 func (c *cursor) document() (all content, err error) {
@@ -78,6 +81,8 @@ func (c *cursor) message() (op operation, err error) {
 		case "params":
 			name, uri, err = c.params()
 			return err
+		case "id":
+			return c.readID()
 		case "result", "error":
 			answer = true
 		}
@@ -93,6 +98,18 @@ func (c *cursor) message() (op operation, err error) {
 		return op, strictjson.Err
 	}
 	return op, err
+}
+
+// readID reads the id of a message, which is text or a number (MCP, "Requests").
+func (c *cursor) readID() error {
+	const longest = 256
+	first := c.Next()
+	from := c.Offset()
+	err := c.Skip()
+	if id := c.Since(from); len(id) <= longest && (first == '"' || first == '-' || '0' <= first && first <= '9') {
+		c.id = id
+	}
+	return err
 }
 
 func (c *cursor) params() (name, uri string, err error) {

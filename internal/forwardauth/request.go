@@ -130,8 +130,9 @@ type Decision struct {
 	lookup Lookup
 	// clientTrace is what Outcome has by this name.
 	clientTrace string
-	// asked is what the body asks for, where it decides.
+	// asked is what the body asks for, where it decides, and id that of the message.
 	asked []operation
+	id    string
 	// refused is the operation that was, and needed the scopes that would open it.
 	refused operation
 	needed  oauth.Scopes

@@ -1,6 +1,7 @@
 package forwardauth
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -53,6 +54,10 @@ func (e *Endpoint) Reads(ctx context.Context, q *Request) (v View, lists, ok boo
 	d.asked = read.ops
 	return e.View(&d), d.Lists(), true
 }
+
+// MessageID is the id of the request that the body holds, as it is written in
+// JSON; "null" where there is none, or several.
+func (d *Decision) MessageID() string { return cmp.Or(d.id, "null") }
 
 // Lists reports whether the answer to the request holds a list that View is about.
 // It is known where the body decides.

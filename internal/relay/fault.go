@@ -52,15 +52,16 @@ const (
 )
 
 // write answers in the form that the client expects.
-func (f *fault) write(w http.ResponseWriter, r *http.Request) {
+func (f *fault) write(w http.ResponseWriter, r *http.Request, id string) {
 	if f.status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", "GET, POST, DELETE")
 	}
-	writeError(w, r, f.status, f.text)
+	writeError(w, r, f.status, f.text, id)
 }
 
-// writeError writes an error of JSON-RPC where the client has sent a message, else plain JSON.
-func writeError(w http.ResponseWriter, r *http.Request, status int, text string) {
+// writeError writes an error of JSON-RPC where the client has sent a message, with
+// its id, else plain JSON.
+func writeError(w http.ResponseWriter, r *http.Request, status int, text, id string) {
 	if r.Method != http.MethodPost {
 		code := "server_error"
 		if status < http.StatusInternalServerError {
@@ -81,7 +82,7 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, text string)
 		Version string          `json:"jsonrpc"`
 		ID      json.RawMessage `json:"id"`
 		Error   problem         `json:"error"`
-	}{"2.0", json.RawMessage("null"), problem{code, text}})
+	}{"2.0", json.RawMessage(id), problem{code, text}})
 }
 
 // fail answers in the place of a server that gave no answer, or none that can be passed on.
@@ -99,7 +100,7 @@ func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	x.failed = f
 	x.endpoint.audit(x, audit.RelayFailed, f)
 	x.decision.Client.Set(w.Header())
-	f.write(w, x.in)
+	f.write(w, x.in, x.decision.MessageID())
 }
 
 // Outcome is how a request that was let through ended: a metric label.

@@ -127,14 +127,14 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s := e.servers[d.Resource]
 	if s == nil { // no decision lets such a request through
-		writeError(w, r, http.StatusNotFound, "there is nothing at this path")
+		writeError(w, r, http.StatusNotFound, "there is nothing at this path", d.MessageID())
 		return
 	}
 	x := &exchange{endpoint: e, server: s, decision: &d, in: r, body: body.bytes, path: q.Path}
 	if refused := x.check(); refused != nil {
 		e.audit(x, audit.AccessDenied, refused)
 		d.Client.Set(w.Header())
-		refused.write(w, r)
+		refused.write(w, r, d.MessageID())
 		return
 	}
 	// From here on nothing bounds the whole: streams live as long as the server lets them.

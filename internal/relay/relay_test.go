@@ -392,7 +392,7 @@ func TestAnswersOfServers(t *testing.T) {
 			if got.Status != tt.status || got.Header.Get("Location") != tt.location || got.Header.Get("WWW-Authenticate") != "" || got.Header.Get("Proxy-Authenticate") != "" || strings.Contains(got.Body, "evil") {
 				t.Errorf("%d %v %s", got.Status, got.Header, got.Body)
 			}
-			if tt.status >= 502 && (got.JSON["jsonrpc"] != "2.0" || got.JSON["error"] == nil) {
+			if tt.status >= 502 && (got.JSON["jsonrpc"] != "2.0" || got.JSON["error"] == nil || got.JSON["id"] != 1.0) {
 				t.Errorf("not an error of JSON-RPC: %s", got.Body)
 			}
 			reason := ""

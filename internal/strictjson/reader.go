@@ -55,6 +55,9 @@ func (r *Reader) Next() byte {
 // after a value its end.
 func (r *Reader) Offset() int { return r.at }
 
+// Since returns what was passed since an offset.
+func (r *Reader) Since(offset int) string { return r.text[offset:r.at] }
+
 // Object reads an object, which must come next, and calls read at each value,
 // which read must pass. No member may repeat, nor differ from one of names in case
 // only: some parsers would take it for that. Nor may one be named __proto__:
