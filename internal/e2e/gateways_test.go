@@ -330,24 +330,24 @@ func recipeTraefik(t *testing.T, path string, site gatewaySite) *process {
 // What is known to be otherwise, and why that may be so.
 var (
 	nginxDiffers = map[string]difference{
-		"the same, of an older client with lying headers": older,
-		"a scope that is not granted":                     {"401 with a challenge: insufficient_scope", "In the dialect of nginx the service asks for more scopes with a 401 unless `stepUp` says otherwise, because nginx without the lines under \"Step-up\" drops the challenge of a 403."},
-		"two Authorization headers":                       {"400", "nginx refuses the request itself, before it asks the service."},
-		"the body of a denial":                            {"that of the gateway", "`auth_request` passes on the status and the challenge, and nothing else."},
-		"a forged X-Auth-Request-* of another name":       unlisted,
+		lyingClient:                                 older,
+		"a scope that is not granted":               {"401 with a challenge: insufficient_scope", "In the dialect of nginx the service asks for more scopes with a 401 unless `stepUp` says otherwise, because nginx without the lines under \"Step-up\" drops the challenge of a 403."},
+		"two Authorization headers":                 {"400", "nginx refuses the request itself, before it asks the service."},
+		"the body of a denial":                      {"that of the gateway", "`auth_request` passes on the status and the challenge, and nothing else."},
+		"a forged X-Auth-Request-* of another name": unlisted,
 	}
 	caddyDiffers = map[string]difference{
-		"the same, of an older client with lying headers": older,
-		"the service is down":                             {"502", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
-		"the service hangs":                               {"504 in time", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
+		lyingClient:           older,
+		"the service is down": {"502", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
+		"the service hangs":   {"504 in time", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
 	}
-	haproxyDiffers   = map[string]difference{"the same, of an older client with lying headers": older}
-	envoyHTTPDiffers = map[string]difference{"the same, of an older client with lying headers": older, "a forged X-Auth-Request-* of another name": unlisted}
-	envoyGRPCDiffers = map[string]difference{"the same, of an older client with lying headers": older, "a forged X-Auth-Request-* of another name": unlisted}
+	haproxyDiffers   = map[string]difference{lyingClient: older}
+	envoyHTTPDiffers = map[string]difference{lyingClient: older, "a forged X-Auth-Request-* of another name": unlisted}
+	envoyGRPCDiffers = map[string]difference{lyingClient: older, "a forged X-Auth-Request-* of another name": unlisted}
 	traefikDiffers   = map[string]difference{
-		"the same, of an older client with lying headers": older,
-		"the service is down":                             {"500", "Traefik has no other answer to a sub-request that fails."},
-		"the service hangs":                               {"500 after 30s", "Traefik waits 30 s for the sub-request and has no option for that."},
+		lyingClient:           older,
+		"the service is down": {"500", "Traefik has no other answer to a sub-request that fails."},
+		"the service hangs":   {"500 after 30s", "Traefik waits 30 s for the sub-request and has no option for that."},
 	}
 	servedDiffers = map[string]difference{
 		"`Connection: X-Auth-Request-User`":             {"400", "The service refuses a request whose Connection names a header that is for the MCP server."},
