@@ -8,6 +8,8 @@
 // CLAIMS=id_token|userinfo   where e-mail and groups appear (userinfo, as the
 //                            specification has it: OpenID Connect Core 5.4)
 // ISSUER_HOST                127.0.0.1
+// RESOURCE_TOKENS=jwt|opaque makes it an authorization server for MCP servers: clients
+//                            register themselves, and name the MCP server in resource
 // ISSUER                     the whole issuer, if a proxy with TLS is in front
 //
 // DELETE /users/NAME removes a user, as an administrator would who lets somebody go.
@@ -44,6 +46,19 @@ const users = {
 };
 const bySubject = Object.fromEntries(Object.values(users).map((u) => [u.claims.sub, u.claims]));
 
+// What an access token, or the answer about one, says of the person.
+const said = ({ email, email_verified, name, groups }) => ({ email, email_verified, name, groups });
+const forResources = env.RESOURCE_TOKENS && {
+  registration: { enabled: true },
+  introspection: { enabled: true, allowedPolicy: () => true },
+  revocation: { enabled: true },
+  resourceIndicators: {
+    enabled: true,
+    useGrantedResource: () => true,
+    getResourceServerInfo: (_, resource) => ({ scope: 'notes:read notes:write', audience: resource, accessTokenTTL: 300, accessTokenFormat: env.RESOURCE_TOKENS }),
+  },
+};
+
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const provider = new Provider(issuer, {
   clients: [{
@@ -56,7 +71,7 @@ const provider = new Provider(issuer, {
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'e2e', use: 'sig', alg: 'RS256' }] },
   cookies: { keys: ['only-for-tests'] },
   pkce: { required: () => true },
-  scopes: ['openid', 'offline_access', 'profile', 'email', 'groups'],
+  scopes: ['openid', 'offline_access', 'profile', 'email', 'groups', ...(env.RESOURCE_TOKENS ? ['notes:read', 'notes:write'] : [])],
   claims: {
     openid: ['sub'],
     profile: ['name', 'preferred_username'],
@@ -65,7 +80,8 @@ const provider = new Provider(issuer, {
   },
   conformIdTokenClaims: env.CLAIMS !== 'id_token',
   issueRefreshToken: async (_, client, code) => client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
-  features: { devInteractions: { enabled: false } },
+  features: { devInteractions: { enabled: false }, ...forResources },
+  extraTokenClaims: (_, token) => env.RESOURCE_TOKENS && token.accountId && said(bySubject[token.accountId]),
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   findAccount: async (_, sub) => bySubject[sub] && { accountId: sub, claims: async () => bySubject[sub] },
   ttl: { AccessToken: 600, AuthorizationCode: 60, IdToken: 600, RefreshToken: 3600, Interaction: 600, Session: 3600, Grant: 3600 },
@@ -115,6 +131,7 @@ async function interaction(req, res, uid, action) {
         ? await provider.Grant.find(details.grantId)
         : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
       if (prompt.details.missingOIDCScope) grant.addOIDCScope(prompt.details.missingOIDCScope.join(' '));
+      for (const [resource, scopes] of Object.entries(prompt.details.missingResourceScopes ?? {})) grant.addResourceScope(resource, scopes.join(' '));
       if (prompt.details.missingOIDCClaims) grant.addOIDCClaims(prompt.details.missingOIDCClaims);
       return provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true });
     }
@@ -136,6 +153,16 @@ http.createServer((req, res) => {
       delete bySubject[user.claims.sub];
     }
     return res.writeHead(user ? 204 : 404).end();
+  }
+  // A client registers with the scopes that it knows of at first, and this provider
+  // would never give it others.
+  if (env.RESOURCE_TOKENS && req.method === 'POST' && req.url === '/reg') {
+    let body = '';
+    req.on('data', (chunk) => { body += chunk; }).on('end', () => {
+      req.body = { ...JSON.parse(body), scope: undefined };
+      oidc(req, res);
+    });
+    return;
   }
   const match = /^\/interaction\/([^/?]+)(?:\/(\w+))?$/.exec(req.url);
   if (!match) return oidc(req, res);

@@ -10,6 +10,7 @@
 // STEP_UP=name                 then call this tool, which KEEP should not open: refused, the
 //                              client asks for more, everything is ticked, and it calls again
 // SECONDS=n                    then call whoami again and again for so long
+// CLIENT_ID=id                 a client that the authorization server knows (it registers itself)
 // REFRESH=1                    also spend the refresh token and call again
 //
 // Prints one JSON line about what happened; exit status 1 with {"error": …}.
@@ -35,7 +36,7 @@ class Provider {
   };
   #state = randomBytes(16).toString('base64url');
   state() { return this.#state; }
-  clientInformation() { return this.client; }
+  clientInformation() { return this.client ?? (env.CLIENT_ID && { client_id: env.CLIENT_ID }); }
   saveClientInformation(client) { this.client = client; }
   tokens() { return this.stored; }
   saveTokens(tokens) { this.stored = tokens; }
@@ -138,6 +139,7 @@ try {
     tokenType: provider.stored?.token_type ?? '',
     hasRefreshToken: Boolean(provider.stored?.refresh_token),
     registered: Boolean(provider.client?.client_id),
+    authorizationServer: provider.authorizationURL?.origin ?? '',
     offered: provider.trail?.flatMap((p) => p.offered) ?? [],
     tools: tools.map((t) => t.name),
     whoami: await call(client, 'whoami'),

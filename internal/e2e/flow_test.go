@@ -126,19 +126,21 @@ func whoami(t *testing.T, session *mcp.ClientSession) identity {
 
 // tsReport is the line that hack/e2e/ts-client.mjs prints.
 type tsReport struct {
-	ProtocolVersion string   `json:"protocolVersion"`
-	RequestedScope  string   `json:"requestedScope"`
-	GrantedScope    string   `json:"grantedScope"`
-	Resource        string   `json:"resource"`
-	Iss             string   `json:"iss"`
-	TokenType       string   `json:"tokenType"`
-	HasRefreshToken bool     `json:"hasRefreshToken"`
-	Registered      bool     `json:"registered"`
-	Offered         []string `json:"offered"`
-	Tools           []string `json:"tools"`
-	Whoami          tsCall   `json:"whoami"`
-	AfterRefresh    tsCall   `json:"afterRefresh"`
-	Refresh         struct {
+	ProtocolVersion string `json:"protocolVersion"`
+	RequestedScope  string `json:"requestedScope"`
+	GrantedScope    string `json:"grantedScope"`
+	Resource        string `json:"resource"`
+	Iss             string `json:"iss"`
+	TokenType       string `json:"tokenType"`
+	HasRefreshToken bool   `json:"hasRefreshToken"`
+	Registered      bool   `json:"registered"`
+	// AuthorizationServer is the origin that it sent the person to.
+	AuthorizationServer string   `json:"authorizationServer"`
+	Offered             []string `json:"offered"`
+	Tools               []string `json:"tools"`
+	Whoami              tsCall   `json:"whoami"`
+	AfterRefresh        tsCall   `json:"afterRefresh"`
+	Refresh             struct {
 		NewAccessToken  bool   `json:"newAccessToken"`
 		NewRefreshToken bool   `json:"newRefreshToken"`
 		Scope           string `json:"scope"`
@@ -180,6 +182,17 @@ func runTSClient(t *testing.T, mcpURL string, env ...string) tsReport {
 // drive runs one of the JavaScript drivers and reads the JSON line it prints.
 func drive[T any](t *testing.T, script string, env []string, args ...string) (report T) {
 	t.Helper()
+	report, said, err := attempted[T](t, script, env, args...)
+	if err != nil {
+		t.Logf("%s: %v: %s", script, err, said)
+		t.Fail()
+	}
+	return report
+}
+
+// attempted is drive for what may fail. said is all that the driver printed.
+func attempted[T any](t *testing.T, script string, env []string, args ...string) (report T, said string, err error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, node(t), append([]string{filepath.Join(drivers, script)}, args...)...)
@@ -190,11 +203,7 @@ func drive[T any](t *testing.T, script string, env []string, args ...string) (re
 	if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
 		t.Fatalf("%s: %v, printed %s%s", script, err, out, &errOut)
 	}
-	if err != nil {
-		t.Logf("%s: %v: %s%s", script, err, out, &errOut)
-		t.Fail()
-	}
-	return report
+	return report, string(out) + errOut.String(), err
 }
 
 func TestTypeScriptClient(t *testing.T) {

@@ -73,22 +73,8 @@ func signsIn(t *testing.T, st *stack, person visitor, email string, groups []str
 // TestKeycloak signs in at a real Keycloak whose refresh tokens work once, with a
 // client secret and with a key.
 func TestKeycloak(t *testing.T) {
-	home := cached("keycloak-" + keycloakVersion)
-	_, err := os.Stat(filepath.Join(home, "bin", "kc.sh"))
-	optional(t, home != "" && err == nil, "Keycloak in the cache (hack/e2e/install.sh)")
-	port := freePorts(t, 1)[0]
-	k := &keycloak{base: "http://127.0.0.1:" + port}
-	k.process = start(t, "keycloak", []string{
-		"KC_BOOTSTRAP_ADMIN_USERNAME=admin", "KC_BOOTSTRAP_ADMIN_PASSWORD=admin", "JAVA_OPTS_KC_HEAP=-Xms64m -Xmx512m",
-	}, filepath.Join(home, "bin", "kc.sh"), "start-dev", "--db=dev-mem", "--http-host=127.0.0.1", "--http-port="+port)
-	k.wait(t)
+	k := startKeycloak(t)
 	key, certificate := keyPair(t)
-	ledger.mu.Lock()
-	if ledger.versions == nil {
-		ledger.versions = map[string]string{}
-	}
-	ledger.versions["keycloak"] = keycloakVersion
-	ledger.mu.Unlock()
 
 	for _, tt := range []struct {
 		name   string
@@ -138,6 +124,27 @@ func keyPair(t *testing.T) (file, certificate string) {
 type keycloak struct {
 	base    string
 	process *process
+}
+
+// startKeycloak runs it, with args beside the usual ones.
+func startKeycloak(t *testing.T, args ...string) *keycloak {
+	t.Helper()
+	home := cached("keycloak-" + keycloakVersion)
+	_, err := os.Stat(filepath.Join(home, "bin", "kc.sh"))
+	optional(t, home != "" && err == nil, "Keycloak in the cache (hack/e2e/install.sh)")
+	port := freePorts(t, 1)[0]
+	k := &keycloak{base: "http://127.0.0.1:" + port}
+	k.process = start(t, "keycloak", []string{
+		"KC_BOOTSTRAP_ADMIN_USERNAME=admin", "KC_BOOTSTRAP_ADMIN_PASSWORD=admin", "JAVA_OPTS_KC_HEAP=-Xms64m -Xmx512m",
+	}, filepath.Join(home, "bin", "kc.sh"), append([]string{"start-dev", "--db=dev-mem", "--http-host=127.0.0.1", "--http-port=" + port}, args...)...)
+	k.wait(t)
+	ledger.mu.Lock()
+	defer ledger.mu.Unlock()
+	if ledger.versions == nil {
+		ledger.versions = map[string]string{}
+	}
+	ledger.versions["keycloak"] = keycloakVersion
+	return k
 }
 
 // wait: the first start of a distribution takes a minute.

@@ -35,7 +35,7 @@ type stack struct {
 
 // setup varies a stack.
 type setup struct {
-	// provider is "oidc" (the certified provider), "static", "several" for both, or "own" for what idp starts.
+	// provider is "oidc" (the certified provider), "static", "several" for both, or "own" for what idp starts, "none" where no sign-in is here.
 	provider string
 	// idp starts another one on a port and returns its configuration.
 	idp func(t *testing.T, st *stack, port string) map[string]any
@@ -111,6 +111,7 @@ func newStack(t *testing.T, s setup) *stack {
 		corp, guests := st.startIDP(t, ports[3], s.claims, redirectURIs...), staticProvider(t)
 		corp["id"], corp["displayName"], guests["id"] = "corp", "Example Corp", "guests"
 		file["providers"] = []any{corp, guests}
+	case "none":
 	case "own":
 		file["provider"] = s.idp(t, st, ports[3])
 	default:
