@@ -122,6 +122,7 @@ var typesOnly = []struct {
 	{"config", "keyset", []string{"New", "Set", "Ephemeral", "Seed"}, "the configuration reads seeds and makes no keys"},
 	{"config", "egress", []string{"Client"}, "the configuration reaches no network"},
 	{"config", "grant", []string{"Endpoint", "Refresh", "NewRefresh", "NewFailures", "NewRevocations"}, "the configuration asks which grants there are and runs none"},
+	{"forwardauth", "gatewatch", []string{"New", "Watch", "NewLooker", "Looker", "LookAtAll"}, "the decision knows a question of the gate watch and asks none"},
 	{"config", "gatewatch", []string{"New", "Watch", "NewLooker", "Looker", "LookAtAll"}, "the configuration says what to look at and does not look"},
 	{"config", "certificate", []string{"New", "Certificates", "ToHTTPS"}, "the configuration says where certificates come from and gets none"},
 	{"filter", "net/http", []string{"Request", "Response", "Header", "Handler"}, "a filter is for every door, HTTP or not"},

@@ -105,6 +105,7 @@ type Entry struct {
 	Family   string // sign-in of a client that its tokens come from; the operator may deny it
 	KeyID    string
 	Cause    error // detail for operators; never a secret
+	Watch    bool  // the gate watch asked; the line has no member for it
 
 	count int // how many entries this one replaces, 0 for itself
 }
@@ -156,8 +157,8 @@ type Log struct {
 // quiet events are the ordinary beginnings of what ends in a louder one.
 var quiet = map[Event]bool{AuthorizeRequested: true, LoginReturned: true}
 
-// Write records e. Requests without a token are many and carry little; they and
-// what is quiet go to debug level, and so does what is beyond the bounds.
+// Write records e. Requests without a token are many and carry little; they, the
+// questions of the gate watch and what is quiet go to debug level, and so does what is beyond the bounds.
 // Everything else goes to info.
 func (l *Log) Write(ctx context.Context, e Entry) {
 	if l == nil {
@@ -170,7 +171,7 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	switch {
 	case e.Event == DenyListBroken || e.Event == UsersBroken || e.Event == APIKeysBroken:
 		level = slog.LevelError // what the operator shut out may be let in
-	case e.Event == AccessDenied && e.Reason == reasons.NoToken || quiet[e.Event]:
+	case e.Event == AccessDenied && (e.Reason == reasons.NoToken || e.Watch) || quiet[e.Event]:
 		level = slog.LevelDebug
 	case !l.Bounds.admit(&e):
 		level = slog.LevelDebug

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
@@ -104,6 +105,13 @@ func (e *Endpoint) agrees(name string, host *resource.Host) bool {
 	return other == nil || other == host || hostname(other.Name) == hostname(host.Name)
 }
 
+// ofGateWatch reports whether q is a question of the gate watch, of this replica
+// or another: it is marked, and has no token or the one that all of them have.
+func ofGateWatch(q *Request) bool {
+	name, _ := one(q.MCPName)
+	return name == gatewatch.Mark && (len(q.Authorization) == 0 || len(q.Authorization) == 1 && q.Authorization[0] == "Bearer "+gatewatch.WrongToken)
+}
+
 // auditDenial writes down who was denied what, and why. What the client itself
 // says stands there only beside a good token: strangers have no place in the log.
 func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Reason, q *Request, d *Decision) {
@@ -112,6 +120,7 @@ func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Re
 		entry.Method, _ = one(q.MCPMethod)
 		entry.Tool, _ = one(q.MCPName)
 	}
+	entry.Watch = !d.proven && ofGateWatch(q)
 	if d.Host != nil {
 		entry.Host = d.Host.Name
 	}

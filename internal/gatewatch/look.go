@@ -130,12 +130,13 @@ func (l *Looker) ask(ctx context.Context, r *resource.Resource, q question) (*an
 	}
 	req.Host = q.host
 	req.Header.Set("User-Agent", l.userAgent)
+	req.Header.Set("Mcp-Name", Mark)
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if q.wrongToken {
-		req.Header.Set("Authorization", "Bearer "+wrongToken)
+		req.Header.Set("Authorization", "Bearer "+WrongToken)
 	}
 	if l.asked != nil {
 		l.asked()

@@ -13,8 +13,14 @@ import (
 // so its answer shows that one was reached.
 const hello = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"mcp-forward-auth-gate-watch","version":"1"}}}`
 
-// wrongToken has the form of no token, so the service refuses it without a look at a key.
-const wrongToken = "not-a-token-but-a-question-of-the-gate-watch"
+// A question says what it is, so that the audit log need not fill with refusals
+// that the service itself asks for. Whoever copies it gains nothing: it is refused.
+const (
+	// Mark stands in the header Mcp-Name of every question.
+	Mark = "mcp-forward-auth-gate-watch"
+	// WrongToken has the form of no token, so it is refused without a look at a key.
+	WrongToken = "not-a-token-but-a-question-of-the-gate-watch"
+)
 
 // Stranger is a host that exists nowhere (RFC 2606, section 2).
 const Stranger = "gate-watch.invalid"

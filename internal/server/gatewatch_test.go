@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -83,6 +84,30 @@ func TestGateWatch(t *testing.T) {
 		}
 		if !strings.Contains(s.Log.String(), "the gate is closed") {
 			t.Error("the log does not say so")
+		}
+		for line := range strings.Lines(s.Log.String()) {
+			if strings.Contains(line, "access.denied") && strings.Contains(line, `"level":"INFO"`) {
+				t.Errorf("the audit log has %s", line)
+			}
+		}
+		// A request that says to be the gate watch, and has another token, is told of.
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Address()+"/authenticate/forwarded", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]string{
+			"Mcp-Name": gatewatch.Mark, "Authorization": "Bearer " + gatewatch.WrongToken + "x",
+			"X-Forwarded-Method": "POST", "X-Forwarded-Proto": "https", "X-Forwarded-Host": servertest.Host, "X-Forwarded-Uri": "/mcp",
+		} {
+			req.Header.Set(name, value)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if !strings.Contains(s.Log.String(), `"level":"INFO","msg":"audit","audit":{"schema":"1","event":"access.denied","reason":"malformed_token"`) {
+			t.Errorf("%s, and the log has no entry", resp.Status)
 		}
 	})
 	t.Run("an open gate is told, and the service stays ready", func(t *testing.T) {

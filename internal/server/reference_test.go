@@ -102,7 +102,7 @@ func TestAuditReference(t *testing.T) {
 		"The entry is the member `audit`; `time` and `level` are those of the log line. Where the log goes: `audit.file` in the [configuration](config.md).\n\n" +
 		fmt.Sprintf("## How much is written\n\nFor each event and reason at a host, %d refusals and %d steps of sign-ins a minute are written where the person is not known, at most %d a minute in all, and %d about each known person (`subject`). ", auditRefusals, auditSteps, auditStrangers, auditPersons) +
 		"The rest is counted: once a minute one entry for each event, reason, host and person has the number in `count`. With `logging.level: debug` every entry is written, at that level. " +
-		"Requests without a token are written at debug level only. What the client itself says (`mcp_method`, `mcp_tool`) stands there only beside a good token. The [metrics](metrics.md) count everything.\n\n" +
+		"Requests without a token, and those of the gate watch, are written at debug level only. What the client itself says (`mcp_method`, `mcp_tool`) stands there only beside a good token. The [metrics](metrics.md) count everything.\n\n" +
 		"## Fields\n\nWithin one schema version fields, events and reasons may be added; none changes its name or meaning.\n\n| Field | Meaning |\n|---|---|\n")
 	for _, f := range audit.Fields {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Name, f.Meaning)
