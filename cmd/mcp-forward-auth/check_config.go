@@ -157,7 +157,7 @@ func tryPolicy(c *cobra.Command, path string, q whatif.Question, asJSON bool) er
 	if err != nil {
 		return err
 	}
-	service := whatif.Service{Providers: cfg.Providers, Hosts: cfg.Hosts, Clients: cfg.Clients, Keys: keys, DenyList: cfg.DenyList}
+	service := whatif.Service{Providers: cfg.Providers, Hosts: cfg.Hosts, Clients: cfg.Clients, Keys: keys, AuthorizationServers: cfg.AuthorizationServers, DenyList: cfg.DenyList}
 	d, err := service.Decide(q)
 	if err != nil {
 		return fmt.Errorf("check-config: %w", err)

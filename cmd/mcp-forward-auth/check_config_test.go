@@ -205,3 +205,53 @@ policy:
 		}
 	}
 }
+
+// A person of another authorization server is asked about by its issuer URL.
+func TestTryExternal(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"deny.yaml": "subjects: ['sso.example.com:gone']\n",
+		"config.yaml": `
+proxy:
+  hosts:
+  - {host: mcp.example.com, endpoint: "http://127.0.0.1:9/mcp", ownTokens: false, authorizationServers: [{issuer: "https://sso.example.com", clients: [cli]}]}
+denyList: {file: deny.yaml}
+policy:
+  rules:
+  - {effect: allow, name: staff, groups: [staff], scopes: ["notes:read"], clientKinds: [external]}
+  - {effect: allow, name: the job, users: ["client@sso.example.com:cli"]}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const server = ",provider=https://sso.example.com"
+	for _, tt := range []struct {
+		as   string
+		code int
+		says []string
+	}{
+		{"user=1234,groups=staff,client=cli" + server, 0, []string{"user sso.example.com:1234", "cli (external)", "allowed  notes:read", "refused  every other scope"}},
+		{"user=sso.example.com:1234" + server, exitRefused, []string{"refused  notes:read"}},
+		{"user=client@sso.example.com:cli" + server, 0, []string{"user client@sso.example.com:cli", "allowed  every other scope"}},
+		{"user=gone,groups=staff" + server, exitRefused, []string{"denied_by_operator"}},
+		{"user=1234,groups=staff,client=other" + server, exitRefused, []string{"client_not_accepted"}},
+		{"user=1234,provider=https://other.example", exitFailed, []string{"takes no tokens of the issuer"}},
+	} {
+		out, _, err := call(t, "", "check-config", "--config", filepath.Join(dir, "config.yaml"), "--as", tt.as)
+		code := 0
+		if err != nil {
+			code = exitCode(err)
+			out += err.Error()
+		}
+		for _, text := range tt.says {
+			if !strings.Contains(out, text) {
+				t.Errorf("%s: no %q in\n%s", tt.as, text, out)
+			}
+		}
+		if code != tt.code {
+			t.Errorf("%s: code %d, want %d\n%s", tt.as, code, tt.code, out)
+		}
+	}
+}

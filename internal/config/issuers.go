@@ -47,8 +47,7 @@ func (r *resolver) authorizationServers(files []HostFile, c *Config) {
 }
 
 // namespace says who the people of an issuer are. Those of an issuer that is an
-// identity provider here are the same people, so their subjects must be read from
-// the same claim.
+// identity provider here are the same people.
 func (r *resolver) namespace(at string, entry *issuer.Config, providers []connector.Config) {
 	for _, p := range providers {
 		own, ok := p.Settings.(connector.Issuer)
@@ -61,7 +60,7 @@ func (r *resolver) namespace(at string, entry *issuer.Config, providers []connec
 		}
 		entry.SameAs, entry.Namespace = p.PolicyID(), provider.Prefix(p)+entry.Namespace
 		if subjectClaim != entry.Claims.Subject {
-			r.Add(at+".claims.subject", "must be %s, as for the identity provider with this issuer: its people are the same here and there", conf.Show(subjectClaim))
+			r.Warn(at+".claims.subject", "is %s, and the identity provider with this issuer has subjectClaim %s: its people have the same subjects here and there, so both claims must hold the same values", conf.Show(entry.Claims.Subject), conf.Show(subjectClaim))
 		}
 		return
 	}

@@ -88,7 +88,7 @@ func (c *Config) Settings() (all []Setting) {
 	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {
-		line(serverSetting, "%s://%s%s -> %s%s", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), policySummary(h))
+		line(serverSetting, "%s://%s%s -> %s%s%s", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), credentialSummary(h), policySummary(h))
 	}
 	return all
 }
@@ -111,6 +111,20 @@ func (c *Config) redirectURIs(p connector.Config) []string {
 		}
 	}
 	return all
+}
+
+// credentialSummary says what requests to the server prove themselves with, "" for
+// tokens of this service alone.
+func credentialSummary(h resource.Entry) string {
+	switch {
+	case len(h.Issuers) == 0 && !h.OwnTokensOff:
+		return ""
+	case len(h.Issuers) == 0:
+		return ", takes no tokens"
+	case h.OwnTokensOff:
+		return ", takes tokens of " + conf.Names(h.Issuers) + " alone"
+	}
+	return ", takes tokens of " + conf.Names(h.Issuers) + " too"
 }
 
 // policySummary says which rules hold at the server, "" if none do.

@@ -37,8 +37,8 @@ type principal struct {
 func principals(t *testing.T) []principal {
 	idp := oauthtest.NewOIDCProvider(t)
 	idp.SignInAs(servertest.Member("jane", "staff"))
-	as := oauthtest.NewIssuer(t)
-	foreign := func(t *testing.T, s *servertest.Service, scopes string) string {
+	as, named := oauthtest.NewIssuer(t), oauthtest.NewIssuer(t)
+	foreign := func(as *oauthtest.Issuer, s *servertest.Service, scopes string) string {
 		return as.Token(as.Claims(servertest.Resource, s.Clock.Now(), map[string]any{"sub": "jane", "scope": scopes, "groups": []string{"staff"}}), nil)
 	}
 	return []principal{
@@ -53,16 +53,17 @@ func principals(t *testing.T) []principal {
 		},
 		{
 			name: "JWT of another issuer", edit: servertest.UseIssuer(as.URL, nil), subject: strings.TrimPrefix(as.URL, "http://") + ":jane",
-			clientKind: rule.KindExternal, present: foreign, spelling: "notes:write",
+			clientKind: rule.KindExternal, spelling: "notes:write",
+			present: func(_ *testing.T, s *servertest.Service, scopes string) string { return foreign(as, s, scopes) },
 		},
 		{
 			name: "JWT of an issuer with names of its own, and no own tokens",
-			edit: servertest.Edits(servertest.WithoutOwnTokens, servertest.UseIssuer(as.URL, func(f *issuer.File) {
+			edit: servertest.Edits(servertest.WithoutOwnTokens, servertest.UseIssuer(named.URL, func(f *issuer.File) {
 				f.ScopeMap = map[string]string{"api://notes/write": "notes:write", "api://notes/read": "notes:read"}
 			})),
-			subject: strings.TrimPrefix(as.URL, "http://") + ":jane", clientKind: rule.KindExternal,
-			present: func(t *testing.T, s *servertest.Service, scopes string) string {
-				return foreign(t, s, strings.ReplaceAll(scopes, "notes:", "api://notes/"))
+			subject: strings.TrimPrefix(named.URL, "http://") + ":jane", clientKind: rule.KindExternal,
+			present: func(_ *testing.T, s *servertest.Service, scopes string) string {
+				return foreign(named, s, strings.ReplaceAll(scopes, "notes:", "api://notes/"))
 			},
 			spelling: "api://notes/write",
 		},
@@ -179,5 +180,28 @@ func (p principal) isDenied(t *testing.T) {
 	until(t, func() bool { return s.Ask(t, servertest.Resource, raw).Status == http.StatusUnauthorized })
 	if e := s.Log.Last(audit.AccessDenied); e["reason"] != "denied_by_operator" || e["subject"] != p.subject {
 		t.Errorf("audit: %v", e)
+	}
+}
+
+// A credential of each kind is refused wherever only another kind is taken.
+func TestCrossUses(t *testing.T) {
+	all := principals(t)
+	for i, taken := range all {
+		t.Run(taken.name, func(t *testing.T) {
+			t.Parallel()
+			alone := taken.edit
+			if i > 0 { // the first are the service's own tokens
+				alone = servertest.Edits(servertest.WithoutOwnTokens, taken.edit)
+			}
+			at := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: alone})
+			at.MustPass(t, servertest.Resource, taken.present(t, at, "notes:read"))
+			for j, other := range all {
+				if i == j {
+					continue
+				}
+				from := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: other.edit, Clock: at.Clock})
+				at.MustNotPass(t, servertest.Resource, other.present(t, from, "notes:read"), "invalid_token")
+			}
+		})
 	}
 }

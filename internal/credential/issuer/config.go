@@ -29,7 +29,7 @@ type File struct {
 	Algorithms []string `json:"algorithms" max:"20" check:"unique"`
 	// Where the server's tokens say what.
 	Claims ClaimsFile `json:"claims"`
-	// Names of scopes at the authorization server, each with the name that the MCP server has for it, such as {"api://notes/notes.read": "notes:read"}. Clients are told the names of the authorization server. Default: the names are the same.
+	// Names of scopes at the authorization server, each with the name that the MCP server has for it, such as {"api://notes/notes.read": "notes:read"}. Clients are told the names of the authorization server, and of two that stand for one the longer. Default: the names are the same.
 	ScopeMap map[string]string `json:"scopeMap"`
 	// Scopes that each of its tokens has besides, in the names of the MCP server. A server that declares no scopes has the scope "mcp".
 	AddScopes []string `json:"addScopes" check:"scopes"`
@@ -293,7 +293,9 @@ func (c Config) ScopeNames() map[string]string {
 	}
 	names := map[string]string{}
 	for _, theirs := range slices.Sorted(maps.Keys(c.ScopeMap)) {
-		if ours := c.ScopeMap[theirs]; names[ours] == "" {
+		// Entra says "notes.read" in a token and wants to be asked for
+		// "api://notes/notes.read".
+		if ours := c.ScopeMap[theirs]; len(theirs) > len(names[ours]) {
 			names[ours] = theirs
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -203,26 +204,33 @@ func (t *token) principal(signed *key, r *resource.Resource) (credential.Princip
 	if !ok {
 		return credential.Principal{}, refuse(reasons.NoSubject)
 	}
-	client := t.client()
-	full := t.config.Namespace + ":" + client
+	who := t.config.Outsider(id, t.client())
 	issued := t.now // no later, however far the issuer's clock is ahead
 	if !t.issued.IsZero() && t.issued.Before(issued) {
 		issued = t.issued
 	}
 	p := credential.Principal{
-		Issuer: t.config.Issuer, Audience: r.URI, Subject: id.FullSubject(), Client: full, Scope: t.scope(),
+		Issuer: t.config.Issuer, Audience: r.URI, Subject: id.FullSubject(), Client: t.config.clientID(t.client()), Scope: t.scope(),
 		Email: id.Email, Name: id.Name, Groups: id.Groups, GroupsCut: id.Unknown.Groups,
-		Outsider: &policy.Outsider{
-			Person: id, SameAs: t.config.SameAs, ClientID: client,
-			Client: policy.Client{Key: oauth.ClientKey(full), Kind: rule.KindExternal, Host: hostOf(client), HostUnproven: true},
-		},
-		ID: t.id(), IssuedAt: issued.Unix(), Expires: t.expires.Unix(), Withdrawn: signed.withdrawn,
+		Outsider: who,
+		ID:       t.id(), IssuedAt: issued.Unix(), Expires: t.expires.Unix(), Withdrawn: signed.withdrawn,
 	}
 	if until := t.set.until(); !until.IsZero() {
 		p.Until = until.Unix()
 	}
 	return p, nil
 }
+
+// Outsider is a person of the issuer, who uses a client that it knows by that id.
+func (c Config) Outsider(id connector.Identity, client string) *policy.Outsider {
+	return &policy.Outsider{
+		Person: id, SameAs: c.SameAs, ClientID: client,
+		Client: policy.Client{Key: oauth.ClientKey(c.clientID(client)), Kind: rule.KindExternal, Host: hostOf(client), HostUnproven: true},
+	}
+}
+
+// clientID is what a client of the issuer is called here.
+func (c Config) clientID(client string) string { return c.Namespace + ":" + client }
 
 // hostOf returns the host of a client id that is the URL of a metadata document, or "".
 func hostOf(client string) string {

@@ -310,7 +310,7 @@ func (t *token) identity() (connector.Identity, bool) {
 	client := t.client()
 	switch {
 	case !t.claims.Has(c.Subject), id.Subject == client: // RFC 9068, section 2.2
-		id.Namespace, id.Subject = clientNamespace+t.config.Namespace, claim.Subject(client)
+		id.Namespace, id.Subject = ClientNamespace+t.config.Namespace, claim.Subject(client)
 	case id.Subject == "":
 		return id, false
 	}
@@ -326,9 +326,9 @@ func (t *token) identity() (connector.Identity, bool) {
 	return id, id.Subject != ""
 }
 
-// clientNamespace begins the subjects of clients that act for themselves. No
+// ClientNamespace begins the namespaces of clients that act for themselves. No
 // namespace of people has an at sign.
-const clientNamespace = "client@"
+const ClientNamespace = "client@"
 
 // id is what the token can be revoked by, and what the log calls it.
 func (t *token) id() string {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
@@ -32,13 +33,16 @@ type Service struct {
 	Hosts     []resource.Entry
 	Clients   []registration.Known
 	Keys      []apikey.Key
-	DenyList  string // path, "" for none
+	// AuthorizationServers are the other ones whose tokens each of Hosts takes.
+	AuthorizationServers [][]issuer.Config
+	DenyList             string // path, "" for none
 }
 
 // Question is about one person, one client and one MCP server.
 type Question struct {
 	// As is "user=…,email=…,groups=a|b,provider=…,client=…". Each part may be
-	// missing; a backslash takes the meaning of "," and "|".
+	// missing; a backslash takes the meaning of "," and "|". The provider may be the
+	// issuer URL of another authorization server.
 	As string
 	// Resource is a URL of the MCP server; "" is the only one.
 	Resource string
@@ -96,6 +100,9 @@ func (s Service) Decide(q Question) (*Decision, error) {
 	}
 	if name, ok := strings.CutPrefix(plain(given["client"]), rule.KeyNamespace+":"); ok {
 		return s.decideKey(q, host, uri, name, given)
+	}
+	if url := plain(given["provider"]); strings.Contains(url, "://") {
+		return s.decideExternal(q, host, uri, url, given)
 	}
 	provider, id, err := s.identity(given)
 	if err != nil {
@@ -221,12 +228,17 @@ func (s Service) identity(given map[string]string) (*connector.Config, connector
 			break
 		}
 	}
+	id.Groups = groups(given)
+	return p, id, nil
+}
+
+func groups(given map[string]string) (names []string) {
 	for g := range split(given["groups"], '|') {
 		if g != "" {
-			id.Groups = append(id.Groups, plain(g))
+			names = append(names, plain(g))
 		}
 	}
-	return p, id, nil
+	return names
 }
 
 // limits are those that the operator set for one client.
