@@ -85,8 +85,8 @@ func TestPageAndDecisionAgree(t *testing.T) {
 		{"never fetched", listing{hangs: true}},
 		{"fetch failed", listing{}},
 	}
-	for _, toolPolicy := range []string{"enforce", "strict"} {
-		t.Run(toolPolicy, func(t *testing.T) {
+	for _, toolPolicy := range []rule.ToolPolicy{rule.Enforce, rule.Strict} {
+		t.Run(string(toolPolicy), func(t *testing.T) {
 			var now atomic.Pointer[listing]
 			now.Store(&known[0].listing)
 			server := listings(t, &now)

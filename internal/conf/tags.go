@@ -85,7 +85,7 @@ func decodeAuthorities(c *Check, at, text string, target reflect.Value, _ reflec
 
 func (c *Check) checkText(at, text string, tag reflect.StructTag) {
 	if enum := strings.Fields(tag.Get("enum")); len(enum) > 0 && text != "" && !slices.Contains(enum, text) {
-		c.Add(at, "%s is not one of %s", Show(text), Quoted(enum))
+		c.addMalformed(at, "%s is not one of %s", Show(text), Quoted(enum))
 	}
 	if tag.Get("check") == "text" {
 		c.Text(at, text)

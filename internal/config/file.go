@@ -156,17 +156,17 @@ type HostFile struct {
 	// URL at which this service reaches the MCP server to list its tools, for instance "http://mcp.default.svc:8080/mcp". Required.
 	Endpoint string `json:"endpoint"`
 	// File with the certificates of the authorities to trust for the endpoint, in PEM, and no others. Default: those of the system; the environment variable SSL_CERT_DIR names directories with more.
-	CAFile string `json:"caFile"`
+	Authorities []byte `json:"caFile"`
 	// Public path of the MCP server; requests to it and below belong to this server. "/" means all of the host. A server of HTTP+SSE, whose endpoint ends in "/sse", takes messages at another path, so it needs the path above both, mostly "/". Default: the path of endpoint.
 	Path string `json:"path"`
-	// Public scheme, "https" or, on a loopback host only, "http"; the same for all entries of a host. Default "https".
-	Scheme string `json:"scheme"`
+	// Public scheme, "https" or, on a loopback host only, "http"; the same for all entries of a host.
+	Scheme string `json:"scheme" default:"https" enum:"https http"`
 	// Name of the server on the consent page. Default: the host.
-	DisplayName string `json:"displayName"`
+	DisplayName string `json:"displayName" check:"text"`
 	// Scopes that clients are told to ask for at first; the rest comes by step-up. Default: all scopes the MCP server advertises.
-	DefaultScopes []string `json:"defaultScopes"`
-	// What is asked of a request beyond a valid token. "enforce": a request of MCP revision 2026-07-28 or later passes only if a granted scope opens its tool, and an older one with any valid token; "strict": also refuses what cannot be decided, which is every request of an older revision unless body or envoyMCP is set; "advisory": nothing more is asked, only written to the audit log. See docs/tool-policy.md. Default "enforce".
-	ToolPolicy string `json:"toolPolicy"`
+	DefaultScopes []string `json:"defaultScopes" check:"scopes"`
+	// What is asked of a request beyond a valid token. "enforce": a request of MCP revision 2026-07-28 or later passes only if a granted scope opens its tool, and an older one with any valid token; "strict": also refuses what cannot be decided, which is every request of an older revision unless body or envoyMCP is set; "advisory": nothing more is asked, only written to the audit log. See docs/tool-policy.md.
+	ToolPolicy rule.ToolPolicy `json:"toolPolicy" default:"enforce" enum:"enforce strict advisory"`
 	// Scopes of your own, and what they open, beside those that the MCP server declares. What an entry names is opened by entries alone, whatever the server declares.
 	Scopes []rule.Scope `json:"scopes" max:"100"`
 	// The gateway forwards the body of each request, of at most 1 MiB, and the body decides what the request is. For gateways that do so by configuration: Traefik with forwardBody, Envoy with with_request_body. With any other gateway every request is refused. Default false.
@@ -174,7 +174,7 @@ type HostFile struct {
 	// Envoy's MCP filter (envoy.filters.http.mcp, from Envoy 1.38 on) reads the body of each request, and what it says of it over gRPC decides what the request is, so that no body is sent. The filter must refuse what is not MCP and members that repeat; see docs/gateways/envoy.md. It proves what a request does only to an MCP server that compares the names of JSON members by case. Needs listen.grpc; with any other gateway every request with a body is refused. Not beside body. Default false.
 	EnvoyMCP bool `json:"envoyMCP"`
 	// Status of the answer that asks a client for more scopes: "403", as the standards have it, or "401", for gateways that lose the challenge of a 403 and clients that ignore it. Default: "401" where the gateway is nginx, ingress-nginx or NGINX Gateway Fabric, else "403".
-	StepUp string `json:"stepUp"`
+	StepUp string `json:"stepUp" enum:"401 403"`
 	// For clients that answer a request for more scopes by refreshing their token, which cannot help, and then give up (the TypeScript SDK 1 and 2, the AI SDK): a refresh within five seconds after such a request gets invalid_grant, so that the client lets the person sign in with the scopes that are missing. A client that refreshes in these seconds for another reason signs in as well. Default false.
 	RefuseRefreshAfterStepUp bool `json:"refuseRefreshAfterStepUp"`
 	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts, and behind Envoy with its MCP filter. Default false.

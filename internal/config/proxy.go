@@ -80,11 +80,11 @@ func (r *resolver) behind(hosts []resource.Entry) {
 // host resolves one entry; ok means that its public address is valid.
 func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	h.Endpoint = r.endpoint(at+".endpoint", f.Endpoint)
-	if h.Authorities = r.Authorities(at+".caFile", f.CAFile); f.CAFile != "" && h.Endpoint != nil && h.Endpoint.Scheme != "https" {
+	if h.Authorities = f.Authorities; r.IsSet(at+".caFile") && h.Endpoint != nil && h.Endpoint.Scheme != "https" {
 		r.Add(at+".caFile", "has no meaning for an endpoint with http; remove it, or use https")
 	}
 	before := r.Len()
-	h.Scheme = r.scheme(at+".scheme", f.Scheme)
+	h.Scheme = f.Scheme
 	h.Host = r.publicHost(at+".host", f.Host, h.Scheme)
 	h.Path = r.publicPath(at+".path", f.Path, h.Endpoint)
 	if h.Serving = f.Serve.Resolve(conf.Section{Check: r.Check, At: at + ".serve"}); h.Serving == nil {
@@ -93,9 +93,7 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	ok = r.Len() == before && (f.Path != "" || h.Endpoint != nil) &&
 		!r.IsMalformed(at+".host") && !r.IsMalformed(at+".path") && !r.IsMalformed(at+".scheme")
 	h.DisplayName = cmp.Or(f.DisplayName, h.Host)
-	r.Text(at+".displayName", f.DisplayName)
 	h.DefaultScopes = f.DefaultScopes
-	r.ScopeTokens(at+".defaultScopes", f.DefaultScopes)
 	for i, scope := range f.DefaultScopes {
 		if scope == "offline_access" {
 			r.Add(conf.Element(at+".defaultScopes", i), "offline_access is a matter between client and authorization server; remove it")
@@ -149,14 +147,6 @@ func (r *resolver) callbackHost(value string, hosts []resource.Entry) resource.P
 		}
 	}
 	return c
-}
-
-func (r *resolver) scheme(at, scheme string) string {
-	scheme = cmp.Or(scheme, "https")
-	if scheme != "https" && scheme != "http" {
-		r.Add(at, `%s is not one of "https", "http"`, conf.Show(scheme))
-	}
-	return scheme
 }
 
 // publicHost returns value without the scheme's default port.

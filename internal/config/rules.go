@@ -1,9 +1,9 @@
 package config
 
 import (
-	"cmp"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
@@ -13,7 +13,7 @@ import (
 // rules resolves what an entry of proxy.hosts asks of requests.
 func (r *resolver) rules(at string, f HostFile) rule.Rules {
 	rules := rule.Rules{
-		ToolPolicy:     rule.ToolPolicy(cmp.Or(f.ToolPolicy, string(rule.Enforce))),
+		ToolPolicy:     f.ToolPolicy,
 		Scopes:         r.scopeRules(at+".scopes", f.Scopes),
 		Body:           f.Body,
 		EnvoyMCP:       f.EnvoyMCP,
@@ -21,20 +21,7 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 		HideGrantable:  f.HideGrantable,
 		AllowedOrigins: f.CORS.AllowedOrigins,
 	}
-	switch rules.ToolPolicy {
-	case rule.Enforce, rule.Strict, rule.Advisory:
-	default:
-		r.Add(at+".toolPolicy", `%s is not one of "enforce", "strict", "advisory"`, conf.Show(f.ToolPolicy))
-	}
-	switch f.StepUp {
-	case "":
-	case "401":
-		rules.StepUpStatus = 401
-	case "403":
-		rules.StepUpStatus = 403
-	default:
-		r.Add(at+".stepUp", `%s is not one of "401", "403"`, conf.Show(f.StepUp))
-	}
+	rules.StepUpStatus, _ = strconv.Atoi(f.StepUp) // 0 for what suits the gateway
 	if f.EnvoyMCP && f.Body {
 		r.Add(at+".envoyMCP", "is another source of what body tells; remove one of the two")
 	}

@@ -54,7 +54,7 @@ func TestPrivateAuthority(t *testing.T) {
 	start := func(ca, mcpCA string) *servertest.Service {
 		return servertest.Start(t, servertest.Options{Files: files, Edit: servertest.Edits(servertest.UseOIDC(idp), func(f *config.File) {
 			f.Provider.Settings.(*oidc.Settings).CA = []byte(ca) // the name of the file
-			f.Proxy.Hosts[0].Endpoint, f.Proxy.Hosts[0].CAFile = endpoint+"/mcp", mcpCA
+			f.Proxy.Hosts[0].Endpoint, f.Proxy.Hosts[0].Authorities = endpoint+"/mcp", []byte(mcpCA)
 		})})
 	}
 	s = start("ca", "mcp-ca")
