@@ -336,6 +336,21 @@ only the gateway itself asks there.
 {{- end }}
 
 {{/*
+Paths of the MCP servers that the service itself serves at a host, which come here
+too: {path, type}. They are of that host alone; at another one the server would be
+open. Arguments: root, host.
+*/}}
+{{- define "mcp-forward-auth.servedPaths" -}}
+{{- $paths := list }}
+{{- range .root.Values.proxy.hosts }}
+{{- if and (dig "serve" "enabled" false .) (eq (regexReplaceAll ":[0-9]+$" .host "") $.host) }}
+{{- $paths = append $paths (dict "path" (include "mcp-forward-auth.publicPath" .) "type" "Prefix") }}
+{{- end }}
+{{- end }}
+{{- toYaml (dict "list" $paths) }}
+{{- end }}
+
+{{/*
 The same paths, each by its whole name: for gateways that ask about everything
 else. A prefix would let more pass than is meant. The paths below that of an MCP
 server are not among them: where no route sends them here, they reach the server.
@@ -395,6 +410,7 @@ port, url}. It fails for an endpoint that is none. Arguments: root, what.
 {{- $what := .what }}
 {{- $backends := list }}
 {{- range $i, $entry := .root.Values.proxy.hosts }}
+{{- if not (dig "serve" "enabled" false $entry) }}{{/* no gateway stands before a served one */}}
 {{- $url := urlParse $entry.endpoint }}
 {{- $labels := splitList "." (regexReplaceAll ":[0-9]+$" $url.host "" | trimSuffix ".") }}
 {{- if or (ne $url.scheme "http") (lt (len $labels) 3) (ne (index $labels 2) "svc") }}
@@ -409,6 +425,7 @@ port, url}. It fails for an endpoint that is none. Arguments: root, what.
   "host" $host "path" $path "service" (index $labels 0) "namespace" (index $labels 1)
   "port" (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default "80" | int)
   "name" (printf "%s%s" $host ($path | trimSuffix "/") | lower | replace "/" "-" | replace "." "-" | replace "_" "-" | trunc 60 | trimAll "-")) }}
+{{- end }}
 {{- end }}
 {{- /* Two addresses may come to one name: a.example.com/b-c and a.example.com/b/c. */}}
 {{- $names := list }}
