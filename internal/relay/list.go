@@ -20,8 +20,8 @@ const (
 	largeLists = 8
 )
 
-// filters reports whether the answer may hold a list that not everybody sees
-// alike. A stream that a client opens without a message may hold answers to earlier
+// filters reports whether the answer may hold a list that readers see
+// differently. A stream that a client opens without a message may hold answers to earlier
 // ones: it may be the continuation of another, and HTTP+SSE sends all there.
 func (x *exchange) filters() bool {
 	return x.in.Method == http.MethodGet || x.decision.Lists()
