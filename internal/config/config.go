@@ -13,6 +13,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
@@ -26,6 +27,14 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
+
+// Introspected is an authorization server that is asked about tokens; the zero value
+// is none.
+type Introspected struct {
+	Issuer      string
+	Authorities []byte // PEM; empty for those of the system
+	*introspection.Config
+}
 
 // Config is the resolved configuration: defaults filled in, patterns compiled,
 // secrets read, every value checked. Only Load and Parse make one.
@@ -41,6 +50,8 @@ type Config struct {
 	Hosts     []resource.Entry
 	// AuthorizationServers are the other ones whose tokens each of Hosts takes.
 	AuthorizationServers [][]issuer.Config
+	// Introspected are, for each of Hosts, the one of them that is asked about tokens.
+	Introspected []Introspected
 
 	// CallbackHost is where providers send browsers back to; zero for each host itself.
 	CallbackHost resource.PublicHost

@@ -8,6 +8,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
@@ -186,11 +187,18 @@ type HostFile struct {
 	// This service itself stands in front of the MCP server, without a gateway.
 	Serve relay.File `json:"serve"`
 	// Other authorization servers whose access tokens are taken here, if they are JWTs. See docs/authorization-servers.md. Default: none.
-	AuthorizationServers []issuer.File `json:"authorizationServers" max:"16"`
+	AuthorizationServers []AuthorizationServerFile `json:"authorizationServers" max:"16"`
 	// Take the access tokens of this service. Where no server of a host does, the host has none of the endpoints of an authorization server, and where none of all does, no identity provider is needed.
 	OwnTokens bool `json:"ownTokens" default:"true"`
 	// Who may do what here. Rules here that allow take the place of those of the section policy; what that section denies stays denied. Default: the section policy.
 	Policy PolicyFile `json:"policy"`
+}
+
+// AuthorizationServerFile is one entry of `proxy.hosts[].authorizationServers`.
+type AuthorizationServerFile struct {
+	issuer.File
+	// Ask the authorization server about tokens (RFC 7662): those that are no JWTs, or all. For one entry of an MCP server.
+	Introspection introspection.File `json:"introspection"`
 }
 
 // PolicyFile is the `policy` section, and that of an entry of `proxy.hosts`.

@@ -16,14 +16,14 @@ import (
 // authorizationServers resolves the other authorization servers of each MCP
 // server, and what the names of their people are.
 func (r *resolver) authorizationServers(files []HostFile, c *Config) {
-	c.AuthorizationServers = make([][]issuer.Config, len(c.Hosts))
+	c.AuthorizationServers, c.Introspected = make([][]issuer.Config, len(c.Hosts)), make([]Introspected, len(c.Hosts))
 	own := map[string]bool{}
 	for _, h := range c.Hosts {
 		own[h.Scheme+"://"+h.Host] = true
 	}
 	for i := range c.Hosts {
 		h, at := &c.Hosts[i], conf.Element("proxy.hosts", i)
-		list := issuer.ResolveAll(r.Check, at+".authorizationServers", files[i].AuthorizationServers)
+		list := r.issuers(at+".authorizationServers", files[i].AuthorizationServers, &c.Introspected[i])
 		for j := range list {
 			entry, at := &list[j], conf.Element(at+".authorizationServers", j)
 			if own[strings.TrimSuffix(entry.Issuer, "/")] {
@@ -44,6 +44,28 @@ func (r *resolver) authorizationServers(files []HostFile, c *Config) {
 		}
 	}
 	r.reserve(c)
+}
+
+// issuers resolves the entries of one MCP server, and the one that is introspected.
+func (r *resolver) issuers(at string, files []AuthorizationServerFile, asked *Introspected) []issuer.Config {
+	var entries []issuer.File
+	for _, f := range files {
+		entries = append(entries, f.File)
+	}
+	list := issuer.ResolveAll(r.Check, at, entries)
+	for i, f := range files {
+		section := conf.Section{Check: r.Check, At: conf.Element(at, i)}.Sub("introspection")
+		how := f.Introspection.Resolve(section)
+		switch {
+		case how == nil:
+		case asked.Config != nil:
+			r.Add(section.At, "is set for another entry of this MCP server too; an opaque token does not say whose it is, and may be shown to its own server only")
+		default:
+			*asked = Introspected{f.Issuer, f.Authorities, how}
+			list[i].NoKeys = how.All
+		}
+	}
+	return list
 }
 
 // namespace says who the people of an issuer are. Those of an issuer that is an

@@ -236,7 +236,7 @@ func saysAll(comment string, words []string) bool {
 // for some kinds of provider.
 func descriptions(section reflect.Type, field reflect.StructField, comments map[string]string) []string {
 	if field.Index != nil {
-		return []string{describe(section, field, comments)}
+		return []string{describe(declaring(section, field), field, comments)}
 	}
 	var texts []string
 	names := map[string][]string{}
@@ -246,11 +246,7 @@ func descriptions(section reflect.Type, field reflect.StructField, comments map[
 			if f.Tag.Get("json") != field.Tag.Get("json") {
 				continue
 			}
-			in := t
-			for _, i := range f.Index[:len(f.Index)-1] { // the embedded struct that has it
-				in = in.Field(i).Type
-			}
-			text := describe(in, f, comments)
+			text := describe(declaring(t, f), f, comments)
 			if names[text] == nil {
 				texts = append(texts, text)
 			}
@@ -268,6 +264,14 @@ func descriptions(section reflect.Type, field reflect.StructField, comments map[
 		}
 	}
 	return texts
+}
+
+// declaring returns the struct that has the field: section, or one that it embeds.
+func declaring(section reflect.Type, field reflect.StructField) reflect.Type {
+	for _, i := range field.Index[:len(field.Index)-1] {
+		section = section.Field(i).Type
+	}
+	return section
 }
 
 // commentKey is how fieldComments names a field.

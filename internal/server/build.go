@@ -286,7 +286,7 @@ func (b *builder) kinds() credential.Kinds {
 		started.Start(b.way("the webhook for API keys", hook.Authorities), b.opt.Now)
 		kinds = append(kinds, &started)
 	}
-	return append(kinds, own.Kind{Verifier: b.verifier}, b.foreign)
+	return append(kinds, b.introspection(), own.Kind{Verifier: b.verifier}, b.foreign)
 }
 
 // way is how a server that is asked about credentials is reached.

@@ -8,8 +8,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -40,6 +43,43 @@ func (b *builder) issuers() error {
 		b.files = append(b.files, f)
 	}
 	return nil
+}
+
+// introspection makes what asks other authorization servers about tokens.
+func (b *builder) introspection() *introspection.Kind {
+	k := introspection.New(b.opt.Now)
+	report := (&introspectionReports{log: b.log}).hear
+	for i, r := range b.table.All() { // in the order of the configuration
+		if c := b.cfg.Introspected[i]; c.Config != nil {
+			k.Accept(r, introspection.Server{
+				Config: c.Config, Issuer: c.Issuer, Transport: b.way("introspection of "+c.Issuer, c.Authorities), Report: report,
+				Principal: func(raw string, said claim.Set, r *resource.Resource) (credential.Principal, error) {
+					return b.foreign.Told(c.Issuer, raw, said, r)
+				},
+			})
+		}
+	}
+	return k
+}
+
+// introspectionReports tells the operator why there was no answer, once for each
+// new problem.
+type introspectionReports struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	last map[string]string // by issuer
+}
+
+func (r *introspectionReports) hear(issuer string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		r.last = map[string]string{}
+	}
+	if problem := err.Error(); r.last[issuer] != problem {
+		r.last[issuer] = problem
+		r.log.Error("an authorization server gives no answer about a token: such tokens get 503", "issuer", issuer, "problem", problem)
+	}
 }
 
 // newIssuers turns the kind on where the configuration says so.

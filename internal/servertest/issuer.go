@@ -10,11 +10,11 @@ import (
 // edit may be nil.
 func UseIssuer(url string, edit func(*issuer.File)) func(*config.File) {
 	return func(f *config.File) {
-		var entry issuer.File
+		var entry config.AuthorizationServerFile
 		conf.SetDefaults(&entry)
 		entry.Issuer = url
 		if edit != nil {
-			edit(&entry)
+			edit(&entry.File)
 		}
 		h := &f.Proxy.Hosts[0]
 		h.AuthorizationServers = append(h.AuthorizationServers, entry)

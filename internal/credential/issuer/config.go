@@ -67,15 +67,17 @@ type Config struct {
 	// JWKSURL and JWKSFile say where the keys are; at most one is set, and none for
 	// discovery.
 	JWKSURL, JWKSFile string
-	Authorities       []byte   // PEM; empty for those of the system
-	Audiences         []string // empty for the resource's URI
-	Types             []string // in lower case
-	Algorithms        []jose.SignatureAlgorithm
-	Claims            Claims
-	ScopeMap          map[string]string // theirs → that of the MCP server
-	AddScopes         []string
-	Tenants, Clients  []string // empty for all
-	Leeway            time.Duration
+	Authorities       []byte // PEM; empty for those of the system
+	// NoKeys: no token of it is verified by a key, see Kind.Told.
+	NoKeys           bool
+	Audiences        []string // empty for the resource's URI
+	Types            []string // in lower case
+	Algorithms       []jose.SignatureAlgorithm
+	Claims           Claims
+	ScopeMap         map[string]string // theirs → that of the MCP server
+	AddScopes        []string
+	Tenants, Clients []string // empty for all
+	Leeway           time.Duration
 
 	// Namespace is what the subjects of its people begin with, as those of an
 	// identity provider with this issuer do.

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
@@ -80,6 +81,9 @@ func (k *Kind) Accept(r *resource.Resource, c Config) {
 }
 
 func (k *Kind) set(c Config) *set {
+	if c.NoKeys {
+		return newSet(nil, func(Fetch) {}, k.opt.Now) // of which nothing is asked
+	}
 	key := sourceKey{c.Issuer, c.JWKSURL, c.JWKSFile, string(c.Authorities)}
 	if s := k.sets[key]; s != nil {
 		return s
@@ -130,6 +134,9 @@ func (k *Kind) Trouble() []string {
 	var all []string
 	seen := map[*set]bool{}
 	for _, a := range k.order {
+		if a.config.NoKeys {
+			continue
+		}
 		if problem := a.set.trouble(); problem != "" && !seen[a.set] {
 			all = append(all, "issuer "+a.config.Issuer+": "+problem)
 		}
@@ -157,7 +164,7 @@ func (k *Kind) Verify(raw string, r *resource.Resource) (credential.Principal, e
 // Ask waits for the keys of the token's issuer.
 func (k *Kind) Ask(ctx context.Context, raw string, r *resource.Resource) (credential.Principal, error) {
 	a := k.accepted(raw, r)
-	if a == nil {
+	if a == nil || a.config.NoKeys {
 		return credential.Principal{}, refuse(reasons.UnknownIssuer)
 	}
 	fetched := a.set.await(ctx)
@@ -180,7 +187,7 @@ func (k *Kind) accepted(raw string, r *resource.Resource) *accepted {
 // issuer may have it.
 func (k *Kind) verify(raw string, r *resource.Resource) (missing bool, p credential.Principal, err error) {
 	a := k.accepted(raw, r)
-	if a == nil {
+	if a == nil || a.config.NoKeys {
 		return false, p, refuse(reasons.UnknownIssuer)
 	}
 	t, err := a.read(raw, k.opt.Now())
@@ -198,7 +205,23 @@ func (k *Kind) verify(raw string, r *resource.Resource) (missing bool, p credent
 	return false, p, err
 }
 
-// principal is whom the token is for and what it gives.
+// Told returns the principal of a token of which the issuer said these claims when
+// it was asked, to be held to what r accepts as those of a JWT are. It knows no
+// keys.
+func (k *Kind) Told(issuer, raw string, claims claim.Set, r *resource.Resource) (credential.Principal, error) {
+	a := k.at[r][issuer]
+	if a == nil {
+		return credential.Principal{}, refuse(reasons.UnknownIssuer)
+	}
+	t := &token{accepted: a, raw: raw, claims: claims, now: k.opt.Now()}
+	if err := t.checkClaims(); err != nil {
+		return credential.Principal{}, err
+	}
+	return t.principal(nil, r)
+}
+
+// principal is whom the token is for and what it gives. Signed is the key that
+// verified it, nil for a token whose issuer was asked.
 func (t *token) principal(signed *key, r *resource.Resource) (credential.Principal, error) {
 	id, ok := t.identity()
 	if !ok {
@@ -213,8 +236,12 @@ func (t *token) principal(signed *key, r *resource.Resource) (credential.Princip
 		Issuer: t.config.Issuer, Audience: r.URI, Subject: id.FullSubject(), Client: t.config.clientID(t.client()), Scope: t.scope(),
 		Email: id.Email, Name: id.Name, Groups: id.Groups, GroupsCut: id.Unknown.Groups,
 		Outsider: who,
-		ID:       t.id(), IssuedAt: issued.Unix(), Expires: t.expires.Unix(), Withdrawn: signed.withdrawn,
+		ID:       t.id(), IssuedAt: issued.Unix(), Expires: t.expires.Unix(),
 	}
+	if signed == nil {
+		return p, nil
+	}
+	p.Withdrawn = signed.withdrawn
 	if until := t.set.until(); !until.IsZero() {
 		p.Until = until.Unix()
 	}

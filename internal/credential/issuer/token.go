@@ -61,12 +61,20 @@ func (a *accepted) read(raw string, now time.Time) (*token, error) {
 		return nil, errMalformed
 	}
 	t.claims = members
-	for _, check := range []func() error{t.checkIssuer, t.checkKind, t.checkTimes, t.checkAudience, t.checkTenant, t.checkBinding} {
-		if err := check(); err != nil {
-			return nil, err
-		}
+	if err := t.checkClaims(); err != nil {
+		return nil, err
 	}
 	return t, nil
+}
+
+// checkClaims holds the claims to what the entry accepts.
+func (t *token) checkClaims() error {
+	for _, check := range []func() error{t.checkIssuer, t.checkKind, t.checkTimes, t.checkAudience, t.checkTenant, t.checkBinding} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // header checks the JOSE header (RFC 7515, section 4; RFC 8725, sections 3.1 to
