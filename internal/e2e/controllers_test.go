@@ -29,8 +29,8 @@ var controllerKinds = []gateway{
 	controlled("Envoy Gateway (chart over gRPC)", "envoy-gateway", envoyGatewayChart, envoyGatewayDiffers),
 	controlled("Contour (page)", "contour", contourPage, contourDiffers),
 	controlled("Istio (page)", "pilot-discovery", istioPage, istioDiffers),
-	controlled("Istio (page, VirtualService)", "pilot-discovery", istioVirtualService, istioVirtualServiceDiffers),
-	controlled("Istio (chart over gRPC)", "pilot-discovery", istioChart, istioDiffers),
+	controlled("Istio (page over gRPC, VirtualService)", "pilot-discovery", istioVirtualService, istioVirtualServiceDiffers),
+	controlled("Istio (chart)", "pilot-discovery", istioChart, istioDiffers),
 	controlled("Traefik CRD (page)", "kubectl", traefikCRD, traefikCRDDiffers),
 	controlled("Traefik Gateway API (page)", "kubectl", traefikGatewayAPI, traefikCRDDiffers),
 	controlled("Traefik ingress-nginx (chart)", "kubectl", traefikIngress, traefikIngressDiffers),
@@ -400,21 +400,42 @@ func withTLS(t *testing.T, from, to string, roots *x509.CertPool) {
 	})
 }
 
-// istioMesh is the mesh configuration of the page, and what a stock Envoy needs.
+// istioMesh is the mesh configuration of the page, with another provider if one
+// is given, and what a stock Envoy needs.
 func istioMesh(t *testing.T, provider string) string {
 	t.Helper()
 	mesh, _, ok := strings.Cut(block(t, "istio", "Gate", "yml", 0), "\n---\n")
-	if !ok {
+	before, _, ok2 := strings.Cut(mesh, "extensionProviders:\n")
+	if !ok || !ok2 {
 		t.Fatal("docs/gateways/istio.md: the mesh configuration is not where it was")
 	}
 	if provider != "" {
-		before, _, ok := strings.Cut(mesh, "    envoyExtAuthzHttp:")
-		if !ok {
-			t.Fatal("docs/gateways/istio.md: the provider is not where it was")
-		}
-		mesh = before + block(t, "istio", "Gate", "yml", 2)
+		mesh = before + provider
 	}
 	return mesh + "\nenableAutoMtls: false\naccessLogFile: /dev/null\n"
+}
+
+// pageProvider is the one of the page for gRPC.
+func pageProvider(t *testing.T) string {
+	t.Helper()
+	return "extensionProviders:\n  - name: mcp-auth\n" + block(t, "istio", "Gate", "yml", 2)
+}
+
+// notesProvider is what the chart's notes have entered in the mesh configuration.
+func notesProvider(t *testing.T) string {
+	t.Helper()
+	notes, err := os.ReadFile(filepath.Join(repository, "charts", "mcp-forward-auth", "ci", "golden", "istio.notes.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := regexp.MustCompile(`(?m)^ +extensionProviders:\n(?:^ {7,}.*\n)+`).FindString(string(notes))
+	if provider == "" {
+		t.Fatal("the notes of the chart have no provider")
+	}
+	// Names of the release, which is another one here.
+	provider = regexp.MustCompile(`service: \S+`).ReplaceAllString(provider, "service: mcp-forward-auth.auth.svc.cluster.local")
+	provider = regexp.MustCompile(`port: \d+`).ReplaceAllString(provider, "port: 80")
+	return strings.TrimSpace(provider) + "\n"
 }
 
 // istioGateway is a Gateway of the Gateway API at a port.
@@ -571,7 +592,7 @@ spec:
       headers: {request: {remove: [authorization]}}
       route: [{destination: {host: mcp-server.mcp.svc.cluster.local, port: {number: 3000}}}]
 `, site.Port, matches.String()))
-	return istio(t, path, istioMesh(t, ""), "", site)
+	return istio(t, path, istioMesh(t, pageProvider(t)), "", site)
 }
 
 func istioChart(t *testing.T, path string, site gatewaySite) *process {
@@ -585,10 +606,9 @@ protection:
   istio:
     enabled: true
     namespace: istio-ingress
-    provider: mcp-auth
     targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: gateway}]
 `))
-	return istio(t, path, istioMesh(t, "gRPC"), istioGateway, site)
+	return istio(t, path, istioMesh(t, notesProvider(t)), istioGateway, site)
 }
 
 // traefikWith runs Traefik with providers of Kubernetes.
