@@ -295,6 +295,8 @@ func TestLooksAreBounded(t *testing.T) {
 		}, end: func(host string) { delete(now, host) }}
 		w, _ := begin(t, g, table)
 		time.Sleep(30 * time.Minute)
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		if most < 2 || most > hostsAtOnce {
 			t.Errorf("%d hosts at once, at most %d are allowed", most, hostsAtOnce)
 		}
