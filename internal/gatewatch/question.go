@@ -14,7 +14,7 @@ import (
 const hello = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"mcp-forward-auth-gate-watch","version":"1"}}}`
 
 // A question says what it is, so that the audit log need not fill with refusals
-// that the service itself asks for. Whoever copies it gains nothing: it is refused.
+// that the service itself asks for. A client that copies it gains nothing: it is refused.
 const (
 	// Mark stands in the header Mcp-Name of every question.
 	Mark = "mcp-forward-auth-gate-watch"
