@@ -27,9 +27,9 @@ func checkConfigCommand() *cobra.Command {
 		Long: `Check a configuration file as "serve" does, and print every mistake, or what
 the file means. No address is asked and nothing is changed.
 
-With --as it prints what the policy lets a person have. WHO is
-user=…,email=…,groups=a|b,provider=…,client=…, each as far as it matters, with a
-backslash before "," and "|"; --as "" is a person of whom nothing is known.
+With --as it prints what the policy lets a person have. WHO names what matters
+of user=…,email=…,groups=a|b,provider=…,client=…, with a backslash before ","
+and "|"; --as "" is a person of whom nothing is known.
 
 Exit codes: 0 if the file is good and, with --as, all of --scopes is allowed
 (without --scopes: anything is); 1 if the file has mistakes; 2 if called

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// denied says why a new token is refused, as far as the token itself tells. A
+// denied says why a new token is refused, by what the token itself tells. A
 // resource server must not say more than that it is no good (RFC 6750, section 3.1).
 func (w *walk) denied(r *http.Response) outcome {
 	saw := fmt.Sprintf("%d%s", r.StatusCode, shownHeader(&answer{header: r.Header}, "WWW-Authenticate"))

@@ -9,11 +9,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
-const (
-	maxClients = 1000
-	// minSecretBytes: 22 characters of base64url hold 128 bits.
-	minSecretBytes = 22
-)
+// minSecretBytes: 22 characters of base64url hold 128 bits.
+const minSecretBytes = 22
 
 // Known is one entry of `clients`: a client that the configuration names.
 type Known struct {

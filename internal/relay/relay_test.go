@@ -28,8 +28,6 @@ type upstream struct {
 	got []*http.Request
 }
 
-const listed = `{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}`
-
 // startUpstream answers tools/list of the service itself, which has no identity,
 // and gives every other request to h.
 func startUpstream(t testing.TB, h http.HandlerFunc) *upstream {

@@ -237,7 +237,7 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-// Nobody gets a subject that is another's: a client that acts for itself has a
+// No one gets another's subject: a client that acts for itself has a
 // namespace of its own, and no subject may be spelled to look like another issuer's.
 func TestSubjects(t *testing.T) {
 	as := oauthtest.NewIssuer(t)
@@ -455,10 +455,12 @@ func TestIssuerInTrouble(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
 	for name, behave := range map[string]http.HandlerFunc{
-		"500":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"429":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) },
-		"404":        http.NotFound,
-		"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://evil.example/keys", 302) },
+		"500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"429": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) },
+		"404": http.NotFound,
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://evil.example/keys", http.StatusFound)
+		},
 		"a megabyte": func(w http.ResponseWriter, _ *http.Request) { w.Write(bytes.Repeat([]byte(" "), 1<<20)) },
 		"text":       func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) },
 		"no keys":    func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"keys":[]}`)) },
