@@ -207,7 +207,7 @@ func (e *Endpoint) baseline(res *resource.Resource) oauth.Scopes {
 func (e *Endpoint) Resource(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.EscapedPath(), resource.WellKnown), "/")
 	res, ok := host.Requested(host.Issuer + path)
-	if !ok || !oauth.PlainPath(path) {
+	if !ok || !oauth.PlainPath(path) || res.KeysOnly() { // nothing to sign in to
 		notFound(w)
 		return
 	}

@@ -1,16 +1,24 @@
 package server_test
 
 import (
+	"cmp"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
@@ -29,8 +37,17 @@ type principal struct {
 	clientKind string
 	// present returns a credential with these scopes.
 	present func(t *testing.T, s *servertest.Service, scopes string) string
-	// spelling is what the challenge calls the scope notes:write.
+	// spelling is what the challenge calls the scope notes:write; "" for a kind that
+	// no sign-in gives more, which is refused in words about API keys.
 	spelling string
+}
+
+// expired is the reason once the credential has ended.
+func (p principal) expired() string {
+	if p.spelling == "" {
+		return "api_key_expired"
+	}
+	return "expired_token"
 }
 
 // principals are the kinds of credential. A new kind adds a line here.
@@ -41,7 +58,7 @@ func principals(t *testing.T) []principal {
 	foreign := func(as *oauthtest.Issuer, s *servertest.Service, scopes string) string {
 		return as.Token(as.Claims(servertest.Resource, s.Clock.Now(), map[string]any{"sub": "jane", "scope": scopes, "groups": []string{"staff"}}), nil)
 	}
-	return []principal{
+	return []principal{ // own tokens are the first
 		{
 			name: "own token", edit: servertest.UseOIDC(idp), subject: strings.TrimPrefix(idp.Issuer, "http://") + ":jane", clientKind: rule.KindDynamic,
 			present: func(t *testing.T, s *servertest.Service, scopes string) string {
@@ -67,6 +84,56 @@ func principals(t *testing.T) []principal {
 			},
 			spelling: "api://notes/write",
 		},
+		opaque(t),
+		apiKeys(),
+	}
+}
+
+// opaque is the kind whose authorization server is asked about each token.
+func opaque(t *testing.T) principal {
+	var known sync.Map // token → what the server says of it
+	as := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		said, ok := known.Load(r.PostFormValue("token"))
+		if !ok {
+			said = map[string]any{"active": false}
+		}
+		_ = json.NewEncoder(w).Encode(said)
+	}))
+	t.Cleanup(as.Close)
+	return principal{
+		name: "opaque token", subject: strings.TrimPrefix(as.URL, "http://") + ":jane", clientKind: rule.KindExternal, spelling: "notes:write",
+		edit: servertest.Edits(servertest.UseIssuer(as.URL, nil), func(f *config.File) {
+			how := &f.Proxy.Hosts[0].AuthorizationServers[0].Introspection
+			how.Endpoint, how.ClientID, how.ClientSecret = as.URL, "us", conf.NewSecret("the-secret-of-this-service")
+		}),
+		present: func(_ *testing.T, s *servertest.Service, scopes string) string {
+			token := rand.Text()
+			known.Store(token, map[string]any{
+				"active": true, "sub": "jane", "client_id": "editor", "scope": scopes, "aud": servertest.Resource, "groups": []string{"staff"},
+				"exp": s.Clock.Now().Add(time.Hour).Unix(),
+			})
+			return token
+		},
+	}
+}
+
+// apiKeys is the kind that the configuration knows by hashes.
+func apiKeys() principal {
+	keys, entries := map[string]string{}, []apikey.KeyFile{}
+	for _, scopes := range []string{"notes:read", "notes:read notes:write"} {
+		key, hash := apikey.NewKey()
+		keys[scopes] = key
+		entries = append(entries, apikey.KeyFile{
+			Name: fmt.Sprint("key-", len(keys)), Subject: "jane", Hashes: []string{hash}, Scopes: strings.Fields(scopes), Groups: []string{"staff"},
+			Expires: time.Now().Add(time.Hour).Format(time.RFC3339),
+		})
+	}
+	return principal{
+		name: "API key", subject: "apikey:jane", clientKind: rule.KindKey,
+		edit: func(f *config.File) {
+			f.Proxy.Hosts[0].APIKeys.Enabled, f.APIKeys.Keys = true, entries
+		},
+		present: func(_ *testing.T, _ *servertest.Service, scopes string) string { return keys[scopes] },
 	}
 }
 
@@ -92,7 +159,7 @@ func TestPrincipals(t *testing.T) {
 func (p principal) waitForTools(t *testing.T, s *servertest.Service) {
 	t.Helper()
 	until(t, func() bool {
-		return strings.Contains(s.Get(t, "https://"+servertest.Host+"/.well-known/oauth-protected-resource/mcp").Body, p.spelling)
+		return strings.Contains(s.Get(t, "https://"+servertest.Host+"/.well-known/oauth-protected-resource/mcp").Body, cmp.Or(p.spelling, "notes:write"))
 	})
 }
 
@@ -124,7 +191,7 @@ func (p principal) passes(t *testing.T, s *servertest.Service) {
 		t.Errorf("%d %v", a.Status, a.Header)
 	}
 	s.Clock.Advance(2 * time.Hour)
-	if a := servertest.CallTool(t, s, raw, "notes_list"); a.Status != http.StatusUnauthorized || s.Log.Last(audit.AccessDenied)["reason"] != "expired_token" {
+	if a := servertest.CallTool(t, s, raw, "notes_list"); a.Status != http.StatusUnauthorized || s.Log.Last(audit.AccessDenied)["reason"] != p.expired() {
 		t.Errorf("expired: %d %v", a.Status, s.Log.Last(audit.AccessDenied))
 	}
 }
@@ -132,10 +199,13 @@ func (p principal) passes(t *testing.T, s *servertest.Service) {
 func (p principal) stepsUp(t *testing.T, s *servertest.Service) {
 	a := servertest.CallTool(t, s, p.present(t, s, "notes:read"), "notes_create")
 	challenge := a.Header.Get("WWW-Authenticate")
-	if a.Status != http.StatusUnauthorized || !strings.Contains(challenge, `error="insufficient_scope"`) || !strings.Contains(challenge, p.spelling) {
+	if p.spelling == "" {
+		if e := s.Log.Last(audit.AccessDenied); a.Status != http.StatusForbidden || challenge != "" || e["reason"] != "api_key_not_enough" || e["subject"] != p.subject || e["mcp_tool"] != "notes_create" {
+			t.Errorf("%d %s, audit %v", a.Status, challenge, e)
+		}
+	} else if a.Status != http.StatusUnauthorized || !strings.Contains(challenge, `error="insufficient_scope"`) || !strings.Contains(challenge, p.spelling) {
 		t.Errorf("%d %s", a.Status, challenge)
-	}
-	if e := s.Log.Last(audit.AccessDenied); e["reason"] != "insufficient_scope" || e["subject"] != p.subject || e["mcp_tool"] != "notes_create" {
+	} else if e := s.Log.Last(audit.AccessDenied); e["reason"] != "insufficient_scope" || e["subject"] != p.subject || e["mcp_tool"] != "notes_create" {
 		t.Errorf("audit: %v", e)
 	}
 	if a := servertest.CallTool(t, s, p.present(t, s, "notes:read notes:write"), "notes_create"); a.Status != http.StatusOK {

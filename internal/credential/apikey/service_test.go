@@ -203,8 +203,29 @@ func TestKeySources(t *testing.T) {
 	}
 }
 
+// A server that takes keys alone sends no client to a sign-in, neither by its
+// challenge nor by documents.
 func TestKeysOnly(t *testing.T) {
-	t.Skip("until own tokens can be turned off in the configuration")
+	key, entry := made("ci", func(k *apikey.KeyFile) { k.Scopes = []string{"notes:read"} })
+	s := Start(t, Options{Edit: Edits(WithoutOwnTokens, func(f *config.File) {
+		f.Proxy.Hosts[0].APIKeys.Enabled, f.APIKeys.Keys = true, []apikey.KeyFile{entry}
+	})})
+	s.MustPass(t, Resource, key)
+	a := s.Ask(t, Resource, "")
+	if challenge := a.Header.Get("WWW-Authenticate"); a.Status != http.StatusUnauthorized || challenge != "Bearer" || !strings.Contains(a.Body, "an API key is required") {
+		t.Errorf("without a key: %d %q %s", a.Status, challenge, a.Body)
+	}
+	s.MustNotPass(t, Resource, "eyJhbGciOiJub25lIn0.e30.x", "invalid_token")
+	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration", "/.well-known/oauth-protected-resource/mcp", "/authorize"} {
+		if a := s.Get(t, "https://"+Host+path); a.Status != http.StatusNotFound {
+			t.Errorf("%s: %d", path, a.Status)
+		}
+	}
+	for _, path := range []string{"/token", "/register"} {
+		if a := s.Send(t, Request(t, http.MethodPost, "https://"+Host+path, "")); a.Status != http.StatusNotFound {
+			t.Errorf("%s: %d", path, a.Status)
+		}
+	}
 }
 
 // The policy and the deny-list know keys by their names.
