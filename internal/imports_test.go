@@ -26,6 +26,18 @@ type rule struct {
 	reason string
 }
 
+// aCredentialAlone is why kinds of credential do not import one another.
+const aCredentialAlone = "a kind of credential can be changed or taken out alone"
+
+func otherCredentials(name string) (others []string) {
+	for _, kind := range []string{"apikey", "introspection", "issuer", "own"} {
+		if kind != name {
+			others = append(others, "credential/"+kind)
+		}
+	}
+	return others
+}
+
 // aKindAlone is why kinds of identity provider do not import one another.
 const aKindAlone = "a kind of provider can be changed or taken out alone"
 
@@ -74,6 +86,10 @@ var rules = []rule{
 	{"connector/oauth2", otherKinds("oauth2"), nil, aKindAlone},
 	{"connector/oidc", otherKinds("oidc"), nil, aKindAlone},
 	{"connector/static", otherKinds("static"), nil, aKindAlone},
+	{"credential/apikey", otherCredentials("apikey"), nil, aCredentialAlone},
+	{"credential/introspection", otherCredentials("introspection"), nil, aCredentialAlone},
+	{"credential/issuer", otherCredentials("issuer"), nil, aCredentialAlone},
+	{"credential/own", otherCredentials("own"), nil, aCredentialAlone},
 	// Google and Microsoft speak OpenID Connect, which is in the directory of its own kind.
 	{"connector/google", otherKinds("google"), []string{"connector/oidc"}, aKindAlone},
 	{"connector/microsoft", otherKinds("microsoft"), []string{"connector/oidc"}, aKindAlone},

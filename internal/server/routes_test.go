@@ -2,10 +2,17 @@ package server
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 // An MCP server must not have a path of the service: its requests would not reach
@@ -45,6 +52,34 @@ func TestRoutesAreConsistent(t *testing.T) {
 			t.Errorf("%s is a page for browser code of any origin", r.Pattern)
 		case len(r.Methods) == 0:
 			t.Errorf("%s serves no method", r.Pattern)
+		}
+	}
+}
+
+// The metadata names an endpoint if and only if there is a route to it.
+func TestAdvertisedEndpointsHaveRoutes(t *testing.T) {
+	optional := map[string]string{"RegistrationPath": registration.Path, "IntrospectionPath": grant.IntrospectionPath}
+	for _, on := range []bool{true, false} {
+		e := endpoints{&authorize.Endpoint{}, &grant.Endpoint{}, on, nil, &discovery.Endpoint{}}
+		if on {
+			e.registration = &registration.Endpoint{}
+		}
+		f := reflect.ValueOf(e.features(&registration.Clients{}))
+		for i := range f.NumField() {
+			name := f.Type().Field(i).Name
+			if !strings.HasSuffix(name, "Path") {
+				continue
+			}
+			path := f.Field(i).String()
+			if path == "" {
+				if path = optional[name]; on || path == "" {
+					t.Errorf("%s is empty", name)
+				}
+			}
+			routed := slices.ContainsFunc(e.routes(), func(r web.Route) bool { return r.Pattern == path && r.Issues })
+			if advertised := f.Field(i).String() != ""; advertised != routed {
+				t.Errorf("%s: advertised %v, routed %v", path, advertised, routed)
+			}
 		}
 	}
 }
