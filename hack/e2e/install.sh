@@ -14,6 +14,7 @@ envoy_version=1.40.0
 traefik_version=3.7.15
 valkey_version=9.1.2.post2
 keycloak_version=26.7.3
+pebble_version=2.10.3
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
 
@@ -52,6 +53,11 @@ else
   ) >"$cache/caddy.log" 2>&1 &
   caddy_build=$!
 fi
+
+pebble=$cache/pebble-$pebble_version
+[ -x "$pebble/pebble" ] || (
+  cd / && GOBIN=$pebble CGO_ENABLED=0 go install -trimpath -ldflags='-s -w' "github.com/letsencrypt/pebble/v2/cmd/pebble@v$pebble_version"
+) >"$cache/pebble.log" 2>&1 || echo "install: could NOT build pebble: $(tail -n 1 "$cache/pebble.log")"
 
 missing=''
 [ -x /usr/sbin/haproxy ] || command -v haproxy >/dev/null || missing="$missing haproxy"

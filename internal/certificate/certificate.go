@@ -154,7 +154,12 @@ func (c *Certificates) Plain(other http.Handler) http.Handler {
 	if c.acme == nil {
 		return other
 	}
-	return c.acme.HTTPHandler(other)
+	challenges := c.acme.HTTPHandler(other)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		named := *r // the port may be another one where something forwards port 80 here
+		named.Host = nameOf(r.Host)
+		challenges.ServeHTTP(w, &named)
+	})
 }
 
 // How often it is tried to get certificates in advance, and looked at them.

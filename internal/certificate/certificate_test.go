@@ -161,6 +161,14 @@ func TestACMEForOwnHostsAlone(t *testing.T) {
 			t.Errorf("%q: %v, asked %v", name, err, asked)
 		}
 	}
+	for host, want := range map[string]int{"a.example": 404, "a.example:80": 404, "evil.example": 403, "other": 403} { // no such challenge, or not ours
+		r := httptest.NewRequest("GET", "http://x/.well-known/acme-challenge/token", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		if c.Plain(http.NotFoundHandler()).ServeHTTP(w, r); w.Code != want {
+			t.Errorf("a challenge at %s: %d, want %d", host, w.Code, want)
+		}
+	}
 	if c.obtain("a.example") || !asked {
 		t.Error("the authority is not asked for a host of the configuration")
 	}
