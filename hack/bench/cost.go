@@ -37,6 +37,10 @@ func cost(ctx context.Context, b bench) error {
 	if err != nil {
 		return err
 	}
+	external, err := b.service.external.mint(1 + coldSlice*(b.rounds+1))
+	if err != nil {
+		return err
+	}
 	bareHTTP, err := dial(b.reference.HTTP, connections)
 	if err != nil {
 		return err
@@ -96,7 +100,11 @@ func cost(ctx context.Context, b bench) error {
 		{"bare gRPC", 7, warmSlice, grpc(b.reference, bareGRPC, warmSlice, known)},
 		{"gRPC, token seen before", 7, warmSlice, grpc(b.subject, ourGRPC, warmSlice, known)},
 		{"gRPC, token's first use", 7, coldSlice, grpc(b.subject, ourGRPC, coldSlice, fresh(1))},
-		{"one RS256 verification", 10, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }},
+		{"another server's JWT, seen before: 200", 0, warmSlice, http(b.subject, ourHTTP, warmSlice, "200", func(int) []string { return external[:1] })},
+		{"another server's JWT, first use: 200", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "200", func(round int) []string {
+			return external[1+coldSlice*round : 1+coldSlice*(round+1)]
+		})},
+		{"one RS256 verification", 12, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }},
 	})
 }
 

@@ -34,6 +34,7 @@ type service struct {
 	program, config string
 	tools           *httptest.Server
 	issuer          *token.Issuer
+	external        *external
 }
 
 func newService(dir, program string) (*service, error) {
@@ -44,10 +45,20 @@ func newService(dir, program string) (*service, error) {
 	text := fmt.Sprintf(`
 listen: {http: "127.0.0.1:0", management: "127.0.0.1:0", grpc: "127.0.0.1:0"}
 provider: {name: oidc, issuerURL: "https://idp.example.com", clientID: bench, clientSecret: bench}
-proxy: {hosts: [{host: %s, endpoint: %q, scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]}]}
+proxy:
+  hosts:
+  - host: %s
+    endpoint: %q
+    scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]
+    authorizationServers: [{issuer: %q, jwksFile: keys.json}]
 keys: {source: seed, seedFiles: [seed]}
-`, host, s.tools.URL+"/mcp")
-	if err := errors.Join(os.WriteFile(s.config, []byte(text), 0o600), os.WriteFile(filepath.Join(dir, "seed"), seed, 0o600)); err != nil {
+`, host, s.tools.URL+"/mcp", externalIssuer)
+	var set []byte
+	var err error
+	if s.external, set, err = newExternal(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "keys.json"), set, 0o600), os.WriteFile(s.config, []byte(text), 0o600), os.WriteFile(filepath.Join(dir, "seed"), seed, 0o600)); err != nil {
 		return nil, err
 	}
 	sealing, err := seal.NewKeyring(time.Now, seed)

@@ -226,3 +226,22 @@ func TestRulesHoldForOutsiders(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkDecideCachedOutsider is BenchmarkDecideCached for a credential of a kind
+// that can withdraw it, and whose rules were matched here.
+func BenchmarkDecideCachedOutsider(b *testing.B) {
+	f, own := cached(b)
+	k := &remote{told: map[string]credential.Principal{}, until: start.Add(time.Hour).Unix()}
+	f.Credentials = append(f.Credentials, k)
+	f.asking = make(asking, len(f.Credentials))
+	raw := "remote-" + strings.Repeat("x", len(own.Header.Get("Authorization"))-len("Bearer remote-")) // as long as an own token
+	r := nginxRequest("POST", aMCP, append(call("list"), "Authorization", "Bearer "+raw)...)
+	f.ask(b, r)
+	b.ReportAllocs()
+	for b.Loop() {
+		q := read(r)
+		if d := f.Decide(b.Context(), &q); !d.Allowed() {
+			b.Fatal(d.Reason)
+		}
+	}
+}

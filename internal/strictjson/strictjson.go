@@ -17,6 +17,9 @@ import (
 // is not an object (RFC 8259, sections 4 and 8.1). Its errors complete "the
 // document …".
 func Members(body []byte, maxDepth int) (map[string]json.RawMessage, error) {
+	if members := quick(body, maxDepth); members != nil {
+		return members, nil
+	}
 	if !utf8.Valid(body) {
 		return nil, errors.New("is not UTF-8")
 	}
@@ -28,6 +31,37 @@ func Members(body []byte, maxDepth int) (map[string]json.RawMessage, error) {
 		return nil, errors.New("is not a JSON object")
 	}
 	return out, nil
+}
+
+// quick is Members in one walk, for objects of a usual size. It returns nil where it
+// is not sure, so that the slower way says what is wrong.
+func quick(body []byte, maxDepth int) map[string]json.RawMessage {
+	r, err := New(body, Bounds{Depth: maxDepth, Members: 64})
+	if err != nil {
+		return nil
+	}
+	var skip func() error // as Skip, but no member may repeat
+	skip = func() error {
+		switch r.Next() {
+		case '{':
+			return r.Object(nil, func(string) error { return skip() })
+		case '[':
+			return r.Array(skip)
+		}
+		return r.Skip()
+	}
+	members := map[string]json.RawMessage{}
+	err = r.Object(nil, func(name string) error {
+		r.Next()
+		from := r.Offset()
+		err := skip()
+		members[name] = json.RawMessage(r.Since(from))
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	return members
 }
 
 // check reads one JSON value to the end.

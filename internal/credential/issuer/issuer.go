@@ -148,11 +148,7 @@ func (k *Kind) Trouble() []string {
 // Recognises reports whether raw is a JWT, at a resource that takes those of any
 // other issuer.
 func (k *Kind) Recognises(raw string, r *resource.Resource) bool {
-	if len(k.at[r]) == 0 {
-		return false
-	}
-	_, isJWT := credential.UnverifiedIssuer(raw)
-	return isJWT
+	return len(k.at[r]) > 0 && credential.HasJWTForm(raw)
 }
 
 // Verify returns the principal of a token for r.
@@ -163,9 +159,9 @@ func (k *Kind) Verify(raw string, r *resource.Resource) (credential.Principal, e
 
 // Ask waits for the keys of the token's issuer.
 func (k *Kind) Ask(ctx context.Context, raw string, r *resource.Resource) (credential.Principal, error) {
-	a := k.accepted(raw, r)
-	if a == nil || a.config.NoKeys {
-		return credential.Principal{}, refuse(reasons.UnknownIssuer)
+	a, err := k.accepted(raw, r)
+	if err != nil {
+		return credential.Principal{}, err
 	}
 	fetched := a.set.await(ctx)
 	missing, p, err := k.verify(raw, r)
@@ -178,17 +174,24 @@ func (k *Kind) Ask(ctx context.Context, raw string, r *resource.Resource) (crede
 	return p, refuse(reasons.IssuerKeysUnavailable)
 }
 
-func (k *Kind) accepted(raw string, r *resource.Resource) *accepted {
-	issuer, _ := credential.UnverifiedIssuer(raw)
-	return k.at[r][issuer]
+// accepted finds who verifies raw at r, by the issuer that it names.
+func (k *Kind) accepted(raw string, r *resource.Resource) (*accepted, error) {
+	issuer, isJWT := credential.UnverifiedIssuer(raw)
+	if !isJWT {
+		return nil, errMalformed
+	}
+	if a := k.at[r][issuer]; a != nil && !a.config.NoKeys {
+		return a, nil
+	}
+	return nil, refuse(reasons.UnknownIssuer)
 }
 
 // verify is Verify; missing says that the key is not known here, and that the
 // issuer may have it.
 func (k *Kind) verify(raw string, r *resource.Resource) (missing bool, p credential.Principal, err error) {
-	a := k.accepted(raw, r)
-	if a == nil || a.config.NoKeys {
-		return false, p, refuse(reasons.UnknownIssuer)
+	a, err := k.accepted(raw, r)
+	if err != nil {
+		return false, p, err
 	}
 	t, err := a.read(raw, k.opt.Now())
 	if err != nil {

@@ -184,7 +184,7 @@ func TestWrongTokens(t *testing.T) {
 		"cut signature":                        {good[:len(good)-10], reasons.BadSignature},
 		"a member twice":                       {as.Sign(bytes.Replace(payload, []byte(`"sub":`), []byte(`"sub":"root","sub":`), 1), nil), reasons.MalformedToken},
 		"a member twice, deep":                 {as.Sign(bytes.Replace(payload, []byte(`"sub":`), []byte(`"x":{"a":1,"a":2},"sub":`), 1), nil), reasons.MalformedToken},
-		"trailing data":                        {as.Sign(append(bytes.Clone(payload), "{}"...), nil), "not recognised"},
+		"trailing data":                        {as.Sign(append(bytes.Clone(payload), "{}"...), nil), reasons.MalformedToken},
 		"too deep":                             {as.Sign(bytes.Replace(payload, []byte(`"sub":`), []byte(`"x":`+strings.Repeat("[", 20)+strings.Repeat("]", 20)+`,"sub":`), 1), nil), reasons.MalformedToken},
 		"larger than any":                      {token(with("x", strings.Repeat("x", credential.MaxBytes))), "not recognised"},
 		"encrypted":                            {good + ".AA.AA", "not recognised"},
@@ -563,4 +563,34 @@ func TestRun(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("it does not stop")
 	}
+}
+
+// BenchmarkFirstUse is the verification of a token that is not remembered, beside
+// that of its signature alone.
+func BenchmarkFirstUse(b *testing.B) {
+	as := oauthtest.NewIssuer(b)
+	f := newFixture(b, File{Issuer: as.URL})
+	raw := as.Token(as.Claims(f.notes.URI, f.now(), nil), nil)
+	if _, reason := f.present(b.Context(), raw, f.notes); reason != reasons.Allowed {
+		b.Fatal(reason)
+	}
+	b.Run("token", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := f.Verify(raw, f.notes); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("signature alone", func(b *testing.B) {
+		t, err := f.at[f.notes][as.URL].read(raw, f.now())
+		if err != nil {
+			b.Fatal(err)
+		}
+		key := t.set.keys().keys[0].Key.Key
+		for b.Loop() {
+			if _, err := t.jws.Verify(key); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
