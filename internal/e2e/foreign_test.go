@@ -28,6 +28,14 @@ var foreignServers = []foreign{
 		issuer := startAuthorizationServer(t, "jwt")
 		return func(*testing.T, string) (map[string]any, []string) { return map[string]any{"issuer": issuer}, nil }
 	}},
+	{"oidc-provider, opaque", func(t *testing.T) guarding {
+		issuer := startAuthorizationServer(t, "opaque")
+		return func(*testing.T, string) (map[string]any, []string) {
+			return map[string]any{"issuer": issuer, "introspection": map[string]any{
+				"endpoint": issuer + "/token/introspection", "clientID": "mfa-e2e", "clientSecret": clientSecret,
+			}}, nil
+		}
+	}},
 	{"Keycloak", func(t *testing.T) guarding { return startKeycloak(t, "--features=resource-indicators").guards }},
 }
 
