@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -163,4 +164,29 @@ func TestPersonOfProviderAndIssuer(t *testing.T) {
 	if own != foreign {
 		t.Errorf("%q and %q", own, foreign)
 	}
+}
+
+// Another service like this one is an issuer as any other, although its tokens
+// have the same header as those of this service.
+func TestAnotherServiceOfThisKind(t *testing.T) {
+	t.Parallel()
+	first := servertest.Start(t, servertest.Options{})
+	keys := filepath.Join(t.TempDir(), "keys.json")
+	write(t, keys, first.Get(t, "https://"+servertest.Host+"/openid/v1/jwks").Body)
+	raw := first.NewClient(t, servertest.Host, nil).AccessToken(t, first.NewBrowser())
+
+	const other = "https://other.example.com/mcp"
+	move := func(f *config.File) { f.Proxy.Hosts[0].Host = "other.example.com" }
+	alone := servertest.Start(t, servertest.Options{Edit: move, Clock: first.Clock})
+	alone.MustNotPass(t, other, raw, "invalid_token")
+	second := servertest.Start(t, servertest.Options{
+		Clock: first.Clock, Files: map[string]string{keys: ""},
+		Edit: servertest.Edits(move, servertest.UseIssuer("https://"+servertest.Host, func(f *issuer.File) {
+			f.JWKSFile, f.Audiences = keys, []string{servertest.Resource}
+		})),
+	})
+	if got := second.MustPass(t, other, raw).Header.Get("X-Auth-Request-User"); got != servertest.Host+":static:"+servertest.Username {
+		t.Errorf("user %q", got)
+	}
+	second.MustPass(t, other, second.NewClient(t, "other.example.com", nil).AccessToken(t, second.NewBrowser()))
 }
