@@ -179,11 +179,12 @@ func TestKeySources(t *testing.T) {
 	key, entry := made("ci", func(k *apikey.KeyFile) {
 		k.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}
 	})
+	inside, other := made("inside", func(k *apikey.KeyFile) { k.Sources = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
 	s := taking(t, func(f *config.File) {
 		for _, p := range []string{"127.0.0.0/8", "::1/128", "10.0.0.0/8"} {
 			f.Listen.TrustedProxies = append(f.Listen.TrustedProxies, netip.MustParsePrefix(p))
 		}
-	}, entry)
+	}, entry, other)
 	ask := func(forwarded ...string) *Answer {
 		var header []string
 		for _, line := range forwarded {
@@ -200,6 +201,13 @@ func TestKeySources(t *testing.T) {
 		for _, bad := range [][]string{{}, {""}, {"198.51.100.1"}, {"192.0.2.7, 198.51.100.1"}, {"192.0.2.7", "198.51.100.1"}, {"192.0.2.7, unknown"}, {"192.0.2.7.1"}} {
 			refused(t, s, ask(bad...), "api_key_wrong_source")
 		}
+	}
+	// The gateway itself is not the client, though it asks from a network of the key.
+	for _, untold := range [][]string{{}, {"X-Forwarded-For", ""}, {"X-Forwarded-For", "unknown"}} {
+		refused(t, s, s.Ask(t, Resource, inside, untold...), "api_key_wrong_source")
+	}
+	if a := s.Ask(t, Resource, inside, "X-Forwarded-For", "127.0.0.9"); a.Status != http.StatusOK {
+		t.Errorf("a client inside: %d", a.Status)
 	}
 }
 
