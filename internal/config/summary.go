@@ -88,7 +88,7 @@ func (c *Config) Settings() (all []Setting) {
 	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {
-		line(serverSetting, "%s://%s%s -> %s%s%s", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), credentialSummary(h), policySummary(h))
+		line(serverSetting, "%s://%s%s -> %s%s%s%s", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), servingSummary(h), credentialSummary(h), policySummary(h))
 	}
 	return all
 }
@@ -208,4 +208,12 @@ func onOff(on bool) string {
 		return "on"
 	}
 	return "off"
+}
+
+// servingSummary says where no gateway stands before a server.
+func servingSummary(h resource.Entry) string {
+	if h.Serving == nil {
+		return ""
+	}
+	return ", served without a gateway"
 }
