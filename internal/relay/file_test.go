@@ -40,6 +40,8 @@ proxy: {hosts: [{host: mcp.example.com, endpoint: "http://mcp/mcp", serve: `+ser
 		switch s := c.Hosts[0].Serving; {
 		case (s != nil) != strings.Contains(serve, "enabled: true"):
 			t.Errorf("%s: %v", serve, s)
+		case (s != nil) != strings.Contains(c.Summary(), "served without a gateway"):
+			t.Errorf("%s: the summary is\n%s", serve, c.Summary())
 		case s != nil && !c.Hosts[0].Rules.Body:
 			t.Errorf("%s: the body does not decide", serve)
 		case s != nil && s.IdleTimeout != time.Hour && !strings.Contains(serve, "10m"):
