@@ -105,6 +105,7 @@ func cost(ctx context.Context, b bench) error {
 			return external[1+coldSlice*round : 1+coldSlice*(round+1)]
 		})},
 		{"one RS256 verification", 12, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }},
+		{"API key, seen before: 200", 0, warmSlice, http(b.subject, ourHTTP, warmSlice, "200", func(int) []string { return []string{b.service.apiKey} })},
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -35,6 +36,7 @@ type service struct {
 	tools           *httptest.Server
 	issuer          *token.Issuer
 	external        *external
+	apiKey          string
 }
 
 func newService(dir, program string) (*service, error) {
@@ -42,6 +44,8 @@ func newService(dir, program string) (*service, error) {
 	s.tools = httptest.NewServer(http.StripPrefix("/mcp", sample.Handler(sample.Options{Stateless: true})))
 	seed := make([]byte, 32)
 	rand.Read(seed)
+	key, hash := apikey.NewKey()
+	s.apiKey = key
 	text := fmt.Sprintf(`
 listen: {http: "127.0.0.1:0", management: "127.0.0.1:0", grpc: "127.0.0.1:0"}
 provider: {name: oidc, issuerURL: "https://idp.example.com", clientID: bench, clientSecret: bench}
@@ -51,8 +55,10 @@ proxy:
     endpoint: %q
     scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]
     authorizationServers: [{issuer: %q, jwksFile: keys.json}]
+    apiKeys: {enabled: true}
+apiKeys: {keys: [{name: bench, hashes: [%q], scopes: ["notes:read"], neverExpires: true}]}
 keys: {source: seed, seedFiles: [seed]}
-`, host, s.tools.URL+"/mcp", externalIssuer)
+`, host, s.tools.URL+"/mcp", externalIssuer, hash)
 	var set []byte
 	var err error
 	if s.external, set, err = newExternal(); err != nil {
