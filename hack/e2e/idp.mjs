@@ -10,6 +10,7 @@
 // ISSUER_HOST                127.0.0.1
 // RESOURCE_TOKENS=jwt|opaque makes it an authorization server for MCP servers: clients
 //                            register themselves, and name the MCP server in resource
+// SIGNED_ANSWERS=1           signs what it says of a token (RFC 9701)
 // ISSUER                     the whole issuer, if a proxy with TLS is in front
 //
 // DELETE /users/NAME removes a user, as an administrator would who lets somebody go.
@@ -51,6 +52,7 @@ const said = ({ email, email_verified, name, groups }) => ({ email, email_verifi
 const forResources = env.RESOURCE_TOKENS && {
   registration: { enabled: true },
   introspection: { enabled: true, allowedPolicy: () => true },
+  jwtIntrospection: { enabled: Boolean(env.SIGNED_ANSWERS) },
   revocation: { enabled: true },
   resourceIndicators: {
     enabled: true,
@@ -67,6 +69,7 @@ const provider = new Provider(issuer, {
     redirect_uris: redirectURIs,
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
+    ...(env.SIGNED_ANSWERS && { introspection_signed_response_alg: 'RS256' }),
   }],
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'e2e', use: 'sig', alg: 'RS256' }] },
   cookies: { keys: ['only-for-tests'] },

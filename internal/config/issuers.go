@@ -62,7 +62,7 @@ func (r *resolver) issuers(at string, files []AuthorizationServerFile, asked *In
 			r.Add(section.At, "is set for another entry of this MCP server too; an opaque token does not say whose it is, and may be shown to its own server only")
 		default:
 			*asked = Introspected{f.Issuer, f.Authorities, how}
-			list[i].NoKeys = how.All
+			list[i].NoKeys, list[i].SignedAnswers = how.All, how.Signed
 		}
 	}
 	return list

@@ -36,6 +36,14 @@ var foreignServers = []foreign{
 			}}, nil
 		}
 	}},
+	{"oidc-provider, opaque, signed answers", func(t *testing.T) guarding {
+		issuer := startAuthorizationServer(t, "opaque", "SIGNED_ANSWERS=1")
+		return func(*testing.T, string) (map[string]any, []string) {
+			return map[string]any{"issuer": issuer, "introspection": map[string]any{
+				"endpoint": issuer + "/token/introspection", "clientID": "mfa-e2e", "clientSecret": clientSecret, "signed": true,
+			}}, nil
+		}
+	}},
 	{"Keycloak", func(t *testing.T) guarding { return startKeycloak(t, "--features=resource-indicators").guards }},
 }
 
@@ -113,11 +121,11 @@ func foreignClient(t *testing.T, st *stack, issuer string, env []string) {
 }
 
 // startAuthorizationServer runs the certified provider as an authorization server.
-func startAuthorizationServer(t *testing.T, format string) (issuer string) {
+func startAuthorizationServer(t *testing.T, format string, env ...string) (issuer string) {
 	t.Helper()
 	port := freePorts(t, 1)[0]
 	issuer = "http://127.0.0.1:" + port
-	p := start(t, "oidc-provider", []string{"RESOURCE_TOKENS=" + format, "CLIENT_SECRET=" + clientSecret}, node(t), filepath.Join(drivers, "idp.mjs"), port, issuer+"/unused")
+	p := start(t, "oidc-provider", append([]string{"RESOURCE_TOKENS=" + format, "CLIENT_SECRET=" + clientSecret}, env...), node(t), filepath.Join(drivers, "idp.mjs"), port, issuer+"/unused")
 	p.waitHTTP(t, issuer+"/.well-known/openid-configuration", http.StatusOK)
 	return issuer
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,6 +54,9 @@ func (b *builder) introspection() *introspection.Kind {
 		if c := b.cfg.Introspected[i]; c.Config != nil {
 			k.Accept(r, introspection.Server{
 				Config: c.Config, Issuer: c.Issuer, Transport: b.way("introspection of "+c.Issuer, c.Authorities), Report: report,
+				Answer: func(ctx context.Context, signed, clientID string, r *resource.Resource) ([]byte, error) {
+					return b.foreign.Answer(ctx, c.Issuer, signed, clientID, r)
+				},
 				Principal: func(raw string, said claim.Set, r *resource.Resource) (credential.Principal, error) {
 					return b.foreign.Told(c.Issuer, raw, said, r)
 				},

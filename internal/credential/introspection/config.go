@@ -29,6 +29,8 @@ type File struct {
 	ClientAuthMethod string `json:"clientAuthMethod"`
 	// What is named as the audience of each assertion.
 	ClientAssertionAudience string `json:"clientAssertionAudience" default:"issuer" enum:"issuer endpoint"`
+	// Ask for answers that the authorization server has signed (RFC 9701), and take no others. They are verified by the keys of the entry.
+	Signed bool `json:"signed"`
 	// How long a question may take. A server that does not answer makes 503: no token is let in for it, and no client signs in again.
 	Timeout time.Duration `json:"timeout" default:"2s" min:"100ms" max:"4s"`
 	// How long an answer counts that calls a token active, and never beyond the token's end; a token that is revoked ends within it.
@@ -43,6 +45,7 @@ type Config struct {
 	All             bool // JWTs of the issuer too
 	Credentials     clientauth.Credentials
 	ForIssuer       bool // assertions name the issuer, and not the endpoint
+	Signed          bool
 	Timeout         time.Duration
 	Cache, Negative time.Duration
 }
@@ -50,7 +53,7 @@ type Config struct {
 // Resolve checks the section. It returns nil where there is none.
 func (f File) Resolve(c conf.Section) *Config {
 	if f.Endpoint == "" {
-		if f.ClientID != "" || !f.ClientSecret.IsZero() || f.ClientSecretFile != "" || f.ClientKeyFile != "" || f.Tokens == "all" {
+		if f.ClientID != "" || !f.ClientSecret.IsZero() || f.ClientSecretFile != "" || f.ClientKeyFile != "" || f.Tokens == "all" || f.Signed {
 			c.Add(c.Key("endpoint"), "is required where other keys of the section are set")
 		}
 		return nil
@@ -68,7 +71,7 @@ func (f File) Resolve(c conf.Section) *Config {
 	c.Text(c.Key("clientID"), f.ClientID)
 	c.NotReplaced(c.Key("clientID"), f.ClientID)
 	out := &Config{
-		Endpoint: f.Endpoint, All: f.Tokens == "all", ForIssuer: f.ClientAssertionAudience != "endpoint", Timeout: f.Timeout, Cache: f.Cache, Negative: f.Negative,
+		Endpoint: f.Endpoint, All: f.Tokens == "all", Signed: f.Signed, ForIssuer: f.ClientAssertionAudience != "endpoint", Timeout: f.Timeout, Cache: f.Cache, Negative: f.Negative,
 		Credentials: clientauth.Credentials{ClientID: f.ClientID},
 	}
 	standard := clientauth.Basic

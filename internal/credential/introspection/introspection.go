@@ -33,6 +33,9 @@ type Server struct {
 	// Principal checks what the server says of a token against the entry of the MCP
 	// server (audience, tenant, clients) and returns whom it is for.
 	Principal func(raw string, said claim.Set, r *resource.Resource) (credential.Principal, error)
+	// Answer verifies a signed answer for this service, by its client id, and returns
+	// what it says of the token.
+	Answer func(ctx context.Context, signed, clientID string, r *resource.Resource) ([]byte, error)
 	// Transport is the way to the server.
 	Transport http.RoundTripper
 	// Report, if set, is told why there was no answer.
@@ -114,7 +117,7 @@ func counting(p credential.Principal, until time.Time, err error) (credential.Pr
 }
 
 func (a *asking) ask(ctx context.Context, raw string, r *resource.Resource, now time.Time) (credential.Principal, time.Time, error) {
-	said, err := a.introspect(ctx, raw, now)
+	said, err := a.introspect(ctx, raw, r, now)
 	if err != nil {
 		if _, refused := refusal(err); !refused {
 			a.Report(a.Issuer, err)
@@ -136,7 +139,7 @@ func (a *asking) ask(ctx context.Context, raw string, r *resource.Resource, now 
 
 // introspect asks the server (RFC 7662, section 2.1) and returns what it says of an
 // active token.
-func (a *asking) introspect(ctx context.Context, raw string, now time.Time) (claim.Set, error) {
+func (a *asking) introspect(ctx context.Context, raw string, r *resource.Resource, now time.Time) (claim.Set, error) {
 	form, header := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}, http.Header{}
 	audience := a.Endpoint
 	if a.ForIssuer {
@@ -147,7 +150,10 @@ func (a *asking) introspect(ctx context.Context, raw string, now time.Time) (cla
 	}
 	header.Set("Content-Type", "application/x-www-form-urlencoded")
 	header.Set("Accept", "application/json")
-	status, _, body, err := a.client.Post(ctx, a.Endpoint, header, form.Encode())
+	if a.Signed {
+		header.Set("Accept", signedType)
+	}
+	status, media, body, err := a.client.Post(ctx, a.Endpoint, header, form.Encode())
 	switch {
 	case err != nil:
 		return nil, err
@@ -156,8 +162,19 @@ func (a *asking) introspect(ctx context.Context, raw string, now time.Time) (cla
 	case status != http.StatusOK:
 		return nil, fmt.Errorf("the introspection endpoint answers with status %d", status)
 	}
+	if a.Signed {
+		if media, _, _ = strings.Cut(media, ";"); !strings.EqualFold(strings.TrimSpace(media), signedType) {
+			return nil, fmt.Errorf("the introspection endpoint's answer is not signed: it must be %s", signedType)
+		}
+		if body, err = a.Answer(ctx, string(body), a.Credentials.ClientID, r); err != nil {
+			return nil, fmt.Errorf("the introspection endpoint: %w", err)
+		}
+	}
 	return read(body)
 }
+
+// signedType is the media type of a signed answer (RFC 9701, section 4).
+const signedType = "application/token-introspection+jwt"
 
 // maxDepth of an answer: Keycloak's roles have depth three.
 const maxDepth = 10

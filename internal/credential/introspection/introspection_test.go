@@ -323,3 +323,39 @@ func TestResolve(t *testing.T) {
 		}
 	}
 }
+
+// With signed answers nothing else counts: not the same in plain JSON, and not one
+// that does not verify.
+func TestSignedAnswers(t *testing.T) {
+	s, now := newServer(t), clock()
+	k := kind(s, now, func(c *Config) { c.Signed = true })
+	k.at[notes].Answer = func(_ context.Context, signed, clientID string, _ *resource.Resource) ([]byte, error) {
+		if signed != "a.good.answer" || clientID != "us" {
+			return nil, errors.New("the signed answer cannot be used")
+		}
+		return []byte(active), nil
+	}
+	for i, tt := range []struct {
+		media, body string
+		ok          bool
+	}{
+		{"application/token-introspection+jwt", "a.good.answer", true},
+		{"Application/Token-Introspection+JWT; charset=utf-8", "a.good.answer", true},
+		{"application/token-introspection+jwt", "a.forged.answer", false},
+		{"application/json", "a.good.answer", false},
+		{"application/json", active, false},
+		{"", active, false},
+	} {
+		s.answer.Store(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if accept := r.Header.Get("Accept"); accept != "application/token-introspection+jwt" {
+				t.Errorf("asked for %q", accept)
+			}
+			w.Header()["Content-Type"] = []string{tt.media}
+			fmt.Fprint(w, tt.body)
+		}))
+		p, err := resolve(k, fmt.Sprintf("token-%d", i))
+		if (err == nil) != tt.ok || tt.ok && p.Subject != "7" || !tt.ok && reasonOf(err) != "" && reasonOf(err) != reasons.VerifierUnavailable {
+			t.Errorf("%s %s: %+v, %v", tt.media, tt.body, p, err)
+		}
+	}
+}

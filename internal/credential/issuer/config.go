@@ -69,7 +69,10 @@ type Config struct {
 	JWKSURL, JWKSFile string
 	Authorities       []byte // PEM; empty for those of the system
 	// NoKeys: no token of it is verified by a key, see Kind.Told.
-	NoKeys           bool
+	NoKeys bool
+	// SignedAnswers: answers about its tokens are, see Kind.Answer, so that keys are
+	// needed all the same.
+	SignedAnswers    bool
 	Audiences        []string // empty for the resource's URI
 	Types            []string // in lower case
 	Algorithms       []jose.SignatureAlgorithm

@@ -81,7 +81,7 @@ func (k *Kind) Accept(r *resource.Resource, c Config) {
 }
 
 func (k *Kind) set(c Config) *set {
-	if c.NoKeys {
+	if !c.needsKeys() {
 		return newSet(nil, func(Fetch) {}, k.opt.Now) // of which nothing is asked
 	}
 	key := sourceKey{c.Issuer, c.JWKSURL, c.JWKSFile, string(c.Authorities)}
@@ -134,7 +134,7 @@ func (k *Kind) Trouble() []string {
 	var all []string
 	seen := map[*set]bool{}
 	for _, a := range k.order {
-		if a.config.NoKeys {
+		if !a.config.needsKeys() {
 			continue
 		}
 		if problem := a.set.trouble(); problem != "" && !seen[a.set] {
