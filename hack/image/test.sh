@@ -103,7 +103,7 @@ proxy: {hosts: [{host: mcp.example.com, endpoint: "http://127.0.0.1:9/mcp"}]}
 Y
 chmod -R a+rX "$work/config"
 run() { b run --isolation chroot --user 65532:65532 --cap-drop all --volume "$work/config:/etc/mcp-forward-auth:ro" "$c" -- "$@"; }
-[ "$(run /mcp-forward-auth version)" = 'mcp-forward-auth 9.9.9-test' ] || fail 'version'
+[[ "$(run /mcp-forward-auth version)" == 'mcp-forward-auth 9.9.9-test (commit 0123456) go'* ]] || fail 'version'
 run /mcp-forward-auth check-config --config /etc/mcp-forward-auth/config.yaml >/dev/null
 run /mcp-forward-auth serve --config /etc/mcp-forward-auth/config.yaml >"$work/log" 2>&1 &
 server=$!
