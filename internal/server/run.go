@@ -106,12 +106,14 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 		most = mostServed
 	}
 	l = l.bounded(most)
-	servers := []*http.Server{s.protocolServer(), HTTPServer(s.Management, s.log)}
-	go func() { report(s.serveProtocol(servers[0], l.Protocol)) }()
-	go func() { report(servers[1].Serve(l.Management)) }()
+	protocol, management := s.protocolServer(), HTTPServer(s.Management, s.log)
+	servers := []*http.Server{protocol, management}
+	go func() { report(s.serveProtocol(protocol, l.Protocol)) }()
+	go func() { report(management.Serve(l.Management)) }()
 	if l.Redirect != nil {
-		servers = append(servers, HTTPServer(s.redirect, s.log))
-		go func() { report(servers[2].Serve(l.Redirect)) }()
+		redirect := HTTPServer(s.redirect, s.log)
+		servers = append(servers, redirect)
+		go func() { report(redirect.Serve(l.Redirect)) }()
 	}
 	if l.GRPC != nil {
 		go func() { report(s.Envoy.Serve(l.GRPC)) }()
