@@ -79,7 +79,7 @@ func TestPolicyMistakes(t *testing.T) {
 		{"scopes and tools", ruled("{effect: allow, anyone: true, scopes: [a], tools: [b]}"), at + "[0].tools: excludes scopes"},
 		{"no such provider", ruled("{effect: allow, providers: [google]}"), at + `[0].providers[0]: "google" is not the id of a provider; there is oidc`},
 		{"a subject of another provider", ruled("{effect: allow, users: ['google:1']}"), at + "[0].users[0]: is a subject of provider"},
-		{"groups that nobody tells", strings.Replace(ruled("{effect: allow, groups: [a]}"), oidc, accounts, 1), at + "[0].groups[0]: no provider says which groups"},
+		{"groups that no provider tells", strings.Replace(ruled("{effect: allow, groups: [a]}"), oidc, accounts, 1), at + "[0].groups[0]: no provider says which groups"},
 		{"a scope in another case", strings.Replace(ruled("{effect: allow, anyone: true, scopes: ['Notes:Read']}"), "endpoint:", "defaultScopes: ['notes:read'], endpoint:", 1), at + `[0].scopes[0]: "Notes:Read" is written "notes:read" in proxy.hosts`},
 		{"no such client", ruled("{effect: allow, clients: [other]}"), at + `[0].clients[0]: "other" is neither the id`},
 		{"a registered client", ruled("{effect: allow, clients: [dcr1.abc]}"), at + "[0].clients[0]: registered itself"},

@@ -55,4 +55,4 @@ type Audience struct {
 }
 
 // OpenToAll is Audience.Where of a provider at which everyone can register.
-const OpenToAll = ", where anybody can have an account"
+const OpenToAll = ", where anyone can have an account"

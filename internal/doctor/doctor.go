@@ -304,7 +304,7 @@ func canLogin(w *walk) string {
 	return unless(w.client != nil, "there is no client to sign in with; name one with --client-id")
 }
 
-func hasCode(w *walk) string    { return unless(w.code != "", "nobody signed in") }
+func hasCode(w *walk) string    { return unless(w.code != "", "no one signed in") }
 func hasToken(w *walk) string   { return unless(w.token != nil, "there is no token") }
 func hasSession(w *walk) string { return unless(w.session != nil, "there is no session") }
 

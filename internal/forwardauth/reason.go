@@ -240,7 +240,7 @@ var answers = func() (all [numReasons]answer) {
 		status: http.StatusForbidden, strict: http.StatusUnauthorized, code: oauth.InsufficientScope,
 		text: "the access token lacks a scope that this request needs", challenge: true,
 	}
-	all[NoScope] = denied("no scope opens this to anybody")
+	all[NoScope] = denied("no scope opens this to anyone")
 	all[NotAllowed] = denied("the rules of this service do not allow this")
 	all[CatalogueUnavailable] = denied("the tools of this MCP server are not known here, so only those that the configuration names are open")
 	all[AmbiguousURI] = denied("the URI of the resource can be read in more than one way")

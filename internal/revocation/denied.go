@@ -43,7 +43,7 @@ func ParseDenied(data []byte) (Denied, error) {
 		return Denied{}, fmt.Errorf("the file is not a list of subjects, emails, clients and families: %w", err)
 	}
 	if doc == nil { // also what a reader sees of a file that is just being written
-		return Denied{}, errors.New("the file is empty; to deny nobody, write \"subjects: []\"")
+		return Denied{}, errors.New("the file is empty; to deny no one, write \"subjects: []\"")
 	}
 	var d Denied
 	same := func(s string) string { return s }

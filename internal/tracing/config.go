@@ -51,7 +51,7 @@ func (t *Config) Resolve(c conf.Section) {
 	if o.HeadersFile != "" {
 		o.Headers = headers(c, otlp.Key("headersFile"), o.HeadersFile)
 		if u.Scheme != "https" && !conf.IsLoopback(u.Hostname()) {
-			c.Add(otlp.Key("headersFile"), "needs an endpoint with https; else anybody on the way reads the headers")
+			c.Add(otlp.Key("headersFile"), "needs an endpoint with https; else anyone on the way can read the headers")
 		}
 	}
 }

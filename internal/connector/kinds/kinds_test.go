@@ -69,7 +69,7 @@ func TestNewKind(t *testing.T) {
 		want     []string
 	}{
 		"accepted":               {app + "baseURL: 'https://acme.example', orbits: [a, b]", []string{"acme at https://acme.example", "accounts of orbit a, b"}},
-		"everyone may sign in":   {app + "baseURL: 'https://acme.example'", []string{"provider.orbits: is required for Acme, where anybody can have an account"}},
+		"everyone may sign in":   {app + "baseURL: 'https://acme.example'", []string{"provider.orbits: is required for Acme, where anyone can have an account"}},
 		"a key of another kind":  {app + "baseURL: 'https://acme.example', orbits: [a], userinfoURL: 'https://acme.example'", []string{`provider.userinfoURL: has no meaning for provider "acme"; remove it`}},
 		"a mistake in its key":   {app + "baseURL: 'http://acme.example', orbits: [a]", []string{"provider.baseURL: ", "must use https"}},
 		"a mistake of every app": {"name: acme, clientSecret: x, baseURL: 'https://acme.example', orbits: [a]", []string{`provider.clientID: is required for "acme"`}},

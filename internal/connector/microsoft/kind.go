@@ -87,7 +87,7 @@ func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
 	// Who makes a directory writes any address into it. So where any directory is
 	// admitted, an address says nothing.
 	if s.InsecureTrustUnverifiedEmail && p.AllowAnyUser {
-		c.Add(c.Key("insecureTrustUnverifiedEmail"), "is refused with %s: anybody could come with any address; name %s", c.Key("allowAnyUser"), c.Key("tenants"))
+		c.Add(c.Key("insecureTrustUnverifiedEmail"), "is refused with %s: people could enter any address there; name %s", c.Key("allowAnyUser"), c.Key("tenants"))
 	}
 	p.TrustUnverifiedEmail = s.InsecureTrustUnverifiedEmail
 }

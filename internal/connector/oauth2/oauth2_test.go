@@ -72,7 +72,7 @@ func TestClaims(t *testing.T) {
 		{"AS-FED-05 a fraction is none", nil, func(m map[string]any) { data(m)["id"] = 1.5 }, connector.Identity{}, connector.ErrRejected},
 		{"AS-FED-05 nor a list", nil, func(m map[string]any) { data(m)["id"] = []int{1} }, connector.Identity{}, connector.ErrRejected},
 		{"AS-FED-05 nor null", nil, func(m map[string]any) { data(m)["id"] = nil }, connector.Identity{}, connector.ErrRejected},
-		{"AS-FED-06 nobody vouches", func(p *oauth2.Settings) { p.EmailVerifiedClaim = "" }, nil, with(func(id *connector.Identity) { id.Email = "" }), nil},
+		{"AS-FED-06 the address is not vouched for", func(p *oauth2.Settings) { p.EmailVerifiedClaim = "" }, nil, with(func(id *connector.Identity) { id.Email = "" }), nil},
 		{"AS-FED-06 the operator does", func(p *oauth2.Settings) { p.EmailVerifiedClaim, p.InsecureTrustUnverifiedEmail = "", true }, nil, whole, nil},
 		{"filtered groups", func(p *oauth2.Settings) { p.GroupsFilter = []string{"op*"} }, nil, with(func(id *connector.Identity) { id.Groups = []string{"ops"} }), nil},
 		{"the answer is a list", nil, func(m map[string]any) { m["data"] = []any{m["data"]} }, connector.Identity{}, connector.ErrRejected},

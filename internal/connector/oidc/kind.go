@@ -79,7 +79,7 @@ func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
 		}
 	}
 	if s.InsecureTrustUnverifiedEmail && publicIssuerOf(s.IssuerURL) != nil {
-		c.Add(c.Key("insecureTrustUnverifiedEmail"), "is refused for the issuer %s: anybody could come with any address", conf.ShowURL(s.IssuerURL))
+		c.Add(c.Key("insecureTrustUnverifiedEmail"), "is refused for the issuer %s: people could enter any address there", conf.ShowURL(s.IssuerURL))
 	}
 }
 
