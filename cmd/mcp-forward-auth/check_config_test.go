@@ -189,20 +189,7 @@ policy:
 		if tt.scopes != "" {
 			args = append(args, "--scopes", tt.scopes)
 		}
-		out, _, err := call(t, "", args...)
-		code := 0
-		if err != nil {
-			code = exitCode(err)
-			out += err.Error()
-		}
-		for _, text := range tt.says {
-			if !strings.Contains(out, text) {
-				t.Errorf("%s: no %q in\n%s", tt.as, text, out)
-			}
-		}
-		if code != tt.code {
-			t.Errorf("%s: code %d, want %d\n%s", tt.as, code, tt.code, out)
-		}
+		answers(t, tt.as, tt.code, tt.says, args...)
 	}
 }
 
@@ -239,19 +226,26 @@ policy:
 		{"user=1234,groups=staff,client=other" + server, exitRefused, []string{"client_not_accepted"}},
 		{"user=1234,provider=https://other.example", exitFailed, []string{"takes no tokens of the issuer"}},
 	} {
-		out, _, err := call(t, "", "check-config", "--config", filepath.Join(dir, "config.yaml"), "--as", tt.as)
-		code := 0
-		if err != nil {
-			code = exitCode(err)
-			out += err.Error()
+		answers(t, tt.as, tt.code, tt.says, "check-config", "--config", filepath.Join(dir, "config.yaml"), "--as", tt.as)
+	}
+}
+
+// answers runs the program and wants this exit code, and says in what it prints or
+// in its error.
+func answers(t *testing.T, name string, code int, says []string, args ...string) {
+	t.Helper()
+	out, _, err := call(t, "", args...)
+	got := 0
+	if err != nil {
+		got = exitCode(err)
+		out += err.Error()
+	}
+	for _, text := range says {
+		if !strings.Contains(out, text) {
+			t.Errorf("%s: no %q in\n%s", name, text, out)
 		}
-		for _, text := range tt.says {
-			if !strings.Contains(out, text) {
-				t.Errorf("%s: no %q in\n%s", tt.as, text, out)
-			}
-		}
-		if code != tt.code {
-			t.Errorf("%s: code %d, want %d\n%s", tt.as, code, tt.code, out)
-		}
+	}
+	if got != code {
+		t.Errorf("%s: code %d, want %d\n%s", name, got, code, out)
 	}
 }
