@@ -48,7 +48,25 @@ type Guard interface {
 	Keep(ctx context.Context, id, value string, expires time.Time) error
 	// Kept returns what is held under id, "" for nothing. Errors wrap ErrUnavailable.
 	Kept(ctx context.Context, id string) (string, error)
+	// Change replaces what is held under id by what edit makes of it, in one step:
+	// of several that change it at once, each sees what the one before left. An error
+	// of edit is returned as it is, and nothing is written. Others wrap ErrUnavailable,
+	// but for ErrTooLarge.
+	Change(ctx context.Context, id string, edit Edit) error
 }
+
+// Edit makes a new value of old, which is "" for nothing. now is the time by the
+// clock that all replicas share, for leases in the value. The new value dies after life.
+// "" forgets it, and old itself leaves it as it is, with the life that it has. It
+// may run more than once, and must not be slow. Two callers that change a value at
+// once must not come to the same one, which sealing sees to.
+type Edit func(old string, now time.Time) (value string, life time.Duration, err error)
+
+// MaxKept bounds a value that is held, in bytes.
+const MaxKept = 32 << 10
+
+// ErrTooLarge: the value has more than MaxKept bytes.
+var ErrTooLarge = fmt.Errorf("a value for the guard has more than %d bytes", MaxKept)
 
 // Rotation is one use of a refresh token.
 type Rotation struct {
@@ -110,7 +128,7 @@ type Memory struct {
 	families *expiring.Map[family]
 	answers  *expiring.Map[string]
 	kept     *expiring.Map[kept]
-	held     *expiring.Map[string] // for Keep
+	held     *expiring.Map[string] // for Keep and Change
 
 	running exchanges
 }
@@ -170,8 +188,8 @@ func (f family) inGrace(r Rotation, now time.Time) bool {
 // errAnswerLost: the exchange succeeded, but its stored result is gone.
 var errAnswerLost = fmt.Errorf("%w: the last answer is lost", ErrUnavailable)
 
-// maxHeld bounds the values of Keep, which have up to some kilobytes each.
-const maxHeld = 1 << 12
+// maxHeld bounds the values of Keep and Change, which have some kilobytes each.
+const maxHeld = 1 << 14
 
 // NewMemory returns a guard for at most limit live ids and as many families.
 func NewMemory(limit int, now func() time.Time) *Memory {
@@ -294,6 +312,28 @@ func (m *Memory) Kept(_ context.Context, id string) (string, error) {
 	m.held.Sweep(m.now())
 	value, _ := m.held.Get(id)
 	return value, nil
+}
+
+// Change implements Guard. When full it forgets what would die first.
+func (m *Memory) Change(_ context.Context, id string, edit Edit) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	m.held.Sweep(now)
+	old, _ := m.held.Get(id)
+	value, life, err := edit(old, now)
+	switch {
+	case err != nil:
+		return err
+	case value == old:
+		return nil
+	case len(value) > MaxKept:
+		return ErrTooLarge
+	case value == "":
+		life = 0
+	}
+	set(m.held, id, value, now.Add(life))
+	return nil
 }
 
 // set forgets what would die first to make room.

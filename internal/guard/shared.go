@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"time"
 )
 
@@ -179,7 +180,7 @@ func (s *Shared) Keep(ctx context.Context, id, value string, expires time.Time) 
 			return err
 		}
 	}
-	return fmt.Errorf("%w: too many replicas write at once", ErrUnavailable)
+	return errContended
 }
 
 // Kept implements Guard.
@@ -187,6 +188,38 @@ func (s *Shared) Kept(ctx context.Context, id string) (string, error) {
 	value, _, err := s.load(ctx, storeKey("kept", id))
 	return value, err
 }
+
+// Change implements Guard.
+func (s *Shared) Change(ctx context.Context, id string, edit Edit) error {
+	key := storeKey("kept", id)
+	for try := range changes {
+		if try > 1 { // others are at it too: let them pass
+			time.Sleep(mathrand.N(time.Duration(try) * firstPause / 4))
+		}
+		old, now, err := s.load(ctx, key)
+		if err != nil {
+			return err
+		}
+		value, life, err := edit(old, now)
+		switch {
+		case err != nil:
+			return err
+		case value == old:
+			return nil
+		case len(value) > MaxKept:
+			return ErrTooLarge
+		case value == "":
+			life = 0
+		}
+		if swapped, err := s.swap(ctx, key, old, value, max(life, time.Millisecond)); swapped || err != nil {
+			return err
+		}
+	}
+	return errContended
+}
+
+// errContended: others wrote in between, each time.
+var errContended = fmt.Errorf("%w: too many replicas write at once", ErrUnavailable)
 
 // aftermath is what the store holds of the time after an exchange. It has a key of
 // its own, because while a lease is held only its holder may write the record.
@@ -225,7 +258,7 @@ func (s *Shared) change(ctx context.Context, family string, generation int, edit
 			return err
 		}
 	}
-	return fmt.Errorf("%w: too many replicas write at once", ErrUnavailable)
+	return errContended
 }
 
 // spend calls next under the lease and writes down what came of it.

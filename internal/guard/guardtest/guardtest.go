@@ -57,6 +57,8 @@ func Run(t *testing.T, b Backend) {
 			{"a failure is nobody else's success", failTogether},
 			{"a client that hangs up finds the answer later", hangUp},
 			{"what is kept is there at either replica, until it is replaced or dead", keep},
+			{"a value changes in one step, at either replica", change},
+			{"thirty changes at once at two replicas lose nothing", changeTogether},
 			{"who gives up waiting is told so", giveUp},
 			{"a panic leaves nothing locked", panics},
 			{"families do not touch one another", families},
@@ -387,6 +389,65 @@ func keep(t *testing.T, b Backend) {
 	want("")
 }
 
+func change(t *testing.T, b Backend) {
+	one, other, id := b.Open(t), b.Open(t), rand.Text()
+	to := func(g guard.Guard, sees, value string, life time.Duration) {
+		t.Helper()
+		err := g.Change(t.Context(), id, func(old string, now time.Time) (string, time.Duration, error) {
+			if old != sees || time.Since(now).Abs() > time.Minute {
+				t.Errorf("sees %q at %s, want %q", old, now, sees)
+			}
+			return value, life, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	to(one, "", "", time.Hour) // nothing of nothing
+	to(one, "", "first", time.Hour)
+	to(other, "first", "second", time.Hour)
+	failure := errors.New("no")
+	if err := one.Change(t.Context(), id, func(string, time.Time) (string, time.Duration, error) { return "lost", time.Hour, failure }); err != failure {
+		t.Errorf("the error of an edit: %v", err)
+	}
+	big := strings.Repeat("x", guard.MaxKept+1)
+	if err := one.Change(t.Context(), id, func(string, time.Time) (string, time.Duration, error) { return big, time.Hour, nil }); !errors.Is(err, guard.ErrTooLarge) {
+		t.Errorf("a value that is too large: %v", err)
+	}
+	if got, err := one.Kept(t.Context(), id); err != nil || got != "second" {
+		t.Errorf("%q, %v", got, err)
+	}
+	to(one, "second", "second", time.Nanosecond) // as it is, with the life that it has
+	to(one, "second", "", time.Hour)
+	time.Sleep(10 * time.Millisecond)
+	to(other, "", big[1:], Grace)
+	to(one, big[1:], "short", Grace/4)
+	time.Sleep(Grace / 2)
+	to(other, "", "again", time.Hour)
+}
+
+func changeTogether(t *testing.T, b Backend) {
+	guards, id := []guard.Guard{b.Open(t), b.Open(t)}, rand.Text()
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			err := guards[i%2].Change(t.Context(), id, func(old string, _ time.Time) (string, time.Duration, error) {
+				return fmt.Sprintf("%s %d.", old, i), time.Hour, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	got, err := guards[0].Kept(t.Context(), id)
+	for i := range 30 {
+		if n := strings.Count(got, fmt.Sprintf(" %d.", i)); n != 1 || err != nil {
+			t.Errorf("change %d is there %d times, %v", i, n, err)
+		}
+	}
+}
+
 func giveUp(t *testing.T, b Backend) {
 	g, r := b.Open(t), rotation(rand.Text(), 0, time.Now())
 	running, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -444,6 +505,9 @@ func loss(t *testing.T, b Backend) {
 		unavailable(t, "kept", func() error {
 			_, err := g.Kept(t.Context(), used)
 			return err
+		})
+		unavailable(t, "change", func() error {
+			return g.Change(t.Context(), used, func(string, time.Time) (string, time.Duration, error) { return "x", time.Hour, nil })
 		})
 		unavailable(t, "redeem", func() error {
 			first, err := g.Redeem(t.Context(), used, time.Now().Add(time.Hour))
