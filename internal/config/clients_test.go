@@ -55,9 +55,10 @@ func TestClients(t *testing.T) {
 - {id: signer, redirectURIs: ["https://app.example/cb"], jwksURI: "https://app.example/jwks"}
 - {id: checker, jwksFile: seed}
 - {id: once, grantTypes: [authorization_code], redirectURIs: ["https://app.example/cb"]}
+- {id: nightly, grantTypes: [client_credentials], jwksFile: seed, scopes: [a], resources: ["https://mcp.example.com/mcp"]}
 introspection: {enabled: true}
 `).Clients
-	if len(c) != 5 {
+	if len(c) != 6 {
 		t.Fatalf("%d clients", len(c))
 	}
 	for i, want := range []struct {
@@ -67,7 +68,7 @@ introspection: {enabled: true}
 	}{
 		{"desktop", "none", 0, "[authorization_code refresh_token]"}, {"Web", "client_secret_basic", 3, "[authorization_code refresh_token]"},
 		{"signer", "private_key_jwt", 0, "[authorization_code refresh_token]"}, {"checker", "private_key_jwt", 0, "[]"},
-		{"once", "none", 0, "[authorization_code]"},
+		{"once", "none", 0, "[authorization_code]"}, {"nightly", "private_key_jwt", 0, "[client_credentials]"},
 	} {
 		if c[i].Name != want.name || c[i].AuthMethod != want.method || len(c[i].Secrets) != want.secrets || fmt.Sprint(c[i].GrantTypes) != want.grants {
 			t.Errorf("%d: %+v", i, c[i])
@@ -104,7 +105,13 @@ introspection: {enabled: true}
 		"keys over http":             {"id: a, jwksURI: 'http://a.example/', " + redirect, "jwksURI: must use https"},
 		"grant":                      {"id: a, grantTypes: [authorization_code, implicit], " + redirect, "grantTypes[1]: is not one of"},
 		"grant twice":                {"id: a, grantTypes: [authorization_code, refresh_token, refresh_token], " + redirect, "grantTypes[2]: is listed twice"},
-		"a grant that is not served": {"id: a, " + secret + ", grantTypes: [authorization_code, client_credentials], " + redirect, "grantTypes[1]: is not served: /token would refuse it"},
+		"AS-CC-01 no scopes":         {"id: a, " + secret + ", grantTypes: [client_credentials], resources: ['https://mcp.example.com/mcp']", "scopes: is required with the grant type"},
+		"AS-CC-01 no resources":      {"id: a, " + secret + ", grantTypes: [client_credentials], scopes: [a]", "resources: is required with the grant type"},
+		"AS-CC-01 no credentials":    {"id: a, grantTypes: [client_credentials], scopes: [a], resources: ['https://mcp.example.com/mcp']", "secretFiles: is required with the grant type"},
+		"AS-CC-01 method none":       {"id: a, authMethod: none, " + secret + ", grantTypes: [client_credentials], scopes: [a], resources: ['https://mcp.example.com/mcp']", "authMethod: has no use for a secret"},
+		"redirect without sign-ins":  {"id: a, " + secret + ", grantTypes: [client_credentials], scopes: [a], resources: ['https://mcp.example.com/mcp'], " + redirect, "redirectURIs: has no meaning without"},
+		"sign-ins without redirect":  {"id: a, " + secret + ", grantTypes: [authorization_code, client_credentials], scopes: [a], resources: ['https://mcp.example.com/mcp']", "redirectURIs: is required with the grant type"},
+		"refresh without sign-ins":   {"id: a, " + secret + ", grantTypes: [client_credentials, refresh_token], scopes: [a], resources: ['https://mcp.example.com/mcp']", "grantTypes: lacks"},
 		"refresh of nothing":         {"id: a, grantTypes: [refresh_token], " + redirect, "grantTypes: lacks"},
 		"nothing to do":              {"id: a, " + secret, "redirectURIs: is required"}, // introspection is off
 		"resource":                   {"id: a, resources: ['https://other.example/mcp'], " + redirect, "resources[0]: is not the public URL of an entry"},

@@ -90,7 +90,7 @@ func (r *resolver) namespace(at string, entry *issuer.Config, providers []connec
 	if i := strings.IndexAny(first, ":/"); i >= 0 {
 		first = first[:i]
 	}
-	if slices.Contains(append(kinds.Names(), rule.KeyNamespace), first) {
+	if slices.Contains(append(kinds.Names(), rule.OwnNamespaces...), first) {
 		r.Add(at+".issuer", "%s has the host %s, and the subjects of other people here begin so; use a full host name", conf.ShowURL(entry.Issuer), conf.Show(first))
 	}
 }

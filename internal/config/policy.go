@@ -201,6 +201,9 @@ func (c *policyFacts) userProblem(user string) string {
 	if found && prefix == rule.KeyNamespace {
 		return c.keyProblem(user)
 	}
+	if id, ok := strings.CutPrefix(user, rule.ClientNamespace+":"); ok {
+		return c.ownClientProblem(id)
+	}
 	if found && slices.Contains(c.providers, prefix) {
 		return ""
 	}
@@ -218,6 +221,14 @@ func (c *policyFacts) userProblem(user string) string {
 		return conf.Show(user) + " is a subject of provider " + conf.Show(prefix) + ", which is not configured; there is " + strings.Join(c.providers, ", ")
 	}
 	return ""
+}
+
+// ownClientProblem: a rule about a client that acts for itself is a slip where it cannot.
+func (c *policyFacts) ownClientProblem(id string) string {
+	if slices.ContainsFunc(c.Clients, func(k registration.Known) bool { return k.ID == id && k.ActsAlone() }) {
+		return ""
+	}
+	return conf.Show(id) + ` is not the id of an entry of clients with the grant type "client_credentials"`
 }
 
 // ofIssuer reports whether a subject or a client id is one of another authorization server.

@@ -54,6 +54,8 @@ func (r providerSection) id(id string) {
 		r.Add(at, "is required: a name that never changes, because it is part of who people are")
 	case id == rule.KeyNamespace:
 		r.Add(at, "%q is how the subjects of API keys begin; choose another", id)
+	case id == rule.ClientNamespace:
+		r.Add(at, "%q is how the subjects of clients that act for themselves begin; choose another", id)
 	case !providerID.MatchString(id):
 		r.Add(at, `%s is not an id: up to 32 of a-z, 0-9 and "-", not at the ends`, conf.Show(id))
 	}

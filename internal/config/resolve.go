@@ -82,7 +82,7 @@ func (r *resolver) gateWatch(f gatewatch.File, hosts []resource.Entry) gatewatch
 // clients checks the clients beside what they may name.
 func (r *resolver) clients(c *Config) {
 	s := registration.Surroundings{
-		Grants: grant.Types(grant.All(), nil), SignIn: grant.Types(grant.All(), grant.SignIn), Introspection: c.Introspection,
+		Grants: grant.Types(grant.All(), nil), SignIn: grant.Types(grant.All(), grant.SignIn), Configured: grant.Types(grant.All(), grant.Configured), Introspection: c.Introspection,
 	}
 	for _, h := range c.Hosts {
 		s.Resources = append(s.Resources, h.Scheme+"://"+h.Host+h.Path)

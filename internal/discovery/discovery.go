@@ -31,7 +31,7 @@ type Features struct {
 	IntrospectionPath string // "" when introspection is off
 	// IntrospectionAuthMethods are those of its callers.
 	IntrospectionAuthMethods []string
-	GrantTypes               []string
+	GrantTypes               func(*resource.Host) []string
 	AuthMethods              []string
 	// AuthSigningAlgs are those of private_key_jwt; empty where that is off.
 	AuthSigningAlgs []string
@@ -154,7 +154,7 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 		JWKSURI:                           host.Issuer + JWKSPath,
 		ResponseTypesSupported:            []string{"code"},
 		ResponseModesSupported:            []string{"query"},
-		GrantTypesSupported:               f.GrantTypes,
+		GrantTypesSupported:               f.GrantTypes(host),
 		TokenEndpointAuthMethodsSupported: f.AuthMethods,
 		TokenEndpointAuthSigningAlgs:      f.AuthSigningAlgs,
 		CodeChallengeMethodsSupported:     []string{"S256"},

@@ -21,6 +21,9 @@ type Clients interface {
 	Client(ctx context.Context, host *resource.Host, id string) (*registration.Client, error)
 	CheckSecret(c *registration.Client, secret string) bool
 	Keys(ctx context.Context, c *registration.Client, refresh bool) ([]jose.JSONWebKey, error)
+	// Reaches reports whether a client of the configuration that may use the grant
+	// may have tokens for the resource.
+	Reaches(grantType, resourceURI string) bool
 }
 
 // failureRate is how often one client may fail to authenticate (RFC 6749,

@@ -1,6 +1,8 @@
 package grant
 
 import (
+	"time"
+
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -114,15 +116,20 @@ type grantee struct {
 	Flow, Family, Resource string
 	Scopes                 oauth.Scopes
 	Identity               connector.Identity
-	Policy                 string // which rules hold for them
-	Generation             int    // of the refresh token that comes with it
+	Policy                 string    // which rules hold for them
+	Generation             int       // of the refresh token that comes with it
+	Client                 string    // "" for the one that authenticated
+	Until                  time.Time // bounds the token's life; zero is no bound
 }
 
 func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
+	if g.Client == "" {
+		g.Client = c.client.ID
+	}
 	raw, claims, err := e.Tokens.Mint(
 		token.Claims{
-			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: c.client.ID, Scope: g.Scopes.String(),
-			Subject: g.Identity.FullSubject(), Family: g.Family,
+			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: g.Client, Scope: g.Scopes.String(),
+			Subject: g.Identity.FullSubject(), Family: g.Family, Expires: unix(g.Until),
 		},
 		token.Person{Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation},
 	)
@@ -134,4 +141,12 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 		e.Issued(raw, r)
 	}
 	return &Response{AccessToken: raw, TokenType: "Bearer", ExpiresIn: claims.Expires - claims.IssuedAt, Scope: claims.Scope}, nil
+}
+
+// unix returns t in Unix seconds, 0 for the zero time.
+func unix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
 }

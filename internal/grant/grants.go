@@ -1,9 +1,11 @@
 package grant
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 // Grant is one of the grants of the token endpoint (RFC 6749, section 1.3). Its
@@ -12,21 +14,29 @@ type Grant struct {
 	// Type is the value of grant_type, and what discovery names.
 	Type  string
 	serve func(*Endpoint, *call) (*Response, error)
-	// offered reports whether this endpoint has the grant; nil means always.
-	offered func(*Endpoint) bool
+	// offered reports whether this endpoint has the grant at a host; nil means always.
+	offered func(*Endpoint, *resource.Host) bool
 	// registrable: clients that register themselves may ask for it.
 	registrable bool
 	// signIn: the grant goes on with a person's sign-in. What it takes was given to
 	// the client, so serve decides which clients may use it. Every other grant is
 	// open to clients that registered it and no others.
 	signIn bool
+	// configured: the grant is for clients that the operator wrote down, each with
+	// credentials, scopes and resources. The registration gives it to no other.
+	configured bool
 }
 
 // All returns the grants that there are, in the order in which they are named.
 func All() []Grant {
 	return []Grant{
 		{Type: "authorization_code", serve: (*Endpoint).redeemCode, registrable: true, signIn: true},
-		{Type: "refresh_token", serve: (*Endpoint).refresh, registrable: true, signIn: true, offered: func(e *Endpoint) bool { return e.Refresh != nil }},
+		{Type: "refresh_token", serve: (*Endpoint).refresh, registrable: true, signIn: true, offered: func(e *Endpoint, _ *resource.Host) bool { return e.Refresh != nil }},
+		{Type: clientCredentialsType, serve: (*Endpoint).clientCredentials, configured: true, offered: func(e *Endpoint, h *resource.Host) bool {
+			return slices.ContainsFunc(h.Resources, func(r *resource.Resource) bool {
+				return !r.OwnTokensOff && e.Clients.Reaches(clientCredentialsType, r.URI)
+			})
+		}},
 	}
 }
 
@@ -41,23 +51,24 @@ func Types(grants []Grant, which func(Grant) bool) []string {
 	return out
 }
 
-// Registrable and SignIn choose grants by these properties, see Types.
+// Registrable, SignIn and Configured choose grants by these properties, see Types.
 func Registrable(g Grant) bool { return g.registrable }
 func SignIn(g Grant) bool      { return g.signIn }
+func Configured(g Grant) bool  { return g.configured }
 
-// offered returns those of e.Grants that e has.
-func (e *Endpoint) offered() []Grant {
+// offered returns those of e.Grants that e has at a host.
+func (e *Endpoint) offered(h *resource.Host) []Grant {
 	var out []Grant
 	for _, g := range e.Grants {
-		if g.offered == nil || g.offered(e) {
+		if g.offered == nil || g.offered(e, h) {
 			out = append(out, g)
 		}
 	}
 	return out
 }
 
-// GrantTypes lists what the endpoint serves, for discovery.
-func (e *Endpoint) GrantTypes() []string { return Types(e.offered(), nil) }
+// GrantTypes lists what the endpoint serves at a host, for discovery.
+func (e *Endpoint) GrantTypes(h *resource.Host) []string { return Types(e.offered(h), nil) }
 
 // grant returns the grant that c asks for.
 func (e *Endpoint) grant(c *call) (Grant, error) {
@@ -65,7 +76,7 @@ func (e *Endpoint) grant(c *call) (Grant, error) {
 	if asked == "" {
 		return Grant{}, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
 	}
-	for _, g := range e.offered() {
+	for _, g := range e.offered(c.host) {
 		if g.Type != asked {
 			continue
 		}
@@ -74,5 +85,5 @@ func (e *Endpoint) grant(c *call) (Grant, error) {
 		}
 		return g, nil
 	}
-	return Grant{}, oauth.Errorf(oauth.UnsupportedGrantType, "grant_type must be one of %s", strings.Join(e.GrantTypes(), ", "))
+	return Grant{}, oauth.Errorf(oauth.UnsupportedGrantType, "grant_type must be one of %s", strings.Join(e.GrantTypes(c.host), ", "))
 }

@@ -50,7 +50,7 @@ func ask(e *Endpoint, host *resource.Host, form url.Values) *httptest.ResponseRe
 // registered. Clients that did not register it may not use it.
 func TestAnotherGrant(t *testing.T) {
 	e, dynamic, host := withFake(t)
-	if got := e.GrantTypes(); !slices.Equal(got, []string{"authorization_code", fake}) {
+	if got := e.GrantTypes(host); !slices.Equal(got, []string{"authorization_code", fake}) {
 		t.Errorf("named: %q", got)
 	}
 	register := func(name string, grants ...string) registration.Response {

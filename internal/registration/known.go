@@ -18,7 +18,7 @@ type Known struct {
 	ID string `json:"id"`
 	// Name on the consent page. Default: the id.
 	Name string `json:"name" check:"text"`
-	// Redirect URIs, compared exactly; only the port of an http loopback URI is free. Required: at least one, except where a client with a secret or keys only asks at /introspect.
+	// Redirect URIs, compared exactly; only the port of an http loopback URI is free. Required: at least one where the client signs people in; none where it has the grant type "client_credentials" alone, or only asks at /introspect.
 	RedirectURIs []string `json:"redirectURIs" max:"20"`
 	// One of "none", "client_secret_basic", "client_secret_post", "private_key_jwt". Default: what follows from the secrets and keys of this entry.
 	AuthMethod string `json:"authMethod" enum:"none client_secret_basic client_secret_post private_key_jwt"`
@@ -30,7 +30,7 @@ type Known struct {
 	JWKSFile string `json:"jwksFile"`
 	// Public https URL of the client's JWK set, for authMethod "private_key_jwt"; excludes jwksFile.
 	JWKSURI string `json:"jwksURI"`
-	// Grant types that the client may use: "authorization_code", and "refresh_token" beside it. Default: both; none without redirectURIs.
+	// Grant types that the client may use: "authorization_code", and "refresh_token" beside it; "client_credentials" for a machine that acts for itself, which needs a secret or keys, scopes and resources (see docs/machines.md). Default: the first two; none without redirectURIs.
 	GrantTypes []string `json:"grantTypes" check:"unique"`
 	// Scopes that the client may have. Default: no limit of its own.
 	Scopes []string `json:"scopes" check:"scopes"`
@@ -46,6 +46,7 @@ type Surroundings struct {
 	Resources     []string // URIs of the MCP servers
 	Grants        []string // that /token serves
 	SignIn        []string // the grants of a client that names none
+	Configured    []string // the grants that need credentials, scopes and resources
 	Introspection bool     // /introspect is served
 }
 
@@ -97,31 +98,59 @@ func (k *Known) resolve(c conf.Section, s Surroundings) {
 func (k *Known) hasSecret() bool { return !k.Secret.IsZero() || len(k.SecretFiles) > 0 }
 func (k *Known) hasKeys() bool   { return k.JWKSFile != "" || k.JWKSURI != "" }
 
+// clientCredentials is the grant of a client that acts for itself.
+const clientCredentials = "client_credentials"
+
+// ActsAlone reports whether the client may have tokens for itself.
+func (k *Known) ActsAlone() bool { return slices.Contains(k.GrantTypes, clientCredentials) }
+
 // grantTypes returns what the client may use at /token: nothing if it has
 // credentials and no redirect URI, and can only ask at /introspect.
 func (k *Known) grantTypes(c conf.Section, s Surroundings) []string {
-	if len(k.RedirectURIs) == 0 {
-		if s.Introspection && (k.hasSecret() || k.hasKeys()) && len(k.GrantTypes) == 0 {
+	redirects := c.Key("redirectURIs")
+	if len(k.GrantTypes) == 0 {
+		if len(k.RedirectURIs) == 0 && !(s.Introspection && (k.hasSecret() || k.hasKeys())) {
+			c.Add(redirects, "is required: at least one redirect URI, except of a client with a secret or keys that has no grantTypes and asks at /introspect only, or that has the grant type %q alone", clientCredentials)
+		}
+		if len(k.RedirectURIs) == 0 {
 			return nil
 		}
-		c.Add(c.Key("redirectURIs"), "is required: at least one redirect URI, except of a client with a secret or keys that has no grantTypes and asks at /introspect only")
-	}
-	if len(k.GrantTypes) == 0 {
 		return s.SignIn
 	}
 	at := c.Key("grantTypes")
+	alone := true
 	for i, t := range k.GrantTypes {
-		switch {
-		case t == "client_credentials":
-			c.Add(conf.Element(at, i), `"client_credentials" is not served: /token would refuse it; leave it out`)
-		case !slices.Contains(s.Grants, t):
+		if !slices.Contains(s.Grants, t) {
 			c.Add(conf.Element(at, i), `%s is not one of %s`, conf.Show(t), conf.Quoted(s.Grants))
 		}
+		if slices.Contains(s.Configured, t) {
+			k.needs(c, t)
+		}
+		alone = alone && slices.Contains(s.Configured, t)
 	}
-	if !slices.Contains(k.GrantTypes, "authorization_code") {
-		c.Add(at, `lacks "authorization_code", with which everything else begins`)
+	switch signsIn := slices.Contains(k.GrantTypes, "authorization_code"); {
+	case !signsIn && !alone:
+		c.Add(at, `lacks "authorization_code", with which every sign-in begins`)
+	case signsIn && len(k.RedirectURIs) == 0:
+		c.Add(redirects, `is required with the grant type "authorization_code": at least one redirect URI`)
+	case !signsIn && len(k.RedirectURIs) > 0:
+		c.Add(redirects, `has no meaning without the grant type "authorization_code"; remove it`)
 	}
 	return k.GrantTypes
+}
+
+// needs checks what a client must have for a grant without a person: no one looks
+// at what it asks for, so its entry says all that it can get.
+func (k *Known) needs(c conf.Section, grantType string) {
+	if !k.hasSecret() && !k.hasKeys() {
+		c.Add(c.Key("secretFiles"), "is required with the grant type %q: a secret, or jwksFile or jwksURI, because the client id is no proof", grantType)
+	}
+	if len(k.Scopes) == 0 {
+		c.Add(c.Key("scopes"), "is required with the grant type %q: all that the client may have", grantType)
+	}
+	if len(k.Resources) == 0 {
+		c.Add(c.Key("resources"), "is required with the grant type %q: the MCP servers that the client may call", grantType)
+	}
 }
 
 // secrets reads all secrets of a client. Messages never show them.

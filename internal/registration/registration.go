@@ -133,6 +133,12 @@ func (c *Clients) Client(ctx context.Context, host *resource.Host, id string) (*
 	return nil, ErrUnknown
 }
 
+// Reaches reports whether an entry of the configuration names both the grant type
+// and the resource.
+func (c *Clients) Reaches(grantType, resourceURI string) bool {
+	return c.Static != nil && c.Static.offers[offer{grantType, resourceURI}]
+}
+
 // CheckSecret reports whether secret is the client's, in constant time.
 func (c *Clients) CheckSecret(client *Client, secret string) bool {
 	if c.Static.Client(client.ID) != nil {

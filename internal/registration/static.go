@@ -15,7 +15,11 @@ import (
 // nil Static knows none.
 type Static struct {
 	clients map[string]*staticClient
+	offers  map[offer]bool
 }
+
+// offer is a grant type and a resource that an entry names.
+type offer struct{ grantType, resource string }
 
 type staticClient struct {
 	Client
@@ -27,7 +31,7 @@ type staticClient struct {
 // so the policy for strangers does not apply. The error names every client that
 // breaks a rule, one in each line.
 func NewStatic(clients []Known, sets *KeySets) (*Static, error) {
-	s := &Static{clients: map[string]*staticClient{}}
+	s := &Static{clients: map[string]*staticClient{}, offers: map[offer]bool{}}
 	var problems []error
 	for i, c := range clients {
 		at := fmt.Sprintf("clients[%d]", i)
@@ -50,6 +54,11 @@ func NewStatic(clients []Known, sets *KeySets) (*Static, error) {
 			problems = append(problems, fmt.Errorf("%s.%w", at, err))
 		}
 		s.clients[c.ID] = sc
+		for _, g := range c.GrantTypes {
+			for _, uri := range c.Resources {
+				s.offers[offer{g, uri}] = true
+			}
+		}
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)

@@ -57,7 +57,7 @@ func owns(routes []web.Route, path string) bool {
 func (e endpoints) features(clients *registration.Clients) discovery.Features {
 	f := discovery.Features{
 		AuthorizationPath: authorize.Path, TokenPath: grant.Path, RevocationPath: grant.RevocationPath,
-		GrantTypes: e.tokens.GrantTypes(), OfflineAccess: e.tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
+		GrantTypes: e.tokens.GrantTypes, OfflineAccess: e.tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
 		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: announceDocuments(clients),
 	}
 	if e.introspection {

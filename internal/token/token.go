@@ -88,7 +88,7 @@ type Issuer struct {
 }
 
 // Mint fills in jti, iat and exp, seals person, signs, and returns the token
-// with its claims. If the person makes the token too large for a header, some
+// with its claims. An exp that is set bounds the token's life. If the person makes the token too large for a header, some
 // groups are left out, then the name: that only ever takes rights away.
 // ErrTooLarge means that even then it would not fit.
 func (i *Issuer) Mint(c Claims, person Person) (string, Claims, error) {
@@ -111,7 +111,9 @@ func (i *Issuer) mint(c Claims, person Person) (string, Claims, error) {
 	now := i.Now()
 	c.ID = rand.Text()
 	c.IssuedAt = now.Unix()
-	c.Expires = now.Add(i.Lifetime).Unix()
+	if end := now.Add(i.Lifetime).Unix(); c.Expires == 0 || end < c.Expires {
+		c.Expires = end
+	}
 	c.Sealed = ""
 	payload, err := marshal(c)
 	if err != nil {

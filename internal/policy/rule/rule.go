@@ -16,6 +16,14 @@ const (
 // it. No identity provider may have it for an id.
 const KeyNamespace = "apikey"
 
+// ClientNamespace begins the subjects of clients that act for themselves with
+// tokens of this service, with a colon behind it. No identity provider may have it
+// for an id.
+const ClientNamespace = "client"
+
+// OwnNamespaces are those that no identity provider and no issuer may have.
+var OwnNamespaces = []string{KeyNamespace, ClientNamespace}
+
 // Rule says what people and clients may do, or may not. All conditions
 // that are not empty must hold; one holds if any of its entries does. Lists of
 // patterns are for Match.

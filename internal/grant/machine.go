@@ -1,0 +1,119 @@
+package grant
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+)
+
+// machine is who asks for a token without a sign-in in a browser. It gets what the
+// configuration says at once, without a consent page, and never a refresh token:
+// what it proved itself with makes the next token, too.
+type machine struct {
+	who policy.Outsider
+	// client is the client_id of the token.
+	client string
+	// may returns the scopes that the machine may have at a resource; with none the
+	// resource is closed to it.
+	may func(*resource.Resource) oauth.Scopes
+	// until bounds the life of the token; zero is no bound.
+	until time.Time
+}
+
+// serveMachine checks what m asks for, uses up what it proved itself with, and mints.
+func (e *Endpoint) serveMachine(c *call, m machine) (*Response, error) {
+	c.entry.Subject, c.entry.Email = m.who.Person.FullSubject(), m.who.Person.Email
+	res, err := m.resource(c)
+	if err != nil {
+		return nil, err
+	}
+	c.entry.Resource = res.URI
+	scopes, err := m.scopes(c, res)
+	if err != nil {
+		return nil, err
+	}
+	match := e.Policy.For(res.URI).MatchOutsider(&m.who)
+	if scopes, err = e.machinePolicy(c, match, scopes); err != nil {
+		return nil, err
+	}
+	person := &m.who.Person
+	if err := e.checkEnded(c, revocation.Facts{Subject: person.FullSubject(), Email: person.Email, EmailUnknown: person.Unknown.Email, Client: revocation.Client(m.client)}); err != nil {
+		return nil, err
+	}
+	if err := c.spendProof(); err != nil {
+		return nil, err
+	}
+	c.entry.Scope = scopes.String()
+	return e.mint(c, grantee{
+		Resource: res.URI, Scopes: scopes, Identity: *person, Policy: match.String(), Client: m.client, Until: m.until,
+	})
+}
+
+// resource returns the one resource that the request is for: the one that it names
+// (RFC 8707, section 2.2), or the only one of the host that is open to m.
+func (m *machine) resource(c *call) (*resource.Resource, error) {
+	var found *resource.Resource
+	for _, uri := range c.params.All("resource") {
+		res, ok := c.host.ForSignIn(uri)
+		switch {
+		case !ok || len(m.may(res)) == 0:
+			return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "resource is not an MCP server of this host that is open to this caller", Reason: reasons.ResourceNotForMachine}
+		case found != nil && found != res:
+			return nil, oauth.Errorf(oauth.InvalidTarget, "one token is for one MCP server; name one resource")
+		}
+		found = res
+	}
+	if found != nil {
+		return found, nil
+	}
+	open := slices.DeleteFunc(slices.Clone(c.host.Resources), func(r *resource.Resource) bool { return r.OwnTokensOff || len(m.may(r)) == 0 })
+	switch len(open) {
+	case 0:
+		return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "no MCP server of this host is open to this caller", Reason: reasons.ResourceNotForMachine}
+	case 1:
+		return open[0], nil
+	}
+	return nil, oauth.Errorf(oauth.InvalidTarget, "several MCP servers of this host are open to this caller; name one with the parameter resource")
+}
+
+// scopes returns what is asked for of what m may have, all of that if nothing is
+// asked for. Unknown scopes are left out (RFC 6749, section 3.3); the answer says
+// what is left.
+func (m *machine) scopes(c *call, res *resource.Resource) (oauth.Scopes, error) {
+	asked, err := oauth.ParseScopes(c.params.Get("scope"))
+	if err != nil {
+		return nil, err
+	}
+	may := m.may(res)
+	if len(asked) == 0 {
+		return may, nil
+	}
+	scopes := asked.Intersect(may)
+	if len(scopes) == 0 {
+		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "none of the scopes is one that this caller may have", Reason: reasons.ScopeNotGranted}
+	}
+	return scopes, nil
+}
+
+// machinePolicy returns what the rules leave of scopes. It writes down what they do not give.
+func (e *Endpoint) machinePolicy(c *call, match policy.Match, scopes oauth.Scopes) (oauth.Scopes, error) {
+	left := match.Narrow(scopes)
+	if len(left) == len(scopes) {
+		return left, nil
+	}
+	if len(left) == 0 {
+		c.entry.Withheld = scopes.String()
+		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "the policy gives this caller none of these scopes", Reason: reasons.NotAllowedByPolicy}
+	}
+	narrowed := c.entry
+	narrowed.Event, narrowed.Reason = audit.PolicyNarrowed, reasons.NarrowedByPolicy
+	narrowed.Scope, narrowed.Withheld = left.String(), slices.DeleteFunc(slices.Clone(scopes), left.Contains).String()
+	e.Audit.Write(c.Context(), narrowed)
+	return left, nil
+}
