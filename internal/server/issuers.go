@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
@@ -128,7 +129,7 @@ type issuerReports struct {
 	left map[string]bool   // keys left out, said once
 }
 
-func (r *issuerReports) hear(f issuer.Fetch) {
+func (r *issuerReports) hear(f jwks.Fetch) {
 	r.metrics.issuerKeys(f)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,10 +15,10 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -206,7 +206,7 @@ func (m *metrics) makeIssuers() {
 	}, []string{"issuer", "result"})
 }
 
-func (m *metrics) issuerKeys(f issuer.Fetch) {
+func (m *metrics) issuerKeys(f jwks.Fetch) {
 	result := "ok"
 	if f.Err != nil {
 		result = "failed"

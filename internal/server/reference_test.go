@@ -19,9 +19,9 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
@@ -49,7 +49,7 @@ func filled(t *testing.T) *metrics {
 	m.watchResources(table, func(*resource.Resource) bool { return true })
 	m.watchGates(gatewatch.New(gatewatch.Config{Enabled: true, Interval: time.Minute}, gatewatch.Options{Table: table}))
 	m.usersBroken.WithLabelValues("staff").Set(0)
-	m.issuerKeys(issuer.Fetch{Issuer: "https://as.example.com", Keys: 1})
+	m.issuerKeys(jwks.Fetch{Issuer: "https://as.example.com", Keys: 1})
 	m.watchProvider(connector.Config{Name: "google"}, nil, slog.New(slog.DiscardHandler))
 	m.watchTokens(func() int { return 0 })
 	m.watchRelay(new(relay.Endpoint))

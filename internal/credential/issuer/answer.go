@@ -36,7 +36,7 @@ func (k *Kind) Answer(ctx context.Context, issuer, raw, audience string, r *reso
 		return nil, err
 	}
 	key, err := t.verify()
-	if err == nil && key == nil && a.set.await(ctx) {
+	if err == nil && key == nil && a.set.Await(ctx) {
 		key, err = t.verify()
 	}
 	switch {
@@ -45,23 +45,23 @@ func (k *Kind) Answer(ctx context.Context, issuer, raw, audience string, r *reso
 	case key == nil:
 		return nil, errors.New("the signed answer has a key that the issuer does not publish")
 	}
-	return t.claims["token_introspection"], nil
+	return t.Claims["token_introspection"], nil
 }
 
 // checkAnswer checks the claims of a signed answer (RFC 9701, section 5).
 func (t *token) checkAnswer(audience string) error {
-	if iss, problem := t.claims.Text("iss"); problem != "" || iss != t.config.Issuer {
+	if iss, problem := t.Claims.Text("iss"); problem != "" || iss != t.config.Issuer {
 		return errors.New("the signed answer is of another issuer")
 	}
 	for _, name := range []string{"sub", "exp"} { // it could be taken for an access token
-		if t.claims.Has(name) {
+		if t.Claims.Has(name) {
 			return fmt.Errorf("the signed answer has %s, which is for tokens", name)
 		}
 	}
-	if audiences, ok := texts(t.claims["aud"]); !ok || !slices.Contains(audiences, audience) {
+	if audiences, ok := t.Texts("aud"); !ok || !slices.Contains(audiences, audience) {
 		return fmt.Errorf("the signed answer is not for this service: aud must be its client id")
 	}
-	issued, ok := t.date("iat")
+	issued, ok := t.Date("iat")
 	switch {
 	case !ok || issued.IsZero():
 		return errors.New("the signed answer does not say when it was made (iat)")
@@ -69,7 +69,7 @@ func (t *token) checkAnswer(audience string) error {
 		return errors.New("the signed answer was not made just now (iat); do the clocks differ?")
 	}
 	t.issued = issued
-	if !t.claims.Has("token_introspection") {
+	if !t.Claims.Has("token_introspection") {
 		return errors.New("the signed answer says nothing of the token (token_introspection)")
 	}
 	return nil

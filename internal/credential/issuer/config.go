@@ -9,6 +9,7 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/signed"
 )
 
 // File is one entry of `proxy.hosts[].authorizationServers`.
@@ -96,11 +97,6 @@ type Config struct {
 type Claims struct {
 	Client, Scope                                       []string
 	Subject, Groups, Email, EmailVerified, Name, Tenant string
-}
-
-// algorithms are asymmetric: with another, everyone who can verify could sign.
-var algorithms = []jose.SignatureAlgorithm{
-	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
 
 // defaultTypes: Keycloak, Entra and others send "JWT", Okta and Cognito nothing.
@@ -236,7 +232,7 @@ func (f File) algorithms(c conf.Section) []jose.SignatureAlgorithm {
 		c.Add(at, "is empty, which would accept nothing; name algorithms, or remove the key")
 	}
 	var names []string
-	for _, a := range algorithms {
+	for _, a := range signed.Algorithms {
 		names = append(names, string(a))
 	}
 	var out []jose.SignatureAlgorithm

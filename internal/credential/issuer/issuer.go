@@ -25,6 +25,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/signed"
 )
 
 // Options are what the configuration does not say.
@@ -33,7 +34,7 @@ type Options struct {
 	// authorities; nil is http.DefaultTransport.
 	Transport func(authorities []byte) http.RoundTripper
 	// Report, if set, is told of every attempt to get keys.
-	Report func(Fetch)
+	Report func(jwks.Fetch)
 	Now    func() time.Time
 }
 
@@ -41,7 +42,7 @@ type Options struct {
 type Kind struct {
 	opt  Options
 	at   map[*resource.Resource]map[string]*accepted // by issuer
-	sets map[sourceKey]*set
+	sets map[sourceKey]*jwks.Set
 	// order is that of the configuration, for reports.
 	order []*accepted
 }
@@ -50,7 +51,7 @@ type Kind struct {
 type accepted struct {
 	config    Config
 	audiences []string
-	set       *set
+	set       *jwks.Set
 }
 
 type sourceKey struct{ issuer, url, file, authorities string }
@@ -61,9 +62,9 @@ func New(opt Options) *Kind {
 		opt.Transport = func([]byte) http.RoundTripper { return http.DefaultTransport }
 	}
 	if opt.Report == nil {
-		opt.Report = func(Fetch) {}
+		opt.Report = func(jwks.Fetch) {}
 	}
-	return &Kind{opt: opt, at: map[*resource.Resource]map[string]*accepted{}, sets: map[sourceKey]*set{}}
+	return &Kind{opt: opt, at: map[*resource.Resource]map[string]*accepted{}, sets: map[sourceKey]*jwks.Set{}}
 }
 
 // Accept turns the kind on at r for the tokens of c.Issuer. It must not be called
@@ -80,22 +81,19 @@ func (k *Kind) Accept(r *resource.Resource, c Config) {
 	k.order = append(k.order, a)
 }
 
-func (k *Kind) set(c Config) *set {
+func (k *Kind) set(c Config) *jwks.Set {
 	if !c.needsKeys() {
-		return newSet(nil, func(Fetch) {}, k.opt.Now) // of which nothing is asked
+		return jwks.NewSet(c.Issuer, nil, func(jwks.Fetch) {}, k.opt.Now) // of which nothing is asked
 	}
 	key := sourceKey{c.Issuer, c.JWKSURL, c.JWKSFile, string(c.Authorities)}
 	if s := k.sets[key]; s != nil {
 		return s
 	}
-	report := func(f Fetch) {
-		f.Issuer = c.Issuer
-		k.opt.Report(f)
-	}
-	s := newSet(nil, report, k.opt.Now)
+	var fetch func(context.Context) (jwks.Document, error)
 	if c.JWKSFile == "" {
-		s.fetch = newSource(c, k.opt.Transport(c.Authorities)).fetch
+		fetch = (&jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL}).Over(k.opt.Transport(c.Authorities)).Fetch
 	}
+	s := jwks.NewSet(c.Issuer, fetch, k.opt.Report, k.opt.Now)
 	k.sets[key] = s
 	return s
 }
@@ -114,7 +112,7 @@ func (k *Kind) Files() map[string]func(data []byte) (keys int, err error) {
 					return n, err
 				}
 			}
-			return s.load(data)
+			return s.Load(data)
 		}
 	}
 	return files
@@ -124,7 +122,7 @@ func (k *Kind) Files() map[string]func(data []byte) (keys int, err error) {
 func (k *Kind) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, s := range k.sets {
-		all.Go(func() { s.run(ctx) })
+		all.Go(func() { s.Run(ctx) })
 	}
 	all.Wait()
 }
@@ -132,12 +130,12 @@ func (k *Kind) Run(ctx context.Context) {
 // Trouble says which issuers' keys cannot be had, one in each line.
 func (k *Kind) Trouble() []string {
 	var all []string
-	seen := map[*set]bool{}
+	seen := map[*jwks.Set]bool{}
 	for _, a := range k.order {
 		if !a.config.needsKeys() {
 			continue
 		}
-		if problem := a.set.trouble(); problem != "" && !seen[a.set] {
+		if problem := a.set.Trouble(); problem != "" && !seen[a.set] {
 			all = append(all, "issuer "+a.config.Issuer+": "+problem)
 		}
 		seen[a.set] = true
@@ -163,12 +161,12 @@ func (k *Kind) Ask(ctx context.Context, raw string, r *resource.Resource) (crede
 	if err != nil {
 		return credential.Principal{}, err
 	}
-	fetched := a.set.await(ctx)
+	fetched := a.set.Await(ctx)
 	missing, p, err := k.verify(raw, r)
 	switch {
 	case !missing:
 		return p, err
-	case fetched && !a.set.hasFailed():
+	case fetched && !a.set.Failed():
 		return p, refuse(reasons.UnknownSigningKey)
 	}
 	return p, refuse(reasons.IssuerKeysUnavailable)
@@ -216,16 +214,16 @@ func (k *Kind) Told(issuer, raw string, claims claim.Set, r *resource.Resource) 
 	if a == nil {
 		return credential.Principal{}, refuse(reasons.UnknownIssuer)
 	}
-	t := &token{accepted: a, raw: raw, claims: claims, now: k.opt.Now()}
+	t := &token{accepted: a, Token: signed.Token{Raw: raw, Claims: claims}, now: k.opt.Now()}
 	if err := t.checkClaims(); err != nil {
 		return credential.Principal{}, err
 	}
 	return t.principal(nil, r)
 }
 
-// principal is whom the token is for and what it gives. Signed is the key that
+// principal is whom the token is for and what it gives. By is the key that
 // verified it, nil for a token whose issuer was asked.
-func (t *token) principal(signed *key, r *resource.Resource) (credential.Principal, error) {
+func (t *token) principal(by *jwks.Published, r *resource.Resource) (credential.Principal, error) {
 	id, ok := t.identity()
 	if !ok {
 		return credential.Principal{}, refuse(reasons.NoSubject)
@@ -241,11 +239,11 @@ func (t *token) principal(signed *key, r *resource.Resource) (credential.Princip
 		Outsider: who,
 		ID:       t.id(), IssuedAt: issued.Unix(), Expires: t.expires.Unix(),
 	}
-	if signed == nil {
+	if by == nil {
 		return p, nil
 	}
-	p.Withdrawn = signed.withdrawn
-	if until := t.set.until(); !until.IsZero() {
+	p.Withdrawn = by.Withdrawn
+	if until := t.set.Until(); !until.IsZero() {
 		p.Until = until.Unix()
 	}
 	return p, nil
@@ -269,23 +267,4 @@ func hostOf(client string) string {
 		return ""
 	}
 	return u.Host
-}
-
-// load puts the content of a file in force.
-func (s *set) load(data []byte) (keys int, err error) {
-	var document jwks.Document
-	if err := decode(data, &document); err != nil {
-		return 0, err
-	}
-	keys, left, err := s.apply(document, s.now(), time.Time{})
-	s.report(Fetch{Keys: keys, Left: left, Err: err})
-	return keys, err
-}
-
-// until is when the keys in force are used no more, zero for never.
-func (s *set) until() time.Time {
-	if now := s.current.Load(); now != nil {
-		return now.until
-	}
-	return time.Time{}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -35,7 +36,7 @@ type fixture struct {
 	*clock
 	notes, wiki *resource.Resource
 	mu          sync.Mutex
-	fetches     []Fetch
+	fetches     []jwks.Fetch
 }
 
 // newFixture has two MCP servers, and takes tokens at the first.
@@ -49,7 +50,7 @@ func newFixture(tb testing.TB, files ...File) *fixture {
 		tb.Fatal(err)
 	}
 	f.notes, f.wiki = table.All()[0], table.All()[1]
-	f.Kind = New(Options{Now: f.now, Report: func(r Fetch) {
+	f.Kind = New(Options{Now: f.now, Report: func(r jwks.Fetch) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.fetches = append(f.fetches, r)
@@ -396,7 +397,7 @@ func TestRotation(t *testing.T) {
 	if _, reason := f.present(t.Context(), raw, f.notes); reason != reasons.IssuerKeysUnavailable {
 		t.Errorf("a new key within the ten seconds is no bad token: %s", reason)
 	}
-	f.advance(fetchInterval)
+	f.advance(jwks.FetchInterval)
 	if _, reason := f.present(t.Context(), raw, f.notes); reason != reasons.Allowed || !p.Withdrawn.Load() {
 		t.Errorf("after them: %s, withdrawn %t", reason, p.Withdrawn.Load())
 	}
@@ -444,7 +445,7 @@ func TestForgedTokens(t *testing.T) {
 	}
 	group.Wait()
 	t.Logf("10⁴ forged tokens in %s, the slowest good one took %s", time.Since(began), slowest)
-	if most := 1 + 1 + int(time.Since(began)/fetchInterval); as.Fetches() > most || wrong.Load() > 0 {
+	if most := 1 + 1 + int(time.Since(began)/jwks.FetchInterval); as.Fetches() > most || wrong.Load() > 0 {
 		t.Errorf("%d fetches, %d forged tokens accepted", as.Fetches(), wrong.Load())
 	}
 }
@@ -488,7 +489,7 @@ func TestIssuerInTrouble(t *testing.T) {
 				if _, reason := f.present(t.Context(), next, f.notes); reason != reasons.IssuerKeysUnavailable {
 					t.Errorf("a new key: %s", reason)
 				}
-				if took := time.Since(began); took > patience+time.Second {
+				if took := time.Since(began); took > jwks.Patience+time.Second {
 					t.Errorf("that took %s", took)
 				}
 				if _, reason := f.present(t.Context(), good, f.notes); reason != reasons.Allowed || p.Withdrawn.Load() {
@@ -498,7 +499,7 @@ func TestIssuerInTrouble(t *testing.T) {
 			if name != "a hang" && (len(f.Trouble()) != 1 || !strings.Contains(f.Trouble()[0], as.URL)) {
 				t.Errorf("trouble: %q", f.Trouble())
 			}
-			f.advance(maxAge)
+			f.advance(jwks.MaxAge)
 			if _, reason := f.present(t.Context(), good, f.notes); reason != reasons.IssuerKeysUnavailable {
 				t.Errorf("keys that are a day old: %s", reason)
 			}
@@ -523,20 +524,11 @@ func TestDiscovery(t *testing.T) {
 		if _, reason := f.present(t.Context(), raw, f.notes); reason != reasons.IssuerKeysUnavailable {
 			t.Errorf("%s: %s", name, reason)
 		}
-		f.advance(fetchInterval)
+		f.advance(jwks.FetchInterval)
 	}
 	as.Behave(nil)
 	if _, reason := f.present(t.Context(), raw, f.notes); reason != reasons.Allowed {
 		t.Errorf("RFC 8414 alone: %s", reason)
-	}
-	for issuer, want := range map[string]string{
-		"https://as.example":        "https://as.example/.well-known/openid-configuration https://as.example/.well-known/oauth-authorization-server",
-		"https://as.example/":       "https://as.example/.well-known/openid-configuration https://as.example/.well-known/oauth-authorization-server",
-		"https://as.example/realm/": "https://as.example/realm/.well-known/openid-configuration https://as.example/.well-known/oauth-authorization-server/realm https://as.example/.well-known/openid-configuration/realm",
-	} {
-		if got := strings.Join(wellKnown(issuer), " "); got != want {
-			t.Errorf("%s: %s", issuer, got)
-		}
 	}
 }
 
@@ -549,7 +541,7 @@ func TestRun(t *testing.T) {
 	done := make(chan struct{})
 	go func() { f.Run(ctx); close(done) }()
 	for range 100 {
-		if f.set(resolved(t, File{Issuer: as.URL})[0]).keys() != nil {
+		if f.set(resolved(t, File{Issuer: as.URL})[0]).Keys() != nil {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -586,9 +578,8 @@ func BenchmarkFirstUse(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		key := t.set.keys().keys[0].Key.Key
 		for b.Loop() {
-			if _, err := t.jws.Verify(key); err != nil {
+			if key, err := t.verify(); key == nil || err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,25 +1,20 @@
 package issuer
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	jose "github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/strictjson"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/signed"
 )
 
 // token is a JWT that was taken apart and whose claims were checked. Its signature
@@ -27,13 +22,8 @@ import (
 // fetch of keys.
 type token struct {
 	*accepted
-	raw    string
-	jws    *jose.JSONWebSignature
-	alg    jose.SignatureAlgorithm
-	kid    string
-	typ    string // in lower case
-	claims claim.Set
-	now    time.Time
+	signed.Token
+	now time.Time
 
 	issued, expires time.Time // issued is zero where the token does not say
 }
@@ -41,9 +31,6 @@ type token struct {
 func refuse(r reasons.Reason) error { return credential.Refused{Reason: r} }
 
 var errMalformed = refuse(reasons.MalformedToken)
-
-// maxDepth of JSON: Keycloak's roles have depth three.
-const maxDepth = 10
 
 // read takes raw apart.
 func (a *accepted) read(raw string, now time.Time) (*token, error) {
@@ -59,21 +46,11 @@ func (a *accepted) read(raw string, now time.Time) (*token, error) {
 
 // parse takes a JWT of one of these types apart.
 func (a *accepted) parse(raw string, types []string, now time.Time) (*token, error) {
-	t := &token{accepted: a, raw: raw, now: now}
-	if err := t.header(types); err != nil {
-		return nil, err
+	parsed, reason := signed.Parse(raw, types, a.config.Algorithms)
+	if reason != "" {
+		return nil, refuse(reason)
 	}
-	jws, err := jose.ParseSignedCompact(raw, a.config.Algorithms)
-	if err != nil {
-		return nil, errMalformed
-	}
-	t.jws = jws
-	members, err := strictjson.Members(jws.UnsafePayloadWithoutVerification(), maxDepth)
-	if err != nil {
-		return nil, errMalformed
-	}
-	t.claims = members
-	return t, nil
+	return &token{accepted: a, Token: *parsed, now: now}, nil
 }
 
 // checkClaims holds the claims to what the entry accepts.
@@ -86,43 +63,8 @@ func (t *token) checkClaims() error {
 	return nil
 }
 
-// header checks the JOSE header (RFC 7515, section 4; RFC 8725, sections 3.1 to
-// 3.12). A key in it, or a way to one, is never used, so that a token with one is
-// refused rather than read in part.
-func (t *token) header(types []string) error {
-	encoded, _, _ := strings.Cut(t.raw, ".")
-	plain, err := base64.RawURLEncoding.DecodeString(encoded)
-	if err != nil {
-		return errMalformed
-	}
-	members, err := strictjson.Members(plain, maxDepth)
-	if err != nil {
-		return errMalformed
-	}
-	for name := range members {
-		switch strings.ToLower(name) {
-		case "crit", "b64", "jwk", "jku", "x5u", "x5c", "enc", "zip":
-			return refuse(reasons.ForbiddenTokenHeader)
-		}
-	}
-	header := claim.Set(members)
-	typ, problem := header.Text("typ")
-	kid, wrong := header.Text("kid")
-	if cty, odd := header.Text("cty"); problem != "" || wrong != "" || odd != "" || cty != "" {
-		return refuse(reasons.ForbiddenTokenHeader) // cty: a token inside the token
-	}
-	t.kid, t.typ, t.alg = kid, strings.ToLower(typ), jose.SignatureAlgorithm(header.String("alg"))
-	if !slices.Contains(t.config.Algorithms, t.alg) {
-		return refuse(reasons.AlgorithmRefused)
-	}
-	if !slices.Contains(types, t.typ) {
-		return refuse(reasons.WrongTokenType)
-	}
-	return nil
-}
-
 func (t *token) checkIssuer() error {
-	if iss, problem := t.claims.Text("iss"); problem != "" || iss != t.config.Issuer {
+	if iss, problem := t.Claims.Text("iss"); problem != "" || iss != t.config.Issuer {
 		return refuse(reasons.UnknownIssuer)
 	}
 	return nil
@@ -140,12 +82,12 @@ var otherKinds = map[string][]string{
 // RFC 8417, section 2.2).
 func (t *token) checkKind() error {
 	for _, name := range []string{"nonce", "at_hash", "c_hash", "s_hash", "events"} {
-		if t.claims.Has(name) {
+		if t.Claims.Has(name) {
 			return refuse(reasons.WrongTokenType)
 		}
 	}
 	for name, values := range otherKinds {
-		if slices.Contains(values, strings.ToLower(t.claims.String(name))) {
+		if slices.Contains(values, strings.ToLower(t.Claims.String(name))) {
 			return refuse(reasons.WrongTokenType)
 		}
 	}
@@ -153,12 +95,12 @@ func (t *token) checkKind() error {
 }
 
 func (t *token) checkTimes() error {
-	expires, ok := t.date("exp")
+	expires, ok := t.Date("exp")
 	if !ok || expires.IsZero() { // RFC 9068, section 2.2: exp is required
 		return errMalformed
 	}
-	issued, ok := t.date("iat")
-	notBefore, ok2 := t.date("nbf")
+	issued, ok := t.Date("iat")
+	notBefore, ok2 := t.Date("nbf")
 	if !ok || !ok2 {
 		return errMalformed
 	}
@@ -173,29 +115,13 @@ func (t *token) checkTimes() error {
 	return nil
 }
 
-// maxDate is far in the future and within every number of the service.
-const maxDate = 1 << 40
-
-// date reads a NumericDate (RFC 7519, section 2); it is zero where there is none.
-func (t *token) date(name string) (date time.Time, ok bool) {
-	raw := bytes.TrimSpace(t.claims[name])
-	if len(raw) == 0 || string(raw) == "null" {
-		return time.Time{}, true
-	}
-	seconds, err := strconv.ParseFloat(string(raw), 64)
-	if err != nil || math.IsNaN(seconds) || seconds < 1 || seconds > maxDate {
-		return time.Time{}, false
-	}
-	return time.Unix(int64(seconds), 0), true
-}
-
 // checkAudience: a token for another server, or for none, is not for this one
 // (RFC 9068, section 4).
 func (t *token) checkAudience() error {
-	if !t.claims.Has("aud") {
+	if !t.Claims.Has("aud") {
 		return refuse(reasons.NoAudience)
 	}
-	audiences, ok := texts(t.claims["aud"])
+	audiences, ok := t.Texts("aud")
 	switch {
 	case !ok:
 		return errMalformed
@@ -206,14 +132,14 @@ func (t *token) checkAudience() error {
 	}
 	// An ID token is for the client itself. One that says nothing else of what it is
 	// must say at least what it gives.
-	if client := t.client(); client != "" && slices.Contains(audiences, client) && !strings.HasSuffix(t.typ, "at+jwt") && t.scopeClaim() == "" {
+	if client := t.client(); client != "" && slices.Contains(audiences, client) && !strings.HasSuffix(t.Typ, "at+jwt") && t.scopeClaim() == "" {
 		return refuse(reasons.WrongTokenType)
 	}
 	return nil
 }
 
 func (t *token) checkTenant() error {
-	if len(t.config.Tenants) > 0 && !slices.Contains(t.config.Tenants, t.claims.String(t.config.Claims.Tenant)) {
+	if len(t.config.Tenants) > 0 && !slices.Contains(t.config.Tenants, t.Claims.String(t.config.Claims.Tenant)) {
 		return refuse(reasons.WrongTenant)
 	}
 	client := t.client()
@@ -228,9 +154,9 @@ func (t *token) checkTenant() error {
 // 8693, section 4.1).
 func (t *token) checkBinding() error {
 	switch {
-	case t.claims.Has("cnf"), strings.EqualFold(t.claims.String("typ"), "DPoP"):
+	case t.Claims.Has("cnf"), strings.EqualFold(t.Claims.String("typ"), "DPoP"):
 		return refuse(reasons.BoundToken)
-	case t.claims.Has("act"):
+	case t.Claims.Has("act"):
 		return refuse(reasons.DelegatedToken)
 	}
 	return nil
@@ -238,37 +164,19 @@ func (t *token) checkBinding() error {
 
 // verify checks the signature. It returns the key that verifies it, or nil if the
 // issuer may have a key that is not known here.
-func (t *token) verify() (*key, error) {
-	keys := t.set.keys()
-	fit := keys.fitting(t.kid, t.alg)
-	for _, k := range fit {
-		if _, err := t.jws.Verify(k.JSONWebKey.Key); err != nil {
-			continue
-		}
-		// Microsoft publishes keys of several issuers in one set.
-		if k.Issuer != "" && strings.ReplaceAll(k.Issuer, "{tenantid}", t.claims.String("tid")) != t.config.Issuer {
-			return nil, refuse(reasons.WrongIssuer)
-		}
-		return k, nil
+func (t *token) verify() (*jwks.Published, error) {
+	key, reason := t.Token.Verify(t.set, t.config.Issuer, t.issued)
+	if reason != "" {
+		return nil, refuse(reason)
 	}
-	switch {
-	case len(fit) > 0 && t.kid != "":
-		return nil, refuse(reasons.BadSignature)
-	case t.set.mayHaveNew(t.issued):
-		return nil, nil
-	case keys == nil:
-		return nil, refuse(reasons.IssuerKeysUnavailable)
-	case len(fit) > 0:
-		return nil, refuse(reasons.BadSignature)
-	}
-	return nil, refuse(reasons.UnknownSigningKey)
+	return key, nil
 }
 
 // client returns the id of the client, "" where there is none that can be read.
 func (t *token) client() string {
 	for _, name := range t.config.Claims.Client {
-		if t.claims.Has(name) {
-			id := t.claims.String(name)
+		if t.Claims.Has(name) {
+			id := t.Claims.String(name)
 			if len(id) > conf.MaxURL || conf.HasOther(id, conf.VisibleASCII) {
 				return ""
 			}
@@ -280,7 +188,7 @@ func (t *token) client() string {
 
 func (t *token) scopeClaim() string {
 	for _, name := range t.config.Claims.Scope {
-		if t.claims.Has(name) {
+		if t.Claims.Has(name) {
 			return name
 		}
 	}
@@ -307,7 +215,7 @@ func (t *token) scope() string {
 		}
 	}
 	if name := t.scopeClaim(); name != "" {
-		listed, _ := t.claims.Groups(name) // a list of texts, or one text
+		listed, _ := t.Claims.Groups(name) // a list of texts, or one text
 		for _, entry := range listed {
 			for s := range strings.FieldsSeq(entry) {
 				add(s)
@@ -323,10 +231,10 @@ func (t *token) scope() string {
 func (t *token) identity() (connector.Identity, bool) {
 	c := t.config.Claims
 	id := connector.Identity{Provider: t.config.Issuer, Namespace: t.config.Namespace}
-	id.Subject = claim.Subject(t.claims.Identifier(c.Subject))
+	id.Subject = claim.Subject(t.Claims.Identifier(c.Subject))
 	client := t.client()
 	switch {
-	case !t.claims.Has(c.Subject), id.Subject == client: // RFC 9068, section 2.2
+	case !t.Claims.Has(c.Subject), id.Subject == client: // RFC 9068, section 2.2
 		id.Namespace, id.Subject = ClientNamespace+t.config.Namespace, claim.Subject(client)
 	case id.Subject == "":
 		return id, false
@@ -336,7 +244,7 @@ func (t *token) identity() (connector.Identity, bool) {
 			return id, false
 		}
 	}
-	claim.Fill(context.Background(), &id, t.claims, claim.Names{
+	claim.Fill(context.Background(), &id, t.Claims, claim.Names{
 		Email: c.Email, Name: c.Name, Groups: c.Groups,
 		Verified: func(_ string, source claim.Set) bool { return source.IsTrue(c.EmailVerified) },
 	})
@@ -349,18 +257,9 @@ const ClientNamespace = "client@"
 
 // id is what the token can be revoked by, and what the log calls it.
 func (t *token) id() string {
-	if jti := t.claims.String("jti"); jti != "" && len(jti) <= 64 && !conf.HasOther(jti, conf.VisibleASCII) {
+	if jti := t.Claims.String("jti"); jti != "" && len(jti) <= 64 && !conf.HasOther(jti, conf.VisibleASCII) {
 		return jti
 	}
-	sum := sha256.Sum256([]byte(t.raw))
+	sum := sha256.Sum256([]byte(t.Raw))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-// texts reads a text or a list of texts.
-func texts(raw json.RawMessage) (list []string, ok bool) {
-	var one string
-	if json.Unmarshal(raw, &one) == nil {
-		return []string{one}, one != ""
-	}
-	return list, json.Unmarshal(raw, &list) == nil && !slices.Contains(list, "")
 }

@@ -1,6 +1,7 @@
-package issuer
+package jwks
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,35 +11,37 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 )
 
 // maxDocument bounds a metadata document and a key set, in bytes.
 const maxDocument = 512 << 10
 
-// source is where the keys of one issuer come from over the network. Every URL is
+// Source is where the keys of one issuer come from over the network. Every URL is
 // the operator's or in the issuer's own metadata; no token names one.
-type source struct {
-	client  *http.Client
-	issuer  string
-	jwksURL string // "" for discovery
+type Source struct {
+	Issuer string
+	// URL of the key set, "" for discovery.
+	URL string
+	// Token, if set, returns a bearer token for the origin that URL names, or Issuer
+	// without one. No other origin sees it.
+	Token func() (string, error)
+
+	client *http.Client
 
 	mu         sync.Mutex
 	discovered string // the key set of the last metadata that was read, "" for none
 }
 
-func newSource(c Config, transport http.RoundTripper) *source {
-	return &source{
-		issuer: c.Issuer, jwksURL: c.JWKSURL,
-		client: &http.Client{Transport: transport, Timeout: fetchTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-	}
+// Over returns s with the way to the issuer.
+func (s *Source) Over(transport http.RoundTripper) *Source {
+	s.client = &http.Client{Transport: transport, Timeout: fetchTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return s
 }
 
-// fetch gets the key set. Where the metadata is known and the set is not where it
+// Fetch gets the key set. Where the metadata is known and the set is not where it
 // says, the metadata is read again next time.
-func (s *source) fetch(ctx context.Context) (jwks.Document, error) {
-	var document jwks.Document
+func (s *Source) Fetch(ctx context.Context) (Document, error) {
+	var document Document
 	address, err := s.address(ctx)
 	if err != nil {
 		return document, err
@@ -52,9 +55,9 @@ func (s *source) fetch(ctx context.Context) (jwks.Document, error) {
 	return document, nil
 }
 
-func (s *source) address(ctx context.Context) (string, error) {
-	if s.jwksURL != "" {
-		return s.jwksURL, nil
+func (s *Source) address(ctx context.Context) (string, error) {
+	if s.URL != "" {
+		return s.URL, nil
 	}
 	s.mu.Lock()
 	known := s.discovered
@@ -76,9 +79,9 @@ func (s *source) address(ctx context.Context) (string, error) {
 var errNotThere = errors.New("there is no such document")
 
 // discover finds the address of the key set in the issuer's metadata.
-func (s *source) discover(ctx context.Context) (string, error) {
+func (s *Source) discover(ctx context.Context) (string, error) {
 	var last error
-	for _, address := range wellKnown(s.issuer) {
+	for _, address := range wellKnown(s.Issuer) {
 		var document struct {
 			Issuer  string `json:"issuer"`
 			JWKSURI string `json:"jwks_uri"`
@@ -90,11 +93,11 @@ func (s *source) discover(ctx context.Context) (string, error) {
 			continue
 		case err != nil:
 			return "", fmt.Errorf("%s: %w", address, err)
-		case document.Issuer != s.issuer: // OpenID Connect Discovery, section 4.3; RFC 8414, section 3.3
-			return "", fmt.Errorf("the document at %s is of the issuer %.200q, which must be the same as %q to the last slash", address, document.Issuer, s.issuer)
+		case document.Issuer != s.Issuer: // OpenID Connect Discovery, section 4.3; RFC 8414, section 3.3
+			return "", fmt.Errorf("the document at %s is of the issuer %.200q, which must be the same as %q to the last slash", address, document.Issuer, s.Issuer)
 		}
 		u, err := url.Parse(document.JWKSURI)
-		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && strings.HasPrefix(s.issuer, "http://")) {
+		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && strings.HasPrefix(s.Issuer, "http://")) {
 			return "", fmt.Errorf("the document at %s has no jwks_uri with https", address)
 		}
 		return document.JWKSURI, nil
@@ -117,13 +120,16 @@ func wellKnown(issuer string) []string {
 }
 
 // get reads one JSON document of bounded size, and follows no redirect.
-func (s *source) get(ctx context.Context, address string, into any) error {
+func (s *Source) get(ctx context.Context, address string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "mcp-forward-auth")
+	if err := s.authorize(req); err != nil {
+		return err
+	}
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return cause(err)
@@ -146,6 +152,23 @@ func (s *source) get(ctx context.Context, address string, into any) error {
 	case json.Unmarshal(body, into) != nil:
 		return errors.New("the document is not the JSON that it should be")
 	}
+	return nil
+}
+
+// authorize adds the bearer token where the request goes to whom it is for.
+func (s *Source) authorize(req *http.Request) error {
+	if s.Token == nil {
+		return nil
+	}
+	own, err := url.Parse(cmp.Or(s.URL, s.Issuer))
+	if err != nil || own.Scheme != req.URL.Scheme || own.Host != req.URL.Host {
+		return nil
+	}
+	token, err := s.Token()
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package issuer
+package jwks
 
 import (
 	"context"
@@ -11,37 +11,38 @@ import (
 	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
-
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 )
 
 const (
-	// fetchInterval is the least time between two fetches of a set, whatever
+	// FetchInterval is the least time between two fetches of a set, whatever
 	// strangers send.
-	fetchInterval = 10 * time.Second
+	FetchInterval = 10 * time.Second
 	// refreshEvery is how often a set is fetched without being asked for, and so how
 	// long a key lives that the issuer takes out of it.
 	refreshEvery = 5 * time.Minute
-	// maxAge is how long keys are used while their issuer cannot be asked.
-	maxAge = 24 * time.Hour
+	// MaxAge is how long keys are used while their issuer cannot be asked.
+	MaxAge = 24 * time.Hour
 	// fetchTime bounds one fetch with its discovery.
 	fetchTime = 8 * time.Second
-	// patience is how long a request waits for a fetch.
-	patience = 2 * time.Second
+	// Patience is how long a request waits for a fetch.
+	Patience = 2 * time.Second
 	// maxWaiting is how many requests wait for one set.
 	maxWaiting = 32
 	// maxTried is how many keys are tried for a token that names none.
 	maxTried = 8
 )
 
-// set is the keys of one issuer from one source. It is shared by all resources
-// that take the issuer's tokens from there. Readers take no lock.
-type set struct {
-	fetch  func(context.Context) (jwks.Document, error) // nil for keys from a file
+// Set is the keys of one issuer from one source. It is shared by all that take the
+// issuer's tokens from there. Keys are fetched in the background, and for a token
+// with a key that is not known, at most once in FetchInterval. Known keys go on
+// while the issuer is down. Readers take no lock.
+type Set struct {
+	issuer string
+	fetch  func(context.Context) (Document, error) // nil for keys from a file
 	report func(Fetch)
 	now    func() time.Time
 
-	current atomic.Pointer[snapshot]
+	current atomic.Pointer[Snapshot]
 	waiting atomic.Int32
 
 	mu      sync.Mutex
@@ -51,30 +52,34 @@ type set struct {
 	wanted  chan struct{} // has an entry if a fetch is wanted as soon as there may be one
 }
 
-// snapshot is what one fetch brought. It does not change.
-type snapshot struct {
-	keys  []*key
+// Snapshot is what one fetch brought. It does not change; nil holds nothing.
+type Snapshot struct {
+	keys  []*Published
 	began time.Time // when the fetch began
 	until time.Time // after this it is not used; zero for never
 }
 
-// key is one key of a set.
-type key struct {
-	jwks.Key
-	print     string // of the key and its use
-	withdrawn *atomic.Bool
+// Published is one key of a set that is in force.
+type Published struct {
+	Key
+	// Withdrawn becomes true when the issuer publishes the key no more.
+	Withdrawn *atomic.Bool
+
+	print string // of the key and its use
 }
 
 // Fetch is what became of one attempt to get the keys of an issuer.
 type Fetch struct {
 	Issuer string
-	Keys   int            // in force now
-	Left   []jwks.Problem // keys that are not used
-	Err    error          // nil for success
+	Keys   int       // in force now
+	Left   []Problem // keys that are not used
+	Err    error     // nil for success
 }
 
-func newSet(fetch func(context.Context) (jwks.Document, error), report func(Fetch), now func() time.Time) *set {
-	return &set{fetch: fetch, report: report, now: now, wanted: make(chan struct{}, 1)}
+// NewSet returns an empty set of keys of issuer, which fetch brings; nil for keys of
+// a file, see Load. report is told of every attempt to get keys.
+func NewSet(issuer string, fetch func(context.Context) (Document, error), report func(Fetch), now func() time.Time) *Set {
+	return &Set{issuer: issuer, fetch: fetch, report: report, now: now, wanted: make(chan struct{}, 1)}
 }
 
 // errNoKeys: an answer without keys is taken for a fault of the issuer, so that
@@ -82,23 +87,23 @@ func newSet(fetch func(context.Context) (jwks.Document, error), report func(Fetc
 var errNoKeys = errors.New("the key set has no key that can be used")
 
 // apply puts a document in force. Keys that it does not have are withdrawn.
-func (s *set) apply(d jwks.Document, began, until time.Time) (keys int, left []jwks.Problem, err error) {
+func (s *Set) apply(d Document, began, until time.Time) (keys int, left []Problem, err error) {
 	usable, left := d.Usable()
 	if len(usable) == 0 {
 		return 0, left, errNoKeys
 	}
-	next, before := &snapshot{began: began, until: until}, s.current.Load()
+	next, before := &Snapshot{began: began, until: until}, s.current.Load()
 	for _, k := range usable {
 		print, err := fingerprint(k)
 		if err != nil {
-			left = append(left, jwks.Problem{ID: k.KeyID, Text: err.Error()})
+			left = append(left, Problem{ID: k.KeyID, Text: err.Error()})
 			continue
 		}
-		added := &key{k, print, new(atomic.Bool)}
+		added := &Published{k, new(atomic.Bool), print}
 		if before != nil {
 			for _, known := range before.keys {
 				if known.print == print {
-					added.withdrawn = known.withdrawn
+					added.Withdrawn = known.Withdrawn
 				}
 			}
 		}
@@ -108,14 +113,14 @@ func (s *set) apply(d jwks.Document, began, until time.Time) (keys int, left []j
 	if before != nil {
 		for _, known := range before.keys {
 			if !next.has(known.print) {
-				known.withdrawn.Store(true)
+				known.Withdrawn.Store(true)
 			}
 		}
 	}
 	return len(next.keys), left, nil
 }
 
-func (s *snapshot) has(print string) bool {
+func (s *Snapshot) has(print string) bool {
 	for _, k := range s.keys {
 		if k.print == print {
 			return true
@@ -124,7 +129,7 @@ func (s *snapshot) has(print string) bool {
 	return false
 }
 
-func fingerprint(k jwks.Key) (string, error) {
+func fingerprint(k Key) (string, error) {
 	thumb, err := k.Thumbprint(crypto.SHA256)
 	if err != nil {
 		return "", err
@@ -133,8 +138,8 @@ func fingerprint(k jwks.Key) (string, error) {
 	return string(use), err
 }
 
-// keys are those in force, nil if there are none.
-func (s *set) keys() *snapshot {
+// Keys are those in force, nil if there are none.
+func (s *Set) Keys() *Snapshot {
 	now := s.current.Load()
 	if now == nil || !now.until.IsZero() && !s.now().Before(now.until) {
 		return nil
@@ -142,12 +147,12 @@ func (s *set) keys() *snapshot {
 	return now
 }
 
-// fitting are the keys that may have signed with this kid and algorithm.
-func (s *snapshot) fitting(kid string, alg jose.SignatureAlgorithm) []*key {
+// Fitting are the keys that may have signed with this kid and algorithm.
+func (s *Snapshot) Fitting(kid string, alg jose.SignatureAlgorithm) []*Published {
 	if s == nil {
 		return nil
 	}
-	var fit []*key
+	var fit []*Published
 	for _, k := range s.keys {
 		if kid != "" && k.KeyID != kid || k.Algorithm != "" && k.Algorithm != string(alg) {
 			continue
@@ -159,31 +164,31 @@ func (s *snapshot) fitting(kid string, alg jose.SignatureAlgorithm) []*key {
 	return fit
 }
 
-// mayHaveNew reports whether the issuer may have a key that is not known here,
+// MayHaveNew reports whether the issuer may have a key that is not known here,
 // for a token that says it was issued then; zero if it does not say. A key of the
 // last fetch signed what was issued before it, unless that failed.
-func (s *set) mayHaveNew(issued time.Time) bool {
+func (s *Set) MayHaveNew(issued time.Time) bool {
 	if s.fetch == nil {
 		return false
 	}
-	now := s.keys()
-	if now == nil || issued.IsZero() || issued.After(now.began.Add(-fetchInterval)) {
+	now := s.Keys()
+	if now == nil || issued.IsZero() || issued.After(now.began.Add(-FetchInterval)) {
 		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.now().Before(s.started.Add(fetchInterval))
+	return !s.now().Before(s.started.Add(FetchInterval))
 }
 
-// await has the keys fetched if that may be now, and waits for a fetch that is
+// Await has the keys fetched if that may be now, and waits for a fetch that is
 // under way or near. It reports whether there was one.
-func (s *set) await(ctx context.Context) bool {
+func (s *Set) Await(ctx context.Context) bool {
 	if s.waiting.Add(1) > maxWaiting {
 		s.waiting.Add(-1)
 		return false
 	}
 	defer s.waiting.Add(-1)
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	for {
 		done, next := s.begin()
@@ -199,7 +204,7 @@ func (s *set) await(ctx context.Context) bool {
 		case s.wanted <- struct{}{}:
 		default:
 		}
-		if next >= patience {
+		if next >= Patience {
 			return false
 		}
 		select {
@@ -212,14 +217,14 @@ func (s *set) await(ctx context.Context) bool {
 
 // begin begins a fetch, if it may, and returns a channel that is closed at the end
 // of the one under way. Without one it says how long there will be none.
-func (s *set) begin() (done <-chan struct{}, next time.Duration) {
+func (s *Set) begin() (done <-chan struct{}, next time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running != nil {
 		return s.running, 0
 	}
 	now := s.now()
-	if next := s.started.Add(fetchInterval).Sub(now); !s.started.IsZero() && next > 0 {
+	if next := s.started.Add(FetchInterval).Sub(now); !s.started.IsZero() && next > 0 {
 		return nil, next
 	}
 	running := make(chan struct{})
@@ -237,13 +242,13 @@ func (s *set) begin() (done <-chan struct{}, next time.Duration) {
 }
 
 // once fetches.
-func (s *set) once(ctx context.Context, began time.Time) {
-	var f Fetch
+func (s *Set) once(ctx context.Context, began time.Time) {
+	f := Fetch{Issuer: s.issuer}
 	document, err := s.fetch(ctx)
 	if err == nil {
-		_, f.Left, err = s.apply(document, began, began.Add(maxAge))
+		_, f.Left, err = s.apply(document, began, began.Add(MaxAge))
 	}
-	if now := s.keys(); now != nil {
+	if now := s.Keys(); now != nil {
 		f.Keys = len(now.keys)
 	}
 	s.mu.Lock()
@@ -253,9 +258,9 @@ func (s *set) once(ctx context.Context, began time.Time) {
 	s.report(f)
 }
 
-// run fetches the keys until ctx ends: at once, from time to time, and when they
+// Run fetches the keys until ctx ends: at once, from time to time, and when they
 // are wanted.
-func (s *set) run(ctx context.Context) {
+func (s *Set) Run(ctx context.Context) {
 	if s.fetch == nil {
 		return
 	}
@@ -275,8 +280,8 @@ func (s *set) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if delay = refreshEvery; s.hasFailed() {
-			delay = min(fetchInterval<<min(failures, 5), refreshEvery)
+		if delay = refreshEvery; s.Failed() {
+			delay = min(FetchInterval<<min(failures, 5), refreshEvery)
 			failures++
 		} else {
 			failures = 0
@@ -285,7 +290,7 @@ func (s *set) run(ctx context.Context) {
 }
 
 // sleep waits for delay, or until keys are wanted. It reports whether to go on.
-func (s *set) sleep(ctx context.Context, delay time.Duration) bool {
+func (s *Set) sleep(ctx context.Context, delay time.Duration) bool {
 	select {
 	case <-time.After(delay):
 		return true
@@ -296,19 +301,39 @@ func (s *set) sleep(ctx context.Context, delay time.Duration) bool {
 	}
 }
 
-func (s *set) hasFailed() bool {
+// Failed reports whether the last fetch failed.
+func (s *Set) Failed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed
 }
 
-// trouble says what is wrong with the keys, "" for nothing.
-func (s *set) trouble() string {
+// Trouble says what is wrong with the keys, "" for nothing.
+func (s *Set) Trouble() string {
 	switch {
-	case s.keys() == nil:
+	case s.Keys() == nil:
 		return "there are no keys, so its tokens get 503"
-	case s.fetch != nil && s.hasFailed():
+	case s.fetch != nil && s.Failed():
 		return "its keys cannot be fetched; those that are known go on"
 	}
 	return ""
+}
+
+// Load puts the content of a file in force.
+func (s *Set) Load(data []byte) (keys int, err error) {
+	var document Document
+	if err := decode(data, &document); err != nil {
+		return 0, err
+	}
+	keys, left, err := s.apply(document, s.now(), time.Time{})
+	s.report(Fetch{Issuer: s.issuer, Keys: keys, Left: left, Err: err})
+	return keys, err
+}
+
+// Until is when the keys in force are used no more, zero for never.
+func (s *Set) Until() time.Time {
+	if now := s.current.Load(); now != nil {
+		return now.until
+	}
+	return time.Time{}
 }
