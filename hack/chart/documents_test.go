@@ -27,8 +27,8 @@ func everything(t *testing.T) map[string]string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "values.yaml")
 	write(t, file, []byte("listen: {grpc: ':9001'}\nkeys: {source: seed}\nprotection: {traefik: {enabled: true}, envoyGateway: {enabled: true, targetRefs: [{group: a, kind: b, name: c}]}}\n"))
-	out, errOut, err := helm4.run(t, nil, "template", "mcp-forward-auth", chartDir, "--namespace", "auth", "--kube-version", kubeVersion,
-		"--values", filepath.Join(chartDir, "ci", "minimal-values.yaml"), "--values", file)
+	out, errOut, err := helm4.run(t, nil, append([]string{"template", "mcp-forward-auth", chartDir, "--namespace", "auth",
+		"--values", filepath.Join(chartDir, "ci", "minimal-values.yaml"), "--values", file}, renderedAtCluster(t)...)...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, errOut)
 	}
@@ -129,7 +129,7 @@ func runHelmCommand(t *testing.T, name string, words []string, values map[string
 	for file, text := range values {
 		write(t, filepath.Join(dir, file), []byte(text))
 	}
-	args := []string{"template", name, chartDir, "--kube-version", kubeVersion}
+	args := append([]string{"template", name, chartDir}, renderedAtCluster(t)...)
 	for i := 0; i < len(words); i++ {
 		switch word := words[i]; word {
 		case "--wait", "--create-namespace", "--install":

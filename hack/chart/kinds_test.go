@@ -273,3 +273,53 @@ func TestOpenShift(t *testing.T) {
 		t.Errorf("with ci/openshift-values.yaml: %v", got)
 	}
 }
+
+// Authorities of the company come in beside those of the image, in the service and in the
+// pods of `helm test` alike.
+func TestCABundle(t *testing.T) {
+	for _, values := range []string{"caBundle: {configMap: corp-ca}", "caBundle: {secret: corp-ca, key: ca-bundle.crt}"} {
+		deployment := with(t, values)["Deployment"]
+		if mounts := names(at(t, deployment, inPod("containers", 0, "volumeMounts")...)); !slices.Contains(mounts, "ca-bundle") {
+			t.Errorf("%s: mounted are %v", values, mounts)
+		}
+		if env := names(at(t, deployment, inPod("containers", 0, "env")...)); !slices.Contains(env, "SSL_CERT_DIR") {
+			t.Errorf("%s: the environment has %v", values, env)
+		}
+		source := fmt.Sprint(at(t, deployment, inPod("volumes", 1)...))
+		if !strings.Contains(source, "corp-ca") {
+			t.Errorf("%s: the volume is %s", values, source)
+		}
+	}
+	own := with(t, "caBundle: {configMap: corp-ca}\nenv: [{name: SSL_CERT_DIR, value: /certs}]")["Deployment"]
+	if env := names(at(t, own, inPod("containers", 0, "env")...)); slices.Index(env, "SSL_CERT_DIR") != len(env)-1 || strings.Count(fmt.Sprint(env), "SSL_CERT_DIR") != 1 {
+		t.Errorf("a variable of the user's: %v", env)
+	}
+}
+
+// Fields of the Service are those that Kubernetes has, and absent where they are not set.
+func TestServiceFields(t *testing.T) {
+	service := with(t, "service: {type: LoadBalancer, loadBalancerClass: a.example/b, loadBalancerSourceRanges: [192.0.2.0/24], externalTrafficPolicy: Local, trafficDistribution: PreferClose, ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv6, IPv4], nodePort: 30080}")["Service"]
+	for key, want := range map[string]string{
+		"type": "LoadBalancer", "loadBalancerClass": "a.example/b", "loadBalancerSourceRanges": "[192.0.2.0/24]", "externalTrafficPolicy": "Local",
+		"trafficDistribution": "PreferClose", "ipFamilyPolicy": "PreferDualStack", "ipFamilies": "[IPv6 IPv4]",
+	} {
+		if got := fmt.Sprint(at(t, service, "spec", key)); got != want {
+			t.Errorf("%s is %s, want %s", key, got, want)
+		}
+	}
+	if got := fmt.Sprint(at(t, service, "spec", "ports", 0, "nodePort")); got != "30080" {
+		t.Errorf("the port of the nodes is %s", got)
+	}
+	if spec := at(t, with(t, "{}")["Service"], "spec").(map[string]any); len(spec) != 3 {
+		t.Errorf("with nothing set the Service has %v", spec)
+	}
+}
+
+// Where no MCP server takes tokens of this service there is no provider to configure.
+func TestNoProvider(t *testing.T) {
+	deployment := with(t, "provider: {name: '', clientID: '', allowedEmailDomains: []}\nexistingSecrets: {clientSecret: {name: ''}}\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://notes/mcp', ownTokens: false, authorizationServers: [{issuer: 'https://id.example.com', audiences: ['https://a.example.com/mcp']}]}]}")
+	config := fmt.Sprint(at(t, deployment["Secret"], "stringData", "config.yaml"))
+	if strings.Contains(config, "provider:") {
+		t.Errorf("the configuration has a provider:\n%s", config)
+	}
+}

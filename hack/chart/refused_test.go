@@ -2,6 +2,7 @@ package chart
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,6 +51,10 @@ func TestRefused(t *testing.T) {
 		{"less than the least", "autoscaling: {enabled: true, minReplicas: 9}", "autoscaling.minReplicas is greater than autoscaling.maxReplicas."},
 		{"replicas as text", "replicaCount: two", "at '/replicaCount': got string, want integer"},
 		{"an incomplete digest", "image: {digest: sha256:12}", "at '/image/digest': 'sha256:12' does not match pattern"},
+		{"names of other charts", "extraEnv: []\nreplicas: 3", "extraEnv: unknown; did you mean env?\nreplicas: unknown; did you mean replicaCount?"},
+		{"a secret file that is not mounted", "provider: {clientSecretFile: secrets/other/secret}\nexistingSecrets: {clientSecret: {name: ''}, files: [{name: mine, keys: [secret]}]}", "provider.clientSecretFile: there is no such file; mount the Secret"},
+		{"a seed file that is not mounted", "keys: {source: seed, seedFiles: [/run/seed]}", "keys.seedFiles[0]: there is no such file"},
+		{"a key file of a client that is not mounted", "clients: [{id: a, authMethod: private_key_jwt, jwksFile: /jwks.json}]", "clients[0].jwksFile: there is no such file"},
 		{"a port that is none", "service: {port: 70000}", "at '/service/port': maximum: got 70,000, want 65,535"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -66,6 +71,76 @@ func TestRefused(t *testing.T) {
 				_, message, _ := strings.Cut(err.Error(), "Error: ")
 				if !strings.Contains(message, c.want) {
 					t.Errorf("%s: it says\n%s\nand not %q", helm.path, err, c.want)
+				}
+			}
+		})
+	}
+}
+
+// What the program would refuse at its start Helm refuses before, in the program's words and
+// all at once: each case is a configuration that holds alone.
+func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "mcp-forward-auth")
+	build := exec.Command("go", "build", "-o", program, "./cmd/mcp-forward-auth")
+	build.Dir = filepath.Join("..", "..")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const host, google = "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp'}]}", "\nprovider: {name: google, clientID: a, clientSecret: s, allowedEmailDomains: ['example\\.com']}"
+	provider := func(keys string) string {
+		return "provider: {clientID: a, clientSecret: s, " + keys + "}" + host
+	}
+	for _, c := range []struct {
+		name, config string
+		mistakes     int
+	}{
+		{"unknown provider", provider("name: gogle"), 1},
+		{"google open to the world", provider("name: google"), 1},
+		{"github open to the world", provider("name: github"), 1},
+		{"microsoft open to the world", provider("name: microsoft"), 1},
+		{"oidc without issuer", provider("name: oidc"), 1},
+		{"oauth2 without anything", provider("name: oauth2"), 4},
+		{"static without accounts", "provider: {name: static}" + host, 1},
+		{"two of several providers", "providers: [{id: a, name: google, clientID: a, clientSecret: s}, {id: b, name: oidc, clientID: b, clientSecret: s}]" + host, 2},
+		{"a URL as host", google + "\nproxy: {hosts: [{host: 'https://mcp.example.com/mcp', endpoint: 'http://notes/mcp'}]}", 1},
+		{"a path in the host", google + "\nproxy: {hosts: [{host: 'mcp.example.com/mcp', endpoint: 'http://notes/mcp'}]}", 1},
+		{"a wildcard", google + "\nproxy: {hosts: [{host: '*.example.com', endpoint: 'http://notes/mcp'}]}", 1},
+		{"an endpoint without scheme", google + "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'notes:8080/mcp'}]}", 1},
+		{"access tokens of a day", google + host + "\ntokens: {accessTokenLifetime: 24h}", 1},
+		{"lifetimes that are none", google + host + "\ntokens: {accessTokenLifetime: 1 hour, refreshTokenLifetime: 1y}", 2},
+		{"too short at three places", google + host + "\ntokens: {accessTokenLifetime: 59s999ms, refreshTokenLifetime: 0.5h}\nidentityHeaders: {jwt: {enabled: true, lifetime: 1s}}", 3},
+		{"values that are none", google + host + "\nlogging: {level: trace}\nidentityHeaders: {preset: oauth2-proxy}", 2},
+		{"a value of a host that is none", google + "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', toolPolicy: off-please}]}", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "config.yaml")
+			write(t, file, []byte(c.config))
+			out, err := exec.Command(program, "check-config", "--config", file).CombinedOutput()
+			if err == nil {
+				t.Fatalf("the program takes it:\n%s", out)
+			}
+			var want []string
+			for line := range strings.Lines(string(out)) {
+				if _, mistake, ok := strings.Cut(line, file+": "); ok {
+					want = append(want, strings.TrimSpace(mistake))
+				}
+			}
+			if len(want) != c.mistakes {
+				t.Errorf("the program says %d things, want %d:\n%s", len(want), c.mistakes, out)
+			}
+			for _, helm := range []tool{helm4, helm3} {
+				_, err := helm.render(t, file)
+				if err == nil {
+					t.Fatalf("%s: accepted", helm.path)
+				}
+				_, said, _ := strings.Cut(err.Error(), "the configuration has mistakes:\n")
+				for _, mistake := range want {
+					if !strings.Contains(said, mistake+"\n") {
+						t.Errorf("%s does not say %q but\n%v", helm.path, mistake, err)
+					}
+				}
+				if got := strings.Count(strings.TrimSpace(strings.SplitN(said, "\n\n", 2)[0]), "\n") + 1; got != len(want) {
+					t.Errorf("%s says %d things, want %d:\n%v", helm.path, got, len(want), err)
 				}
 			}
 		})

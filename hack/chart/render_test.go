@@ -45,7 +45,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, caseName(file)+".yaml", withoutSeed(got))
-			notes, errOut, err := helm4.run(t, nil, "install", release, chartDir, "--namespace", namespace, "--dry-run=client", "--values", file)
+			notes, errOut, err := helm4.run(t, nil, "install", release, chartDir, "--namespace", namespace, "--dry-run=server", "--disable-openapi-validation", "--kubeconfig", fakeCluster(t, "none", ""), "--values", file)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, errOut)
 			}
@@ -154,8 +154,8 @@ func TestBothHelmsAgree(t *testing.T) {
 // release's name is.
 func TestLongNames(t *testing.T) {
 	long := strings.Repeat("long-", 10) + "one" // 53 is what Helm allows
-	out, errOut, err := helm4.run(t, nil, "template", long, chartDir, "--namespace", namespace, "--kube-version", kubeVersion,
-		"--values", filepath.Join(chartDir, "ci", "nginx-values.yaml"), "--set", "serviceMonitor.enabled=true,dashboard.enabled=true")
+	out, errOut, err := helm4.run(t, nil, append([]string{"template", long, chartDir, "--namespace", namespace,
+		"--values", filepath.Join(chartDir, "ci", "nginx-values.yaml"), "--set", "serviceMonitor.enabled=true,dashboard.enabled=true"}, renderedAtCluster(t)...)...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, errOut)
 	}
@@ -204,6 +204,14 @@ func TestSeed(t *testing.T) {
 		if m := seedLine.FindStringSubmatch(out); m == nil || m[1] != kept {
 			t.Errorf("an upgrade does not keep the seed of the cluster: %v", m)
 		}
+		_, errOut, err = helm.run(t, nil, "template", release, chartDir, "--namespace", namespace, "--values", values, "--kube-version", kubeVersion)
+		if err == nil || !strings.Contains(errOut, "name it in existingSecrets.seed.name") {
+			t.Errorf("without a cluster: %v, %s", err, errOut)
+		}
+		if _, errOut, err = helm.run(t, nil, "template", release, chartDir, "--namespace", namespace, "--values", values, "--kube-version", kubeVersion,
+			"--set", "existingSecrets.seed.name=mine"); err != nil {
+			t.Errorf("without a cluster and with a seed of one's own: %v, %s", err, errOut)
+		}
 	})
 	t.Run("none for one replica", func(t *testing.T) {
 		out, err := helm4.render(t, values, "--set", "replicaCount=1")
@@ -218,21 +226,31 @@ func TestSeed(t *testing.T) {
 func fakeCluster(t *testing.T, name, seed string) string {
 	t.Helper()
 	answers := map[string]string{
-		"/version":                   `{"major":"1","minor":"37","gitVersion":"v1.37.1"}`,
-		"/api":                       `{"kind":"APIVersions","versions":["v1"]}`,
-		"/apis":                      `{"kind":"APIGroupList","apiVersion":"v1","groups":[` + groupOf("apps") + "," + groupOf("policy") + "," + groupOf("networking.k8s.io") + `]}`,
-		"/api/v1":                    resources("v1", "Secret", "Service", "ServiceAccount", "Pod"),
-		"/apis/apps/v1":              resources("apps/v1", "Deployment"),
-		"/apis/policy/v1":            resources("policy/v1", "PodDisruptionBudget"),
-		"/apis/networking.k8s.io/v1": resources("networking.k8s.io/v1", "Ingress", "NetworkPolicy"),
+		"/version": `{"major":"1","minor":"37","gitVersion":"v1.37.1"}`,
+		"/api":     `{"kind":"APIVersions","versions":["v1"]}`,
+		"/api/v1":  resources("v1", "Secret", "Service", "ServiceAccount", "Pod", "ConfigMap"),
 		"/api/v1/namespaces/" + namespace + "/secrets/" + name: `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + name +
 			`","namespace":"` + namespace +
 			`","labels":{"app.kubernetes.io/managed-by":"Helm"},"annotations":{"meta.helm.sh/release-name":"` + release +
 			`","meta.helm.sh/release-namespace":"` + namespace + `"}},"data":{"seed":"` + seed + `"}}`,
 	}
+	versions := map[string][]string{}
+	for groupVersion, kinds := range kindsOfTheCluster {
+		name, version, _ := strings.Cut(groupVersion, "/")
+		versions[name] = append(versions[name], fmt.Sprintf(`{"groupVersion":%q,"version":%q}`, groupVersion, version))
+		answers["/apis/"+groupVersion] = resources(groupVersion, kinds...)
+	}
+	var groups []string
+	for name, served := range versions {
+		groups = append(groups, fmt.Sprintf(`{"name":%q,"versions":[%s],"preferredVersion":%s}`, name, strings.Join(served, ","), served[0]))
+	}
+	answers["/apis"] = `{"kind":"APIGroupList","apiVersion":"v1","groups":[` + strings.Join(groups, ",") + `]}`
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		answer, ok := answers[r.URL.Path]
+		if strings.HasSuffix(r.URL.Path, "/secrets") {
+			answer, ok = `{"apiVersion":"v1","kind":"SecretList","items":[]}`, true
+		}
 		if !ok {
 			w.WriteHeader(http.StatusNotFound)
 			answer = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`
@@ -248,9 +266,19 @@ func fakeCluster(t *testing.T, name, seed string) string {
 	return path
 }
 
-func groupOf(name string) string {
-	version := fmt.Sprintf(`{"groupVersion":"%s/v1","version":"v1"}`, name)
-	return fmt.Sprintf(`{"name":%q,"versions":[%s],"preferredVersion":%s}`, name, version, version)
+// kindsOfTheCluster are the kinds that the chart makes, by group and version.
+var kindsOfTheCluster = map[string][]string{
+	"apps/v1":                           {"Deployment"},
+	"autoscaling/v2":                    {"HorizontalPodAutoscaler"},
+	"policy/v1":                         {"PodDisruptionBudget"},
+	"networking.k8s.io/v1":              {"Ingress", "NetworkPolicy"},
+	"rbac.authorization.k8s.io/v1":      {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"},
+	"gateway.networking.k8s.io/v1":      {"HTTPRoute", "Gateway"},
+	"gateway.networking.k8s.io/v1beta1": {"ReferenceGrant"},
+	"gateway.envoyproxy.io/v1alpha1":    {"SecurityPolicy"},
+	"security.istio.io/v1":              {"AuthorizationPolicy"},
+	"traefik.io/v1alpha1":               {"Middleware", "IngressRoute"},
+	"monitoring.coreos.com/v1":          {"PodMonitor", "ServiceMonitor", "PrometheusRule"},
 }
 
 func resources(groupVersion string, kinds ...string) string {
@@ -276,8 +304,8 @@ func TestPackage(t *testing.T) {
 		t.Errorf("%d bytes, %v", info.Size(), err)
 	}
 	// It works as it was packaged.
-	if out, errOut, err := helm4.run(t, nil, "template", release, packages[0], "--kube-version", kubeVersion,
-		"--values", filepath.Join(chartDir, "ci", "traefik-values.yaml")); err != nil || !strings.Contains(out, `"title": "Forward-auth decisions"`) {
+	if out, errOut, err := helm4.run(t, nil, append([]string{"template", release, packages[0],
+		"--values", filepath.Join(chartDir, "ci", "traefik-values.yaml")}, renderedAtCluster(t)...)...); err != nil || !strings.Contains(out, `"title": "Forward-auth decisions"`) {
 		t.Errorf("%v\n%s", err, errOut)
 	}
 }

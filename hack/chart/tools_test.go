@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,10 +74,21 @@ func (tl tool) run(t *testing.T, env []string, args ...string) (stdout, stderr s
 	return out.String(), errOut.String(), err
 }
 
+// renderedAtCluster are the arguments of `helm template` that let templates ask a cluster, as
+// an installation does: the seed is made in the cluster alone.
+func renderedAtCluster(t *testing.T) []string {
+	t.Helper()
+	return []string{"--kube-version", kubeVersion, "--kubeconfig", fakeCluster(t, "none", ""), "--dry-run=server", "--disable-openapi-validation"}
+}
+
 // render is `helm template` with a file of values and more arguments.
 func (tl tool) render(t *testing.T, values string, args ...string) (string, error) {
 	t.Helper()
-	args = append([]string{"template", release, chartDir, "--namespace", namespace, "--kube-version", kubeVersion, "--values", values}, args...)
+	where := renderedAtCluster(t)
+	if slices.Contains(args, "--api-versions") { // which a cluster would say itself
+		where = []string{"--kube-version", kubeVersion}
+	}
+	args = slices.Concat([]string{"template", release, chartDir, "--namespace", namespace, "--values", values}, where, args)
 	out, errOut, err := tl.run(t, nil, args...)
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, errOut)

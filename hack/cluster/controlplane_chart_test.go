@@ -67,7 +67,7 @@ func (c *cluster) refuses(t *testing.T) {
 func (c *cluster) lifecycle(t *testing.T, major int, values string) {
 	start := time.Now()
 	chart := []string{chartDir, "--namespace", "mcp", "--values", values}
-	rendered := c.helm(t, major, append([]string{"template", "mcp", "--kube-version=1.37.1"}, chart...)...)
+	rendered := c.helm(t, major, append([]string{"template", "mcp", "--kube-version=1.37.1", "--dry-run=server"}, chart...)...)
 	namespaces := []string{"mcp"}
 	for _, m := range namespaceLine.FindAllStringSubmatch(rendered, -1) {
 		namespaces = append(namespaces, strings.Trim(m[1], `'"`))

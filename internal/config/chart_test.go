@@ -3,12 +3,17 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 )
 
 const chartSchemaPath = "../../charts/mcp-forward-auth/values.schema.json"
@@ -34,6 +39,113 @@ func TestReferenceInChart(t *testing.T) {
 	if !bytes.Equal(got, old) {
 		t.Errorf("%s differs from file.go; run\n\tgo test ./internal/config -run Reference -update", chartSchemaPath)
 	}
+}
+
+const chartRulesPath = "../../charts/mcp-forward-auth/files/configuration.json"
+
+// The chart refuses values at installation that the program would refuse at its
+// start, in the same words. What tags say of a key it reads from a file.
+func TestReferenceRulesInChart(t *testing.T) {
+	rules := chartRules(nil, reflect.TypeFor[File](), "")
+	for _, section := range []string{"provider", "providers[]"} {
+		rules = append(rules, chartRule{Path: section + ".name", Enum: kinds.Names()})
+	}
+	got, err := json.MarshalIndent(map[string]any{"keys": rules, "needs": needsOfProviders(t)}, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, '\n')
+	if *update {
+		if err := os.WriteFile(chartRulesPath, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if old, err := os.ReadFile(chartRulesPath); !bytes.Equal(got, old) {
+		t.Errorf("%s differs from the tags of the configuration (%v); run\n\tgo test ./internal/config -run Reference -update", chartRulesPath, err)
+	}
+}
+
+// chartRule is what may stand at a path. An element of a list is "[]", that of a mapping "*".
+type chartRule struct {
+	Path string   `json:"path"`
+	Enum []string `json:"enum,omitempty"`
+	// Min and Max bound a duration.
+	Min string `json:"min,omitempty"`
+	Max string `json:"max,omitempty"`
+	// File marks the name of a file.
+	File bool `json:"file,omitempty"`
+}
+
+// need is what a provider of a kind lacks where none of the keys Unless is set.
+type need struct {
+	Kind   string   `json:"kind"`
+	Path   string   `json:"path"`
+	Text   string   `json:"text"`
+	Unless []string `json:"unless"`
+}
+
+// needsOfProviders asks the program what is wrong with a provider that has credentials and
+// nothing else. A key that the answer names is a way to mend it.
+func needsOfProviders(t *testing.T) (needs []need) {
+	named := regexp.MustCompile(`provider\.([A-Za-z]+)`)
+	for _, kind := range kinds.Names() {
+		credentials := ""
+		if kind != "static" {
+			credentials = ", clientID: id, clientSecretFile: secret"
+		}
+		_, err := Parse([]byte("provider: {name: "+kind+credentials+"}\n"+proxy), testFiles)
+		mistakes, ok := errors.AsType[conf.Errors](err)
+		if !ok {
+			t.Fatalf("a provider %q needs nothing: %v", kind, err)
+		}
+		for _, m := range mistakes {
+			key := strings.TrimPrefix(m.Path, "provider.")
+			unless := []string{key, key + "File"} // what a file may hold instead
+			for _, other := range named.FindAllStringSubmatch(m.Problem, -1) {
+				unless = append(unless, other[1])
+			}
+			if who := kinds.Of(kind).Audience(); slices.Contains(unless, "allowAnyUser") {
+				unless = append(unless, who.Keys...)
+			}
+			slices.Sort(unless)
+			needs = append(needs, need{kind, key, m.Problem, slices.Compact(unless)})
+		}
+	}
+	return needs
+}
+
+func chartRules(rules []chartRule, t reflect.Type, at string) []chartRule {
+	if conf.IsText(t) {
+		return rules
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return chartRules(rules, t.Elem(), at)
+	case reflect.Slice:
+		return chartRules(rules, t.Elem(), at+"[]")
+	case reflect.Map:
+		return chartRules(rules, t.Elem(), at+".*")
+	case reflect.Struct:
+		for _, f := range conf.Fields(t) {
+			path := conf.Join(at, f.Tag.Get("json"))
+			rule := chartRule{Path: path, File: (strings.HasSuffix(path, "File") || strings.HasSuffix(path, ".file")) && path != "audit.file"} // which is written
+			if strings.HasSuffix(path, "seedFiles") {
+				rules = append(rules, chartRule{Path: path + "[]", File: true})
+			}
+			if f.Type.Kind() == reflect.String {
+				rule.Enum = strings.Fields(f.Tag.Get("enum"))
+			}
+			if f.Type == reflect.TypeFor[time.Duration]() {
+				rule.Min, rule.Max = f.Tag.Get("min"), f.Tag.Get("max")
+			}
+			if len(rule.Enum) > 0 || rule.Min != "" || rule.File {
+				rules = append(rules, rule)
+			}
+			rules = chartRules(rules, f.Type, path)
+		}
+	}
+	return rules
 }
 
 // chartSchema returns old with the schema of each section of File put in, and

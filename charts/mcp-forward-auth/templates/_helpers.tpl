@@ -121,9 +121,18 @@ user and group ids, and refuses pods that ask for others.
 - name: GOMEMLIMIT
   value: {{ $limit | quote }}
 {{- end }}
+{{- if and (include "mcp-forward-auth.caBundle" .) (include "mcp-forward-auth.lacks" (dict "list" .Values.env "key" "name" "value" "SSL_CERT_DIR")) }}
+- name: SSL_CERT_DIR
+  value: /etc/mcp-forward-auth-ca
+{{- end }}
 {{- with .Values.env }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* "true" if there are authorities to trust besides those of the image. */}}
+{{- define "mcp-forward-auth.caBundle" -}}
+{{- if or .Values.caBundle.configMap .Values.caBundle.secret }}true{{ end }}
 {{- end }}
 
 {{/* The gateway of each parentRef: its namespace, without repeats. */}}
@@ -169,7 +178,49 @@ podLabels podSecurityContext securityContext service resources startupProbe live
 lifecycle terminationGracePeriodSeconds strategy revisionHistoryLimit env envFrom extraArgs volumes volumeMounts initContainers
 extraContainers nodeSelector tolerations affinity topologySpreadConstraints priorityClassName runtimeClassName
 hostUsers dnsConfig hostAliases ingress httpRoute protection networkPolicy podMonitor serviceMonitor
-prometheusRule dashboard extraObjects tests global
+prometheusRule dashboard extraObjects tests global caBundle deploymentAnnotations
+{{ range $name, $_ := (include "mcp-forward-auth.otherNames" . | fromYaml) }} {{ $name }}{{ end }}
+{{- end }}
+
+{{/* "true" where no MCP server takes tokens of this service, so that people never sign in here. */}}
+{{- define "mcp-forward-auth.needsNoProvider" -}}
+{{- $own := false }}
+{{- range .Values.proxy.hosts }}
+{{- $own = or $own (dig "ownTokens" true .) }}
+{{- end }}
+{{- if not $own }}true{{ end }}
+{{- end }}
+
+{{/* Names that other charts have for what this one calls otherwise. values.schema.json lets them through, so that they are refused with the right one. */}}
+{{- define "mcp-forward-auth.otherNames" -}}
+extraEnv: env
+extraEnvVars: env
+extraEnvFrom: envFrom
+extraVolumes: volumes
+extraVolumeMounts: volumeMounts
+extraInitContainers: initContainers
+sidecars: extraContainers
+containers: extraContainers
+args: extraArgs
+extraDeploy: extraObjects
+extraManifests: extraObjects
+replicas: replicaCount
+hpa: autoscaling
+pdb: podDisruptionBudget
+containerSecurityContext: securityContext
+annotations: commonAnnotations
+labels: commonLabels
+updateStrategy: strategy
+deploymentStrategy: strategy
+tolerance: tolerations
+gateway: httpRoute
+gatewayAPI: httpRoute
+route: httpRoute
+metrics: podMonitor or serviceMonitor
+existingSecret: existingSecrets.clientSecret.name
+extraConfig: the sections of the configuration themselves, such as proxy and tokens
+config: the sections of the configuration themselves, such as proxy and tokens
+configuration: the sections of the configuration themselves, such as proxy and tokens
 {{- end }}
 
 {{/* The configuration file: the sections as given, and the files that the chart mounts. */}}
@@ -181,7 +232,7 @@ prometheusRule dashboard extraObjects tests global
 {{- $_ := set $config $key (deepCopy $section) }}
 {{- end }}
 {{- end }}
-{{- if .Values.providers }}
+{{- if or .Values.providers (and (not .Values.provider.name) (include "mcp-forward-auth.needsNoProvider" .)) }}
 {{- /* The one provider is there with the defaults of values.yaml only. */}}
 {{- $_ := unset $config "provider" }}
 {{- end }}
@@ -249,6 +300,21 @@ prometheusRule dashboard extraObjects tests global
     sources:
       {{- include "mcp-forward-auth.configSources" . | nindent 6 }}
 {{- end }}
+{{- if include "mcp-forward-auth.caBundle" . }}
+- name: ca-bundle
+  projected:
+    sources:
+      {{- with .Values.caBundle.configMap }}
+      - configMap:
+          name: {{ . }}
+          items: [{key: {{ $.Values.caBundle.key }}, path: configmap.crt}]
+      {{- end }}
+      {{- with .Values.caBundle.secret }}
+      - secret:
+          name: {{ . }}
+          items: [{key: {{ $.Values.caBundle.key }}, path: secret.crt}]
+      {{- end }}
+{{- end }}
 {{- with .Values.volumes }}
 {{ toYaml . }}
 {{- end }}
@@ -257,6 +323,11 @@ prometheusRule dashboard extraObjects tests global
 {{- if include "mcp-forward-auth.lacks" (dict "list" .Values.volumeMounts "key" "mountPath" "value" "/etc/mcp-forward-auth") }}
 - name: config
   mountPath: /etc/mcp-forward-auth
+  readOnly: true
+{{- end }}
+{{- if include "mcp-forward-auth.caBundle" . }}
+- name: ca-bundle
+  mountPath: /etc/mcp-forward-auth-ca
   readOnly: true
 {{- end }}
 {{- with .Values.volumeMounts }}
@@ -490,7 +561,7 @@ nginx.ingress.kubernetes.io/proxy-send-timeout: "3600"
 
 {{/*
 The namespace of the Service that a URL names, "" if it names none of this
-cluster: NAME.NAMESPACE.svc and what may follow, NAME.NAMESPACE with plain http,
+cluster: NAME.NAMESPACE.svc and what may follow, NAME.NAMESPACE with plain http or tcp,
 or NAME alone, which is in the release's namespace. Arguments: root, url.
 */}}
 {{- define "mcp-forward-auth.serviceNamespace" -}}
@@ -500,10 +571,66 @@ or NAME alone, which is in the release's namespace. Arguments: root, url.
 {{- if or (contains ":" $host) (regexMatch "^[0-9.]+$" $host) (eq $host "localhost") }}
 {{- else if and (ge (len $labels) 3) (eq (index (append $labels "") 2) "svc") }}
 {{- index $labels 1 }}
-{{- else if and (eq (len $labels) 2) (eq $url.scheme "http") }}
+{{- else if and (eq (len $labels) 2) (has $url.scheme (list "http" "tcp")) }}
 {{- index $labels 1 }}
 {{- else if eq (len $labels) 1 }}
 {{- include "mcp-forward-auth.namespace" .root }}
+{{- end }}
+{{- end }}
+
+{{/*
+The URLs of what the service asks: each URL of the configuration but those that only
+browsers and clients use, the stores, the gateways that the gate watch asks, the proxies,
+and what clients bring along.
+*/}}
+{{- define "mcp-forward-auth.reached" -}}
+{{- $found := dict "list" list }}
+{{- $config := omit (include "mcp-forward-auth.config" . | fromYaml) "branding" "guard" }}
+{{- include "mcp-forward-auth.urls" (dict "value" $config "found" $found) }}
+{{- $guard := .Values.guard | default dict }}
+{{- range dig "redis" "addresses" list $guard }}
+{{- $_ := set $found "list" (append $found.list (printf "tcp://%s" .)) }}
+{{- end }}
+{{- $postgres := dig "postgres" dict $guard }}
+{{- if $postgres.address }}
+{{- $_ := set $found "list" (append $found.list (printf "tcp://%s" $postgres.address)) }}
+{{- else if $postgres }}{{/* its address is in a file */}}
+{{- $_ := set $found "list" (append $found.list "tcp://address.unknown.invalid:5432") }}
+{{- end }}
+{{- $watch := .Values.gateWatch | default dict }}
+{{- if $watch.enabled }}
+{{- range append ($watch.hosts | default list) $watch }}
+{{- with .connect }}
+{{- $_ := set $found "list" (append $found.list (printf "https://%s" .)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range .Values.env }}
+{{- if and (has (lower .name) (list "https_proxy" "http_proxy" "all_proxy")) .value }}
+{{- $_ := set $found "list" (append $found.list (contains "://" .value | ternary .value (printf "http://%s" .value))) }}
+{{- end }}
+{{- end }}
+{{- range dig "metadataDocuments" "allowedDomains" list (.Values.registration | default dict) }}
+{{- if contains ".svc" . }}
+{{- $_ := set $found "list" (append $found.list (printf "https://%s" .)) }}
+{{- end }}
+{{- end }}
+{{- toYaml (dict "list" (uniq $found.list)) }}
+{{- end }}
+
+{{/* The URLs in a value, at any depth. found gets them. */}}
+{{- define "mcp-forward-auth.urls" -}}
+{{- $found := .found }}
+{{- if kindIs "map" .value }}
+{{- range $key, $value := omit .value "authorizeURL" "redirectURIs" "allowedRedirectURLs" "resource" "resources" "audience" "audiences" "id" "description" }}
+{{- include "mcp-forward-auth.urls" (dict "value" $value "found" $found) }}
+{{- end }}
+{{- else if kindIs "slice" .value }}
+{{- range .value }}
+{{- include "mcp-forward-auth.urls" (dict "value" . "found" $found) }}
+{{- end }}
+{{- else if and (kindIs "string" .value) (regexMatch "^https?://[^\\s]+$" .value) }}
+{{- $_ := set $found "list" (append $found.list .value) }}
 {{- end }}
 {{- end }}
 
