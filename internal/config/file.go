@@ -166,7 +166,7 @@ type HostFile struct {
 	DisplayName string `json:"displayName" check:"text"`
 	// Scopes that clients are told to ask for at first; the rest comes by step-up. Default: all scopes the MCP server advertises.
 	DefaultScopes []string `json:"defaultScopes" check:"scopes"`
-	// What is asked of a request beyond a valid token. "enforce": a request of MCP revision 2026-07-28 or later passes only if a granted scope opens its tool, and an older one with any valid token; "strict": also refuses what cannot be decided, which is every request of an older revision unless body or envoyMCP is set; "advisory": nothing more is asked, only written to the audit log. See docs/tool-policy.md.
+	// What is asked of a request beyond a valid token. "enforce": a request of MCP revision 2026-07-28 or later passes only if a granted scope opens its tool, and an older one with any valid token; "strict": also refuses what cannot be decided, which is every request of an older revision unless body, envoyMCP or extMCP is set; "advisory": nothing more is asked, only written to the audit log. See docs/tool-policy.md.
 	ToolPolicy rule.ToolPolicy `json:"toolPolicy" default:"enforce" enum:"enforce strict advisory"`
 	// Scopes of your own, and what they open, beside those that the MCP server declares. What an entry names is opened by entries alone, whatever the server declares.
 	Scopes []rule.Scope `json:"scopes" max:"100"`
@@ -174,11 +174,13 @@ type HostFile struct {
 	Body bool `json:"body"`
 	// Envoy's MCP filter (envoy.filters.http.mcp, from Envoy 1.38 on) reads the body of each request, and what it says of it over gRPC decides what the request is, so that no body is sent. The filter must refuse what is not MCP and members that repeat; see docs/gateways/envoy.md. It proves what a request does only to an MCP server that compares the names of JSON members by case. Needs listen.grpc; with any other gateway every request with a body is refused. Not beside body. Default false.
 	EnvoyMCP bool `json:"envoyMCP"`
+	// agentgateway asks over gRPC about each message of MCP (ext_mcp, mcpGuardrails), and the message decides what it may do, for clients of every revision. Without it such questions are refused. The gateway has to ask by ext_authz about every request as well; see docs/gateways/agentgateway.md. Needs listen.grpc. Not beside envoyMCP. Default false.
+	ExtMCP bool `json:"extMCP"`
 	// Status of the answer that asks a client for more scopes: "403", as the standards have it, or "401", for gateways that lose the challenge of a 403 and clients that ignore it. Default: "401" where the gateway is nginx, ingress-nginx or NGINX Gateway Fabric, else "403".
 	StepUp string `json:"stepUp" enum:"401 403"`
 	// For clients that answer a request for more scopes by refreshing their token, which cannot help, and then give up (the TypeScript SDK 1 and 2, the AI SDK): a refresh within five seconds after such a request gets invalid_grant, so that the client lets the person sign in with the scopes that are missing. A client that refreshes in these seconds for another reason signs in as well. Default false.
 	RefuseRefreshAfterStepUp bool `json:"refuseRefreshAfterStepUp"`
-	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts, and behind Envoy with its MCP filter. Default false.
+	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts, behind Envoy with its MCP filter, and behind agentgateway. Default false.
 	HideGrantable bool `json:"hideGrantable"`
 	// API keys in the place of tokens.
 	APIKeys apikey.HostFile `json:"apiKeys"`

@@ -86,6 +86,7 @@ func TestReferenceDefaults(t *testing.T) {
 		"proxy.hosts[].body":           c.Hosts[0].Rules.Body,
 		"proxy.hosts[].serve.enabled":  c.Hosts[0].Serving != nil,
 		"proxy.hosts[].envoyMCP":       c.Hosts[0].Rules.EnvoyMCP,
+		"proxy.hosts[].extMCP":         c.Hosts[0].Rules.ExtMCP,
 		"gateWatch.enabled":            c.GateWatch.Enabled,
 		"gateWatch.interval":           conf.ShowDuration(c.GateWatch.Interval),
 		"tokens.refreshTokens.enabled": c.Tokens.Refresh.Enabled, // by a tag, as a check of the check

@@ -56,7 +56,7 @@ func (r *resolver) resolve(f File) *Config {
 		IdentityHeaders: f.IdentityHeaders,
 	}
 	c.GateWatch = r.gateWatch(f.GateWatch, c.Hosts)
-	r.envoyMCP(f)
+	r.overGRPC(f)
 	_ = c.LogLevel.UnmarshalText([]byte(f.Logging.Level)) // the words of the enum are slog's
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	f.TLS.Resolve(r.section("tls"), c.SecureHosts())
@@ -115,11 +115,19 @@ func asks(p connector.Config, scope string) bool {
 	return ok && app.Asks(scope)
 }
 
-// envoyMCP refuses to rely on what cannot arrive: Envoy tells what its filters know over gRPC alone.
-func (r *resolver) envoyMCP(f File) {
+// overGRPC refuses to rely on what cannot arrive: what gateways know of messages
+// they tell over gRPC alone.
+func (r *resolver) overGRPC(f File) {
+	if f.Listen.GRPC != "" {
+		return
+	}
 	for i, h := range f.Proxy.Hosts {
-		if h.EnvoyMCP && f.Listen.GRPC == "" {
-			r.Add(conf.Element("proxy.hosts", i)+".envoyMCP", "needs listen.grpc, because Envoy says over gRPC alone what its MCP filter read")
+		at := conf.Element("proxy.hosts", i)
+		if h.EnvoyMCP {
+			r.Add(at+".envoyMCP", "needs listen.grpc, because Envoy says over gRPC alone what its MCP filter read")
+		}
+		if h.ExtMCP {
+			r.Add(at+".extMCP", "needs listen.grpc, because agentgateway asks about messages over gRPC")
 		}
 	}
 }

@@ -17,6 +17,7 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 		Scopes:         r.scopeRules(at+".scopes", f.Scopes),
 		Body:           f.Body,
 		EnvoyMCP:       f.EnvoyMCP,
+		ExtMCP:         f.ExtMCP,
 		RefuseRefresh:  f.RefuseRefreshAfterStepUp,
 		HideGrantable:  f.HideGrantable,
 		AllowedOrigins: f.CORS.AllowedOrigins,
@@ -25,8 +26,15 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 	if f.EnvoyMCP && f.Body {
 		r.Add(at+".envoyMCP", "is another source of what body tells; remove one of the two")
 	}
+	if f.EnvoyMCP && f.ExtMCP {
+		r.Add(at+".extMCP", "is for agentgateway, and envoyMCP for Envoy; remove one of the two")
+	}
+	const gateways = "is for a gateway, and serve has none; remove one of the two"
 	if f.EnvoyMCP && f.Serve.Enabled {
-		r.Add(at+".envoyMCP", "is for a gateway, and serve has none; remove one of the two")
+		r.Add(at+".envoyMCP", gateways)
+	}
+	if f.ExtMCP && f.Serve.Enabled {
+		r.Add(at+".extMCP", gateways)
 	}
 	r.origins(at+".cors.allowedOrigins", f.CORS.AllowedOrigins)
 	r.promised(at+".toolPolicy", &rules, f.Serve.Enabled)
@@ -41,7 +49,7 @@ func (r *resolver) promised(at string, rules *rule.Rules, served bool) {
 	case rules.ToolPolicy == rule.Advisory:
 		r.Warn(at, "\"advisory\" holds no client to the scopes of this entry; the consent page says so")
 	case rules.ToolPolicy == rule.Enforce && !rules.SeeBody():
-		r.Warn(at, "\"enforce\" holds clients of MCP revision 2026-07-28 and later to the scopes of this entry, and one that speaks an older revision to none, as the consent page says; \"strict\", body: true or, behind Envoy, envoyMCP: true closes that, see docs/tool-policy.md")
+		r.Warn(at, "\"enforce\" holds clients of MCP revision 2026-07-28 and later to the scopes of this entry, and one that speaks an older revision to none, as the consent page says; \"strict\", body: true or, behind Envoy, envoyMCP: true, behind agentgateway extMCP: true closes that, see docs/tool-policy.md")
 	}
 }
 

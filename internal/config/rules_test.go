@@ -40,6 +40,8 @@ func TestRules(t *testing.T) {
 		"step-up":          {`stepUp: "400"`, []string{at + "stepUp: is not one of"}},
 		"step-up unquoted": {"stepUp: 403", []string{at + "stepUp: must be text, not a number; put it in quotes"}},
 		"two sources":      {"body: true, envoyMCP: true", []string{at + "envoyMCP: remove one of the two", at + "envoyMCP: needs listen.grpc"}},
+		"two gateways":     {"extMCP: true, envoyMCP: true", []string{at + "envoyMCP: needs listen.grpc", at + "extMCP: is for agentgateway", at + "extMCP: needs listen.grpc"}},
+		"nothing to ask":   {"extMCP: true", []string{at + "extMCP: needs listen.grpc"}},
 		"nothing to tell":  {"envoyMCP: true", []string{at + "envoyMCP: needs listen.grpc"}},
 		"nameless scope":   {"scopes: [{tools: [a]}]", []string{at + "scopes[0].name: is required"}},
 		"odd scope":        {"scopes: [{name: a b, tools: [a]}, {name: offline_access, tools: [a]}]", []string{at + "scopes[0].name: not a scope", at + "scopes[1].name: meaning of its own"}},
@@ -80,6 +82,7 @@ func TestPromisedScopes(t *testing.T) {
 		"scopes: [{name: a, tools: [b]}], toolPolicy: strict":                         "",
 		"scopes: [{name: a, tools: [b]}], body: true":                                 "",
 		"scopes: [{name: a, tools: [b]}], envoyMCP: true":                             "",
+		"scopes: [{name: a, tools: [b]}], extMCP: true":                               "",
 		"scopes: [{name: a, tools: [b]}], serve: {enabled: true}":                     "",
 		"scopes: [{name: a, tools: [b]}], toolPolicy: strict, serve: {enabled: true}": "",
 	} {

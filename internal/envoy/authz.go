@@ -74,6 +74,11 @@ func from(ctx context.Context, r *forwardauth.Request) {
 	}
 }
 
+// traceOf is what the gateway's question is part of.
+func traceOf(ctx context.Context) forwardauth.TraceContext {
+	return forwardauth.TraceContext{Parent: metadata.ValueFromIncomingContext(ctx, "traceparent"), State: metadata.ValueFromIncomingContext(ctx, "tracestate")}
+}
+
 // traced reports whether decisions want to know what trace a question is part of.
 func traced(decisions Decider) bool {
 	d, ok := decisions.(interface{ Traced() bool })
@@ -91,7 +96,7 @@ func (s *service) check(ctx context.Context, q *question) (out message, err erro
 	}()
 	r := q.request()
 	if s.traced { // Envoy's own span of the question, not what the client sent
-		r.Trace.Parent, r.Trace.State = metadata.ValueFromIncomingContext(ctx, "traceparent"), metadata.ValueFromIncomingContext(ctx, "tracestate")
+		r.Trace = traceOf(ctx)
 	}
 	from(ctx, &r)
 	d := s.decisions.Decide(ctx, &r)

@@ -1,6 +1,7 @@
-// Package envoy answers Envoy over gRPC: envoy.service.auth.v3 for the decision about
-// a request (Envoy, Envoy Gateway, Istio, Contour and others), and
-// envoy.service.ext_proc.v3 for what an answer may show. It translates and nothing
+// Package envoy answers gateways over gRPC: envoy.service.auth.v3 for the decision about
+// a request (Envoy, Envoy Gateway, Istio, Contour, agentgateway and others),
+// envoy.service.ext_proc.v3 for what an answer may show, and agentgateway's ext_mcp for
+// both of a single message. It translates and nothing
 // more: what Envoy asks becomes a forwardauth.Request, the Decision becomes a
 // CheckResponse, header for header. An answer that could be appended to what the
 // client sent, instead of replacing it, is never given.
@@ -102,16 +103,18 @@ type Decider interface {
 // where it is not known what the request asks for. v is comparable.
 type Reader func(ctx context.Context, q *forwardauth.Request) (v filter.View, lists, ok bool)
 
-// NewServer returns a gRPC server with the Authorization, ExternalProcessor and
-// Health services.
+// NewServer returns a gRPC server with the Authorization, ExternalProcessor, ExtMcp
+// and Health services.
 func NewServer(decisions Decider, reads Reader, log *slog.Logger) *grpc.Server {
 	return newServer(decisions, reads, log, questionTime)
 }
 
 func newServer(decisions Decider, reads Reader, log *slog.Logger, most time.Duration) *grpc.Server {
 	s := grpc.NewServer(append(options(most), grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto")}))...)
-	s.RegisterService(&authorization, &service{decisions, log, traced(decisions), othersOf(decisions)})
-	s.RegisterService(&processor, &processing{decisions: decisions, reads: reads, others: othersOf(decisions), log: log, lists: new(filter.Cache)})
+	others, lists := othersOf(decisions), new(filter.Cache)
+	s.RegisterService(&authorization, &service{decisions, log, traced(decisions), others})
+	s.RegisterService(&processor, &processing{decisions: decisions, reads: reads, others: others, log: log, lists: lists})
+	s.RegisterService(&extMCP, &messages{decisions: decisions, reads: reads, others: others, log: log, traced: traced(decisions), lists: lists})
 	healthpb.RegisterHealthServer(s, health.NewServer())
 	return s
 }

@@ -48,17 +48,35 @@ func (c *Cache) Message(message []byte, v View) ([]byte, error) {
 	return out, err
 }
 
+// Result is the function of that name; see Message.
+func (c *Cache) Result(result []byte, v View) ([]byte, error) {
+	for _, r := range c.resultsOf(v) {
+		if bytes.Equal(r.from, result) {
+			return r.to, nil
+		}
+	}
+	out, err := Result(result, v)
+	if err == nil && len(result) <= maxRemembered {
+		c.remember(v, remembered{bytes.Clone(result), bytes.Clone(out)})
+	}
+	return out, err
+}
+
+// resultsOf are the last results that were shown with a view.
+func (c *Cache) resultsOf(v View) []remembered {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.views[v]; s != nil {
+		return s.results
+	}
+	return nil
+}
+
 // known finds a result that was read before in the message. A value of JSON ends
 // where it ends whatever is around it, so it is enough that the message is one with
 // null in its place.
 func (c *Cache) known(message []byte, v View) ([]byte, bool) {
-	c.mu.Lock()
-	var results []remembered
-	if s := c.views[v]; s != nil {
-		results = s.results
-	}
-	c.mu.Unlock()
-	for _, r := range results {
+	for _, r := range c.resultsOf(v) {
 		around := len(message) - len(r.from)
 		if around <= 0 || around > maxEnvelope {
 			continue

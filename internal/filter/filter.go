@@ -100,6 +100,23 @@ func read(message []byte, v View) (out []byte, result span, err error) {
 	return f.apply(message), result, nil
 }
 
+// Result is Message for the result of a request alone, as gateways hand it over that
+// read the messages themselves.
+func Result(result []byte, v View) ([]byte, error) {
+	if len(result) > MaxBytes {
+		return nil, ErrTooLarge
+	}
+	r, err := strictjson.New(result, strictjson.Bounds{Depth: maxDepth, Members: maxMembers})
+	if err != nil || r.Next() != '{' {
+		return nil, ErrUnreadable
+	}
+	f := &reading{Reader: r, view: v}
+	if err := f.readResult(); err != nil {
+		return nil, ErrUnreadable
+	}
+	return f.apply(result), nil
+}
+
 // span is a part of a message.
 type span struct{ from, to int }
 

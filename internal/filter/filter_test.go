@@ -20,6 +20,13 @@ func (n names) Shows(method, name string) bool {
 
 const some = names("tools/call:a tools/call:c prompts/get:p resources/read:note://x resources/templates/list:note://{id}")
 
+// resultOf is the result of a message that is no batch.
+func resultOf(message string) (result []byte, ok bool) {
+	var m struct{ Result json.RawMessage }
+	err := json.Unmarshal([]byte(message), &m)
+	return m.Result, err == nil && m.Result != nil
+}
+
 func TestMessage(t *testing.T) {
 	for name, tt := range map[string]struct{ in, want string }{
 		"tools":           {`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"},{"name":"b"},{"name":"c"}]}}`, `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"},{"name":"c"}]}}`},
@@ -54,6 +61,13 @@ func TestMessage(t *testing.T) {
 					got, err := f([]byte(tt.in), some)
 					if err != nil || string(got) != tt.want || !json.Valid(got) {
 						t.Errorf("%v\n%s\nwant\n%s", err, got, tt.want)
+					}
+				}
+				in, isResult := resultOf(tt.in)
+				want, _ := resultOf(tt.want)
+				for _, f := range []func([]byte, View) ([]byte, error){Result, c.Result} {
+					if got, err := f(in, some); isResult && (err != nil || string(got) != string(want)) {
+						t.Errorf("%v\n%s\nwant\n%s", err, got, want)
 					}
 				}
 			}

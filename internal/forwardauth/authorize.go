@@ -29,7 +29,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 	if reason != Allowed {
 		return reason
 	}
-	if rules.SeeBody() {
+	if rules.Body || rules.EnvoyMCP || q.Dialect == ExtMCP {
 		body, reason := contentOf(q, rules)
 		if reason != Allowed {
 			return reason
@@ -47,6 +47,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 			return reason
 		}
 		return e.permit(op, d)
+	case rules.ExtMCP: // the gateway asks again, about each message
 	case rules.ToolPolicy == rule.Strict, d.grant.bound.LimitsTools:
 		return OldProtocol
 	}
@@ -55,7 +56,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 
 // contentOf finds out what the body asks for, by itself or as the gateway read it.
 func contentOf(q *Request, rules *rule.Rules) (content, Reason) {
-	if rules.EnvoyMCP {
+	if rules.EnvoyMCP && q.Dialect != ExtMCP {
 		return fromGateway(q)
 	}
 	return fromBody(q)

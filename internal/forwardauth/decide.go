@@ -90,9 +90,10 @@ func (e *Endpoint) locate(q *Request, d *Decision) Reason {
 
 // theWayIn refuses a gateway's question about a server that this service relays
 // to, and the other way round. A served host is open to clients, and its
-// identity headers are for the server alone.
+// identity headers are for the server alone. Questions about single messages are
+// for the hosts whose configuration says that they are asked.
 func theWayIn(q *Request, d *Decision) Reason {
-	if (d.Resource.Serving != nil) != (q.Dialect == Served) {
+	if (d.Resource.Serving != nil) != (q.Dialect == Served) || q.Dialect == ExtMCP && !d.Resource.Rules.ExtMCP {
 		return NotServedThatWay
 	}
 	return Allowed

@@ -20,6 +20,7 @@ const (
 	GatewayAPI
 	EnvoyGRPC // spoken by the gRPC listener, not by a path
 	Served    // no gateway: the client's own request, see Direct
+	ExtMCP    // spoken by the gRPC listener: agentgateway asks about one message of MCP
 	dialects
 )
 
@@ -40,6 +41,7 @@ var traits = [dialects]struct {
 	EnvoyHTTP:  {label: "envoy_http", body: true},
 	GatewayAPI: {label: "gateway_api", strict: true, body: true},
 	EnvoyGRPC:  {label: "envoy_grpc", body: true},
+	ExtMCP:     {label: "ext_mcp", body: true},
 	Served: {label: "served", body: true, statuses: map[Reason]int{
 		UnknownHost: http.StatusMisdirectedRequest, UnknownResource: http.StatusNotFound, AmbiguousTarget: http.StatusBadRequest,
 		BodyTooLarge: http.StatusRequestEntityTooLarge, BodyMissing: http.StatusBadRequest,

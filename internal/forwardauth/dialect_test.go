@@ -297,7 +297,7 @@ func TestClosedSets(t *testing.T) {
 			t.Errorf("%s: status %d, %d", r, a.status, a.strict)
 		}
 	}
-	if len(renderings) != int(dialects)-3 { // none, the one without HTTP, and the one without a gateway
+	if len(renderings) != int(dialects)-4 { // none, the two without HTTP, and the one without a gateway
 		t.Error("a dialect is missing in the shared table")
 	}
 }

@@ -44,10 +44,14 @@ func (v View) Shows(method, name string) bool {
 // the body asks for. It writes nothing down, and counts nothing.
 func (e *Endpoint) Reads(ctx context.Context, q *Request) (v View, lists, ok bool) {
 	var d Decision
-	if !d.pass(e.locate(q, &d)) || !d.pass(e.authenticate(ctx, q, &d)) {
+	if !d.pass(e.locate(q, &d)) || !d.pass(theWayIn(q, &d)) || !d.pass(e.authenticate(ctx, q, &d)) {
 		return View{}, false, false
 	}
-	read, reason := fromGateway(q)
+	reads := fromGateway
+	if q.Dialect == ExtMCP {
+		reads = fromBody
+	}
+	read, reason := reads(q)
 	if reason != Allowed {
 		return View{}, false, false
 	}
@@ -62,13 +66,16 @@ func (d *Decision) MessageID() string { return cmp.Or(d.id, "null") }
 // Lists reports whether the answer to the request holds a list that View is about.
 // It is known where the body decides.
 func (d *Decision) Lists() bool {
-	return slices.ContainsFunc(d.asked, func(op operation) bool {
-		switch op.method {
-		case toolsList, promptsList, resourcesList, templatesList:
-			return true
-		}
-		return false
-	})
+	return slices.ContainsFunc(d.asked, func(op operation) bool { return IsList(op.method) })
+}
+
+// IsList reports whether the answer to a method of MCP holds a list that View is about.
+func IsList(method string) bool {
+	switch method {
+	case toolsList, promptsList, resourcesList, templatesList:
+		return true
+	}
+	return false
 }
 
 // advised reports whether the tool policy only advises: requests with such a

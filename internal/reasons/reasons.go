@@ -203,6 +203,6 @@ var (
 	MCPServerUnauthorized   = define("mcp_server_unauthorized", "the MCP server behind a served host answered 401, 403 or 407 to a request that was let through; it must trust the identity headers")
 	MCPServerRedirect       = define("mcp_server_redirect", "the MCP server behind a served host answered with a redirect to an address that is not its own")
 	MCPServerAnswer         = define("mcp_server_answer", "the answer of the MCP server behind a served host cannot be passed on; the cause says why")
-	NotServedThatWay        = define("not_served_that_way", "a gateway asks about an MCP server that this service relays to itself (`serve`), or the other way round")
+	NotServedThatWay        = define("not_served_that_way", "a gateway asks about an MCP server that this service relays to itself (`serve`), or the other way round, or agentgateway asks about a message at a host without `extMCP`")
 	AmbiguousTarget         = define("ambiguous_target", "the gateway's question can be read in more than one way")
 )

@@ -20,6 +20,7 @@ func TestFile(t *testing.T) {
 		"{enabled: true, requestHeaders: [Authorization, X-Tenant]}": at + "requestHeaders[0]: Authorization never reaches the MCP server\n" + at + "requestHeaders[1]: X-Tenant reaches the MCP server already",
 		"{enabled: true, requestHeaders: [X_Api_Key]}":               at + `requestHeaders[0]: "X_Api_Key" is not the name of a header: letters, digits and hyphens`,
 		"{enabled: true, requestHeaders: [Cookie, cookie]}":          at + "requestHeaders[1]: Cookie is listed twice",
+		"{enabled: true}, extMCP: true":                              "proxy.hosts[0].extMCP: is for a gateway, and serve has none; remove one of the two",
 		"{enabled: true}, envoyMCP: true":                            "proxy.hosts[0].envoyMCP: is for a gateway, and serve has none; remove one of the two",
 	} {
 		c, err := config.Parse([]byte(`

@@ -10,6 +10,8 @@ type Rules struct {
 	Body bool
 	// EnvoyMCP: what Envoy's MCP filter read out of the body decides.
 	EnvoyMCP bool
+	// ExtMCP: agentgateway asks about each message, and the message decides.
+	ExtMCP bool
 	// StepUpStatus is 401, 403, or 0 for what suits the gateway.
 	StepUpStatus int
 	// RefuseRefresh: a refresh right after a client was asked for more scopes is
@@ -24,8 +26,8 @@ type Rules struct {
 }
 
 // SeeBody reports whether the body decides what a request is, read by this service or
-// by Envoy. Then the rules hold for clients of every revision of MCP.
-func (r *Rules) SeeBody() bool { return r.Body || r.EnvoyMCP }
+// by a gateway. Then the rules hold for clients of every revision of MCP.
+func (r *Rules) SeeBody() bool { return r.Body || r.EnvoyMCP || r.ExtMCP }
 
 // ToolPolicy says what a request may do that no scope opens or that cannot be decided.
 type ToolPolicy string

@@ -336,8 +336,8 @@ func (d *Decision) note(h *resource.Entry) {
 	}
 	switch {
 	case limited:
-		d.Notes = append(d.Notes, "requests of MCP revisions before 2026-07-28 do not tell their tool, so this person's are refused; body: true would decide them, and behind Envoy envoyMCP: true")
+		d.Notes = append(d.Notes, "requests of MCP revisions before 2026-07-28 do not tell their tool, so this person's are refused; body: true would decide them, and behind Envoy envoyMCP: true, behind agentgateway extMCP: true")
 	case denied && d.OK:
-		d.Notes = append(d.Notes, `toolPolicy is "enforce": requests of MCP revisions before 2026-07-28 do not tell their tool and pass with any token, whatever its scopes; "strict", body: true or, behind Envoy, envoyMCP: true closes that`)
+		d.Notes = append(d.Notes, `toolPolicy is "enforce": requests of MCP revisions before 2026-07-28 do not tell their tool and pass with any token, whatever its scopes; "strict", body: true or, behind Envoy, envoyMCP: true, behind agentgateway extMCP: true closes that`)
 	}
 }
