@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -86,6 +87,7 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 		}
 	}
 	p := req.pending()
+	p.Mark = requestMark(r.URL.RawQuery)
 	if e.SkipConsent {
 		e.beginLogin(w, r, host, p, fitting(p.Offered, p.ScopeRoom))
 		return
@@ -94,7 +96,7 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 }
 
 // showConsent renders the consent page for p. checked is what the user had
-// selected before, nil at first: then everything offered is, up to what one token can hold.
+// selected before, nil at first: then it is what preselected says.
 func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, checked oauth.Scopes, notice page.Notice) {
 	res, ok := host.ForSignIn(p.Resource)
 	if !ok {
@@ -114,21 +116,23 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		e.end(w, r, failed(p.Flow, err))
 		return
 	}
-	entry := p.auditEntry(host, audit.ConsentShown, "")
+	entry, again := p.auditEntry(host, audit.ConsentShown, ""), false
 	if checked == nil {
 		entry.Step = audit.StepConsentShown
 	}
 	e.Audit.Write(r.Context(), entry)
 
+	if checked == nil {
+		checked = preselected(cat, p)
+	} else {
+		again = true
+	}
 	view := page.Consent{
-		Action: ConsentPath, Sealed: sealed, FlowID: p.Flow, Notice: notice,
+		Action: ConsentPath, Sealed: sealed, FlowID: p.Flow, Notice: notice, Again: again, ToStranger: p.toStranger(), Before: outcomeBefore(r, host, p.Mark),
 		ClientName: p.ClientName, ClientHost: p.VouchedBy, LoopbackOnly: p.LoopbackOnly,
 		RedirectURI: p.Redirect.String(), RedirectHost: p.Redirect.DisplayHost(),
 		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.providerName(),
 		CatalogueUnavailable: cat.Unavailable, Held: e.held(res, p), Withheld: p.Withheld, WithheldBefore: before.Withheld.of(p.Offered),
-	}
-	if checked == nil {
-		checked = fitting(p.Offered, p.ScopeRoom)
 	}
 	needed := e.Refused.Recent(p.Resource, p.ClientID, before.Person)
 	for _, name := range p.Offered {
@@ -140,6 +144,26 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	markNew(&view, before.Scopes.of(p.Offered))
 	e.Pages.For(r).Consent(w, http.StatusOK, view)
 }
+
+// preselected is what is ticked at first: everything offered, up to what one token
+// can hold, but what can delete or overwrite only if the app asked for it by name.
+func preselected(cat *catalog.Catalogue, p pending) oauth.Scopes {
+	ticked := p.Offered
+	if !p.Named {
+		ticked = slices.DeleteFunc(slices.Clone(ticked), func(name string) bool { return destroys(cat, name) })
+	}
+	return fitting(append(oauth.Scopes{}, ticked...), p.ScopeRoom)
+}
+
+// destroys reports whether a scope opens a tool that can delete or overwrite.
+func destroys(cat *catalog.Catalogue, scope string) bool {
+	s, ok := cat.Scope(scope)
+	return ok && slices.ContainsFunc(s.Tools, func(name string) bool { return consentTool(cat, name).Destructive })
+}
+
+// toStranger reports whether the answer goes to a place that neither the operator
+// vouches for nor is the person's own computer.
+func (p pending) toStranger() bool { return !p.Trusted && !p.Redirect.IsLoopback() }
 
 // held says which requests at res the decision holds to what is granted here. It
 // tells the person what package forwardauth does.

@@ -48,7 +48,7 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 	}
 	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
-		e.end(w, r, notOurs(host, "", lostLogin(err), err))
+		e.end(w, r, lost(host, err))
 		return
 	}
 	st.Login.State = query.Get("state") // the ticket is in it
@@ -62,7 +62,7 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	e.Steps.endLogin(w, r, host, st.Handle)
-	if !e.firstAnswer(w, r, host, st.Flow, st.id(), loginTTL) {
+	if !e.firstAnswer(w, r, host, st.pending, st.id(), loginTTL) {
 		return
 	}
 	e.returned(r, host, st)
@@ -151,6 +151,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	if e.Providers.Only() == nil {
 		setCookie(w, host, providerCookie, vouching.ID, grantedTTL)
 	}
+	noteEnds(w, r, host, []string{signedIn + st.Handle[:shortName], allowedRequest + st.Mark})
 	redirect(w, target)
 }
 
@@ -189,9 +190,9 @@ func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity co
 // costs anything. Anyone can ask for pages and answer them, so these answers are
 // remembered apart from the guard, and a flood of them makes this memory forget
 // instead of stopping everybody's sign-in; what must hold then is spent later.
-func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *resource.Host, flow, id string, ttl time.Duration) bool {
+func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, id string, ttl time.Duration) bool {
 	if first, err := e.Answered.Redeem(r.Context(), id, e.Now().Add(ttl)); err == nil && !first {
-		e.end(w, r, notOurs(host, flow, reasons.UsedTwice, nil))
+		e.end(w, r, answered(host, p.Flow, outcomeBefore(r, host, p.Mark)))
 		return false
 	}
 	return true

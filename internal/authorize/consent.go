@@ -54,8 +54,20 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 	case "deny":
 		e.deny(w, r, host, p)
 	default:
-		e.showConsent(w, r, host, p, append(oauth.Scopes{}, form["scope"]...), "")
+		e.showConsent(w, r, host, p, selected(p, form), "")
 	}
+}
+
+// selected is what the page shows ticked when it comes again: what the person asked
+// for with a button, else what they ticked.
+func selected(p pending, form url.Values) oauth.Scopes {
+	switch form.Get("select") {
+	case "none":
+		return oauth.Scopes{}
+	case "all":
+		return fitting(append(oauth.Scopes{}, p.Offered...), p.ScopeRoom)
+	}
+	return append(oauth.Scopes{}, form["scope"]...)
 }
 
 // allow grants what the user left selected of what was offered; the form cannot
@@ -74,7 +86,7 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 		e.showConsent(w, r, host, p, granted, page.ScopesChanged)
 		return
 	}
-	if !e.firstAnswer(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
+	if !e.firstAnswer(w, r, host, p, "consent "+p.ID, consentTTL) {
 		return
 	}
 	entry := p.auditEntry(host, audit.ConsentGiven, "")
@@ -109,24 +121,16 @@ func fingerprintsOf(granted, offered oauth.Scopes, fingerprints string) string {
 	return b.String()
 }
 
-// deny tells the client. It does so by itself where the operator vouches for the
-// target, and where that is the person's own computer: the program there waits for
-// an answer, and a redirect to it shows no stranger's page. A user who distrusts
-// any other client must not be sent to it.
+// deny tells the client, by redirect and at once. The person pressed a button of a
+// page that says where the answer goes, and an app that is told nothing waits until
+// its time limit (RFC 6749, section 4.1.2.1).
 func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending) {
-	if !e.firstAnswer(w, r, host, p.Flow, "consent "+p.ID, consentTTL) {
+	if !e.firstAnswer(w, r, host, p, "consent "+p.ID, consentTTL) {
 		return
 	}
 	e.Audit.Write(r.Context(), p.auditEntry(host, audit.ConsentDeclined, ""))
-	oe := oauth.Errorf(oauth.AccessDenied, "the user declined")
-	if p.Trusted || p.Redirect.IsLoopback() {
-		redirect(w, errorRedirect(p.Redirect, host, p.State, oe))
-		return
-	}
-	e.Pages.For(r).Done(w, page.Done{
-		Status: http.StatusForbidden, FlowID: p.Flow,
-		ContinueURL: wayBack(errorRedirect(p.Redirect, host, p.State, oe)), ContinueHost: p.Redirect.DisplayHost(),
-	})
+	noteEnds(w, r, host, []string{declinedRequest + p.Mark})
+	redirect(w, errorRedirect(p.Redirect, host, p.State, oauth.Errorf(oauth.AccessDenied, "the user declined")))
 }
 
 // beginLogin makes the login step, the first moment at which a cookie with

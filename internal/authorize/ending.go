@@ -20,7 +20,9 @@ type ending struct {
 	view  page.Error
 	// redirect is where the browser goes at once, instead of showing view; "" for nowhere.
 	redirect string
-	wait     time.Duration // until it is worth another try; 0 where that is not known
+	// done, if set, is shown in the place of view: nothing went wrong.
+	done *page.Done
+	wait time.Duration // until it is worth another try; 0 where that is not known
 }
 
 // end writes an ending. It is the only way to end a conversation with an error.
@@ -28,6 +30,10 @@ func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, x ending) {
 	e.Audit.Write(r.Context(), x.entry)
 	if x.redirect != "" {
 		redirect(w, x.redirect)
+		return
+	}
+	if x.done != nil {
+		e.Pages.For(r).Done(w, *x.done)
 		return
 	}
 	showError(e.Pages, w, r, x.view, x.wait)
@@ -89,6 +95,25 @@ func notOurs(host *resource.Host, flow string, reason reasons.Reason, cause erro
 		entry: audit.Entry{Event: audit.LoginRefused, Reason: reason, Flow: flow, Host: host.Name, Cause: cause},
 		view:  startAgainView(reason, flow),
 	}
+}
+
+// lost is the ending of a step of a sign-in that does not open in this browser.
+func lost(host *resource.Host, err error) ending {
+	x := notOurs(host, "", lostLogin(err), err)
+	if errors.Is(err, errSignedIn) {
+		x.done = &page.Done{Status: x.view.Status, Outcome: page.SignedIn, FlowID: x.entry.Flow}
+	}
+	return x
+}
+
+// answered is the ending of a step of a request that the person answered before in
+// this browser, as outcome says.
+func answered(host *resource.Host, flow string, outcome page.Outcome) ending {
+	x := notOurs(host, flow, reasons.UsedTwice, nil)
+	if outcome != "" {
+		x.done = &page.Done{Status: x.view.Status, Outcome: outcome, FlowID: x.entry.Flow}
+	}
+	return x
 }
 
 // failed is the ending of a sign-in because of a fault of this service.

@@ -171,7 +171,7 @@ func TestCallback(t *testing.T) {
 		}
 		gone := b.Open(t, callback)
 		refusedAs(t, gone, "used_twice")
-		if text := gone.Text(); !strings.Contains(text, "This step was already done") {
+		if text := gone.Text(); !strings.Contains(text, "You have already signed in") {
 			t.Errorf("going back after a sign-in says %q", text)
 		}
 		for _, cookie := range kept {

@@ -35,10 +35,12 @@ func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.
 	}
 	st, err := e.Steps.currentLogin(r, host, form.Get("state"))
 	if err != nil {
-		e.end(w, r, notOurs(host, "", lostLogin(err), err))
+		e.end(w, r, lost(host, err))
 		return
 	}
 	switch several := e.Providers.Only() == nil; {
+	case form.Get("decision") == "deny":
+		e.cancel(w, r, host, st)
 	case several && form.Has("choice"):
 		e.choose(w, r, host, st, form["choice"])
 	case several && form.Has("other"):
@@ -52,7 +54,7 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 	ticket := r.URL.Query().Get("state")
 	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
-		e.end(w, r, notOurs(host, "", lostLogin(err), err))
+		e.end(w, r, lost(host, err))
 		return
 	}
 	if e.Providers.Only() == nil && !st.chosen() {
@@ -64,6 +66,12 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 		return
 	}
 	e.showLogin(w, r, host, st, ticket, http.StatusOK, "", "")
+}
+
+// cancel ends a sign-in that the person gives up on one of our own pages.
+func (e *Endpoint) cancel(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState) {
+	e.Steps.endLogin(w, r, host, st.Handle)
+	e.end(w, r, st.ending(host, loginError(connector.ErrCancelled)))
 }
 
 // passwordProvider returns the chosen provider if it asks for a password here.
@@ -80,7 +88,7 @@ func loginURL(ticket string) string { return LoginPath + "?state=" + ticket }
 // lostLogin is the audit reason for a ticket that does not open in this browser.
 func lostLogin(err error) reasons.Reason {
 	switch {
-	case errors.Is(err, errEnded):
+	case errors.Is(err, errEnded), errors.Is(err, errSignedIn):
 		return reasons.UsedTwice
 	case errors.Is(err, errDisplaced):
 		return reasons.Displaced

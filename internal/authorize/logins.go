@@ -2,7 +2,9 @@ package authorize
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -78,6 +81,8 @@ var (
 	errDisplaced = errors.New("this browser began too many other sign-ins since")
 	// errEnded: it has ended it.
 	errEnded = errors.New("this sign-in has ended")
+	// errSignedIn: it has, and the client has its code.
+	errSignedIn = errors.New("this sign-in is complete")
 )
 
 // newLogin begins the login step of p.
@@ -263,14 +268,40 @@ func loginCookie(handle string, part int) string {
 	return loginPrefix + handle[:shortName] + "-" + strconv.Itoa(part)
 }
 
-// endsCookie lists the last sign-ins of this browser that are over, newest first,
-// so that a page that a person goes back to says what became of it. It decides nothing.
+// endsCookie lists the last sign-ins and requests of this browser that are over,
+// newest first, so that a page that a person goes back to says what became of it. It
+// decides nothing.
 const (
 	endsCookie = "mcp-ends"
 	maxEnds    = 24
-	ended      = "e"
-	displaced  = "d"
+	// How a sign-in ended, before the beginning of its handle.
+	ended     = "e"
+	displaced = "d"
+	signedIn  = "s"
+	// How a request was answered, before its requestMark.
+	allowedRequest  = "a"
+	declinedRequest = "n"
 )
+
+// requestMark names a request by its query, which has a code challenge of its own.
+func requestMark(query string) string {
+	sum := sha256.Sum256([]byte(query))
+	return base32.StdEncoding.EncodeToString(sum[:])[:shortName]
+}
+
+// outcomeBefore says how this browser answered the request with this mark within the
+// last minutes, "" if it did not or if that is not known.
+func outcomeBefore(r *http.Request, host *resource.Host, mark string) page.Outcome {
+	for _, end := range loginEnds(r, host) { // the newest first
+		switch end {
+		case allowedRequest + mark:
+			return page.SignedIn
+		case declinedRequest + mark:
+			return page.Declined
+		}
+	}
+	return ""
+}
 
 func noteEnds(w http.ResponseWriter, r *http.Request, host *resource.Host, list []string) {
 	for _, end := range loginEnds(r, host) {
@@ -298,6 +329,8 @@ func endOf(r *http.Request, host *resource.Host, handle string, err error) error
 	}
 	list := loginEnds(r, host)
 	switch name := handle[:shortName]; {
+	case slices.Contains(list, signedIn+name):
+		return errSignedIn
 	case slices.Contains(list, ended+name):
 		return errEnded
 	case slices.Contains(list, displaced+name):

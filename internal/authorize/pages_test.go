@@ -30,8 +30,7 @@ func TestBranding(t *testing.T) {
 	consent := b.Consent(t, c.Begin().URL())
 	login := b.Open(t, servertest.Issuer(servertest.Host)+b.Submit(t, consent, "decision", "allow").Location())
 	refused := b.Open(t, c.Begin().With("redirect_uri", "https://evil.example/").URL())
-	declined := b.Submit(t, b.Consent(t, c.Begin().URL()), "decision", "deny")
-	for name, p := range map[string]*servertest.Page{"consent": consent, "login": login, "refused": refused, "declined": declined} {
+	for name, p := range map[string]*servertest.Page{"consent": consent, "login": login, "refused": refused} {
 		for _, want := range []string{
 			"Example Corp", `src="data:image/svg&#43;xml;base64,PHN2`, "--fill: #ffdd00;", `href="mailto:help@example.com"`, `href="https://example.com/privacy"`, `href="https://example.com/terms"`,
 		} {

@@ -48,6 +48,7 @@ type request struct {
 	resource         *resource.Resource
 	catalogue        *catalog.Catalogue
 	offered          oauth.Scopes
+	named            bool         // the client asked for what is offered
 	more             oauth.Scopes // what else the person may grant
 	withheld         oauth.Scopes
 	offline          bool
@@ -266,6 +267,7 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	}
 	req.offline = asked.Contains(oauth.OfflineAccess) // asks for a refresh token, not for a right
 	cat := e.Catalogue(r.Context(), req.resource)
+	req.named = len(asked.Intersect(cat.ScopeNames())) > 0
 	if req.offered = offer(asked, req.resource.DefaultScopes, req.client, cat); len(req.offered) == 0 {
 		return oauth.Errorf(oauth.InvalidScope, "none of the scopes of this MCP server is allowed for this client")
 	}
@@ -365,7 +367,7 @@ func (req *request) pending() pending {
 		Flow: req.flow, ClientKey: req.client.Key(), ClientID: req.client.ShortID(), ClientName: req.client.Name,
 		VouchedBy: req.client.VouchedBy, LoopbackOnly: req.client.LoopbackOnly(), Trusted: req.client.Trusted,
 		Redirect: req.redirect, State: req.state, Challenge: req.challenge,
-		Resource: req.resource.URI, Offered: req.offered, More: req.more, Withheld: req.withheld, Kind: req.client.Kind(), Prompt: req.prompt, ScopeRoom: scopeRoom(req.client.ID), Offline: req.offline,
+		Resource: req.resource.URI, Offered: req.offered, Named: req.named, More: req.more, Withheld: req.withheld, Kind: req.client.Kind(), Prompt: req.prompt, ScopeRoom: scopeRoom(req.client.ID), Offline: req.offline,
 	}
 }
 

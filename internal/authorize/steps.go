@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -40,6 +42,8 @@ type pending struct {
 	Challenge    string            `json:"challenge"`
 	Resource     string            `json:"resource"`
 	Offered      oauth.Scopes      `json:"scopes"`
+	// Named: the client asked for Offered by name.
+	Named bool `json:"named,omitempty"`
 	// More is what the client did not ask for and the person may grant as well.
 	More oauth.Scopes `json:"more,omitempty"`
 	// Withheld is what the client asked for and the rules let it have for no user.
@@ -50,7 +54,9 @@ type pending struct {
 	// those of what was granted.
 	Catalogue string `json:"catalogue,omitempty"`
 	Prompt    string `json:"prompt,omitempty"`
-	Offline   bool   `json:"offline,omitempty"` // the client asked for offline_access
+	// Mark is requestMark of the request.
+	Mark    string `json:"mark,omitempty"`
+	Offline bool   `json:"offline,omitempty"` // the client asked for offline_access
 }
 
 // choices are the scopes that the person may grant.
@@ -142,6 +148,12 @@ func cookieName(host *resource.Host, name string) string {
 // setCookie sets or, with a negative age, removes a cookie; age 0 is the
 // browser's session. Lax lets it come back from the identity provider.
 func setCookie(w http.ResponseWriter, host *resource.Host, name, value string, age time.Duration) {
+	h, before := w.Header(), cookieName(host, name)+"="
+	if set := slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, before) }); len(set) > 0 {
+		h["Set-Cookie"] = set // an answer sets each cookie once
+	} else {
+		h.Del("Set-Cookie")
+	}
 	c := &http.Cookie{
 		Name: cookieName(host, name), Value: value, Path: "/", HttpOnly: true,
 		Secure: host.Secure, SameSite: http.SameSiteLaxMode, MaxAge: int(age / time.Second),

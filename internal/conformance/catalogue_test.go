@@ -134,10 +134,10 @@ func scopesServer(entries ...map[string]any) http.Handler {
 	return scripted(func(string, *http.Request) map[string]any { return listResult(scopes, tools("tool", "other")) })
 }
 
-// offered are the scopes of the consent page of a server.
+// offered are the scopes of the consent page of a server, ticked or not.
 func offered(w *world) []string {
 	page, _ := w.browser().consent(w.register(hostMCP, nil).request())
-	return consentForm(page)["scope"]
+	return scopeBoxes(page)
 }
 
 var sampleScopes = []string{"notes:read", "notes:write", "weather:read", "profile"}

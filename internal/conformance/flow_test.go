@@ -107,6 +107,21 @@ func consentForm(a *answer) url.Values {
 	return form
 }
 
+// scopeBoxes are the scopes that a consent page offers, ticked or not; a scope without
+// an alternative has no box.
+func scopeBoxes(a *answer) (scopes []string) {
+	for _, tag := range inputTag.FindAllString(a.Body, -1) {
+		attrs := map[string]string{}
+		for _, m := range attribute.FindAllStringSubmatch(tag, -1) {
+			attrs[m[1]] = html.UnescapeString(m[2])
+		}
+		if attrs["name"] == "scope" {
+			scopes = append(scopes, attrs["value"])
+		}
+	}
+	return scopes
+}
+
 // links are the hrefs of a page.
 func links(a *answer) []string {
 	var out []string

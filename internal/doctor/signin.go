@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	ours "github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 )
 
 // callback listens on loopback for the browser to come back (RFC 8252, section 7.3).
@@ -36,15 +37,13 @@ func (w *walk) listen() error {
 		return err
 	}
 	c := &callback{url: "http://" + l.Addr().String() + "/callback", got: make(chan url.Values, 1)}
-	mux := http.NewServeMux()
+	pages, mux := ours.New(ours.Brand{}), http.NewServeMux()
 	mux.HandleFunc("GET /callback", func(rw http.ResponseWriter, r *http.Request) {
 		select {
 		case c.got <- r.URL.Query():
 		default: // only the first answer counts
 		}
-		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		rw.Header().Set("Referrer-Policy", "no-referrer") // the code is in the address
-		io.WriteString(rw, "The doctor has what it needs. You can close this page.\n")
+		pages.For(r).Done(rw, ours.Done{Outcome: ours.DoctorDone}) // no referrer: the code is in the address
 	})
 	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: maxHeaderBytes}
 	go c.server.Serve(l)

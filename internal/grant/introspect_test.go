@@ -49,6 +49,7 @@ func TestIntrospection(t *testing.T) {
 	t.Parallel()
 	s := servertest.Start(t, servertest.Options{Edit: servertest.Edits(servertest.SecondHost, configuredClients, func(f *config.File) { f.Introspection.Enabled = true })})
 	c := s.NewClient(t, servertest.Host, servertest.WithRefresh)
+	c.Scope = "notes:read notes:write weather:read profile"
 	k := servertest.SignIn(t, c)
 	inactive := func(t *testing.T, host, token string) {
 		t.Helper()

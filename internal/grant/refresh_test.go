@@ -245,7 +245,9 @@ func TestRefresh(t *testing.T) {
 		k.Again(t)
 	})
 	t.Run("AS-RT-06 ATK-54 scope narrows the access token alone", func(t *testing.T) {
-		k := servertest.SignIn(t, c)
+		wide := *c
+		wide.Scope = "notes:read notes:write weather:read profile"
+		k := servertest.SignIn(t, &wide)
 		a := c.Token(t, servertest.RefreshForm(c, k.Refresh, "scope", "notes:read"))
 		if a.Status != 200 || a.String("scope") != "notes:read" {
 			t.Fatalf("%d %s", a.Status, a.Body)

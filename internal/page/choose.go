@@ -23,7 +23,8 @@ type ChooseProvider struct {
 	Last bool   // chosen the last time: it stands first
 }
 
-// Choose renders the page. The form posts "state" and "choice".
+// Choose renders the page. The form posts "state" and "choice",
+// or "decision" as that of Login.
 func (r *Renderer) Choose(w http.ResponseWriter, v Choose) {
 	v.ServerName = DisplayText(v.ServerName, maxName)
 	v.ClientName = DisplayText(v.ClientName, maxName)

@@ -38,6 +38,12 @@ type Consent struct {
 	// NewOnly makes this a step-up: the scopes marked New come first, those the
 	// client has already are folded away (but still in the form).
 	NewOnly bool
+	// ToStranger: either answer goes to a place that no one vouches for.
+	ToStranger bool
+	// Before is how the person answered this very request before, "" if they did not.
+	Before Outcome
+	// Again: the page comes again with the boxes as the person set them.
+	Again bool
 
 	ProviderName string // "Google": where the person signs in next
 	FlowID       string // quoted at the foot for support
@@ -85,24 +91,45 @@ type ConsentTool struct {
 }
 
 // foldAbove is how many scopes make a short page; beyond, those not ticked are
-// folded away and the buttons stay in view.
+// folded away, the others are grouped by risk, and the buttons stay in view.
 const foldAbove = 12
+
+// manyAbove is how many boxes can be in view before the page begins with a way to
+// decline, and has buttons that tick all boxes or none.
+const manyAbove = 4
 
 type consentView struct {
 	Action, Sealed               string
 	Client, ClientHost           string
 	Redirect, RedirectHost       string
-	Loopback                     bool
+	ShortRedirect                string // "" where Redirect is short itself
+	Loopback, ToStranger         bool
 	Server, ServerURL            string
-	Main, Folded                 []scopeView
+	HeadClient, HeadServer       string // the names, shorter
+	Main                         []scopeGroup
+	Folded                       []scopeView
 	More, MoreFolded             []scopeView
 	CatalogueUnavailable, StepUp bool
 	Held                         Held
-	Choices, Long                bool
+	Choices, Many, Long, Again   bool
+	Before                       Outcome
 	Withheld, WithheldBefore     []string
 	Provider                     string
 	Notice                       Notice
 }
+
+// scopeGroup is scopes of one risk; "" is for all together.
+type scopeGroup struct {
+	Risk   string
+	Scopes []scopeView
+}
+
+// The risks, in the order of the page.
+const (
+	riskDestructive = "destructive"
+	riskOther       = "other"
+	riskReadOnly    = "readonly"
+)
 
 type scopeView struct {
 	ID, Value, Name, Description string
@@ -114,7 +141,8 @@ type scopeView struct {
 }
 
 // Consent renders the consent page. The form posts "request" (Sealed), "scope"
-// once per ticked box and "decision", "allow" or "deny".
+// once per ticked box, and the pressed button: "decision", "allow" or "deny", or
+// "select", "all" or "none". A scope without an alternative is posted without a box.
 func (r *Renderer) Consent(w http.ResponseWriter, status int, v Consent) {
 	r.render(w, status, referrerForm, r.locale.consent(r.frame(v.FlowID), newConsentView(v)))
 }
@@ -125,18 +153,20 @@ func newConsentView(v Consent) consentView {
 		Client: DisplayText(v.ClientName, maxName), ClientHost: displayHost(v.ClientHost),
 		Redirect: displayURI(v.RedirectURI), RedirectHost: displayHost(v.RedirectHost), Loopback: v.LoopbackOnly,
 		Server: serverName(v), ServerURL: displayURI(v.ServerURL),
-		Choices: len(v.Scopes)+len(v.More) > 1, Long: len(v.Scopes) > foldAbove,
-		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly, Held: v.Held,
+		HeadClient: DisplayText(v.ClientName, maxHeading), HeadServer: DisplayText(serverName(v), maxHeading), ShortRedirect: abridged(v.RedirectURI),
+		Choices: len(v.Scopes)+len(v.More) > 1, Long: len(v.Scopes) > foldAbove, ToStranger: v.ToStranger,
+		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly, Held: v.Held, Again: v.Again && v.Notice == "", Before: v.Before,
 		Provider: DisplayText(v.ProviderName, maxName), Notice: v.Notice,
 	}
 	out.Withheld, out.WithheldBefore = scopeNames(v.Withheld), scopeNames(v.WithheldBefore)
 	fold := foldRule(v)
+	var main []scopeView
 	for i, s := range v.Scopes {
 		sv := newScopeView(i, s)
 		if fold(s) {
 			out.Folded = append(out.Folded, sv)
 		} else {
-			out.Main = append(out.Main, sv)
+			main = append(main, sv)
 		}
 	}
 	for i, s := range v.More {
@@ -147,7 +177,43 @@ func newConsentView(v Consent) consentView {
 			out.MoreFolded = append(out.MoreFolded, sv)
 		}
 	}
+	out.Main = grouped(main)
+	out.Many = len(main)+len(out.More) > manyAbove
 	return out
+}
+
+// grouped groups scopes by what their tools can do, where there are so many that
+// the list alone does not show it.
+func grouped(scopes []scopeView) []scopeGroup {
+	if len(scopes) <= foldAbove {
+		if len(scopes) == 0 {
+			return nil
+		}
+		return []scopeGroup{{Scopes: scopes}}
+	}
+	var out []scopeGroup
+	for _, risk := range []string{riskDestructive, riskOther, riskReadOnly} {
+		g := scopeGroup{Risk: risk}
+		for _, s := range scopes {
+			if s.risk() == risk {
+				g.Scopes = append(g.Scopes, s)
+			}
+		}
+		if len(g.Scopes) > 0 {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+func (s scopeView) risk() string {
+	switch {
+	case s.Destructive > 0:
+		return riskDestructive
+	case s.ReadOnly:
+		return riskReadOnly
+	}
+	return riskOther
 }
 
 func scopeNames(names []string) []string {
@@ -210,3 +276,6 @@ func newScopeView(i int, s ConsentScope) scopeView {
 
 // Described reports whether the box is labelled with more than the scope's name.
 func (s scopeView) Described() bool { return s.Everything || s.Description != "" }
+
+// noted reports whether something stands below the label.
+func (s scopeView) noted() bool { return s.Described() || s.New || s.Broad || s.Needed }

@@ -64,6 +64,26 @@ func manyScopes(ticked bool) Consent {
 	return v
 }
 
+// sixtyScopes are as many as some servers have, of every risk.
+func sixtyScopes() Consent {
+	v := manyScopes(true)
+	v.Scopes = v.Scopes[:60]
+	for i := range v.Scopes {
+		for j := range v.Scopes[i].Tools {
+			t := &v.Scopes[i].Tools[j]
+			t.ReadOnly, t.Destructive = i%3 == 0, i%3 == 1 && j == 0
+		}
+		v.Scopes[i].Checked = i%3 != 1
+	}
+	return v
+}
+
+func oneScope() Consent {
+	v := fewScopes()
+	v.Scopes = v.Scopes[1:2]
+	return v
+}
+
 var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 	"consent-few":      func(r *Renderer, w http.ResponseWriter) { r.Consent(w, 200, fewScopes()) },
 	"consent-loopback": func(r *Renderer, w http.ResponseWriter) { r.Consent(w, 200, loopback()) },
@@ -160,9 +180,17 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 	"login-rejected":  loginPage(401, LoginRejected),
 	"login-throttled": loginPage(429, LoginThrottled),
 	"login-busy":      loginPage(503, LoginBusy),
-	"done":            func(r *Renderer, w http.ResponseWriter) { r.Done(w, Done{FlowID: "9f2c-41ab"}) },
-	"done-continue": func(r *Renderer, w http.ResponseWriter) {
-		r.Done(w, Done{Status: 403, ContinueURL: "cursor://anysphere.cursor-mcp/oauth/callback?error=access_denied", ContinueHost: "anysphere.cursor-mcp", FlowID: "9f2c-41ab"})
+	"consent-before": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.Before = SignedIn
+		r.Consent(w, 200, v)
+	},
+	"consent-sixty": func(r *Renderer, w http.ResponseWriter) { r.Consent(w, 200, sixtyScopes()) },
+	"consent-one":   func(r *Renderer, w http.ResponseWriter) { r.Consent(w, 200, oneScope()) },
+	"consent-all-again": func(r *Renderer, w http.ResponseWriter) {
+		v := sixtyScopes()
+		v.Again, v.ToStranger = true, true
+		r.Consent(w, 200, v)
 	},
 }
 
@@ -173,6 +201,9 @@ func loginPage(status int, problem LoginProblem) func(*Renderer, http.ResponseWr
 }
 
 func init() {
+	for _, o := range Outcomes {
+		gallery["done-"+string(o)] = func(r *Renderer, w http.ResponseWriter) { r.Done(w, Done{Outcome: o, FlowID: "9f2c-41ab"}) }
+	}
 	for _, p := range Problems {
 		v := Error{Status: 400, Problem: p, FlowID: "9f2c-41ab"}
 		switch p {

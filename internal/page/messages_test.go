@@ -26,6 +26,8 @@ var variants = map[string][]string{
 	"login.problem.":  words(LoginRejected, LoginThrottled, LoginBusy),
 	"consent.held.":   words(HeldRecent, HeldNone),
 	"consent.notice.": words(NothingChosen, TooMuchChosen, ScopesChanged),
+	"consent.risk.":   {riskDestructive, riskOther, riskReadOnly},
+	"done.":           words(Outcomes...),
 }
 
 func words[T ~string](list ...T) (out []string) {

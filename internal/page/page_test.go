@@ -220,7 +220,7 @@ func TestConsentForm(t *testing.T) {
 			t.Errorf("input %q", name)
 		}
 	}
-	buttons := elements(form, "button")
+	buttons := elements(doc, "button") // those outside belong to the form too
 	for _, b := range buttons[1:] {
 		value, _ := attr(b, "value")
 		decisions = append(decisions, value)
@@ -285,12 +285,64 @@ func TestLongListsKeepEveryScope(t *testing.T) {
 	}
 }
 
+// A page with many boxes begins with a way to decline, groups what it asks by risk, and
+// has buttons that tick every box or none; a short page has none of that.
+func TestManyBoxes(t *testing.T) {
+	type page struct {
+		buttons, groups []string
+		boxes           int
+	}
+	read := func(name string) (p page) {
+		doc := parse(t, record(english(Brand{}), name).Body)
+		for _, n := range elements(doc, "") {
+			value, _ := attr(n, "value")
+			switch kind, _ := attr(n, "type"); {
+			case n.Data == "button":
+				p.buttons = append(p.buttons, value)
+			case n.Data == "h3":
+				p.groups = append(p.groups, innerText(n))
+			case kind == "checkbox":
+				p.boxes++
+			}
+		}
+		return p
+	}
+	for name, want := range map[string]page{
+		// The first button, without a value, is what Enter in a box presses.
+		"consent-sixty": {[]string{"", "deny", "none", "all", "deny", "allow"}, []string{"Can delete or overwrite", "Can change something, or does not say", "Only read"}, 60},
+		"consent-few":   {[]string{"", "deny", "allow"}, nil, 3},
+		"consent-one":   {[]string{"", "deny", "allow"}, nil, 0},
+	} {
+		got := read(name)
+		if name == "consent-sixty" {
+			got.groups = slices.Compact(got.groups)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+// Names of any length leave a heading short, and their whole text is below it.
+func TestLongNames(t *testing.T) {
+	doc := parse(t, record(english(Brand{}), "consent-long").Body)
+	if text := innerText(elements(doc, "h1")[0]); len([]rune(text)) > 100 {
+		t.Errorf("a heading of %d characters: %s", len([]rune(text)), text)
+	}
+	facts := innerText(elements(doc, "dl")[0])
+	for _, whole := range []string{"Die Datenbank der Donaudampfschifffahrtsgesellschaft zu Wien", strings.Repeat("callback/", 40) + "?x=%3Cb%3E&y=%E2%80%AE"} {
+		if !strings.Contains(facts, whole) {
+			t.Errorf("%q is nowhere on the page", whole)
+		}
+	}
+}
+
 // poison puts s into every string of a view, at any depth.
 func poison(v reflect.Value, s string) {
 	switch v.Kind() {
 	case reflect.String:
 		switch v.Addr().Interface().(type) {
-		case *Problem, *LoginProblem, *Notice: // our own words, from closed sets
+		case *Problem, *LoginProblem, *Notice, *Outcome: // our own words, from closed sets
 		default:
 			v.SetString(s)
 		}
@@ -447,7 +499,7 @@ func TestLinksAreEscaped(t *testing.T) {
 	const end = `/?a=1&b='"><script>alert(1)</script>`
 	for _, address := range []string{"https://help.example.com" + end, "cursor://anysphere.cursor-mcp" + end} {
 		w := httptest.NewRecorder()
-		english(Brand{SupportURL: address, PrivacyURL: address, TermsURL: address}).Done(w, Done{ContinueURL: Link(address)})
+		english(Brand{SupportURL: address, PrivacyURL: address, TermsURL: address}).Error(w, Error{ContinueURL: Link(address)})
 		doc := parse(t, w.Body)
 		inert(t, doc)
 		want := 4

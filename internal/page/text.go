@@ -11,6 +11,7 @@ import (
 // Limits of what one piece of foreign text may take of the page, in runes.
 const (
 	maxName        = 64
+	maxHeading     = 36 // of a name in a heading; the whole of it is elsewhere on the page
 	maxHost        = 253
 	maxURI         = 2048
 	maxShortURI    = 120
@@ -78,6 +79,15 @@ func shortURI(s string) string {
 		return shown[:maxShortURI] + "…"
 	}
 	return shown
+}
+
+// abridged is shortURI of a URI that is too long to stand in full among short
+// texts, "" of one that is not.
+func abridged(s string) string {
+	if len(displayURI(s)) <= maxShortURI {
+		return ""
+	}
+	return shortURI(s)
 }
 
 // displayURI shows a URI as what it is on the wire: nothing is dropped, what is

@@ -35,7 +35,8 @@ const (
 	LoginBusy      LoginProblem = "busy"
 )
 
-// Login renders the sign-in page. The form posts "username" and "password".
+// Login renders the sign-in page. The form posts "username" and
+// "password", or "decision", "deny", of a person who gives up.
 func (r *Renderer) Login(w http.ResponseWriter, status int, v Login) {
 	v.ServerName = DisplayText(v.ServerName, maxName)
 	v.ClientName = DisplayText(v.ClientName, maxName)
@@ -111,21 +112,40 @@ func (r *Renderer) Error(w http.ResponseWriter, v Error) {
 	r.render(w, v.Status, referrerNone, r.locale.failed(r.frame(v.FlowID), v))
 }
 
-// Done is the end of a conversation in this window: the person declined.
+// Done is a page that ends a conversation in this window without a fault.
 type Done struct {
-	Status int // 200 if 0
-	// ContinueURL and ContinueHost: as in Error.
-	ContinueURL  Link
-	ContinueHost string
-	FlowID       string
+	Status  int // 200 if 0
+	Outcome Outcome
+	FlowID  string
 }
 
-// Done renders the page that says that the window may be closed.
+// Outcome is how it ended.
+type Outcome string
+
+// Outcomes.
+const (
+	// SignedIn and Declined: the person answered this request before, and came back to it.
+	SignedIn Outcome = "signedin"
+	Declined Outcome = "declined"
+	// NothingHere: a person opened an address that is for apps or for other pages.
+	NothingHere Outcome = "nothing"
+	// ServerHere: a person opened the address of an MCP server.
+	ServerHere Outcome = "server"
+	// DoctorDone: the doctor has the answer that it waited for.
+	DoctorDone Outcome = "doctor"
+)
+
+// Outcomes lists every outcome.
+var Outcomes = []Outcome{SignedIn, Declined, NothingHere, ServerHere, DoctorDone}
+
+// Done renders the page.
 func (r *Renderer) Done(w http.ResponseWriter, v Done) {
 	if v.Status == 0 {
 		v.Status = http.StatusOK
 	}
-	v.ContinueHost = displayHost(v.ContinueHost)
+	if !slices.Contains(Outcomes, v.Outcome) {
+		v.Outcome = NothingHere
+	}
 	r.render(w, v.Status, referrerNone, r.locale.done(r.frame(v.FlowID), v))
 }
 

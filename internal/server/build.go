@@ -38,6 +38,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
 // builder makes the parts of a Server. Each step uses what the steps before it made.
@@ -268,9 +269,13 @@ func (b *builder) refresh() *grant.Refresh {
 func (b *builder) listen(e endpoints, limits *limits) {
 	load := &load{limit: b.cfg.Limits.RequestsInFlight, pages: b.pages, log: b.log, now: b.opt.Now}
 	b.metrics.watchLoad(load, everyRoute())
-	rest := b.tracer.Handler(b.metrics.instrument(e.mux(b.table, limits, load)))
+	rest := b.tracer.Handler(b.metrics.instrument(e.mux(b.table, b.pages, limits, load)))
 	decisions := b.decisions(e.tokens)
-	b.Protocol = protocol(b.log, b.table, decisions, b.serve(decisions), rest)
+	asked, served := pageForPeople(b.pages, web.Navigates, decisions), b.serve(decisions)
+	if served != nil {
+		served = pageForPeople(b.pages, web.Opened, served)
+	}
+	b.Protocol = protocol(b.log, b.table, asked, served, rest)
 	b.Management = b.management(b.metrics, b.recent)
 	b.Envoy = envoy.NewServer(decisions, func(ctx context.Context, q *forwardauth.Request) (filter.View, bool, bool) {
 		return decisions.Reads(ctx, q)

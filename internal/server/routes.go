@@ -9,6 +9,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -70,17 +71,17 @@ func (e endpoints) features(clients *registration.Clients) discovery.Features {
 }
 
 // mux puts the routes on a multiplexer.
-func (e endpoints) mux(table *resource.Table, limits *limits, load *load) *http.ServeMux {
+func (e endpoints) mux(table *resource.Table, pages *page.Pages, limits *limits, load *load) *http.ServeMux {
 	mux := http.NewServeMux()
 	handler := func(r web.Route) http.Handler {
-		return r.Handler(func(h web.HostHandler) http.Handler {
+		return orPage(pages, r, r.Handler(func(h web.HostHandler) http.Handler {
 			return web.OnHost(table, limits.before(r, load.before(r, issuing(r, h))))
-		})
+		}))
 	}
 	for _, r := range e.routes() {
 		mux.Handle(r.Pattern, handler(r))
 	}
-	appended, nothing := handler(e.documents.AppendedRoute()), web.OnHost(table, notFound)
+	appended, nothing := handler(e.documents.AppendedRoute()), web.OnHost(table, nothingHere(pages))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if discovery.IsAppended(r.URL.EscapedPath()) {
 			appended.ServeHTTP(w, r)
@@ -105,7 +106,7 @@ func issuing(r web.Route, next web.HostHandler) web.HostHandler {
 	}
 }
 
-// notFound answers every path without a route.
+// notFound answers programs at a path without a route.
 func notFound(w http.ResponseWriter, _ *http.Request, _ *resource.Host) {
 	web.JSON(w, http.StatusNotFound, web.ErrorBody{Error: "not_found", Description: "there is nothing at this path"})
 }

@@ -1,0 +1,86 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
+)
+
+// Plain pages for people who open an address that is for programs. Programs get
+// what the protocols say.
+
+// orPage has next answer, and a person who opens a route that takes no GET get a page.
+func orPage(pages *page.Pages, route web.Route, next http.Handler) http.Handler {
+	if slices.Contains(route.Methods, http.MethodGet) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !web.Opened(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(route.Methods, ", "))
+		pages.For(r).Done(w, page.Done{Status: http.StatusMethodNotAllowed, Outcome: page.NothingHere})
+	})
+}
+
+// nothingHere answers every path without a route.
+func nothingHere(pages *page.Pages) web.HostHandler {
+	return func(w http.ResponseWriter, r *http.Request, host *resource.Host) {
+		if !web.Opened(r) {
+			notFound(w, r, host)
+			return
+		}
+		outcome := page.NothingHere
+		if host.Covering(r.URL.EscapedPath()) != nil {
+			outcome = page.ServerHere
+		}
+		pages.For(r).Done(w, page.Done{Status: http.StatusNotFound, Outcome: outcome})
+	}
+}
+
+// pageForPeople puts a page in the place of next's refusal for want of a token, for a
+// person who opened the address of an MCP server, as opened says. The status and the
+// challenge stay. A gateway that asks and shows its own page for a 401 shows that.
+func pageForPeople(pages *page.Pages, opened func(*http.Request) bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if opened(r) {
+			w = &refusalPage{ResponseWriter: w, show: func(w http.ResponseWriter) {
+				pages.For(r).Done(w, page.Done{Status: http.StatusUnauthorized, Outcome: page.ServerHere})
+			}}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refusalPage shows a page in the place of a 401.
+type refusalPage struct {
+	http.ResponseWriter
+	show  func(http.ResponseWriter)
+	shown bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (p *refusalPage) WriteHeader(status int) {
+	if status != http.StatusUnauthorized {
+		p.ResponseWriter.WriteHeader(status)
+		return
+	}
+	p.shown = true
+	p.show(p.ResponseWriter)
+}
+
+// Write implements http.ResponseWriter.
+func (p *refusalPage) Write(b []byte) (int, error) {
+	if p.shown { // the body that the page stands in for
+		return len(b), nil
+	}
+	return p.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (p *refusalPage) Unwrap() http.ResponseWriter { return p.ResponseWriter }
