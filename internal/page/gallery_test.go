@@ -73,7 +73,6 @@ func sixtyScopes() Consent {
 			t := &v.Scopes[i].Tools[j]
 			t.ReadOnly, t.Destructive = i%3 == 0, i%3 == 1 && j == 0
 		}
-		v.Scopes[i].Checked = i%3 != 1
 	}
 	return v
 }
