@@ -35,8 +35,8 @@ func TestComingBack(t *testing.T) {
 		if len(again.Form.Offered) == 0 {
 			t.Error("an app that shows its link twice cannot be answered")
 		}
-		says(t, b.Consent(t, c.Begin().URL()), "", signedIn)          // another request
-		says(t, s.NewBrowser().Consent(t, a.URL()), "", signedIn)     // another browser
+		says(t, b.Consent(t, c.Begin().URL()), "", signedIn)         // another request
+		says(t, s.NewBrowser().Consent(t, a.URL()), "", signedIn)    // another browser
 		a.Accept(t, b.Walk(t, b.Consent(t, a.URL()), c.RedirectURI)) // nothing keeps the person from answering again
 	})
 	t.Run("after declining", func(t *testing.T) {
