@@ -105,6 +105,9 @@ const preamble = "# Configuration\n\n" +
 	"One YAML file holds the whole configuration. This is a complete one; everything else has a default:\n\n" +
 	"```yaml\n%s```\n\n" +
 	"`mcp-forward-auth check-config` reads a file as the service does at start, and reports every mistake in it at once.\n\n" +
+	"Editors with the YAML language server (VS Code, Neovim, JetBrains) complete and check keys with this as the first line, which names\n" +
+	"[the JSON Schema](config.schema.json) of the file:\n\n" +
+	"```text\n# yaml-language-server: $schema=https://raw.githubusercontent.com/mcp-forward-auth/mcp-forward-auth/main/docs/reference/config.schema.json\n```\n\n" +
 	"- Keys are case-sensitive. Unknown and repeated keys are mistakes.\n" +
 	"- An empty value (`\"\"`, `[]` or nothing) is the same as an absent key.\n" +
 	"- Durations are written like `90s`, `30m` or `1h`. Listen addresses are `host:port`, or `:port` for all interfaces.\n" +
