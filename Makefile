@@ -43,6 +43,9 @@ size: ## whether the program is as small as a release must be
 workflows: ## .github and the Dockerfiles: actionlint, zizmor, hadolint
 	hack/workflows.sh
 
+site: ## the documents as a site, in dist/site; fails for a dead link
+	hack/site/build.sh
+
 vulncheck: ## known vulnerabilities in what is called; needs vuln.go.dev
 	$(tool) govulncheck ./...
 
