@@ -130,7 +130,7 @@ func chartRules(rules []chartRule, t reflect.Type, at string) []chartRule {
 		for _, f := range conf.Fields(t) {
 			path := conf.Join(at, f.Tag.Get("json"))
 			rule := chartRule{Path: path, File: (strings.HasSuffix(path, "File") || strings.HasSuffix(path, ".file")) && path != "audit.file"} // which is written
-			if strings.HasSuffix(path, "Files") && !strings.HasSuffix(path, "hostsFiles") { // which are patterns
+			if strings.HasSuffix(path, "Files") && !strings.HasSuffix(path, "hostsFiles") {                                                    // which are patterns
 				rules = append(rules, chartRule{Path: path + "[]", File: true})
 			}
 			if f.Type.Kind() == reflect.String {
