@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +110,21 @@ func New(o Options) *Cache {
 		c.entries[t.Key] = &entry{Target: t, baseline: Baseline().with(t.Scopes)}
 	}
 	return c
+}
+
+// Adopt takes over what another cache knows of servers that are targets of both,
+// with the same endpoint and the same scopes of the operator's. It must be called
+// before Run and before c is used.
+func (c *Cache) Adopt(from *Cache) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	for key, e := range c.entries {
+		if old := from.entries[key]; old != nil && reflect.DeepEqual(old.Target, e.Target) {
+			e.held.Store(old.held.Load())
+			e.failures, e.failedAt, e.slow = old.failures, old.failedAt, old.slow
+			c.rest(e)
+		}
+	}
 }
 
 // Peek returns what is known now, the baseline if nothing is. It never waits

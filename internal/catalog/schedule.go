@@ -215,12 +215,13 @@ func (c *Cache) Want(key string) *Catalogue {
 	return e.baseline
 }
 
-// Run fetches every target and refreshes it until ctx ends.
+// Run fetches every target, those of which something was adopted when they are due, and
+// refreshes it until ctx ends.
 func (c *Cache) Run(ctx context.Context) {
 	c.mu.Lock()
 	c.schedule.base = ctx
 	for _, e := range c.entries {
-		c.plan(e, 0)
+		c.plan(e, c.due(e))
 	}
 	c.mu.Unlock()
 	<-ctx.Done()
@@ -247,6 +248,19 @@ func (c *Cache) plan(e *entry, in time.Duration) {
 			c.queue(base, e, false)
 		}
 	})
+}
+
+// due is how long an entry that is fetched for the first time here need not be
+// fetched, because of what was adopted. The caller holds c.mu.
+func (c *Cache) due(e *entry) time.Duration {
+	last := e.failedAt
+	if held := e.held.Load(); e.failures == 0 && held != nil {
+		last = held.FetchedAt
+	}
+	if last.IsZero() {
+		return 0
+	}
+	return max(0, c.pause(e)-c.Now().Sub(last))
 }
 
 // pause is the time to the next refresh, give or take a tenth, so that

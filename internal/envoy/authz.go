@@ -46,22 +46,39 @@ type service struct {
 	decisions Decider
 	log       *slog.Logger
 	traced    bool
-	others    others
+	named     func() Headers
 }
 
-func (s *service) question() *question { return &question{others: s.others} }
+func (s *service) question() *question { return &question{others: s.named().others} }
 
-// othersOf are the headers that decisions name.
-func othersOf(decisions Decider) others {
-	d, ok := decisions.(interface{ Others() []string })
-	if !ok || len(d.Others()) == 0 {
-		return nil
+// Headers are those that decisions look up besides those that every question has.
+type Headers struct{ others others }
+
+// Named returns the headers with these names.
+func Named(names []string) Headers {
+	if len(names) == 0 {
+		return Headers{}
 	}
 	o := others{}
-	for _, name := range d.Others() {
+	for _, name := range names {
 		o[strings.ToLower(name)] = name
 	}
-	return o
+	return Headers{o}
+}
+
+// Naming is a Decider whose further headers are not always the same.
+type Naming interface{ Named() Headers }
+
+// namedBy returns what says which headers decisions look up.
+func namedBy(decisions Decider) func() Headers {
+	if d, ok := decisions.(Naming); ok {
+		return d.Named
+	}
+	var fixed Headers
+	if d, ok := decisions.(interface{ Others() []string }); ok {
+		fixed = Named(d.Others())
+	}
+	return func() Headers { return fixed }
 }
 
 // from says where a question comes from, where a decision may want to know.

@@ -52,7 +52,7 @@ func unary(name string, answer func(*messages, context.Context, *mcpMessage) mes
 type messages struct {
 	decisions Decider
 	reads     Reader
-	others    others
+	named     func() Headers
 	log       *slog.Logger
 	traced    bool
 	lists     *filter.Cache
@@ -82,7 +82,7 @@ func (m *messages) request(ctx context.Context, q *mcpMessage) forwardauth.Reque
 	if token := q.about["authorization"]; token != "" {
 		r.Authorization = []string{token}
 	}
-	for written, name := range m.others {
+	for written, name := range m.named().others {
 		if value, ok := q.about[written]; ok {
 			if r.Other == nil {
 				r.Other = http.Header{}

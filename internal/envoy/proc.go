@@ -36,7 +36,7 @@ var processor = grpc.ServiceDesc{
 type processing struct {
 	decisions Decider
 	reads     Reader
-	others    others
+	named     func() Headers
 	log       *slog.Logger
 	lists     *filter.Cache
 }
@@ -63,7 +63,7 @@ func (p *processing) process(s grpc.ServerStream) (err error) {
 			err = status.Error(codes.Internal, "internal error")
 		}
 	}()
-	e := event{question: question{others: p.others}}
+	e := event{question: question{others: p.named().others}}
 	if err := s.RecvMsg(&e); err != nil {
 		return err
 	}

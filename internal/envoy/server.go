@@ -93,7 +93,7 @@ func within(most time.Duration) tap.ServerInHandle {
 	}
 }
 
-// Decider makes the decision; *forwardauth.Endpoint is the one there is.
+// Decider makes the decision; the service in force is the one there is.
 type Decider interface {
 	Decide(ctx context.Context, q *forwardauth.Request) forwardauth.Decision
 }
@@ -111,10 +111,10 @@ func NewServer(decisions Decider, reads Reader, log *slog.Logger) *grpc.Server {
 
 func newServer(decisions Decider, reads Reader, log *slog.Logger, most time.Duration) *grpc.Server {
 	s := grpc.NewServer(append(options(most), grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto")}))...)
-	others, lists := othersOf(decisions), new(filter.Cache)
-	s.RegisterService(&authorization, &service{decisions, log, traced(decisions), others})
-	s.RegisterService(&processor, &processing{decisions: decisions, reads: reads, others: others, log: log, lists: lists})
-	s.RegisterService(&extMCP, &messages{decisions: decisions, reads: reads, others: others, log: log, traced: traced(decisions), lists: lists})
+	named, lists := namedBy(decisions), new(filter.Cache)
+	s.RegisterService(&authorization, &service{decisions, log, traced(decisions), named})
+	s.RegisterService(&processor, &processing{decisions: decisions, reads: reads, named: named, log: log, lists: lists})
+	s.RegisterService(&extMCP, &messages{decisions: decisions, reads: reads, named: named, log: log, traced: traced(decisions), lists: lists})
 	healthpb.RegisterHealthServer(s, health.NewServer())
 	return s
 }

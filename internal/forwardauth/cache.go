@@ -73,6 +73,15 @@ func (s *shard) makeRoom(now int64, limit int) {
 	}
 }
 
+func (c *cache) clear() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.Lock()
+		s.entries = map[fingerprint]*Token{}
+		s.Unlock()
+	}
+}
+
 func (c *cache) len() int {
 	n := 0
 	for i := range c.shards {

@@ -115,6 +115,10 @@ func (e *Endpoint) Traced() bool { return e.Trace != nil }
 // Remembered returns how many verified tokens are held.
 func (e *Endpoint) Remembered() int { return e.verified.len() }
 
+// Forget drops what is held of tokens, to free its memory. It is looked up again
+// where a token is still asked about.
+func (e *Endpoint) Forget() { e.verified.clear() }
+
 // aliases returns the spellings of names that CGI-like servers (RFC 3875,
 // section 4.1.18) take for the same header: underscores in place of hyphens. A
 // name with many hyphens gives only the spelling without any.

@@ -85,6 +85,7 @@ type Options struct {
 // Set is a rotating set of signing keys. Make one with New, then Run it.
 type Set struct {
 	opt  Options
+	life atomic.Int64 // Options.TokenLifetime, or longer
 	snap atomic.Pointer[snapshot]
 	keys map[slot]Key // owned by the goroutine in New and Run
 }
@@ -107,6 +108,7 @@ func New(opt Options) (*Set, error) {
 		return nil, errors.New("keyset: incomplete options")
 	}
 	s := &Set{opt: opt, keys: map[slot]Key{}}
+	s.life.Store(int64(opt.TokenLifetime))
 	// Making many keys takes a while. If another period began meanwhile, what the
 	// other replicas sign with then would be unknown here until Run's first look.
 	for began := opt.Now(); ; began = opt.Now() {
@@ -138,6 +140,16 @@ func (s *Set) Run(ctx context.Context) error {
 	}
 }
 
+// Outlive keeps retired keys for tokens that live longer than was said before. It
+// never shortens that: those that were signed before live on.
+func (s *Set) Outlive(lifetime time.Duration) {
+	for life := s.life.Load(); life < int64(lifetime); life = s.life.Load() {
+		if s.life.CompareAndSwap(life, int64(lifetime)) {
+			return
+		}
+	}
+}
+
 // Signing returns the key to sign with now.
 func (s *Set) Signing() Key { return s.snap.Load().current }
 
@@ -153,7 +165,7 @@ func (s *Set) refresh(now time.Time) error {
 	current := s.index(now)
 	// A retired key stays until the last token signed at its very end is dead
 	// on a verifier whose clock is behind.
-	oldest := s.index(now.Add(-s.opt.TokenLifetime - 2*Skew))
+	oldest := s.index(now.Add(-time.Duration(s.life.Load()) - 2*Skew))
 	changed := false
 	for i, source := range s.opt.Sources {
 		_, ephemeral := source.(Ephemeral)

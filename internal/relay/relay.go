@@ -105,6 +105,17 @@ func (e *Endpoint) Open() int { return int(e.open.Load()) }
 // what a client asked go on.
 func (e *Endpoint) Drain() { e.drain() }
 
+// Close closes connections to the servers that nothing uses. Requests that are
+// under way go on, but Close is for when there are none.
+func (e *Endpoint) Close() {
+	e.drain()
+	for _, s := range e.servers {
+		if t, ok := s.transport.(interface{ CloseIdleConnections() }); ok {
+			t.CloseIdleConnections()
+		}
+	}
+}
+
 // bodyPatience is how long the body of a request may take.
 const bodyPatience = 30 * time.Second
 

@@ -1,19 +1,14 @@
 package server
 
 import (
-	"context"
-	"crypto/sha256"
-	"log/slog"
 	"net/http"
 	"slices"
-	"time"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/breaker"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
@@ -21,7 +16,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/filter"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
@@ -31,38 +25,42 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// builder makes the parts of a Server. Each step uses what the steps before it made.
+// builder makes the parts of a service. Each step uses what the steps before it made.
 type builder struct {
-	*Server
-	opt     Options
-	metrics *metrics
-	recent  *flows.Log // nil unless sign-ins are to be shown
+	*service
+	// before is the service that is in force until this one takes over; nil at the start.
+	before *service
 
-	table    *resource.Table
-	callback *resource.Host // nil where each host has a callback of its own
-	sealing  *seal.Keyring
-	persons  token.Persons
-	verifier *token.Verifier
-	// sessionKeys bind sessions of served MCP servers to their owners.
-	sessionKeys [][]byte
-	providers   provider.Set
-	replay      guard.Guard
-	clients     *registration.Clients
-	rules       *policy.Policy
-	codes       *authcode.Codes
-	refused     *refusal.Memory
-	pages       *page.Pages
-	apiKeys     *apikey.Store
+	callback  *resource.Host // nil where each host has a callback of its own
+	providers provider.Set
+	clients   *registration.Clients
+	rules     *policy.Policy
+	codes     *authcode.Codes
+	pages     *page.Pages
+	apiKeys   *apikey.Store
+}
+
+// build makes a service of a configuration that Check has accepted. It puts nothing in force.
+func (l *lasting) build(cfg *config.Config, before *service) (*service, error) {
+	b := &builder{service: &service{lasting: l, cfg: cfg, metrics: l.metrics.next()}, before: before}
+	for _, step := range []func() error{
+		b.hosts, b.observe, b.secure, b.signKeys, b.signIns, b.listTools, b.deny, b.holdKeys, b.admit, b.issuers, b.watchGates,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	b.listen(b.endpoints())
+	b.before = nil // the service has functions of its builder, and must not hold every service that ever was
+	return b.service, nil
 }
 
 // hosts makes the table of MCP servers.
@@ -74,58 +72,21 @@ func (b *builder) hosts() (err error) {
 	return err
 }
 
-// observe begins the traces and the audit log.
-func (b *builder) observe() (err error) {
+// observe remembers sign-ins where they are to be shown.
+func (b *builder) observe() error {
 	if b.cfg.DebugFlows {
 		b.recent = flows.New(b.opt.Now)
-	}
-	if b.tracer, err = tracing.New(b.cfg.Tracing, tracing.Options{
-		Version: b.opt.Version, Logger: b.log, Failed: b.metrics.traceLosses.Inc, Now: b.opt.Now, Exporter: b.opt.SpanExporter,
-	}); err != nil {
-		return err
-	}
-	trail := b.log
-	if b.cfg.AuditFile != "" {
-		if b.auditFile, err = audit.OpenFile(b.cfg.AuditFile, b.log, func(n int) { b.metrics.auditLosses.Add(float64(n)) }); err != nil {
-			return err
+		if b.before != nil && b.before.recent != nil {
+			b.recent = b.before.recent
 		}
-		// What is asked for by name is written whatever else the log leaves out.
-		trail = slog.New(slog.NewJSONHandler(b.auditFile, &slog.HandlerOptions{Level: min(b.cfg.LogLevel, slog.LevelInfo)}))
-	}
-	b.audit = &audit.Log{
-		Logger: trail, Observe: observed(b.metrics, b.recent, b.tracer), Trace: b.tracer.ID(), Bounds: auditBounds(b.opt.Now), Counted: b.metrics.auditHeld.Inc,
 	}
 	return nil
 }
 
-// makeKeys makes the keys that seal values and those that sign tokens.
-func (b *builder) makeKeys() (err error) {
-	secrets, sources := keyMaterial(b.cfg.Keys)
-	if b.opt.KeySource != nil {
-		for i := range sources {
-			sources[i] = b.opt.KeySource(sources[i])
-		}
-	}
-	if b.sealing, err = seal.NewKeyring(b.opt.Now, secrets...); err != nil {
-		return err
-	}
-	if b.sessionKeys, err = b.sealing.DeriveAll("relay session", sha256.Size); err != nil {
-		return err
-	}
-	b.keys, err = keyset.New(keyset.Options{
-		Sources: sources, Period: b.cfg.Keys.Rotation, Now: b.opt.Now,
-		TokenLifetime: max(b.cfg.Tokens.AccessTokenLifetime, b.cfg.IdentityHeaders.Signed.Lifetime),
-		OnGenerate: func(k keyset.Key, took time.Duration) {
-			b.metrics.keyGenerated(took)
-			b.audit.Write(context.Background(), audit.Entry{Event: audit.KeyGenerated, KeyID: k.ID})
-		},
-	})
-	if err != nil {
-		return err
-	}
+// signKeys keeps signing keys for as long as what they sign now may live.
+func (b *builder) signKeys() error {
+	b.keys.Outlive(longestSigned(b.cfg))
 	b.metrics.watchKeys(b.keys, b.opt.Now)
-	b.persons = token.NewPersons(b.sealing)
-	b.verifier = &token.Verifier{Keys: b.keys, Persons: b.persons, Now: b.opt.Now}
 	return nil
 }
 
@@ -142,41 +103,18 @@ func (b *builder) signIns() (err error) {
 	return err
 }
 
-// listTools makes what knows the tools of the MCP servers.
-func (b *builder) listTools() error {
-	b.catalogue = catalog.New(catalog.Options{
-		Targets: targets(b.table), Fetch: tracedFetch(b.tracer, fetch(b.cfg, b.opt.Version)), Now: b.opt.Now, Logger: b.log, Observe: b.metrics.catalogueFetch,
-	})
-	b.metrics.watchResources(b.table, func(r *resource.Resource) bool { return !b.peek(r).Unavailable })
-	return nil
-}
-
-// peek returns what is known of a resource's tools, without I/O.
-func (b *builder) peek(r *resource.Resource) *catalog.Catalogue { return b.catalogue.Peek(r.URI) }
-
-// ask returns what is known of a resource's tools, and asks the MCP server first if need be.
-func (b *builder) ask(ctx context.Context, r *resource.Resource) *catalog.Catalogue {
-	c, _ := b.catalogue.Get(ctx, r.URI) // every resource is a target
-	return c
-}
-
-// remember makes the memory of what must not happen twice and of what is revoked,
-// with the operator's deny-list. A service that cannot read its deny-list at the
-// start must not serve: it would admit people whom the operator denies.
-func (b *builder) remember() (err error) {
-	if b.memory, err = newMemory(b.cfg.Guard, b.opt, b.metrics); err != nil {
-		return err
-	}
-	b.replay = b.memory.guard
-	if b.tracer != nil {
-		b.replay = tracedGuard{b.replay, b.tracer}
-	}
+// deny follows the operator's deny-list. It comes into force with the service, and
+// one that cannot be read keeps the service from that: it would admit people whom
+// the operator denies.
+func (b *builder) deny() error {
 	if b.cfg.DenyList == "" {
+		b.begins = append(b.begins, func() error { b.memory.ended.Deny(revocation.Denied{}); return nil })
 		return nil
 	}
 	denied := denyList(b.cfg.DenyList, b.memory.ended, denyListLoaded(b.audit, b.metrics))
 	b.files = append(b.files, denied)
-	return denied.Load()
+	b.begins = append(b.begins, denied.Load)
+	return nil
 }
 
 // holdKeys reads the API keys, and follows their file. A service that cannot read
@@ -201,7 +139,6 @@ func (b *builder) admit() (err error) {
 	b.clients, err = newClients(b.cfg, b.opt, b.sealing)
 	b.rules = policy.New(b.table.All(), b.cfg.ProviderIDs(), opens(b.catalogue))
 	b.codes = authcode.NewCodes(b.sealing, b.replay, b.memory.store != nil, b.opt.Now)
-	b.refused = refusal.New(b.opt.Now)
 	b.pages = page.New(b.cfg.Branding)
 	return err
 }
@@ -212,31 +149,25 @@ func (b *builder) watchGates() error {
 		Table: b.table, Logger: b.log, Version: b.opt.Version, Asked: b.metrics.gateQuestions.Inc, Transport: b.opt.Gateways,
 	})
 	b.metrics.watchGates(b.gates)
-	b.ready.degraded = func() []string {
-		reasons := append(b.gates.Trouble(), b.foreign.Trouble()...)
-		if reason := b.memory.degraded(); reason != "" {
-			reasons = append([]string{reason}, reasons...)
-		}
-		return reasons
-	}
+	b.trouble = func() []string { return append(b.gates.Trouble(), b.foreign.Trouble()...) }
 	return nil
 }
 
 // endpoints makes the endpoints and what limits requests to them.
 func (b *builder) endpoints() (endpoints, *limits) {
-	limits := newLimits(b.cfg, b.pages, b.audit, b.opt.Now)
+	limits := b.newLimits()
 	e := endpoints{
 		browser: &authorize.Endpoint{
 			Clients: b.clients, Catalogue: b.ask, Providers: b.providers, CallbackHost: b.callback, Hosts: b.table.Host,
-			Policy: b.rules, Ended: b.memory.ended, Codes: b.codes, Guard: b.replay, Answered: guard.NewMemory(answeredPages, b.opt.Now),
+			Policy: b.rules, Ended: b.memory.ended, Codes: b.codes, Guard: b.replay, Answered: b.answered,
 			Steps: authorize.NewSteps(b.sealing, b.opt.Now), Refused: b.refused,
-			Requests: perMinute(b.cfg.Limits.ClientRequests, b.opt.Now), SignIns: limits.signIns(b.cfg.Limits.SignInAttempts, b.opt.Now),
+			Requests: b.perMinute("authorize", b.cfg.Limits.ClientRequests), SignIns: b.attempts(limits),
 			Pages: b.pages, Audit: b.audit, Now: b.opt.Now, SkipConsent: !b.cfg.ConsentScreen,
 		},
 		tokens: &grant.Endpoint{
 			Grants: grant.All(), Clients: b.clients, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
-			Failures: grant.NewFailures(b.opt.Now), Revocations: grant.NewRevocations(b.opt.Now), Now: b.opt.Now,
-			Requests: perMinute(b.cfg.Limits.ClientRequests, b.opt.Now), Refresh: b.refresh(),
+			Failures: b.failures, Revocations: b.revocations, Now: b.opt.Now,
+			Requests: b.perMinute("token", b.cfg.Limits.ClientRequests), Refresh: b.refresh(),
 			Tokens: &token.Issuer{Keys: b.keys, Persons: b.persons, Lifetime: b.cfg.Tokens.AccessTokenLifetime, Now: b.opt.Now},
 		},
 		introspection: b.cfg.Introspection,
@@ -267,19 +198,17 @@ func (b *builder) refresh() *grant.Refresh {
 
 // listen makes the handlers of the listeners.
 func (b *builder) listen(e endpoints, limits *limits) {
-	load := &load{limit: b.cfg.Limits.RequestsInFlight, pages: b.pages, log: b.log, now: b.opt.Now}
+	load := &load{limit: b.cfg.Limits.RequestsInFlight, pages: b.pages, log: b.log, now: b.opt.Now, inFlight: &b.inFlight}
 	b.metrics.watchLoad(load, everyRoute())
 	rest := b.tracer.Handler(b.metrics.instrument(e.mux(b.table, b.pages, limits, load)))
-	decisions := b.decisions(e.tokens)
-	asked, served := pageForPeople(b.pages, web.Navigates, decisions), b.serve(decisions)
+	b.decisions = b.decide(e.tokens)
+	b.named = envoy.Named(b.decisions.Others())
+	asked, served := pageForPeople(b.pages, web.Navigates, b.decisions), b.serve(b.decisions)
 	if served != nil {
 		served = pageForPeople(b.pages, web.Opened, served)
 	}
-	b.Protocol = protocol(b.log, b.table, asked, served, rest)
-	b.Management = b.management(b.metrics, b.recent)
-	b.Envoy = envoy.NewServer(decisions, func(ctx context.Context, q *forwardauth.Request) (filter.View, bool, bool) {
-		return decisions.Reads(ctx, q)
-	}, b.log)
+	b.protocol = protocol(b.log, b.table, asked, served, rest)
+	b.management = b.manage()
 }
 
 // kinds are what a request may prove itself with, in the order in which they are
@@ -309,9 +238,10 @@ func (b *builder) way(name string, authorities []byte) http.RoundTripper {
 	})
 }
 
-// decisions makes what answers gateways. It hears of the tokens that are issued,
-// and tells the guard of the first use of each.
-func (b *builder) decisions(tokens *grant.Endpoint) *forwardauth.Endpoint {
+// decide makes what answers gateways. It hears of the tokens that are issued, and
+// tells the guard of the first use of each. It remembers nothing of the service
+// before: what was decided there may be decided otherwise here.
+func (b *builder) decide(tokens *grant.Endpoint) *forwardauth.Endpoint {
 	news := guard.NewNews(b.replay, grant.Grace+keyset.Skew, b.opt.Now, b.metrics.newsLost)
 	d := forwardauth.New(forwardauth.Endpoint{
 		Resources: b.table, Credentials: b.kinds(), Ended: b.memory.ended, Policy: b.rules,

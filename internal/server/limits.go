@@ -7,7 +7,6 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
@@ -36,20 +35,40 @@ type limits struct {
 	audit   *audit.Log
 }
 
-func newLimits(cfg *config.Config, pages *page.Pages, log *audit.Log, now func() time.Time) *limits {
+func (b *builder) newLimits() *limits {
+	most := b.cfg.Limits.Registrations
 	return &limits{
-		addresses:     perMinute(cfg.Limits.AddressRequests, now),
-		registrations: perMinute(cfg.Limits.Registrations, now), allRegistrations: perMinute(allRegistering*cfg.Limits.Registrations, now),
-		proxies: cfg.Listen.TrustedProxies, pages: pages, audit: log,
+		addresses:     b.perMinute("addresses", b.cfg.Limits.AddressRequests),
+		registrations: b.perMinute("registrations", most), allRegistrations: b.perMinute("all registrations", allRegistering*most),
+		proxies: b.cfg.Listen.TrustedProxies, pages: b.pages, audit: b.audit,
 	}
 }
 
-// perMinute returns a limiter for n events a minute, nil for 0.
-func perMinute(n int, now func() time.Time) *limit.Limiter {
+// limiters are those of a service, by their names and how much they allow.
+type limiters map[limiterKey]*limit.Limiter
+
+type limiterKey struct {
+	name      string
+	perMinute int
+}
+
+// perMinute returns a limiter for n events a minute, nil for 0. One of this name
+// that allows as much goes on from the service before: what was used up stays so.
+func (b *builder) perMinute(name string, n int) *limit.Limiter {
 	if n == 0 {
 		return nil
 	}
-	return limit.New(limit.PerMinute(n), limitedKeys, now)
+	key := limiterKey{name, n}
+	if b.limiters == nil {
+		b.limiters = limiters{}
+	}
+	if b.before != nil {
+		b.limiters[key] = b.before.limiters[key]
+	}
+	if b.limiters[key] == nil {
+		b.limiters[key] = limit.New(limit.PerMinute(n), limitedKeys, b.opt.Now)
+	}
+	return b.limiters[key]
 }
 
 // Audit entries a minute: about no known person, for each event and reason at a
@@ -116,13 +135,15 @@ const allRegistering = 100
 // addresses together may send as one.
 const allAddresses = 10
 
-// signIns bounds wrong passwords. Where no proxy is trusted every request seems
+// attempts bounds wrong passwords. Where no proxy is trusted every request seems
 // to come from the gateway, which says nothing.
-func (l *limits) signIns(n int, now func() time.Time) authorize.Attempts {
+func (b *builder) attempts(l *limits) authorize.Attempts {
+	n := b.cfg.Limits.SignInAttempts
+	near := b.perMinute("wrong passwords", n)
 	if len(l.proxies) == 0 {
-		return authorize.Attempts{Near: perMinute(n, now)}
+		return authorize.Attempts{Near: near}
 	}
-	return authorize.Attempts{Near: perMinute(n, now), Name: perMinute(allAddresses*n, now), Source: l.source}
+	return authorize.Attempts{Near: near, Name: b.perMinute("wrong passwords for a name", allAddresses*n), Source: l.source}
 }
 
 // source names whom a request counts for. A single machine has a whole /64 of

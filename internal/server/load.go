@@ -30,7 +30,7 @@ type load struct {
 	pages    *page.Pages
 	log      *slog.Logger
 	now      func() time.Time
-	inFlight atomic.Int64
+	inFlight *atomic.Int64              // of all services of the process
 	warned   atomic.Int64               // Unix seconds
 	shed     map[string]atomicIncrement // by route
 }
@@ -70,7 +70,7 @@ func (l *load) before(route web.Route, next web.HostHandler) web.HostHandler {
 			l.refuse(w, r, route.Person)
 			return
 		}
-		next(w, r.WithContext(web.WithPlace(r.Context(), place{&l.inFlight})), host)
+		next(w, r.WithContext(web.WithPlace(r.Context(), place{l.inFlight})), host)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -34,17 +33,16 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	web.JSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
-// management is the handler of the management listener. recent is nil where
-// sign-ins are not to be shown.
-func (s *Server) management(m *metrics, recent *flows.Log) http.Handler {
+// manage makes the handler of the management listener.
+func (b *builder) manage() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(b.metrics.make.Gatherer(), promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		web.JSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
-	mux.Handle("GET /readyz", &s.ready)
-	if recent != nil {
-		recent.Register(mux)
+	mux.Handle("GET /readyz", &b.ready)
+	if b.recent != nil {
+		b.recent.Register(mux)
 	}
-	return web.Recover(s.log, mux)
+	return web.Recover(b.log, mux)
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -29,8 +28,7 @@ import (
 // metrics are the Prometheus metrics. Every label value comes from a closed set
 // of this program: no stranger can make a series.
 type metrics struct {
-	registry    *prometheus.Registry
-	make        promauto.Factory       // registers what it makes
+	make        factory
 	decisions   [][]prometheus.Counter // by forwardauth.Dialect and Reason
 	events      *prometheus.CounterVec
 	requests    *prometheus.CounterVec
@@ -53,7 +51,7 @@ type metrics struct {
 	// begins with its first decision: all of them, for ten thousand MCP servers, would be
 	// too many. Strangers begin none, and resourceSeries bounds how many there are.
 	perResource    *prometheus.CounterVec
-	resourceSeries atomic.Int64
+	resourceSeries *atomic.Int64
 	resources      map[*resource.Resource]*[forwardauth.NumReasons]atomic.Pointer[prometheus.Counter]
 	steps          map[audit.Step]prometheus.Counter
 	providers      *prometheus.HistogramVec
@@ -69,13 +67,28 @@ type metrics struct {
 	issuerFetches  *prometheus.CounterVec // by issuer and result
 }
 
+// newMetrics returns the metrics of the process and of its first service.
 func newMetrics(version string) *metrics {
-	m := &metrics{registry: prometheus.NewRegistry()}
-	m.make = promauto.With(m.registry)
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.make.NewGauge(prometheus.GaugeOpts{
+	lasting := prometheus.NewRegistry()
+	lasting.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
-	}).Set(1)
+	})
+	info.Set(1)
+	lasting.MustRegister(info)
+	m := &metrics{make: factory{lasting, prometheus.NewRegistry()}, resourceSeries: new(atomic.Int64)}
+	m.makeAll()
+	return m
+}
+
+// next returns the metrics of another service of the process.
+func (m *metrics) next() *metrics {
+	n := &metrics{make: factory{m.make.lasting, prometheus.NewRegistry()}, resourceSeries: m.resourceSeries}
+	n.makeAll()
+	return n
+}
+
+func (m *metrics) makeAll() {
 	m.makeRequests()
 	m.makeSignIns()
 	m.makeDecisions()
@@ -87,7 +100,6 @@ func newMetrics(version string) *metrics {
 	m.gateQuestions = m.make.NewCounter(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_gate_questions_total", Help: "Requests that the gate watch sent to gateways. A gateway asks this service about most of them, and they count among the decisions.",
 	})
-	return m
 }
 
 // makeRequests makes the metrics of requests other than forward auth.
@@ -163,7 +175,7 @@ func (m *metrics) makeDecisions() {
 
 // makeProviders makes the metrics of identity providers.
 func (m *metrics) makeProviders() {
-	m.circuits = m.make.NewGauge(prometheus.GaugeOpts{
+	m.circuits = m.make.LastingGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_provider_circuits_open", Help: "Identity providers that have stopped answering, so that but one request at a time tries them.",
 	})
 	m.providers = m.make.NewHistogramVec(prometheus.HistogramOpts{
@@ -177,7 +189,7 @@ func (m *metrics) makeProviders() {
 
 // makeGuard makes the metrics of the guard's shared back end.
 func (m *metrics) makeGuard() {
-	m.guardUp = m.make.NewGauge(prometheus.GaugeOpts{
+	m.guardUp = m.make.LastingGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer, so that sign-ins and refreshes are refused; else 1.",
 	})
 	m.guardUp.Set(1)
@@ -191,7 +203,7 @@ func (m *metrics) makeGuard() {
 			false: calls.WithLabelValues(string(op), "ok"), true: calls.WithLabelValues(string(op), "error"),
 		}
 	}
-	m.skew = m.make.NewGauge(prometheus.GaugeOpts{
+	m.skew = m.make.LastingGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_guard_clock_skew_seconds", Help: "How far the clock of the guard's shared back end is ahead of this replica's, as last seen; 0 without one.",
 	})
 }
@@ -280,6 +292,19 @@ func (m *metrics) beginSeries(resource, reason string) *prometheus.Counter {
 	return &c
 }
 
+// forget removes the series of MCP servers that are no longer there.
+func (m *metrics) forget(before, now *resource.Table) {
+	there := map[string]bool{}
+	for _, r := range now.All() {
+		there[r.URI] = true
+	}
+	for _, r := range before.All() {
+		if !there[r.URI] {
+			m.resourceSeries.Add(-int64(m.perResource.DeletePartialMatch(prometheus.Labels{"resource": r.URI})))
+		}
+	}
+}
+
 func (m *metrics) event(e audit.Entry) {
 	m.events.WithLabelValues(string(e.Event)).Inc()
 	if c := m.limited[e.Reason]; c != nil {
@@ -328,7 +353,7 @@ func (m *metrics) watchResources(table *resource.Table, known func(*resource.Res
 	for _, r := range table.All() {
 		m.resources[r] = new([forwardauth.NumReasons]atomic.Pointer[prometheus.Counter])
 	}
-	m.registry.MustRegister(&catalogueCollector{table, known, prometheus.NewDesc(
+	m.make.own.MustRegister(&catalogueCollector{table, known, prometheus.NewDesc(
 		"mcp_forward_auth_catalogue_known", "1 while the tools of the MCP server are known, from now or from before; 0 while consent pages and the tool policy have nothing to go by.",
 		[]string{"resource"}, nil,
 	)})
@@ -355,7 +380,7 @@ func (c *catalogueCollector) Collect(out chan<- prometheus.Metric) {
 
 // watchGates exports what the gate watch knows.
 func (m *metrics) watchGates(w *gatewatch.Watch) {
-	m.registry.MustRegister(&gateCollector{w, prometheus.NewDesc(
+	m.make.own.MustRegister(&gateCollector{w, prometheus.NewDesc(
 		"mcp_forward_auth_gate_state", "1 for the state of the gateway in front of each MCP server, as the gate watch sees it from outside: unknown, closed, open, foreign (something else than this service guards it) or unreachable. No series while gateWatch is off.",
 		[]string{"resource", "state"}, nil,
 	)})

@@ -13,7 +13,7 @@ import (
 // seriesOf counts the series of our own metrics.
 func seriesOf(t *testing.T, m *metrics) int {
 	t.Helper()
-	families, err := m.registry.Gather()
+	families, err := m.make.Gatherer().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -17,11 +18,11 @@ import (
 )
 
 // observed tells everybody who wants to know of an audit entry.
-func observed(m *metrics, f *flows.Log, t *tracing.Tracer) func(context.Context, audit.Entry) {
+func observed(m *metrics, flows *atomic.Pointer[flows.Log], t *tracing.Tracer) func(context.Context, audit.Entry) {
 	return func(ctx context.Context, e audit.Entry) {
 		m.event(e)
 		t.Note(ctx, e)
-		if f != nil {
+		if f := flows.Load(); f != nil {
 			f.Add(e)
 		}
 	}

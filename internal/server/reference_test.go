@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func filled(t *testing.T) *metrics {
 	}
 	m := newMetrics("test")
 	m.watchKeys(keys, time.Now)
-	m.watchLoad(&load{}, everyRoute())
+	m.watchLoad(&load{inFlight: new(atomic.Int64)}, everyRoute())
 	m.instrument(http.NewServeMux()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	m.catalogueFetch("ok", time.Millisecond)
 	table, err := resource.NewTable([]resource.Entry{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp", Path: "/mcp"}}})
@@ -52,7 +53,7 @@ func filled(t *testing.T) *metrics {
 	m.issuerKeys(jwks.Fetch{Issuer: "https://as.example.com", Keys: 1})
 	m.watchProvider(connector.Config{Name: "google"}, nil, slog.New(slog.DiscardHandler))
 	m.watchTokens(func() int { return 0 })
-	m.watchRelay(new(relay.Endpoint))
+	m.watchRelay(new(relay.Endpoint), func() int { return 0 })
 	m.watchCertificates()
 	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Proven: true, Lookup: forwardauth.Hit})
 	return m
@@ -61,7 +62,7 @@ func filled(t *testing.T) *metrics {
 // TestMetricsReference holds docs/reference/metrics.md to the registry.
 func TestMetricsReference(t *testing.T) {
 	m := filled(t)
-	families, err := m.registry.Gather()
+	families, err := m.make.Gatherer().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,13 +30,13 @@ func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
 	if !e.Serves() {
 		return nil
 	}
-	b.metrics.watchRelay(e)
+	b.metrics.watchRelay(e, b.alive.open)
 	b.relay = e
 	return e
 }
 
-// watchRelay makes the metrics of e.
-func (m *metrics) watchRelay(e *relay.Endpoint) {
+// watchRelay makes the metrics of e, and of how many requests are open.
+func (m *metrics) watchRelay(e *relay.Endpoint, open func() int) {
 	ended := m.make.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_relayed_requests_total", Help: "Requests that were let through to MCP servers of served hosts, by how they ended: answered, left by the client, cut off, or failed with 502 or 504. Only where a host is served.",
 	}, []string{"outcome"})
@@ -47,5 +47,5 @@ func (m *metrics) watchRelay(e *relay.Endpoint) {
 	e.Ended = func(_ *resource.Resource, o relay.Outcome) { by[o].Inc() }
 	m.make.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_relayed_open", Help: "Requests to MCP servers of served hosts that are under way, open streams among them. Only where a host is served.",
-	}, func() float64 { return float64(e.Open()) })
+	}, func() float64 { return float64(open()) })
 }

@@ -45,8 +45,8 @@ type Listeners struct {
 }
 
 // bounded returns l with bounds on connections.
-func (l Listeners) bounded(most int) Listeners {
-	l.Protocol, l.Management = netutil.LimitListener(l.Protocol, most), netutil.LimitListener(l.Management, mostManagementConnections)
+func (l Listeners) bounded(protocol places) Listeners {
+	l.Protocol, l.Management = protocol.limit(l.Protocol), netutil.LimitListener(l.Management, mostManagementConnections)
 	if l.Redirect != nil {
 		l.Redirect = netutil.LimitListener(l.Redirect, mostManagementConnections)
 	}
@@ -72,10 +72,10 @@ func (s *Server) Run(ctx context.Context) error {
 		key, address string
 		into         *net.Listener
 	}{
-		{"listen.http", s.cfg.Listen.HTTP, &l.Protocol},
-		{"listen.management", s.cfg.Listen.Management, &l.Management},
-		{"listen.grpc", s.cfg.Listen.GRPC, &l.GRPC},
-		{"tls.redirect", s.cfg.TLS.Redirect, &l.Redirect},
+		{"listen.http", s.started.Listen.HTTP, &l.Protocol},
+		{"listen.management", s.started.Listen.Management, &l.Management},
+		{"listen.grpc", s.started.Listen.GRPC, &l.GRPC},
+		{"tls.redirect", s.started.TLS.Redirect, &l.Redirect},
 	} {
 		if open.address == "" {
 			continue
@@ -101,17 +101,13 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 			failed <- err
 		}
 	}
-	most := mostConnections
-	if s.relay != nil {
-		most = mostServed
-	}
-	l = l.bounded(most)
+	l = l.bounded(s.places)
 	protocol, management := s.protocolServer(), HTTPServer(s.Management, s.log)
 	servers := []*http.Server{protocol, management}
 	go func() { report(s.serveProtocol(protocol, l.Protocol)) }()
 	go func() { report(management.Serve(l.Management)) }()
 	if l.Redirect != nil {
-		redirect := HTTPServer(s.redirect, s.log)
+		redirect := HTTPServer(s.by(func(v *service) http.Handler { return v.redirect }), s.log)
 		servers = append(servers, redirect)
 		go func() { report(redirect.Serve(l.Redirect)) }()
 	}
@@ -120,22 +116,14 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 		s.log.Info("serving ext_authz", "grpc", l.GRPC.Addr().String())
 	}
 	go func() { report(s.keys.Run(work)) }()
-	go s.catalogue.Run(work)
-	go s.gates.Run(work)
-	go s.foreign.Run(work)
 	go s.audit.Run(work)
 	defer s.flush()
 	s.memory.begin(work)
 	defer s.memory.close()
 	go s.memory.run(work)
-	for _, f := range s.files {
-		go f.Watch(work)
-	}
-	if s.certificates != nil {
-		go s.certificates.Run(work)
-	}
+	first := s.begin(work)
 	s.ready.set(true)
-	s.log.Info("serving", "protocol", l.Protocol.Addr().String(), "management", l.Management.Addr().String(), "resources", len(s.cfg.Hosts))
+	s.log.Info("serving", "protocol", l.Protocol.Addr().String(), "management", l.Management.Addr().String(), "resources", len(first.cfg.Hosts))
 
 	var cause error
 	select {
@@ -145,6 +133,16 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	s.ready.set(false)
 	s.log.Info("draining")
 	return errors.Join(cause, s.drain(servers))
+}
+
+// begin has the service in force, and those that take over from it, do what they do by themselves.
+func (s *Server) begin(work context.Context) *service {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.work = work
+	v := s.current.Load()
+	v.run(work)
+	return v
 }
 
 // Reopen has the audit file opened again, after a rotation.
@@ -169,8 +167,10 @@ func (s *Server) flush() {
 func (s *Server) drain(servers []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	if s.relay != nil {
-		s.relay.Drain()
+	for _, v := range s.alive.list() {
+		if v.relay != nil {
+			v.relay.Drain()
+		}
 	}
 	context.AfterFunc(ctx, s.Envoy.Stop)
 	s.Envoy.GracefulStop()

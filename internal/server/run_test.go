@@ -23,7 +23,7 @@ func (l *endless) Addr() net.Addr { return &net.TCPAddr{} }
 // Connections beyond the bound of a listener wait until another is over.
 func TestConnectionsAreBounded(t *testing.T) {
 	var listeners [3]endless
-	bounded := Listeners{Protocol: &listeners[0], Management: &listeners[1], GRPC: &listeners[2]}.bounded(mostConnections)
+	bounded := Listeners{Protocol: &listeners[0], Management: &listeners[1], GRPC: &listeners[2]}.bounded(newPlaces())
 	for i, tt := range []struct {
 		l    net.Listener
 		most int
@@ -56,7 +56,30 @@ func TestConnectionsAreBounded(t *testing.T) {
 		first.Close()
 		<-next
 	}
-	if l := (Listeners{Protocol: &listeners[0], Management: &listeners[1]}).bounded(mostConnections); l.GRPC != nil {
+	if l := (Listeners{Protocol: &listeners[0], Management: &listeners[1]}).bounded(newPlaces()); l.GRPC != nil {
 		t.Error("a listener where there is none")
+	}
+}
+
+// Where an MCP server comes to be served here, there is room for its streams.
+func TestStreamsGetPlaces(t *testing.T) {
+	var l endless
+	p := newPlaces()
+	p.serve()
+	p.serve()
+	bounded := p.limit(&l)
+	for range mostServed {
+		if _, err := bounded.Accept(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := bounded.Accept()
+		done <- err
+	}()
+	bounded.Close()
+	if err := <-done; err == nil || l.accepted.Load() != mostServed {
+		t.Errorf("%d connections, and then %v", l.accepted.Load(), err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -17,25 +19,20 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/certificate"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 )
 
 // liveGuardIDs bounds the replay guard's memory: some 200 MB when full, which
@@ -49,36 +46,26 @@ const answeredPages = 1 << 16
 // Only a token that is genuine and the client's own can be revoked.
 const liveRevocations = 1 << 20
 
-// Server is the whole service, built and ready to run.
+// Server is the process: its listeners, what lasts, and the service that is in force.
 type Server struct {
 	// Protocol and Management are the handlers of the HTTP listeners.
 	Protocol, Management http.Handler
 	// Envoy answers Envoy over gRPC. It is served only if it has a listener.
 	Envoy *grpc.Server
 
-	cfg       *config.Config
-	log       *slog.Logger
-	keys      *keyset.Set
-	catalogue *catalog.Cache
-	memory    *memory
-	relay     *relay.Endpoint // nil where no MCP server is served here
-	// certificates are those of the protocol listener, nil for plain HTTP; redirect
-	// is for the listener without TLS beside it.
-	certificates *certificate.Certificates
-	redirect     http.Handler
-	gates        *gatewatch.Watch // nil for none
-	foreign      *issuer.Kind     // tokens of other authorization servers
-	// files may change while the service runs.
-	files     []*reload.File
-	ready     readiness
-	tracer    *tracing.Tracer // nil for none
-	audit     *audit.Log
-	auditFile *audit.File // nil for the log
+	*lasting
+	current atomic.Pointer[service]
+	places  places // of connections to the protocol listener
+
+	changing sync.Mutex      // held while another service takes over
+	work     context.Context // of Serve; nil before. Guarded by changing.
 }
 
 // Options are what the configuration does not say.
 type Options struct {
-	Logger  *slog.Logger
+	Logger *slog.Logger
+	// Level, if set, is that of Logger. It follows the configuration.
+	Level   *slog.LevelVar
 	Version string
 	Now     func() time.Time // time.Now if nil
 	// HTTPClient reaches identity providers; nil is a client of our own.
@@ -100,20 +87,31 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	if opt.Level == nil {
+		opt.Level = new(slog.LevelVar)
+	}
 	if err := Check(cfg); err != nil {
 		return nil, err
 	}
-	for _, w := range cfg.Warnings {
-		opt.Logger.Warn("the configuration should be another way", "key", w.Path, "problem", w.Problem)
+	opt.Level.Set(cfg.LogLevel)
+	l, err := newLasting(cfg, opt)
+	if err != nil {
+		return nil, err
 	}
-	b := &builder{Server: &Server{cfg: cfg, log: opt.Logger}, opt: opt, metrics: newMetrics(opt.Version)}
-	for _, step := range []func() error{b.hosts, b.observe, b.secure, b.makeKeys, b.signIns, b.listTools, b.remember, b.holdKeys, b.admit, b.issuers, b.watchGates} {
-		if err := step(); err != nil {
-			return nil, err
-		}
+	first, err := l.build(cfg, nil)
+	if err != nil {
+		return nil, err
 	}
-	b.listen(b.endpoints())
-	return b.Server, nil
+	s := &Server{lasting: l, places: newPlaces()}
+	s.ready.degraded = s.degraded
+	if err := s.takeOver(first); err != nil {
+		return nil, err
+	}
+	s.Protocol = s.by(func(v *service) http.Handler { return v.protocol })
+	s.Management = s.by(func(v *service) http.Handler { return v.management })
+	answers := inForce{s}
+	s.Envoy = envoy.NewServer(answers, answers.reads, s.log)
+	return s, nil
 }
 
 // callbackHost is where identity providers send browsers back to, nil where each
@@ -135,15 +133,6 @@ func identities(cfg *config.Config, keys *keyset.Set) *token.Identities {
 		return nil
 	}
 	return &token.Identities{Keys: keys, Lifetime: cfg.IdentityHeaders.Signed.Lifetime}
-}
-
-// fetcher asks MCP servers for their tools.
-func fetcher(e egress.Settings, version string) *catalog.Fetcher {
-	f := &catalog.Fetcher{Version: version}
-	if e.ProxyMCPServers {
-		f.Proxy = e.Proxy()
-	}
-	return f
 }
 
 // announceDocuments reports whether clients are told of metadata documents: nil
@@ -297,32 +286,6 @@ func opens(catalogues *catalog.Cache) policy.Opens {
 		}
 		s, _ := c.Scope(scope)
 		return s.Tools, true
-	}
-}
-
-// fetch returns what lists the tools of the MCP server at an endpoint: through
-// one client for those that the system trusts, and one for each other set of
-// authorities.
-func fetch(cfg *config.Config, version string) func(context.Context, string) (*catalog.Catalogue, error) {
-	system := fetcher(cfg.Egress, version)
-	byAuthorities, byEndpoint := map[string]*catalog.Fetcher{}, map[string]*catalog.Fetcher{}
-	for _, h := range cfg.Hosts {
-		if len(h.Authorities) == 0 {
-			continue
-		}
-		f := byAuthorities[string(h.Authorities)]
-		if f == nil {
-			f = fetcher(cfg.Egress, version)
-			f.TLS = trust(h.Authorities)
-			byAuthorities[string(h.Authorities)] = f
-		}
-		byEndpoint[h.Endpoint.String()] = f
-	}
-	return func(ctx context.Context, endpoint string) (*catalog.Catalogue, error) {
-		if f := byEndpoint[endpoint]; f != nil {
-			return f.Fetch(ctx, endpoint)
-		}
-		return system.Fetch(ctx, endpoint)
 	}
 }
 

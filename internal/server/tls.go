@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
 	"net"
@@ -23,9 +24,12 @@ func (s *Server) protocolServer() *http.Server {
 	srv := HTTPServer(s.Protocol, s.log)
 	srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: mostStreams}
 	switch {
-	case s.certificates != nil:
-		srv.TLSConfig = s.certificates.TLS()
-	case s.cfg.Listen.H2C:
+	case s.started.TLS.Enabled():
+		srv.TLSConfig = &tls.Config{
+			MinVersion:         tls.VersionTLS12,
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.current.Load().tls, nil },
+		}
+	case s.started.Listen.H2C:
 		srv.Protocols = new(http.Protocols)
 		srv.Protocols.SetHTTP1(true)
 		srv.Protocols.SetUnencryptedHTTP2(true)
@@ -34,7 +38,7 @@ func (s *Server) protocolServer() *http.Server {
 }
 
 func (s *Server) serveProtocol(srv *http.Server, l net.Listener) error {
-	if s.certificates != nil {
+	if s.started.TLS.Enabled() {
 		return srv.ServeTLS(l, "", "") // the certificates are in its settings
 	}
 	return srv.Serve(l)
@@ -60,6 +64,7 @@ func (b *builder) secure() error {
 	if b.callback != nil {
 		hosts = append(hosts, b.callback)
 	}
+	b.tls = b.certificates.TLS()
 	b.redirect = b.certificates.Plain(certificate.ToHTTPS(hosts...))
 	return nil
 }

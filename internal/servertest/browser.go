@@ -255,6 +255,8 @@ func (b *Browser) TrySend(req *http.Request) (*Page, error) {
 }
 
 func (s *Service) serves(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.config.CallbackHost.Host == host {
 		return true
 	}

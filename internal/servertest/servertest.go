@@ -90,6 +90,7 @@ type Service struct {
 
 // process is one run of the service.
 type process struct {
+	server               *server.Server
 	protocol, management string // addresses
 	stop                 context.CancelFunc
 	done                 chan error
@@ -124,6 +125,30 @@ func (s *Service) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live = s.run()
+}
+
+// Reload puts another configuration in force while the service runs.
+func (s *Service) Reload(o Options) error {
+	s.t.Helper()
+	cfg, err := s.load(o)
+	if err != nil {
+		return err
+	}
+	if err := s.process().server.Reload(cfg); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config = cfg
+	return nil
+}
+
+// MustReload is Reload of a configuration that is good.
+func (s *Service) MustReload(o Options) {
+	s.t.Helper()
+	if err := s.Reload(o); err != nil {
+		s.t.Fatalf("reload: %v", err)
+	}
 }
 
 // Stop drains the process as a SIGTERM would and fails the test if that is not clean.
@@ -200,7 +225,7 @@ func (s *Service) run() *process {
 	}
 	protocol, management := listen(s.t), listen(s.t)
 	ctx, stop := context.WithCancel(context.Background())
-	p := &process{protocol: protocol.Addr().String(), management: management.Addr().String(), stop: stop, done: make(chan error, 1)}
+	p := &process{server: srv, protocol: protocol.Addr().String(), management: management.Addr().String(), stop: stop, done: make(chan error, 1)}
 	go func() { p.done <- srv.Serve(ctx, server.Listeners{Protocol: protocol, Management: management}) }()
 	return p
 }

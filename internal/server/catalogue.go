@@ -1,0 +1,78 @@
+package server
+
+import (
+	"context"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// fetchers are those of a service, by how they reach MCP servers.
+type fetchers map[fetcherKey]*catalog.Fetcher
+
+type fetcherKey struct{ proxy, authorities string }
+
+// fetcher returns what lists the tools of MCP servers whose certificates are of
+// these authorities; none are those of the system. It goes on from the service
+// before, with its connections and with what it learnt of servers.
+func (b *builder) fetcher(authorities []byte) *catalog.Fetcher {
+	key := fetcherKey{"", string(authorities)}
+	f := &catalog.Fetcher{Version: b.opt.Version}
+	if b.cfg.Egress.ProxyMCPServers {
+		f.Proxy = b.cfg.Egress.Proxy()
+		key.proxy = f.Proxy.String()
+	}
+	if len(authorities) > 0 {
+		f.TLS = trust(authorities)
+	}
+	if b.fetchers == nil {
+		b.fetchers = fetchers{}
+	}
+	if b.before != nil {
+		b.fetchers[key] = b.before.fetchers[key]
+	}
+	if b.fetchers[key] == nil {
+		b.fetchers[key] = f
+	}
+	return b.fetchers[key]
+}
+
+// fetch returns what lists the tools of the MCP server at an endpoint: through
+// one client for those that the system trusts, and one for each other set of
+// authorities.
+func (b *builder) fetch() func(context.Context, string) (*catalog.Catalogue, error) {
+	system := b.fetcher(nil)
+	byEndpoint := map[string]*catalog.Fetcher{}
+	for _, h := range b.cfg.Hosts {
+		if len(h.Authorities) > 0 {
+			byEndpoint[h.Endpoint.String()] = b.fetcher(h.Authorities)
+		}
+	}
+	return func(ctx context.Context, endpoint string) (*catalog.Catalogue, error) {
+		if f := byEndpoint[endpoint]; f != nil {
+			return f.Fetch(ctx, endpoint)
+		}
+		return system.Fetch(ctx, endpoint)
+	}
+}
+
+// listTools makes what knows the tools of the MCP servers.
+func (b *builder) listTools() error {
+	b.catalogue = catalog.New(catalog.Options{
+		Targets: targets(b.table), Fetch: tracedFetch(b.tracer, b.fetch()), Now: b.opt.Now, Logger: b.log, Observe: b.metrics.catalogueFetch,
+	})
+	if b.before != nil {
+		b.catalogue.Adopt(b.before.catalogue)
+	}
+	b.metrics.watchResources(b.table, func(r *resource.Resource) bool { return !b.peek(r).Unavailable })
+	return nil
+}
+
+// peek returns what is known of a resource's tools, without I/O.
+func (b *builder) peek(r *resource.Resource) *catalog.Catalogue { return b.catalogue.Peek(r.URI) }
+
+// ask returns what is known of a resource's tools, and asks the MCP server first if need be.
+func (b *builder) ask(ctx context.Context, r *resource.Resource) *catalog.Catalogue {
+	c, _ := b.catalogue.Get(ctx, r.URI) // every resource is a target
+	return c
+}

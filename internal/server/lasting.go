@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
+)
+
+// lasting is what goes on from one service to the next: keys, what must not happen
+// twice, what was revoked, how often something happened, and what is told of it.
+// It is made of the configuration at the start, and only of keys that
+// config.NeedsRestart compares.
+type lasting struct {
+	opt     Options
+	log     *slog.Logger
+	started *config.Config
+	metrics *metrics
+
+	tracer    *tracing.Tracer // nil for none
+	audit     *audit.Log
+	auditFile *audit.File // nil for the log
+
+	sealing  *seal.Keyring
+	keys     *keyset.Set
+	persons  token.Persons
+	verifier *token.Verifier
+	// sessionKeys bind sessions of served MCP servers to their owners.
+	sessionKeys [][]byte
+
+	memory *memory
+	replay guard.Guard
+	// answered are the consent pages and callbacks that were answered.
+	answered *guard.Memory
+	refused  *refusal.Memory
+	// failures and revocations bound what clients get wrong.
+	failures    *limit.Limiter
+	revocations grant.Revocations
+	inFlight    atomic.Int64 // requests that count for limits.requestsInFlight
+
+	alive services
+	ready readiness
+	// told are the sign-ins of the service that is in force; nil unless they are shown.
+	told atomic.Pointer[flows.Log]
+}
+
+// newLasting makes what goes on.
+func newLasting(cfg *config.Config, opt Options) (*lasting, error) {
+	l := &lasting{
+		opt: opt, log: opt.Logger, started: cfg, metrics: newMetrics(opt.Version), refused: refusal.New(opt.Now),
+		answered: guard.NewMemory(answeredPages, opt.Now), failures: grant.NewFailures(opt.Now), revocations: grant.NewRevocations(opt.Now),
+	}
+	for _, step := range []func() error{l.observe, l.makeKeys, l.remember} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// observe begins the traces and the audit log.
+func (l *lasting) observe() (err error) {
+	cfg := l.started
+	if l.tracer, err = tracing.New(cfg.Tracing, tracing.Options{
+		Version: l.opt.Version, Logger: l.log, Failed: l.metrics.traceLosses.Inc, Now: l.opt.Now, Exporter: l.opt.SpanExporter,
+	}); err != nil {
+		return err
+	}
+	trail := l.log
+	if cfg.AuditFile != "" {
+		if l.auditFile, err = audit.OpenFile(cfg.AuditFile, l.log, func(n int) { l.metrics.auditLosses.Add(float64(n)) }); err != nil {
+			return err
+		}
+		// What is asked for by name is written whatever else the log leaves out.
+		trail = slog.New(slog.NewJSONHandler(l.auditFile, &slog.HandlerOptions{Level: atMostInfo{l.opt.Level}}))
+	}
+	l.audit = &audit.Log{
+		Logger: trail, Observe: observed(l.metrics, &l.told, l.tracer), Trace: l.tracer.ID(), Bounds: auditBounds(l.opt.Now), Counted: l.metrics.auditHeld.Inc,
+	}
+	return nil
+}
+
+// atMostInfo is another level, but never above info.
+type atMostInfo struct{ of slog.Leveler }
+
+// Level implements slog.Leveler.
+func (l atMostInfo) Level() slog.Level { return min(l.of.Level(), slog.LevelInfo) }
+
+// makeKeys makes the keys that seal values and those that sign tokens.
+func (l *lasting) makeKeys() (err error) {
+	secrets, sources := keyMaterial(l.started.Keys)
+	if l.opt.KeySource != nil {
+		for i := range sources {
+			sources[i] = l.opt.KeySource(sources[i])
+		}
+	}
+	if l.sealing, err = seal.NewKeyring(l.opt.Now, secrets...); err != nil {
+		return err
+	}
+	if l.sessionKeys, err = l.sealing.DeriveAll("relay session", sha256.Size); err != nil {
+		return err
+	}
+	l.keys, err = keyset.New(keyset.Options{
+		Sources: sources, Period: l.started.Keys.Rotation, Now: l.opt.Now, TokenLifetime: longestSigned(l.started),
+		OnGenerate: func(k keyset.Key, took time.Duration) {
+			l.metrics.keyGenerated(took)
+			l.audit.Write(context.Background(), audit.Entry{Event: audit.KeyGenerated, KeyID: k.ID})
+		},
+	})
+	if err != nil {
+		return err
+	}
+	l.persons = token.NewPersons(l.sealing)
+	l.verifier = &token.Verifier{Keys: l.keys, Persons: l.persons, Now: l.opt.Now}
+	return nil
+}
+
+// longestSigned is how long what is signed under a configuration lives at most.
+func longestSigned(cfg *config.Config) time.Duration {
+	return max(cfg.Tokens.AccessTokenLifetime, cfg.IdentityHeaders.Signed.Lifetime)
+}
+
+// remember makes the memory of what must not happen twice and of what is revoked.
+func (l *lasting) remember() (err error) {
+	if l.memory, err = newMemory(l.started.Guard, l.opt, l.metrics); err != nil {
+		return err
+	}
+	l.replay = l.memory.guard
+	if l.tracer != nil {
+		l.replay = tracedGuard{l.replay, l.tracer}
+	}
+	return nil
+}
