@@ -15,6 +15,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/docs/gateways"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 var update = flag.Bool("update", false, "write docs/examples")
@@ -196,5 +197,39 @@ func TestExampleCompose(t *testing.T) {
 		if !slices.Equal(file.Services["mcp"].Networks, []string{"inside"}) {
 			t.Errorf("%s: the MCP server is in the networks %v", name, file.Services["mcp"].Networks)
 		}
+	}
+}
+
+// The pages that troubleshooting.md names by their titles have these titles, and the reasons of
+// the audit log are reasons.
+func TestTroubleshooting(t *testing.T) {
+	text, err := os.ReadFile("troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := os.ReadFile("../internal/page/messages/en.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	titles := regexp.MustCompile(`the page "([^"]+)"(?: or "([^"]+)")?`).FindAllStringSubmatch(string(text), -1)
+	for _, m := range titles {
+		for _, title := range m[1:] {
+			if title != "" && !strings.Contains(string(pages), `"`+title+`"`) {
+				t.Errorf("no page has the title %q", title)
+			}
+		}
+	}
+	named := 0
+	for _, m := range regexp.MustCompile("`([a-z]+(?:_[a-z]+)+)`").FindAllStringSubmatch(string(text), -1) {
+		if m[1] == "refresh_token" || m[1] == "client_max_body_size" {
+			continue
+		}
+		named++
+		if !slices.Contains(reasons.All(), reasons.Reason(m[1])) {
+			t.Errorf("%s is no reason", m[1])
+		}
+	}
+	if len(titles) < 2 || named < 2 {
+		t.Errorf("%d pages and %d reasons are named", len(titles), named)
 	}
 }

@@ -111,6 +111,8 @@ const preamble = "# Configuration\n\n" +
 	"- Keys are case-sensitive. Unknown and repeated keys are mistakes.\n" +
 	"- An empty value (`\"\"`, `[]` or nothing) is the same as an absent key.\n" +
 	"- Durations are written like `90s`, `30m` or `1h`. Listen addresses are `host:port`, or `:port` for all interfaces.\n" +
+	"- Nothing is substituted: a `$` in the file is a `$`. Secrets come from the files that `...File` keys name. The environment has a say in four things alone: `SSL_CERT_DIR` and\n" +
+	"  `SSL_CERT_FILE` (authorities to trust), `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` (the way to identity providers), `GOMEMLIMIT` (the memory to stay below), `NO_COLOR`.\n" +
 	"- Relative paths of files start at the directory of the configuration file.\n" +
 	"- The file may have 1 MiB, and 10 000 hosts.\n"
 
