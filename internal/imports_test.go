@@ -30,7 +30,7 @@ type rule struct {
 const aCredentialAlone = "a kind of credential can be changed or taken out alone"
 
 func otherCredentials(name string) (others []string) {
-	for _, kind := range []string{"apikey", "introspection", "issuer", "own"} {
+	for _, kind := range []string{"apikey", "introspection", "issuer", "own", "session"} {
 		if kind != name {
 			others = append(others, "credential/"+kind)
 		}
@@ -78,7 +78,7 @@ var rules = []rule{
 	{"egress", []string{"*"}, []string{"conf", "limit"}, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
 	{"token", []string{"*"}, []string{"conf", "keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
-	{"credential/...", []string{"*"}, []string{"claim", "clientauth", "conf", "connector", "credential/...", "expiring", "jwks", "keyset", "limit", "oauth", "policy", "policy/rule", "reasons", "resource", "signed", "strictjson", "token"}, "a credential says who comes with it, and knows no flow"},
+	{"credential/...", []string{"*"}, []string{"claim", "clientauth", "conf", "connector", "credential/...", "expiring", "jwks", "keyset", "limit", "oauth", "policy", "policy/rule", "reasons", "resource", "revocation", "seal", "signed", "strictjson", "token"}, "a credential says who comes with it, and knows no flow"},
 	{"authcode", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
@@ -91,6 +91,7 @@ var rules = []rule{
 	{"credential/introspection", otherCredentials("introspection"), nil, aCredentialAlone},
 	{"credential/issuer", otherCredentials("issuer"), nil, aCredentialAlone},
 	{"credential/own", otherCredentials("own"), nil, aCredentialAlone},
+	{"credential/session", otherCredentials("session"), nil, aCredentialAlone},
 	// Google and Microsoft speak OpenID Connect, which is in the directory of its own kind.
 	{"connector/google", otherKinds("google"), []string{"connector/oidc"}, aKindAlone},
 	{"connector/microsoft", otherKinds("microsoft"), []string{"connector/oidc"}, aKindAlone},

@@ -48,6 +48,11 @@ const (
 	APIKeysBroken        Event = "api_keys.broken"
 	FirstUse             Event = "access.first_use"
 	AccessDenied         Event = "access.denied"
+	// SessionBegun, SessionRenewed and SessionEnded are about people's browsers; it is
+	// renewed when the identity provider was asked about the person again.
+	SessionBegun   Event = "session.begun"
+	SessionRenewed Event = "session.renewed"
+	SessionEnded   Event = "session.ended"
 	// AccessAdvised: an advisory tool policy would have denied it.
 	AccessAdvised Event = "access.advised"
 	// RelayFailed: the MCP server gave no answer to a request that was let through,
@@ -61,7 +66,7 @@ var Events = []Event{
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
 	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, APIKeysLoaded, APIKeysBroken,
-	FirstUse, AccessDenied,
+	FirstUse, AccessDenied, SessionBegun, SessionRenewed, SessionEnded,
 	AccessAdvised, RelayFailed,
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -65,6 +66,10 @@ type Endpoint struct {
 	Requests *limit.Limiter
 	// SignIns bounds the passwords tried.
 	SignIns Attempts
+	// Sessions are those of people's browsers; nil where no host has any.
+	Sessions *session.Sessions
+	// Records notes the sessions that begin, and end; nil notes nothing.
+	Records Records
 	// SkipConsent: the operator lists every redirect URL and wants no page.
 	SkipConsent bool
 }
@@ -241,6 +246,9 @@ func (e *Endpoint) Routes() []web.Route {
 		{Pattern: Path, Methods: get, Serve: e.Authorize, Person: true, Waits: true, Begins: true, Refused: audit.AuthorizeRefused},
 		{Pattern: ConsentPath, Methods: post, Serve: e.Consent, Person: true, Waits: true, Refused: audit.LoginRefused},
 		callback, ofProvider,
+	}
+	if e.Sessions != nil {
+		routes = append(routes, web.Route{Pattern: web.SignInPath, Methods: get, Serve: e.SignIn, Person: true, Waits: true, Begins: true, Refused: audit.LoginRefused})
 	}
 	if e.hasLoginPage() {
 		routes = append(routes, web.Route{Pattern: LoginPath, Methods: both, Serve: e.Login, Person: true, Waits: true, Refused: audit.LoginRefused})

@@ -81,7 +81,7 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 // returned notes that the user is back from the identity provider.
 func (e *Endpoint) returned(r *http.Request, host *resource.Host, st loginState) {
 	entry := st.auditEntry(host, audit.LoginReturned, "")
-	entry.Step = audit.StepCallback
+	entry.Step = st.step(audit.StepCallback)
 	e.Audit.Write(r.Context(), entry)
 }
 
@@ -94,8 +94,18 @@ const maxAnswer = 2600
 // elsewhere, are in the code.
 const maxLocation = 3000
 
-// complete ends the browser conversation: policy, then a code for the client.
+// complete ends the browser conversation: policy, then a code for the client, or
+// a session for the person's own browser.
 func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, session connector.Session) {
+	if st.Page != "" {
+		e.signedIn(w, r, host, st, vouching, identity, session)
+		return
+	}
+	e.issueCode(w, r, host, st, vouching, identity, session)
+}
+
+// issueCode sends the browser back to the client with a code.
+func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, session connector.Session) {
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
 	entry.Subject, entry.Email = identity.FullSubject(), identity.Email
 	entry.Cause = unread(identity)

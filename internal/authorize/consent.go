@@ -182,7 +182,7 @@ func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.
 	}
 	keepLogin(w, r, host, st.Handle, cookies)
 	entry := st.auditEntry(host, audit.LoginStarted, "")
-	entry.Step = audit.StepProvider
+	entry.Step = st.step(audit.StepProvider)
 	e.Audit.Write(r.Context(), entry)
 	redirect(w, target)
 }

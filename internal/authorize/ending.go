@@ -80,6 +80,13 @@ func (req *request) ending(err error) ending {
 func (p pending) ending(host *resource.Host, oe *oauth.Error) ending {
 	x := ending{entry: p.auditEntry(host, audit.LoginRefused, oe.AuditReason()), view: errorView(oe, p.Flow)}
 	x.entry.Cause = oe.Cause
+	if p.Page != "" {
+		if oe.Code == oauth.AccessDenied {
+			x.view.Problem = page.SessionRefused
+		}
+		x.view.Retry = page.Link(signInURL(host, p.Page))
+		return x
+	}
 	reason := oe.AuditReason()
 	return x.tell(p.Redirect, host, p.State, oe, reason != reasons.NotAllowedByPolicy && reason != reasons.ProviderMisconfigured)
 }

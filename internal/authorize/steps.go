@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
@@ -57,6 +58,17 @@ type pending struct {
 	// Mark is requestMark of the request.
 	Mark    string `json:"mark,omitempty"`
 	Offline bool   `json:"offline,omitempty"` // the client asked for offline_access
+	// Page is where a person goes on to who signs in for this host's pages. Then there
+	// is no client, and nothing of it above.
+	Page string `json:"page,omitempty"`
+}
+
+// step is s of a client's sign-in; one for pages is none of a client.
+func (p pending) step(s audit.Step) audit.Step {
+	if p.Page != "" {
+		return ""
+	}
+	return s
 }
 
 // choices are the scopes that the person may grant.
@@ -81,6 +93,7 @@ type Steps struct {
 	visits  seal.Box[visit]
 	granted seal.Box[[]granted]
 	known   seal.Box[knownBrowser]
+	kept    seal.Box[connector.Session]
 	now     func() time.Time
 }
 
@@ -92,6 +105,7 @@ func NewSteps(keys *seal.Keyring, now func() time.Time) Steps {
 		visits:  seal.NewBox[visit](keys, "visit to a provider"),
 		granted: seal.NewBox[[]granted](keys, "granted before"),
 		known:   seal.NewBox[knownBrowser](keys, "known browser"),
+		kept:    seal.NewBox[connector.Session](keys, "provider session of a browser"),
 		now:     now,
 	}
 }

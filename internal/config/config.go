@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
@@ -69,6 +70,7 @@ type Config struct {
 	Clients      []registration.Known
 	APIKeys      apikey.Config
 
+	BrowserSessions session.Settings
 	Keys            keyset.Settings
 	Tokens          token.Settings
 	Limits          limit.Settings

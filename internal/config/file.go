@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
@@ -52,6 +53,8 @@ type File struct {
 	Policy PolicyFile `json:"policy"`
 	// Clients known in advance. They work with every kind of registration off, and no list of redirect URLs applies to them.
 	Clients []registration.Known `json:"clients" max:"1000"`
+	// The sessions of people's browsers, at the pages of an MCP host and at /account.
+	BrowserSessions session.Settings `json:"browserSessions"`
 	// Signing and sealing keys.
 	Keys keyset.Settings `json:"keys"`
 	// Lifetimes of what the service issues.
@@ -182,6 +185,10 @@ type HostFile struct {
 	RefuseRefreshAfterStepUp bool `json:"refuseRefreshAfterStepUp"`
 	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts, behind Envoy with its MCP filter, and behind agentgateway. Default false.
 	HideGrantable bool `json:"hideGrantable"`
+	// Pages beside the MCP server that people open in a browser, with a session that they sign in for once. Programs are never sent to sign in there, and the session opens no MCP server. See docs/browser-sessions.md. Default: none.
+	Pages []session.PageFile `json:"pages" max:"32"`
+	// Serve /account on this host, where people see what they allowed, end it, and make keys for themselves. It holds for all entries of the host. See docs/account.md. Default false.
+	Account bool `json:"account"`
 	// API keys in the place of tokens.
 	APIKeys apikey.HostFile `json:"apiKeys"`
 	// Clients that run in a browser.

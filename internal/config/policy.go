@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/lint"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
@@ -283,6 +284,9 @@ func (c *policyFacts) clientProblem(id string) string {
 	if c.isStatic(id) || c.ofIssuer(id) {
 		return ""
 	}
+	if id == session.ClientID {
+		return c.kindProblem(rule.KindBrowser)
+	}
 	if name, ok := strings.CutPrefix(id, rule.KeyNamespace+":"); ok {
 		if !c.APIKeys.Webhook.On() && len(c.APIKeys.Keys) > 0 && c.APIKeys.File == "" && !slices.ContainsFunc(c.APIKeys.Keys, func(k apikey.Key) bool { return k.Name == name }) {
 			return conf.Show(name) + " is not the name of one of apiKeys.keys"
@@ -342,12 +346,16 @@ func (c *policyFacts) kindProblem(kind string) string {
 		}
 	case rule.KindKey:
 		return c.keyProblem(kind)
+	case rule.KindBrowser:
+		if !slices.ContainsFunc(c.Hosts, func(h resource.Entry) bool { return len(h.Pages) > 0 }) {
+			return `there are no "browser" clients: no entry of proxy.hosts has pages`
+		}
 	case rule.KindExternal:
 		if len(c.issuers) == 0 {
 			return `there are no "external" clients: no entry of proxy.hosts has authorizationServers`
 		}
 	default:
-		return conf.Show(kind) + ` is not one of "static", "document", "dynamic", "external", "key"`
+		return conf.Show(kind) + ` is not one of "static", "document", "dynamic", "external", "key", "browser"`
 	}
 	return ""
 }

@@ -17,7 +17,7 @@ import (
 // ownPaths are the first segments of what the service itself serves on every
 // host. A public path that shared one would be unreachable, or worse, reachable.
 var ownPaths = []string{
-	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "openid", ".well-known",
+	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "openid", "account", "security-events", ".well-known",
 }
 
 func (r *resolver) hosts(files []HostFile) []resource.Entry {
@@ -49,6 +49,10 @@ func (r *resolver) hosts(files []HostFile) []resource.Entry {
 			r.Add(at+".scheme", "%q has scheme %q in proxy.hosts[%d]; one host has one scheme", h.Host, hosts[first].Scheme, first)
 		}
 	}
+	r.pagePlaces(hosts, func(host, path string) (int, bool) {
+		first, taken := places[place{host, path}]
+		return first, taken
+	})
 	r.behind(hosts)
 	return hosts
 }
@@ -104,6 +108,7 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	if h.Serving != nil {
 		h.Rules.Body = true // it is there, so it decides
 	}
+	h.Pages, h.Account = r.pages(at+".pages", f.Pages), f.Account
 	h.APIKeys, h.KeyHeader = f.APIKeys.Enabled, r.keyHeader(at+".apiKeys.header", f.APIKeys)
 	return h, ok
 }

@@ -26,6 +26,7 @@ func (r *resolver) resolve(f File) *Config {
 	f.Egress.Resolve(r.section("egress"))
 	f.Keys.Resolve(r.section("keys"))
 	f.Tokens.Resolve(r.section("tokens"))
+	f.BrowserSessions.Resolve(r.section("browserSessions"))
 	f.Limits.Resolve(r.section("limits"), len(f.Listen.TrustedProxies) > 0)
 	f.Guard.resolve(r.section("guard"))
 	f.Tracing.Resolve(r.section("tracing"))
@@ -43,6 +44,7 @@ func (r *resolver) resolve(f File) *Config {
 		Registration:    f.Registration,
 		Egress:          f.Egress,
 		Clients:         f.Clients,
+		BrowserSessions: f.BrowserSessions,
 		Keys:            f.Keys,
 		Tokens:          f.Tokens,
 		Limits:          f.Limits,

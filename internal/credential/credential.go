@@ -44,7 +44,10 @@ type Principal struct {
 	Client string // the full client id
 	Scope  string // as granted; the policy may leave less
 
-	Email  string // verified
+	Email string // verified
+	// EmailUnknown: the provider told an address that cannot be read.
+	EmailUnknown bool
+
 	Name   string
 	Groups []string
 	// GroupsCut: there are more groups, which the credential could not hold.
@@ -67,6 +70,10 @@ type Principal struct {
 	Generation   int
 
 	IssuedAt, Expires int64 // Unix seconds
+	// SignedIn is when the person signed in, where the credential knows it, and Renew
+	// when a browser that comes with it should fetch another. In Unix seconds; 0 for
+	// unknown and for never.
+	SignedIn, Renew int64
 	// Until is when the kind wants to see the credential again, in Unix seconds; 0
 	// for not before Expires.
 	Until int64

@@ -35,9 +35,9 @@ type others map[string]string
 // request reads what Envoy says of the client's request. Nothing in the headers
 // can change where the request goes: host, path and method have fields of their own.
 func (q *question) request() forwardauth.Request {
-	path, _, _ := strings.Cut(q.path, "?")
+	path, query, _ := strings.Cut(q.path, "?")
 	r := forwardauth.Request{
-		Dialect: forwardauth.EnvoyGRPC, Method: q.method, Host: q.host, Path: path,
+		Dialect: forwardauth.EnvoyGRPC, Method: q.method, Host: q.host, Path: path, Query: query,
 		Ambiguous: !q.http || !strings.HasPrefix(path, "/"),
 		Headers:   q.joined.Headers, BodyCut: q.cut, Parsed: q.mcp,
 	}

@@ -14,7 +14,7 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	switch d.Reason {
 	case Allowed, Advised:
 		d.Status, d.Headers = http.StatusOK, Lines{e.names, e.identityOf(ctx, d.Token)}
-		d.take(e.removal(d.Resource))
+		d.take(e.removal(d.Resource.Server()))
 		if q.Dialect == Served {
 			d.Client = corsHeaders(q, d)
 		}
@@ -22,6 +22,10 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	case Preflight: // no user is known, and the client's own headers must go
 		d.Status, d.Headers, d.Client = http.StatusOK, Lines{e.names, e.nobody}, corsHeaders(q, d)
 		d.take(e.removal(d.Resource))
+		return
+	}
+	if d.Resource != nil && d.Resource.Page != nil {
+		e.answerPage(q, d)
 		return
 	}
 	a := d.told()

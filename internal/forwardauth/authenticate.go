@@ -24,6 +24,11 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 	if reason != Allowed {
 		return reason
 	}
+	return e.known(ctx, raw, q, d, inHeader)
+}
+
+// known finds out what a credential is good for, at d.Resource.
+func (e *Endpoint) known(ctx context.Context, raw string, q *Request, d *Decision, inHeader bool) (reason Reason) {
 	key, now := digest(raw, d.Resource), e.Now().Unix()
 	t, g := e.recall(key, now)
 	d.lookup = Hit

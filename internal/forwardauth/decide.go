@@ -25,6 +25,8 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	switch {
 	case !d.pass(e.locate(q, &d)):
 	case !d.pass(theWayIn(q, &d)):
+	case d.Resource.Page != nil:
+		d.pass(e.page(ctx, q, &d))
 	case !d.pass(origin(q, &d)):
 	case preflight(q, &d):
 		d.Reason = Preflight
@@ -79,7 +81,7 @@ func (e *Endpoint) locate(q *Request, d *Decision) Reason {
 		}
 		return Allowed
 	}
-	if d.Resource = d.Host.Covering(q.Path); d.Resource != nil {
+	if d.Resource = d.Host.At(q.Path); d.Resource != nil {
 		return Allowed
 	}
 	if !oauth.PlainPath(q.Path) {

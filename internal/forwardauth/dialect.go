@@ -102,3 +102,9 @@ func pathOf(target string) (path string, ok bool) {
 	path, _, _ = strings.Cut(target, "?")
 	return path, strings.HasPrefix(path, "/")
 }
+
+// queryOf returns what pathOf cuts off.
+func queryOf(target string) string {
+	_, query, _ := strings.Cut(target, "?")
+	return query
+}

@@ -7,7 +7,7 @@ import "net/http"
 func envoy(r *http.Request, target string) Request {
 	path, ok := pathOf(target)
 	return Request{
-		Dialect: EnvoyHTTP, Method: r.Method, Host: r.Host, Path: path, Ambiguous: !ok,
+		Dialect: EnvoyHTTP, Method: r.Method, Host: r.Host, Path: path, Query: queryOf(target), Ambiguous: !ok,
 		// with_request_body and allow_partial_message; spoofed, it only denies.
 		BodyCut: len(r.Header["X-Envoy-Auth-Partial-Body"]) > 0 && r.Header["X-Envoy-Auth-Partial-Body"][0] != "false",
 	}

@@ -11,7 +11,7 @@ func forwarded(r *http.Request) Request {
 	uri, ok3 := one(r.Header["X-Forwarded-Uri"])
 	path, ok4 := pathOf(uri)
 	return Request{
-		Dialect: Forwarded, Method: method, Host: host, Path: path,
+		Dialect: Forwarded, Method: method, Host: host, Path: path, Query: queryOf(uri),
 		Ambiguous: !ok || !ok2 || !ok3 || !ok4,
 	}
 }

@@ -9,7 +9,7 @@ func gatewayAPI(r *http.Request) Request {
 	target, ok2 := one(r.Header["Path"])
 	path, ok3 := pathOf(target)
 	return Request{
-		Dialect: GatewayAPI, Method: method, Host: r.Host, Path: path,
+		Dialect: GatewayAPI, Method: method, Host: r.Host, Path: path, Query: queryOf(target),
 		Ambiguous: !ok || !ok2 || !ok3,
 	}
 }

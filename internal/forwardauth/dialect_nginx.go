@@ -29,7 +29,7 @@ func nginx(r *http.Request, query string) Request {
 	default:
 		q.AskedAs = r.Host
 		q.Host, q.Path, ok = splitURL(original[0])
-		q.Ambiguous = !ok
+		q.Ambiguous, q.Query = !ok, queryOf(original[0])
 	}
 	return q
 }

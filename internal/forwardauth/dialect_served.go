@@ -8,7 +8,7 @@ import "net/http"
 func Direct(r *http.Request) Request {
 	path, ok := pathOf(r.RequestURI)
 	return Request{
-		Dialect: Served, Method: r.Method, Host: r.Host, Path: path, Ambiguous: !ok,
+		Dialect: Served, Method: r.Method, Host: r.Host, Path: path, Query: queryOf(r.RequestURI), Ambiguous: !ok,
 		Headers: headersOf(r.Header), Peer: r.RemoteAddr, Body: r.Body,
 	}
 }

@@ -62,6 +62,9 @@ type Endpoint struct {
 	TrustedProxies []netip.Prefix
 	// Ended is what was revoked and who is denied; nil means that nothing is.
 	Ended *revocation.List
+	// Session takes a browser's session out of the Cookie lines of a request, "" for
+	// none; two are none. It is set where there are pages.
+	Session func(lines []string, host *resource.Host) (value string, several bool)
 	// Used, if set, is called when a token is first used here, with its family, the
 	// generation of the refresh token that came with it, and when it was issued. It
 	// must not wait.

@@ -139,6 +139,9 @@ func (e *Endpoint) Others() []string {
 			names = append(names, name)
 		}
 	}
+	if e.Session != nil {
+		names = append(names, cookieHeader, fetchSite, fetchMode, fetchDest)
+	}
 	if len(e.TrustedProxies) > 0 {
 		names = append(names, http.CanonicalHeaderKey(forwardedFor))
 	}

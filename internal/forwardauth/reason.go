@@ -78,6 +78,11 @@ const (
 	APIKeyRefused
 	NotAnAPIKey
 	TwoCredentials
+	NoSession
+	SessionExpired
+	SessionInvalid
+	SessionDue
+	CrossSiteRequest
 	numReasons // how many there are
 )
 
@@ -104,6 +109,8 @@ var slugs = [numReasons]reasons.Reason{
 	APIKeyMalformed: reasons.APIKeyMalformed, APIKeyUnknown: reasons.APIKeyUnknown, APIKeyExpired: reasons.APIKeyExpired,
 	APIKeyRevoked: reasons.APIKeyRevoked, APIKeyNotAccepted: reasons.APIKeyNotAccepted, APIKeyWrongSource: reasons.APIKeyWrongSource,
 	APIKeyNotEnough: reasons.APIKeyNotEnough, APIKeyRefused: reasons.APIKeyRefused, NotAnAPIKey: reasons.NotAnAPIKey, TwoCredentials: reasons.TwoCredentials,
+	NoSession: reasons.NoSession, SessionExpired: reasons.SessionExpired, SessionInvalid: reasons.SessionInvalid, SessionDue: reasons.SessionDue,
+	CrossSiteRequest: reasons.CrossSiteRequest,
 }
 
 // refusals are the reasons for which kinds of credential refuse, by their names.
@@ -213,6 +220,10 @@ var answers = func() (all [numReasons]answer) {
 			text: "the credential cannot be checked right now; try again",
 		}
 	}
+	for _, r := range []Reason{NoSession, SessionExpired, SessionInvalid, SessionDue} {
+		all[r] = unauthorized(oauth.InvalidToken, "a person has to sign in here, in a browser")
+	}
+	all[CrossSiteRequest] = denied("another site made the browser send this")
 	all[UnknownHost] = denied("no MCP server is configured at this address")
 	all[UnknownResource] = all[UnknownHost]
 	all[AmbiguousTarget] = denied("the address of this request can be read in more than one way")

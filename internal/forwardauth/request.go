@@ -29,6 +29,9 @@ type Request struct {
 	Routed   bool
 	// Path is the path as the client sent it, percent-encoded, without query.
 	Path string
+	// Query is what stands behind the path, without "?". No decision looks at it; a
+	// person who has to sign in comes back with it.
+	Query string
 	// NoPath says that the gateway tells no path: the host's only resource is meant.
 	NoPath bool
 

@@ -43,6 +43,7 @@ type terms struct {
 	until     int64 // Unix seconds
 	withdrawn *atomic.Bool
 	key       *credential.Key // nil for what is no API key
+	renew     int64           // when a browser should fetch another, in Unix seconds; 0 for never
 }
 
 // key bounds an API key; it is nil for everything else.
@@ -160,7 +161,7 @@ func (g *Grant) refused() Reason {
 	switch {
 	case g.changed:
 		return PolicyChanged
-	case g.bound.Empty():
+	case g.bound.Empty() && (g.Resource.Page == nil || g.Resource.Page.Scope != ""):
 		return NotAllowed
 	}
 	return Allowed
@@ -170,7 +171,7 @@ func (g *Grant) refused() Reason {
 func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Token {
 	issuer, matched := "", p.Policy
 	if p.Outsider != nil {
-		issuer, matched = p.Issuer, e.Policy.For(r.URI).MatchOutsider(p.Outsider).String()
+		issuer, matched = p.Issuer, e.Policy.For(r.Server().URI).MatchOutsider(p.Outsider).String()
 	}
 	g := e.grant(r, p.Scope, matched, issuer, p.Key)
 	known := *p
@@ -180,16 +181,16 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 		TokenID: p.ID, Family: p.Family, Subject: p.Subject, Email: p.Email, Client: revocation.Client(p.Client),
 	}, identity)
 	t.Issued, t.signing = p.IssuedAt, signing
-	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil {
-		t.terms = &terms{cmp.Or(p.Until, p.Expires), p.Withdrawn, p.Key}
+	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil || p.Renew != 0 {
+		t.terms = &terms{cmp.Or(p.Until, p.Expires), p.Withdrawn, p.Key, p.Renew}
 	}
-	t.emailUnknown = p.Outsider != nil && p.Outsider.Person.Unknown.Email
+	t.emailUnknown = p.EmailUnknown || p.Outsider != nil && p.Outsider.Person.Unknown.Email
 	return t
 }
 
 // upToDate reports whether g is what the rules leave by what is advertised now.
 func (e *Endpoint) upToDate(g *Grant) bool {
-	return !g.bound.ByCatalogue || g.catalogue == e.Scopes(g.Resource)
+	return !g.bound.ByCatalogue || g.catalogue == e.Scopes(g.Resource.Server())
 }
 
 // grants finds the Grant of a scope claim. There are as many as the people
@@ -220,14 +221,14 @@ func (e *Endpoint) grant(r *resource.Resource, scope, matched, issuer string, ke
 	if found != nil && e.upToDate(found) {
 		return found
 	}
-	catalogue := e.Scopes(r) // before the rules look, so that a change meanwhile is seen next time
+	catalogue := e.Scopes(r.Server()) // before the rules look, so that a change meanwhile is seen next time
 	scope, matched, issuer = strings.Clone(scope), strings.Clone(matched), strings.Clone(issuer)
 	of.scope, of.policy, of.issuer = scope, matched, issuer
 	scopes := oauth.Scopes(strings.Fields(scope))
-	match, known := e.Policy.For(r.URI).Parse(matched)
+	match, known := e.Policy.For(r.Server().URI).Parse(matched)
 	bound := match.Bound(scopes).Only(tools)
 	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}, policy: matched, issuer: issuer, catalogue: catalogue, key: key != nil, changed: !known}
-	for _, s := range r.Rules.WithIncluded(bound.Scopes) {
+	for _, s := range r.Server().Rules.WithIncluded(bound.Scopes) {
 		made.opens[s] = true
 	}
 	g.mu.Lock()

@@ -44,7 +44,7 @@ func (v View) Shows(method, name string) bool {
 // the body asks for. It writes nothing down, and counts nothing.
 func (e *Endpoint) Reads(ctx context.Context, q *Request) (v View, lists, ok bool) {
 	var d Decision
-	if !d.pass(e.locate(q, &d)) || !d.pass(theWayIn(q, &d)) || !d.pass(e.authenticate(ctx, q, &d)) {
+	if !d.pass(e.locate(q, &d)) || !d.pass(theWayIn(q, &d)) || d.Resource.Page != nil || !d.pass(e.authenticate(ctx, q, &d)) {
 		return View{}, false, false
 	}
 	reads := fromGateway

@@ -211,6 +211,8 @@ func init() {
 		case InvalidRequest:
 			v.Detail = "code_challenge is missing; PKCE is required"
 			v.ContinueURL, v.ContinueHost = "https://claude.ai/api/mcp/auth_callback?error=invalid_request", "claude.ai"
+		case NoSuchPage, SessionRefused:
+			v.Retry = "https://wiki.mcp.example.com/account/sign-in?rd=%2Fui"
 		case InvalidScope:
 			v.ContinueURL, v.ContinueHost = "cursor://anysphere.cursor-mcp/oauth/callback?error=invalid_scope", "anysphere.cursor-mcp"
 		}

@@ -55,6 +55,9 @@ type Error struct {
 	ContinueURL  Link
 	ContinueHost string // the host of ContinueURL, for people
 
+	// Retry is set for a person who came without an app: where they begin again.
+	Retry Link
+
 	FlowID string
 }
 
@@ -87,6 +90,8 @@ const (
 	OtherBrowser              Problem = "other_browser"
 	Displaced                 Problem = "displaced"
 	ProviderMisconfigured     Problem = "provider_misconfigured"
+	NoSuchPage                Problem = "no_such_page"
+	SessionRefused            Problem = "access_denied"
 )
 
 // Problems lists every problem.
@@ -95,7 +100,7 @@ var Problems = []Problem{
 	InvalidScope, InvalidTarget, InvalidRequest, InteractionRequired, ClientNotAllowed, NotAllowed,
 	TemporarilyUnavailable, ServerError, TooManyRequests,
 	ConsentExpired, UsedTwice, CrossSiteForm, UnknownProvider, OtherProvider, OtherBrowser, Displaced,
-	ProviderMisconfigured,
+	ProviderMisconfigured, NoSuchPage, SessionRefused,
 }
 
 // Error renders an error page.

@@ -64,6 +64,25 @@ func stripping(s *resource.Serving, identity []string, keyHeader string) strippe
 	return t
 }
 
+// ownCookies is how the cookies of this service begin.
+var ownCookies = []string{"__Host-mcp-", "mcp-"}
+
+// withoutOwnCookies takes the cookies of this service out of those that a server is
+// configured to get.
+func withoutOwnCookies(h http.Header) {
+	r := http.Request{Header: http.Header{"Cookie": h["Cookie"]}}
+	delete(h, "Cookie")
+	var others []string
+	for _, c := range r.Cookies() {
+		if !slices.ContainsFunc(ownCookies, func(own string) bool { return strings.HasPrefix(c.Name, own) }) {
+			others = append(others, c.Name+"="+c.Value)
+		}
+	}
+	if len(others) > 0 {
+		h["Cookie"] = []string{strings.Join(others, "; ")}
+	}
+}
+
 func set(names []string) map[string]bool {
 	m := make(map[string]bool, len(names))
 	for _, name := range names {

@@ -70,3 +70,16 @@ func flat(name string) string {
 		return '_'
 	}, strings.ToLower(name))
 }
+
+// A server that is configured to get cookies gets none of this service.
+func TestOwnCookiesStay(t *testing.T) {
+	h := http.Header{"Cookie": {"a=1; __Host-mcp-session=sealed; mcp-login-x=2", "b=3; __Host-mcp-granted=x"}}
+	withoutOwnCookies(h)
+	if got := h["Cookie"]; len(got) != 1 || got[0] != "a=1; b=3" {
+		t.Errorf("%q", got)
+	}
+	h = http.Header{"Cookie": {"__Host-mcp-session=sealed"}}
+	if withoutOwnCookies(h); h["Cookie"] != nil {
+		t.Errorf("%q", h["Cookie"])
+	}
+}

@@ -24,7 +24,7 @@ const (
 // differently. A stream that a client opens without a message may hold answers to earlier
 // ones: it may be the continuation of another, and HTTP+SSE sends all there.
 func (x *exchange) filters() bool {
-	return x.in.Method == http.MethodGet || x.decision.Lists()
+	return x.server.resource.Page == nil && (x.in.Method == http.MethodGet || x.decision.Lists())
 }
 
 // filter makes the answer one that holds of lists what the person may see.

@@ -37,6 +37,16 @@ func pathsOf(r *resource.Resource) paths {
 	return p
 }
 
+// pageAt are the paths of a page, which are the server's own: it is beside the
+// endpoint of MCP, and not below it.
+func pageAt(r *resource.Resource) paths {
+	p := paths{public: r.Path, exact: r.Path, base: r.Path, origin: url.URL{Scheme: r.Endpoint.Scheme, Host: r.Endpoint.Host}}
+	if p.exact == "" {
+		p.exact = "/"
+	}
+	return p
+}
+
 // toServer returns the server's path for a public one that the resource covers.
 func (p *paths) toServer(public string) string {
 	if rest := strings.TrimPrefix(public, p.public); rest != "" {
@@ -96,7 +106,7 @@ func unescaped(path string) string {
 // requests to that would not reach the server.
 func (x *exchange) public(own string) (path string, ok bool) {
 	path, ok = x.server.paths.toPublic(own)
-	return path, ok && x.decision.Host.Covering(path) == x.decision.Resource && !x.endpoint.Owned(unescaped(path))
+	return path, ok && x.decision.Host.At(path) == x.decision.Resource && !x.endpoint.Owned(unescaped(path))
 }
 
 // findTarget says where the request goes.

@@ -91,6 +91,11 @@ func New(o Options) *Endpoint {
 		if r.Serving != nil {
 			e.servers[r] = &server{r, transports.to(r.Authorities), pathsOf(r), stripping(r.Serving, o.Identity, r.KeyHeader)}
 		}
+		for _, p := range r.Host.Pages {
+			if p.Beside == r && p.Serving != nil {
+				e.servers[p] = &server{p, transports.to(p.Authorities), pageAt(p), stripping(p.Serving, o.Identity, r.KeyHeader)}
+			}
+		}
 	}
 	return e
 }
@@ -141,6 +146,12 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, http.StatusNotFound, "there is nothing at this path", d.MessageID())
 		return
 	}
+	if d.Resource.Page != nil { // no decision has looked at it
+		if err := readPage(w, body); err != nil {
+			writeError(w, r, http.StatusRequestEntityTooLarge, "the body of the request is too large", "null")
+			return
+		}
+	}
 	x := &exchange{endpoint: e, server: s, decision: &d, in: r, body: body.bytes, path: q.Path}
 	if refused := x.check(); refused != nil {
 		e.audit(x, audit.AccessDenied, refused)
@@ -170,6 +181,15 @@ func answer(w http.ResponseWriter, d *forwardauth.Decision) {
 	d.Headers.Set(h)
 	w.WriteHeader(d.Status)
 	_, _ = io.WriteString(w, d.Body)
+}
+
+// maxPageBody bounds what a page's form or script sends.
+const maxPageBody = 1 << 20
+
+// readPage reads the body of a request to a page, which stays in memory.
+func readPage(w http.ResponseWriter, body *kept) error {
+	_, err := io.Copy(io.Discard, http.MaxBytesReader(w, io.NopCloser(body), maxPageBody))
+	return err
 }
 
 // kept is a body that stays in memory once it was read. The decision bounds it.
@@ -254,6 +274,7 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL, p.Out.Host = x.target, x.target.Host
 	h := p.Out.Header
 	x.server.strip.request(h)
+	withoutOwnCookies(h)
 	if x.session != "" {
 		h[sessionHeader] = []string{x.session}
 	}

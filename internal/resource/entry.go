@@ -40,6 +40,22 @@ type Entry struct {
 	// header KeyHeader, a canonical name.
 	APIKeys   bool
 	KeyHeader string
+	// Pages are for people's browsers, and Account says that the host has the pages
+	// where people see what they allowed.
+	Pages   []Page
+	Account bool
+	// PersonalKeys: keys that people make for themselves are taken.
+	PersonalKeys bool
+}
+
+// Page is a part of an MCP host that people open in a browser: a path and what is
+// below it, but for longer paths that are of something else.
+type Page struct {
+	Path string // "" for the whole host
+	// Scope is what the rules must allow a person, "" for nothing.
+	Scope string
+	// Tokens: the tokens and keys of the MCP server open the page too.
+	Tokens bool
 }
 
 // Serving says that this service itself relays requests to the server, and how.

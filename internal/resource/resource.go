@@ -49,12 +49,26 @@ type Resource struct {
 	// header KeyHeader, a canonical name.
 	APIKeys   bool
 	KeyHeader string
+	// PersonalKeys: keys that people make for themselves are taken.
+	PersonalKeys bool
+	// Page is set for a page, and the rest of Resource is then what a page has of the
+	// MCP server beside it, Beside: no credential of an MCP client opens it.
+	Page   *Page
+	Beside *Resource
 	// Index is the place in the configuration.
 	Index int
 }
 
 // KeysOnly reports whether API keys are all that is taken, so that no sign-in helps.
 func (r *Resource) KeysOnly() bool { return r.APIKeys && r.OwnTokensOff && len(r.Issuers) == 0 }
+
+// Server is the MCP server whose rules hold: r itself, or the one beside a page.
+func (r *Resource) Server() *Resource {
+	if r.Page != nil {
+		return r.Beside
+	}
+	return r
+}
 
 // MetadataURL returns the URL of the metadata document of the resource at path,
 // which the resource covers (RFC 9728, section 3.1).
@@ -97,9 +111,15 @@ type Host struct {
 	Issuer string
 	// Secure is false only for plain http on loopback.
 	Secure bool
-	// Resources are ordered by path, longest first.
+	// Resources are ordered by path, longest first, and so are Pages.
 	Resources []*Resource
+	Pages     []*Resource
+	// Account: the host has the pages where people see what they allowed.
+	Account bool
 }
+
+// SignsIn reports whether people have a browser session at h.
+func (h *Host) SignsIn() bool { return h.Account || len(h.Pages) > 0 }
 
 // Serves reports whether this service relays to one of the host's servers itself.
 func (h *Host) Serves() bool {
@@ -144,6 +164,21 @@ func (h *Host) Covering(path string) *Resource {
 		}
 	}
 	return nil
+}
+
+// At returns what is at path: a page or an MCP server, whichever has the longer path.
+func (h *Host) At(path string) *Resource {
+	r := h.Covering(path)
+	if len(h.Pages) == 0 || !oauth.PlainPath(path) {
+		return r
+	}
+	for _, p := range h.Pages {
+		rest, ok := strings.CutPrefix(path, p.Path)
+		if ok && (rest == "" || rest[0] == '/') && (r == nil || len(p.Path) > len(r.Path)) {
+			return p
+		}
+	}
+	return r
 }
 
 // Requested finds the resource that a client names in a resource parameter
@@ -192,6 +227,20 @@ func (h *Host) Default() (*Resource, bool) {
 type Table struct {
 	hosts map[string]*Host
 	all   []*Resource
+	pages int // how many there are
+}
+
+// HasPages reports whether some path is open to browser sessions.
+func (t *Table) HasPages() bool { return t.pages > 0 }
+
+// SignsIn reports whether people have a browser session anywhere.
+func (t *Table) SignsIn() bool {
+	for _, h := range t.hosts {
+		if h.SignsIn() {
+			return true
+		}
+	}
+	return false
 }
 
 // NewTable builds the table. The configuration has been checked; what is left
@@ -212,18 +261,45 @@ func NewTable(hosts []Entry) (*Table, error) {
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
 			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
 			Serving: c.Serving, Authorities: c.Authorities,
-			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, Index: i,
+			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, PersonalKeys: c.PersonalKeys, Index: i,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)
 		}
 		h.Resources = append(h.Resources, r)
+		h.Account = h.Account || c.Account
 		t.all = append(t.all, r)
 	}
+	if err := t.addPages(hosts); err != nil {
+		return nil, err
+	}
+	longest := func(a, b *Resource) int { return cmp.Compare(len(b.Path), len(a.Path)) }
 	for _, h := range t.hosts {
-		slices.SortFunc(h.Resources, func(a, b *Resource) int { return cmp.Compare(len(b.Path), len(a.Path)) })
+		slices.SortFunc(h.Resources, longest)
+		slices.SortFunc(h.Pages, longest)
 	}
 	return t, nil
+}
+
+// addPages puts the pages beside their MCP servers. No path is both.
+func (t *Table) addPages(hosts []Entry) error {
+	for i, c := range hosts {
+		beside := t.all[i]
+		h := beside.Host
+		for j := range c.Pages {
+			p := &c.Pages[j]
+			taken := func(o *Resource) bool { return o.Path == p.Path }
+			if slices.ContainsFunc(h.Resources, taken) || slices.ContainsFunc(h.Pages, taken) {
+				return fmt.Errorf("proxy.hosts[%d].pages[%d]: %s%s is already taken by another page or MCP server", i, j, h.Issuer, p.Path)
+			}
+			h.Pages = append(h.Pages, &Resource{
+				URI: h.Issuer + cmp.Or(p.Path, "/"), Path: p.Path, Host: h, Endpoint: beside.Endpoint, DisplayName: beside.DisplayName,
+				Serving: beside.Serving, Authorities: beside.Authorities, Page: p, Beside: beside, Index: len(t.all) + t.pages,
+			})
+			t.pages++
+		}
+	}
+	return nil
 }
 
 // Host returns the host with this Host header, nil if it is not ours. Case, a

@@ -14,6 +14,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
@@ -46,6 +47,8 @@ type builder struct {
 	codes     *authcode.Codes
 	pages     *page.Pages
 	apiKeys   *apikey.Store
+	// sessions are those of people's browsers, nil where no host has any.
+	sessions *session.Sessions
 }
 
 // build makes a service of a configuration that Check has accepted. It puts nothing in force.
@@ -140,6 +143,9 @@ func (b *builder) admit() (err error) {
 	b.rules = policy.New(b.table.All(), b.cfg.ProviderIDs(), opens(b.catalogue))
 	b.codes = authcode.NewCodes(b.sealing, b.replay, b.memory.store != nil, b.opt.Now)
 	b.pages = page.New(b.cfg.Branding)
+	if b.table.SignsIn() {
+		b.sessions = session.New(b.sealing, b.cfg.BrowserSessions, b.opt.Now)
+	}
 	return err
 }
 
@@ -163,6 +169,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			Steps: authorize.NewSteps(b.sealing, b.opt.Now), Refused: b.refused,
 			Requests: b.perMinute("authorize", b.cfg.Limits.ClientRequests), SignIns: b.attempts(limits),
 			Pages: b.pages, Audit: b.audit, Now: b.opt.Now, SkipConsent: !b.cfg.ConsentScreen,
+			Sessions: b.sessions,
 		},
 		tokens: &grant.Endpoint{
 			Grants: grant.All(), Clients: b.clients, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
@@ -214,7 +221,11 @@ func (b *builder) listen(e endpoints, limits *limits) {
 // kinds are what a request may prove itself with, in the order in which they are
 // asked whether a credential is theirs.
 func (b *builder) kinds() credential.Kinds {
-	kinds := credential.Kinds{apikey.Kind{Keys: b.apiKeys, Now: b.opt.Now}}
+	var kinds credential.Kinds
+	if b.table.HasPages() { // first, because at a page its word is the only one
+		kinds = append(kinds, session.Kind{Sessions: b.sessions, Policy: b.rules})
+	}
+	kinds = append(kinds, apikey.Kind{Keys: b.apiKeys, Now: b.opt.Now})
 	if hook := &b.cfg.APIKeys.Webhook; hook.On() {
 		started := *hook // a configuration may be used by several services
 		started.Start(b.way("the webhook for API keys", hook.Authorities), b.opt.Now)
@@ -251,6 +262,9 @@ func (b *builder) decide(tokens *grant.Endpoint) *forwardauth.Endpoint {
 		Count: b.metrics.decision, Trace: b.tracer.Decision(), Now: b.opt.Now,
 	})
 	d.Refused = b.refused.Note
+	if b.table.HasPages() {
+		d.Session = session.Presented
+	}
 	tokens.Used, tokens.Issued = news.Used, d.Issued
 	b.metrics.watchTokens(d.Remembered)
 	return d

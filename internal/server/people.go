@@ -66,7 +66,7 @@ type refusalPage struct {
 
 // WriteHeader implements http.ResponseWriter.
 func (p *refusalPage) WriteHeader(status int) {
-	if status != http.StatusUnauthorized {
+	if status != http.StatusUnauthorized || p.Header().Get("Location") != "" { // or there is a place to sign in
 		p.ResponseWriter.WriteHeader(status)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
@@ -42,7 +43,7 @@ func (e endpoints) routes() []web.Route {
 // everyRoute is the table of routes of a service that has everything turned on.
 // Its handlers must not be called.
 func everyRoute() []web.Route {
-	return endpoints{&authorize.Endpoint{}, &grant.Endpoint{}, true, &registration.Endpoint{}, &discovery.Endpoint{}}.routes()
+	return endpoints{&authorize.Endpoint{Sessions: &session.Sessions{}}, &grant.Endpoint{}, true, &registration.Endpoint{}, &discovery.Endpoint{}}.routes()
 }
 
 // Owns reports whether a path belongs to the service on every host, whatever is

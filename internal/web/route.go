@@ -67,3 +67,11 @@ func Covers(routes []Route, path string) bool {
 	}
 	return false
 }
+
+// Where a person's browser signs in for the pages of a host, and the parameter that
+// says where it goes on to.
+const (
+	AccountPath = "/account"
+	SignInPath  = AccountPath + "/sign-in"
+	ReturnParam = "rd"
+)

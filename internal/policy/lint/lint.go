@@ -200,6 +200,8 @@ func (c Clients) kindsOf(ids []string) []string {
 		switch {
 		case c.named(id) != nil:
 			out = append(out, rule.KindStatic)
+		case id == rule.KindBrowser:
+			out = append(out, rule.KindBrowser)
 		case strings.HasPrefix(id, rule.KeyNamespace+":"):
 			out = append(out, rule.KindKey)
 		case strings.HasPrefix(id, "https://"), strings.HasPrefix(id, "http://"):

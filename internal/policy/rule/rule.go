@@ -10,6 +10,7 @@ const (
 	KindDynamic  = "dynamic"  // registered itself
 	KindExternal = "external" // a client of another authorization server
 	KindKey      = "key"      // holds an API key
+	KindBrowser  = "browser"  // a person's browser, at the pages of an MCP host
 )
 
 // KeyNamespace begins the subjects and client ids of API keys, with a colon behind
@@ -44,11 +45,11 @@ type Rule struct {
 	Groups []string `json:"groups" max:"200" check:"unique"`
 	// Identity providers by id; the one `provider` has its name for an id. Other authorization servers by their issuer URL.
 	Providers []string `json:"providers" max:"200" check:"unique"`
-	// Clients by id: those of `clients`, URLs of metadata documents, for clients of another authorization server, its issuer without the scheme, a colon and the id there ("sso.example.com:cli"), or "apikey:NAME" for an API key. Clients that register themselves get a new id each time; see clientKinds.
+	// Clients by id: those of `clients`, URLs of metadata documents, for clients of another authorization server, its issuer without the scheme, a colon and the id there ("sso.example.com:cli"), or "apikey:NAME" for an API key, or "browser" for pages. Clients that register themselves get a new id each time; see clientKinds.
 	Clients []string `json:"clients" max:"200" check:"unique"`
 	// Hosts of metadata documents: a name such as "claude.ai", or "*.example.com" for every name below it.
 	ClientHosts []string `json:"clientHosts" max:"200" check:"unique"`
-	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves), "external" (clients of another authorization server), "key" (API keys).
+	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves), "external" (clients of another authorization server), "key" (API keys), "browser" (people's browsers, at pages).
 	ClientKinds []string `json:"clientKinds" max:"200" check:"unique"`
 	// Scopes that the rule is about; an asterisk at the end stands for anything. Default: everything.
 	Scopes []string `json:"scopes" max:"200" check:"unique"`

@@ -1,0 +1,165 @@
+package authorize
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+)
+
+// renewGrace is how long windows that were opened at the same time get the same
+// renewed session.
+const renewGrace = 2 * time.Minute
+
+// renew gives a browser its session anew, and asks the identity provider first where
+// that is due. It reports false where the person has to visit the provider instead.
+func (e *Endpoint) renew(w http.ResponseWriter, r *http.Request, host *resource.Host, v session.Session, p pending) bool {
+	if !e.Sessions.Due(&v) {
+		return e.renewed(w, r, host, v, p)
+	}
+	vouching := e.Providers.Find(v.Provider)
+	if vouching == nil {
+		return false
+	}
+	sealed, err := e.askAgain(r.Context(), host, vouching, v)
+	switch {
+	case err == nil:
+		e.Audit.Write(r.Context(), audit.Entry{
+			Event: audit.SessionRenewed, Host: host.Name, Flow: v.Flow, Family: v.ID, Subject: v.Identity.FullSubject(), Email: v.Identity.Email, Client: session.ClientID,
+		})
+		session.Set(w.Header(), host, sealed)
+		redirect(w, host.Issuer+p.Page)
+		return true
+	case errors.Is(err, connector.ErrSessionOver):
+		return false
+	case errors.Is(err, guard.ErrReused):
+		e.endSession(r, host, &v, reasons.SessionReused, nil)
+		session.Clear(w.Header(), host)
+		return false
+	}
+	if reason := final(err); reason != revocation.None {
+		e.endSession(r, host, &v, reason, err)
+		session.Clear(w.Header(), host)
+		x := p.ending(host, &oauth.Error{Code: oauth.AccessDenied, Reason: reason, Cause: err})
+		x.entry.Subject = v.Identity.FullSubject()
+		e.end(w, r, x)
+		return true
+	}
+	// The provider does not answer. The session goes on for as long as the one that
+	// the browser has, and is tried again.
+	v.Tried = e.Now().Unix()
+	return e.renewed(w, r, host, v, p)
+}
+
+// renewed gives the browser the same session, from now on.
+func (e *Endpoint) renewed(w http.ResponseWriter, r *http.Request, host *resource.Host, v session.Session, p pending) bool {
+	sealed, err := e.Sessions.Seal(v, host, e.keep(r.Context(), &v))
+	if err != nil {
+		return false
+	}
+	session.Set(w.Header(), host, sealed)
+	redirect(w, host.Issuer+p.Page)
+	return true
+}
+
+// final is why a person may not go on, by an error of askAgain; None where it could
+// only not be found out.
+func final(err error) reasons.Reason {
+	if refused, ok := errors.AsType[policy.Refused](err); ok {
+		return refused.Reason
+	}
+	switch {
+	case errors.Is(err, connector.ErrGone):
+		return reasons.UserGone
+	case errors.Is(err, connector.ErrNotAllowed):
+		return reasons.AccountNotAllowed
+	}
+	return revocation.None
+}
+
+// askAgain asks the identity provider who the person is now, once however many
+// windows ask for it, and returns the cookie of the next generation.
+func (e *Endpoint) askAgain(ctx context.Context, host *resource.Host, vouching *provider.Provider, v session.Session) (string, error) {
+	if err := e.fetchKept(ctx, &v); err != nil {
+		return "", err
+	}
+	if !vouching.MayRecheck(v.Kept) {
+		return "", connector.ErrSessionOver
+	}
+	rotation := guard.Rotation{
+		Family: v.ID, Generation: v.Generation, Issued: time.Unix(v.Checked, 0), Arrived: e.Now(), Grace: renewGrace, Expires: time.Unix(e.Sessions.End(&v), 0),
+		Resume: func(kept string) {
+			if s, err := e.Steps.kept.Open(kept, v.ID); err == nil {
+				v.Kept = s
+			}
+		},
+	}
+	return e.Guard.Rotate(ctx, rotation, func(ctx context.Context) (string, error) {
+		who := connector.Identity{Provider: v.Identity.Provider, Namespace: v.Identity.Namespace, Subject: v.Identity.Subject}
+		identity, kept, err := vouching.Recheck(ctx, who, v.Kept)
+		if err != nil {
+			return "", e.unfinished(v.ID, kept, e.Sessions.End(&v), err)
+		}
+		if err := vouching.Gate.Admit(identity); err != nil {
+			return "", err
+		}
+		v.Identity, v.Kept = identity, kept
+		v.Generation, v.Checked, v.Tried = v.Generation+1, e.Now().Unix(), 0
+		return e.Sessions.Seal(v, host, e.keep(ctx, &v))
+	})
+}
+
+// unfinished is a failure after which the next try begins with another session of
+// the provider's, if there is one.
+func (e *Endpoint) unfinished(id string, kept connector.Session, end int64, err error) error {
+	if kept == (connector.Session{}) {
+		return err
+	}
+	sealed, problem := e.Steps.kept.Seal(kept, time.Unix(end, 0), id)
+	if problem != nil {
+		return errors.Join(err, problem)
+	}
+	return &guard.Unfinished{Keep: sealed, Err: err}
+}
+
+// keptID is what the guard holds a provider's session under that no cookie has room for.
+func keptID(v *session.Session) string { return "browser session " + v.ID }
+
+// keep holds the provider's session of v in the guard.
+func (e *Endpoint) keep(ctx context.Context, v *session.Session) func(connector.Session) error {
+	end := time.Unix(e.Sessions.End(v), 0)
+	return func(kept connector.Session) error {
+		sealed, err := e.Steps.kept.Seal(kept, end, v.ID)
+		if err != nil {
+			return err
+		}
+		return e.Guard.Keep(ctx, keptID(v), sealed, end)
+	}
+}
+
+// fetchKept fetches the provider's session of v, if the guard has it.
+func (e *Endpoint) fetchKept(ctx context.Context, v *session.Session) error {
+	if v.Kept != (connector.Session{}) {
+		return nil
+	}
+	sealed, err := e.Guard.Kept(ctx, keptID(v))
+	if err != nil || sealed == "" {
+		return err
+	}
+	v.Kept, err = e.Steps.kept.Open(sealed, v.ID)
+	if err != nil {
+		return connector.ErrSessionOver
+	}
+	return nil
+}
