@@ -226,11 +226,11 @@ func (w *walk) checkPKCE(context.Context) outcome {
 	return pass("")
 }
 
-// checkIss finds no fault: `iss` protects clients that use several servers, and
-// none breaks without it (RFC 9207).
+// checkIss warns: `iss` protects clients that use several servers, and none breaks
+// without it (RFC 9207).
 func (w *walk) checkIss(context.Context) outcome {
 	if !w.server.IssParameter {
-		return skip("authorization_response_iss_parameter_supported is not set; clients with several servers are open to mix-up attacks (RFC 9207)")
+		return warn("iss.missing", "authorization_response_iss_parameter_supported is not set")
 	}
 	return pass("")
 }
@@ -346,11 +346,7 @@ func (w *walk) checkRegister(ctx context.Context) outcome {
 		}
 		redirect = w.callback.url
 	}
-	body, _ := json.Marshal(map[string]any{
-		"client_name": "mcp-forward-auth doctor", "redirect_uris": []string{redirect}, "token_endpoint_auth_method": "none",
-		"grant_types": []string{"authorization_code"}, "response_types": []string{"code"}, "application_type": "native",
-	})
-	a, err := w.probe.do(ctx, request{http.MethodPost, at, []string{"Content-Type", "application/json", "Accept", "application/json"}, string(body)})
+	a, err := w.register(ctx, redirect)
 	if err != nil {
 		return fail("register.missing", "POST "+at+": "+transport(err))
 	}
@@ -366,6 +362,92 @@ func (w *walk) checkRegister(ctx context.Context) outcome {
 	case !a.isJSON() || json.Unmarshal(a.body, &client) != nil || client.ID == "":
 		return fail("register.malformed", saw)
 	}
-	w.client = &client
+	w.client, w.redirect = &client, redirect
 	return pass("as a public client with the redirect URI " + redirect)
+}
+
+// register sends what a public client on a computer registers.
+func (w *walk) register(ctx context.Context, redirect string) (*answer, error) {
+	body, _ := json.Marshal(map[string]any{
+		"client_name": "mcp-forward-auth doctor", "redirect_uris": []string{redirect}, "token_endpoint_auth_method": "none",
+		"grant_types": []string{"authorization_code"}, "response_types": []string{"code"}, "application_type": "native",
+	})
+	return w.probe.do(ctx, request{http.MethodPost, w.server.RegistrationEndpoint, []string{"Content-Type", "application/json", "Accept", "application/json"}, string(body)})
+}
+
+// checkRedirects registers addresses at which a browser would run a script, or send the code
+// in the clear over the network (RFC 9700, section 4.1).
+func (w *walk) checkRedirects(ctx context.Context) outcome {
+	for _, redirect := range []string{"javascript:alert(1)", "data:text/html,x", "http://" + stranger + "/callback", "https://*/callback"} {
+		a, err := w.register(ctx, redirect)
+		if err != nil {
+			return skip(transport(err))
+		}
+		var client registered
+		if a.status < 300 && json.Unmarshal(a.body, &client) == nil && client.ID != "" && strings.Contains(string(a.body), redirect[:5]) {
+			return fail("redirects.taken", "redirect_uris "+redirect+": "+a.String())
+		}
+	}
+	return pass("scripts and plain http are refused")
+}
+
+// authorizeURL is a request for a sign-in of the registered client, with parameters changed;
+// an empty one is left out.
+func (w *walk) authorizeURL(changed map[string]string) string {
+	q := url.Values{
+		"response_type": {"code"}, "client_id": {w.client.ID}, "redirect_uri": {w.redirect}, "state": {"doctor"},
+		"code_challenge": {"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"}, "code_challenge_method": {"S256"},
+	}
+	if w.resource != nil {
+		q.Set("resource", w.resource.Resource)
+	}
+	for name, value := range changed {
+		if q.Set(name, value); value == "" {
+			q.Del(name)
+		}
+	}
+	separator := "?"
+	if strings.Contains(w.server.AuthorizationEndpoint, "?") {
+		separator = "&"
+	}
+	return w.server.AuthorizationEndpoint + separator + q.Encode()
+}
+
+// checkState leaves out what the client is free to leave out: PKCE protects it (OAuth 2.1,
+// section 4.1.1).
+func (w *walk) checkState(ctx context.Context) outcome {
+	with, err := w.probe.do(ctx, request{http.MethodGet, w.authorizeURL(nil), []string{"Accept", "text/html"}, ""})
+	if err != nil {
+		return skip(transport(err))
+	}
+	without, err := w.probe.do(ctx, request{http.MethodGet, w.authorizeURL(map[string]string{"state": ""}), []string{"Accept", "text/html"}, ""})
+	if err != nil {
+		return skip(transport(err))
+	}
+	if refusesAuthorization(with) {
+		return skip("the request is refused with state too: " + with.String())
+	}
+	if refusesAuthorization(without) {
+		return fail("state.required", "without state: "+without.String())
+	}
+	return pass("")
+}
+
+func refusesAuthorization(a *answer) bool {
+	to, err := url.Parse(a.header.Get("Location"))
+	return a.status >= 400 || err == nil && to.Query().Get("error") != ""
+}
+
+// checkErrorRedirect makes a mistake that only the redirect could tell the client about. A
+// server that sends every browser on to an address that a stranger has just registered is an
+// open redirector (RFC 9700, section 4.11.2).
+func (w *walk) checkErrorRedirect(ctx context.Context) outcome {
+	a, err := w.probe.do(ctx, request{http.MethodGet, w.authorizeURL(map[string]string{"scope": "doctor:no-such-scope-" + stranger, "response_type": "token"}), []string{"Accept", "text/html"}, ""})
+	if err != nil {
+		return skip(transport(err))
+	}
+	if to := a.header.Get("Location"); a.status >= 300 && a.status < 400 && strings.HasPrefix(to, w.redirect) {
+		return warn("error-redirect.open", a.String())
+	}
+	return pass("an error is shown before the browser goes on")
 }

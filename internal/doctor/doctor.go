@@ -119,6 +119,9 @@ var steps = []struct {
 	{"clients", hasServer, (*walk).checkClients},
 	{"keys", hasServer, (*walk).checkKeys},
 	{"register", hasServer, (*walk).checkRegister},
+	{"redirects", mayRegister, (*walk).checkRedirects},
+	{"state", hasClient, (*walk).checkState},
+	{"error-redirect", hasClient, (*walk).checkErrorRedirect},
 	{"cors-preflight", gated, (*walk).checkPreflight},
 	{"cors-challenge", gated, (*walk).checkCORSChallenge},
 	{"cors-documents", documented, (*walk).checkCORSDocuments},
@@ -126,7 +129,9 @@ var steps = []struct {
 	{"get", gated, (*walk).checkGet},
 	{"delete", gated, (*walk).checkDelete},
 	{"bad-token", gated, (*walk).checkBadToken},
+	{"token-scheme", gated, (*walk).checkScheme},
 	{"large-token", gated, (*walk).checkLargeToken},
+	{"large-body", gated, (*walk).checkLargeBody},
 	{"spoof", gated, (*walk).checkSpoof},
 	{"unasked", gated, (*walk).checkUnasked},
 	{"login", canLogin, (*walk).checkLogin},
@@ -229,6 +234,7 @@ type walk struct {
 	url       *url.URL
 	anonymous *answer           // to the POST without a token
 	bearer    map[string]string // parameters of the Bearer challenge; nil if there is none
+	judged    map[string]string // the same for a bad token that was told from none
 
 	metadataURL string // named by the challenge and usable, or ""
 	resourceAt  string // where the document was found
@@ -239,6 +245,7 @@ type walk struct {
 	variants    []variant
 
 	client   *registered
+	redirect string // what client registered, or ""
 	callback *callback
 	code     string
 	verifier string
@@ -303,6 +310,15 @@ func canLogin(w *walk) string {
 	}
 	return unless(w.client != nil, "there is no client to sign in with; name one with --client-id")
 }
+
+func mayRegister(w *walk) string {
+	if why := hasServer(w); why != "" {
+		return why
+	}
+	return unless(w.redirect != "", "needs a registration; --register tries it")
+}
+
+func hasClient(w *walk) string { return mayRegister(w) }
 
 func hasCode(w *walk) string    { return unless(w.code != "", "no one signed in") }
 func hasToken(w *walk) string   { return unless(w.token != nil, "there is no token") }

@@ -163,11 +163,17 @@ var brokenSetups = map[string]broken{
 	"POST not allowed":                {want: "post.method", wrap: when(anonymous("POST"), status(405))},
 	"nginx made 500 of it":            {want: "post.failing", wrap: when(anonymous("POST"), status(500))},
 	"Host rewritten":                  {want: "post.misdirected", wrap: when(anonymous("POST"), status(421))},
-	"an odd status":                   {want: "post.unexpected", wrap: when(anonymous("POST"), status(400))},
-	"401 without a challenge":         {want: "challenge.missing", wrap: header("WWW-Authenticate", func(*stack, string) string { return "" })},
-	"Basic":                           {want: "challenge.scheme", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Basic realm="x"` })},
-	"garbage for a challenge":         {want: "challenge.malformed", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Bearer "` })},
-	"challenge doubled":               {want: "challenge.several", wrap: header("WWW-Authenticate", func(_ *stack, old string) string { return old + ", " + old })},
+	"a login page of another proxy":   {want: "post.page", wrap: when(anonymous("POST"), page)},
+	"a firewall refuses": {want: "post.firewall", wrap: when(anonymous("POST"), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, "<title>Attention Required!</title>")
+	})},
+	"an odd status":           {want: "post.unexpected", wrap: when(anonymous("POST"), status(400))},
+	"401 without a challenge": {want: "challenge.missing", wrap: header("WWW-Authenticate", func(*stack, string) string { return "" })},
+	"Basic":                   {want: "challenge.scheme", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Basic realm="x"` })},
+	"garbage for a challenge": {want: "challenge.malformed", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Bearer "` })},
+	"challenge doubled":       {want: "challenge.several", wrap: header("WWW-Authenticate", func(_ *stack, old string) string { return old + ", " + old })},
 	"parameters stripped from the challenge": {want: "challenge.stripped", wrap: header("WWW-Authenticate", func(_ *stack, old string) string {
 		if strings.Contains(old, "invalid_token") {
 			return `Bearer error="invalid_token"`
@@ -256,7 +262,44 @@ var brokenSetups = map[string]broken{
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.WriteHeader(200)
 	})},
-	"DELETE not gated":            {want: "delete.open", wrap: when(anonymous("DELETE"), status(400))},
+	"DELETE not gated": {want: "delete.open", wrap: when(anonymous("DELETE"), status(400))},
+	"GET is not asked about, the server has none":    {want: "get.unasked", wrap: when(anonymous("GET"), status(405))},
+	"DELETE is not asked about, the server has none": {want: "delete.unasked", wrap: when(anonymous("DELETE"), status(404))},
+	"GET is not asked about, the server says so": {want: "get.open", wrap: when(anonymous("GET"), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		io.WriteString(w, `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Method not allowed."},"id":null}`)
+	})},
+	"Authorization does not arrive": {want: "bad-token.unseen", wrap: func(_ *stack, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Header.Del("Authorization")
+			next.ServeHTTP(w, r)
+		})
+	}},
+	"a scheme in lower case is not read": {want: "token-scheme.case", wrap: func(_ *stack, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.Header.Get("Authorization"), "bearer ") {
+				r.Header.Del("Authorization")
+			}
+			next.ServeHTTP(w, r)
+		})
+	}},
+	"bodies too large for nginx": {want: "large-body.rejected", wrap: when(func(r *http.Request) bool { return r.ContentLength > 1<<20 }, status(413))},
+	"a slash more is not gated":  {want: "unasked.path", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/mcp/" }, ping)},
+	"no iss":                     {want: "iss.missing", wrap: replace("/.well-known/o", `"authorization_response_iss_parameter_supported"`, `"x"`)},
+	"scripts can be registered": {want: "redirects.taken", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && holds(r, "javascript:") }, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		io.WriteString(w, `{"client_id":"x","redirect_uris":["javascript:alert(1)"]}`)
+	})},
+	"state is demanded": {want: "state.required", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool {
+		return r.URL.Path == "/authorize" && r.URL.Query().Has("client_id") && !r.URL.Query().Has("state")
+	}, status(400))},
+	"errors go straight to the client": {want: "error-redirect.open", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool {
+		return r.URL.Path == "/authorize" && r.URL.Query().Get("response_type") == "token"
+	}, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Query().Get("redirect_uri")+"?error=unsupported_response_type", http.StatusFound)
+	})},
 	"any token will do":           {want: "bad-token.accepted", wrap: when(func(r *http.Request) bool { return isMCP(r) && r.Header.Get("Authorization") != "" }, status(200))},
 	"bad token 403":               {want: "bad-token.status", wrap: when(func(r *http.Request) bool { return isMCP(r) && r.Header.Get("Authorization") != "" }, status(403))},
 	"error code dropped":          {want: "bad-token.code", wrap: header("WWW-Authenticate", func(_ *stack, old string) string { return strings.ReplaceAll(old, "invalid_token", "denied") })},
@@ -452,7 +495,7 @@ func TestConnections(t *testing.T) {
 		}}, "reach.connect"},
 		{"no answer", Options{URL: "https://mcp.invalid/mcp", Dial: hangs, Timeout: 50 * time.Millisecond}, "reach.timeout"},
 		{"unknown authority", Options{URL: secure.URL + "/mcp"}, "reach.tls"},
-		{"http behind https", Options{URL: strings.Replace(plain.URL, "http:", "https:", 1)}, "reach.tls"},
+		{"http behind https", Options{URL: strings.Replace(plain.URL, "http:", "https:", 1)}, "reach.plain"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r, err := Run(t.Context(), test.opt)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -57,14 +58,17 @@ func (w *walk) checkReach(ctx context.Context) outcome {
 func connectFault(err error) string {
 	_, dns := errors.AsType[*net.DNSError](err)
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
-	_, record := errors.AsType[tls.RecordHeaderError](err)
+	recordError, record := errors.AsType[tls.RecordHeaderError](err)
 	_, alert := errors.AsType[tls.AlertError](err)
 	_, host := errors.AsType[x509.HostnameError](err)
+	plain := record && bytes.HasPrefix(recordError.RecordHeader[:], []byte("HTTP"))
 	var timeout net.Error
 	switch {
 	case dns:
 		return "reach.dns"
-	case certificate || record || alert || host || errors.Is(err, http.ErrSchemeMismatch):
+	case plain || errors.Is(err, http.ErrSchemeMismatch):
+		return "reach.plain"
+	case certificate || record || alert || host:
 		return "reach.tls"
 	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
 		return "reach.timeout"
@@ -77,10 +81,14 @@ func (w *walk) checkPost(context.Context) outcome {
 	switch s := a.status; {
 	case s == http.StatusUnauthorized:
 		return pass("")
+	case s < 300 && a.media() == "text/html":
+		return fail("post.page", a.String())
 	case s < 300:
 		return fail("post.unprotected", a.String())
 	case s < 400:
 		return fail("post.redirected", a.String())
+	case (s == http.StatusForbidden || s == http.StatusNotAcceptable || s == http.StatusTooManyRequests) && a.media() == "text/html":
+		return fail("post.firewall", a.String())
 	case s == http.StatusForbidden:
 		return fail("post.forbidden", a.String())
 	case s == http.StatusNotFound:

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -10,15 +11,17 @@ import (
 )
 
 func (w *walk) checkGet(ctx context.Context) outcome {
-	return w.checkMethod(ctx, http.MethodGet, "get.open")
+	return w.checkMethod(ctx, http.MethodGet, "get.open", "get.unasked")
 }
 func (w *walk) checkDelete(ctx context.Context) outcome {
-	return w.checkMethod(ctx, http.MethodDelete, "delete.open")
+	return w.checkMethod(ctx, http.MethodDelete, "delete.open", "delete.unasked")
 }
 
-// checkMethod wants 401. A 403, 404 or 405 is not open either; a 2xx is, and so
-// is an error about the session, which only the MCP server itself can know.
-func (w *walk) checkMethod(ctx context.Context, method string, open string) outcome {
+// checkMethod wants 401. A 2xx is open, and so is an error about the session, which only
+// the MCP server itself can know. A 404 or 405 may be the MCP server's as well: then every
+// request gets to it, and only those that it has something for show. So it is a warning,
+// but for one that this server certainly wrote.
+func (w *walk) checkMethod(ctx context.Context, method, open, unasked string) outcome {
 	a, err := w.probe.do(ctx, request{method, w.url.String(), []string{"Accept", "text/event-stream, application/json"}, ""})
 	if err != nil {
 		return skip(transport(err))
@@ -26,8 +29,12 @@ func (w *walk) checkMethod(ctx context.Context, method string, open string) outc
 	switch a.status {
 	case http.StatusUnauthorized:
 		return pass("")
-	case http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
-		return pass(fmt.Sprintf("refused, with %d instead of 401", a.status))
+	case http.StatusForbidden:
+		return pass("refused, with 403 instead of 401")
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		if !gatewatch.FromServer(a.header, a.body) {
+			return warn(unasked, method+" without a token: "+a.String())
+		}
 	}
 	return fail(open, method+" without a token: "+a.String())
 }
@@ -47,10 +54,52 @@ func (w *walk) checkBadToken(ctx context.Context) outcome {
 	if w.bearer == nil {
 		return skip("the challenge is missing anyway")
 	}
-	if bearer, _, err := bearerChallenges(lines); err != nil || len(bearer) == 0 || bearer[0]["error"] != "invalid_token" {
+	bearer, _, err := bearerChallenges(lines)
+	switch {
+	case err == nil && len(bearer) > 0 && maps.Equal(bearer[0], w.bearer) && w.bearer["error"] == "":
+		return fail("bad-token.unseen", "with and without a token: WWW-Authenticate: "+strings.Join(lines, " | "))
+	case err != nil || len(bearer) == 0 || bearer[0]["error"] != "invalid_token":
 		return fail("bad-token.code", "WWW-Authenticate: "+strings.Join(lines, " | "))
 	}
+	w.judged = bearer[0]
 	return pass("401 with error=\"invalid_token\"")
+}
+
+// checkScheme writes the scheme as some clients do: its case says nothing (RFC 9110,
+// section 11.1). A server that reads no token there answers as if there were none.
+func (w *walk) checkScheme(ctx context.Context) outcome {
+	if w.judged == nil {
+		return skip("a bad token is not told from none")
+	}
+	a, err := w.post(ctx, "Authorization", "bearer not-a-token-but-a-question-of-the-doctor")
+	if err != nil {
+		return skip(transport(err))
+	}
+	bearer, _, err := bearerChallenges(a.header.Values("WWW-Authenticate"))
+	if a.status != http.StatusUnauthorized || err != nil || len(bearer) == 0 || bearer[0]["error"] != "invalid_token" {
+		return warn("token-scheme.case", "with \"bearer\" in place of \"Bearer\": "+a.String()+shownHeader(a, "WWW-Authenticate"))
+	}
+	return pass("")
+}
+
+// largeBody is more than nginx and its like take by default, and what a file in the
+// arguments of a tool comes to.
+const largeBody = 2 << 20
+
+func (w *walk) checkLargeBody(ctx context.Context) outcome {
+	body := strings.Replace(hello, `"capabilities":{}`, `"capabilities":{"experimental":{"doctor":{"padding":"`+strings.Repeat("x", largeBody)+`"}}}`, 1)
+	a, err := w.probe.do(ctx, request{http.MethodPost, w.url.String(), []string{
+		"Content-Type", "application/json", "Accept", "application/json, text/event-stream"}, body})
+	saw := fmt.Sprintf("a request of %d bytes: ", len(body))
+	switch {
+	case err != nil:
+		return warn("large-body.rejected", saw+transport(err))
+	case a.status < 300:
+		return skip("accepted without a token") // post has reported that
+	case a.status != http.StatusUnauthorized && a.status != http.StatusForbidden:
+		return warn("large-body.rejected", saw+a.String())
+	}
+	return pass(fmt.Sprintf("%d bytes get the usual %d", len(body), a.status))
 }
 
 // largeToken is what a token with many groups comes to.
