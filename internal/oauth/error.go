@@ -28,6 +28,9 @@ const (
 	InsufficientScope ErrorCode = "insufficient_scope"
 	// RFC 7009, section 2.2.1.
 	UnsupportedTokenType ErrorCode = "unsupported_token_type"
+	// RFC 9449, sections 5 and 8.
+	InvalidDPoPProof ErrorCode = "invalid_dpop_proof"
+	UseDPoPNonce     ErrorCode = "use_dpop_nonce"
 	// RFC 7591, section 3.2.2.
 	InvalidRedirectURI    ErrorCode = "invalid_redirect_uri"
 	InvalidClientMetadata ErrorCode = "invalid_client_metadata"
@@ -57,6 +60,8 @@ var statuses = map[ErrorCode]int{
 	InvalidRedirectURI:      http.StatusBadRequest,
 	InvalidClientMetadata:   http.StatusBadRequest,
 	InvalidTarget:           http.StatusBadRequest,
+	InvalidDPoPProof:        http.StatusBadRequest,
+	UseDPoPNonce:            http.StatusBadRequest,
 	InteractionRequired:     http.StatusBadRequest,
 	RequestNotSupported:     http.StatusBadRequest,
 	RequestURINotSupported:  http.StatusBadRequest,
