@@ -66,6 +66,8 @@ var rules = []rule{
 	{"config", []string{"forwardauth", "authorize", "discovery", "catalog", "authcode", "policy"}, nil, "the configuration fills in the settings of its owners, and runs nothing"},
 	{"page", []string{"*"}, []string{"conf"}, "pages show text; they decide nothing"},
 	{"guard/...", []string{"*"}, []string{"conf", "expiring", "guard/..."}, "the memory of single events knows ids only"},
+	{"dpop", []string{"*"}, []string{"oauth", "reasons", "seal", "strictjson"}, "a proof is checked against what the caller says of the request, and knows no token and no client"},
+	{"dpop/dpoptest", []string{"*"}, nil, "what makes proofs must not share a mistake with what verifies them"},
 	{"refusal", []string{"*"}, []string{"expiring", "oauth"}, "a hint knows names only"},
 	{"claim", []string{"*"}, []string{"connector", "policy/rule"}, "what an issuer says of a person is read alike, whoever asks"},
 	{"jwks", []string{"*"}, nil, "published keys are read alike, whoever verifies with them"},
@@ -122,7 +124,7 @@ var knowConfig = []string{"server", "demo", "servertest", "conformance", "e2e"}
 var roots = []string{"server", "demo", "doctor", "servertest", "conformance", "e2e"}
 
 // testOnly packages are imported by tests and by each other, never by the program.
-var testOnly = []string{"oauthtest", "servertest", "conformance", "e2e", "conf/conftest", "connector/connectortest", "guard/guardtest", "guardtest"}
+var testOnly = []string{"oauthtest", "servertest", "conformance", "e2e", "conf/conftest", "connector/connectortest", "guard/guardtest", "guardtest", "dpop/dpoptest"}
 
 // typesOnly packages may be imported for their data only: these names reach the network.
 var typesOnly = []struct {

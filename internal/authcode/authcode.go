@@ -45,6 +45,9 @@ type Authorization struct {
 	Catalogue string `json:"catalogue,omitempty"`
 	// Policy is which rules hold for the person and the client, see policy.Match.
 	Policy string `json:"policy,omitempty"`
+	// Key is the thumbprint of the key that the client must prove to redeem the code, ""
+	// for none (RFC 9449, section 10).
+	Key string `json:"jkt,omitempty"`
 	// Offline: the client asked for offline_access.
 	Offline bool `json:"offline,omitempty"`
 	// Session is the identity provider's, for re-checks; see MaxSession.

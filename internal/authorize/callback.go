@@ -142,7 +142,7 @@ func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resou
 		params.Set("state", st.State)
 	}
 	sealed, lost, err := e.Codes.Issue(r.Context(), host.Issuer, authcode.Authorization{
-		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge,
+		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge, Key: st.Key,
 		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
 		Session: session, Offline: st.Offline, Policy: match.String(),
 		Room: max(1, maxLocation-len(st.Redirect.With(params))),

@@ -45,6 +45,7 @@ type request struct {
 	rejectedRedirect string            // shown, never followed
 	state            string
 	challenge        string
+	key              string // thumbprint, "" for none
 	resource         *resource.Resource
 	catalogue        *catalog.Catalogue
 	offered          oauth.Scopes
@@ -75,6 +76,7 @@ func (e *Endpoint) checks() []check {
 		checkCodeChallenge,
 		findResource,
 		checkClientResource,
+		readThumbprint,
 		e.selectScopes,
 		e.checkPolicy,
 		checkPrompt,
@@ -256,6 +258,20 @@ func checkClientResource(_ *http.Request, req *request) error {
 	return nil
 }
 
+// readThumbprint: the client may say already which key the code is to be bound to
+// (RFC 9449, section 10). Where no token can be bound it is ignored, as a proof is.
+func readThumbprint(_ *http.Request, req *request) error {
+	jkt := req.params.Get("dpop_jkt")
+	if jkt == "" || !req.resource.DPoP.Accepts() {
+		return nil
+	}
+	if !oauth.ValidThumbprint(jkt) {
+		return oauth.Errorf(oauth.InvalidRequest, "dpop_jkt is not a thumbprint of 43 characters")
+	}
+	req.key = jkt
+	return nil
+}
+
 // selectScopes decides what the consent page offers: what the client asked for
 // and the resource has. Scopes that it does not have are ignored (RFC 6749, section
 // 3.3): clients ask for what they once saw, or for those of OpenID Connect. Where
@@ -366,7 +382,7 @@ func (req *request) pending() pending {
 	return pending{
 		Flow: req.flow, ClientKey: req.client.Key(), ClientID: req.client.ShortID(), ClientName: req.client.Name,
 		VouchedBy: req.client.VouchedBy, LoopbackOnly: req.client.LoopbackOnly(), Trusted: req.client.Trusted,
-		Redirect: req.redirect, State: req.state, Challenge: req.challenge,
+		Redirect: req.redirect, State: req.state, Challenge: req.challenge, Key: req.key,
 		Resource: req.resource.URI, Offered: req.offered, Named: req.named, More: req.more, Withheld: req.withheld, Kind: req.client.Kind(), Prompt: req.prompt, ScopeRoom: scopeRoom(req.client.ID), Offline: req.offline,
 	}
 }

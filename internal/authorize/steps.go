@@ -41,6 +41,7 @@ type pending struct {
 	Redirect     oauth.RedirectURI `json:"redirect"`
 	State        string            `json:"state,omitempty"`
 	Challenge    string            `json:"challenge"`
+	Key          string            `json:"jkt,omitempty"` // of the client, as a thumbprint
 	Resource     string            `json:"resource"`
 	Offered      oauth.Scopes      `json:"scopes"`
 	// Named: the client asked for Offered by name.

@@ -170,6 +170,9 @@ func (c *Check) decodeValue(at string, value any, target reflect.Value, tag refl
 // text returns what is written at a key whose value is text.
 func (c *Check) text(at string, value any, tag reflect.StructTag) (text string, ok bool) {
 	text, ok = value.(string)
+	if value == false && slices.Contains(strings.Fields(tag.Get("enum")), "off") {
+		text, ok = "off", true // which YAML takes for false where it lacks quotes
+	}
 	_, isNumber := value.(float64)
 	switch like := cmp.Or(tag.Get("like"), tag.Get("default")); {
 	case isNumber && like != "":

@@ -209,6 +209,9 @@ func typeSchema(t reflect.Type, comments map[string]string, element bool) map[st
 		var required []string
 		for _, field := range conf.Fields(t) {
 			property := typeSchema(field.Type, comments, false)
+			if slices.Contains(strings.Fields(field.Tag.Get("enum")), "off") {
+				property["type"] = []string{"string", "boolean"} // to YAML, off without quotes is false
+			}
 			key, comment := field.Tag.Get("json"), strings.Join(descriptions(t, field, comments), " ")
 			property["description"] = comment
 			properties[key] = property

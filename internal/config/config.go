@@ -16,6 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
@@ -75,6 +76,7 @@ type Config struct {
 	Tokens          token.Settings
 	Limits          limit.Settings
 	Guard           GuardFile
+	DPoP            dpop.Settings
 	Introspection   bool
 	DenyList        string // path of the deny-list, "" for none
 	AuditFile       string // path, "" for standard output

@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
@@ -63,6 +64,8 @@ type File struct {
 	Limits limit.Settings `json:"limits"`
 	// The memory of what must not happen twice: codes, sign-ins, refresh tokens; and of what was revoked. Replicas that share it act as one; see docs/replicas.md.
 	Guard GuardFile `json:"guard"`
+	// Proofs of possession, for MCP servers whose entry has dpop.
+	DPoP dpop.Settings `json:"dpop"`
 	// Token introspection (RFC 7662), for MCP servers that cannot check tokens themselves.
 	Introspection IntrospectionFile `json:"introspection"`
 	// Who is to be let in no more: tokens stop working with the next request.
@@ -191,6 +194,8 @@ type HostFile struct {
 	Account bool `json:"account"`
 	// API keys in the place of tokens.
 	APIKeys apikey.HostFile `json:"apiKeys"`
+	// Tokens that are bound to a key of the client, which proves with each request that it has the key (DPoP, RFC 9449), so that a stolen token is worth nothing. "accepted": a client that sends a proof to /token gets a bound token, others get ordinary ones; "required": no other tokens are issued or taken; "off": proofs are ignored, and tokens of other authorization servers that are bound are refused. Clients that know nothing of DPoP cannot use an MCP server that requires it. See docs/dpop.md.
+	DPoP string `json:"dpop" default:"off" enum:"off accepted required"`
 	// Clients that run in a browser.
 	CORS CORSFile `json:"cors"`
 	// This service itself stands in front of the MCP server, without a gateway.

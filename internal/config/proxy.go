@@ -104,6 +104,9 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 		}
 	}
 	h.OwnTokensOff = !f.OwnTokens
+	if f.DPoP != "off" {
+		h.DPoP = resource.DPoP(f.DPoP)
+	}
 	h.Rules = r.rules(at, f)
 	if h.Serving != nil {
 		h.Rules.Body = true // it is there, so it decides

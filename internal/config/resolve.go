@@ -49,6 +49,7 @@ func (r *resolver) resolve(f File) *Config {
 		Tokens:          f.Tokens,
 		Limits:          f.Limits,
 		Guard:           f.Guard,
+		DPoP:            f.DPoP,
 		Introspection:   f.Introspection.Enabled,
 		DenyList:        r.denyList(f.DenyList),
 		AuditFile:       r.Path(f.Audit.File),
@@ -64,6 +65,7 @@ func (r *resolver) resolve(f File) *Config {
 	f.TLS.Resolve(r.section("tls"), c.SecureHosts())
 	c.TLS = f.TLS
 	r.authorizationServers(f.Proxy.Hosts, c)
+	r.dpop(c)
 	r.clients(c)
 	c.APIKeys = r.apiKeys(f, c)
 	r.policies(f, c)
@@ -88,6 +90,7 @@ func (r *resolver) clients(c *Config) {
 	}
 	for _, h := range c.Hosts {
 		s.Resources = append(s.Resources, h.Scheme+"://"+h.Host+h.Path)
+		s.DPoP = append(s.DPoP, h.DPoP.Accepts() && !h.OwnTokensOff)
 	}
 	registration.ResolveClients(r.Check, c.Clients, s)
 }
@@ -141,4 +144,23 @@ func (r *resolver) denyList(f DenyListFile) string {
 	}
 	r.Exists("denyList.file", f.File)
 	return r.Path(f.File)
+}
+
+// dpop refuses what could have no effect.
+func (r *resolver) dpop(c *Config) {
+	binds := false
+	for i, h := range c.Hosts {
+		binds = binds || h.DPoP.Accepts()
+		if h.DPoP.Accepts() && h.OwnTokensOff && len(h.Issuers) == 0 {
+			r.Add(conf.Element("proxy.hosts", i)+".dpop", "has no effect, because the MCP server takes no tokens; remove it")
+		}
+	}
+	for _, key := range []string{"dpop.nonces", "dpop.nonceLifetime"} {
+		if r.IsSet(key) && !binds {
+			r.Add(key, "has no effect, because no entry of proxy.hosts has dpop; remove it, or set dpop there")
+		}
+	}
+	if r.IsSet("dpop.nonceLifetime") && !c.DPoP.Nonces {
+		r.Add("dpop.nonceLifetime", "has no effect while dpop.nonces is false")
+	}
 }

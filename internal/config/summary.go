@@ -88,7 +88,7 @@ func (c *Config) Settings() (all []Setting) {
 	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {
-		line(serverSetting, "%s://%s%s -> %s%s%s%s", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), servingSummary(h), credentialSummary(h), policySummary(h))
+		line(serverSetting, "%s://%s%s -> %s%s%s%s", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), servingSummary(h), credentialSummary(h)+dpopSummary(h), policySummary(h))
 	}
 	return all
 }
@@ -125,6 +125,14 @@ func credentialSummary(h resource.Entry) string {
 		return ", takes tokens of " + conf.Names(h.Issuers) + " alone"
 	}
 	return ", takes tokens of " + conf.Names(h.Issuers) + " too"
+}
+
+// dpopSummary says whether tokens are bound to keys, "" if they are not.
+func dpopSummary(h resource.Entry) string {
+	if !h.DPoP.Accepts() {
+		return ""
+	}
+	return ", DPoP " + string(h.DPoP)
 }
 
 // policySummary says which rules hold at the server, "" if none do.

@@ -69,6 +69,10 @@ type Principal struct {
 	Family, Flow string
 	Generation   int
 
+	// Bound is the thumbprint of the key that the client must prove with each request
+	// (RFC 9449), "" for a credential that is bound to none.
+	Bound string
+
 	IssuedAt, Expires int64 // Unix seconds
 	// SignedIn is when the person signed in, where the credential knows it, and Renew
 	// when a browser that comes with it should fetch another. In Unix seconds; 0 for
@@ -161,6 +165,9 @@ func (k Kinds) Ask(ctx context.Context, i int, raw string, r *resource.Resource)
 func checked(p Principal, err error, r *resource.Resource) (Principal, error) {
 	if err == nil {
 		err = p.check(r)
+	}
+	if err == nil && p.Bound != "" && !r.DPoP.Accepts() { // its proofs would not be looked at
+		err = Refused{Reason: reasons.BoundToken, Subject: p.Subject, Client: p.Client, ID: p.ID}
 	}
 	if err != nil {
 		return Principal{}, err

@@ -38,6 +38,8 @@ type Features struct {
 	// MetadataDocuments reports whether clients should be told that a client id may
 	// be the URL of a document; nil where it may not.
 	MetadataDocuments func() bool
+	// DPoPAlgs are the algorithms of DPoP proofs.
+	DPoPAlgs []string
 	// OfflineAccess: asking for that scope has an effect.
 	OfflineAccess bool
 }
@@ -77,6 +79,10 @@ type ServerMetadata struct {
 	RevocationAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	// RFC 9207, section 3.
 	AuthorizationResponseIssParameterSupported bool `json:"authorization_response_iss_parameter_supported"`
+	// RFC 9449, section 5.1; there where tokens can be bound.
+	DPoPSigningAlgs []string `json:"dpop_signing_alg_values_supported,omitempty"`
+	// draft-ietf-oauth-refresh-token-expiration, section 8.
+	RefreshTokenExpirationTypes []string `json:"refresh_token_expiration_types_supported,omitempty"`
 	// OpenID Connect Discovery, section 3.
 	SubjectTypesSupported            []string `json:"subject_types_supported,omitempty"`
 	IDTokenSigningAlgValuesSupported []string `json:"id_token_signing_alg_values_supported,omitempty"`
@@ -89,6 +95,9 @@ type ResourceMetadata struct {
 	ScopesSupported        []string `json:"scopes_supported,omitempty"`
 	BearerMethodsSupported []string `json:"bearer_methods_supported"`
 	ResourceName           string   `json:"resource_name,omitempty"`
+	// Both are there where tokens can be bound to keys (RFC 9449).
+	DPoPSigningAlgs         []string `json:"dpop_signing_alg_values_supported,omitempty"`
+	DPoPBoundTokensRequired *bool    `json:"dpop_bound_access_tokens_required,omitempty"`
 }
 
 // cacheFor lets clients keep a document for a few minutes. Signing keys are
@@ -175,7 +184,11 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 		doc.IntrospectionAuthMethodsSupported = f.IntrospectionAuthMethods
 		doc.IntrospectionAuthSigningAlgs = f.AuthSigningAlgs
 	}
+	if host.BindsTokens() {
+		doc.DPoPSigningAlgs = f.DPoPAlgs
+	}
 	if f.OfflineAccess {
+		doc.RefreshTokenExpirationTypes = []string{"authorization", "token_timeout"}
 		doc.ScopesSupported = e.scopes(host).Union(oauth.Scopes{oauth.OfflineAccess})
 	}
 	return doc
@@ -218,6 +231,9 @@ func (e *Endpoint) Resource(w http.ResponseWriter, r *http.Request, host *resour
 		ResourceName:           res.DisplayName,
 	}
 	doc.ScopesSupported = res.Named("", e.baseline(res))
+	if res.DPoP.Accepts() {
+		doc.DPoPSigningAlgs, doc.DPoPBoundTokensRequired = e.Features.DPoPAlgs, new(res.DPoP.Requires())
+	}
 	write(w, doc)
 }
 

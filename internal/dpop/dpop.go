@@ -250,3 +250,24 @@ func decode(s string) ([]byte, bool) {
 	out, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	return out, err == nil && base64.RawURLEncoding.EncodedLen(len(out)) == len(s)
 }
+
+// told is what a client may know of why its proof is refused.
+var told = map[reasons.Reason]string{
+	reasons.DPoPProofMissing:   "a DPoP proof is required",
+	reasons.DPoPProofRepeated:  "the request must have one DPoP header",
+	reasons.DPoPProofMalformed: "the DPoP proof is no signed JWT, is too long, or lacks a claim",
+	reasons.DPoPProofType:      "the typ of the DPoP proof must be dpop+jwt",
+	reasons.DPoPProofAlgorithm: "the DPoP proof must be signed with an asymmetric algorithm that is supported here",
+	reasons.DPoPProofKey:       "the DPoP proof must have one public jwk, which fits its algorithm",
+	reasons.DPoPProofSignature: "the signature of the DPoP proof is not valid",
+	reasons.DPoPProofMethod:    "the DPoP proof is for another HTTP method",
+	reasons.DPoPProofURL:       "the DPoP proof is for another URL",
+	reasons.DPoPProofTime:      "the DPoP proof is too old or from the future",
+	reasons.DPoPProofToken:     "the DPoP proof is not for this access token",
+	reasons.DPoPProofReplayed:  "the DPoP proof was used before",
+	reasons.DPoPWrongKey:       "the DPoP proof is of another key than the access token",
+	reasons.DPoPNonceNeeded:    "the DPoP proof needs the nonce of this answer",
+}
+
+// Told returns what a client is told about a proof that is refused for the reason.
+func Told(reason reasons.Reason) string { return told[reason] }

@@ -56,7 +56,7 @@ func (q *question) request() forwardauth.Request {
 // the array of their only line.
 type headers struct {
 	forwardauth.Headers
-	first [8]string
+	first [9]string
 }
 
 // add adds a line; replace says that it is the only one, whatever came before.
@@ -80,6 +80,8 @@ func (h *headers) add(name, value []byte, replace bool, others others) {
 		into, i = &h.ContentType, 6
 	case "content-encoding":
 		into, i = &h.ContentEncoding, 7
+	case "dpop":
+		into, i = &h.Proof, 8
 	default:
 		if name := others[string(name)]; name != "" {
 			h.addOther(name, string(value), replace)

@@ -18,6 +18,9 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 		if q.Dialect == Served {
 			d.Client = corsHeaders(q, d)
 		}
+		if d.nextNonce != "" {
+			d.Client.add(nonceName, d.nextNonce)
+		}
 		return
 	case Preflight: // no user is known, and the client's own headers must go
 		d.Status, d.Headers, d.Client = http.StatusOK, Lines{e.names, e.nobody}, corsHeaders(q, d)
@@ -40,6 +43,7 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	d.Headers.add("Content-Type", "application/json")
 	if a.challenge {
 		d.Headers.add("Www-Authenticate", e.challenge(q, d))
+		e.offerNonce(d)
 	}
 	d.Body = a.body
 	if d.id != "" { // in an error of JSON-RPC
@@ -47,10 +51,21 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	}
 }
 
+// offerNonce gives a client that is challenged the nonce for its proofs, where one
+// is demanded.
+func (e *Endpoint) offerNonce(d *Decision) {
+	if e.Proofs == nil || !d.Resource.DPoP.Accepts() {
+		return
+	}
+	if nonce := e.Proofs.Nonce(d.Resource.Host.Issuer); nonce != "" {
+		d.Headers.add(nonceName, nonce)
+	}
+}
+
 // take sets what the gateway takes from the request.
 func (d *Decision) take(r *removal) { d.Remove, d.removeLine = r.names, r.line }
 
-// challenge makes the one challenge of a denial that another token could cure.
+// challenge makes the challenge of a denial that another token could cure.
 // It depends on the request and the token alone, so asking again gives the same.
 func (e *Endpoint) challenge(q *Request, d *Decision) string {
 	c := oauth.Challenge{ResourceMetadata: d.Resource.MetadataURL(metadataPath(q, d.Resource))}
@@ -59,14 +74,14 @@ func (e *Endpoint) challenge(q *Request, d *Decision) string {
 	}
 	if d.aboutKey() || d.Resource.OwnTokensOff && len(d.Resource.Issuers) == 0 { // no sign-in would help
 		c.ResourceMetadata = ""
-		return c.String()
+		return challenges(c, d)
 	}
 	if d.Reason == InsufficientScope {
 		c.Scope = stepUp(d)
 	} else {
 		c.Scope = d.Resource.Named("", e.baseline(d.Resource))
 	}
-	return c.String()
+	return challenges(c, d)
 }
 
 // stepUp is what a client should ask for: what it has and what it needs, since

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -20,7 +21,7 @@ import (
 // authenticate checks the credentials of a request (RFC 6750, section 2.1; RFC
 // 9068, section 4). A token already verified costs one hash.
 func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Reason {
-	raw, inHeader, reason := presented(q, d.Resource)
+	raw, inHeader, reason := presented(q, d)
 	if reason != Allowed {
 		return reason
 	}
@@ -51,6 +52,9 @@ func (e *Endpoint) known(ctx context.Context, raw string, q *Request, d *Decisio
 		return reason
 	}
 	if reason := e.standing(t); reason != Allowed {
+		return reason
+	}
+	if reason := e.possession(q, d, raw); reason != Allowed {
 		return reason
 	}
 	e.firstUse(ctx, t)
@@ -164,29 +168,30 @@ func (e *Endpoint) firstUse(ctx context.Context, t *Token) {
 	})
 }
 
-// bearer takes the one token out of the one Authorization header. Two headers
+// access takes the one token out of the one Authorization header. Two headers
 // are refused, never the first taken (RFC 6750, section 3.1); another scheme is
-// no token at all.
-func bearer(authorization []string) (string, Reason) {
+// no token at all, and so is DPoP where no bound tokens are accepted.
+func access(authorization []string, bound bool) (raw string, byDPoP bool, reason Reason) {
 	switch len(authorization) {
 	case 0:
-		return "", NoToken
+		return "", false, NoToken
 	case 1:
 	default:
-		return "", MalformedCredentials
+		return "", false, MalformedCredentials
 	}
 	scheme, raw, ok := strings.Cut(authorization[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", NoToken
+	byDPoP = bound && strings.EqualFold(scheme, dpop.Scheme)
+	if !byDPoP && !strings.EqualFold(scheme, "Bearer") {
+		return "", false, NoToken
 	}
 	raw = strings.Trim(raw, " ")
 	if !ok || raw == "" {
-		return "", MalformedCredentials
+		return "", byDPoP, MalformedCredentials
 	}
 	if len(raw) > credential.MaxBytes {
-		return "", MalformedToken
+		return "", byDPoP, MalformedToken
 	}
-	return raw, Allowed
+	return raw, byDPoP, Allowed
 }
 
 // wellFormed refuses what is more or less than one token. A token that is

@@ -72,11 +72,18 @@ func corsHeaders(q *Request, d *Decision) Lines {
 		return l
 	}
 	l.add("Access-Control-Allow-Origin", origin)
-	l.add("Access-Control-Expose-Headers", exposedHeaders)
+	exposed, dpop := exposedHeaders, d.Resource.DPoP.Accepts()
+	if dpop {
+		exposed += ", DPoP-Nonce"
+	}
+	l.add("Access-Control-Expose-Headers", exposed)
 	l.add("Vary", "Origin")
 	if d.Reason == Preflight {
 		l.add("Access-Control-Allow-Methods", allowedMethods)
 		allowed := allowedHeaders
+		if dpop {
+			allowed += ", DPoP"
+		}
 		if d.Resource.KeyHeader != "" {
 			allowed += ", " + d.Resource.KeyHeader
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
@@ -49,6 +50,9 @@ type Endpoint struct {
 	Resources *resource.Table
 	// Credentials are what a request may prove itself with.
 	Credentials credential.Kinds
+	// Proofs verifies DPoP proofs, and UsedProofs remembers them. Without both none is accepted.
+	Proofs     *dpop.Verifier
+	UsedProofs *dpop.Memory
 	// Scopes returns the known scopes of a resource, without I/O. The value is
 	// replaced, never changed, so == tells whether it is still current.
 	Scopes func(r *resource.Resource) Scopes
@@ -90,8 +94,7 @@ type Endpoint struct {
 	asking   asking
 	names    []string // of the identity headers
 	nobody   []string // their values where no user is known
-	always   *removal // what is taken from every allowed request
-	removals map[string]*removal
+	removals map[removable]*removal
 }
 
 // New returns e ready to serve.
@@ -100,7 +103,6 @@ func New(e Endpoint) *Endpoint {
 		e.names = append(e.names, http.CanonicalHeaderKey(name)) // so that setting them costs no lookup per request
 	}
 	e.removals = e.removalsOf(e.Resources.All())
-	e.always = e.removals[""]
 	if e.Count == nil {
 		e.Count = func(Outcome) {}
 	}

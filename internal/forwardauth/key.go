@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -14,10 +15,10 @@ import (
 // presented returns the one credential of a request: in Authorization or, where
 // the resource names a header for API keys, in that one. Two are refused, and none
 // is ever looked for in the query.
-func presented(q *Request, r *resource.Resource) (raw string, inHeader bool, reason Reason) {
-	lines := q.keyLines(r)
+func presented(q *Request, d *Decision) (raw string, inHeader bool, reason Reason) {
+	lines := q.keyLines(d.Resource)
 	if len(lines) == 0 {
-		raw, reason = bearer(q.Authorization)
+		raw, d.byDPoP, reason = access(q.Authorization, d.Resource.DPoP.Accepts())
 		return raw, false, reason
 	}
 	if len(lines) > 1 || len(q.Authorization) > 0 {
@@ -109,34 +110,48 @@ type removal struct{ names, line []string }
 
 func remove(names []string) *removal { return &removal{names, []string{strings.Join(names, ",")}} }
 
-// removalsOf are those of the resources that name a header for API keys, by the
-// name: the MCP server has no use for the key, and might show it.
-func (e *Endpoint) removalsOf(resources []*resource.Resource) map[string]*removal {
-	all := map[string]*removal{"": remove(aliases(e.names...))}
+// removable is what a resource has taken from requests beside the identity headers:
+// the header for API keys and DPoP proofs. The MCP server has no use for them, and
+// might show them.
+type removable struct {
+	key  string // "" for none
+	dpop bool
+}
+
+// removalsOf are those of the resources.
+func (e *Endpoint) removalsOf(resources []*resource.Resource) map[removable]*removal {
+	always := aliases(e.names...)
+	all := map[removable]*removal{{}: remove(always)}
 	for _, r := range resources {
-		if name := r.KeyHeader; all[name] == nil {
-			all[name] = remove(append(slices.Clone(all[""].names), append([]string{strings.ToLower(name)}, aliases(name)...)...))
+		what := removableOf(r)
+		if all[what] != nil {
+			continue
 		}
+		names := slices.Clone(always)
+		if what.key != "" {
+			names = append(append(names, strings.ToLower(what.key)), aliases(what.key)...)
+		}
+		if what.dpop {
+			names = append(names, strings.ToLower(dpop.Header))
+		}
+		all[what] = remove(names)
 	}
 	return all
 }
 
+func removableOf(r *resource.Resource) removable { return removable{r.KeyHeader, r.DPoP.Accepts()} }
+
 // removal is what is taken from a request to r.
-func (e *Endpoint) removal(r *resource.Resource) *removal {
-	if r.KeyHeader == "" {
-		return e.always
-	}
-	return e.removals[r.KeyHeader]
-}
+func (e *Endpoint) removal(r *resource.Resource) *removal { return e.removals[removableOf(r)] }
 
 // Others lists the headers that a decision may look up in Headers.Other, by their
 // canonical names: those that resources name for API keys, and where networks of
 // proxies are configured the one with the client's address.
 func (e *Endpoint) Others() []string {
 	var names []string
-	for name := range e.removals {
-		if name != "" {
-			names = append(names, name)
+	for what := range e.removals {
+		if what.key != "" && !slices.Contains(names, what.key) {
+			names = append(names, what.key)
 		}
 	}
 	if e.Session != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
@@ -63,6 +64,23 @@ const (
 	ClientNotAccepted
 	NoSubject
 	BoundToken
+	BoundTokenAsBearer
+	UnboundToken
+	ProofMissing
+	ProofRepeated
+	ProofMalformed
+	ProofType
+	ProofAlgorithm
+	ProofKey
+	ProofSignature
+	ProofMethod
+	ProofURL
+	ProofTime
+	ProofToken
+	ProofReplayed
+	ProofWrongKey
+	NonceNeeded
+	NotCheckable
 	DelegatedToken
 	InactiveToken
 	IssuerKeysUnavailable
@@ -105,6 +123,11 @@ var slugs = [numReasons]reasons.Reason{
 	AlgorithmRefused: reasons.AlgorithmRefused, ForbiddenTokenHeader: reasons.ForbiddenTokenHeader, NoAudience: reasons.NoAudience,
 	TokenNotYetValid: reasons.TokenNotYetValid, WrongTenant: reasons.WrongTenant, ClientNotAccepted: reasons.ClientNotAccepted,
 	NoSubject: reasons.NoSubject, BoundToken: reasons.BoundToken, DelegatedToken: reasons.DelegatedToken, InactiveToken: reasons.InactiveToken, IssuerKeysUnavailable: reasons.IssuerKeysUnavailable,
+	BoundTokenAsBearer: reasons.BoundTokenAsBearer, UnboundToken: reasons.UnboundToken,
+	ProofMissing: reasons.DPoPProofMissing, ProofRepeated: reasons.DPoPProofRepeated, ProofMalformed: reasons.DPoPProofMalformed, ProofType: reasons.DPoPProofType,
+	ProofAlgorithm: reasons.DPoPProofAlgorithm, ProofKey: reasons.DPoPProofKey, ProofSignature: reasons.DPoPProofSignature, ProofMethod: reasons.DPoPProofMethod,
+	ProofURL: reasons.DPoPProofURL, ProofTime: reasons.DPoPProofTime, ProofToken: reasons.DPoPProofToken, ProofReplayed: reasons.DPoPProofReplayed,
+	ProofWrongKey: reasons.DPoPWrongKey, NonceNeeded: reasons.DPoPNonceNeeded, NotCheckable: reasons.DPoPNotCheckable,
 	VerifierUnavailable: reasons.VerifierUnavailable, TooManyWaiting: reasons.TooManyWaiting,
 	APIKeyMalformed: reasons.APIKeyMalformed, APIKeyUnknown: reasons.APIKeyUnknown, APIKeyExpired: reasons.APIKeyExpired,
 	APIKeyRevoked: reasons.APIKeyRevoked, APIKeyNotAccepted: reasons.APIKeyNotAccepted, APIKeyWrongSource: reasons.APIKeyWrongSource,
@@ -201,6 +224,16 @@ var answers = func() (all [numReasons]answer) {
 	} {
 		all[r] = badToken
 	}
+	for _, r := range []Reason{BoundTokenAsBearer, UnboundToken} {
+		all[r] = unauthorized(oauth.InvalidToken, "this MCP server needs the access token with the scheme DPoP and a proof of the key that it is bound to")
+	}
+	for _, r := range []Reason{
+		ProofMissing, ProofRepeated, ProofMalformed, ProofType, ProofAlgorithm, ProofKey, ProofSignature, ProofMethod, ProofURL, ProofTime, ProofToken, ProofReplayed, ProofWrongKey,
+	} {
+		all[r] = unauthorized(oauth.InvalidDPoPProof, dpop.Told(slugs[r]))
+	}
+	all[NonceNeeded] = unauthorized(oauth.UseDPoPNonce, dpop.Told(slugs[NonceNeeded]))
+	all[NotCheckable] = denied("the gateway does not tell the method and path of this request, without which no DPoP proof can be checked")
 	// Who sent a key has to look after the key; a sign-in would not help.
 	all[APIKeyMalformed] = unauthorized(oauth.InvalidToken, "the API key is incomplete or mistyped")
 	all[APIKeyUnknown] = unauthorized(oauth.InvalidToken, "the API key is not known here")

@@ -71,6 +71,7 @@ type TraceContext struct{ Parent, State []string }
 // No other header has an effect on a decision.
 type Headers struct {
 	Authorization   []string
+	Proof           []string // DPoP
 	Origin          []string
 	PreflightMethod []string // Access-Control-Request-Method
 	ProtocolVersion []string // MCP-Protocol-Version
@@ -88,6 +89,7 @@ type Headers struct {
 func headersOf(h http.Header) Headers {
 	return Headers{
 		Authorization:   h["Authorization"],
+		Proof:           h["Dpop"],
 		Origin:          h["Origin"],
 		PreflightMethod: h["Access-Control-Request-Method"],
 		ProtocolVersion: h["Mcp-Protocol-Version"],
@@ -127,6 +129,10 @@ type Decision struct {
 
 	// proven says that a good token stands behind the request, whatever it may do.
 	proven bool
+	// byDPoP says that the token came with the scheme DPoP, and nextNonce is for the
+	// client's next proofs, "" for none.
+	byDPoP    bool
+	nextNonce string
 	// grant is what the token is good for now.
 	grant *Grant
 	// lookup says whether the token was known.

@@ -44,6 +44,7 @@ type terms struct {
 	withdrawn *atomic.Bool
 	key       *credential.Key // nil for what is no API key
 	renew     int64           // when a browser should fetch another, in Unix seconds; 0 for never
+	bound     string          // thumbprint of the key that the client must prove, "" for none
 }
 
 // key bounds an API key; it is nil for everything else.
@@ -52,6 +53,14 @@ func (t *Token) key() *credential.Key {
 		return nil
 	}
 	return t.terms.key
+}
+
+// bound is the thumbprint of the key that the client must prove, "" for none.
+func (t *Token) bound() string {
+	if t.terms == nil {
+		return ""
+	}
+	return t.terms.bound
 }
 
 // stale reports whether the kind of credential has to see the token again.
@@ -181,8 +190,8 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 		TokenID: p.ID, Family: p.Family, Subject: p.Subject, Email: p.Email, Client: revocation.Client(p.Client),
 	}, identity)
 	t.Issued, t.signing = p.IssuedAt, signing
-	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil || p.Renew != 0 {
-		t.terms = &terms{cmp.Or(p.Until, p.Expires), p.Withdrawn, p.Key, p.Renew}
+	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil || p.Renew != 0 || p.Bound != "" {
+		t.terms = &terms{cmp.Or(p.Until, p.Expires), p.Withdrawn, p.Key, p.Renew, strings.Clone(p.Bound)}
 	}
 	t.emailUnknown = p.EmailUnknown || p.Outsider != nil && p.Outsider.Person.Unknown.Email
 	return t

@@ -6,6 +6,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -24,6 +25,10 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 		return nil, err
 	}
 	if err := checkResource(c, a.Resource); err != nil {
+		return nil, err
+	}
+	key, err := c.bindTo(a.Resource, a.Key)
+	if err != nil {
 		return nil, err
 	}
 	if err := e.checkEnded(c, revocation.Facts{Subject: c.entry.Subject, Email: a.Identity.Email, EmailUnknown: a.Identity.Unknown.Email}); err != nil {
@@ -45,11 +50,15 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 		e.endFamily(c, refreshToken{Family: a.ID, AuthTime: a.AuthTime}, reasons.CodeUsedTwice)
 		return nil, invalidGrant(reasons.CodeUsedTwice)
 	}
-	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity, Policy: a.Policy})
+	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity, Policy: a.Policy, Key: a.Key})
 	if err != nil {
 		return nil, err
 	}
-	if resp.RefreshToken, err = e.Refresh.first(c, a); err != nil {
+	refresh, err := e.Refresh.first(c, a, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.addRefresh(c, resp, refresh); err != nil {
 		return nil, err
 	}
 	c.entry.Step = audit.StepRedeemed
@@ -120,16 +129,21 @@ type grantee struct {
 	Generation             int       // of the refresh token that comes with it
 	Client                 string    // "" for the one that authenticated
 	Until                  time.Time // bounds the token's life; zero is no bound
+	Key                    string    // thumbprint of the key that the grant is bound to, "" for none
 }
 
 func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
+	key, err := c.bindTo(g.Resource, g.Key)
+	if err != nil {
+		return nil, err
+	}
 	if g.Client == "" {
 		g.Client = c.client.ID
 	}
 	raw, claims, err := e.Tokens.Mint(
 		token.Claims{
 			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: g.Client, Scope: g.Scopes.String(),
-			Subject: g.Identity.FullSubject(), Family: g.Family, Expires: unix(g.Until),
+			Subject: g.Identity.FullSubject(), Family: g.Family, Expires: unix(g.Until), Confirmation: token.Confirmation{Thumbprint: key},
 		},
 		token.Person{Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation},
 	)
@@ -140,7 +154,15 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 	if r, ok := c.host.ForSignIn(g.Resource); ok && e.Issued != nil {
 		e.Issued(raw, r)
 	}
-	return &Response{AccessToken: raw, TokenType: "Bearer", ExpiresIn: claims.Expires - claims.IssuedAt, Scope: claims.Scope}, nil
+	return &Response{AccessToken: raw, TokenType: tokenType(key), ExpiresIn: claims.Expires - claims.IssuedAt, Scope: claims.Scope}, nil
+}
+
+// tokenType is that of an access token which is bound to the key, "" for none.
+func tokenType(key string) string {
+	if key == "" {
+		return "Bearer"
+	}
+	return dpop.Scheme
 }
 
 // unix returns t in Unix seconds, 0 for the zero time.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -44,6 +45,8 @@ type Endpoint struct {
 	Codes       *authcode.Codes
 	Guard       guard.Guard
 	Tokens      *token.Issuer
+	// Proofs verifies DPoP proofs; nil where no host has bound tokens.
+	Proofs *dpop.Verifier
 	// Issued, if set, is called with every new access token.
 	Issued func(raw string, r *resource.Resource)
 	// Used is told of access tokens that a resource server asks about; nil if
@@ -62,11 +65,33 @@ type Endpoint struct {
 // Response is the successful answer of RFC 6749, section 5.1.
 type Response struct {
 	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
+	TokenType   string `json:"token_type"` // "Bearer", or "DPoP" for a token that is bound to a key
 	ExpiresIn   int64  `json:"expires_in"`
 	Scope       string `json:"scope"`
 	// RefreshToken is left out where the client gets none.
 	RefreshToken string `json:"refresh_token,omitempty"`
+	// Timeout is for how many seconds the refresh token works unused, and Ends in how
+	// many the sign-in is over, whatever the client does
+	// (draft-ietf-oauth-refresh-token-expiration, section 6.1). They come with a refresh token.
+	Timeout int64 `json:"refresh_token_timeout,omitempty"`
+	Ends    int64 `json:"authorization_expires_in,omitempty"`
+}
+
+// addRefresh adds a refresh token, which may be one that another request got a
+// moment ago.
+func (e *Endpoint) addRefresh(c *call, resp *Response, raw string) error {
+	if raw == "" {
+		return nil
+	}
+	t, err := e.Refresh.tokens.Open(raw, c.host.Issuer)
+	if err != nil {
+		return err
+	}
+	now := e.Refresh.Now().Unix()
+	resp.RefreshToken = raw
+	resp.Timeout = e.Refresh.expires(t, time.Unix(t.Issued, 0)).Unix() - now
+	resp.Ends = time.Unix(t.AuthTime, 0).Add(e.Refresh.Absolute).Unix() - now
+	return nil
 }
 
 // call is one token request on its way through the steps.
@@ -80,6 +105,8 @@ type call struct {
 	arrived time.Time
 	// spend uses up what the client proved itself with; nil if that may be used again.
 	spend func() error
+	// proof is the DPoP proof of the request, nil if there is none.
+	proof *dpop.Proof
 	// refused is the event of a call that fails.
 	refused audit.Event
 }
@@ -116,6 +143,9 @@ func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
 	}
 	if ok, wait := e.Requests.Allow(c.host.Name + " " + c.client.Key()); !ok {
 		return nil, &web.TooMany{Reason: reasons.TooManyRequestsOfClient, Wait: wait}
+	}
+	if err := e.readKeyProof(w, c, Path); err != nil {
+		return nil, err
 	}
 	g, err := e.grant(c)
 	if err != nil {

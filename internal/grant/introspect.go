@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -32,6 +33,8 @@ type introspection struct {
 	IssuedAt  int64  `json:"iat,omitempty"`
 	ID        string `json:"jti,omitempty"`
 	TokenType string `json:"token_type,omitempty"`
+	// Confirmation is there for a token that is bound to a key (RFC 9449, section 6.2).
+	Confirmation *token.Confirmation `json:"cnf,omitempty"`
 }
 
 // Introspect answers POST /introspect, for clients that the operator configured
@@ -80,8 +83,12 @@ func (e *Endpoint) introspect(c *call) introspection {
 	if e.Used != nil { // the token is in use, whatever gateway it came by
 		e.Used(claims.Family, person.Generation, time.Unix(claims.IssuedAt, 0))
 	}
-	return introspection{
+	answer := introspection{
 		Active: true, Issuer: claims.Issuer, Audience: claims.Audience, Subject: claims.Subject, ClientID: claims.ClientID,
-		Scope: bound.Scopes.String(), Expires: claims.Expires, IssuedAt: claims.IssuedAt, ID: claims.ID, TokenType: "Bearer",
+		Scope: bound.Scopes.String(), Expires: claims.Expires, IssuedAt: claims.IssuedAt, ID: claims.ID, TokenType: tokenType(claims.Confirmation.Thumbprint),
 	}
+	if claims.Confirmation.Thumbprint != "" {
+		answer.Confirmation = &claims.Confirmation
+	}
+	return answer
 }

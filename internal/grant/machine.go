@@ -34,6 +34,9 @@ func (e *Endpoint) serveMachine(c *call, m machine) (*Response, error) {
 		return nil, err
 	}
 	c.entry.Resource = res.URI
+	if _, err := c.bind(res, ""); err != nil {
+		return nil, err
+	}
 	scopes, err := m.scopes(c, res)
 	if err != nil {
 		return nil, err

@@ -73,6 +73,8 @@ type refreshToken struct {
 	Session    connector.Session `json:"session,omitzero"`
 	// InGroups: the person was in some when they signed in, or may have been.
 	InGroups bool `json:"in_groups,omitempty"`
+	// Key is the thumbprint of the key that the client must prove, "" for none.
+	Key string `json:"jkt,omitempty"`
 }
 
 // refreshAnswer is what one exchange came to, as the guard keeps it for those
@@ -90,8 +92,9 @@ func (t *refreshToken) person() connector.Identity {
 // first returns the refresh token that comes with a redeemed code, "" if the
 // client is to have none: those that registered the grant get one whether or
 // not they asked for offline_access, the others if they asked. Of a client that
-// the operator configured the operator has said which grants it may use.
-func (r *Refresh) first(c *call, a authcode.Authorization) (string, error) {
+// the operator configured the operator has said which grants it may use. Key is that
+// of the access token.
+func (r *Refresh) first(c *call, a authcode.Authorization, key string) (string, error) {
 	if r == nil || !c.client.MayUse("refresh_token") && (!a.Offline || c.client.PreRegistered) {
 		return "", nil
 	}
@@ -103,6 +106,7 @@ func (r *Refresh) first(c *call, a authcode.Authorization) (string, error) {
 		Family: a.ID, AuthTime: a.AuthTime, Flow: a.Flow, ClientKey: a.ClientKey,
 		Provider: a.Identity.Provider, Namespace: a.Identity.Namespace, Subject: a.Identity.Subject,
 		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: a.Session, InGroups: len(a.Identity.Groups) > 0 || a.Identity.Unknown.Groups,
+		Key: c.refreshKey(key),
 	})
 }
 
@@ -130,6 +134,8 @@ type refreshing struct {
 	// known after the exchange.
 	identity connector.Identity
 	match    policy.Match
+	// key is the thumbprint of the key that the access token is bound to, "" for none.
+	key string
 }
 
 type refreshCheck func(*refreshing) error
@@ -145,6 +151,7 @@ func (e *Endpoint) refreshChecks() []refreshCheck {
 		e.notTooOld,
 		e.findProvider,
 		findResource,
+		checkKey,
 		func(r *refreshing) error { return checkResource(r.call, r.token.Resource) },
 		e.selectScopes,
 		e.dropChangedScopes,
@@ -184,12 +191,11 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	}
 	c.entry.Scope = r.scopes.String()
 	t := &r.token
-	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: r.scopes, Identity: r.identity, Policy: r.match.String(), Generation: t.Generation + 1})
+	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: r.scopes, Identity: r.identity, Policy: r.match.String(), Generation: t.Generation + 1, Key: t.Key})
 	if err != nil {
 		return nil, err
 	}
-	resp.RefreshToken = next
-	return resp, nil
+	return resp, e.addRefresh(c, resp, next)
 }
 
 func (r *refreshing) pass(checks []refreshCheck) error {
@@ -254,6 +260,13 @@ func findResource(r *refreshing) error {
 		return invalidRefresh(reasons.ResourceGone, nil)
 	}
 	return nil
+}
+
+// checkKey: a refresh token that is bound to a key is worth nothing without it.
+func checkKey(r *refreshing) error {
+	key, err := r.bindTo(r.token.Resource, r.token.Key)
+	r.key = key
+	return err
 }
 
 // selectScopes selects what the client asks for of what it still may have.
@@ -434,6 +447,7 @@ func (e *Endpoint) successor(ctx context.Context, r *refreshing) (string, error)
 	next := r.token
 	next.Generation++
 	next.Session = session
+	next.Key = r.refreshKey(r.key)
 	sealed, err := e.Refresh.seal(r.call, next)
 	if err != nil {
 		return "", err

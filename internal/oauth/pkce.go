@@ -17,6 +17,10 @@ func ValidCodeChallenge(s string) bool {
 	return err == nil
 }
 
+// ValidThumbprint reports whether s can be the thumbprint of a key: the same form
+// (RFC 7638, section 3; RFC 9449, section 10).
+func ValidThumbprint(s string) bool { return ValidCodeChallenge(s) }
+
 // ValidCodeVerifier reports whether s has the form of RFC 7636, section 4.1:
 // 43 to 128 unreserved characters.
 func ValidCodeVerifier(s string) bool {

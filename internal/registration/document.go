@@ -160,7 +160,7 @@ func (d *Documents) parse(id string, body []byte) (*Client, error) {
 		name string
 		into any
 	}{
-		{"client_id", &itself}, {"client_name", &c.Name}, {"redirect_uris", &uris}, {"grant_types", &grants}, {"response_types", &responses},
+		{"client_id", &itself}, {"client_name", &c.Name}, {"redirect_uris", &uris}, {"grant_types", &grants}, {"response_types", &responses}, {"dpop_bound_access_tokens", &c.DPoPBound},
 	} {
 		if err := member(members, m.name, m.into); err != nil {
 			return nil, err

@@ -45,6 +45,7 @@ type Request struct {
 	ResponseTypes   []string
 	ApplicationType string
 	Scope           string
+	DPoPBound       bool
 
 	keys    []jose.JSONWebKey
 	jwksURI string
@@ -66,6 +67,7 @@ type Response struct {
 	Scope                 string              `json:"scope,omitempty"`
 	JWKSURI               string              `json:"jwks_uri,omitempty"`
 	JWKS                  *jose.JSONWebKeySet `json:"jwks,omitempty"`
+	DPoPBound             bool                `json:"dpop_bound_access_tokens,omitempty"`
 }
 
 // Dynamic registers clients and recognises them again by their id alone.
@@ -96,6 +98,8 @@ type record struct {
 	Refresh  bool     `json:"f,omitempty"`
 	Grants   []string `json:"g,omitempty"` // beside authorization_code and refresh_token
 	JWKSURI  string   `json:"j,omitempty"`
+	// DPoPBound is recorded where the host has bound tokens.
+	DPoPBound bool `json:"d,omitempty"`
 
 	// PublicKeys is a list of JWKs.
 	PublicKeys []jose.JSONWebKey `json:"k,omitempty"`
@@ -135,6 +139,7 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	if _, err := oauth.ParseScopes(req.Scope); err != nil {
 		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "scope is malformed")
 	}
+	rec.DPoPBound = req.DPoPBound && host.BindsTokens()
 	id := rec.encode()
 	if len(id) > maxDynamicIDBytes {
 		what := "redirect_uris and client_name"
@@ -147,7 +152,7 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	resp := Response{
 		ClientID: id, ClientIDIssuedAt: rec.IssuedAt, RedirectURIs: rec.URIs, ClientName: rec.Name,
 		AuthMethod: client.AuthMethod, GrantTypes: client.GrantTypes, ResponseTypes: []string{"code"},
-		ApplicationType: applicationType(req.ApplicationType, rec.URIs), Scope: req.Scope, JWKSURI: rec.JWKSURI,
+		ApplicationType: applicationType(req.ApplicationType, rec.URIs), Scope: req.Scope, JWKSURI: rec.JWKSURI, DPoPBound: rec.DPoPBound,
 	}
 	if len(rec.PublicKeys) > 0 {
 		resp.JWKS = &jose.JSONWebKeySet{Keys: rec.PublicKeys}
@@ -295,7 +300,7 @@ func (d *Dynamic) checkMethod(rec *record) error {
 func (d *Dynamic) client(id string, rec record) *Client {
 	return &Client{
 		ID: id, Name: rec.Name, RedirectURIs: rec.URIs, AuthMethod: cmp.Or(rec.Method, AuthNone), GrantTypes: keepGrants(d.Grants, rec.grants()),
-		Trusted: d.Redirects.trusted(rec.URIs), keys: rec.PublicKeys, jwksURI: rec.JWKSURI,
+		Trusted: d.Redirects.trusted(rec.URIs), DPoPBound: rec.DPoPBound, keys: rec.PublicKeys, jwksURI: rec.JWKSURI,
 	}
 }
 
@@ -403,6 +408,7 @@ func (d *Dynamic) parseRequest(body []byte) (Request, error) {
 	}{
 		{"redirect_uris", &req.RedirectURIs}, {"client_name", &req.ClientName}, {"token_endpoint_auth_method", &req.AuthMethod},
 		{"grant_types", &req.GrantTypes}, {"response_types", &req.ResponseTypes}, {"application_type", &req.ApplicationType}, {"scope", &req.Scope},
+		{"dpop_bound_access_tokens", &req.DPoPBound},
 	} {
 		if err := member(members, m.name, m.into); err != nil {
 			return bad(err)

@@ -37,6 +37,9 @@ type Known struct {
 	// MCP servers that the client may have tokens for, by public URL such as "https://mcp.example.com/mcp". Default: all.
 	Resources []string `json:"resources"`
 
+	// The client gets no access token without a DPoP proof, so that each is bound to its key (RFC 9449, section 5.2). For MCP servers whose entry has dpop. Default false.
+	DPoPBound bool `json:"dpopBoundAccessTokens"`
+
 	Secrets []conf.Secret // any of them is right
 	JWKS    []byte        // the content of JWKSFile
 }
@@ -44,6 +47,7 @@ type Known struct {
 // Surroundings are what entries of `clients` are held to.
 type Surroundings struct {
 	Resources     []string // URIs of the MCP servers
+	DPoP          []bool   // for each of Resources, whether it has bound tokens of this service
 	Grants        []string // that /token serves
 	SignIn        []string // the grants of a client that names none
 	Configured    []string // the grants that need credentials, scopes and resources
@@ -93,6 +97,20 @@ func (k *Known) resolve(c conf.Section, s Surroundings) {
 		}
 	}
 	k.GrantTypes = k.grantTypes(c, s)
+	if k.DPoPBound && !k.mayBind(s) {
+		c.Add(c.Key("dpopBoundAccessTokens"), "has no effect, because no MCP server that the client may have tokens for has dpop; set dpop in its entry of proxy.hosts")
+	}
+}
+
+// mayBind reports whether there is an MCP server at which a token of the client can
+// be bound to a key.
+func (k *Known) mayBind(s Surroundings) bool {
+	for i, binds := range s.DPoP {
+		if binds && (len(k.Resources) == 0 || slices.Contains(k.Resources, s.Resources[i])) {
+			return true
+		}
+	}
+	return false
 }
 
 func (k *Known) hasSecret() bool { return !k.Secret.IsZero() || len(k.SecretFiles) > 0 }

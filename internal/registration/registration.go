@@ -53,6 +53,10 @@ type Client struct {
 	Scopes    oauth.Scopes
 	Resources []string
 
+	// DPoPBound: the client wants access tokens that are bound to its key, and no
+	// others (RFC 9449, section 5.2).
+	DPoPBound bool
+
 	// For private_key_jwt, one of the two, see Clients.Keys.
 	keys    []jose.JSONWebKey
 	jwksURI string

@@ -157,7 +157,7 @@ func (s *stripped) connection(lines []string) []string {
 func (s *stripped) relied(name string) bool {
 	switch name {
 	case "Authorization", "Content-Type", "Content-Length", "Content-Encoding", "Host", "Origin", "Accept", "Cookie", "Cache-Control", "Last-Event-Id",
-		"Access-Control-Request-Method", "Traceparent", "Tracestate":
+		"Access-Control-Request-Method", "Dpop", "Traceparent", "Tracestate":
 		return true
 	}
 	return name == s.keyHeader || strings.HasPrefix(name, "Mcp-") || strings.HasPrefix(name, "X-Forwarded-") || slices.Contains(s.identity, name)

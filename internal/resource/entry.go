@@ -36,6 +36,8 @@ type Entry struct {
 	ScopeNames map[string]map[string]string
 	// OwnTokensOff: tokens of this service are not taken.
 	OwnTokensOff bool
+	// DPoP says whether tokens may or must be bound to a key of the client.
+	DPoP DPoP
 	// APIKeys: API keys are taken, in Authorization and, if it is not "", in the
 	// header KeyHeader, a canonical name.
 	APIKeys   bool
@@ -73,3 +75,19 @@ type PublicHost struct {
 	Host   string // as that of Entry
 	Scheme string
 }
+
+// DPoP says whether a server takes access tokens that are bound to a key, with
+// proofs of that key (RFC 9449). The zero value takes none.
+type DPoP string
+
+// The values of DPoP.
+const (
+	DPoPAccepted DPoP = "accepted"
+	DPoPRequired DPoP = "required"
+)
+
+// Accepts reports whether bound tokens are taken.
+func (d DPoP) Accepts() bool { return d == DPoPAccepted || d == DPoPRequired }
+
+// Requires reports whether no other tokens are taken.
+func (d DPoP) Requires() bool { return d == DPoPRequired }

@@ -45,6 +45,8 @@ type Resource struct {
 	ScopeNames map[string]map[string]string
 	// OwnTokensOff: tokens of this service are not taken.
 	OwnTokensOff bool
+	// DPoP says whether tokens may or must be bound to a key of the client.
+	DPoP DPoP
 	// APIKeys: API keys are taken, in Authorization and, if it is not "", in the
 	// header KeyHeader, a canonical name.
 	APIKeys   bool
@@ -215,6 +217,12 @@ func (h *Host) TakesOwnTokens() bool {
 	return slices.ContainsFunc(h.Resources, func(r *Resource) bool { return !r.OwnTokensOff })
 }
 
+// BindsTokens reports whether a resource of h takes tokens of this service that are
+// bound to a key. Where none does, h as an issuer knows nothing of DPoP.
+func (h *Host) BindsTokens() bool {
+	return slices.ContainsFunc(h.Resources, func(r *Resource) bool { return !r.OwnTokensOff && r.DPoP.Accepts() })
+}
+
 // Default returns the resource of requests that name none: the host's only one.
 func (h *Host) Default() (*Resource, bool) {
 	if len(h.Resources) == 1 {
@@ -261,7 +269,7 @@ func NewTable(hosts []Entry) (*Table, error) {
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
 			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
 			Serving: c.Serving, Authorities: c.Authorities,
-			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, PersonalKeys: c.PersonalKeys, Index: i,
+			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, DPoP: c.DPoP, PersonalKeys: c.PersonalKeys, Index: i,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)

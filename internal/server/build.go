@@ -16,6 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
@@ -49,6 +50,7 @@ type builder struct {
 	apiKeys   *apikey.Store
 	// sessions are those of people's browsers, nil where no host has any.
 	sessions *session.Sessions
+	proofs   *dpop.Verifier
 }
 
 // build makes a service of a configuration that Check has accepted. It puts nothing in force.
@@ -61,6 +63,7 @@ func (l *lasting) build(cfg *config.Config, before *service) (*service, error) {
 			return nil, err
 		}
 	}
+	b.verifyProofs()
 	b.listen(b.endpoints())
 	b.before = nil // the service has functions of its builder, and must not hold every service that ever was
 	return b.service, nil
@@ -175,6 +178,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			Grants: grant.All(), Clients: b.clients, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
 			Failures: b.failures, Revocations: b.revocations, Now: b.opt.Now,
 			Requests: b.perMinute("token", b.cfg.Limits.ClientRequests), Refresh: b.refresh(),
+			Proofs: b.proofs,
 			Tokens: &token.Issuer{Keys: b.keys, Persons: b.persons, Lifetime: b.cfg.Tokens.AccessTokenLifetime, Now: b.opt.Now},
 		},
 		introspection: b.cfg.Introspection,
@@ -249,6 +253,16 @@ func (b *builder) way(name string, authorities []byte) http.RoundTripper {
 	})
 }
 
+// verifyProofs makes what verifies DPoP proofs. A nonce of the service before is good
+// here as well.
+func (b *builder) verifyProofs() {
+	var nonces *dpop.Nonces
+	if b.cfg.DPoP.Nonces {
+		nonces = dpop.NewNonces(b.sealing, b.cfg.DPoP.NonceLifetime, b.opt.Now)
+	}
+	b.proofs = dpop.New(nonces, b.opt.Now)
+}
+
 // decide makes what answers gateways. It hears of the tokens that are issued, and
 // tells the guard of the first use of each. It remembers nothing of the service
 // before: what was decided there may be decided otherwise here.
@@ -258,7 +272,7 @@ func (b *builder) decide(tokens *grant.Endpoint) *forwardauth.Endpoint {
 		Resources: b.table, Credentials: b.kinds(), Ended: b.memory.ended, Policy: b.rules,
 		Scopes:  func(r *resource.Resource) forwardauth.Scopes { return b.catalogue.Want(r.URI) },
 		Headers: b.cfg.IdentityHeaders, Identities: identities(b.cfg, b.keys), TrustedProxies: b.cfg.Listen.TrustedProxies,
-		MostTokens: b.cfg.Tokens.Remembered, Used: news.Used, Challenged: news.Challenge, Audit: b.audit,
+		MostTokens: b.cfg.Tokens.Remembered, Proofs: b.proofs, UsedProofs: b.usedProofs, Used: news.Used, Challenged: news.Challenge, Audit: b.audit,
 		Count: b.metrics.decision, Trace: b.tracer.Decision(), Now: b.opt.Now,
 	})
 	d.Refused = b.refused.Note

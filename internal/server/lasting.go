@@ -9,6 +9,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
@@ -46,6 +47,8 @@ type lasting struct {
 	// answered are the consent pages and callbacks that were answered.
 	answered *guard.Memory
 	refused  *refusal.Memory
+	// usedProofs are the DPoP proofs of the last minutes.
+	usedProofs *dpop.Memory
 	// failures and revocations bound what clients get wrong.
 	failures    *limit.Limiter
 	revocations grant.Revocations
@@ -57,12 +60,17 @@ type lasting struct {
 	told atomic.Pointer[flows.Log]
 }
 
+// rememberedProofs bounds the memory of DPoP proofs, to some 10 MB: those of five
+// minutes with 800 requests a second.
+const rememberedProofs = 1 << 18
+
 // newLasting makes what goes on.
 func newLasting(cfg *config.Config, opt Options) (*lasting, error) {
 	l := &lasting{
 		opt: opt, log: opt.Logger, started: cfg, metrics: newMetrics(opt.Version), refused: refusal.New(opt.Now),
-		answered: guard.NewMemory(answeredPages, opt.Now), failures: grant.NewFailures(opt.Now), revocations: grant.NewRevocations(opt.Now),
+		answered: guard.NewMemory(answeredPages, opt.Now), usedProofs: dpop.NewMemory(rememberedProofs, opt.Now), failures: grant.NewFailures(opt.Now), revocations: grant.NewRevocations(opt.Now),
 	}
+	l.metrics.watchProofs(l.usedProofs.Len)
 	for _, step := range []func() error{l.observe, l.makeKeys, l.remember} {
 		if err := step(); err != nil {
 			return nil, err

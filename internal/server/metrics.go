@@ -406,6 +406,13 @@ func (m *metrics) watchTokens(held func() int) {
 	}, func() float64 { return float64(held()) })
 }
 
+// watchProofs exports how many DPoP proofs are remembered.
+func (m *metrics) watchProofs(held func() int) {
+	m.make.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_dpop_proofs_remembered", Help: "DPoP proofs of the last minutes that are remembered, so that none is used twice at this replica.",
+	}, func() float64 { return float64(held()) })
+}
+
 func (m *metrics) newsLost(error) { m.usesLost.Inc() }
 
 func (m *metrics) denyList(entries int, err error) {

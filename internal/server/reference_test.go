@@ -53,6 +53,7 @@ func filled(t *testing.T) *metrics {
 	m.issuerKeys(jwks.Fetch{Issuer: "https://as.example.com", Keys: 1})
 	m.watchProvider(connector.Config{Name: "google"}, nil, slog.New(slog.DiscardHandler))
 	m.watchTokens(func() int { return 0 })
+	m.watchProofs(func() int { return 0 })
 	m.watchRelay(new(relay.Endpoint), func() int { return 0 })
 	m.watchCertificates()
 	m.decision(forwardauth.Outcome{Reason: forwardauth.Allowed, Dialect: forwardauth.NGINX, Resource: table.All()[0], Proven: true, Lookup: forwardauth.Hit})

@@ -8,6 +8,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
@@ -61,6 +62,7 @@ func (e endpoints) features(clients *registration.Clients) discovery.Features {
 		AuthorizationPath: authorize.Path, TokenPath: grant.Path, RevocationPath: grant.RevocationPath,
 		GrantTypes: e.tokens.GrantTypes, OfflineAccess: e.tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
 		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: announceDocuments(clients),
+		DPoPAlgs: dpop.Algorithms(),
 	}
 	if e.introspection {
 		f.IntrospectionPath, f.IntrospectionAuthMethods = grant.IntrospectionPath, grant.IntrospectionAuthMethods

@@ -32,6 +32,8 @@ func (c *Claims) read(s string) bool {
 		}
 		if text, number := c.member(name); text != nil {
 			*text, s, ok = quoted(s)
+		} else if name == "cnf" {
+			c.Confirmation.Thumbprint, s, ok = thumbprint(s)
 		} else if number != nil {
 			*number, s, ok = digits(s)
 		} else {
@@ -86,6 +88,18 @@ func quoted(s string) (text, rest string, ok bool) {
 		}
 	}
 	return "", "", false
+}
+
+// thumbprint takes a confirmation off the front of s.
+func thumbprint(s string) (jkt, rest string, ok bool) {
+	if s, ok = strings.CutPrefix(s, `{"jkt":`); !ok {
+		return "", "", false
+	}
+	if jkt, s, ok = quoted(s); !ok {
+		return "", "", false
+	}
+	rest, ok = strings.CutPrefix(s, "}")
+	return jkt, rest, ok
 }
 
 // digits takes a whole number off the front of s.

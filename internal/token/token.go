@@ -38,11 +38,20 @@ type Claims struct {
 	Expires  int64  `json:"exp"`
 	// Family is the sign-in that the token comes from, for revocation.
 	Family string `json:"family,omitempty"`
+	// Confirmation is the key that the client must prove (RFC 7800; RFC 9449, section
+	// 6.1); the zero value is a token that is bound to none.
+	Confirmation Confirmation `json:"cnf,omitzero"`
 	// Sealed is the Person, readable by this service only. It is the last member,
 	// and bound to all that stands before it.
 	Sealed string `json:"person"`
 	// Person is what Sealed holds, of claims that a Verifier returns.
 	Person Person `json:"-"`
+}
+
+// Confirmation names a key.
+type Confirmation struct {
+	// Thumbprint is that of the key (RFC 7638, SHA-256, base64url).
+	Thumbprint string `json:"jkt"`
 }
 
 // Person is what identity headers are made of. It travels sealed in the token,

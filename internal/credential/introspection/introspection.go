@@ -196,8 +196,9 @@ func read(body []byte) (claim.Set, error) {
 	switch kind, problem := said.Text("token_type"); {
 	case problem != "":
 		return nil, credential.Refused{Reason: reasons.WrongTokenType}
-	case strings.EqualFold(kind, "DPoP"), strings.EqualFold(kind, "mtls"):
+	case strings.EqualFold(kind, "mtls"), strings.EqualFold(kind, "DPoP") && !said.Has("cnf"): // and it does not say to which key
 		return nil, credential.Refused{Reason: reasons.BoundToken}
+	case strings.EqualFold(kind, "DPoP"): // cnf is looked at with the other claims
 	case kind != "" && !strings.EqualFold(kind, "Bearer") && !strings.EqualFold(kind, "access_token"):
 		return nil, credential.Refused{Reason: reasons.WrongTokenType}
 	}

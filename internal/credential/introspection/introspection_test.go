@@ -173,6 +173,7 @@ func TestAnswers(t *testing.T) {
 		"inactive":                   {200, `{"active": false}`, reasons.InactiveToken},
 		"inactive, with more":        {200, `{"active": false, "sub": "7", "client_id": "app"}`, reasons.InactiveToken},
 		"bound by DPoP":              {200, with(`"token_type": "DPoP"`), reasons.BoundToken},
+		"bound by TLS":               {200, with(`"token_type": "mtls", "cnf": {"x5t#S256": "x"}`), reasons.BoundToken},
 		"another type":               {200, with(`"token_type": "refresh_token"`), reasons.WrongTokenType},
 		"a type that is a list":      {200, with(`"token_type": ["Bearer"]`), reasons.WrongTokenType},
 		"a refresh token":            {200, with(`"token_use": "refresh_token"`), reasons.WrongTokenType},

@@ -237,7 +237,7 @@ func (t *token) principal(by *jwks.Published, r *resource.Resource) (credential.
 		Issuer: t.config.Issuer, Audience: r.URI, Subject: id.FullSubject(), Client: t.config.clientID(t.client()), Scope: t.scope(),
 		Email: id.Email, Name: id.Name, Groups: id.Groups, GroupsCut: id.Unknown.Groups,
 		Outsider: who,
-		ID:       t.id(), IssuedAt: issued.Unix(), Expires: t.expires.Unix(),
+		ID:       t.id(), Bound: t.bound, IssuedAt: issued.Unix(), Expires: t.expires.Unix(),
 	}
 	if by == nil {
 		return p, nil

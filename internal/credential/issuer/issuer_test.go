@@ -105,6 +105,25 @@ func (f *fixture) present(ctx context.Context, raw string, r *resource.Resource)
 
 func with(name string, value any) map[string]any { return map[string]any{name: value} }
 
+// thumb is the thumbprint of some key.
+var thumb = strings.Repeat("t", 42) + "s"
+
+// A token that is bound to a key says so to the decision, which asks for the proof.
+func TestBoundToken(t *testing.T) {
+	as := oauthtest.NewIssuer(t)
+	f := newFixture(t, File{Issuer: as.URL})
+	for name, claims := range map[string]map[string]any{
+		"by its thumbprint": {"cnf": map[string]any{"jkt": thumb}}, "as Keycloak says it": {"typ": "DPoP", "cnf": map[string]any{"jkt": thumb}},
+	} {
+		if p, reason := f.present(t.Context(), as.Token(as.Claims(f.notes.URI, f.now(), claims), nil), f.notes); reason != reasons.Allowed || p.Bound != thumb {
+			t.Errorf("%s: %s, bound to %q", name, reason, p.Bound)
+		}
+	}
+	if p, reason := f.present(t.Context(), as.Token(as.Claims(f.notes.URI, f.now(), nil), nil), f.notes); reason != reasons.Allowed || p.Bound != "" {
+		t.Errorf("an ordinary token: %s, bound to %q", reason, p.Bound)
+	}
+}
+
 // Every wrong token is refused with a reason of its own, whatever else is right
 // with it.
 func TestWrongTokens(t *testing.T) {
@@ -179,7 +198,13 @@ func TestWrongTokens(t *testing.T) {
 		"no client":                            {token(with("client_id", nil)), reasons.ClientNotAccepted},
 		"subject that breaks a header":         {token(with("sub", "a\r\nb")), reasons.NoSubject},
 		"subject that is a list":               {token(with("sub", []string{"a"})), reasons.NoSubject},
-		"bound to a key":                       {token(with("cnf", map[string]any{"jkt": "x"})), reasons.BoundToken},
+		"bound to what is no thumbprint":       {token(with("cnf", map[string]any{"jkt": "x"})), reasons.BoundToken},
+		"bound to a key twice":                 {token(with("cnf", map[string]any{"jkt": thumb, "kid": "1"})), reasons.BoundToken},
+		"bound to a certificate":               {token(with("cnf", map[string]any{"x5t#S256": thumb})), reasons.BoundToken},
+		"bound to nothing":                     {token(with("cnf", map[string]any{})), reasons.BoundToken},
+		"bound to a text":                      {token(with("cnf", thumb)), reasons.BoundToken},
+		"bound to a list":                      {token(with("cnf", map[string]any{"jkt": []string{thumb}})), reasons.BoundToken},
+		"bound, it does not say to what":       {token(with("typ", "DPoP")), reasons.BoundToken},
 		"delegated":                            {token(with("act", map[string]any{"sub": "agent"})), reasons.DelegatedToken},
 		"signature of another token":           {parts[0] + "." + parts[1] + "." + strings.Split(token(nil), ".")[2], reasons.BadSignature},
 		"cut signature":                        {good[:len(good)-10], reasons.BadSignature},

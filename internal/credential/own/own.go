@@ -44,7 +44,7 @@ func (k Kind) Verify(raw string, r *resource.Resource) (credential.Principal, er
 		Issuer: c.Issuer, Audience: c.Audience, Subject: c.Subject, Client: c.ClientID, Scope: c.Scope,
 		Email: p.Email, Name: p.Name, Groups: p.Groups, GroupsCut: p.GroupsCut, Policy: p.Policy,
 		ID: c.ID, Family: c.Family, Flow: p.Flow, Generation: p.Generation,
-		IssuedAt: c.IssuedAt, Expires: c.Expires,
+		Bound: c.Confirmation.Thumbprint, IssuedAt: c.IssuedAt, Expires: c.Expires,
 	}, nil
 }
 

@@ -1,0 +1,78 @@
+package forwardauth
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+)
+
+// possession asks the client to prove that it has the key which the token is bound
+// to (RFC 9449, sections 7.1 and 7.2). Method and URL are those that the gateway and
+// the configuration say. That the token is d.Token's is settled.
+func (e *Endpoint) possession(q *Request, d *Decision, raw string) Reason {
+	bound, r := d.Token.bound(), d.Resource
+	switch {
+	case bound == "" && (d.byDPoP || r.DPoP.Requires() && d.Token.key() == nil):
+		return UnboundToken
+	case bound == "":
+		return Allowed
+	case !d.byDPoP:
+		return BoundTokenAsBearer
+	case e.Proofs == nil, e.UsedProofs == nil, q.Method == "", q.NoPath:
+		return NotCheckable
+	}
+	hash := sha256.Sum256([]byte(raw))
+	proof, err := e.Proofs.Verify(q.Proof, dpop.Request{Method: q.Method, Origin: r.Host.Issuer, Path: q.Path, TokenHash: &hash})
+	switch {
+	case err != nil:
+		return proofReason(err)
+	case subtle.ConstantTimeCompare([]byte(proof.Thumbprint), []byte(bound)) != 1:
+		return ProofWrongKey
+	case !e.UsedProofs.First(&proof):
+		return ProofReplayed
+	}
+	d.nextNonce = proof.NextNonce
+	return Allowed
+}
+
+// proofReason is the reason of an error of dpop. What has no name is malformed.
+func proofReason(err error) Reason {
+	refused, _ := errors.AsType[dpop.Refused](err)
+	if r := refusals[refused.Reason]; answers[r].code == oauth.InvalidDPoPProof || answers[r].code == oauth.UseDPoPNonce {
+		return r
+	}
+	return ProofMalformed
+}
+
+// nonceName is dpop.NonceHeader as net/http writes it.
+var nonceName = http.CanonicalHeaderKey(dpop.NonceHeader)
+
+// algorithms are those of proofs, as the challenge has them.
+var algorithms = strings.Join(dpop.Algorithms(), " ")
+
+// challenges makes the value of WWW-Authenticate: the scheme that the request used
+// first, with all that the client has to know, and the other one, if it would do, by
+// its name (RFC 9449, section 7.1).
+func challenges(c oauth.Challenge, d *Decision) string {
+	accepts := d.Resource.DPoP
+	if !accepts.Accepts() {
+		return c.String()
+	}
+	proofs := oauth.Challenge{Scheme: dpop.Scheme, Algorithms: algorithms}
+	if d.aboutKey() { // a key is never bound
+		return c.String()
+	}
+	if accepts.Requires() || d.byDPoP || d.Reason == BoundTokenAsBearer {
+		c.Scheme, c.Algorithms = proofs.Scheme, proofs.Algorithms
+		if accepts.Requires() {
+			return c.String()
+		}
+		return c.String() + ", Bearer"
+	}
+	return c.String() + ", " + proofs.String()
+}

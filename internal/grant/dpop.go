@@ -1,0 +1,121 @@
+package grant
+
+import (
+	"crypto/subtle"
+	"errors"
+	"net/http"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// readKeyProof verifies the DPoP proof of a request, if it has one (RFC 9449,
+// section 5). At a host without bound tokens it is ignored: the token type in the
+// answer tells the client so.
+func (e *Endpoint) readKeyProof(w http.ResponseWriter, c *call, path string) error {
+	headers := c.Header[http.CanonicalHeaderKey(dpop.Header)]
+	if e.Proofs == nil || !c.host.BindsTokens() {
+		return nil
+	}
+	if len(headers) == 0 { // which may be what the grant wants to see
+		e.offerNonce(w, c)
+		return nil
+	}
+	p, err := e.Proofs.Verify(headers, dpop.Request{Method: c.Method, Origin: c.host.Issuer, Path: path})
+	if err != nil {
+		return e.refuseProof(w, c, err)
+	}
+	if p.NextNonce != "" {
+		w.Header().Set(dpop.NonceHeader, p.NextNonce)
+	}
+	c.proof = &p
+	before := c.spend
+	c.spend = func() error {
+		if before != nil {
+			if err := before(); err != nil {
+				return err
+			}
+		}
+		return e.spendKeyProof(c)
+	}
+	return nil
+}
+
+// refuseProof makes the refusal of a proof. The client gets a nonce with it where one is demanded.
+func (e *Endpoint) refuseProof(w http.ResponseWriter, c *call, err error) error {
+	refused, _ := errors.AsType[dpop.Refused](err)
+	e.offerNonce(w, c)
+	if refused.Reason == reasons.DPoPNonceNeeded {
+		return &oauth.Error{Code: oauth.UseDPoPNonce, Description: "the DPoP proof needs the nonce of this answer", Reason: refused.Reason}
+	}
+	return invalidProof(refused.Reason)
+}
+
+// offerNonce gives the client a nonce for its next proof, where one is demanded.
+func (e *Endpoint) offerNonce(w http.ResponseWriter, c *call) {
+	if nonce := e.Proofs.Nonce(c.host.Issuer); nonce != "" {
+		w.Header().Set(dpop.NonceHeader, nonce)
+	}
+}
+
+func invalidProof(reason reasons.Reason) error {
+	return &oauth.Error{Code: oauth.InvalidDPoPProof, Description: dpop.Told(reason), Reason: reason}
+}
+
+// spendKeyProof uses a proof up: at every replica that shares the guard. Only proofs
+// of requests that succeed are remembered, so that no stranger can fill the guard.
+func (e *Endpoint) spendKeyProof(c *call) error {
+	first, err := e.Guard.Redeem(c.Context(), "dpop "+c.proof.ID.String(), c.proof.Expires)
+	if err != nil {
+		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "DPoP proofs cannot be checked right now", Reason: reasons.GuardUnavailable, Cause: err}
+	}
+	if !first {
+		return invalidProof(reasons.DPoPProofReplayed)
+	}
+	return nil
+}
+
+// bind returns the thumbprint of the key that an access token for res is bound to,
+// "" for none. Bound is that of the code or the refresh token: then no proof of
+// another key will do (RFC 9449, sections 5 and 10). Every grant calls it before it
+// spends what the client brings, and mint does once more.
+func (c *call) bind(res *resource.Resource, bound string) (string, error) {
+	accepts := res.DPoP.Accepts()
+	switch {
+	case accepts && c.proof != nil && (bound == "" || subtle.ConstantTimeCompare([]byte(bound), []byte(c.proof.Thumbprint)) == 1):
+		return c.proof.Thumbprint, nil
+	case bound != "" && accepts && c.proof != nil:
+		return "", wrongKey(reasons.DPoPWrongKey)
+	case bound != "": // also where the operator has turned DPoP off meanwhile
+		return "", wrongKey(reasons.DPoPProofMissing)
+	case accepts && (res.DPoP.Requires() || c.client.DPoPBound):
+		return "", invalidProof(reasons.DPoPProofMissing)
+	}
+	return "", nil
+}
+
+func wrongKey(reason reasons.Reason) error {
+	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the grant is bound to a key, and the request has no DPoP proof of it", Reason: reason}
+}
+
+// bindTo is bind for the resource with this URI.
+func (c *call) bindTo(uri, bound string) (string, error) {
+	res, ok := c.host.ForSignIn(uri)
+	if !ok {
+		return "", oauth.Errorf(oauth.InvalidTarget, "the MCP server is not one of this host any more")
+	}
+	return c.bind(res, bound)
+}
+
+// refreshKey is what a refresh token is bound to that comes with an access token of
+// the key: of a client that authenticates its credentials bind it already (RFC 9449,
+// section 5).
+func (c *call) refreshKey(key string) string {
+	if c.client.AuthMethod != registration.AuthNone {
+		return ""
+	}
+	return key
+}
