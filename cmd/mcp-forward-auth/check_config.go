@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,8 +16,12 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
 )
 
-// exitRefused: the policy refuses something of what was asked.
-const exitRefused = 3
+const (
+	// exitRefused: the policy refuses something of what was asked.
+	exitRefused = 3
+	// exitContact: something that the file names cannot be used as it is.
+	exitContact = 4
+)
 
 var errNoConfig = errors.New("--config FILE is required")
 
@@ -27,14 +32,20 @@ func checkConfigCommand() *cobra.Command {
 		Long: `Check a configuration file as "serve" does, and print every mistake, or what
 the file means. No address is asked and nothing is changed.
 
+With --online it asks what the file names as well, and changes nothing there:
+identity providers and their clocks, keys of other authorization servers, the
+tools of MCP servers, public names in DNS and their certificates.
+
 With --as it prints what the policy lets a person have. WHO names what matters
 of user=…,email=…,groups=a|b,provider=…,client=…, with a backslash before ","
 and "|"; --as "" is a person of whom nothing is known.
 
 Exit codes: 0 if the file is good and, with --as, all of --scopes is allowed
 (without --scopes: anything is); 1 if the file has mistakes; 2 if called
-wrongly; 3 if the policy refuses something.`,
+wrongly; 3 if the policy refuses something; 4 if --online found something that
+cannot be used as it is.`,
 		Example: `  mcp-forward-auth check-config --config config.yaml
+  mcp-forward-auth check-config --config config.yaml --online
   mcp-forward-auth check-config --config config.yaml --as 'email=ann@example.com,groups=dev' --scopes notes:write`,
 		Args: noArguments,
 	}
@@ -42,6 +53,7 @@ wrongly; 3 if the policy refuses something.`,
 	as := c.Flags().String("as", "", "say what the policy lets `WHO` have")
 	at := c.Flags().String("resource", "", "`URL` of the MCP server that --as is about")
 	scopes := c.Flags().String("scopes", "", "`scopes` that --as is about, separated by commas; without it those that the configuration names")
+	online := c.Flags().Bool("online", false, "ask the servers that the file names, too")
 	wantsJSON := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		asJSON, err := wantsJSON()
@@ -53,18 +65,22 @@ wrongly; 3 if the policy refuses something.`,
 			return usageError(c, errNoConfig)
 		case !given("as") && (given("resource") || given("scopes")):
 			return usageError(c, errors.New(`--resource and --scopes go with --as; --as "" is a person of whom nothing is known`))
+		case given("as") && *online:
+			return usageError(c, errors.New("--online and --as are two questions"))
 		case given("as"):
 			return tryPolicy(c, *path, whatif.Question{As: *as, Resource: *at, Scopes: *scopes}, asJSON)
 		case asJSON:
-			return describeJSON(c.OutOrStdout(), *path)
+			return describeJSON(c, *path, *online)
 		}
 		cfg, err := loadFile(*path)
 		if err != nil {
 			return err
 		}
 		printWarnings(c.ErrOrStderr(), *path, cfg)
-		_, err = io.WriteString(c.OutOrStdout(), cfg.Summary())
-		return err
+		if _, err = io.WriteString(c.OutOrStdout(), cfg.Summary()); err != nil || !*online {
+			return err
+		}
+		return printContacts(c.OutOrStdout(), server.Online(c.Context(), cfg, nil))
 	}
 	return c
 }
@@ -110,6 +126,27 @@ type checked struct {
 	Mistakes []mistake        `json:"mistakes"`
 	Warnings []mistake        `json:"warnings"`
 	Settings []config.Setting `json:"settings"`
+	// Contacts is what --online found; absent without it.
+	Contacts []server.Contact `json:"contacts,omitempty"`
+}
+
+// printContacts says what came of each question.
+func printContacts(w io.Writer, found []server.Contact) error {
+	fmt.Fprintln(w)
+	failed := false
+	for _, c := range found {
+		mark := "ok    "
+		if !c.OK {
+			mark, failed = "FAILED", true
+		}
+		if _, err := fmt.Fprintf(w, "%s  %s\n        %s\n        %s\n", mark, c.Path, c.Asked, c.Said); err != nil {
+			return err
+		}
+	}
+	if failed {
+		return exitError{exitContact, errReported}
+	}
+	return nil
 }
 
 // mistake is one thing wrong in the file. Path is "" where it is the file as a whole.
@@ -126,22 +163,28 @@ func mistakes(found conf.Errors) []mistake {
 	return out
 }
 
-func describeJSON(w io.Writer, path string) error {
+func describeJSON(c *cobra.Command, path string, online bool) error {
 	said := checked{File: path, Mistakes: []mistake{}, Warnings: []mistake{}, Settings: []config.Setting{}}
 	cfg, err := loadFile(path)
 	if err == nil {
 		said.OK, said.Settings = true, cfg.Settings()
 		said.Warnings = mistakes(cfg.Warnings)
+		if online {
+			said.Contacts = server.Online(c.Context(), cfg, nil)
+		}
 	} else if found, ok := errors.AsType[conf.Errors](err); ok {
 		said.Mistakes = mistakes(found)
 	} else {
 		said.Mistakes = append(said.Mistakes, mistake{Problem: err.Error()})
 	}
-	if err := printJSON(w, said); err != nil {
+	if err := printJSON(c.OutOrStdout(), said); err != nil {
 		return err
 	}
-	if !said.OK {
+	switch {
+	case !said.OK:
 		return errReported
+	case slices.ContainsFunc(said.Contacts, func(c server.Contact) bool { return !c.OK }):
+		return exitError{exitContact, errReported}
 	}
 	return nil
 }

@@ -249,3 +249,11 @@ func answers(t *testing.T, name string, code int, says []string, args ...string)
 		t.Errorf("%s: code %d, want %d\n%s", name, got, code, out)
 	}
 }
+
+// --online asks what the file names; what cannot be used is an exit code of its own.
+func TestCheckConfigOnline(t *testing.T) {
+	path := write(t, "provider: {name: oidc, issuerURL: 'http://127.0.0.1:1', clientID: a, clientSecret: b}\nproxy: {hosts: [{host: '127.0.0.1:2', scheme: http, endpoint: 'http://127.0.0.1:1/mcp'}]}\n")
+	answers(t, "text", exitContact, []string{"FAILED  provider\n", "FAILED  proxy.hosts[0].endpoint\n", "ok      proxy.hosts[0].host\n"}, "check-config", "--config", path, "--online")
+	answers(t, "JSON", exitContact, []string{`"contacts"`, `"ok": false`}, "check-config", "--config", path, "--online", "--output", "json")
+	answers(t, "two questions", exitUsage, nil, "check-config", "--config", path, "--online", "--as", "")
+}

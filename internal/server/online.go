@@ -1,0 +1,245 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// Contact is what came of asking one of the servers that a configuration names.
+type Contact struct {
+	// Path is the key of the configuration, and Asked says what was asked.
+	Path  string `json:"path"`
+	Asked string `json:"asked"`
+	OK    bool   `json:"ok"`
+	// Said is what came back, or what is wrong and what to do.
+	Said string `json:"said"`
+}
+
+const (
+	// contactTimeout bounds each question.
+	contactTimeout = 10 * time.Second
+	// contacts is how many questions are under way.
+	contacts = 8
+	// maxDrift is what clocks may differ by: tokens are judged within a minute.
+	maxDrift = 30 * time.Second
+	// renewBy is how long before its end a certificate should have been renewed.
+	renewBy = 14 * 24 * time.Hour
+)
+
+// Online asks what the configuration names, as the service would: identity providers
+// (discovery, the clock), other authorization servers (their keys), MCP servers (their list
+// of tools), and the public names (DNS, the certificate). It changes nothing anywhere. The
+// order is that of the configuration.
+func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contact {
+	var questions []func(context.Context) Contact
+	for i, p := range cfg.Providers {
+		at := "provider"
+		if p.ID != "" {
+			at = conf.Element("providers", i)
+		}
+		if p.Settings.Kind() != "static" {
+			questions = append(questions, func(ctx context.Context) Contact { return askProvider(ctx, at, p, cfg) })
+		}
+	}
+	for i, h := range cfg.Hosts {
+		at := conf.Element("proxy.hosts", i)
+		questions = append(questions,
+			func(ctx context.Context) Contact { return askEndpoint(ctx, at, h, cfg) },
+			func(ctx context.Context) Contact { return askName(ctx, at, h, roots) })
+		for j, c := range cfg.AuthorizationServers[i] {
+			questions = append(questions, func(ctx context.Context) Contact {
+				return askKeys(ctx, conf.Element(conf.Join(at, "authorizationServers"), j), c)
+			})
+		}
+	}
+	found := make([]Contact, len(questions))
+	places := make(chan struct{}, contacts)
+	var wg sync.WaitGroup
+	for i, ask := range questions {
+		wg.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			ctx, cancel := context.WithTimeout(ctx, contactTimeout)
+			defer cancel()
+			found[i] = ask(ctx)
+		})
+	}
+	wg.Wait()
+	return found
+}
+
+// askProvider makes the address of a sign-in, which reads the discovery document, and looks
+// at the clock of what answers.
+func askProvider(ctx context.Context, at string, p connector.Config, cfg *config.Config) Contact {
+	c := Contact{Path: at, Asked: p.DisplayName + ": where people sign in, and its clock"}
+	clock := &clockReader{base: trusting(nil, p.Settings.Authorities())}
+	browser, _, err := p.Settings.New(p.Unused, &http.Client{Transport: clock, Timeout: contactTimeout})
+	if err != nil || browser == nil {
+		c.Said = "it cannot be used: " + fmt.Sprint(err)
+		return c
+	}
+	h := cfg.Hosts[0]
+	address, err := browser.AuthorizationURL(ctx, connector.Login{
+		State: "check-config", Nonce: "check-config", Verifier: strings.Repeat("c", 43), RedirectURI: h.Scheme + "://" + h.Host + "/callback",
+	})
+	if err == nil && clock.asked() == 0 { // a kind without discovery: its page answers
+		err = clock.visit(ctx, address)
+	}
+	drift, known := clock.drift()
+	switch {
+	case err != nil:
+		c.Said = err.Error()
+	case known && drift.Abs() > maxDrift:
+		c.Said = fmt.Sprintf("it answers, and its clock is %s %s this machine's: set the clocks by NTP, or tokens are refused", drift.Abs().Round(time.Second), ahead(drift))
+	default:
+		c.OK, c.Said = true, "it answers"
+		if known {
+			c.Said += fmt.Sprintf(", and the clocks agree within %s", max(drift.Abs().Round(time.Second), time.Second))
+		}
+	}
+	return c
+}
+
+func ahead(drift time.Duration) string {
+	if drift > 0 {
+		return "ahead of"
+	}
+	return "behind"
+}
+
+// clockReader compares Date of answers with the clock of this machine.
+type clockReader struct {
+	base http.RoundTripper
+
+	mu    sync.Mutex
+	count int
+	off   time.Duration
+	known bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *clockReader) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(r)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count++
+	if err == nil {
+		// Date is whole seconds, cut off.
+		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+			t.off, t.known = date.Add(time.Second/2).Sub(time.Now()), true
+		}
+	}
+	return resp, err
+}
+
+func (t *clockReader) asked() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count
+}
+
+func (t *clockReader) drift() (time.Duration, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.off, t.known
+}
+
+// visit asks for the head of a page and follows nothing.
+func (t *clockReader) visit(ctx context.Context, address string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode >= http.StatusInternalServerError {
+		return errors.New("it answers " + resp.Status)
+	}
+	return nil
+}
+
+// askEndpoint reads the list of tools.
+func askEndpoint(ctx context.Context, at string, h resource.Entry, cfg *config.Config) Contact {
+	c := Contact{Path: conf.Join(at, "endpoint"), Asked: h.Endpoint.Redacted() + ": its tools"}
+	f := &catalog.Fetcher{}
+	if cfg.Egress.ProxyMCPServers {
+		f.Proxy = cfg.Egress.Proxy()
+	}
+	if len(h.Authorities) > 0 {
+		f.TLS = trust(h.Authorities)
+	}
+	list, err := f.Fetch(ctx, h.Endpoint.String())
+	if err != nil {
+		c.Said = err.Error()
+		return c
+	}
+	c.OK, c.Said = true, fmt.Sprintf("%d tools, %d scopes", len(list.Tools), len(list.Scopes))
+	return c
+}
+
+// askName looks the public name up, and at the certificate that is shown under it.
+func askName(ctx context.Context, at string, h resource.Entry, roots *tls.Config) Contact {
+	c := Contact{Path: conf.Join(at, "host"), Asked: h.Host + ": DNS and certificate"}
+	name, port, err := net.SplitHostPort(h.Host)
+	if err != nil {
+		name, port = strings.Trim(h.Host, "[]"), "443"
+	}
+	addresses, err := net.DefaultResolver.LookupHost(ctx, name)
+	switch {
+	case err != nil:
+		c.Said = "the name is not found from here: " + err.Error() + "; clients need it in their DNS"
+		return c
+	case h.Scheme != "https":
+		c.OK, c.Said = true, addresses[0]+", without TLS"
+		return c
+	}
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: contactTimeout}, Config: cmp.Or(roots, &tls.Config{MinVersion: tls.VersionTLS12})}
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(name, port))
+	if err != nil {
+		c.Said = "the name is found (" + addresses[0] + "), and the connection fails: " + err.Error()
+		return c
+	}
+	defer conn.Close()
+	ends := conn.(*tls.Conn).ConnectionState().PeerCertificates[0].NotAfter
+	c.OK, c.Said = true, fmt.Sprintf("%s, certificate valid until %s", addresses[0], ends.UTC().Format(time.DateOnly))
+	if time.Until(ends) < renewBy {
+		c.OK, c.Said = false, c.Said+": it should have been renewed by now; look at what renews it"
+	}
+	return c
+}
+
+// askKeys reads the keys of another authorization server.
+func askKeys(ctx context.Context, at string, c issuer.Config) Contact {
+	said := Contact{Path: at, Asked: c.Issuer + ": its keys"}
+	if c.JWKSFile != "" {
+		said.OK, said.Said = true, "they are in a file"
+		return said
+	}
+	document, err := (&jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL}).Over(trusting(nil, c.Authorities)).Fetch(ctx)
+	if err != nil {
+		said.Said = err.Error()
+		return said
+	}
+	keys, left := document.Usable()
+	said.OK, said.Said = len(keys) > 0, fmt.Sprintf("%d keys, %d of them of no use here", len(keys)+len(left), len(left))
+	return said
+}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
+)
+
+// What check-config --online says of each server, by its key; OK or what is wrong.
+func TestOnline(t *testing.T) {
+	tools := httptest.NewServer(http.StripPrefix("/mcp", sample.Handler(sample.Options{})))
+	t.Cleanup(tools.Close)
+	idp := oauthtest.NewOIDCProvider(t)
+	keys := oauthtest.NewIssuer(t)
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	t.Cleanup(refuses.Close)
+
+	provider := func(issuer string) string {
+		return fmt.Sprintf("provider: {name: oidc, issuerURL: %q, clientID: a, clientSecret: b}\n", issuer)
+	}
+	host := func(name, endpoint, more string) string {
+		return fmt.Sprintf("{host: %q, scheme: http, endpoint: %q%s}", name, endpoint, more)
+	}
+	const local = "127.0.0.1:8970"
+	for _, test := range []struct {
+		name, config string
+		want         []string // of each contact: its path, and how what it says begins or goes on
+	}{
+		{"all is well", provider(idp.URL) + "proxy: {hosts: [" + host(local, tools.URL+"/mcp", fmt.Sprintf(", authorizationServers: [{issuer: %q}]", keys.URL)) + "]}",
+			[]string{"+provider: the clocks agree", "+proxy.hosts[0].endpoint: tools", "+proxy.hosts[0].host: 127.0.0.1", "+proxy.hosts[0].authorizationServers[0]: keys"}},
+		{"nothing answers", provider(closed.URL) + "proxy: {hosts: [" + host(local, closed.URL+"/mcp", fmt.Sprintf(", authorizationServers: [{issuer: %q}]", closed.URL)) + "]}",
+			[]string{"-provider: unavailable", "-proxy.hosts[0].endpoint: unreachable", "+proxy.hosts[0].host: 127.0.0.1", "-proxy.hosts[0].authorizationServers[0]: connection refused"}},
+		{"the server wants a credential", provider(idp.URL) + "proxy: {hosts: [" + host(local, refuses.URL+"/mcp", "") + "]}",
+			[]string{"+provider: the clocks agree", "-proxy.hosts[0].endpoint: unauthorized", "+proxy.hosts[0].host: 127.0.0.1"}},
+		{"a name that is nowhere", provider(idp.URL) + fmt.Sprintf("proxy: {hosts: [{host: no-such-name.invalid, endpoint: %q}]}", tools.URL+"/mcp"),
+			[]string{"+provider: the clocks agree", "+proxy.hosts[0].endpoint: tools", "-proxy.hosts[0].host: the name is not found from here"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg, err := config.Parse([]byte(test.config), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := Online(t.Context(), cfg, nil)
+			if len(found) != len(test.want) {
+				t.Fatalf("%d contacts: %+v", len(found), found)
+			}
+			for i, c := range found {
+				path, said, _ := strings.Cut(test.want[i][1:], ": ")
+				if c.OK != (test.want[i][0] == '+') || c.Path != path || !strings.Contains(c.Said, said) {
+					t.Errorf("%+v, want %s", c, test.want[i])
+				}
+			}
+		})
+	}
+}
+
+// A clock that differs is seen before it costs a sign-in.
+func TestOnlineClock(t *testing.T) {
+	idp := oauthtest.NewOIDCProvider(t)
+	inner, err := url.Parse(idp.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(inner) }, ModifyResponse: func(r *http.Response) error {
+		r.Header.Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
+		return nil
+	}})
+	t.Cleanup(front.Close)
+	cfg, err := config.Parse(fmt.Appendf(nil, "provider: {name: oidc, issuerURL: %q, backchannelURL: %q, clientID: a, clientSecret: b}\nproxy: {hosts: [{host: '127.0.0.1:2', scheme: http, endpoint: 'http://127.0.0.1:1/mcp'}]}", idp.URL, front.URL), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := Online(t.Context(), cfg, nil)[0]; c.OK || !strings.Contains(c.Said, "its clock is 10m0s behind this machine's") {
+		t.Errorf("%+v", c)
+	}
+}
