@@ -22,7 +22,7 @@ import (
 // renewed session.
 const renewGrace = 2 * time.Minute
 
-// renew gives a browser its session anew, and asks the identity provider first where
+// renew gives a browser a new session, and asks the identity provider first where
 // that is due. It reports false where the person has to visit the provider instead.
 func (e *Endpoint) renew(w http.ResponseWriter, r *http.Request, host *resource.Host, v session.Session, p pending) bool {
 	if !e.Sessions.Due(&v) {
