@@ -88,7 +88,12 @@ cannot be used as it is.`,
 // loadFile reads and checks the file at path, for serve and check-config alike.
 // Each line of the error names the file.
 func loadFile(path string) (*config.Config, error) {
-	cfg, err := config.Load(path)
+	return goodFile(path, func() (*config.Config, error) { return config.Load(path) })
+}
+
+// goodFile is loadFile with another way to read the file.
+func goodFile(path string, load func() (*config.Config, error)) (*config.Config, error) {
+	cfg, err := load()
 	if _, mistakes := errors.AsType[conf.Errors](err); err != nil && !mistakes {
 		return nil, err // the file cannot be read, and the error names it
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
 )
 
@@ -20,7 +21,10 @@ func serveCommand() *cobra.Command {
 		Long: `Run the service until it gets SIGTERM or SIGINT. It then refuses readiness
 probes for a moment, lets requests under way end, and exits.
 
-SIGHUP opens the audit file again. The log is JSON on standard output.
+The configuration file and the files it names are read again when they change,
+and on SIGHUP, which also opens the audit file again. A mistake leaves in force
+what is; some keys take effect at the next start alone. See docs/reload.md. The
+log is JSON on standard output.
 
 Exit codes: 0 when told to stop, 1 if the configuration has mistakes or an
 address cannot be listened on, 2 if called wrongly.`,
@@ -38,11 +42,13 @@ address cannot be listened on, 2 if called wrongly.`,
 }
 
 func serve(ctx context.Context, path string, out io.Writer) error {
-	cfg, err := loadFile(path)
+	source := config.NewReader(path)
+	cfg, err := goodFile(path, source.Load)
 	if err != nil {
 		return err
 	}
-	s, err := server.New(cfg, server.Options{Logger: logger(out, cfg.LogLevel), Version: buildVersion()})
+	level := new(slog.LevelVar)
+	s, err := server.New(cfg, server.Options{Logger: logger(out, level), Level: level, Version: buildVersion()})
 	if err != nil {
 		return err
 	}
@@ -50,19 +56,10 @@ func serve(ctx context.Context, path string, out io.Writer) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	go func() {
-		for {
-			select {
-			case <-hangup:
-				s.Reopen()
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	go s.Follow(ctx, source, hangup)
 	return s.Run(ctx)
 }
 
-func logger(w io.Writer, level slog.Level) *slog.Logger {
+func logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }

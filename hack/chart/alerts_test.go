@@ -137,6 +137,14 @@ var firing = map[string]struct{ fires, silent series }{
 		series{`mcp_forward_auth_deny_list_broken` + labels + `}`: "1x90"},
 		series{`mcp_forward_auth_deny_list_broken` + labels + `}`: "0x90"},
 	},
+	"McpForwardAuthConfigBroken": {
+		series{`mcp_forward_auth_config_last_reload_successful` + labels + `}`: "0x90"},
+		series{`mcp_forward_auth_config_last_reload_successful` + labels + `}`: "1x90"},
+	},
+	"McpForwardAuthConfigPending": {
+		series{`mcp_forward_auth_config_restart_pending` + labels + `}`: "2x90"},
+		series{`mcp_forward_auth_config_restart_pending` + labels + `}`: "0x90"},
+	},
 	"McpForwardAuthUsersFileBroken": {
 		series{`mcp_forward_auth_users_file_broken` + labels + `,provider="staff"}`: "1x90"},
 		series{`mcp_forward_auth_users_file_broken` + labels + `,provider="staff"}`: "0x90"},

@@ -46,6 +46,8 @@ const (
 	UsersBroken          Event = "users.broken"
 	APIKeysLoaded        Event = "api_keys.loaded"
 	APIKeysBroken        Event = "api_keys.broken"
+	ConfigLoaded         Event = "config.loaded" // again; the one before is not in force any more
+	ConfigBroken         Event = "config.broken"
 	FirstUse             Event = "access.first_use"
 	AccessDenied         Event = "access.denied"
 	// SessionBegun, SessionRenewed and SessionEnded are about people's browsers; it is
@@ -65,7 +67,7 @@ var Events = []Event{
 	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRequested, AuthorizeRefused,
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
-	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, APIKeysLoaded, APIKeysBroken,
+	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, APIKeysLoaded, APIKeysBroken, ConfigLoaded, ConfigBroken,
 	FirstUse, AccessDenied, SessionBegun, SessionRenewed, SessionEnded,
 	AccessAdvised, RelayFailed,
 }
@@ -174,7 +176,7 @@ func (l *Log) Write(ctx context.Context, e Entry) {
 	}
 	level := slog.LevelInfo
 	switch {
-	case e.Event == DenyListBroken || e.Event == UsersBroken || e.Event == APIKeysBroken:
+	case e.Event == DenyListBroken || e.Event == UsersBroken || e.Event == APIKeysBroken || e.Event == ConfigBroken:
 		level = slog.LevelError // what the operator shut out may be let in
 	case e.Event == AccessDenied && (e.Reason == reasons.NoToken || e.Watch) || quiet[e.Event]:
 		level = slog.LevelDebug

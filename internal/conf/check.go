@@ -44,6 +44,9 @@ type Check struct {
 	// Exposed reports whether every user of the machine may read a file; nil does
 	// not look.
 	Exposed func(name string) bool
+	// Pinned are paths of mappings, and what stands there whatever the document says;
+	// nil is an absent key.
+	Pinned map[string]any
 	// Warnings are not mistakes; the operator should know them.
 	Warnings Errors
 	// Inline: the document itself holds a secret.

@@ -39,6 +39,9 @@ func (c *Check) Decode(data []byte, target any) {
 		c.addMalformed("", "%s", syntaxProblem(err))
 		return
 	}
+	for at, value := range c.Pinned {
+		document = pin(document, at, value)
+	}
 	c.tree = document
 	setDefaults(root)
 	c.decodeValue("", document, root, "")

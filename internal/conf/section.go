@@ -30,7 +30,11 @@ type Switch struct {
 
 // IsSet reports whether the document says something at a path: an empty value, or
 // false, is the same as an absent key.
-func (c *Check) IsSet(at string) bool {
+func (c *Check) IsSet(at string) bool { return saysSomething(c.Written(at)) }
+
+// Written returns what the document says at a path, as encoding/json reads it, and
+// nil for nothing.
+func (c *Check) Written(at string) any {
 	node := c.tree
 	for _, step := range strings.FieldsFunc(at, func(r rune) bool { return r == '.' || r == '[' }) {
 		switch inner := node.(type) {
@@ -39,14 +43,28 @@ func (c *Check) IsSet(at string) bool {
 		case []any:
 			n, err := strconv.Atoi(strings.TrimSuffix(step, "]"))
 			if err != nil || n >= len(inner) {
-				return false
+				return nil
 			}
 			node = inner[n]
 		default:
-			return false
+			return nil
 		}
 	}
-	return saysSomething(node)
+	return node
+}
+
+// pin puts value in the place of what the document says at a path of mappings.
+func pin(document any, at string, value any) any {
+	section, ok := document.(map[string]any)
+	if !ok {
+		section = map[string]any{}
+	}
+	key, below, deeper := strings.Cut(at, ".")
+	if deeper {
+		value = pin(section[key], below, value)
+	}
+	section[key] = value
+	return section
 }
 
 func saysSomething(value any) bool {

@@ -88,4 +88,9 @@ type Config struct {
 
 	// Warnings are what is no mistake, and should be another way.
 	Warnings conf.Errors
+	// Pending are keys that say something else in the file, which takes effect at the
+	// next start; see Reader.
+	Pending []string
+
+	written map[string]any // what the document says at pinnedKeys
 }

@@ -15,8 +15,13 @@ import (
 // Load reads and checks the configuration file at path. Relative paths in it
 // start at its directory. The error is an Errors unless the file itself cannot
 // be read.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return load(path, nil, sums{}) }
+
+// load is Load with pins in the place of what the document says there. It notes in
+// read what it reads.
+func load(path string, pins map[string]any, read sums) (*Config, error) {
 	data, err := conf.ReadBounded(path, conf.MaxFileBytes)
+	read.add(path, data, err)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -28,9 +33,14 @@ func Load(path string) (*Config, error) {
 		return filepath.Join(dir, name)
 	}
 	r := &resolver{Check: &conf.Check{
-		ReadFile: func(name string) ([]byte, error) { return conf.ReadBounded(below(name), conf.MaxSecretBytes) },
-		Below:    below,
-		Exposed:  func(name string) bool { return worldReadable(below(name)) },
+		ReadFile: func(name string) ([]byte, error) {
+			data, err := conf.ReadBounded(below(name), conf.MaxSecretBytes)
+			read.add(below(name), data, err)
+			return data, err
+		},
+		Below:   below,
+		Exposed: func(name string) bool { return worldReadable(below(name)) },
+		Pinned:  pins,
 	}}
 	c, err := r.parse(data)
 	if err == nil && worldReadable(path) && r.Inline {
@@ -60,6 +70,10 @@ func (r *resolver) parse(data []byte) (*Config, error) {
 	var file File
 	r.Decode(data, &file)
 	config := r.resolve(file)
+	config.written = map[string]any{}
+	for _, key := range pinnedKeys {
+		config.written[key] = r.Written(key)
+	}
 	if config.AuditFile != "" && r.Below != nil {
 		if err := audit.CheckFile(config.AuditFile); err != nil {
 			r.Add("audit.file", "%v", err)

@@ -113,6 +113,7 @@ const preamble = "# Configuration\n\n" +
 	"- Durations are written like `90s`, `30m` or `1h`. Listen addresses are `host:port`, or `:port` for all interfaces.\n" +
 	"- Nothing is substituted: a `$` in the file is a `$`. Secrets come from the files that `...File` keys name. The environment has a say in four things alone: `SSL_CERT_DIR` and\n" +
 	"  `SSL_CERT_FILE` (authorities to trust), `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` (the way to identity providers), `GOMEMLIMIT` (the memory to stay below), `NO_COLOR`.\n" +
+	"- The file, and the files it names, are read again when they change. What says \"takes effect at the next start\" needs a restart; see [reload.md](../reload.md).\n" +
 	"- Relative paths of files start at the directory of the configuration file.\n" +
 	"- The file may have 1 MiB, and 10 000 hosts.\n"
 
@@ -159,6 +160,9 @@ func rows(b *strings.Builder, at string, section reflect.Type, comments map[stri
 				return fmt.Errorf("%s has no comment", path)
 			}
 			meaning, standard := splitComment(comment)
+			if takesRestart(path) {
+				meaning += " Takes effect at the next start."
+			}
 			escape := strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;").Replace
 			fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, name, escape(standard), escape(meaning))
 		}

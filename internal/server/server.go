@@ -55,6 +55,7 @@ type Server struct {
 
 	*lasting
 	current atomic.Pointer[service]
+	reloads reloads
 	places  places // of connections to the protocol listener
 
 	changing sync.Mutex      // held while another service takes over
@@ -107,6 +108,8 @@ func New(cfg *config.Config, opt Options) (*Server, error) {
 	if err := s.takeOver(first); err != nil {
 		return nil, err
 	}
+	s.reloads.note(opt.Now(), cfg, nil)
+	s.metrics.loaded(opt.Now(), cfg)
 	s.Protocol = s.by(func(v *service) http.Handler { return v.protocol })
 	s.Management = s.by(func(v *service) http.Handler { return v.management })
 	answers := inForce{s}

@@ -97,7 +97,7 @@ func (s *Server) by(handler func(*service) http.Handler) http.Handler {
 func (s *Server) degraded() []string {
 	v := s.enter()
 	defer v.leave()
-	reasons := v.trouble()
+	reasons := append(s.reloads.trouble(), v.trouble()...)
 	if reason := s.memory.degraded(); reason != "" {
 		reasons = append([]string{reason}, reasons...)
 	}
