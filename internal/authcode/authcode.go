@@ -22,6 +22,10 @@ const Lifetime = time.Minute
 // tokens of 2 KB and access tokens of 2.5 KB are usual, and some have both.
 const MaxSession = 6 << 10
 
+// maxSupplying bounds it in a code where an MCP server gets one of the tokens: then
+// they are larger, and only one goes on from here.
+const maxSupplying = 12 << 10
+
 // maxCode is how long a code that carries its session may be. It travels in a
 // Location header beside the client's state, and nginx gives all headers of a
 // response 4 KB by default.
@@ -126,10 +130,14 @@ var ErrSessionTooLarge = fmt.Errorf("the identity provider's tokens are larger t
 
 // sealSession returns a's session sealed, "" if there is none.
 func (c *Codes) sealSession(a Authorization) (string, error) {
-	if a.Session == (connector.Session{}) {
+	if a.Session.IsZero() {
 		return "", nil
 	}
-	if a.Session.Size() > MaxSession {
+	most := MaxSession
+	if a.Session.Want != connector.WantNone {
+		most = maxSupplying
+	}
+	if a.Session.Size() > most {
 		return "", ErrSessionTooLarge
 	}
 	return c.sessions.Seal(a.Session, a.ExpiresAt(), a.ID)

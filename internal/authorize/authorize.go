@@ -139,6 +139,12 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.providerName(),
 		CatalogueUnavailable: cat.Unavailable, Held: e.held(res, p), Withheld: p.Withheld, WithheldBefore: before.Withheld.of(p.Offered),
 	}
+	if t := res.ProviderToken; t != nil {
+		view.ActsAs, view.ActsWith = true, t.Scopes
+		if p := e.Providers.Find(t.Provider); p != nil {
+			view.ActsAt = p.Name
+		}
+	}
 	needed := e.Refused.Recent(p.Resource, p.ClientID, before.Person)
 	for _, name := range p.Offered {
 		view.Scopes = append(view.Scopes, consentScope(cat, name, checked.Contains(name), needed.Contains(name)))

@@ -66,7 +66,7 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	e.returned(r, host, st)
-	identity, session, err := visited.Identify(r.Context(), st.Login, query)
+	identity, session, err := visited.Identify(r.Context(), forResource(st.Login, host, st.Resource, visited), query)
 	if err != nil {
 		e.end(w, r, st.ending(host, loginError(err)))
 		return

@@ -175,7 +175,7 @@ func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.
 	}
 	target := loginURL(ticket)
 	if p.Browser != nil {
-		if target, err = p.Browser.AuthorizationURL(r.Context(), st.Login); err != nil {
+		if target, err = p.Browser.AuthorizationURL(r.Context(), forResource(st.Login, host, st.Resource, p)); err != nil {
 			e.end(w, r, st.ending(host, loginError(err)))
 			return
 		}
@@ -185,6 +185,21 @@ func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.
 	entry.Step = st.step(audit.StepProvider)
 	e.Audit.Write(r.Context(), entry)
 	redirect(w, target)
+}
+
+// forResource is login with what the resource is to get of the provider. That
+// follows from the configuration, so it does not travel.
+func forResource(login connector.Login, host *resource.Host, uri string, p *provider.Provider) connector.Login {
+	r, ok := host.ForSignIn(uri)
+	if !ok || !r.ProviderToken.Of(p.ID) {
+		return login
+	}
+	t := r.ProviderToken
+	login.Scopes, login.Params, login.Want = t.Scopes, t.Params, connector.WantAccess
+	if t.Token == string(connector.WantID) {
+		login.Want = connector.WantID
+	}
+	return login
 }
 
 // sameOrigin refuses forms that another site made the browser send.

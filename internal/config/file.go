@@ -21,6 +21,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
@@ -196,6 +197,8 @@ type HostFile struct {
 	APIKeys apikey.HostFile `json:"apiKeys"`
 	// Tokens that are bound to a key of the client, which proves with each request that it has the key (DPoP, RFC 9449), so that a stolen token is worth nothing. "accepted": a client that sends a proof to /token gets a bound token, others get ordinary ones; "required": no other tokens are issued or taken; "off": proofs are ignored, and tokens of other authorization servers that are bound are refused. Clients that know nothing of DPoP cannot use an MCP server that requires it. See docs/dpop.md.
 	DPoP string `json:"dpop" default:"off" enum:"off accepted required"`
+	// The identity provider's token for the MCP server, which so acts there as the person.
+	ProviderToken providertoken.File `json:"providerToken"`
 	// Clients that run in a browser.
 	CORS CORSFile `json:"cors"`
 	// This service itself stands in front of the MCP server, without a gateway.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -113,7 +114,34 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	}
 	h.Pages, h.Account = r.pages(at+".pages", f.Pages), f.Account
 	h.APIKeys, h.KeyHeader = f.APIKeys.Enabled, r.keyHeader(at+".apiKeys.header", f.APIKeys)
+	h.ProviderToken = f.ProviderToken.Resolve(conf.Section{Check: r.Check, At: at + ".providerToken"})
 	return h, ok
+}
+
+// providerTokens checks those sections beside what they depend on.
+func (r *resolver) providerTokens(c *Config) {
+	around := providertoken.Surroundings{
+		Shared: c.Guard.Backend != "memory", Refresh: c.Tokens.Refresh.Enabled, NoConsent: !c.ConsentScreen,
+	}
+	for _, p := range c.Providers {
+		var tokens []string
+		if p.Settings != nil { // nil: its name is a mistake
+			tokens = p.Settings.Tokens()
+		}
+		around.Providers, around.Tokens = append(around.Providers, p.ID), append(around.Tokens, tokens)
+	}
+	for i, h := range c.Hosts {
+		if h.ProviderToken == nil {
+			continue
+		}
+		at := conf.Section{Check: r.Check, At: conf.Element("proxy.hosts", i) + ".providerToken"}
+		if h.OwnTokensOff {
+			r.Add(at.Key("token"), "needs ownTokens: whom another server signed in has no token of the provider here")
+			continue
+		}
+		around.Taken = append(c.IdentityHeaders.Names(), h.KeyHeader)
+		providertoken.Check(at, h.ProviderToken, around)
+	}
 }
 
 // warnSSE is about an endpoint that looks like a server of HTTP+SSE, the

@@ -68,6 +68,7 @@ func (r *resolver) resolve(f File) *Config {
 	r.dpop(c)
 	r.clients(c)
 	c.APIKeys = r.apiKeys(f, c)
+	r.providerTokens(c)
 	r.policies(f, c)
 	r.unused(f, c)
 	c.Warnings = r.Warnings

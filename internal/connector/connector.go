@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 )
 
 // MaxGroups is how many groups an Identity carries at most. A person with that
@@ -61,6 +62,28 @@ type Login struct {
 	RedirectURI string
 	// Prompt is "", "login" or "select_account", forwarded where the provider knows it.
 	Prompt string
+	// Scopes and Params are asked for at this visit besides those of the configuration
+	// of the provider. Params cannot replace ProtocolParams.
+	Scopes []string          `json:",omitempty"`
+	Params map[string]string `json:",omitempty"`
+	// Want says which token the Session is to bring besides what Rechecker needs.
+	Want Wanted `json:",omitempty"`
+}
+
+// Exchanger is what a connector can do besides: get another token for a person's
+// access token, of another audience. Errors are those of Identify; a provider
+// that refuses for good gives ErrMisconfigured.
+type Exchanger interface {
+	Exchange(ctx context.Context, accessToken string, x Exchange) (token string, life time.Duration, err error)
+}
+
+// Exchange says which token is asked for.
+type Exchange struct {
+	// OnBehalfOf asks in Microsoft's way, with the grant of RFC 7523; else it is
+	// token exchange (RFC 8693).
+	OnBehalfOf bool
+	Audience   string // "" for none; not for OnBehalfOf
+	Scopes     []string
 }
 
 // Connector signs people in by sending their browser to an identity provider.
@@ -126,3 +149,12 @@ func Returning(ctx context.Context) context.Context {
 
 // IsReturning reports whether Returning marked ctx.
 func IsReturning(ctx context.Context) bool { return ctx.Value(returning{}) != nil }
+
+type patient struct{}
+
+// Patient marks ctx as of a call that no person or client waits for: it may take as
+// long as ctx lasts. What a provider has done when it answers late is not lost then.
+func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patient{}, true) }
+
+// IsPatient reports whether Patient marked ctx.
+func IsPatient(ctx context.Context) bool { return ctx.Value(patient{}) != nil }

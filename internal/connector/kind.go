@@ -25,6 +25,9 @@ type Settings interface {
 	Namespace() string
 	// TellsGroups reports whether people of the provider can have groups here.
 	TellsGroups() bool
+	// Tokens are the tokens of a person at the provider that an MCP server may get, in
+	// the words of the key providerToken.token; none for accounts of our own.
+	Tokens() []string
 	// Authorities are trusted for the provider's certificates, in PEM; empty for
 	// those of the system.
 	Authorities() []byte

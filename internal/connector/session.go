@@ -16,10 +16,59 @@ type Session struct {
 	RefreshToken string `json:"rt,omitempty"`
 	AccessToken  string `json:"at,omitempty"`
 	Expires      int64  `json:"exp,omitempty"` // of AccessToken, in Unix seconds; 0: unknown
+	// Life is how many seconds from now AccessToken lives by the word of the provider; 0
+	// in a session that is older than the answer of this moment.
+	Life int64 `json:"-"`
+	// Want says which token the MCP server is to get. The session has it, and so
+	// has every session that it is exchanged for.
+	Want Wanted `json:"want,omitempty"`
+	// IDToken is there if Want says so, IDExpires is its exp claim.
+	IDToken   string `json:"id,omitempty"`
+	IDExpires int64  `json:"idexp,omitempty"`
+	// Client stands for the client of the provider that the tokens are bound to, see
+	// package provider.
+	Client string `json:"client,omitempty"`
 }
 
+// Wanted is a token of the provider that an MCP server gets.
+type Wanted string
+
+// What may be wanted. The words are also those of the configuration.
+const (
+	WantNone   Wanted = ""
+	WantAccess Wanted = "access"
+	WantID     Wanted = "id"
+)
+
 // Size is about how many bytes the session takes when it travels.
-func (s Session) Size() int { return len(s.RefreshToken) + len(s.AccessToken) }
+func (s Session) Size() int { return len(s.RefreshToken) + len(s.AccessToken) + len(s.IDToken) }
+
+// IsZero reports whether the session has no token.
+func (s Session) IsZero() bool { return s.Size() == 0 }
+
+// Wanted returns the token that the session was to bring, "" if the provider gave
+// none, and when it expires, in Unix seconds; 0: unknown.
+func (s Session) Wanted() (token string, expires int64) {
+	switch s.Want {
+	case WantAccess:
+		return s.AccessToken, s.Expires
+	case WantID:
+		return s.IDToken, s.IDExpires
+	}
+	return "", 0
+}
+
+// Lean returns the session without what only an MCP server has a use for and a
+// refresh token brings again. An ID token stays: a refresh may bring none.
+func (s Session) Lean() Session {
+	if s.Want == WantNone {
+		return s
+	}
+	if s.RefreshToken != "" {
+		s.AccessToken, s.Expires = "", 0
+	}
+	return s
+}
 
 // Format keeps the tokens out of every kind of print.
 func (Session) Format(f fmt.State, _ rune) { io.WriteString(f, "[session]") }

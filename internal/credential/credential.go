@@ -25,6 +25,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 // MaxBytes bounds a credential of any kind. Other authorization servers put
@@ -61,6 +62,12 @@ type Principal struct {
 
 	// Key is set for an API key.
 	Key *Key
+
+	// ProviderToken is the token of the person's identity provider that the MCP server
+	// gets, and ProviderHandle what stands for one that is too large for a header. Both
+	// may be empty.
+	ProviderToken  token.Provider
+	ProviderHandle string
 
 	// ID is what this one credential can be revoked by.
 	ID string

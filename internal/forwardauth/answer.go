@@ -13,8 +13,8 @@ import (
 func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	switch d.Reason {
 	case Allowed, Advised:
-		d.Status, d.Headers = http.StatusOK, Lines{e.names, e.identityOf(ctx, d.Token)}
-		d.take(e.removal(d.Resource.Server()))
+		d.Status, d.Headers = http.StatusOK, Lines{e.out[d.Resource.Server().Index].names, e.identityOf(ctx, d.Token)}
+		d.take(e.out[d.Resource.Server().Index].removal)
 		if q.Dialect == Served {
 			d.Client = corsHeaders(q, d)
 		}
@@ -23,8 +23,8 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 		}
 		return
 	case Preflight: // no user is known, and the client's own headers must go
-		d.Status, d.Headers, d.Client = http.StatusOK, Lines{e.names, e.nobody}, corsHeaders(q, d)
-		d.take(e.removal(d.Resource))
+		d.Status, d.Headers, d.Client = http.StatusOK, Lines{e.out[d.Resource.Server().Index].names, e.out[d.Resource.Server().Index].nobody}, corsHeaders(q, d)
+		d.take(e.out[d.Resource.Server().Index].removal)
 		return
 	}
 	if d.Resource != nil && d.Resource.Page != nil {

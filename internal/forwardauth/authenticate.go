@@ -87,7 +87,8 @@ func (e *Endpoint) recall(key fingerprint, now int64) (*Token, *Grant) {
 type fingerprint [16]byte
 
 // digest makes the fingerprint by way of the stack: the conversion to bytes
-// would be the only allocation of a decision. No token of this service is larger.
+// would be the only allocation of a decision. Of the tokens of this service only those
+// that carry one of the identity provider are larger.
 func digest(raw string, res *resource.Resource) fingerprint {
 	var buf [token.MaxBytes]byte
 	plain := buf[:]
@@ -122,7 +123,7 @@ func (e *Endpoint) standing(t *Token) Reason {
 // used at the replica that issued it, the first request costs what every other
 // does. That it is refused already is for that request to find.
 func (e *Endpoint) Issued(raw string, res *resource.Resource) {
-	if len(raw) <= token.MaxBytes {
+	if len(raw) <= token.MaxWithProvider {
 		e.verify(context.Background(), raw, digest(raw, res), res)
 	}
 }

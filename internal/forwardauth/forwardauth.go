@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,8 +94,13 @@ type Endpoint struct {
 	grants   *grants
 	asking   asking
 	names    []string // of the identity headers
-	nobody   []string // their values where no user is known
-	removals map[removable]*removal
+	out      []out    // by resource.Resource.Index
+}
+
+// out is what is set on every request to a resource that passes, and taken from it.
+type out struct {
+	names, nobody []string // of the headers, and their values where no user is known
+	removal       *removal
 }
 
 // New returns e ready to serve.
@@ -102,14 +108,19 @@ func New(e Endpoint) *Endpoint {
 	for _, name := range e.Headers.Names() {
 		e.names = append(e.names, http.CanonicalHeaderKey(name)) // so that setting them costs no lookup per request
 	}
-	e.removals = e.removalsOf(e.Resources.All())
 	if e.Count == nil {
 		e.Count = func(Outcome) {}
 	}
 	if e.Ended == nil {
 		e.Ended = revocation.New(0, e.Now)
 	}
-	e.nobody = e.values(&credential.Principal{}, maxIdentityBytes)
+	e.out = make([]out, len(e.Resources.All()))
+	for _, r := range e.Resources.All() {
+		o := &e.out[r.Index]
+		o.names = append(slices.Clone(r.ProviderToken.Names()), e.names...)
+		o.nobody = append(provided(&credential.Principal{}, r.ProviderToken), e.values(&credential.Principal{}, maxIdentityBytes)...)
+		o.removal = e.removalOf(r)
+	}
 	e.verified, e.grants, e.asking = newCache(e.MostTokens), new(grants), make(asking, len(e.Credentials))
 	return &e
 }

@@ -2,6 +2,7 @@ package forwardauth
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,28 +16,57 @@ import (
 // nginx reads the headers of our answer into 4 KB, and adds none to them.
 const maxIdentityBytes = 3800
 
-// identity makes the values of the identity headers for a token, and what the
-// signed one of them is made of, nil if there is none. There may be more than
-// headers can hold. Then the groups are left out of the signed one, which says
+// headers makes the values of the headers for a token: what r gets of the identity
+// provider's, and the identity headers in the room that is left. The signed one of
+// these is the last.
+func (e *Endpoint) headers(p *credential.Principal, r *resource.Resource) ([]string, *signing) {
+	t, most := r.Server().ProviderToken, maxIdentityBytes
+	front := provided(p, t)
+	if t != nil {
+		most = min(most, t.MaxBytes-size(t.Names(), front))
+	}
+	values, signing := e.identity(p, r, most)
+	return append(front, values...), signing
+}
+
+// provided are the values of the headers of t, in the order of its names, "-" where
+// there is nothing: a header that is missing would let a client's own through.
+func provided(p *credential.Principal, t *resource.ProviderToken) []string {
+	switch {
+	case t == nil:
+		return nil
+	case p.ProviderToken == "" && p.ProviderHandle == "":
+		return slices.Repeat([]string{nothing}, len(t.Names()))
+	case t.HandleHeader == "":
+		return []string{t.Line(string(p.ProviderToken))}
+	case p.ProviderHandle != "":
+		return []string{nothing, p.ProviderHandle}
+	}
+	return []string{t.Line(string(p.ProviderToken)), nothing}
+}
+
+// identity makes the values of the identity headers for a token, of most bytes, and
+// what the signed one of them is made of, nil if there is none. There may be more
+// than headers can hold. Then the groups are left out of the signed one, which says
 // so; if that is not enough, out of their own header too. It only ever takes
 // rights away.
-func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource) ([]string, *signing) {
+func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource, most int) ([]string, *signing) {
 	if e.Identities == nil {
-		return e.values(p, maxIdentityBytes), nil
+		return e.values(p, most), nil
 	}
 	id := token.Identity{
 		Issuer: r.Host.Issuer, Audience: r.URI, Subject: p.Subject, Email: p.Email, Name: p.Name,
 		Client: oauth.ShortClientID(p.Client), Scope: p.Scope, GroupsOmitted: p.GroupsCut || len(p.Groups) > 0,
 	}
 	least, err := id.Payload()
-	room := maxIdentityBytes - e.Identities.Size(least)
+	room := most - e.Identities.Size(least)
 	values := e.values(p, room)
-	if err != nil || e.size(values) > room {
-		return e.values(p, maxIdentityBytes), nil // "-", which no server takes for a user
+	if err != nil || size(e.names, values) > room {
+		return e.values(p, most), nil // "-", which no server takes for a user
 	}
 	id.Groups, id.GroupsOmitted = p.Groups, p.GroupsCut
 	all, err := id.Payload()
-	if err != nil || e.size(values)+e.Identities.Size(all) > maxIdentityBytes {
+	if err != nil || size(e.names, values)+e.Identities.Size(all) > most {
 		return values, &signing{payload: least}
 	}
 	return values, &signing{payload: all}
@@ -76,10 +106,10 @@ func (e *Endpoint) values(p *credential.Principal, room int) []string {
 	return values
 }
 
-// size is what values take as the lines of e.names.
-func (e *Endpoint) size(values []string) int {
+// size is what values take as the lines of names.
+func size(names, values []string) int {
 	n := 0
-	for i, name := range e.names {
+	for i, name := range names {
 		n += lineBytes(name, values[i])
 	}
 	return n

@@ -110,48 +110,28 @@ type removal struct{ names, line []string }
 
 func remove(names []string) *removal { return &removal{names, []string{strings.Join(names, ",")}} }
 
-// removable is what a resource has taken from requests beside the identity headers:
-// the header for API keys and DPoP proofs. The MCP server has no use for them, and
-// might show them.
-type removable struct {
-	key  string // "" for none
-	dpop bool
-}
-
-// removalsOf are those of the resources.
-func (e *Endpoint) removalsOf(resources []*resource.Resource) map[removable]*removal {
-	always := aliases(e.names...)
-	all := map[removable]*removal{{}: remove(always)}
-	for _, r := range resources {
-		what := removableOf(r)
-		if all[what] != nil {
-			continue
-		}
-		names := slices.Clone(always)
-		if what.key != "" {
-			names = append(append(names, strings.ToLower(what.key)), aliases(what.key)...)
-		}
-		if what.dpop {
-			names = append(names, strings.ToLower(dpop.Header))
-		}
-		all[what] = remove(names)
+// removalOf is what is taken from a request to r: other spellings of the headers
+// that are set, the header for API keys, and DPoP proofs. The MCP server has no use for
+// these, and might show them.
+func (e *Endpoint) removalOf(r *resource.Resource) *removal {
+	names := aliases(e.out[r.Index].names...)
+	if r.KeyHeader != "" {
+		names = append(names, append([]string{strings.ToLower(r.KeyHeader)}, aliases(r.KeyHeader)...)...)
 	}
-	return all
+	if r.DPoP.Accepts() {
+		names = append(names, strings.ToLower(dpop.Header))
+	}
+	return remove(names)
 }
-
-func removableOf(r *resource.Resource) removable { return removable{r.KeyHeader, r.DPoP.Accepts()} }
-
-// removal is what is taken from a request to r.
-func (e *Endpoint) removal(r *resource.Resource) *removal { return e.removals[removableOf(r)] }
 
 // Others lists the headers that a decision may look up in Headers.Other, by their
 // canonical names: those that resources name for API keys, and where networks of
 // proxies are configured the one with the client's address.
 func (e *Endpoint) Others() []string {
 	var names []string
-	for what := range e.removals {
-		if what.key != "" && !slices.Contains(names, what.key) {
-			names = append(names, what.key)
+	for _, r := range e.Resources.All() {
+		if r.KeyHeader != "" && !slices.Contains(names, r.KeyHeader) {
+			names = append(names, r.KeyHeader)
 		}
 	}
 	if e.Session != nil {

@@ -86,6 +86,7 @@ const (
 	IssuerKeysUnavailable
 	VerifierUnavailable
 	TooManyWaiting
+	ProviderSessionOver
 	APIKeyMalformed
 	APIKeyUnknown
 	APIKeyExpired
@@ -129,7 +130,8 @@ var slugs = [numReasons]reasons.Reason{
 	ProofURL: reasons.DPoPProofURL, ProofTime: reasons.DPoPProofTime, ProofToken: reasons.DPoPProofToken, ProofReplayed: reasons.DPoPProofReplayed,
 	ProofWrongKey: reasons.DPoPWrongKey, NonceNeeded: reasons.DPoPNonceNeeded, NotCheckable: reasons.DPoPNotCheckable,
 	VerifierUnavailable: reasons.VerifierUnavailable, TooManyWaiting: reasons.TooManyWaiting,
-	APIKeyMalformed: reasons.APIKeyMalformed, APIKeyUnknown: reasons.APIKeyUnknown, APIKeyExpired: reasons.APIKeyExpired,
+	ProviderSessionOver: reasons.ProviderSessionOver,
+	APIKeyMalformed:     reasons.APIKeyMalformed, APIKeyUnknown: reasons.APIKeyUnknown, APIKeyExpired: reasons.APIKeyExpired,
 	APIKeyRevoked: reasons.APIKeyRevoked, APIKeyNotAccepted: reasons.APIKeyNotAccepted, APIKeyWrongSource: reasons.APIKeyWrongSource,
 	APIKeyNotEnough: reasons.APIKeyNotEnough, APIKeyRefused: reasons.APIKeyRefused, NotAnAPIKey: reasons.NotAnAPIKey, TwoCredentials: reasons.TwoCredentials,
 	NoSession: reasons.NoSession, SessionExpired: reasons.SessionExpired, SessionInvalid: reasons.SessionInvalid, SessionDue: reasons.SessionDue,
@@ -234,6 +236,7 @@ var answers = func() (all [numReasons]answer) {
 	}
 	all[NonceNeeded] = unauthorized(oauth.UseDPoPNonce, dpop.Told(slugs[NonceNeeded]))
 	all[NotCheckable] = denied("the gateway does not tell the method and path of this request, without which no DPoP proof can be checked")
+	all[ProviderSessionOver] = unauthorized(oauth.InvalidToken, "the sign-in at the identity provider that this MCP server needs has ended; sign in again")
 	// Who sent a key has to look after the key; a sign-in would not help.
 	all[APIKeyMalformed] = unauthorized(oauth.InvalidToken, "the API key is incomplete or mistyped")
 	all[APIKeyUnknown] = unauthorized(oauth.InvalidToken, "the API key is not known here")

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -41,6 +43,7 @@ type Token struct {
 // few tokens have.
 type terms struct {
 	until     int64 // Unix seconds
+	since     int64 // when it was seen last
 	withdrawn *atomic.Bool
 	key       *credential.Key // nil for what is no API key
 	renew     int64           // when a browser should fetch another, in Unix seconds; 0 for never
@@ -63,9 +66,10 @@ func (t *Token) bound() string {
 	return t.terms.bound
 }
 
-// stale reports whether the kind of credential has to see the token again.
+// stale reports whether the kind of credential has to see the token again: also where
+// the clock was set back since, because until says nothing then.
 func (t *Token) stale(now int64) bool {
-	return t.terms != nil && (now >= t.terms.until || t.terms.withdrawn != nil && t.terms.withdrawn.Load())
+	return t.terms != nil && (now >= t.terms.until || now < t.terms.since-int64(keyset.Skew/time.Second) || t.terms.withdrawn != nil && t.terms.withdrawn.Load())
 }
 
 // provenance is where a token comes from.
@@ -185,13 +189,13 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 	g := e.grant(r, p.Scope, matched, issuer, p.Key)
 	known := *p
 	known.Scope = g.bound.Scopes.String() // not what the rules have taken away
-	identity, signing := e.identity(&known, r)
+	identity, signing := e.headers(&known, r)
 	t := NewToken(g, p.Expires, revocation.Facts{
 		TokenID: p.ID, Family: p.Family, Subject: p.Subject, Email: p.Email, Client: revocation.Client(p.Client),
 	}, identity)
 	t.Issued, t.signing = p.IssuedAt, signing
 	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil || p.Renew != 0 || p.Bound != "" {
-		t.terms = &terms{cmp.Or(p.Until, p.Expires), p.Withdrawn, p.Key, p.Renew, strings.Clone(p.Bound)}
+		t.terms = &terms{cmp.Or(p.Until, p.Expires), e.Now().Unix(), p.Withdrawn, p.Key, p.Renew, strings.Clone(p.Bound)}
 	}
 	t.emailUnknown = p.EmailUnknown || p.Outsider != nil && p.Outsider.Person.Unknown.Email
 	return t

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"errors"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -8,6 +9,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
@@ -37,6 +39,10 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	if a.Session, err = e.Codes.Session(c.Context(), a); err != nil {
 		return nil, codesUnavailable(err)
 	}
+	supplied, err := e.supply(c, a)
+	if err != nil {
+		return nil, err
+	}
 	if err := c.spendProof(); err != nil {
 		return nil, err
 	}
@@ -50,7 +56,7 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 		e.endFamily(c, refreshToken{Family: a.ID, AuthTime: a.AuthTime}, reasons.CodeUsedTwice)
 		return nil, invalidGrant(reasons.CodeUsedTwice)
 	}
-	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity, Policy: a.Policy, Key: a.Key})
+	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity, Policy: a.Policy, Key: a.Key, Provider: supplied})
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +136,7 @@ type grantee struct {
 	Client                 string    // "" for the one that authenticated
 	Until                  time.Time // bounds the token's life; zero is no bound
 	Key                    string    // thumbprint of the key that the grant is bound to, "" for none
+	Provider               supplied
 }
 
 func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
@@ -140,13 +147,22 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 	if g.Client == "" {
 		g.Client = c.client.ID
 	}
-	raw, claims, err := e.Tokens.Mint(
+	if err := e.bound(&g); err != nil {
+		return nil, err
+	}
+	raw, claims, err := e.issuer(g).Mint(
 		token.Claims{
 			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: g.Client, Scope: g.Scopes.String(),
 			Subject: g.Identity.FullSubject(), Family: g.Family, Expires: unix(g.Until), Confirmation: token.Confirmation{Thumbprint: key},
 		},
-		token.Person{Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation},
+		token.Person{
+			Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation,
+			Provider: g.Provider.Value, Held: g.Provider.For != nil && g.Provider.For.Held,
+		},
 	)
+	if errors.Is(err, token.ErrTooLarge) && g.Provider.Value != "" {
+		return nil, notSupplied(providertoken.ErrTooLarge, g.Generation > 0)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,9 @@
 // Package grant owns /token and /revoke: it authenticates the client, picks the
 // grant and mints the access token. Every answer is JSON and never cached. A
 // code or refresh token is spent before anything is minted for it. It reaches
-// the network for two things: to read what a client publishes about itself, and
-// to ask connector.Rechecker when a token is refreshed.
+// the network for three things: to read what a client publishes about itself, to ask
+// connector.Rechecker when a token is refreshed, and connector.Exchanger where an MCP
+// server gets a token of the identity provider that was exchanged for it.
 package grant
 
 import (
@@ -17,6 +18,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -55,6 +58,12 @@ type Endpoint struct {
 	// Verifier reads access tokens that are to be revoked or introspected. These are
 	// the service's own alone, so no other kind of credential has a part in it.
 	Verifier *token.Verifier
+	// Providers are asked to exchange a token for the MCP server's own, where the
+	// configuration says so.
+	Providers provider.Set
+	// Held keeps sessions with identity providers where the configuration says so; nil
+	// where it does for no MCP server.
+	Held *providertoken.Held
 	// Refresh is nil where there are no refresh tokens.
 	Refresh *Refresh
 	Ended   *revocation.List

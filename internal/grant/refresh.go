@@ -13,6 +13,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -75,6 +76,8 @@ type refreshToken struct {
 	InGroups bool `json:"in_groups,omitempty"`
 	// Key is the thumbprint of the key that the client must prove, "" for none.
 	Key string `json:"jkt,omitempty"`
+	// Held: the session is kept here, for the MCP server's token.
+	Held bool `json:"held,omitempty"`
 }
 
 // refreshAnswer is what one exchange came to, as the guard keeps it for those
@@ -82,6 +85,8 @@ type refreshToken struct {
 type refreshAnswer struct {
 	Token    string             `json:"token"`
 	Identity connector.Identity `json:"identity"`
+	// Provider is the identity provider's token for the access token.
+	Provider providertoken.Token `json:"idp,omitzero"`
 }
 
 // person is who the token was issued for; the token knows no more of them.
@@ -102,10 +107,14 @@ func (r *Refresh) first(c *call, a authcode.Authorization, key string) (string, 
 		c.entry.Reason = reasons.NoRefreshToken // one that is refused at its first use is of no use
 		return "", nil
 	}
+	session, held := a.Session.Lean(), false
+	if t := provides(c.host, a.Resource, a.Identity.Provider); t != nil && t.Held {
+		session, held = connector.Session{}, true
+	}
 	return r.seal(c, refreshToken{
 		Family: a.ID, AuthTime: a.AuthTime, Flow: a.Flow, ClientKey: a.ClientKey,
 		Provider: a.Identity.Provider, Namespace: a.Identity.Namespace, Subject: a.Identity.Subject,
-		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: a.Session, InGroups: len(a.Identity.Groups) > 0 || a.Identity.Unknown.Groups,
+		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: session, InGroups: inGroups(a.Identity), Held: held,
 		Key: c.refreshKey(key),
 	})
 }
@@ -135,7 +144,8 @@ type refreshing struct {
 	identity connector.Identity
 	match    policy.Match
 	// key is the thumbprint of the key that the access token is bound to, "" for none.
-	key string
+	key      string
+	supplied supplied // the identity provider's token
 }
 
 type refreshCheck func(*refreshing) error
@@ -191,7 +201,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	}
 	c.entry.Scope = r.scopes.String()
 	t := &r.token
-	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: r.scopes, Identity: r.identity, Policy: r.match.String(), Generation: t.Generation + 1, Key: t.Key})
+	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: r.scopes, Identity: r.identity, Policy: r.match.String(), Generation: t.Generation + 1, Key: t.Key, Provider: r.supplied})
 	if err != nil {
 		return nil, err
 	}
@@ -416,6 +426,9 @@ func (e *Endpoint) exchange(r *refreshing) (string, error) {
 		r.entry.Reason = reasons.RefreshTokenRepeated
 		e.matchPerson(r, answer.Identity)
 	}
+	if t := provides(r.host, t.Resource, t.Provider); t != nil {
+		r.supplied = supplied{answer.Provider, t}
+	}
 	return answer.Token, nil
 }
 
@@ -440,6 +453,17 @@ func (e *Endpoint) successor(ctx context.Context, r *refreshing) (string, error)
 	// The session may have been exchanged at the provider, so from here on the
 	// family has to go on with the new one: a denial by e-mail is left to the
 	// check of what is minted.
+	var got supplied
+	t := provides(r.host, r.token.Resource, r.token.Provider)
+	switch {
+	case t != nil && t.Held && !r.token.Held: // the operator has changed the form
+		return "", e.Refresh.unfinished(r.token, session.Lean(), notSupplied(providertoken.ErrMissing, true))
+	case t != nil && !t.Held:
+		if got, err = obtain(ctx, e.Refresh.Providers.Find(r.token.Provider), t, session, e.Refresh.Now()); err != nil {
+			return "", e.Refresh.unfinished(r.token, session.Lean(), notSupplied(err, true))
+		}
+	}
+	session = session.Lean()
 	if session.Size() > authcode.MaxSession {
 		session = connector.Session{}
 		r.entry.Cause = errors.New("the identity provider's tokens are too large and were dropped; the next refresh will be refused")
@@ -452,13 +476,13 @@ func (e *Endpoint) successor(ctx context.Context, r *refreshing) (string, error)
 	if err != nil {
 		return "", err
 	}
-	return e.Refresh.answers.Seal(refreshAnswer{Token: sealed, Identity: identity}, e.Refresh.Now().Add(Grace+time.Minute), next.Family)
+	return e.Refresh.answers.Seal(refreshAnswer{Token: sealed, Identity: identity, Provider: got.Token}, e.Refresh.Now().Add(Grace+time.Minute), next.Family)
 }
 
 // recheck asks the identity provider about the person.
 func (e *Endpoint) recheck(ctx context.Context, r *refreshing) (connector.Identity, connector.Session, error) {
 	vouching, t := e.Refresh.Providers.Find(r.token.Provider), &r.token // findProvider has found it
-	identity, session, err := vouching.Recheck(ctx, t.person(), t.Session)
+	identity, session, err := e.ask(ctx, vouching, t)
 	switch {
 	case errors.Is(err, connector.ErrGone):
 		err = e.end(r, reasons.UserGone, err)
@@ -484,6 +508,19 @@ func (e *Endpoint) recheck(ctx context.Context, r *refreshing) (connector.Identi
 	return identity, session, err
 }
 
+// ask has the provider say who the person is now: about a session that is kept here,
+// within the last minute.
+func (e *Endpoint) ask(ctx context.Context, vouching *provider.Provider, t *refreshToken) (connector.Identity, connector.Session, error) {
+	if !t.Held {
+		return vouching.Recheck(ctx, t.person(), t.Session)
+	}
+	if e.Held == nil {
+		return connector.Identity{}, connector.Session{}, connector.ErrSessionOver
+	}
+	id, err := e.Held.Person(ctx, t.Family)
+	return id, connector.Session{}, err
+}
+
 // end revokes the family and returns the refusal that says why.
 func (e *Endpoint) end(r *refreshing, reason reasons.Reason, cause error) error {
 	e.endFamily(r.call, r.token, reason)
@@ -494,7 +531,7 @@ func (e *Endpoint) end(r *refreshing, reason reasons.Reason, cause error) error 
 // provider before it. The client goes on with the token it has, whose session is
 // spent: without this its next try would look like a thief's to the provider.
 func (r *Refresh) unfinished(t refreshToken, session connector.Session, failure error) error {
-	if session == (connector.Session{}) || session.Size() > authcode.MaxSession {
+	if session.IsZero() || session.Size() > authcode.MaxSession {
 		return failure
 	}
 	sealed, err := r.sessions.Seal(session, r.expires(t, r.Now()), t.Family)
@@ -510,6 +547,7 @@ func (e *Endpoint) endFamily(c *call, t refreshToken, reason reasons.Reason) {
 	entry := c.entry
 	entry.Event, entry.Reason = audit.FamilyEnded, reason
 	entry.Cause = e.Ended.RevokeFamily(t.Family, e.familyDies(t.AuthTime))
+	e.drop(t.Family)
 	e.Audit.Write(c.Context(), entry)
 }
 
@@ -517,7 +555,7 @@ func (e *Endpoint) endFamily(c *call, t refreshToken, reason reasons.Reason) {
 // have died by itself: no new one is made, so none is idle for longer.
 func (e *Endpoint) familyDies(authTime int64) time.Time {
 	now := e.Tokens.Now()
-	access := now.Add(e.Tokens.Lifetime)
+	access := now.Add(e.longest())
 	if e.Refresh == nil {
 		return access
 	}

@@ -96,8 +96,16 @@ func (e *Endpoint) endForClient(c *call, family string, dies time.Time) error {
 	if err := e.Ended.RevokeFamily(family, dies); err != nil {
 		return cannotRevoke(err)
 	}
+	e.drop(family)
 	c.entry.Event, c.entry.Reason = audit.FamilyEnded, reasons.RevokedByClient
 	return nil
+}
+
+// drop forgets the session with the provider that is kept for a family.
+func (e *Endpoint) drop(family string) {
+	if e.Held != nil {
+		e.Held.Drop(family)
+	}
 }
 
 func (e *Endpoint) revokeAccess(c *call, raw string) error {

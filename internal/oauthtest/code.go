@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // beginVisit serves an authorization request: it signs the user in without a page
@@ -30,7 +31,7 @@ func (f *fake) beginVisit(w http.ResponseWriter, r *http.Request, extra url.Valu
 	} else {
 		code := rand.Text()
 		f.codes[code] = visit{
-			user: f.user, redirectURI: q.Get("redirect_uri"), nonce: q.Get("nonce"), challenge: q.Get("code_challenge"),
+			user: f.user, redirectURI: q.Get("redirect_uri"), nonce: q.Get("nonce"), challenge: q.Get("code_challenge"), scopes: q.Get("scope"),
 		}
 		answer.Set("code", code)
 	}
@@ -55,7 +56,7 @@ func (f *fake) redeem(form url.Values, id, secret string) (v visit, accessToken,
 			return visit{}, "", "invalid_grant"
 		}
 		v.nonce = "" // OpenID Connect Core, section 12.2
-		return v, f.newAccessToken(v.user), ""
+		return v, f.newAccessToken(v), ""
 	}
 	v, ok := f.codes[form.Get("code")]
 	delete(f.codes, form.Get("code"))
@@ -63,12 +64,15 @@ func (f *fake) redeem(form url.Values, id, secret string) (v visit, accessToken,
 	if !ok || v.redirectURI != form.Get("redirect_uri") || v.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) {
 		return visit{}, "", "invalid_grant"
 	}
-	return v, f.newAccessToken(v.user), ""
+	return v, f.newAccessToken(v), ""
 }
 
-func (f *fake) newAccessToken(u User) string {
+func (f *fake) newAccessToken(v visit) string {
 	token := padded("at-", f.sizes.Access)
-	f.tokens[token] = u
+	f.tokens[token], f.scopes[token] = v.user, v.scopes
+	if f.life > 0 {
+		f.ended[token] = time.Now().Add(f.life)
+	}
 	return token
 }
 
@@ -85,7 +89,7 @@ func padded(prefix string, size int) string {
 func (f *fake) newRefreshToken(v visit) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.refreshing {
+	if !f.refreshing || v.refreshed {
 		return ""
 	}
 	token := padded("rt-", f.sizes.Refresh)
@@ -99,9 +103,18 @@ func (f *fake) useRefreshToken(token string) (visit, bool) {
 		return visit{}, false
 	}
 	v, ok := f.refresh[token]
+	if ok && f.keepRefresh {
+		v.refreshed = true
+		return v, true
+	}
 	if ok {
 		delete(f.refresh, token)
 		f.superseded[token] = v.user.Subject
+	}
+	if do := f.afterSpend; ok && do != nil {
+		f.mu.Unlock()
+		defer f.mu.Lock()
+		do()
 	}
 	return v, ok
 }

@@ -79,7 +79,7 @@ func (g *GitHub) token(w http.ResponseWriter, r *http.Request) {
 	answer := map[string]string{"access_token": accessToken, "token_type": "bearer", "scope": "read:user,user:email"}
 	if refreshToken := ""; code == "" {
 		if refreshToken = g.newRefreshToken(v); refreshToken != "" { // as of a GitHub App, whose tokens have no scope
-			answer["refresh_token"], answer["refresh_token_expires_in"], answer["expires_in"], answer["scope"] = refreshToken, "15897600", "28800", ""
+			answer["refresh_token"], answer["refresh_token_expires_in"], answer["expires_in"], answer["scope"] = refreshToken, "15897600", strconv.Itoa(g.expiresIn(28800)), ""
 		}
 	} else {
 		switch code { // GitHub's own names

@@ -63,7 +63,7 @@ func (p *OAuth2) token(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": code, "error_description": "upstream text\r\nthat must not travel"})
 		return
 	}
-	answer := map[string]any{"access_token": accessToken, "token_type": "Bearer", "expires_in": 3600}
+	answer := map[string]any{"access_token": accessToken, "token_type": "Bearer", "expires_in": p.expiresIn(3600)}
 	if refreshToken := p.newRefreshToken(v); refreshToken != "" {
 		answer["refresh_token"] = refreshToken
 	}

@@ -189,6 +189,11 @@ type fake struct {
 	refresh     map[string]visit  // live refresh tokens
 	superseded  map[string]string // used refresh tokens, and whose
 	sizes       Sizes
+	life        time.Duration // of access tokens, 0 for that of the kind of provider
+	ended       map[string]time.Time
+	keepRefresh bool              // a refresh gives no new refresh token
+	afterSpend  func()            // runs between the use of a refresh token and the answer
+	scopes      map[string]string // of access tokens
 }
 
 // visit is what a code stands for.
@@ -197,6 +202,8 @@ type visit struct {
 	redirectURI string
 	challenge   string
 	nonce       string
+	scopes      string
+	refreshed   bool // by a refresh token that stays good
 }
 
 func (f *fake) start(t testing.TB, handler http.Handler) {
@@ -205,7 +212,7 @@ func (f *fake) start(t testing.TB, handler http.Handler) {
 	f.count = map[Endpoint]int{}
 	f.sent = map[Endpoint]url.Values{}
 	f.codes = map[string]visit{}
-	f.tokens = map[string]User{}
+	f.tokens, f.ended, f.scopes = map[string]User{}, map[string]time.Time{}, map[string]string{}
 	f.refresh = map[string]visit{}
 	f.superseded = map[string]string{}
 	server := httptest.NewServer(handler)
@@ -242,6 +249,39 @@ var (
 
 // SetSizes makes the tokens from now on as long as those of a real provider.
 func (f *fake) SetSizes(s Sizes) { f.set(func() { f.sizes = s }) }
+
+// SetLife is how long access tokens live from now on; the endpoints refuse those that
+// have expired.
+func (f *fake) SetLife(d time.Duration) { f.set(func() { f.life = d }) }
+
+// KeepRefreshTokens makes refreshes give no new refresh token: the old one stays good.
+func (f *fake) KeepRefreshTokens(on bool) { f.set(func() { f.keepRefresh = on }) }
+
+// AfterSpending has do run each time that a refresh token has been used and before
+// the answer is sent, such as to break the answer, or to take long.
+func (f *fake) AfterSpending(do func()) { f.set(func() { f.afterSpend = do }) }
+
+// Live reports whose access token this is, if it is good now, and with which scopes
+// the visit asked for it.
+func (f *fake) Live(token string) (u User, scopes string, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u, ok = f.tokens[token]
+	if end := f.ended[token]; ok && !end.IsZero() && !time.Now().Before(end) {
+		ok = false
+	}
+	return u, f.scopes[token], ok
+}
+
+// expiresIn is the lifetime that an answer names, in seconds.
+func (f *fake) expiresIn(standard int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.life == 0 {
+		return standard
+	}
+	return int(f.life / time.Second)
+}
 
 // Remove takes back every token of a user, as when the account is disabled.
 func (f *fake) Remove(subject string) { f.set(func() { f.remove(subject) }) }

@@ -174,12 +174,20 @@ func (p *OIDCProvider) serveToken(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if exchanged, code, ok := p.exchanged(r.PostForm, id, secret); ok {
+		if code != "" {
+			writeJSON(w, http.StatusBadRequest, map[string]string{"error": code, "error_description": "upstream text\r\nthat must not travel"})
+			return
+		}
+		writeJSON(w, http.StatusOK, exchanged)
+		return
+	}
 	v, accessToken, code := p.redeem(r.PostForm, id, secret)
 	if code != "" {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": code, "error_description": "upstream text\r\nthat must not travel"})
 		return
 	}
-	answer := map[string]any{"access_token": accessToken, "token_type": "Bearer", "expires_in": 300}
+	answer := map[string]any{"access_token": accessToken, "token_type": "Bearer", "expires_in": p.expiresIn(300)}
 	if refreshToken := p.newRefreshToken(v); refreshToken != "" {
 		answer["refresh_token"] = refreshToken
 	}
@@ -187,6 +195,50 @@ func (p *OIDCProvider) serveToken(w http.ResponseWriter, r *http.Request) {
 		answer["id_token"] = p.idToken(v, accessToken)
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// Grants of an exchange, in the way of RFC 8693 and in Microsoft's.
+const (
+	tokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	onBehalfOf    = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+)
+
+// exchanged answers a token request that exchanges a person's access token for one
+// of another audience; ok is false for every other. As Keycloak and Microsoft do, it
+// gives no refresh token, and an access token that lives no longer than the first.
+func (p *OIDCProvider) exchanged(form url.Values, id, secret string) (answer map[string]any, code string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	subject, target := form.Get("subject_token"), form.Get("audience")
+	switch form.Get("grant_type") {
+	case tokenExchange:
+	case onBehalfOf:
+		if form.Get("requested_token_use") != "on_behalf_of" {
+			return nil, "invalid_request", true
+		}
+		subject, target = form.Get("assertion"), form.Get("scope")
+	default:
+		return nil, "", false
+	}
+	user, known := p.tokens[subject]
+	switch {
+	case p.refuseToken != "":
+		return nil, p.refuseToken, true
+	case id != ClientID || secret != ClientSecret:
+		return nil, "invalid_client", true
+	case !known:
+		return nil, "invalid_grant", true
+	case target == "" || strings.Contains(target, "unknown"):
+		return nil, "invalid_target", true
+	}
+	token := p.newAccessToken(visit{user: user, scopes: "exchanged for " + target})
+	life := 300
+	if p.life > 0 {
+		life = int(p.life / time.Second)
+	}
+	return map[string]any{
+		"access_token": token, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "token_type": "Bearer", "expires_in": life,
+	}, "", true
 }
 
 // idToken makes one, wrong in the way committed to.

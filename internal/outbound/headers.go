@@ -122,6 +122,16 @@ func KeyHeader(c *conf.Check, at, name string) string {
 	return http.CanonicalHeaderKey(name)
 }
 
+// TokenHeader checks the name of the header with the provider's token, and returns
+// it in canonical form. Authorization is one: the MCP server gets no token of ours.
+func TokenHeader(c *conf.Check, at, name string) string {
+	canonical := http.CanonicalHeaderKey(name)
+	if problem := problem(name); problem != "" && !slices.Contains([]string{"Authorization", "X-Forwarded-Access-Token"}, canonical) {
+		c.Add(at, "%s %s; use Authorization, or a name such as \"X-Forwarded-Access-Token\"", conf.Show(name), problem)
+	}
+	return canonical
+}
+
 // problem says why name cannot be a header with a meaning of the operator's, or "".
 // It is stricter than RFC 9110, section 5.1: nginx drops names with underscores, and
 // CGI-like servers take them for dashes, so a client could send the twin.

@@ -45,6 +45,13 @@ type Consent struct {
 	// Again: the page comes again with the boxes as the person set them.
 	Again bool
 
+	// ActsAs: the server gets a token of the identity provider and acts there as the
+	// person, with the scopes ActsWith besides those of the sign-in; none means that the
+	// token is for the sign-in's alone. ActsAt is the provider's name, if it has one.
+	ActsAs   bool
+	ActsAt   string
+	ActsWith []string
+
 	ProviderName string // "Google": where the person signs in next
 	FlowID       string // quoted at the foot for support
 	Notice       Notice // what was wrong with the last answer
@@ -114,6 +121,9 @@ type consentView struct {
 	Choices, Many, Long, Again   bool
 	Before                       Outcome
 	Withheld, WithheldBefore     []string
+	Acts                         bool
+	ActsAt                       string
+	ActsWith                     []string
 	Provider                     string
 	Notice                       Notice
 }
@@ -156,6 +166,7 @@ func newConsentView(v Consent) consentView {
 		HeadClient: DisplayText(v.ClientName, maxHeading), HeadServer: DisplayText(serverName(v), maxHeading), ShortRedirect: abridged(v.RedirectURI),
 		Choices: len(v.Scopes)+len(v.More) > 1, Long: len(v.Scopes) > foldAbove, ToStranger: v.ToStranger,
 		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly, Held: v.Held, Again: v.Again && v.Notice == "", Before: v.Before,
+		Acts: v.ActsAs, ActsAt: DisplayText(v.ActsAt, maxName), ActsWith: scopeNames(v.ActsWith),
 		Provider: DisplayText(v.ProviderName, maxName), Notice: v.Notice,
 	}
 	out.Withheld, out.WithheldBefore = scopeNames(v.Withheld), scopeNames(v.WithheldBefore)

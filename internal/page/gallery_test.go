@@ -157,6 +157,17 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 		v.Held = HeldRecent
 		r.Consent(w, 200, v)
 	},
+	"consent-acts": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.ActsAs, v.ActsAt = true, "Google"
+		v.ActsWith = []string{"https://www.googleapis.com/auth/drive.readonly", "https://www.googleapis.com/auth/calendar.events"}
+		r.Consent(w, 200, v)
+	},
+	"consent-acts-somewhere": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.ActsAs = true
+		r.Consent(w, 200, v)
+	},
 	"consent-advisory": func(r *Renderer, w http.ResponseWriter) {
 		v := fewScopes()
 		v.Held, v.CatalogueUnavailable = HeldNone, true

@@ -6,9 +6,12 @@ package provider
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
@@ -28,11 +31,13 @@ type Provider struct {
 
 	prefix string // of namespaces
 	kept   bool
+	client string // stands for the client that sessions are bound to
+	now    func() time.Time
 }
 
 // New returns the provider that c describes.
 func New(c connector.Config, browser connector.Connector, password connector.PasswordConnector) *Provider {
-	return &Provider{ID: c.ID, Name: c.DisplayName, Browser: browser, Password: password, Gate: policy.NewGate(c), kept: c.KeepSubjects, prefix: Prefix(c)}
+	return &Provider{ID: c.ID, Name: c.DisplayName, Browser: browser, Password: password, Gate: policy.NewGate(c), kept: c.KeepSubjects, prefix: Prefix(c), client: clientOf(c), now: time.Now}
 }
 
 // Prefix is what this provider's namespaces begin with: its id and a colon, or ""
@@ -45,10 +50,41 @@ func Prefix(c connector.Config) string {
 	return c.ID + ":"
 }
 
+// clientOf is a short digest of the client id, "" where there is none. Tokens of one
+// client are refused when another uses them, and a strict provider takes that for
+// theft; so an id that the operator has changed ends a session without asking.
+func clientOf(c connector.Config) string {
+	app, ok := c.Settings.(interface{ Client() string })
+	if !ok || app.Client() == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(app.Client()))
+	return base64.RawURLEncoding.EncodeToString(sum[:6])
+}
+
 // Identify is connector.Connector's, with the identity in this provider's name.
 func (p *Provider) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, connector.Session, error) {
 	id, session, err := p.Browser.Identify(ctx, login, query)
-	return p.own(id), session, err
+	return p.own(id), p.bound(session), err
+}
+
+// Clocked makes p measure the lives of tokens by another clock than time.Now.
+func (p *Provider) Clocked(now func() time.Time) *Provider {
+	p.now = now
+	return p
+}
+
+// bound is s with the client that it is bound to, and with the end of what it got
+// just now by this service's clock.
+func (p *Provider) bound(s connector.Session) connector.Session {
+	if s.IsZero() {
+		return connector.Session{}
+	}
+	s.Client = p.client
+	if s.Life > 0 {
+		s.Expires, s.Life = p.now().Unix()+s.Life, 0
+	}
+	return s
 }
 
 // Authenticate is connector.PasswordConnector's, with the identity in this provider's name.
@@ -69,14 +105,27 @@ func (p *Provider) Recheck(ctx context.Context, id connector.Identity, s connect
 	if !ok {
 		return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: the provider cannot be asked again", connector.ErrSessionOver)
 	}
+	if s.Client != "" && s.Client != p.client {
+		return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: clientID of provider %q was another then", connector.ErrSessionOver, p.ID)
+	}
+	s.Client = ""
 	was := id.Namespace
 	id.Namespace = bare
 	now, session, err := r.Recheck(ctx, id, s)
-	now = p.own(now)
+	now, session = p.own(now), p.bound(session)
 	if err == nil && now.Namespace != was { // keepSubjects or the issuer has changed
 		return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: people of provider %q were others then", connector.ErrSessionOver, p.ID)
 	}
 	return now, session, err
+}
+
+// Exchange is connector.Exchanger's.
+func (p *Provider) Exchange(ctx context.Context, accessToken string, x connector.Exchange) (token string, life time.Duration, err error) {
+	e, ok := p.Browser.(connector.Exchanger)
+	if !ok {
+		return "", 0, fmt.Errorf("%w: provider %q is of a kind that exchanges no tokens", connector.ErrMisconfigured, p.ID)
+	}
+	return e.Exchange(ctx, accessToken, x)
 }
 
 // MayRecheck reports whether there is anything to ask with: the provider can be
@@ -84,7 +133,7 @@ func (p *Provider) Recheck(ctx context.Context, id connector.Identity, s connect
 // login page need none.
 func (p *Provider) MayRecheck(s connector.Session) bool {
 	_, ok := p.rechecker()
-	return ok && (p.Password != nil || s != connector.Session{})
+	return ok && (p.Password != nil || !s.IsZero())
 }
 
 func (p *Provider) rechecker() (connector.Rechecker, bool) {

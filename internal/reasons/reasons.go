@@ -107,6 +107,12 @@ var (
 	ProviderRejected      = define("provider_rejected", "the identity provider's answer does not verify, or is an error that blames this service")
 	ProviderMisconfigured = define("provider_misconfigured", "the identity provider cannot be used until something is changed: its certificate is not trusted, its name does not exist, it refuses this service's secret, scopes or redirect URI; the cause says what to do")
 	ProviderUnavailable   = define("provider_unavailable", "the identity provider does not answer")
+
+	// The identity provider's token for an MCP server.
+	ProviderTokenMissing  = define("provider_token_missing", "the identity provider gave no token of the kind that the MCP server is to get (providerToken), or it was lost with the guard's memory; the client signs in again")
+	ProviderTokenTooLarge = define("provider_token_too_large", "the identity provider's token does not fit where providerToken.form sends it; the cause has the sizes")
+	ProviderTokenTooShort = define("provider_token_too_short", "the identity provider's token lives so short that an access token which carries it would be dead at once, see providerToken.minLifetime; the cause has the times")
+	ProviderTokenDead     = define("provider_token_dead", "the MCP server says, or was seen to say with 401 at a served host, that the identity provider's token is good no more; the sign-in is ended, so that the client signs in again")
 	ProviderFault         = define("provider_fault", "the identity provider's answer makes no sense")
 	GuardUnavailable      = define("guard_unavailable", "the memory of what was used and revoked does not answer, so nothing is honoured on it")
 

@@ -18,6 +18,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -89,7 +90,7 @@ func New(o Options) *Endpoint {
 	transports := transports{proxy: o.Proxy, by: map[string]http.RoundTripper{}}
 	for _, r := range o.Resources.All() {
 		if r.Serving != nil {
-			e.servers[r] = &server{r, transports.to(r.Authorities), pathsOf(r), stripping(r.Serving, o.Identity, r.KeyHeader)}
+			e.servers[r] = &server{r, transports.to(r.Authorities), pathsOf(r), stripping(r.Serving, append(slices.Clone(o.Identity), r.ProviderToken.Names()...), r.KeyHeader)}
 		}
 		for _, p := range r.Host.Pages {
 			if p.Beside == r && p.Serving != nil {

@@ -48,6 +48,63 @@ type Entry struct {
 	Account bool
 	// PersonalKeys: keys that people make for themselves are taken.
 	PersonalKeys bool
+	// ProviderToken is nil where the server gets no token of the identity provider.
+	ProviderToken *ProviderToken
+}
+
+// ProviderToken says which token of a person's identity provider an MCP server gets.
+type ProviderToken struct {
+	Token string // "access", "id" or "exchange"
+	// Held: the session with the provider is kept here; else the client's tokens carry it.
+	Held     bool
+	Provider string // the id of the one whose people have tokens; "" for the only one
+	// Header carries the token, HandleHeader a handle of one that is too large; ""
+	// where there are no handles. Canonical names.
+	Header, HandleHeader string
+	// MaxBytes is what the gateway takes of all headers of an answer.
+	MaxBytes int
+	// Scopes and Params are asked for at sign-ins for the server.
+	Scopes []string
+	Params map[string]string
+	// OnBehalfOf, Audience and ExchangeScopes are about token "exchange".
+	OnBehalfOf     bool
+	Audience       string
+	ExchangeScopes []string
+	// MinLifetime is how long an access token has to live that is not Held.
+	MinLifetime time.Duration
+	// Lifetime is that of access tokens if it is Held; 0 for that of all.
+	Lifetime time.Duration
+}
+
+// Names are the headers of the token.
+func (t *ProviderToken) Names() []string {
+	switch {
+	case t == nil:
+		return nil
+	case t.HandleHeader == "":
+		return []string{t.Header}
+	}
+	return []string{t.Header, t.HandleHeader}
+}
+
+// Line is the value of Header for a token.
+func (t *ProviderToken) Line(token string) string {
+	if t.Header == "Authorization" {
+		return "Bearer " + token
+	}
+	return token
+}
+
+// roomForIdentity is what a token leaves of the headers to those that say who the
+// person is.
+const roomForIdentity = 800
+
+// Room is how long a token may be that goes in Header, in bytes.
+func (t *ProviderToken) Room() int { return t.MaxBytes - roomForIdentity }
+
+// Of reports whether people of the provider with this id have a token for the server.
+func (t *ProviderToken) Of(provider string) bool {
+	return t != nil && (t.Provider == "" || t.Provider == provider)
 }
 
 // Page is a part of an MCP host that people open in a browser: a path and what is

@@ -57,6 +57,8 @@ type Resource struct {
 	// MCP server beside it, Beside: no credential of an MCP client opens it.
 	Page   *Page
 	Beside *Resource
+	// ProviderToken is nil where the server gets no token of the identity provider.
+	ProviderToken *ProviderToken
 	// Index is the place in the configuration.
 	Index int
 }
@@ -269,7 +271,8 @@ func NewTable(hosts []Entry) (*Table, error) {
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
 			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
 			Serving: c.Serving, Authorities: c.Authorities,
-			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, DPoP: c.DPoP, PersonalKeys: c.PersonalKeys, Index: i,
+			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, DPoP: c.DPoP, PersonalKeys: c.PersonalKeys,
+			ProviderToken: c.ProviderToken, Index: i,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)

@@ -57,7 +57,7 @@ type builder struct {
 func (l *lasting) build(cfg *config.Config, before *service) (*service, error) {
 	b := &builder{service: &service{lasting: l, cfg: cfg, metrics: l.metrics.next()}, before: before}
 	for _, step := range []func() error{
-		b.hosts, b.observe, b.secure, b.signKeys, b.signIns, b.listTools, b.deny, b.holdKeys, b.admit, b.issuers, b.watchGates,
+		b.hosts, b.observe, b.secure, b.signKeys, b.signIns, b.listTools, b.deny, b.holdKeys, b.admit, b.holdSessions, b.issuers, b.watchGates,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -105,7 +105,7 @@ func (b *builder) signIns() (err error) {
 			What: "users file", Path: usersFile, MaxBytes: static.MaxFileBytes, Apply: users(c), Loaded: usersLoaded(b.audit, b.metrics, id),
 		})
 	}
-	b.providers, err = identityProviders(b.cfg.Providers, client, watched, follow)
+	b.providers, err = identityProviders(b.cfg.Providers, b.opt.Now, client, watched, follow)
 	return err
 }
 
@@ -175,7 +175,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			Sessions: b.sessions,
 		},
 		tokens: &grant.Endpoint{
-			Grants: grant.All(), Clients: b.clients, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
+			Grants: grant.All(), Clients: b.clients, Providers: b.providers, Held: b.held, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
 			Failures: b.failures, Revocations: b.revocations, Now: b.opt.Now,
 			Requests: b.perMinute("token", b.cfg.Limits.ClientRequests), Refresh: b.refresh(),
 			Proofs: b.proofs,
@@ -235,7 +235,7 @@ func (b *builder) kinds() credential.Kinds {
 		started.Start(b.way("the webhook for API keys", hook.Authorities), b.opt.Now)
 		kinds = append(kinds, &started)
 	}
-	return append(kinds, b.introspection(), own.Kind{Verifier: b.verifier}, b.foreign)
+	return append(kinds, b.introspection(), own.Kind{Verifier: b.verifier, Held: b.held}, b.foreign)
 }
 
 // way is how a server that is asked about credentials is reached.

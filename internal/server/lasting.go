@@ -138,7 +138,13 @@ func (l *lasting) makeKeys() (err error) {
 
 // longestSigned is how long what is signed under a configuration lives at most.
 func longestSigned(cfg *config.Config) time.Duration {
-	return max(cfg.Tokens.AccessTokenLifetime, cfg.IdentityHeaders.Signed.Lifetime)
+	longest := max(cfg.Tokens.AccessTokenLifetime, cfg.IdentityHeaders.Signed.Lifetime)
+	for _, h := range cfg.Hosts {
+		if t := h.ProviderToken; t != nil {
+			longest = max(longest, t.Lifetime)
+		}
+	}
+	return longest
 }
 
 // remember makes the memory of what must not happen twice and of what is revoked.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -34,10 +35,11 @@ const (
 	opIdentify         = "identify"
 	opAuthenticate     = "authenticate"
 	opRecheck          = "recheck"
+	opExchange         = "exchange"
 )
 
 var (
-	providerOperations = []string{opAuthorizationURL, opIdentify, opAuthenticate, opRecheck}
+	providerOperations = []string{opAuthorizationURL, opIdentify, opAuthenticate, opRecheck, opExchange}
 	providerResults    = []string{"ok", "cancelled", "rejected", "not_allowed", "gone", "session_over", "misconfigured", "unavailable", "error"}
 )
 
@@ -106,6 +108,18 @@ func (w watchedBrowser) AuthorizationURL(ctx context.Context, login connector.Lo
 	target, err := w.next.AuthorizationURL(ctx, login)
 	done(err)
 	return target, err
+}
+
+// Exchange makes every watched connector an Exchanger; one that is none refuses.
+func (w watchedBrowser) Exchange(ctx context.Context, accessToken string, x connector.Exchange) (string, time.Duration, error) {
+	exchanger, ok := w.next.(connector.Exchanger)
+	if !ok {
+		return "", 0, fmt.Errorf("%w: this kind of provider exchanges no tokens", connector.ErrMisconfigured)
+	}
+	ctx, done := w.watch(ctx, opExchange)
+	token, life, err := exchanger.Exchange(ctx, accessToken, x)
+	done(err)
+	return token, life, err
 }
 
 func (w watchedBrowser) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, connector.Session, error) {

@@ -181,6 +181,9 @@ func (s *Server) drain(servers []*http.Server) error {
 			failed = errors.Join(failed, fmt.Errorf("draining: %w", err))
 		}
 	}
+	for _, v := range s.alive.list() {
+		v.held.Close(ctx) // what a provider has given is written down before this process ends
+	}
 	return failed
 }
 

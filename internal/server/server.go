@@ -214,7 +214,7 @@ func keyMaterial(c keyset.Settings) (secrets [][]byte, sources []keyset.Source) 
 }
 
 // identityProviders makes the providers of the configuration.
-func identityProviders(list []connector.Config, client func(connector.Config) *http.Client, watched func(connector.Config) watch, follow func(id, usersFile string, c *static.Connector)) (provider.Set, error) {
+func identityProviders(list []connector.Config, now func() time.Time, client func(connector.Config) *http.Client, watched func(connector.Config) watch, follow func(id, usersFile string, c *static.Connector)) (provider.Set, error) {
 	var set provider.Set
 	for _, p := range list {
 		browser, password, err := p.Settings.New(p.Unused, client(p))
@@ -225,7 +225,7 @@ func identityProviders(list []connector.Config, client func(connector.Config) *h
 			follow(p.ID, s.UsersFile, password.(*static.Connector))
 		}
 		w := watched(p)
-		set = append(set, provider.New(p, w.browser(browser), w.password(password)))
+		set = append(set, provider.New(p, w.browser(browser), w.password(password)).Clocked(now))
 	}
 	return set, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -35,7 +36,8 @@ type service struct {
 	recent    *flows.Log // nil unless sign-ins are to be shown
 	catalogue *catalog.Cache
 	fetchers  fetchers
-	relay     *relay.Endpoint // nil where no MCP server is served here
+	relay     *relay.Endpoint     // nil where no MCP server is served here
+	held      *providertoken.Held // nil where no session with a provider is held
 	// certificates are those of the protocol listener, nil for plain HTTP; redirect
 	// is for the listener without TLS beside it.
 	certificates *certificate.Certificates

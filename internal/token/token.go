@@ -14,6 +14,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -22,9 +24,13 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
 
-// MaxBytes bounds a token that is issued or read. Proxies commonly give a
-// request header 8 KB and a response header 4 KB.
-const MaxBytes = 4 << 10
+// MaxBytes bounds a token that is issued. Proxies commonly give a request header
+// 8 KB and a response header 4 KB. MaxWithProvider bounds one that carries a token
+// of the identity provider, and so every token that is read.
+const (
+	MaxBytes        = 4 << 10
+	MaxWithProvider = 7 << 10
+)
 
 // Claims are the claims of an access token (RFC 9068, section 2.2).
 type Claims struct {
@@ -69,7 +75,20 @@ type Person struct {
 	Generation int `json:"gen,omitempty"`
 	// GroupsCut: there were more groups than an access token can hold.
 	GroupsCut bool `json:"cut,omitempty"`
+	// Provider is the token of the identity provider that the MCP server gets, where
+	// the access token carries it. Held: it does not, but there is one.
+	Provider Provider `json:"idp,omitempty"`
+	Held     bool     `json:"held,omitempty"`
 }
+
+// Provider is a token of an identity provider. Only an MCP server ever gets it.
+type Provider string
+
+// Format keeps the token out of every kind of print.
+func (Provider) Format(f fmt.State, _ rune) { io.WriteString(f, "[token of the identity provider]") }
+
+// LogValue keeps the token out of logs.
+func (Provider) LogValue() slog.Value { return slog.StringValue("[token of the identity provider]") }
 
 // ExpiresAt returns exp as a time.
 func (c *Claims) ExpiresAt() time.Time { return time.Unix(c.Expires, 0) }
@@ -77,8 +96,8 @@ func (c *Claims) ExpiresAt() time.Time { return time.Unix(c.Expires, 0) }
 // Scopes returns the scope claim as a set.
 func (c *Claims) Scopes() oauth.Scopes { return strings.Fields(c.Scope) }
 
-// ErrTooLarge: the claims do not fit a token of MaxBytes.
-var ErrTooLarge = errors.New("access token would be larger than 4096 bytes")
+// ErrTooLarge: the claims do not fit a token of MaxBytes, or of MaxWithProvider.
+var ErrTooLarge = errors.New("access token would be larger than a header can hold")
 
 // Persons seals and opens the Person of a token.
 type Persons struct{ box seal.Box[Person] }
@@ -139,7 +158,11 @@ func (i *Issuer) mint(c Claims, person Person) (string, Claims, error) {
 	out = b64.AppendEncode(out, []byte(headerStart+key.ID+headerEnd))
 	out = append(out, '.')
 	out = b64.AppendEncode(out, payload)
-	if len(out)+1+b64.EncodedLen(key.Private.Size()) > MaxBytes {
+	most := MaxBytes
+	if person.Provider != "" {
+		most = MaxWithProvider
+	}
+	if len(out)+1+b64.EncodedLen(key.Private.Size()) > most {
 		return "", c, ErrTooLarge
 	}
 	digest := sha256.Sum256(out)
@@ -203,7 +226,7 @@ func (v *Verifier) Verify(raw, issuer, audience string) (*Claims, error) {
 
 // Open verifies without checking the audience, for revocation and introspection.
 func (v *Verifier) Open(raw, issuer string) (*Claims, error) {
-	if len(raw) > MaxBytes {
+	if len(raw) > MaxWithProvider {
 		return nil, ErrMalformed
 	}
 	header, rest, ok := strings.Cut(raw, ".")

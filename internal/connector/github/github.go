@@ -105,7 +105,9 @@ func (c *Connector) AuthorizationURL(_ context.Context, login connector.Login) (
 	if login.Prompt != "" {
 		options = append(options, oauth2.SetAuthURLParam("prompt", "select_account"))
 	}
-	return c.oauth.AuthCodeURL(login.State, options...), nil
+	config := c.oauth
+	config.Scopes = upstream.Scopes(config.Scopes, login)
+	return config.AuthCodeURL(login.State, append(options, upstream.Params(nil, login)...)...), nil
 }
 
 // Identify implements connector.Connector.
@@ -132,7 +134,7 @@ func (c *Connector) Identify(ctx context.Context, login connector.Login, query u
 	if err != nil {
 		return connector.Identity{}, connector.Session{}, upstream.Failed("account", err)
 	}
-	return id, upstream.Session(token), nil
+	return id, upstream.Session(token, login.Want), nil
 }
 
 func (c *Connector) withSecret() *oauth2.Config {

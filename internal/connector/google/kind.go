@@ -25,6 +25,7 @@ type Settings struct {
 func (*Settings) Kind() string        { return "google" }
 func (*Settings) DisplayName() string { return "Google" }
 func (*Settings) Namespace() string   { return Namespace }
+func (*Settings) Tokens() []string    { return []string{"access", "id"} }
 func (s *Settings) TellsGroups() bool { return s.Workspace.Groups }
 
 // Summary implements connector.Settings.

@@ -10,7 +10,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"golang.org/x/oauth2"
@@ -44,17 +43,12 @@ func (c *Connector) AuthorizationURL(_ context.Context, login connector.Login) (
 	if err := upstream.CheckLogin(login); err != nil {
 		return "", err
 	}
-	var options []oauth2.AuthCodeOption
-	for name, value := range c.provider.Params {
-		if !slices.Contains(connector.ProtocolParams, name) {
-			options = append(options, oauth2.SetAuthURLParam(name, value))
-		}
-	}
+	options := upstream.Params(c.provider.Params, login)
 	options = append(options, oauth2.S256ChallengeOption(login.Verifier))
-	return c.oauthConfig(login.RedirectURI).AuthCodeURL(login.State, options...), nil
+	return c.oauthConfig(login).AuthCodeURL(login.State, options...), nil
 }
 
-func (c *Connector) oauthConfig(redirectURI string) *oauth2.Config {
+func (c *Connector) oauthConfig(login connector.Login) *oauth2.Config {
 	// One way, never a try of both, which would spend the code.
 	style := oauth2.AuthStyleInHeader
 	if c.provider.ClientAuthMethod == "client_secret_post" {
@@ -63,8 +57,8 @@ func (c *Connector) oauthConfig(redirectURI string) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID:     c.provider.ClientID,
 		ClientSecret: c.provider.ClientSecret.Reveal(),
-		RedirectURL:  redirectURI,
-		Scopes:       c.provider.Scopes,
+		RedirectURL:  login.RedirectURI,
+		Scopes:       upstream.Scopes(c.provider.Scopes, login),
 		Endpoint:     oauth2.Endpoint{AuthURL: c.provider.AuthorizeURL, TokenURL: c.provider.TokenURL, AuthStyle: style},
 	}
 }
@@ -88,7 +82,7 @@ func (c *Connector) Identify(ctx context.Context, login connector.Login, query u
 	if err != nil {
 		return fail(err)
 	}
-	token, err := c.oauthConfig(login.RedirectURI).Exchange(ctx, code, oauth2.VerifierOption(login.Verifier))
+	token, err := c.oauthConfig(login).Exchange(ctx, code, oauth2.VerifierOption(login.Verifier))
 	if err != nil {
 		return fail(upstream.Failed("token request", err))
 	}
@@ -96,7 +90,7 @@ func (c *Connector) Identify(ctx context.Context, login connector.Login, query u
 	if err != nil {
 		return fail(upstream.Failed("userinfo", err))
 	}
-	return id, upstream.Session(token), nil
+	return id, upstream.Session(token, login.Want), nil
 }
 
 func (c *Connector) identity(ctx context.Context, accessToken string) (connector.Identity, error) {
@@ -121,5 +115,5 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 // Recheck implements connector.Rechecker: it asks the userinfo endpoint again,
 // with the same access token for as long as it lives.
 func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
-	return c.client.AskAgain(ctx, c.oauthConfig(""), id, s, c.identity)
+	return c.client.AskAgain(ctx, c.oauthConfig(connector.Login{}), id, s, c.identity)
 }

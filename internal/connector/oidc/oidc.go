@@ -164,13 +164,7 @@ func (c *Connector) AuthorizationURL(ctx context.Context, login connector.Login)
 	if err != nil {
 		return "", upstream.Failed("discovery", err)
 	}
-	var options []oauth2.AuthCodeOption
-	for name, value := range c.options.ExtraAuthParams {
-		if !slices.Contains(connector.ProtocolParams, name) {
-			options = append(options, oauth2.SetAuthURLParam(name, value))
-		}
-	}
-	options = append(options,
+	options := append(upstream.Params(c.options.ExtraAuthParams, login),
 		oauth2.SetAuthURLParam("nonce", login.Nonce),
 		oauth2.S256ChallengeOption(login.Verifier))
 	if len(c.options.ACRValues) > 0 {
@@ -188,7 +182,7 @@ func (c *Connector) Identify(ctx context.Context, login connector.Login, query u
 	if err != nil {
 		return connector.Identity{}, connector.Session{}, err
 	}
-	return id, session(token), nil
+	return id, session(token, login.Want, connector.Session{}), nil
 }
 
 func (c *Connector) identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, *oauth2.Token, error) {
@@ -248,7 +242,7 @@ func (c *Connector) oauthConfig(p *provider, login connector.Login) *oauth2.Conf
 		ClientID:     c.options.ClientID,
 		ClientSecret: c.options.ClientSecret.Reveal(),
 		RedirectURL:  login.RedirectURI,
-		Scopes:       c.scopes(p),
+		Scopes:       upstream.Scopes(c.scopes(p), login),
 		Endpoint: oauth2.Endpoint{
 			AuthURL:   p.AuthorizationEndpoint,
 			TokenURL:  p.TokenEndpoint,

@@ -2,6 +2,9 @@ package oidc
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -10,16 +13,39 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
-// session keeps the refresh token; the access token only where it is all there is.
-func session(token *oauth2.Token) connector.Session {
-	if token.RefreshToken != "" {
-		return connector.Session{RefreshToken: token.RefreshToken}
+// session keeps the refresh token; the access token only where it is all there is,
+// or where an MCP server wants it. A refresh that brings no ID token leaves the one of
+// before, which is good until it expires.
+func session(token *oauth2.Token, want connector.Wanted, before connector.Session) connector.Session {
+	s := connector.Session{RefreshToken: token.RefreshToken, Want: want}
+	if token.RefreshToken == "" || want == connector.WantAccess {
+		s.Life = upstream.Life(token)
+		if s.AccessToken = token.AccessToken; !token.Expiry.IsZero() {
+			s.Expires = token.Expiry.Unix()
+		}
 	}
-	s := connector.Session{AccessToken: token.AccessToken}
-	if !token.Expiry.IsZero() {
-		s.Expires = token.Expiry.Unix()
+	if want == connector.WantID {
+		s.IDToken, s.IDExpires = before.IDToken, before.IDExpires
+		if raw := rawIDToken(token); raw != "" {
+			s.IDToken, s.IDExpires = raw, expiryOf(raw)
+		}
 	}
 	return s
+}
+
+// expiryOf reads exp of an ID token that was verified.
+func expiryOf(raw string) int64 {
+	_, rest, _ := strings.Cut(raw, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	var claims struct {
+		Expires json.Number `json:"exp"`
+	}
+	plain, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil || json.Unmarshal(plain, &claims) != nil {
+		return 0
+	}
+	seconds, _ := claims.Expires.Float64() // RFC 7519, section 2: it may have a fraction
+	return int64(seconds)
 }
 
 // Recheck implements connector.Rechecker: with a refresh token by using it
@@ -30,11 +56,12 @@ func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connec
 	defer cancel()
 	now, token, err := c.recheck(ctx, id, s)
 	if err == nil {
-		return now, session(token), nil
+		return now, session(token, s.Want, s), nil
 	}
 	exchanged := s
 	if token != nil {
-		exchanged = session(token)
+		exchanged = session(token, s.Want, s)
+		exchanged.IDToken, exchanged.IDExpires = s.IDToken, s.IDExpires // the new one may be what is wrong
 	}
 	return upstream.RecheckSession("re-check", err, s, exchanged)
 }

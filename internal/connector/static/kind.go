@@ -22,6 +22,7 @@ type Settings struct {
 func (*Settings) Kind() string        { return "static" }
 func (*Settings) DisplayName() string { return "" }
 func (*Settings) Namespace() string   { return Namespace }
+func (*Settings) Tokens() []string    { return nil }
 func (*Settings) Authorities() []byte { return nil }
 
 // TellsGroups implements connector.Settings. A file of accounts may change at any time.

@@ -36,6 +36,12 @@ func (a *App) Authorities() []byte { return a.CA }
 // Asks reports whether the provider is asked for a scope.
 func (a *App) Asks(scope string) bool { return slices.Contains(a.Scopes, scope) }
 
+// Client is the id of this service at the provider.
+func (a *App) Client() string { return a.ClientID }
+
+// Tokens are those of a provider without ID tokens, see connector.Settings.
+func (*App) Tokens() []string { return []string{"access"} }
+
 // ResolveApp checks the keys and reads the secret; scopes are asked for where none
 // are named.
 func (a *App) ResolveApp(c conf.Section, provider string, scopes ...string) {
@@ -70,6 +76,9 @@ func (a *App) MustAsk(c conf.Section, scope, problem string, args ...any) bool {
 func (a *App) MustAskOpenID(c conf.Section, provider string) bool {
 	return a.MustAsk(c, "openid", `must include "openid" for %q`, provider)
 }
+
+// Tokens are those of an OpenID provider.
+func (*KeyedApp) Tokens() []string { return []string{"access", "id", "exchange"} }
 
 // KeyedApp is an App that may have a private key in the place of its secret.
 type KeyedApp struct {

@@ -16,12 +16,20 @@ import (
 // Token makes a token request of a kind that golang.org/x/oauth2 has no words
 // for. Errors are those of that package.
 func (c *Client) Token(ctx context.Context, endpoint string, form url.Values) (*oauth2.Token, error) {
+	return c.TokenWith(ctx, endpoint, form, nil)
+}
+
+// TokenWith is Token with further headers.
+func (c *Client) TokenWith(ctx context.Context, endpoint string, form url.Values, header http.Header) (*oauth2.Token, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := c.http.Do(req)
+	resp, err := c.of(ctx).Do(req)
 	if err != nil {
 		return nil, err
 	}

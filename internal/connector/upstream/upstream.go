@@ -23,6 +23,8 @@ import (
 const (
 	// Timeout bounds one call of a connector, all its requests together.
 	Timeout = 10 * time.Second
+	// MostPatience bounds one that connector.Patient marked.
+	MostPatience = 40 * time.Second
 	// MaxBody bounds one response body, in bytes.
 	MaxBody = 1 << 20
 
@@ -33,6 +35,7 @@ const (
 type Client struct {
 	http    *http.Client
 	timeout time.Duration
+	patient *http.Client // for calls that connector.Patient marked
 }
 
 // NewClient wraps the transport of base, which may be nil. A Timeout of base
@@ -49,16 +52,30 @@ func NewClient(base *http.Client) *Client {
 	if base.Timeout > 0 && base.Timeout < timeout {
 		timeout = base.Timeout
 	}
+	bounded := &bounded{next: transport}
 	return &Client{
-		http:    &http.Client{Transport: &bounded{next: transport}, Timeout: timeout},
+		http:    &http.Client{Transport: bounded, Timeout: timeout},
 		timeout: timeout,
+		patient: &http.Client{Transport: bounded, Timeout: MostPatience},
 	}
 }
 
 // Context bounds ctx in time and makes golang.org/x/oauth2 and go-oidc, which
 // look there, use this client.
 func (c *Client) Context(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, c.http), c.timeout)
+	timeout := c.timeout
+	if connector.IsPatient(ctx) {
+		timeout = MostPatience
+	}
+	return context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, c.of(ctx)), timeout)
+}
+
+// of returns the client for calls in ctx.
+func (c *Client) of(ctx context.Context) *http.Client {
+	if connector.IsPatient(ctx) {
+		return c.patient
+	}
+	return c.http
 }
 
 // Get fetches address and decodes a 200 JSON answer into out.
@@ -70,7 +87,7 @@ func (c *Client) Get(ctx context.Context, address string, header http.Header, ou
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.of(ctx).Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +111,7 @@ func (c *Client) Do(ctx context.Context, method, address string, header http.Hea
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.of(ctx).Do(req)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -1,19 +1,27 @@
 // Package own is the kind of credential that this service issues itself: the
-// access tokens of package token.
+// access tokens of package token. It has to ask about one alone: whose sign-in has a
+// session with the identity provider that this replica does not know yet, or whose
+// token for the MCP server has died.
 package own
 
 import (
+	"context"
 	"errors"
 	"slices"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
-// Kind verifies access tokens of this service.
-type Kind struct{ Verifier *token.Verifier }
+// Kind verifies access tokens of this service. Held has the sessions with identity
+// providers that are kept here; nil where there are none.
+type Kind struct {
+	Verifier *token.Verifier
+	Held     *providertoken.Held
+}
 
 // Recognises reports whether raw begins as every access token of this service
 // does. Another issuer's tokens may have the same header: where one is accepted,
@@ -32,20 +40,73 @@ func anothers(raw string, r *resource.Resource) bool {
 
 // Verify returns the principal of an access token for r.
 func (k Kind) Verify(raw string, r *resource.Resource) (credential.Principal, error) {
+	p, held, err := k.principal(raw, r)
+	if err != nil || !held {
+		return p, err
+	}
+	v, ok, err := k.Held.View(r, p.Family)
+	switch {
+	case err != nil:
+		return credential.Principal{}, over(&p)
+	case !ok:
+		return credential.Principal{}, credential.ErrUnknown
+	}
+	return supplied(p, v), nil
+}
+
+// Ask implements credential.Asker.
+func (k Kind) Ask(ctx context.Context, raw string, r *resource.Resource) (credential.Principal, error) {
+	p, held, err := k.principal(raw, r)
+	if err != nil || !held {
+		return p, err
+	}
+	v, err := k.Held.Wait(ctx, r, p.Family)
+	switch {
+	case errors.Is(err, providertoken.ErrCannotTell):
+		return credential.Principal{}, credential.Refused{Reason: reasons.VerifierUnavailable}
+	case err != nil:
+		return credential.Principal{}, over(&p)
+	}
+	return supplied(p, v), nil
+}
+
+// over is the refusal of a token whose sign-in has no session with the provider any more.
+func over(p *credential.Principal) error {
+	return credential.Refused{Reason: reasons.ProviderSessionOver, Subject: p.Subject, Client: p.Client, ID: p.ID}
+}
+
+// supplied is p with the token for the MCP server, and with who the person is by the
+// last word of the provider.
+func supplied(p credential.Principal, v providertoken.View) credential.Principal {
+	p.ProviderToken, p.ProviderHandle = v.Token, v.Handle
+	p.Email, p.Name, p.Groups, p.GroupsCut, p.Policy = v.Identity.Email, v.Identity.Name, v.Identity.Groups, false, v.Policy
+	p.EmailUnknown = v.Identity.Unknown.Email
+	p.Until, p.Withdrawn = v.Until, v.Replaced
+	return p
+}
+
+// principal is what the token itself says; held reports whether there is a session
+// with the provider that says more.
+func (k Kind) principal(raw string, r *resource.Resource) (p credential.Principal, held bool, err error) {
 	if r.OwnTokensOff {
-		return credential.Principal{}, credential.Refused{Reason: reasons.OwnTokenNotAccepted}
+		return credential.Principal{}, false, credential.Refused{Reason: reasons.OwnTokenNotAccepted}
 	}
 	c, err := k.Verifier.Verify(raw, r.Host.Issuer, r.URI)
 	if err != nil {
-		return credential.Principal{}, credential.Refused{Reason: reasonOf(err)}
+		return credential.Principal{}, false, credential.Refused{Reason: reasonOf(err)}
 	}
-	p := &c.Person
-	return credential.Principal{
+	person := &c.Person
+	p = credential.Principal{
 		Issuer: c.Issuer, Audience: c.Audience, Subject: c.Subject, Client: c.ClientID, Scope: c.Scope,
-		Email: p.Email, Name: p.Name, Groups: p.Groups, GroupsCut: p.GroupsCut, Policy: p.Policy,
-		ID: c.ID, Family: c.Family, Flow: p.Flow, Generation: p.Generation,
+		Email: person.Email, Name: person.Name, Groups: person.Groups, GroupsCut: person.GroupsCut, Policy: person.Policy,
+		ID: c.ID, Family: c.Family, Flow: person.Flow, Generation: person.Generation,
 		Bound: c.Confirmation.Thumbprint, IssuedAt: c.IssuedAt, Expires: c.Expires,
-	}, nil
+	}
+	if r.ProviderToken == nil {
+		return p, false, nil
+	}
+	p.ProviderToken = person.Provider
+	return p, person.Held && r.ProviderToken.Held && k.Held != nil, nil
 }
 
 func reasonOf(err error) reasons.Reason {

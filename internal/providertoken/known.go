@@ -1,0 +1,141 @@
+package providertoken
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+// Patience is how long a request waits for the token of a sign-in that this replica
+// does not know, or whose token has died.
+const Patience = 2 * time.Second
+
+// View is what a request of a sign-in gets.
+type View struct {
+	Token  token.Provider // "" where there is a Handle
+	Handle string
+	// Identity and Policy are as the provider last said.
+	Identity connector.Identity
+	Policy   string
+	// Until is when to look again, in Unix seconds, and Replaced becomes true if there
+	// is something new before.
+	Until    int64
+	Replaced *atomic.Bool
+}
+
+// View returns what is known of a sign-in at r, without waiting; ok is false if that
+// is nothing, or a token that has died. Where it is time, a renewal begins.
+func (h *Held) View(r *resource.Resource, family string) (v View, ok bool, err error) {
+	s, now := h.state(family), h.Now()
+	switch {
+	case s == nil:
+		return View{}, false, nil
+	case s.Over != "":
+		return View{}, false, ErrOver
+	case s.Resource != r.URI:
+		return View{}, false, errOtherServer
+	case !now.Before(s.dead), now.Before(time.Unix(s.Got, 0).Add(-clockStep)):
+		return View{}, false, nil
+	}
+	until := s.renew
+	if s.due(now) {
+		h.renewBehind(s, now)
+		until = now.Add(retry)
+	}
+	if s.dead.Before(until) {
+		until = s.dead
+	}
+	v = View{Identity: s.Identity, Policy: s.Policy, Replaced: s.replaced}
+	if t := r.ProviderToken; len(t.Line(string(s.Token.Value))) <= t.Room() {
+		v.Token = s.Token.Value
+	} else {
+		if v.Handle, err = h.handle(r, family, now); err != nil {
+			return View{}, false, err
+		}
+		if again := now.Add(handleLife / 2); again.Before(until) {
+			until = again
+		}
+	}
+	v.Until = max(until.Unix(), now.Unix()+1)
+	return v, true, nil
+}
+
+// Wait is View for a sign-in of which View knows nothing good: it asks the guard, and
+// the provider if need be. Errors wrap ErrOver, or ErrCannotTell when ctx or Patience
+// ends.
+func (h *Held) Wait(ctx context.Context, r *resource.Resource, family string) (View, error) {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	for {
+		if err := h.await(ctx, family, alive); err != nil {
+			return View{}, err
+		}
+		if v, ok, err := h.View(r, family); ok || err != nil {
+			return v, err
+		}
+	}
+}
+
+// Person returns who the person of a sign-in is, as the provider said within the last
+// minute. Errors are those of connector.Rechecker.
+func (h *Held) Person(ctx context.Context, family string) (connector.Identity, error) {
+	if err := h.await(ctx, family, fresh); err != nil {
+		return connector.Identity{}, err
+	}
+	return h.state(family).Identity, nil
+}
+
+// handleLife is how long a handle is good.
+const handleLife = 5 * time.Minute
+
+// handle is the content of a handle: whose token it stands for.
+type handle struct {
+	Family   string `json:"family"`
+	Resource string `json:"resource"`
+}
+
+func (h *Held) handle(r *resource.Resource, family string, now time.Time) (string, error) {
+	return h.handles.Seal(handle{family, r.URI}, now.Add(handleLife), r.Host.Issuer)
+}
+
+// Redeem returns the token that a handle of issuer stands for, and the URI of the MCP
+// server that it is for: the caller makes sure that it is that server which asks.
+// Errors wrap ErrOver, ErrCannotTell, or one of package seal.
+func (h *Held) Redeem(ctx context.Context, issuer, raw string) (uri string, k Token, err error) {
+	content, err := h.handles.Open(raw, issuer)
+	if err != nil {
+		return "", Token{}, err
+	}
+	if h.Ended.Check(revocation.Facts{Family: content.Family}) != revocation.None {
+		return "", Token{}, ErrOver
+	}
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	if err := h.await(ctx, content.Family, alive); err != nil {
+		return "", Token{}, err
+	}
+	s := h.state(content.Family)
+	if s == nil || s.Over != "" || s.Resource != content.Resource {
+		return "", Token{}, ErrOver
+	}
+	return content.Resource, s.Token, nil
+}
+
+// Dead ends the sign-in whose token the MCP server found to be good no more; refused
+// is that token, "" if the server does not say. A token that was renewed meanwhile is
+// no reason to. It reports whether the sign-in has ended.
+func (h *Held) Dead(family string, refused token.Provider) bool {
+	s := h.state(family)
+	if s == nil || s.Over != "" || refused != "" && refused != s.Token.Value {
+		return false
+	}
+	h.over(s.record, reasons.ProviderTokenDead, errors.New("the MCP server says so"))
+	return true
+}

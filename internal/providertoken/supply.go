@@ -1,0 +1,101 @@
+// Package providertoken owns the token of a person's identity provider that an MCP
+// server gets, so that it can act there as the person: which token, how long it is
+// good, and in form "held" the session with the provider that keeps it good.
+//
+// Its invariants: a token goes to one MCP server and to no log, and a session is
+// exchanged at the provider by one replica at a time, because providers take a
+// second use of a refresh token for theft.
+package providertoken
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+// Token is a provider's token as an MCP server gets it.
+type Token struct {
+	Value   token.Provider `json:"v"`
+	Expires int64          `json:"exp,omitempty"` // Unix seconds; 0: unknown, or never
+}
+
+// Reasons why there is no token to pass on. None is the person's fault, and waiting
+// helps with none.
+var (
+	// ErrMissing: the provider gave no such token at the sign-in or the refresh.
+	ErrMissing = errors.New("the identity provider gave no such token")
+	// ErrTooLarge: the token does not fit where it has to go.
+	ErrTooLarge = errors.New("the identity provider's token is too large")
+	// ErrTooShort: the token dies too soon.
+	ErrTooShort = errors.New("the identity provider's token lives too short")
+	// ErrUnfit: the token cannot be the value of a header.
+	ErrUnfit = errors.New("the identity provider's token holds what no header can")
+)
+
+// Obtain returns the token of t in the session s with p, which it exchanges at the
+// provider if t says so. Errors are those above, and those of connector.Exchanger.
+func Obtain(ctx context.Context, p *provider.Provider, t *resource.ProviderToken, s connector.Session, now time.Time) (Token, error) {
+	value, expires := s.Wanted()
+	if value == "" {
+		return Token{}, ErrMissing
+	}
+	if t.Token == "exchange" {
+		exchanged, life, err := p.Exchange(ctx, value, connector.Exchange{OnBehalfOf: t.OnBehalfOf, Audience: t.Audience, Scopes: t.ExchangeScopes})
+		if err != nil {
+			return Token{}, err
+		}
+		value = exchanged
+		if life > 0 {
+			expires = now.Add(life).Unix()
+		}
+	}
+	if !plain(value) {
+		return Token{}, ErrUnfit
+	}
+	return Token{token.Provider(value), expires}, nil
+}
+
+// plain reports whether a token has the characters that RFC 6749, appendix A.12,
+// gives it, without the comma and the space, which some gateways split at.
+func plain(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c <= ' ' || c >= 0x7f || c == ',' {
+			return false
+		}
+	}
+	return value != ""
+}
+
+// margin is how long before its end a token is not handed out any more: the MCP
+// server has to use it yet. Of a short life it is a sixth.
+func margin(life time.Duration) time.Duration { return min(life/6, time.Minute) }
+
+// Carried returns how long an access token may live that carries the token, 0 for as
+// long as any. Errors wrap ErrTooLarge and ErrTooShort.
+func Carried(t *resource.ProviderToken, k Token, now time.Time) (time.Duration, error) {
+	if n, most := len(t.Line(string(k.Value))), min(t.Room(), maxCarried); n > most {
+		return 0, fmt.Errorf("%w: it has %d bytes, and %d can be carried; form held has room for %d", ErrTooLarge, n, most, maxHeld)
+	}
+	if k.Expires == 0 {
+		return 0, nil
+	}
+	life := time.Unix(k.Expires, 0).Sub(now)
+	if life -= margin(life); life < t.MinLifetime {
+		return 0, fmt.Errorf("%w: an access token could live for %s, and providerToken.minLifetime is %s; let the provider's tokens live longer, or use form held",
+			ErrTooShort, max(life, 0).Round(time.Second), t.MinLifetime)
+	}
+	return life, nil
+}
+
+// maxCarried is how long a token may be that an access token carries: it grows to
+// 16/9 there, and has to leave room for the rest of token.MaxWithProvider.
+const maxCarried = 3000
+
+// maxHeld bounds a token that is held here.
+const maxHeld = 8 << 10

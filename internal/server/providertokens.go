@@ -1,0 +1,52 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+)
+
+// holdSessions makes what keeps sessions with identity providers for the tokens that
+// MCP servers get, nil where none is held.
+func (b *builder) holdSessions() error {
+	holds := func(r *resource.Resource) bool { return r.ProviderToken != nil && r.ProviderToken.Held }
+	if !slices.ContainsFunc(b.table.All(), holds) {
+		return nil
+	}
+	b.held = providertoken.New(b.sealing, b.cfg.Tokens.Remembered, &providertoken.Held{
+		Guard: b.replay, Providers: b.providers, Resources: b.table, Policy: b.rules, Ended: b.memory.ended, Now: b.opt.Now, Logger: b.log,
+		End: b.endSignIn, Observe: b.metrics.watchRenewals(),
+	})
+	return nil
+}
+
+// endSignIn ends what came of a sign-in, because its session at the provider has.
+func (b *builder) endSignIn(family string, until time.Time, subject string, why reasons.Reason, cause error) {
+	if why == reasons.ProviderSessionOver || why == reasons.ProviderTokenMissing {
+		return // it says nothing bad about the person; the client signs in again
+	}
+	entry := audit.Entry{Event: audit.FamilyEnded, Family: family, Subject: subject, Reason: why, Cause: cause}
+	if err := b.memory.ended.RevokeFamily(family, until); err != nil {
+		entry.Cause = err
+	}
+	b.audit.Write(context.Background(), entry)
+}
+
+// watchRenewals makes the metric of renewals.
+func (m *metrics) watchRenewals() func(providertoken.Outcome) {
+	renewals := m.make.NewCounterVec(prometheus.CounterOpts{
+		Name: "mcp_forward_auth_provider_token_renewals_total", Help: "Renewals of sessions with identity providers that are held for MCP servers, by how they ended. Only where providerToken.form is held.",
+	}, []string{"outcome"})
+	by := map[providertoken.Outcome]prometheus.Counter{}
+	for _, o := range providertoken.Outcomes {
+		by[o] = renewals.WithLabelValues(string(o))
+	}
+	return func(o providertoken.Outcome) { by[o].Inc() }
+}
