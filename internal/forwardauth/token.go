@@ -135,6 +135,9 @@ func (t *Token) part(i int) string {
 // Subject is the sub claim.
 func (t *Token) Subject() string { return t.part(subject) }
 
+// Family is the sign-in that the token comes from, "" for none.
+func (t *Token) Family() string { return t.part(family) }
+
 // Client is oauth.ShortClientID of the client_id claim.
 func (t *Token) Client() string { return t.part(client) }
 

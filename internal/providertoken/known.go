@@ -3,6 +3,7 @@ package providertoken
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -128,12 +129,12 @@ func (h *Held) Redeem(ctx context.Context, issuer, raw string) (uri string, k To
 	return content.Resource, s.Token, nil
 }
 
-// Dead ends the sign-in whose token the MCP server found to be good no more; refused
-// is that token, "" if the server does not say. A token that was renewed meanwhile is
-// no reason to. It reports whether the sign-in has ended.
-func (h *Held) Dead(family string, refused token.Provider) bool {
+// Dead ends the sign-in whose token the MCP server found to be good no more. Sent is
+// the header that it got. A token that was renewed meanwhile is no reason to, nor is
+// one that is younger than young. It reports whether the sign-in has ended.
+func (h *Held) Dead(family, sent string, young time.Duration) bool {
 	s := h.state(family)
-	if s == nil || s.Over != "" || refused != "" && refused != s.Token.Value {
+	if s == nil || s.Over != "" || strings.TrimPrefix(sent, "Bearer ") != string(s.Token.Value) || h.Now().Sub(time.Unix(s.Got, 0)) < young {
 		return false
 	}
 	h.over(s.record, reasons.ProviderTokenDead, errors.New("the MCP server says so"))

@@ -79,7 +79,7 @@ func margin(life time.Duration) time.Duration { return min(life/6, time.Minute) 
 // Carried returns how long an access token may live that carries the token, 0 for as
 // long as any. Errors wrap ErrTooLarge and ErrTooShort.
 func Carried(t *resource.ProviderToken, k Token, now time.Time) (time.Duration, error) {
-	if n, most := len(t.Line(string(k.Value))), min(t.Room(), maxCarried); n > most {
+	if n, most := len(t.Line(string(k.Value))), min(t.Room(), resource.MaxCarried); n > most {
 		return 0, fmt.Errorf("%w: it has %d bytes, and %d can be carried; form held has room for %d", ErrTooLarge, n, most, maxHeld)
 	}
 	if k.Expires == 0 {
@@ -92,10 +92,6 @@ func Carried(t *resource.ProviderToken, k Token, now time.Time) (time.Duration, 
 	}
 	return life, nil
 }
-
-// maxCarried is how long a token may be that an access token carries: it grows to
-// 16/9 there, and has to leave room for the rest of token.MaxWithProvider.
-const maxCarried = 3000
 
 // maxHeld bounds a token that is held here.
 const maxHeld = 8 << 10

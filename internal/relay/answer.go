@@ -15,6 +15,9 @@ func (x *exchange) modify(resp *http.Response) error {
 	x.server.strip.answer(resp.Header)
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusProxyAuthRequired:
+		if resp.StatusCode == http.StatusUnauthorized && x.endpoint.TokenRefused != nil && x.server.resource.ProviderToken != nil {
+			x.endpoint.TokenRefused(x.decision)
+		}
 		return errUnauthorized.with(fmt.Errorf("it answered %d", resp.StatusCode))
 	case resp.StatusCode >= 300 && resp.StatusCode < 400 && resp.StatusCode != http.StatusNotModified:
 		to, ok := x.redirected(location)

@@ -55,6 +55,9 @@ type Options struct {
 	// Ready, if set, is called before a list is asked for. It may wait until what the
 	// server has is known, by which the list is filtered.
 	Ready func(context.Context, *resource.Resource)
+	// TokenRefused, if set, is told of a decision whose request a server answered with
+	// 401, where the server gets a token of the person's identity provider. It must not wait.
+	TokenRefused func(*forwardauth.Decision)
 	// Ended, if set, is called with how each request that was let through ended.
 	Ended func(*resource.Resource, Outcome)
 }

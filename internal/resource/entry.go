@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"fmt"
 	"net/url"
 	"time"
 
@@ -101,6 +102,21 @@ const roomForIdentity = 800
 
 // Room is how long a token may be that goes in Header, in bytes.
 func (t *ProviderToken) Room() int { return t.MaxBytes - roomForIdentity }
+
+// Summary says for the operator what the server gets, "" for nothing.
+func (t *ProviderToken) Summary() string {
+	switch {
+	case t == nil:
+		return ""
+	case t.Held:
+		return fmt.Sprintf(", gets the provider's %s token in %s, held here; one of more than %d bytes as a handle in %s", t.Token, t.Header, t.Room(), t.HandleHeader)
+	}
+	return fmt.Sprintf(", gets the provider's %s token in %s, of at most %d bytes, renewed by the client", t.Token, t.Header, min(t.Room(), MaxCarried))
+}
+
+// MaxCarried is how long a token may be that an access token carries, in bytes: it
+// grows to 16/9 there, and has to leave room for the rest.
+const MaxCarried = 3000
 
 // Of reports whether people of the provider with this id have a token for the server.
 func (t *ProviderToken) Of(provider string) bool {

@@ -4,7 +4,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
@@ -88,4 +90,45 @@ func longestIn(text, s string) int {
 		n++
 	}
 	return n
+}
+
+// The identity provider's token for an MCP server is in the answer to the gateway and
+// nowhere else.
+func TestProviderTokensDoNotLeak(t *testing.T) {
+	t.Parallel()
+	for _, form := range []string{"client", "held"} {
+		t.Run("ATK-57 "+form, func(t *testing.T) {
+			t.Parallel()
+			p := oauthtest.NewOIDCProvider(t)
+			p.SignInAs(servertest.Person)
+			p.GiveRefreshTokens(true)
+			s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(servertest.UseOIDC(p), func(f *config.File) {
+				f.Debug.Flows.Enabled, f.Introspection.Enabled = true, true
+				f.Proxy.Hosts[0].ProviderToken.Token, f.Proxy.Hosts[0].ProviderToken.Form = "access", form
+			})})
+			k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
+			var secrets []string
+			for range 2 {
+				secrets = append(secrets, s.MustPass(t, servertest.Resource, k.Access).Header.Get("X-Forwarded-Access-Token"))
+				s.MustNotPass(t, servertest.Resource, k.Access+"x", "invalid_token")
+				s.Clock.Advance(2 * time.Minute)
+				k = k.Again(t)
+			}
+			p.Break(oauthtest.Token, oauthtest.Status500)
+			s.Clock.Advance(2 * time.Minute)
+			k.Client.Token(t, servertest.RefreshForm(k.Client, k.Refresh))
+			_, metrics := s.Management(t, "/metrics")
+			_, shown := s.Management(t, "/debug/flows")
+			if !strings.Contains(shown, "token") {
+				t.Fatalf("nothing to look at: %s", shown)
+			}
+			for _, secret := range secrets {
+				for what, text := range map[string]string{"log": s.Log.String(), "metrics": metrics, "/debug/flows": shown, "access token": k.Access, "refresh token": k.Refresh} {
+					if len(secret) < 20 || strings.Contains(text, secret) {
+						t.Errorf("%s: the %s has it", secret, what)
+					}
+				}
+			}
+		})
+	}
 }

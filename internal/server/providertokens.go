@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -37,6 +38,29 @@ func (b *builder) endSignIn(family string, until time.Time, subject string, why 
 		entry.Cause = err
 	}
 	b.audit.Write(context.Background(), entry)
+}
+
+// young is the age up to which a token that an MCP server refuses is the server's
+// mistake: the provider has given it a moment ago, and a sign-in would bring the same.
+const young = time.Minute
+
+// tokenRefused ends the sign-in of a request that its MCP server answered with 401, so
+// that the client signs in once more. A token that was renewed meanwhile is no reason to.
+func (b *builder) tokenRefused(d *forwardauth.Decision) {
+	family, t := d.Token.Family(), d.Resource.Server().ProviderToken
+	sent := ""
+	for i, name := range d.Headers.Names {
+		if name == t.Header {
+			sent = d.Headers.Values[i]
+		}
+	}
+	switch now := b.opt.Now(); {
+	case family == "" || sent == "-":
+	case t.Held:
+		b.held.Dead(family, sent, young)
+	case now.Sub(time.Unix(d.Token.Issued, 0)) > young:
+		b.endSignIn(family, now.Add(b.cfg.Tokens.RefreshAbsolute), d.Token.Subject(), reasons.ProviderTokenDead, nil)
+	}
 }
 
 // watchRenewals makes the metric of renewals.

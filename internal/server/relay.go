@@ -23,6 +23,7 @@ func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
 			b.ask(ctx, r)
 		}
 	}
+	o.TokenRefused = b.tokenRefused
 	if b.cfg.Egress.ProxyMCPServers {
 		o.Proxy = b.cfg.Egress.Proxy()
 	}
