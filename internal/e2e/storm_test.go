@@ -45,6 +45,7 @@ type storm struct {
 	windows  []window
 	pool     []*held
 	keys     map[string]time.Time // by kid, what a verifier with a cache knows
+	backend  string               // what nginx passes requests to, "" for mcp
 }
 
 // tally is a row of the table.
@@ -92,7 +93,9 @@ const (
 	keysKept = 7 * time.Second
 )
 
-func newStorm(t *testing.T, guard map[string]any) *storm {
+// newStorm starts the installation. An edit that changes the configuration has a
+// provider of its own, so none is started then.
+func newStorm(t *testing.T, guard map[string]any, edits ...func(s *storm, file map[string]any)) *storm {
 	t.Helper()
 	binary, err := buildShortKeys()
 	if err != nil {
@@ -111,9 +114,12 @@ func newStorm(t *testing.T, guard map[string]any) *storm {
 	}
 	write("password", []byte("secret-password\n"))
 	seed := write("seed", []byte(strings.Repeat("only for tests! ", 4)))
-	st := &stack{port: s.port}
-	provider := st.startIDP(t, ports[1], "userinfo", st.callbacks()...)
-	s.idp = st.idp
+	var provider map[string]any
+	if len(edits) == 0 {
+		st := &stack{port: s.port}
+		provider = st.startIDP(t, ports[1], "userinfo", st.callbacks()...)
+		s.idp = st.idp
+	}
 	for i := range 3 {
 		r := &replica{address: "127.0.0.1:" + ports[2+2*i], management: "127.0.0.1:" + ports[3+2*i]}
 		file := map[string]any{
@@ -126,6 +132,9 @@ func newStorm(t *testing.T, guard map[string]any) *storm {
 		}
 		if guard != nil {
 			file["guard"] = guard
+		}
+		for _, edit := range edits {
+			edit(s, file)
 		}
 		text, err := yaml.Marshal(file)
 		if err != nil {
@@ -210,6 +219,8 @@ http {
       proxy_set_header X-Auth-Request-User $user;
       proxy_set_header X-Auth-Request-Email $email;
       proxy_set_header X-Auth-Request-Groups $groups;
+      auth_request_set $idp $upstream_http_x_forwarded_access_token;
+      proxy_set_header X-Forwarded-Access-Token $idp;
       proxy_set_header Host $http_host;
       proxy_buffering off;
       proxy_http_version 1.1;
@@ -236,7 +247,7 @@ func (s *storm) startNginx() {
 	upstream, location := replicasConf(t, addresses)
 	var text strings.Builder
 	if err := stormConf.Execute(&text, map[string]any{
-		"Dir": dir, "Root": os.Getuid() == 0, "Port": s.port, "MCP": s.mcp.address(), "Upstream": upstream, "Location": location,
+		"Dir": dir, "Root": os.Getuid() == 0, "Port": s.port, "MCP": cmp.Or(s.backend, s.mcp.address()), "Upstream": upstream, "Location": location,
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -99,6 +99,7 @@ func (f *fake) newRefreshToken(v visit) string {
 
 func (f *fake) useRefreshToken(token string) (visit, bool) {
 	if subject, used := f.superseded[token]; used {
+		f.reused++
 		f.remove(subject)
 		return visit{}, false
 	}
@@ -110,6 +111,7 @@ func (f *fake) useRefreshToken(token string) (visit, bool) {
 	if ok {
 		delete(f.refresh, token)
 		f.superseded[token] = v.user.Subject
+		f.spent = append(f.spent, time.Now())
 	}
 	if do := f.afterSpend; ok && do != nil {
 		f.mu.Unlock()

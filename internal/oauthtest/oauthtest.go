@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -191,6 +192,8 @@ type fake struct {
 	sizes       Sizes
 	life        time.Duration // of access tokens, 0 for that of the kind of provider
 	ended       map[string]time.Time
+	spent       []time.Time       // when refresh tokens were used
+	reused      int               // uses of refresh tokens that were used before
 	keepRefresh bool              // a refresh gives no new refresh token
 	afterSpend  func()            // runs between the use of a refresh token and the answer
 	scopes      map[string]string // of access tokens
@@ -260,6 +263,21 @@ func (f *fake) KeepRefreshTokens(on bool) { f.set(func() { f.keepRefresh = on })
 // AfterSpending has do run each time that a refresh token has been used and before
 // the answer is sent, such as to break the answer, or to take long.
 func (f *fake) AfterSpending(do func()) { f.set(func() { f.afterSpend = do }) }
+
+// Spent returns when refresh tokens were used for the first time, and Reused how often
+// one was used again.
+func (f *fake) Spent() []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.spent)
+}
+
+// Reused: see Spent.
+func (f *fake) Reused() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reused
+}
 
 // Live reports whose access token this is, if it is good now, and with which scopes
 // the visit asked for it.
