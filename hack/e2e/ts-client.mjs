@@ -11,11 +11,12 @@
 //                              client asks for more, everything is ticked, and it calls again
 // SECONDS=n                    then call whoami again and again for so long
 // CLIENT_ID=id                 a client that the authorization server knows (it registers itself)
+// DPOP=1                       with a token that is bound to a key
 // REFRESH=1                    also spend the refresh token and call again
 //
 // Prints one JSON line about what happened; exit status 1 with {"error": …}.
 import { randomBytes } from 'node:crypto';
-import { Client, StreamableHTTPClientTransport, UnauthorizedError, refreshAuthorization, discoverOAuthServerInfo } from '@modelcontextprotocol/client';
+import { Client, StreamableHTTPClientTransport, UnauthorizedError, DpopSession, refreshAuthorization, discoverOAuthServerInfo } from '@modelcontextprotocol/client';
 import { walk } from './walk.mjs';
 
 const [target] = process.argv.slice(2);
@@ -55,6 +56,10 @@ class Provider {
 }
 
 const provider = new Provider();
+if (env.DPOP) {
+  const session = await DpopSession.create();
+  provider.dpop = () => session;
+}
 const newClient = () => new Client({ name: 'e2e-ts', version: '1.0.0' }, { versionNegotiation: { mode } });
 const newTransport = () => new StreamableHTTPClientTransport(new URL(target), { authProvider: provider });
 
@@ -120,6 +125,7 @@ async function refresh() {
   const before = provider.stored;
   const after = await refreshAuthorization(info.authorizationServerUrl, {
     metadata: info.authorizationServerMetadata, clientInformation: provider.client, refreshToken: before.refresh_token,
+    dpop: provider.dpop?.(),
     resource: new URL(target),
   });
   provider.stored = after;
