@@ -70,6 +70,8 @@ type Endpoint struct {
 	Sessions *session.Sessions
 	// Records notes the sessions that begin, and end; nil notes nothing.
 	Records Records
+	// Pushed: clients may push their requests, and with PushedOnly they must.
+	Pushed, PushedOnly bool
 	// SkipConsent: the operator lists every redirect URL and wants no page.
 	SkipConsent bool
 }

@@ -39,6 +39,7 @@ type request struct {
 	flow   string
 	host   *resource.Host
 	params oauth.Params
+	pushed bool // the client sent it to the service beforehand
 
 	client           *registration.Client
 	redirect         oauth.RedirectURI // zero until matched
@@ -58,16 +59,21 @@ type request struct {
 
 type check func(r *http.Request, req *request) error
 
-// checks lists the checks in order. The ones up to matchRedirectURI end in a
-// page; what comes after may be told to the client.
+// checks lists the checks in order.
 func (e *Endpoint) checks() []check {
+	return append([]check{readQuery, e.openPushed}, e.requestChecks()...)
+}
+
+// requestChecks lists the checks of the parameters. The ones up to matchRedirectURI
+// end in a page; what comes after may be told to the client.
+func (e *Endpoint) requestChecks() []check {
 	return []check{
-		readQuery,
 		refuseRepeatedIdentity,
 		e.findClient,
 		e.limitClient,
 		e.matchRedirectURI,
 		// From here on the redirect URI is the client's own.
+		e.demandPushed,
 		readState,
 		refuseRepeated,
 		checkResponseType,

@@ -94,6 +94,7 @@ type Steps struct {
 	visits  seal.Box[visit]
 	granted seal.Box[[]granted]
 	known   seal.Box[knownBrowser]
+	pushed  seal.Box[pushedRequest]
 	kept    seal.Box[connector.Session]
 	now     func() time.Time
 }
@@ -107,6 +108,7 @@ func NewSteps(keys *seal.Keyring, now func() time.Time) Steps {
 		granted: seal.NewBox[[]granted](keys, "granted before"),
 		known:   seal.NewBox[knownBrowser](keys, "known browser"),
 		kept:    seal.NewBox[connector.Session](keys, "provider session of a browser"),
+		pushed:  seal.NewPackedBox[pushedRequest](keys, "pushed authorization request", pushedDictionary),
 		now:     now,
 	}
 }

@@ -78,6 +78,7 @@ type Config struct {
 	Guard           GuardFile
 	DPoP            dpop.Settings
 	Introspection   bool
+	Pushed          PushedFile
 	DenyList        string // path of the deny-list, "" for none
 	AuditFile       string // path, "" for standard output
 	Tracing         tracing.Config

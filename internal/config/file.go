@@ -69,6 +69,8 @@ type File struct {
 	DPoP dpop.Settings `json:"dpop"`
 	// Token introspection (RFC 7662), for MCP servers that cannot check tokens themselves.
 	Introspection IntrospectionFile `json:"introspection"`
+	// Authorization requests that clients send to the service first (RFC 9126), so that the browser brings nothing but a reference to them.
+	Pushed PushedFile `json:"pushedRequests"`
 	// Who is to be let in no more: tokens stop working with the next request.
 	DenyList DenyListFile `json:"denyList"`
 	// The protocol listener speaks TLS itself, where nothing before it does. See docs/served-hosts.md.
@@ -244,6 +246,14 @@ type GuardFile struct {
 type IntrospectionFile struct {
 	// Serve /introspect to the clients of this file that have a secret or a key; a client with `resources` sees tokens for those only. Default false.
 	Enabled bool `json:"enabled"`
+}
+
+// PushedFile is the `pushedRequests` section.
+type PushedFile struct {
+	// Serve /par, and tell clients so. Each gateway must route /par to this service first. Default false.
+	Enabled bool `json:"enabled"`
+	// Refuse authorization requests that were not pushed, of every client. Most MCP clients push none. Default false.
+	Required bool `json:"required"`
 }
 
 // DenyListFile is the `denyList` section.

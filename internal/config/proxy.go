@@ -18,7 +18,7 @@ import (
 // ownPaths are the first segments of what the service itself serves on every
 // host. A public path that shared one would be unreachable, or worse, reachable.
 var ownPaths = []string{
-	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "openid", "account", "security-events", ".well-known",
+	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "par", "openid", "account", "security-events", ".well-known",
 }
 
 func (r *resolver) hosts(files []HostFile) []resource.Entry {

@@ -51,12 +51,16 @@ func (r *resolver) resolve(f File) *Config {
 		Guard:           f.Guard,
 		DPoP:            f.DPoP,
 		Introspection:   f.Introspection.Enabled,
+		Pushed:          f.Pushed,
 		DenyList:        r.denyList(f.DenyList),
 		AuditFile:       r.Path(f.Audit.File),
 		Tracing:         f.Tracing,
 		DebugFlows:      f.Debug.Flows.Enabled,
 		Branding:        f.Branding,
 		IdentityHeaders: f.IdentityHeaders,
+	}
+	if f.Pushed.Required && !f.Pushed.Enabled {
+		r.Add("pushedRequests.required", "needs pushedRequests.enabled: no client could sign anyone in")
 	}
 	c.GateWatch = r.gateWatch(f.GateWatch, c.Hosts)
 	r.overGRPC(f)
@@ -87,7 +91,7 @@ func (r *resolver) gateWatch(f gatewatch.File, hosts []resource.Entry) gatewatch
 // clients checks the clients beside what they may name.
 func (r *resolver) clients(c *Config) {
 	s := registration.Surroundings{
-		Grants: grant.Types(grant.All(), nil), SignIn: grant.Types(grant.All(), grant.SignIn), Configured: grant.Types(grant.All(), grant.Configured), Introspection: c.Introspection,
+		Grants: grant.Types(grant.All(), nil), SignIn: grant.Types(grant.All(), grant.SignIn), Configured: grant.Types(grant.All(), grant.Configured), Introspection: c.Introspection, Pushed: c.Pushed.Enabled,
 	}
 	for _, h := range c.Hosts {
 		s.Resources = append(s.Resources, h.Scheme+"://"+h.Host+h.Path)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -142,6 +143,9 @@ func sectionSchema(t reflect.Type, comments map[string]string) map[string]any {
 func fromTags(property map[string]any, f reflect.StructField) {
 	if enum := strings.Fields(f.Tag.Get("enum")); len(enum) > 0 && f.Type.Kind() == reflect.String {
 		property["enum"] = append(enum, "")
+		if slices.Contains(enum, "off") {
+			property["enum"] = append(anys(enum), "", false) // to YAML, off without quotes is false
+		}
 	}
 	switch {
 	case f.Type == reflect.TypeFor[time.Duration]():
@@ -163,4 +167,11 @@ func fromTags(property map[string]any, f reflect.StructField) {
 			property["default"] = standard
 		}
 	}
+}
+
+func anys(texts []string) (all []any) {
+	for _, t := range texts {
+		all = append(all, t)
+	}
+	return all
 }

@@ -38,6 +38,9 @@ type Features struct {
 	// MetadataDocuments reports whether clients should be told that a client id may
 	// be the URL of a document; nil where it may not.
 	MetadataDocuments func() bool
+	// PushPath is "" where no requests can be pushed; PushedOnly: they must be.
+	PushPath   string
+	PushedOnly bool
 	// DPoPAlgs are the algorithms of DPoP proofs.
 	DPoPAlgs []string
 	// OfflineAccess: asking for that scope has an effect.
@@ -79,6 +82,9 @@ type ServerMetadata struct {
 	RevocationAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	// RFC 9207, section 3.
 	AuthorizationResponseIssParameterSupported bool `json:"authorization_response_iss_parameter_supported"`
+	// RFC 9126, section 5.
+	PushedRequestEndpoint string `json:"pushed_authorization_request_endpoint,omitempty"`
+	PushedRequestsOnly    bool   `json:"require_pushed_authorization_requests,omitempty"`
 	// RFC 9449, section 5.1; there where tokens can be bound.
 	DPoPSigningAlgs []string `json:"dpop_signing_alg_values_supported,omitempty"`
 	// draft-ietf-oauth-refresh-token-expiration, section 8.
@@ -183,6 +189,9 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 		doc.IntrospectionEndpoint = host.Issuer + f.IntrospectionPath
 		doc.IntrospectionAuthMethodsSupported = f.IntrospectionAuthMethods
 		doc.IntrospectionAuthSigningAlgs = f.AuthSigningAlgs
+	}
+	if f.PushPath != "" {
+		doc.PushedRequestEndpoint, doc.PushedRequestsOnly = host.Issuer+f.PushPath, f.PushedOnly
 	}
 	if host.BindsTokens() {
 		doc.DPoPSigningAlgs = f.DPoPAlgs

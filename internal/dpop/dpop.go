@@ -130,7 +130,7 @@ func (v *Verifier) Verify(headers []string, r Request) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
-	now := v.now()
+	now := v.now().Truncate(time.Second) // as times in proofs mostly are
 	if err := c.check(r, now); err != nil {
 		return Proof{}, err
 	}
@@ -144,7 +144,7 @@ func (v *Verifier) Verify(headers []string, r Request) (Proof, error) {
 	if !known { // only keys that were used are worth remembering
 		v.keys.remember(header, key)
 	}
-	return Proof{Thumbprint: key.thumbprint, ID: idOf(key.thumbprint, c.id), Expires: c.issued.Add(Window), NextNonce: next}, nil
+	return Proof{Thumbprint: key.thumbprint, ID: idOf(key.thumbprint, c.id), Expires: c.issued.Add(Window + time.Second), NextNonce: next}, nil
 }
 
 // checkNonce demands a nonce of this host that is alive (RFC 9449, section 4.3,

@@ -56,7 +56,7 @@ func TestEveryAlgorithm(t *testing.T) {
 			v, k := New(nil, fixedClock), clientKey(alg)
 			for range 2 { // a key that is new, and one that was seen
 				p, err := v.Verify([]string{k.Proof("POST", here, dpoptest.Token(token))}, request())
-				if err != nil || p.Thumbprint != k.Thumbprint() || !p.Expires.Equal(start.Add(Window)) {
+				if err != nil || p.Thumbprint != k.Thumbprint() || !p.Expires.Equal(start.Add(Window+time.Second)) {
 					t.Fatalf("%+v, %v", p, err)
 				}
 			}
@@ -177,6 +177,18 @@ func TestRefused(t *testing.T) {
 				t.Error("the key of a proof that is refused is remembered")
 			}
 		})
+	}
+}
+
+// The window is of whole seconds, whatever part of one has passed.
+func TestWindow(t *testing.T) {
+	k := clientKey("ES256")
+	v := New(nil, func() time.Time { return start.Add(900 * time.Millisecond) })
+	for at, want := range map[int64]reasons.Reason{-301: reasons.DPoPProofTime, -300: "", 300: "", 301: reasons.DPoPProofTime} {
+		_, err := v.Verify([]string{k.Proof("POST", here, dpoptest.Token(token), dpoptest.Claim("iat", start.Unix()+at))}, request())
+		if got := reasonOf(err); got != want {
+			t.Errorf("iat %+d s: %q, want %q", at, got, want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ package grant
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -52,6 +53,8 @@ type Endpoint struct {
 	Proofs *dpop.Verifier
 	// Issued, if set, is called with every new access token.
 	Issued func(raw string, r *resource.Resource)
+	// Push takes authorization requests that clients push; nil where they cannot.
+	Push Push
 	// Used is told of access tokens that a resource server asks about; nil if
 	// nothing wants to know. See forwardauth.Endpoint.
 	Used func(family string, generation int, issued time.Time)
@@ -107,6 +110,7 @@ func (e *Endpoint) addRefresh(c *call, resp *Response, raw string) error {
 type call struct {
 	*http.Request
 	host   *resource.Host
+	form   url.Values // as it was sent
 	params oauth.Params
 	client *registration.Client
 	entry  audit.Entry
@@ -139,7 +143,7 @@ func (e *Endpoint) begin(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	c.arrived = e.Now()
-	c.params = oauth.NewParams(form, "resource")
+	c.form, c.params = form, oauth.NewParams(form, "resource")
 	if err := c.params.CheckDuplicates(); err != nil {
 		return err
 	}

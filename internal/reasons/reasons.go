@@ -29,17 +29,19 @@ func define(name Reason, meaning string) Reason {
 // The reasons.
 var (
 	// Requests that are wrong in themselves.
-	BodyTooLarge        = define("body_too_large", "the request's body exceeds its bound")
-	BodyUnreadable      = define("body_unreadable", "the request's body ended early or came too slowly")
-	ClientIDMissing     = define("client_id_missing", "the request names no client")
-	DuplicateParameter  = define("duplicate_parameter", "a parameter that must not repeat came more than once")
-	MalformedCallback   = define("malformed_callback", "the identity provider's answer has a malformed or repeated parameter")
-	MalformedForm       = define("malformed_form", "the body is not a valid form")
-	MalformedQuery      = define("malformed_query", "the query is not valid")
-	QueryTooLong        = define("query_too_long", "the query exceeds its bound")
-	WrongMediaType      = define("wrong_media_type", "the body has another media type than the endpoint takes; of a request to an MCP server, anything but one application/json in UTF-8")
-	RedirectURIMissing  = define("redirect_uri_missing", "the client registered several redirect URIs and the request names none")
-	RedirectURIMismatch = define("redirect_uri_mismatch", "the redirect URI is not one that the client registered, or not the one of the authorization request")
+	BodyTooLarge         = define("body_too_large", "the request's body exceeds its bound")
+	BodyUnreadable       = define("body_unreadable", "the request's body ended early or came too slowly")
+	ClientIDMissing      = define("client_id_missing", "the request names no client")
+	DuplicateParameter   = define("duplicate_parameter", "a parameter that must not repeat came more than once")
+	MalformedCallback    = define("malformed_callback", "the identity provider's answer has a malformed or repeated parameter")
+	MalformedForm        = define("malformed_form", "the body is not a valid form")
+	MalformedQuery       = define("malformed_query", "the query is not valid")
+	QueryTooLong         = define("query_too_long", "the query exceeds its bound")
+	WrongMediaType       = define("wrong_media_type", "the body has another media type than the endpoint takes; of a request to an MCP server, anything but one application/json in UTF-8")
+	PushedRequestInvalid = define("pushed_request_invalid", "the request_uri of the authorization request has expired, is of another client, or is not one of this service")
+	PushedRequestMissing = define("pushed_request_missing", "the authorization request must be pushed to /par first, and was not")
+	RedirectURIMissing   = define("redirect_uri_missing", "the client registered several redirect URIs and the request names none")
+	RedirectURIMismatch  = define("redirect_uri_mismatch", "the redirect URI is not one that the client registered, or not the one of the authorization request")
 
 	// Limits.
 	TooManyRequestsOfAddress = define("too_many_requests_of_address", "the client's address used up limits.addressRequests")

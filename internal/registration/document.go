@@ -161,6 +161,7 @@ func (d *Documents) parse(id string, body []byte) (*Client, error) {
 		into any
 	}{
 		{"client_id", &itself}, {"client_name", &c.Name}, {"redirect_uris", &uris}, {"grant_types", &grants}, {"response_types", &responses}, {"dpop_bound_access_tokens", &c.DPoPBound},
+		{"require_pushed_authorization_requests", &c.PushedOnly},
 	} {
 		if err := member(members, m.name, m.into); err != nil {
 			return nil, err

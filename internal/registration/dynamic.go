@@ -46,6 +46,7 @@ type Request struct {
 	ApplicationType string
 	Scope           string
 	DPoPBound       bool
+	PushedOnly      bool
 
 	keys    []jose.JSONWebKey
 	jwksURI string
@@ -68,6 +69,7 @@ type Response struct {
 	JWKSURI               string              `json:"jwks_uri,omitempty"`
 	JWKS                  *jose.JSONWebKeySet `json:"jwks,omitempty"`
 	DPoPBound             bool                `json:"dpop_bound_access_tokens,omitempty"`
+	PushedOnly            bool                `json:"require_pushed_authorization_requests,omitempty"`
 }
 
 // Dynamic registers clients and recognises them again by their id alone.
@@ -85,6 +87,8 @@ type Dynamic struct {
 	// RefreshOff: no refresh tokens are issued here, so a client that asks for
 	// nothing is not told that it has the grant.
 	RefreshOff bool
+	// Pushed: authorization requests can be pushed.
+	Pushed bool
 }
 
 // record is what an id carries. Names are short because the id travels in URLs.
@@ -100,6 +104,8 @@ type record struct {
 	JWKSURI  string   `json:"j,omitempty"`
 	// DPoPBound is recorded where the host has bound tokens.
 	DPoPBound bool `json:"d,omitempty"`
+	// PushedOnly is recorded where requests can be pushed.
+	PushedOnly bool `json:"p,omitempty"`
 
 	// PublicKeys is a list of JWKs.
 	PublicKeys []jose.JSONWebKey `json:"k,omitempty"`
@@ -140,6 +146,7 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "scope is malformed")
 	}
 	rec.DPoPBound = req.DPoPBound && host.BindsTokens()
+	rec.PushedOnly = req.PushedOnly && d.Pushed
 	id := rec.encode()
 	if len(id) > maxDynamicIDBytes {
 		what := "redirect_uris and client_name"
@@ -152,7 +159,7 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	resp := Response{
 		ClientID: id, ClientIDIssuedAt: rec.IssuedAt, RedirectURIs: rec.URIs, ClientName: rec.Name,
 		AuthMethod: client.AuthMethod, GrantTypes: client.GrantTypes, ResponseTypes: []string{"code"},
-		ApplicationType: applicationType(req.ApplicationType, rec.URIs), Scope: req.Scope, JWKSURI: rec.JWKSURI, DPoPBound: rec.DPoPBound,
+		ApplicationType: applicationType(req.ApplicationType, rec.URIs), Scope: req.Scope, JWKSURI: rec.JWKSURI, DPoPBound: rec.DPoPBound, PushedOnly: rec.PushedOnly,
 	}
 	if len(rec.PublicKeys) > 0 {
 		resp.JWKS = &jose.JSONWebKeySet{Keys: rec.PublicKeys}
@@ -300,7 +307,7 @@ func (d *Dynamic) checkMethod(rec *record) error {
 func (d *Dynamic) client(id string, rec record) *Client {
 	return &Client{
 		ID: id, Name: rec.Name, RedirectURIs: rec.URIs, AuthMethod: cmp.Or(rec.Method, AuthNone), GrantTypes: keepGrants(d.Grants, rec.grants()),
-		Trusted: d.Redirects.trusted(rec.URIs), DPoPBound: rec.DPoPBound, keys: rec.PublicKeys, jwksURI: rec.JWKSURI,
+		Trusted: d.Redirects.trusted(rec.URIs), DPoPBound: rec.DPoPBound, PushedOnly: rec.PushedOnly, keys: rec.PublicKeys, jwksURI: rec.JWKSURI,
 	}
 }
 
@@ -408,7 +415,7 @@ func (d *Dynamic) parseRequest(body []byte) (Request, error) {
 	}{
 		{"redirect_uris", &req.RedirectURIs}, {"client_name", &req.ClientName}, {"token_endpoint_auth_method", &req.AuthMethod},
 		{"grant_types", &req.GrantTypes}, {"response_types", &req.ResponseTypes}, {"application_type", &req.ApplicationType}, {"scope", &req.Scope},
-		{"dpop_bound_access_tokens", &req.DPoPBound},
+		{"dpop_bound_access_tokens", &req.DPoPBound}, {"require_pushed_authorization_requests", &req.PushedOnly},
 	} {
 		if err := member(members, m.name, m.into); err != nil {
 			return bad(err)

@@ -40,6 +40,9 @@ type Known struct {
 	// The client gets no access token without a DPoP proof, so that each is bound to its key (RFC 9449, section 5.2). For MCP servers whose entry has dpop. Default false.
 	DPoPBound bool `json:"dpopBoundAccessTokens"`
 
+	// The client's authorization requests must be pushed to /par first (RFC 9126, section 6). Needs pushedRequests. Default false.
+	PushedOnly bool `json:"requirePushedAuthorizationRequests"`
+
 	Secrets []conf.Secret // any of them is right
 	JWKS    []byte        // the content of JWKSFile
 }
@@ -52,6 +55,7 @@ type Surroundings struct {
 	SignIn        []string // the grants of a client that names none
 	Configured    []string // the grants that need credentials, scopes and resources
 	Introspection bool     // /introspect is served
+	Pushed        bool     // /par is served
 }
 
 // ResolveClients checks the entries of `clients`.
@@ -97,6 +101,9 @@ func (k *Known) resolve(c conf.Section, s Surroundings) {
 		}
 	}
 	k.GrantTypes = k.grantTypes(c, s)
+	if k.PushedOnly && !s.Pushed {
+		c.Add(c.Key("requirePushedAuthorizationRequests"), "needs pushedRequests.enabled")
+	}
 	if k.DPoPBound && !k.mayBind(s) {
 		c.Add(c.Key("dpopBoundAccessTokens"), "has no effect, because no MCP server that the client may have tokens for has dpop; set dpop in its entry of proxy.hosts")
 	}

@@ -57,6 +57,10 @@ type Client struct {
 	// others (RFC 9449, section 5.2).
 	DPoPBound bool
 
+	// PushedOnly: the client wants no authorization requests but pushed ones (RFC
+	// 9126, section 6).
+	PushedOnly bool
+
 	// For private_key_jwt, one of the two, see Clients.Keys.
 	keys    []jose.JSONWebKey
 	jwksURI string

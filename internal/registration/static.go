@@ -40,7 +40,7 @@ func NewStatic(clients []Known, sets *KeySets) (*Static, error) {
 		}
 		sc := &staticClient{Client: Client{
 			ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, AuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes,
-			Scopes: oauth.Scopes(c.Scopes), Resources: c.Resources, Trusted: true, PreRegistered: true, DPoPBound: c.DPoPBound,
+			Scopes: oauth.Scopes(c.Scopes), Resources: c.Resources, Trusted: true, PreRegistered: true, DPoPBound: c.DPoPBound, PushedOnly: c.PushedOnly,
 		}}
 		for j, u := range c.RedirectURIs {
 			if _, err := oauth.ClassifyRedirectURI(u); err != nil {

@@ -2,7 +2,9 @@ package server
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
+	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
@@ -172,6 +174,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			Steps: authorize.NewSteps(b.sealing, b.opt.Now), Refused: b.refused,
 			Requests: b.perMinute("authorize", b.cfg.Limits.ClientRequests), SignIns: b.attempts(limits),
 			Pages: b.pages, Audit: b.audit, Now: b.opt.Now, SkipConsent: !b.cfg.ConsentScreen,
+			Pushed: b.cfg.Pushed.Enabled, PushedOnly: b.cfg.Pushed.Required,
 			Sessions: b.sessions,
 		},
 		tokens: &grant.Endpoint{
@@ -181,7 +184,13 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			Proofs: b.proofs,
 			Tokens: &token.Issuer{Keys: b.keys, Persons: b.persons, Lifetime: b.cfg.Tokens.AccessTokenLifetime, Now: b.opt.Now},
 		},
-		introspection: b.cfg.Introspection,
+		introspection: b.cfg.Introspection, pushed: b.cfg.Pushed.Enabled,
+	}
+	if e.pushed {
+		e.tokens.Push = func(r *http.Request, host *resource.Host, client *registration.Client, params url.Values) (string, int, error) {
+			uri, err := e.browser.Push(r, host, client, params)
+			return uri, int(authorize.PushedLifetime / time.Second), err
+		}
 	}
 	if b.clients.Dynamic != nil {
 		e.registration = &registration.Endpoint{Dynamic: b.clients.Dynamic, Audit: b.audit}

@@ -22,6 +22,7 @@ type endpoints struct {
 	browser       *authorize.Endpoint
 	tokens        *grant.Endpoint
 	introspection bool
+	pushed        bool
 	registration  *registration.Endpoint // nil where clients cannot register
 	documents     *discovery.Endpoint
 }
@@ -31,6 +32,9 @@ func (e endpoints) routes() []web.Route {
 	routes := append(e.browser.Routes(), e.tokens.Routes()...)
 	if e.introspection {
 		routes = append(routes, e.tokens.IntrospectionRoute())
+	}
+	if e.pushed {
+		routes = append(routes, e.tokens.PushRoute())
 	}
 	if e.registration != nil {
 		routes = append(routes, e.registration.Routes()...)
@@ -44,7 +48,7 @@ func (e endpoints) routes() []web.Route {
 // everyRoute is the table of routes of a service that has everything turned on.
 // Its handlers must not be called.
 func everyRoute() []web.Route {
-	return endpoints{&authorize.Endpoint{Sessions: &session.Sessions{}}, &grant.Endpoint{}, true, &registration.Endpoint{}, &discovery.Endpoint{}}.routes()
+	return endpoints{&authorize.Endpoint{Sessions: &session.Sessions{}}, &grant.Endpoint{}, true, true, &registration.Endpoint{}, &discovery.Endpoint{}}.routes()
 }
 
 // Owns reports whether a path belongs to the service on every host, whatever is
@@ -66,6 +70,9 @@ func (e endpoints) features(clients *registration.Clients) discovery.Features {
 	}
 	if e.introspection {
 		f.IntrospectionPath, f.IntrospectionAuthMethods = grant.IntrospectionPath, grant.IntrospectionAuthMethods
+	}
+	if e.pushed {
+		f.PushPath, f.PushedOnly = grant.PushPath, e.browser.PushedOnly
 	}
 	if e.registration != nil {
 		f.RegistrationPath = registration.Path

@@ -58,9 +58,9 @@ func TestRoutesAreConsistent(t *testing.T) {
 
 // The metadata names an endpoint if and only if there is a route to it.
 func TestAdvertisedEndpointsHaveRoutes(t *testing.T) {
-	optional := map[string]string{"RegistrationPath": registration.Path, "IntrospectionPath": grant.IntrospectionPath}
+	optional := map[string]string{"RegistrationPath": registration.Path, "IntrospectionPath": grant.IntrospectionPath, "PushPath": grant.PushPath}
 	for _, on := range []bool{true, false} {
-		e := endpoints{&authorize.Endpoint{}, &grant.Endpoint{}, on, nil, &discovery.Endpoint{}}
+		e := endpoints{&authorize.Endpoint{}, &grant.Endpoint{}, on, on, nil, &discovery.Endpoint{}}
 		if on {
 			e.registration = &registration.Endpoint{}
 		}

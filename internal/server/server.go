@@ -193,7 +193,7 @@ func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*regist
 		strangers = nil // nothing that a stranger names is fetched
 	}
 	if cfg.Registration.Dynamic.Enabled {
-		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, KeySets: strangers, Now: opt.Now, Grants: grants, RefreshOff: !cfg.Tokens.Refresh.Enabled}
+		clients.Dynamic = &registration.Dynamic{Redirects: redirects, Keys: sealing, KeySets: strangers, Now: opt.Now, Grants: grants, RefreshOff: !cfg.Tokens.Refresh.Enabled, Pushed: cfg.Pushed.Enabled}
 	}
 	return clients, nil
 }
