@@ -16,9 +16,11 @@ import (
 )
 
 // request is what nginx sends to forward-auth: the client's headers and its own.
-func request(bearer string) []byte {
+func request(bearer string) []byte { return requestTo(host, bearer) }
+
+func requestTo(host, bearer string) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "GET /authenticate HTTP/1.1\r\nHost: %s\r\nX-Original-URL: %s/mcp\r\nX-Original-Method: POST\r\n", host, issuer)
+	fmt.Fprintf(&b, "GET /authenticate HTTP/1.1\r\nHost: %s\r\nX-Original-URL: https://%s/mcp\r\nX-Original-Method: POST\r\n", host, host)
 	b.WriteString("X-Real-IP: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n" +
 		"User-Agent: mcp-client/1.0\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/list\r\n")
 	if bearer != "" {

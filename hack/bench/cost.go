@@ -5,11 +5,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 // connections is how many a gateway's worker keeps open, about.
@@ -38,6 +40,10 @@ func cost(ctx context.Context, b bench) error {
 		return err
 	}
 	external, err := b.service.external.mint(1 + coldSlice*(b.rounds+1))
+	if err != nil {
+		return err
+	}
+	carrying, err := b.service.mintFor(driveHost, token.Provider(strings.Repeat("p", 1200)), 1)
 	if err != nil {
 		return err
 	}
@@ -105,6 +111,10 @@ func cost(ctx context.Context, b bench) error {
 			return external[1+coldSlice*round : 1+coldSlice*(round+1)]
 		})},
 		{"one RS256 verification", 12, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }},
+		{"carrying a provider's token of 1.2 KB, seen before: 200", 0, warmSlice, func(int) (time.Duration, error) {
+			messages := [][]byte{requestTo(driveHost, carrying[0])}
+			return spent(b.subject, func() error { _, err := ourHTTP.send(messages, warmSlice, "200"); return err })
+		}},
 		{"API key, seen before: 200", 0, warmSlice, http(b.subject, ourHTTP, warmSlice, "200", func(int) []string { return []string{b.service.apiKey} })},
 	})
 }

@@ -27,6 +27,8 @@ import (
 const (
 	host   = "mcp.example.com"
 	issuer = "https://" + host
+	// driveHost is that of an MCP server that gets the identity provider's token.
+	driveHost = "drive.example.com"
 )
 
 // service is the program under measurement with its configuration: one MCP
@@ -56,9 +58,13 @@ proxy:
     scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]
     authorizationServers: [{issuer: %q, jwksFile: keys.json}]
     apiKeys: {enabled: true}
+  - host: %s
+    endpoint: %q
+    scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]
+    providerToken: {token: access}
 apiKeys: {keys: [{name: bench, hashes: [%q], scopes: ["notes:read"], neverExpires: true}]}
 keys: {source: seed, seedFiles: [seed]}
-`, host, s.tools.URL+"/mcp", externalIssuer, hash)
+`, host, s.tools.URL+"/mcp", externalIssuer, driveHost, s.tools.URL+"/mcp", hash)
 	var set []byte
 	var err error
 	if s.external, set, err = newExternal(); err != nil {
@@ -87,7 +93,11 @@ func (s *service) start(ctx context.Context) (*watched.Process, error) {
 
 // mint makes tokens as the service would: of many people, who use clients that
 // registered themselves.
-func (s *service) mint(n int) ([]string, error) {
+func (s *service) mint(n int) ([]string, error) { return s.mintFor(host, "", n) }
+
+// mintFor is mint for the MCP server of a host, with a token of the identity provider in
+// each, "" for none.
+func (s *service) mintFor(host string, provider token.Provider, n int) ([]string, error) {
 	tokens := make([]string, n)
 	failed := make([]error, runtime.NumCPU())
 	var wg sync.WaitGroup
@@ -97,10 +107,10 @@ func (s *service) mint(n int) ([]string, error) {
 				user := rand.Text()[:12]
 				tokens[at], _, failed[worker] = s.issuer.Mint(
 					token.Claims{
-						Issuer: issuer, Audience: issuer + "/mcp", Subject: "idp.example.com:" + user, ClientID: "dcr1." + strings.Repeat(rand.Text(), 11),
+						Issuer: "https://" + host, Audience: "https://" + host + "/mcp", Subject: "idp.example.com:" + user, ClientID: "dcr1." + strings.Repeat(rand.Text(), 11),
 						Scope: "notes:read notes:write", Family: rand.Text(),
 					},
-					token.Person{Email: user + "@example.com", Name: "A User", Groups: []string{"engineering", "admins"}})
+					token.Person{Email: user + "@example.com", Name: "A User", Groups: []string{"engineering", "admins"}, Provider: provider})
 			}
 		})
 	}

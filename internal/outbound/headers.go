@@ -123,7 +123,7 @@ func KeyHeader(c *conf.Check, at, name string) string {
 }
 
 // TokenHeader checks the name of the header with the provider's token, and returns
-// it in canonical form. Authorization is one: the MCP server gets no token of ours.
+// it in canonical form. Authorization is one: the MCP server never gets an access token of this service.
 func TokenHeader(c *conf.Check, at, name string) string {
 	canonical := http.CanonicalHeaderKey(name)
 	if problem := problem(name); problem != "" && !slices.Contains([]string{"Authorization", "X-Forwarded-Access-Token"}, canonical) {

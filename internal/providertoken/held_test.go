@@ -262,7 +262,7 @@ func TestBadIDToken(t *testing.T) {
 }
 
 // Trap: the client id at the provider changed. Nothing of the old client reaches the
-// provider under the new name, and nobody is taken for gone.
+// provider under the new name, and no person is taken for gone.
 func TestClientIDChanged(t *testing.T) {
 	t.Parallel()
 	for _, form := range []string{"client", "held"} {
