@@ -234,6 +234,7 @@ type walk struct {
 	url       *url.URL
 	anonymous *answer           // to the POST without a token
 	bearer    map[string]string // parameters of the Bearer challenge; nil if there is none
+	boundOnly bool              // the challenge is one of DPoP
 	judged    map[string]string // the same for a bad token that was told from none
 
 	metadataURL string // named by the challenge and usable, or ""
@@ -307,6 +308,9 @@ func canLogin(w *walk) string {
 	}
 	if why := hasServer(w); why != "" {
 		return why
+	}
+	if w.boundOnly {
+		return "the MCP server takes tokens that are bound to a key alone (DPoP), and the doctor has no key; try with dpop: accepted"
 	}
 	return unless(w.client != nil, "there is no client to sign in with; name one with --client-id")
 }

@@ -109,43 +109,59 @@ func (w *walk) checkChallenge(context.Context) outcome {
 		return fail("challenge.missing", w.anonymous.String()+" and no WWW-Authenticate")
 	}
 	saw := "WWW-Authenticate: " + strings.Join(lines, " | ")
-	bearer, others, err := bearerChallenges(lines)
+	bearer, other, err := bearerChallenges(lines)
 	switch {
 	case err != nil:
 		return fail("challenge.malformed", saw)
 	case len(bearer) == 0:
 		return fail("challenge.scheme", saw)
 	}
-	w.bearer = bearer[0]
+	w.bearer, w.boundOnly = bearer[0], other == boundOnly
 	switch {
 	case len(bearer) > 1:
 		return fail("challenge.several", saw)
 	case w.bearer["resource_metadata"] == "":
 		return fail("challenge.stripped", saw)
-	case others:
+	case w.boundOnly:
+		return pass("no tokens are taken but those that are bound to a key of the client (DPoP)")
+	case other == "dpop":
+		return pass("tokens that are bound to a key of the client are taken as well (DPoP)")
+	case other != "":
 		return pass("besides Bearer there is another scheme, which MCP clients ignore")
 	}
 	return pass("")
 }
 
+// boundOnly is the other scheme where there is no Bearer challenge but one of DPoP,
+// which has the same parameters (RFC 9449, section 7.1).
+const boundOnly = "dpop alone"
+
 // bearerChallenges returns the parameters of each Bearer challenge, never nil
-// ones, and whether there are challenges of other schemes.
-func bearerChallenges(lines []string) (bearer []map[string]string, others bool, err error) {
+// ones, and another scheme, "" if there is none. Where bound tokens alone are taken
+// they are those of DPoP, and the scheme is boundOnly.
+func bearerChallenges(lines []string) (bearer []map[string]string, other string, err error) {
 	all, err := oauthex.ParseWWWAuthenticate(lines)
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
+	var dpop []map[string]string
 	for _, c := range all {
-		if c.Scheme != "bearer" {
-			others = true
-			continue
-		}
 		if c.Params == nil {
 			c.Params = map[string]string{}
 		}
-		bearer = append(bearer, c.Params)
+		switch c.Scheme {
+		case "bearer":
+			bearer = append(bearer, c.Params)
+			continue
+		case "dpop":
+			dpop = append(dpop, c.Params)
+		}
+		other = c.Scheme
 	}
-	return bearer, others, nil
+	if len(bearer) == 0 && len(dpop) > 0 {
+		return dpop, boundOnly, nil
+	}
+	return bearer, other, nil
 }
 
 func (w *walk) checkMetadataURL(context.Context) outcome {
