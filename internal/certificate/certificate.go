@@ -44,8 +44,9 @@ type Certificates struct {
 	pairs []Pair
 	acme  *autocert.Manager // nil for files
 
-	mu   sync.RWMutex
-	read []*tls.Certificate // of pairs, in their order
+	mu    sync.RWMutex
+	hosts []string           // that certificates are needed for
+	read  []*tls.Certificate // of pairs, in their order
 }
 
 // New makes the certificates of a section that is enabled. It reads nothing yet.
@@ -57,20 +58,41 @@ func New(s Settings, o Options) *Certificates {
 	if !s.ACME.Enabled {
 		return c
 	}
-	var names []string
-	for _, host := range o.Hosts {
-		names = append(names, nameOf(host))
-	}
+	c.hosts = o.Hosts
 	transport := &http.Transport{Proxy: http.ProxyURL(o.Proxy), TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: time.Minute, MaxResponseHeaderBytes: maxFileBytes}
 	if len(s.ACME.Authorities) > 0 {
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
 		transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(s.ACME.Authorities) // config has checked it
 	}
 	c.acme = &autocert.Manager{
-		Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(names...), Cache: autocert.DirCache(s.ACME.CacheDir), Email: s.ACME.Email,
+		Prompt: autocert.AcceptTOS, HostPolicy: c.needs, Cache: autocert.DirCache(s.ACME.CacheDir), Email: s.ACME.Email,
 		Client: &acme.Client{DirectoryURL: s.ACME.DirectoryURL, HTTPClient: &http.Client{Transport: transport, Timeout: 2 * time.Minute}},
 	}
 	return c
+}
+
+// SetHosts says for which names certificates of an authority are needed from now on.
+// The next Run gets them.
+func (c *Certificates) SetHosts(hosts []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hosts = hosts
+}
+
+func (c *Certificates) names() []string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.hosts
+}
+
+// needs is an autocert.HostPolicy.
+func (c *Certificates) needs(_ context.Context, name string) error {
+	for _, host := range c.names() {
+		if nameOf(host) == name {
+			return nil
+		}
+	}
+	return fmt.Errorf("no certificate is needed for %q", name)
 }
 
 // Files are to be loaded, and watched.
@@ -177,7 +199,7 @@ func (c *Certificates) Run(ctx context.Context) {
 	}
 	for {
 		wait := lookAgain
-		for _, host := range c.o.Hosts {
+		for _, host := range c.names() {
 			if ctx.Err() == nil && !c.obtain(nameOf(host)) {
 				wait = tryAgain
 			}

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"sync"
@@ -85,6 +86,12 @@ type Client struct {
 	// good before, or of a URL that was good. Each has a budget and places of its
 	// own, so that strangers cannot take them from clients in use.
 	first, familiar, repeat *purse
+}
+
+// Alike reports whether c and o fetch the same URLs in the same way.
+func (c *Client) Alike(o *Client) bool {
+	return slices.Equal(c.Ports, o.Ports) && slices.Equal(c.Named, o.Named) && slices.Equal(c.NamedURLs, o.NamedURLs) &&
+		slices.Equal(c.Denied, o.Denied) && reflect.DeepEqual(c.Proxy, o.Proxy) && c.Loopback == o.Loopback
 }
 
 // Request is one GET.

@@ -85,6 +85,26 @@ func New(c Config, opt Options) *Watch {
 	return w
 }
 
+// Adopt takes over what another Watch has seen of the same gates. It must be called
+// before Run.
+func (w *Watch) Adopt(from *Watch) {
+	if w == nil || from == nil {
+		return
+	}
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	seen := make(map[string]gate, len(from.gates))
+	for _, g := range from.gates {
+		seen[g.resource.URI] = *g
+	}
+	for _, g := range w.gates {
+		if old, ok := seen[g.resource.URI]; ok {
+			old.resource = g.resource
+			*g = old
+		}
+	}
+}
+
 // Run watches until ctx ends.
 func (w *Watch) Run(ctx context.Context) {
 	if w == nil {

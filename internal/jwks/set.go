@@ -52,6 +52,15 @@ type Set struct {
 	wanted  chan struct{} // has an entry if a fetch is wanted as soon as there may be one
 }
 
+// Adopt takes over what another set of the same keys knows. It must be called
+// before s is used.
+func (s *Set) Adopt(from *Set) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	s.current.Store(from.current.Load())
+	s.started, s.failed = from.started, from.failed
+}
+
 // Snapshot is what one fetch brought. It does not change; nil holds nothing.
 type Snapshot struct {
 	keys  []*Published

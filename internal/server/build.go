@@ -45,7 +45,6 @@ type builder struct {
 
 	callback  *resource.Host // nil where each host has a callback of its own
 	providers provider.Set
-	clients   *registration.Clients
 	rules     *policy.Policy
 	codes     *authcode.Codes
 	pages     *page.Pages
@@ -144,7 +143,9 @@ func (b *builder) holdKeys() error {
 
 // admit makes what says which clients and people may have what.
 func (b *builder) admit() (err error) {
-	b.clients, err = newClients(b.cfg, b.opt, b.sealing)
+	if b.clients, err = newClients(b.cfg, b.opt, b.sealing); err == nil && b.before != nil {
+		b.clients.Adopt(b.before.clients)
+	}
 	b.rules = policy.New(b.table.All(), b.cfg.ProviderIDs(), opens(b.catalogue))
 	b.codes = authcode.NewCodes(b.sealing, b.replay, b.memory.store != nil, b.opt.Now)
 	b.pages = page.New(b.cfg.Branding)
@@ -159,6 +160,9 @@ func (b *builder) watchGates() error {
 	b.gates = gatewatch.New(b.cfg.GateWatch, gatewatch.Options{
 		Table: b.table, Logger: b.log, Version: b.opt.Version, Asked: b.metrics.gateQuestions.Inc, Transport: b.opt.Gateways,
 	})
+	if b.before != nil {
+		b.gates.Adopt(b.before.gates)
+	}
 	b.metrics.watchGates(b.gates)
 	b.trouble = func() []string { return append(b.gates.Trouble(), b.foreign.Trouble()...) }
 	return nil

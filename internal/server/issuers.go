@@ -32,6 +32,9 @@ func (b *builder) issuers() error {
 		},
 		Report: (&issuerReports{log: b.log, metrics: b.metrics}).hear, Now: b.opt.Now,
 	})
+	if b.before != nil {
+		b.foreign.Adopt(b.before.foreign)
+	}
 	for path, apply := range b.foreign.Files() {
 		f := keyFile(path, apply)
 		f.Loaded = func(_ int, err error) {

@@ -1,10 +1,16 @@
 package server_test
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,5 +129,122 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	}
 	if heapAfter > heap+2<<20 {
 		t.Errorf("%d bytes before, %d after 200 reloads", heap, heapAfter)
+	}
+}
+
+// Two hundred reloads under load fail no request, of gateways and of a served host,
+// and a stream and a sign-in that began before go on.
+func TestReloadsUnderLoad(t *testing.T) {
+	events := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i := 0; r.Context().Err() == nil; i++ {
+			fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/n%d\"}\n\n", i)
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(10 * time.Millisecond)
+		}
+	}))
+	defer events.Close()
+	defer events.CloseClientConnections()
+	const host = "served.example.com"
+	edit := func(i int) servertest.Options {
+		return servertest.Options{Edit: func(f *config.File) {
+			served := servertest.NewHost(host, events.URL+"/mcp")
+			served.Serve.Enabled = true
+			f.Proxy.Hosts = append(f.Proxy.Hosts, served)
+			for n := range i % 5 {
+				f.Proxy.Hosts = append(f.Proxy.Hosts, servertest.NewHost(fmt.Sprintf("team%d.example.com", n), events.URL+"/mcp"))
+			}
+		}}
+	}
+	s := servertest.Start(t, edit(0))
+	b := s.NewBrowser()
+	asked, there := s.NewClient(t, servertest.Host, nil), s.NewClient(t, host, nil)
+	token, servedToken := asked.AccessToken(t, b), there.AccessToken(t, b)
+	begun := asked.Begin()
+	page := b.Consent(t, begun.URL())
+	send := func(method string) (*http.Response, error) {
+		req, err := http.NewRequest(method, "https://"+host+"/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+		if err != nil {
+			return nil, err
+		}
+		if method == http.MethodGet {
+			req.Body, req.ContentLength = nil, 0
+		}
+		req.Header.Set("Authorization", "Bearer "+servedToken)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "application/json, text/event-stream")
+		return s.Do(req)
+	}
+	stream, err := send(http.MethodGet)
+	if err != nil || stream.StatusCode != http.StatusOK {
+		t.Fatalf("the stream: %v %v", stream, err)
+	}
+	defer stream.Body.Close()
+	lines := bufio.NewScanner(stream.Body)
+
+	var asks, failures atomic.Int64
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	loop := func(one func() (status int, err error)) {
+		all.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				asks.Add(1)
+				if status, err := one(); err != nil || status != http.StatusOK {
+					failures.Add(1)
+					t.Errorf("after %d requests: %d %v", asks.Load(), status, err)
+					return
+				}
+			}
+		})
+	}
+	loop(func() (int, error) {
+		req, err := http.NewRequest(http.MethodGet, servertest.Issuer(servertest.Host)+"/authenticate", nil)
+		if err != nil {
+			return 0, err
+		}
+		req.Header.Set("X-Original-URL", servertest.Resource)
+		req.Header.Set("X-Original-Method", http.MethodPost)
+		req.Header.Set("Authorization", "Bearer "+token)
+		answer, err := s.TrySend(req)
+		if err != nil {
+			return 0, err
+		}
+		return answer.Status, nil
+	})
+	loop(func() (int, error) {
+		resp, err := send(http.MethodPost)
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode, err
+	})
+	for i := range 200 {
+		s.MustReload(edit(i))
+		for range 2 {
+			if !lines.Scan() {
+				t.Fatalf("the stream ended after %d reloads: %v", i, lines.Err())
+			}
+		}
+	}
+	close(done)
+	all.Wait()
+	t.Logf("%d requests, %d failed", asks.Load(), failures.Load())
+	if answer := begun.Exchange(t, begun.Accept(t, b.Walk(t, b.Submit(t, page, "decision", "allow"), asked.RedirectURI))); answer.Status != http.StatusOK {
+		t.Errorf("the sign-in: %d %s", answer.Status, answer.Body)
+	}
+	if asks.Load() < 400 {
+		t.Errorf("only %d requests", asks.Load())
 	}
 }

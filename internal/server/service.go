@@ -16,6 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -45,6 +46,7 @@ type service struct {
 	tls          *tls.Config
 	gates        *gatewatch.Watch // nil for none
 	foreign      *issuer.Kind     // tokens of other authorization servers
+	clients      *registration.Clients
 	limiters     limiters
 	// files may change while the service runs.
 	files []*reload.File

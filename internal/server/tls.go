@@ -50,7 +50,13 @@ func (b *builder) secure() error {
 	if !b.cfg.TLS.Enabled() {
 		return nil
 	}
-	b.certificates = certificates(b.cfg, b.log, b.metrics.watchCertificates())
+	if b.before != nil && b.before.certificates != nil && b.cfg.TLS.ACME.Enabled {
+		// One process asks the authority, whatever the configuration: it renews in the background.
+		b.certificates = b.before.certificates
+		b.begins = append(b.begins, func() error { b.certificates.SetHosts(b.cfg.SecureHosts()); return nil })
+	} else {
+		b.certificates = certificates(b.cfg, b.log, b.metrics.watchCertificates())
+	}
 	for _, f := range b.certificates.Files() {
 		if err := f.Load(); err != nil {
 			return err
@@ -75,10 +81,10 @@ func certificates(cfg *config.Config, log *slog.Logger, loaded func(*x509.Certif
 
 // watchCertificates makes the metrics of certificates, and returns what is told of each.
 func (m *metrics) watchCertificates() func(*x509.Certificate, error) {
-	expires := m.make.NewGauge(prometheus.GaugeOpts{
+	expires := m.make.LastingGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_certificate_expiry_timestamp_seconds", Help: "When the first of the certificates of the protocol listener expires, in Unix seconds; 0 while there is none. Only with the section tls.",
 	})
-	broken := m.make.NewGauge(prometheus.GaugeOpts{
+	broken := m.make.LastingGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_certificate_broken", Help: "1 while a certificate of the protocol listener cannot be read, or not be had from the authority, so that an older one is in force, or none. Only with the section tls.",
 	})
 	var mu sync.Mutex

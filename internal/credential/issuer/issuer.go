@@ -98,6 +98,16 @@ func (k *Kind) set(c Config) *jwks.Set {
 	return s
 }
 
+// Adopt takes over the keys that another Kind has of the same issuers from the same
+// place. It must be called after Accept and before k is used.
+func (k *Kind) Adopt(from *Kind) {
+	for key, s := range k.sets {
+		if old := from.sets[key]; old != nil {
+			s.Adopt(old)
+		}
+	}
+}
+
 // Files are the files with key sets, each with what puts its content in force.
 func (k *Kind) Files() map[string]func(data []byte) (keys int, err error) {
 	files := map[string]func([]byte) (int, error){}
