@@ -21,6 +21,8 @@ const (
 	exitRefused = 3
 	// exitContact: something that the file names cannot be used as it is.
 	exitContact = 4
+	// exitLeftOut: the file is good, and a hosts file that it names is not.
+	exitLeftOut = 5
 )
 
 var errNoConfig = errors.New("--config FILE is required")
@@ -43,7 +45,8 @@ and "|"; --as "" is a person of whom nothing is known.
 Exit codes: 0 if the file is good and, with --as, all of --scopes is allowed
 (without --scopes: anything is); 1 if the file has mistakes; 2 if called
 wrongly; 3 if the policy refuses something; 4 if --online found something that
-cannot be used as it is.`,
+cannot be used as it is; 5 if the file is good, and one that proxy.hostsFiles
+names has a mistake, so that its hosts are left out.`,
 		Example: `  mcp-forward-auth check-config --config config.yaml
   mcp-forward-auth check-config --config config.yaml --online
   mcp-forward-auth check-config --config config.yaml --as 'email=ann@example.com,groups=dev' --scopes notes:write`,
@@ -72,17 +75,26 @@ cannot be used as it is.`,
 		case asJSON:
 			return describeJSON(c, *path, *online)
 		}
-		cfg, err := loadFile(*path)
-		if err != nil {
-			return err
-		}
-		printWarnings(c.ErrOrStderr(), *path, cfg)
-		if _, err = io.WriteString(c.OutOrStdout(), cfg.Summary()); err != nil || !*online {
-			return err
-		}
-		return printContacts(c.OutOrStdout(), server.Online(c.Context(), cfg, nil))
+		return describe(c, *path, *online)
 	}
 	return c
+}
+
+// describe prints what the file at path means.
+func describe(c *cobra.Command, path string, online bool) error {
+	cfg, err := loadFile(path)
+	if err != nil {
+		return err
+	}
+	printWarnings(c.ErrOrStderr(), path, cfg)
+	left := printLeftOut(c.ErrOrStderr(), cfg)
+	if _, err = io.WriteString(c.OutOrStdout(), cfg.Summary()); err != nil {
+		return err
+	}
+	if !online {
+		return left
+	}
+	return printContacts(c.OutOrStdout(), server.Online(c.Context(), cfg, nil))
 }
 
 // loadFile reads and checks the file at path, for serve and check-config alike.
@@ -124,6 +136,19 @@ func printWarnings(w io.Writer, path string, cfg *config.Config) {
 	}
 }
 
+// printLeftOut says what is wrong with hosts files, and returns an error if anything
+// is. The configuration is good without them, and the service starts.
+func printLeftOut(w io.Writer, cfg *config.Config) error {
+	var err error
+	for _, f := range cfg.HostsFiles {
+		for _, m := range f.Mistakes {
+			fmt.Fprintf(w, "left out: %s: %s\n", f.Path, m)
+			err = exitError{exitLeftOut, errReported}
+		}
+	}
+	return err
+}
+
 // checked is what check-config says of a file, for scripts.
 type checked struct {
 	File     string           `json:"file"`
@@ -131,6 +156,8 @@ type checked struct {
 	Mistakes []mistake        `json:"mistakes"`
 	Warnings []mistake        `json:"warnings"`
 	Settings []config.Setting `json:"settings"`
+	// LeftOut are the mistakes in hosts files, by file; the service starts without them.
+	LeftOut map[string][]mistake `json:"leftOut,omitempty"`
 	// Contacts is what --online found; absent without it.
 	Contacts []server.Contact `json:"contacts,omitempty"`
 }
@@ -174,6 +201,14 @@ func describeJSON(c *cobra.Command, path string, online bool) error {
 	if err == nil {
 		said.OK, said.Settings = true, cfg.Settings()
 		said.Warnings = mistakes(cfg.Warnings)
+		for _, f := range cfg.HostsFiles {
+			if len(f.Mistakes) > 0 {
+				if said.LeftOut == nil {
+					said.LeftOut = map[string][]mistake{}
+				}
+				said.LeftOut[f.Path] = mistakes(f.Mistakes)
+			}
+		}
 		if online {
 			said.Contacts = server.Online(c.Context(), cfg, nil)
 		}
@@ -190,6 +225,8 @@ func describeJSON(c *cobra.Command, path string, online bool) error {
 		return errReported
 	case slices.ContainsFunc(said.Contacts, func(c server.Contact) bool { return !c.OK }):
 		return exitError{exitContact, errReported}
+	case len(said.LeftOut) > 0:
+		return exitError{exitLeftOut, errReported}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -131,4 +132,40 @@ func TestServeReadsItsFileAgain(t *testing.T) {
 			t.Fatal("SIGHUP reads nothing")
 		}
 	}
+}
+
+// Hosts files come and go while the service runs; one with a mistake costs itself, and
+// check-config, the log, /readyz and the metrics name it.
+func TestHostsFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	path := file("config.yaml", strings.TrimSuffix(strings.TrimSpace(goodConfig), "}")+`, hostsFiles: [{files: "team_*.yaml", hosts: ["*.{1}.example.com"], endpoints: ["*.{1}.svc"]}]}
+`+anyPort)
+	log, management := serving(t, path)
+	file("team_a.yaml", `hosts: [{host: x.a.example.com, endpoint: "http://x.a.svc/mcp"}]`)
+	bad := file("team_b.yaml", `hosts: [{host: x.a.example.com, endpoint: "http://x.b.svc/mcp"}]`)
+	log.until(t, `"resources":2`)
+	log.until(t, "no host name that this file may claim")
+	if ready := get(t, management+"/readyz"); !strings.Contains(ready, "hosts file "+bad+" is left out: hosts[0].host") {
+		t.Errorf("/readyz: %s", ready)
+	}
+	if all := get(t, management+"/metrics"); !strings.Contains(all, "\nmcp_forward_auth_hosts_files 1\n") || !strings.Contains(all, "\nmcp_forward_auth_hosts_files_broken 1\n") {
+		t.Error("the metrics do not count the files")
+	}
+	for _, flags := range [][]string{nil, {"--output", "json"}} {
+		out, problems, err := call(t, "", append([]string{"check-config", "--config", path}, flags...)...)
+		if exitCode(err) != exitLeftOut || !strings.Contains(out+problems, bad) || !strings.Contains(out+problems, "no host name that this file may claim") {
+			t.Errorf("check-config %v: %v %s %s", flags, err, out, problems)
+		}
+	}
+	file("team_b.yaml", `hosts: [{host: x.b.example.com, endpoint: "http://x.b.svc/mcp"}]`)
+	log.until(t, "a hosts file is good again")
+	log.until(t, `"resources":3`)
 }

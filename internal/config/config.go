@@ -93,5 +93,10 @@ type Config struct {
 	// next start; see Reader.
 	Pending []string
 
-	written map[string]any // what the document says at pinnedKeys
+	// HostsFiles are the files that proxy.hostsFiles names.
+	HostsFiles []HostsFile
+
+	hostsRules []HostsFiles
+	owners     map[string]string // hosts files in force, by the host names that they claim
+	written    map[string]any    // what the document says at pinnedKeys
 }

@@ -147,8 +147,10 @@ func (f *ProviderFile) Misplaced() string {
 
 // ProxyFile is the `proxy` section.
 type ProxyFile struct {
-	// The protected MCP servers. Several may share a host, with different paths. Required: at least one.
+	// The protected MCP servers. Several may share a host, with different paths. Required, unless there are hostsFiles.
 	Hosts []HostFile `json:"hosts" max:"10000"`
+	// Files with more entries of hosts, each of a team of its own, with rules which host names each may claim. A file with a mistake costs only itself. See docs/teams.md.
+	HostsFiles []HostsFiles `json:"hostsFiles" max:"100"`
 	// Public host to which identity providers send browsers back, with a port if it is not 443: the redirect URI is then https://<callbackHost>/callback for every host, which suits providers that admit one alone, such as GitHub's OAuth apps. It may be one of the hosts; if it is another, route its /callback and what is below to this service. See docs/providers/README.md. Default: each host has a callback of its own.
 	CallbackHost string `json:"callbackHost"`
 	// Skip the consent page. Refused unless allowedRedirectURLs is set, because without consent an open redirect list gives tokens away. Default false.

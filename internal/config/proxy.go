@@ -21,9 +21,9 @@ var ownPaths = []string{
 	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "par", "openid", "account", "security-events", ".well-known",
 }
 
-func (r *resolver) hosts(files []HostFile) []resource.Entry {
+func (r *resolver) hosts(files []HostFile, more bool) []resource.Entry {
 	const at = "proxy.hosts"
-	if len(files) == 0 {
+	if len(files) == 0 && !more {
 		r.Add(at, "is required: at least one MCP server")
 		return nil
 	}

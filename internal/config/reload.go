@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -77,6 +78,7 @@ func (c *Config) pins(pending []string) map[string]any {
 type Reader struct {
 	path    string
 	started *Config // the first
+	last    *Config // the last good one
 	read    sums    // of the last attempt
 	seen    sums    // of the last look
 }
@@ -92,7 +94,14 @@ func NewReader(path string) *Reader { return &Reader{path: path} }
 // differ. Errors are those of the function Load.
 func (r *Reader) Load() (*Config, error) {
 	r.read = sums{}
-	c, err := load(r.path, nil, r.read)
+	load := func(pins map[string]any, read sums) (*Config, error) {
+		l := loading{path: r.path, pins: pins, read: read}
+		if r.last != nil {
+			l.owners = r.last.owners
+		}
+		return l.load()
+	}
+	c, err := load(nil, r.read)
 	r.seen = r.read
 	if err != nil {
 		return nil, err
@@ -101,18 +110,19 @@ func (r *Reader) Load() (*Config, error) {
 		delete(r.read, name)
 	}
 	if r.started == nil {
-		r.started = c
+		r.started, r.last = c, c
 		return c, nil
 	}
 	c.Pending = r.started.needsRestart(c)
 	if pins := r.started.pins(c.Pending); len(pins) > 0 {
 		pending := c.Pending
-		if c, err = load(r.path, pins, sums{}); err != nil {
+		if c, err = load(pins, sums{}); err != nil {
 			return nil, withoutRestart(pending, err)
 		}
 		c.Pending = pending
 	}
 	c.keep(r.started)
+	r.last = c
 	return c, nil
 }
 
@@ -139,6 +149,11 @@ func (r *Reader) Changed() bool {
 
 // note reads a file for what is in it.
 func (s sums) note(name string) {
+	if pattern, ok := strings.CutPrefix(name, listing); ok {
+		files, _ := filepath.Glob(pattern)
+		s.add(name, []byte(strings.Join(files, "\n")), nil)
+		return
+	}
 	data, err := conf.ReadBounded(name, conf.MaxFileBytes)
 	s.add(name, data, err)
 }

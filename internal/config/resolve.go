@@ -37,7 +37,7 @@ func (r *resolver) resolve(f File) *Config {
 	c := &Config{
 		Listen:          f.Listen,
 		Providers:       r.providers(f),
-		Hosts:           r.hosts(f.Proxy.Hosts),
+		Hosts:           r.hosts(f.Proxy.Hosts, len(f.Proxy.HostsFiles) > 0),
 		ConsentScreen:   !f.Proxy.DisableConsentScreen,
 		RedirectURLs:    r.redirectURLs(f.Proxy),
 		RedirectSchemes: r.redirectSchemes(f.Proxy),
@@ -62,6 +62,7 @@ func (r *resolver) resolve(f File) *Config {
 	if f.Pushed.Required && !f.Pushed.Enabled {
 		r.Add("pushedRequests.required", "needs pushedRequests.enabled: no client could sign anyone in")
 	}
+	r.hostsFiles(f.Proxy.HostsFiles)
 	c.GateWatch = r.gateWatch(f.GateWatch, c.Hosts)
 	r.overGRPC(f)
 	_ = c.LogLevel.UnmarshalText([]byte(f.Logging.Level)) // the words of the enum are slog's

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Adopt takes over what is kept of documents and key sets, as far as what it was
+// Adopt takes over what is kept of documents and key sets, if what it was
 // checked against is the same. It must be called before c is used.
 func (c *Clients) Adopt(from *Clients) {
 	if c.KeySets == nil || from.KeySets == nil || !c.KeySets.urls.alike(from.KeySets.urls) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -97,6 +98,7 @@ type reloads struct {
 	good    time.Time // when the configuration in force was read
 	problem string    // of the last attempt, "" for none
 	pending []string
+	left    []config.HostsFile // left out
 }
 
 func (r *reloads) note(now time.Time, cfg *config.Config, err error) {
@@ -106,7 +108,35 @@ func (r *reloads) note(now time.Time, cfg *config.Config, err error) {
 		r.problem = strings.Join(problemsOf(err, 1), ", ")
 		return
 	}
-	r.good, r.problem, r.pending = now, "", cfg.Pending
+	r.good, r.problem, r.pending, r.left = now, "", cfg.Pending, leftOut(cfg)
+}
+
+// leftOut are the hosts files that have a mistake.
+func leftOut(cfg *config.Config) []config.HostsFile {
+	return slices.DeleteFunc(slices.Clone(cfg.HostsFiles), func(f config.HostsFile) bool { return len(f.Mistakes) == 0 })
+}
+
+// sayHostsFiles logs what is wrong with hosts files and was not said before, and
+// which are good again.
+func (s *Server) sayHostsFiles(now, before *config.Config) {
+	said := map[string]string{}
+	if before != nil {
+		for _, f := range leftOut(before) {
+			said[f.Path] = f.Mistakes.Error()
+		}
+	}
+	for _, f := range now.HostsFiles {
+		was, broken := said[f.Path], f.Mistakes.Error()
+		switch {
+		case broken == was:
+		case broken == "":
+			s.log.Info("a hosts file is good again", "file", f.Path, "hosts", f.Hosts)
+		default:
+			for _, problem := range problemsOf(f.Mistakes, mostProblems) {
+				s.log.Error("a hosts file has a mistake, and its hosts are left out", "file", f.Path, "problem", problem)
+			}
+		}
+	}
 }
 
 // trouble says what an operator has to do about the configuration.
@@ -119,8 +149,18 @@ func (r *reloads) trouble() (all []string) {
 	if len(r.pending) > 0 {
 		all = append(all, "the configuration says something else since the start, which takes effect at the next start: "+strings.Join(r.pending, ", "))
 	}
+	for i, f := range r.left {
+		if i == mostLeft {
+			all = append(all, fmt.Sprintf("and %d more hosts files", len(r.left)-i))
+			break
+		}
+		all = append(all, fmt.Sprintf("hosts file %s is left out: %s", f.Path, strings.Join(problemsOf(f.Mistakes, 1), ", ")))
+	}
 	return all
 }
+
+// mostLeft bounds how many hosts files a text names.
+const mostLeft = 10
 
 // makeConfig makes the metrics of the configuration itself.
 func (m *metrics) makeConfig() {
@@ -133,6 +173,12 @@ func (m *metrics) makeConfig() {
 	m.configPending = m.make.LastingGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_config_restart_pending", Help: "Keys of the configuration that say something else since the start, which takes effect at the next start.",
 	})
+	m.hostsFiles = m.make.LastingGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_hosts_files", Help: "Files of proxy.hostsFiles that are in force.",
+	})
+	m.hostsBroken = m.make.LastingGauge(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_hosts_files_broken", Help: "Files of proxy.hostsFiles that have a mistake, so that their hosts are left out.",
+	})
 }
 
 // loaded notes that a configuration is in force.
@@ -140,4 +186,7 @@ func (m *metrics) loaded(now time.Time, cfg *config.Config) {
 	m.configGood.Set(1)
 	m.configTime.Set(float64(now.Unix()))
 	m.configPending.Set(float64(len(cfg.Pending)))
+	broken := len(leftOut(cfg))
+	m.hostsFiles.Set(float64(len(cfg.HostsFiles) - broken))
+	m.hostsBroken.Set(float64(broken))
 }

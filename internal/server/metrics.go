@@ -50,22 +50,22 @@ type metrics struct {
 	// perResource counts decisions about good tokens by resource and reason. A series
 	// begins with its first decision: all of them, for ten thousand MCP servers, would be
 	// too many. Strangers begin none, and resourceSeries bounds how many there are.
-	perResource                           *prometheus.CounterVec
-	resourceSeries                        *atomic.Int64
-	resources                             map[*resource.Resource]*[forwardauth.NumReasons]atomic.Pointer[prometheus.Counter]
-	steps                                 map[audit.Step]prometheus.Counter
-	providers                             *prometheus.HistogramVec
-	leftOut                               *prometheus.CounterVec // by provider and kind of notice
-	skew                                  prometheus.Gauge
-	auditLosses                           prometheus.Counter
-	auditHeld                             prometheus.Counter
-	traceLosses                           prometheus.Counter
-	repeats                               prometheus.Counter
-	usesLost                              prometheus.Counter
-	gateQuestions                         prometheus.Counter
-	configGood, configTime, configPending prometheus.Gauge
-	issuerSets                            *prometheus.GaugeVec   // by issuer
-	issuerFetches                         *prometheus.CounterVec // by issuer and result
+	perResource                                                    *prometheus.CounterVec
+	resourceSeries                                                 *atomic.Int64
+	resources                                                      map[*resource.Resource]*[forwardauth.NumReasons]atomic.Pointer[prometheus.Counter]
+	steps                                                          map[audit.Step]prometheus.Counter
+	providers                                                      *prometheus.HistogramVec
+	leftOut                                                        *prometheus.CounterVec // by provider and kind of notice
+	skew                                                           prometheus.Gauge
+	auditLosses                                                    prometheus.Counter
+	auditHeld                                                      prometheus.Counter
+	traceLosses                                                    prometheus.Counter
+	repeats                                                        prometheus.Counter
+	usesLost                                                       prometheus.Counter
+	gateQuestions                                                  prometheus.Counter
+	configGood, configTime, configPending, hostsFiles, hostsBroken prometheus.Gauge
+	issuerSets                                                     *prometheus.GaugeVec   // by issuer
+	issuerFetches                                                  *prometheus.CounterVec // by issuer and result
 }
 
 // newMetrics returns the metrics of the process and of its first service.

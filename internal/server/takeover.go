@@ -44,6 +44,11 @@ func (s *Server) takeOver(next *service) error {
 		s.places.serve()
 	}
 	s.warn(next, before)
+	if before == nil {
+		s.sayHostsFiles(next.cfg, nil)
+	} else {
+		s.sayHostsFiles(next.cfg, before.cfg)
+	}
 	next.inside.Store(1)
 	s.alive.add(next)
 	if s.work != nil {
