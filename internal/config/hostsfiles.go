@@ -52,6 +52,7 @@ var operatorKeys = map[string]string{
 	"serve":                "each open stream takes memory and a connection of this service, which all share",
 	"pages":                "browsers sign in with cookies of this service, on pages that it does not write",
 	"account":              "it shows people their sign-ins on this host",
+	"providerToken":        "the MCP server gets people's tokens of the identity provider",
 	"apiKeys":              "the operator gives out the keys",
 	"authorizationServers": "it lets in tokens that others issue, and has this service ask their servers",
 	"ownTokens":            "it goes with authorizationServers",
