@@ -300,7 +300,9 @@ func (h *Held) commit(ctx context.Context, r, next record) error {
 			if err != nil {
 				return "", 0, err
 			}
-			if now.Renewal > r.Renewal {
+			// A lease that ran out is another's now: it is not taken away for nothing.
+			nothing := next.Renewal == r.Renewal && next.Session == r.Session
+			if now.Renewal > r.Renewal || nothing && now.Lease != r.Lease {
 				return old, 0, nil
 			}
 			overtaken = false
