@@ -77,6 +77,24 @@ proxy: {hosts: [{host: notes.example.com, endpoint: "http://notes/mcp"}]}
 	}
 }
 
+// The fragment of machines.md is a policy of a service that hears of agents.
+func TestPolicyOfAgents(t *testing.T) {
+	const around = `
+provider: {name: oidc, issuerURL: "https://login.example.com", clientID: x, clientSecret: none}
+proxy: {hosts: [{host: notes.example.com, endpoint: "http://notes/mcp"}]}
+trustedIssuers: [{kind: id-jag, issuer: "https://login.example.com", rules: [{anyone: true, scopes: ["notes:read"], resources: ["https://notes.example.com/mcp"]}]}]
+`
+	text, err := os.ReadFile("machines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fragment := regexp.MustCompile(`(?m)^    policy:\n(    .*\n)+`).FindString(string(text))
+	c, err := config.Parse([]byte(strings.ReplaceAll(around+"\n"+fragment, "\n    ", "\n")), nil)
+	if err != nil || len(c.Hosts[0].Policy) != 3 {
+		t.Errorf("%v\n%s", err, fragment)
+	}
+}
+
 // Every YAML block is a Kubernetes object, a whole configuration file, or values
 // of the chart, which begin with a comment that says so; those are rendered by
 // the tests in hack/chart.
@@ -126,6 +144,8 @@ func mounted(name string) ([]byte, error) {
 		return clientKey(), nil
 	case "tls.crt", "tls.key":
 		return tlsPair()[filepath.Base(name)], nil
+	case "ca.crt":
+		return tlsPair()["tls.crt"], nil
 	case "workspace-key.json":
 		return json.Marshal(map[string]string{"type": "service_account", "client_email": "a@b.example", "private_key_id": "1", "private_key": string(clientKey())})
 	case "users.yaml": // as docs/providers/static.md shows it

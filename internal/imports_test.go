@@ -38,6 +38,18 @@ func otherCredentials(name string) (others []string) {
 	return others
 }
 
+// anAssertionAlone is why kinds of assertion do not import one another.
+const anAssertionAlone = "a kind of assertion can be changed or taken out alone"
+
+func otherAssertions(name string) (others []string) {
+	for _, kind := range []string{"kubernetes", "workload", "idjag", "kinds"} {
+		if kind != name {
+			others = append(others, "assertion/"+kind)
+		}
+	}
+	return others
+}
+
 // aKindAlone is why kinds of identity provider do not import one another.
 const aKindAlone = "a kind of provider can be changed or taken out alone"
 
@@ -71,7 +83,13 @@ var rules = []rule{
 	{"refusal", []string{"*"}, []string{"expiring", "oauth"}, "a hint knows names only"},
 	{"claim", []string{"*"}, []string{"connector", "policy/rule"}, "what an issuer says of a person is read alike, whoever asks"},
 	{"jwks", []string{"*"}, nil, "published keys are read alike, whoever verifies with them"},
-	{"signed", []string{"*"}, []string{"claim", "jwks", "reasons", "strictjson"}, "a signed token is taken apart in one way, whatever it is for"},
+	{"actor", []string{"*"}, nil, "who acts for whom is a word that tokens, rules and logs share"},
+	{"assertion/kinds", []string{"*"}, []string{"assertion/..."}, "the list of kinds knows the kinds"},
+	{"assertion/kubernetes", otherAssertions("kubernetes"), nil, anAssertionAlone},
+	{"assertion/workload", otherAssertions("workload"), nil, anAssertionAlone},
+	{"assertion/idjag", otherAssertions("idjag"), nil, anAssertionAlone},
+	{"assertion/...", []string{"*"}, []string{"actor", "assertion/...", "claim", "conf", "connector", "jwks", "oauth", "reasons", "signed"}, "an assertion says who a machine is and what it is for, and knows no flow"},
+	{"signed", []string{"*"}, []string{"claim", "jwks", "oauth", "reasons", "strictjson"}, "a signed token is taken apart in one way, whatever it is for"},
 	{"strictjson", []string{"*"}, nil, "how JSON is read does not depend on what it is about"},
 	{"keyset", []string{"*"}, []string{"conf"}, "keys do not know what they sign"},
 	{"reload", []string{"*"}, nil, "what follows a file does not know what is in it"},
@@ -79,8 +97,8 @@ var rules = []rule{
 	{"breaker", []string{"*"}, nil, "a breaker sees requests and answers, not what they are about"},
 	{"egress", []string{"*"}, []string{"conf", "limit"}, "what reaches the network for strangers shares nothing with the rest"},
 	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
-	{"token", []string{"*"}, []string{"conf", "keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
-	{"credential/...", []string{"*"}, []string{"claim", "clientauth", "conf", "connector", "credential/...", "expiring", "jwks", "keyset", "limit", "oauth", "policy", "policy/rule", "providertoken", "reasons", "resource", "revocation", "seal", "signed", "strictjson", "token"}, "a credential says who comes with it, and knows no flow"},
+	{"token", []string{"*"}, []string{"actor", "conf", "keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
+	{"credential/...", []string{"*"}, []string{"actor", "claim", "clientauth", "conf", "connector", "credential/...", "expiring", "jwks", "keyset", "limit", "oauth", "policy", "policy/rule", "providertoken", "reasons", "resource", "revocation", "seal", "signed", "strictjson", "token"}, "a credential says who comes with it, and knows no flow"},
 	{"authcode", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},

@@ -99,6 +99,8 @@ type Entry struct {
 	Flow     string
 	Subject  string
 	Email    string
+	Actor    string // who acts for the subject, and for whom before
+	Rules    string // of a trusted issuer, by which a machine got something
 	Client   string // client id, shortened for self-describing ids
 	Name     string // client name, as it calls itself
 	Redirect string // host of the redirect URI
@@ -131,6 +133,8 @@ var Fields = []struct{ Name, Meaning string }{
 	{"flow", "id of the sign-in, as on its pages"},
 	{"subject", "who, as in the claim `sub` of tokens: the provider and its own stable identifier"},
 	{"email", "verified e-mail address"},
+	{"actor", "who acts for the subject: `now < before < first`, each by issuer and subject"},
+	{"rules", "rules of `trustedIssuers` that gave a machine something"},
 	{"client", "client id, shortened where the id carries its own registration"},
 	{"client_name", "what the client calls itself"},
 	{"redirect", "host of the redirect URI"},
@@ -207,6 +211,8 @@ func (l *Log) write(ctx context.Context, level slog.Level, e *Entry) {
 	add("flow", e.Flow)
 	add("subject", e.Subject)
 	add("email", e.Email)
+	add("actor", e.Actor)
+	add("rules", e.Rules)
 	add("client", e.Client)
 	add("client_name", e.Name)
 	add("redirect", e.Redirect)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"regexp"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/certificate"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -70,6 +71,8 @@ type Config struct {
 	Egress       egress.Settings
 	Clients      []registration.Known
 	APIKeys      apikey.Config
+	// TrustedIssuers are those whose assertions /token takes.
+	TrustedIssuers []assertion.Config
 
 	BrowserSessions session.Settings
 	Keys            keyset.Settings

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/certificate"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -57,6 +58,8 @@ type File struct {
 	Clients []registration.Known `json:"clients" max:"1000"`
 	// The sessions of people's browsers, at the pages of an MCP host and at /account.
 	BrowserSessions session.Settings `json:"browserSessions"`
+	// Issuers whose assertions /token takes in the place of a sign-in (RFC 7523): Kubernetes, platforms of agents and workloads, and identity providers for enterprise-managed authorization. See docs/machines.md. Default: none.
+	TrustedIssuers []assertion.File `json:"trustedIssuers" max:"100"`
 	// Signing and sealing keys.
 	Keys keyset.Settings `json:"keys"`
 	// Lifetimes of what the service issues.

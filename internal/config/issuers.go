@@ -29,7 +29,7 @@ func (r *resolver) authorizationServers(files []HostFile, c *Config) {
 			if own[strings.TrimSuffix(entry.Issuer, "/")] {
 				r.Add(at+".issuer", "is this service itself, whose tokens are taken by ownTokens")
 			}
-			r.namespace(at, entry, c.Providers)
+			entry.SameAs, entry.Namespace = r.namespace(at, entry.Issuer, entry.Claims.Subject, c.Providers)
 			h.Issuers = append(h.Issuers, entry.Issuer)
 			if names := entry.ScopeNames(); names != nil {
 				if h.ScopeNames == nil {
@@ -43,7 +43,6 @@ func (r *resolver) authorizationServers(files []HostFile, c *Config) {
 			r.Add(at+".ownTokens", "is off, and the MCP server takes no other tokens, so that no request could pass; name authorizationServers, or turn apiKeys on")
 		}
 	}
-	r.reserve(c)
 }
 
 // issuers resolves the entries of one MCP server, and the one that is introspected.
@@ -70,29 +69,30 @@ func (r *resolver) issuers(at string, files []AuthorizationServerFile, asked *In
 
 // namespace says who the people of an issuer are. Those of an issuer that is an
 // identity provider here are the same people.
-func (r *resolver) namespace(at string, entry *issuer.Config, providers []connector.Config) {
+func (r *resolver) namespace(at, address, subject string, providers []connector.Config) (sameAs, namespace string) {
+	namespace = issuer.Namespace(address)
 	for _, p := range providers {
 		own, ok := p.Settings.(connector.Issuer)
 		if !ok {
 			continue
 		}
 		url, subjectClaim := own.Issuer()
-		if url != entry.Issuer {
+		if url != address {
 			continue
 		}
-		entry.SameAs, entry.Namespace = p.PolicyID(), provider.Prefix(p)+entry.Namespace
-		if subjectClaim != entry.Claims.Subject {
-			r.Warn(at+".claims.subject", "is %s, and the identity provider with this issuer has subjectClaim %s: its people have the same subjects here and there, so both claims must hold the same values", conf.Show(entry.Claims.Subject), conf.Show(subjectClaim))
+		if subjectClaim != subject {
+			r.Warn(at+".claims.subject", "is %s, and the identity provider with this issuer has subjectClaim %s: its people have the same subjects here and there, so both claims must hold the same values", conf.Show(subject), conf.Show(subjectClaim))
 		}
-		return
+		return p.PolicyID(), provider.Prefix(p) + namespace
 	}
-	first := entry.Namespace
+	first := namespace
 	if i := strings.IndexAny(first, ":/"); i >= 0 {
 		first = first[:i]
 	}
 	if slices.Contains(append(kinds.Names(), rule.OwnNamespaces...), first) {
-		r.Add(at+".issuer", "%s has the host %s, and the subjects of other people here begin so; use a full host name", conf.ShowURL(entry.Issuer), conf.Show(first))
+		r.Add(at+".issuer", "%s has the host %s, and the subjects of other people here begin so; use a full host name", conf.ShowURL(address), conf.Show(first))
 	}
+	return "", namespace
 }
 
 // reserve finds, for each issuer, the namespaces that one of its subjects could be
@@ -105,7 +105,18 @@ func (r *resolver) reserve(c *Config) {
 		}
 	}
 	c.eachIssuer(func(entry *issuer.Config) { all[entry.Namespace] = true })
+	for i := range c.TrustedIssuers {
+		all[c.TrustedIssuers[i].Namespace] = true
+	}
 	names := slices.Sorted(maps.Keys(all))
+	for i := range c.TrustedIssuers {
+		entry := &c.TrustedIssuers[i]
+		for _, other := range names {
+			if strings.HasPrefix(other, entry.Namespace+":") {
+				entry.Reserved = append(entry.Reserved, other)
+			}
+		}
+	}
 	c.eachIssuer(func(entry *issuer.Config) {
 		for _, other := range names {
 			if strings.HasPrefix(other, entry.Namespace+":") {
@@ -131,5 +142,10 @@ func (c *Config) issuers() (urls, namespaces []string) {
 			urls, namespaces = append(urls, entry.Issuer), append(namespaces, entry.Namespace)
 		}
 	})
+	for _, entry := range c.TrustedIssuers {
+		if !slices.Contains(urls, entry.Issuer) {
+			urls, namespaces = append(urls, entry.Issuer), append(namespaces, entry.Namespace)
+		}
+	}
 	return urls, namespaces
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/lint"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
@@ -133,7 +134,7 @@ func (r *resolver) policyRule(at string, p rule.Rule, facts *policyFacts) rule.R
 	case p.Anyone && who > 0:
 		r.Add(at+".anyone", "contradicts the conditions beside it; remove one or the other")
 	case !p.Anyone && who == 0 && !r.Wrong(at): // a condition with a slip in its name is reported as such
-		r.Add(at, "does not say whom it is about; add users, emails, emailDomains, groups, providers, clients, clientHosts or clientKinds, or anyone: true for everybody")
+		r.Add(at, "does not say whom it is about; add users, emails, emailDomains, groups, actors, roles, providers, clients, clientHosts or clientKinds, or anyone: true for everybody")
 	}
 	if len(p.Scopes) > 0 && len(p.Tools) > 0 {
 		r.Add(at+".tools", "excludes scopes; write one rule about scopes and one about tools")
@@ -168,6 +169,8 @@ func (c *policyFacts) problem(key, entry string) string {
 		if key == "clientHosts" {
 			return c.clientHostProblem(entry)
 		}
+	case "actors", "roles":
+		return c.agentProblem(key, entry)
 	case "groups", "scopes", "tools":
 		if problem := patternProblem(key, entry); problem != "" {
 			return problem
@@ -191,6 +194,26 @@ func (c *policyFacts) problem(key, entry string) string {
 		return c.kindProblem(entry)
 	}
 	return ""
+}
+
+// agentProblem: a rule about agents is a slip where none can come.
+func (c *policyFacts) agentProblem(key, entry string) string {
+	if strings.Contains(strings.TrimSuffix(entry, "*"), "*") {
+		return conf.Show(entry) + " has an asterisk that is not at its end"
+	}
+	if key == "roles" && len(c.TrustedIssuers) == 0 {
+		return conf.Show(entry) + " is a role of workloads, and there are no trustedIssuers"
+	}
+	if key == "actors" && len(c.TrustedIssuers) == 0 && !c.delegated() {
+		return conf.Show(entry) + " acts for someone, and no tokens are taken that say so: there are no trustedIssuers, and no authorizationServers with delegation"
+	}
+	return ""
+}
+
+// delegated reports whether tokens of another server may say who acts.
+func (c *policyFacts) delegated() (found bool) {
+	c.eachIssuer(func(entry *issuer.Config) { found = found || entry.Delegation })
+	return found
 }
 
 // userProblem reports a subject whose provider is unknown or ambiguous.
@@ -350,12 +373,16 @@ func (c *policyFacts) kindProblem(kind string) string {
 		if !slices.ContainsFunc(c.Hosts, func(h resource.Entry) bool { return len(h.Pages) > 0 }) {
 			return `there are no "browser" clients: no entry of proxy.hosts has pages`
 		}
+	case rule.KindWorkload:
+		if len(c.TrustedIssuers) == 0 {
+			return `there are no "workload" clients: there are no trustedIssuers`
+		}
 	case rule.KindExternal:
-		if len(c.issuers) == 0 {
+		if len(c.issuers) == len(c.TrustedIssuers) {
 			return `there are no "external" clients: no entry of proxy.hosts has authorizationServers`
 		}
 	default:
-		return conf.Show(kind) + ` is not one of "static", "document", "dynamic", "external", "key", "browser"`
+		return conf.Show(kind) + ` is not one of "static", "document", "dynamic", "external", "key", "browser", "workload"`
 	}
 	return ""
 }

@@ -71,6 +71,8 @@ func (r *resolver) resolve(f File) *Config {
 	c.TLS = f.TLS
 	r.authorizationServers(f.Proxy.Hosts, c)
 	r.dpop(c)
+	r.trustedIssuers(f.TrustedIssuers, c)
+	r.reserve(c)
 	r.clients(c)
 	c.APIKeys = r.apiKeys(f, c)
 	r.providerTokens(c)
@@ -94,8 +96,8 @@ func (r *resolver) clients(c *Config) {
 	s := registration.Surroundings{
 		Grants: grant.Types(grant.All(), nil), SignIn: grant.Types(grant.All(), grant.SignIn), Configured: grant.Types(grant.All(), grant.Configured), Introspection: c.Introspection, Pushed: c.Pushed.Enabled,
 	}
+	s.Resources = c.resources()
 	for _, h := range c.Hosts {
-		s.Resources = append(s.Resources, h.Scheme+"://"+h.Host+h.Path)
 		s.DPoP = append(s.DPoP, h.DPoP.Accepts() && !h.OwnTokensOff)
 	}
 	registration.ResolveClients(r.Check, c.Clients, s)

@@ -22,6 +22,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/actor"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -40,8 +41,8 @@ type Principal struct {
 	Issuer, Audience string
 	// Subject is the full subject, see connector.Identity.FullSubject.
 	Subject string
-	// Actor is who acts for the subject, "" if the subject acts alone.
-	Actor  string
+	// Actor is who acts for the subject, nil if the subject acts alone.
+	Actor  *actor.Actor
 	Client string // the full client id
 	Scope  string // as granted; the policy may leave less
 
@@ -53,6 +54,9 @@ type Principal struct {
 	Groups []string
 	// GroupsCut: there are more groups, which the credential could not hold.
 	GroupsCut bool
+	// Roles and Context are what a platform says of its workload besides its groups.
+	Roles   []string
+	Context string
 	// Policy is which rules hold for the person and the client, see policy.Match.
 	// With an Outsider it is not looked at.
 	Policy string
@@ -183,7 +187,7 @@ func checked(p Principal, err error, r *resource.Resource) (Principal, error) {
 }
 
 // check refuses a principal that a kind did not fill in. Without an ID it could
-// not be revoked; an actor could not be named to anyone yet.
+// not be revoked.
 func (p *Principal) check(r *resource.Resource) error {
 	missing := ""
 	switch {
@@ -199,8 +203,6 @@ func (p *Principal) check(r *resource.Resource) error {
 		missing = "an ID"
 	case p.Expires == 0:
 		missing = "an expiry"
-	case p.Actor != "":
-		missing = "a subject that acts alone"
 	case p.Outsider != nil && (p.Subject != p.Outsider.Person.FullSubject() || p.Email != p.Outsider.Person.Email):
 		missing = "the person whom the rules are matched with"
 	default:

@@ -32,7 +32,9 @@ type Features struct {
 	// IntrospectionAuthMethods are those of its callers.
 	IntrospectionAuthMethods []string
 	GrantTypes               func(*resource.Host) []string
-	AuthMethods              []string
+	// GrantProfiles are profiles of those grants that need a name of their own.
+	GrantProfiles func(*resource.Host) []string
+	AuthMethods   []string
 	// AuthSigningAlgs are those of private_key_jwt; empty where that is off.
 	AuthSigningAlgs []string
 	// MetadataDocuments reports whether clients should be told that a client id may
@@ -72,6 +74,8 @@ type ServerMetadata struct {
 	ResponseTypesSupported            []string `json:"response_types_supported"`
 	ResponseModesSupported            []string `json:"response_modes_supported"`
 	GrantTypesSupported               []string `json:"grant_types_supported"`
+	// draft-ietf-oauth-identity-assertion-authz-grant, section 7.2.
+	GrantProfilesSupported            []string `json:"authorization_grant_profiles_supported,omitempty"`
 	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
 	// RFC 8414, section 2: required where the methods have private_key_jwt.
 	TokenEndpointAuthSigningAlgs  []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
@@ -170,6 +174,7 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 		ResponseTypesSupported:            []string{"code"},
 		ResponseModesSupported:            []string{"query"},
 		GrantTypesSupported:               f.GrantTypes(host),
+		GrantProfilesSupported:            f.GrantProfiles(host),
 		TokenEndpointAuthMethodsSupported: f.AuthMethods,
 		TokenEndpointAuthSigningAlgs:      f.AuthSigningAlgs,
 		CodeChallengeMethodsSupported:     []string{"S256"},

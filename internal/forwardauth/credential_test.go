@@ -126,7 +126,6 @@ func TestIncompletePrincipalIsRefused(t *testing.T) {
 		"the client":                func(p *credential.Principal) { p.Client = "" },
 		"what it can be revoked by": func(p *credential.Principal) { p.ID = "" },
 		"the expiry":                func(p *credential.Principal) { p.Expires = 0 },
-		"that actors are not known": func(p *credential.Principal) { p.Actor = "agent" },
 		"the scope":                 func(p *credential.Principal) { p.Scope = "" },
 	} {
 		t.Run(name, func(t *testing.T) {

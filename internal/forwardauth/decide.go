@@ -132,6 +132,7 @@ func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Re
 	}
 	if d.Token != nil {
 		entry.Subject, entry.Client, entry.TokenID = d.Token.Subject(), d.Token.Client(), d.Token.ID()
+		entry.Actor = d.Token.Actor()
 		entry.Scope = d.needed.String()
 	}
 	e.Audit.Write(ctx, entry)

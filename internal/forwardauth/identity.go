@@ -57,6 +57,7 @@ func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource, most 
 	id := token.Identity{
 		Issuer: r.Host.Issuer, Audience: r.URI, Subject: p.Subject, Email: p.Email, Name: p.Name,
 		Client: oauth.ShortClientID(p.Client), Scope: p.Scope, GroupsOmitted: p.GroupsCut || len(p.Groups) > 0,
+		Roles: p.Roles, Context: p.Context, Act: p.Actor,
 	}
 	least, err := id.Payload()
 	room := most - e.Identities.Size(least)
@@ -75,7 +76,7 @@ func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource, most 
 // values makes the value of every identity header, in the order of e.names, so
 // that a gateway never lets the client's own copy through where ours is missing. The
 // signed one comes later. If they are more than room bytes, first the groups are
-// left out, then the scopes, then the name.
+// left out, then the roles, the scopes, the context, the name.
 func (e *Endpoint) values(p *credential.Principal, room int) []string {
 	lines := []struct{ name, value string }{
 		{e.Headers.User, headerValue(p.Subject)},
@@ -84,14 +85,17 @@ func (e *Endpoint) values(p *credential.Principal, room int) []string {
 		{e.Headers.Name, headerValue(p.Name)},
 		{e.Headers.Client, headerValue(oauth.ShortClientID(p.Client))},
 		{e.Headers.Scope, headerValue(p.Scope)},
+		{e.Headers.Actor, headerValue(p.Actor.Names()...)},
+		{e.Headers.Roles, headerValue(p.Roles...)},
+		{e.Headers.Context, headerValue(p.Context)},
 		{e.Headers.JWT, nothing},
 	}
-	const groups, name, scope = 2, 3, 5
+	const groups, name, scope, roles, context = 2, 3, 5, 7, 8
 	size := 0
 	for _, l := range lines {
 		size += lineBytes(l.name, l.value)
 	}
-	for _, i := range []int{groups, scope, name} {
+	for _, i := range []int{groups, roles, scope, context, name} {
 		if l := &lines[i]; size > room && l.name != "" {
 			size -= len(l.value) - len(nothing)
 			l.value = nothing

@@ -48,6 +48,15 @@ type terms struct {
 	key       *credential.Key // nil for what is no API key
 	renew     int64           // when a browser should fetch another, in Unix seconds; 0 for never
 	bound     string          // thumbprint of the key that the client must prove, "" for none
+	actor     string          // who acts for the subject, for the log
+}
+
+// Actor is who acts for the subject, "" if it acts alone.
+func (t *Token) Actor() string {
+	if t.terms == nil {
+		return ""
+	}
+	return t.terms.actor
 }
 
 // key bounds an API key; it is nil for everything else.
@@ -197,8 +206,8 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 		TokenID: p.ID, Family: p.Family, Subject: p.Subject, Email: p.Email, Client: revocation.Client(p.Client),
 	}, identity)
 	t.Issued, t.signing = p.IssuedAt, signing
-	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil || p.Renew != 0 || p.Bound != "" {
-		t.terms = &terms{cmp.Or(p.Until, p.Expires), e.Now().Unix(), p.Withdrawn, p.Key, p.Renew, strings.Clone(p.Bound)}
+	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil || p.Renew != 0 || p.Bound != "" || p.Actor != nil {
+		t.terms = &terms{cmp.Or(p.Until, p.Expires), e.Now().Unix(), p.Withdrawn, p.Key, p.Renew, strings.Clone(p.Bound), p.Actor.String()}
 	}
 	t.emailUnknown = p.EmailUnknown || p.Outsider != nil && p.Outsider.Person.Unknown.Email
 	return t

@@ -35,8 +35,8 @@ const (
 	clockSkew = 30 * time.Second
 )
 
-// assertion is a client's signed statement about itself, not yet verified.
-type assertion struct {
+// clientAssertion is a client's signed statement about itself, not yet verified.
+type clientAssertion struct {
 	token  *jwt.JSONWebToken
 	header jose.Header
 	id     string // client id, as claimed
@@ -77,13 +77,13 @@ func assertionProof(c *call, claimed string) (proof, error) {
 	if len(token.Headers) != 1 || unverified.Subject == "" {
 		return malformed(errors.New("the assertion has no single header or no sub"))
 	}
-	p := proof{method: registration.AuthPrivateKey, id: unverified.Subject, jwt: &assertion{token, token.Headers[0], unverified.Subject}}
+	p := proof{method: registration.AuthPrivateKey, id: unverified.Subject, jwt: &clientAssertion{token, token.Headers[0], unverified.Subject}}
 	return p, p.agrees(claimed)
 }
 
 // checkAssertion holds an assertion to RFC 7523, section 3, as tightened by
 // draft-ietf-oauth-rfc7523bis. It is spent later, where it takes effect.
-func (e *Endpoint) checkAssertion(c *call, a *assertion) error {
+func (e *Endpoint) checkAssertion(c *call, a *clientAssertion) error {
 	if err := checkType(a.header); err != nil {
 		return invalidClient(reasons.InvalidClientAssertion, err)
 	}
@@ -145,7 +145,7 @@ func checkType(h jose.Header) error {
 // what the header says about keys only helps to pick (RFC 8725, section 3.10).
 // If none fits, the client may have just rotated them. At most one signature is
 // checked for each state of the keys.
-func (e *Endpoint) verify(c *call, a *assertion) (*claims, error) {
+func (e *Endpoint) verify(c *call, a *clientAssertion) (*claims, error) {
 	keys, err := e.Clients.Keys(c.Context(), c.client, false)
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (e *Endpoint) verify(c *call, a *assertion) (*claims, error) {
 }
 
 // verify checks the signature with the one of keys that it must be of.
-func (a *assertion) verify(keys []jose.JSONWebKey) (*claims, error) {
+func (a *clientAssertion) verify(keys []jose.JSONWebKey) (*claims, error) {
 	var key *jose.JSONWebKey
 	for i := range keys {
 		switch {
@@ -249,7 +249,7 @@ func checkAudience(raw json.RawMessage, issuer string) error {
 }
 
 // spendAssertion uses an assertion up. One without a jti is known by its content.
-func (e *Endpoint) spendAssertion(c *call, a *assertion, verified *claims) error {
+func (e *Endpoint) spendAssertion(c *call, a *clientAssertion, verified *claims) error {
 	id := "jti " + verified.ID
 	if verified.ID == "" {
 		var payload map[string]any

@@ -40,7 +40,7 @@ type proof struct {
 	method  string
 	id      string   // as claimed
 	secrets []string // the ways to read the secret that was sent; any may be right
-	jwt     *assertion
+	jwt     *clientAssertion
 }
 
 // authenticate finds the client and checks its credentials (RFC 6749, sections

@@ -119,7 +119,7 @@ func TestClientCredentials(t *testing.T) {
 	})
 	t.Run("private_key_jwt", func(t *testing.T) {
 		claims := map[string]any{"iss": "signer", "sub": "signer", "aud": servertest.Issuer(servertest.Host), "exp": s.Clock.Now().Add(time.Minute).Unix(), "jti": rand.Text()}
-		form := with("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion", assertion(t, jose.ES256, key, "k1", nil, claims))
+		form := with("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion", clientAssertion(t, jose.ES256, key, "k1", nil, claims))
 		if a := ofMachine(t, s, servertest.Host, "", "", form); a.Status != 200 || a.String("scope") != "notes:read" {
 			t.Errorf("%d %s", a.Status, a.Body)
 		}

@@ -158,8 +158,8 @@ func TestMetadataDocumentsOff(t *testing.T) {
 	}
 }
 
-// assertion signs claims as a client does.
-func assertion(t *testing.T, alg jose.SignatureAlgorithm, key any, kid string, header map[string]any, claims map[string]any) string {
+// clientAssertion signs claims as a client does.
+func clientAssertion(t *testing.T, alg jose.SignatureAlgorithm, key any, kid string, header map[string]any, claims map[string]any) string {
 	t.Helper()
 	opts := (&jose.SignerOptions{}).WithHeader("kid", kid)
 	for name, v := range header {
@@ -210,7 +210,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 		}
 		return m
 	}
-	sign := func(edit ...any) string { return assertion(t, jose.RS256, key, "rsa", nil, claims(edit...)) }
+	sign := func(edit ...any) string { return clientAssertion(t, jose.RS256, key, "rsa", nil, claims(edit...)) }
 	send := func(jwt string, edit ...string) *servertest.Answer {
 		f := url.Values{
 			"grant_type": {"authorization_code"}, "code": {"x"}, "code_verifier": {"x"}, "client_assertion": {jwt},
@@ -239,10 +239,10 @@ func TestPrivateKeyJWT(t *testing.T) {
 	for name, jwt := range map[string]string{
 		"AS-CA-06 plain": sign(), "AS-CA-06 no iat": sign("iat", nil), "AS-CA-06 no jti": sign("jti", nil),
 		"AS-CA-07 aud in a list": sign("aud", []string{issuer}), "AS-CA-07 aud with a slash": sign("aud", issuer+"/"),
-		"AS-CA-08 typ": assertion(t, jose.RS256, key, "rsa", map[string]any{"typ": "client-authentication+jwt"}, claims()),
-		"AS-CA-08 JWT": assertion(t, jose.RS256, key, "rsa", map[string]any{"typ": "JWT"}, claims()),
-		"AS-CA-09 PS":  assertion(t, jose.PS256, key, "rsa", nil, claims()), "AS-CA-09 pinned": assertion(t, jose.PS256, key, "pinned", nil, claims()),
-		"AS-CA-09 ES": assertion(t, jose.ES256, ec, "ec", nil, claims()), "AS-CA-09 Ed": assertion(t, jose.EdDSA, ed, "ed", nil, claims()),
+		"AS-CA-08 typ": clientAssertion(t, jose.RS256, key, "rsa", map[string]any{"typ": "client-authentication+jwt"}, claims()),
+		"AS-CA-08 JWT": clientAssertion(t, jose.RS256, key, "rsa", map[string]any{"typ": "JWT"}, claims()),
+		"AS-CA-09 PS":  clientAssertion(t, jose.PS256, key, "rsa", nil, claims()), "AS-CA-09 pinned": clientAssertion(t, jose.PS256, key, "pinned", nil, claims()),
+		"AS-CA-09 ES": clientAssertion(t, jose.ES256, ec, "ec", nil, claims()), "AS-CA-09 Ed": clientAssertion(t, jose.EdDSA, ed, "ed", nil, claims()),
 		"AS-CA-06 a minute late within skew": sign("exp", s.Clock.Now().Unix()-20),
 	} {
 		t.Run("accepted "+name, func(t *testing.T) {
@@ -301,14 +301,14 @@ func TestPrivateKeyJWT(t *testing.T) {
 		{"AS-CA-07 two", sign("aud", []string{issuer, "https://other.example"}), nil, 401, "invalid_client_assertion"},
 		{"AS-CA-07 none in list", sign("aud", []string{}), nil, 401, "invalid_client_assertion"},
 		{"AS-CA-07 another server", sign("aud", "https://other.example"), nil, 401, "invalid_client_assertion"},
-		{"AS-CA-08 access token", assertion(t, jose.RS256, key, "rsa", map[string]any{"typ": "at+jwt"}, claims()), nil, 401, "invalid_client_assertion"},
-		{"AS-CA-08 logout token", assertion(t, jose.RS256, key, "rsa", map[string]any{"typ": "logout+jwt"}, claims()), nil, 401, "invalid_client_assertion"},
-		{"ATK-24 key of another", assertion(t, jose.RS256, other, "rsa", nil, claims()), nil, 401, "invalid_client_assertion"},
-		{"ATK-24 key in the header", assertion(t, jose.RS256, other, "rsa", map[string]any{"jwk": embedded}, claims()), nil, 401, "invalid_client_assertion"},
-		{"ATK-24 jku", assertion(t, jose.RS256, other, "x", map[string]any{"jku": "https://evil.example/jwks"}, claims()), nil, 401, "invalid_client_assertion"},
-		{"ATK-24 key pinned to another alg", assertion(t, jose.RS256, key, "pinned", nil, claims()), nil, 401, "invalid_client_assertion"},
+		{"AS-CA-08 access token", clientAssertion(t, jose.RS256, key, "rsa", map[string]any{"typ": "at+jwt"}, claims()), nil, 401, "invalid_client_assertion"},
+		{"AS-CA-08 logout token", clientAssertion(t, jose.RS256, key, "rsa", map[string]any{"typ": "logout+jwt"}, claims()), nil, 401, "invalid_client_assertion"},
+		{"ATK-24 key of another", clientAssertion(t, jose.RS256, other, "rsa", nil, claims()), nil, 401, "invalid_client_assertion"},
+		{"ATK-24 key in the header", clientAssertion(t, jose.RS256, other, "rsa", map[string]any{"jwk": embedded}, claims()), nil, 401, "invalid_client_assertion"},
+		{"ATK-24 jku", clientAssertion(t, jose.RS256, other, "x", map[string]any{"jku": "https://evil.example/jwks"}, claims()), nil, 401, "invalid_client_assertion"},
+		{"ATK-24 key pinned to another alg", clientAssertion(t, jose.RS256, key, "pinned", nil, claims()), nil, 401, "invalid_client_assertion"},
 		{"ATK-24 none", unsigned, nil, 401, "malformed_client_authentication"},
-		{"ATK-24 HMAC with the public key", assertion(t, jose.HS256, key.N.Bytes(), "rsa", nil, claims()), nil, 401, "malformed_client_authentication"},
+		{"ATK-24 HMAC with the public key", clientAssertion(t, jose.HS256, key.N.Bytes(), "rsa", nil, claims()), nil, 401, "malformed_client_authentication"},
 		{"garbage", "a.b.c", nil, 401, "malformed_client_authentication"},
 		{"too long", sign("x", strings.Repeat("x", 9000)), nil, 401, "malformed_client_authentication"},
 		{"another type", sign(), []string{"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"}, 401, "malformed_client_authentication"},
@@ -330,11 +330,11 @@ func TestPrivateKeyJWT(t *testing.T) {
 		s.Clock.Advance(time.Minute)
 		p.set(200, jose.JSONWebKey{Key: &other.PublicKey, KeyID: "new"})
 		before := p.count("/jwks")
-		if a := send(assertion(t, jose.RS256, other, "new", nil, claims())); !passed(a) {
+		if a := send(clientAssertion(t, jose.RS256, other, "new", nil, claims())); !passed(a) {
 			t.Errorf("%d %s", a.Status, a.Body)
 		}
 		for range 10 {
-			send(assertion(t, jose.RS256, other, "unknown", nil, claims()))
+			send(clientAssertion(t, jose.RS256, other, "unknown", nil, claims()))
 		}
 		if n := p.count("/jwks") - before; n != 1 {
 			t.Errorf("%d fetches of keys", n)
@@ -343,11 +343,11 @@ func TestPrivateKeyJWT(t *testing.T) {
 	t.Run("AS-CIMD-25 keys that do not come", func(t *testing.T) {
 		p.set(500)
 		s.Clock.Advance(10 * time.Minute)
-		if a := send(assertion(t, jose.RS256, other, "new", nil, claims())); !passed(a) {
+		if a := send(clientAssertion(t, jose.RS256, other, "new", nil, claims())); !passed(a) {
 			t.Errorf("stale: %d %s", a.Status, a.Body)
 		}
 		s.Clock.Advance(25 * time.Hour)
-		if a := send(assertion(t, jose.RS256, other, "new", nil, claims())); a.Status != 503 {
+		if a := send(clientAssertion(t, jose.RS256, other, "new", nil, claims())); a.Status != 503 {
 			t.Errorf("%d %s", a.Status, a.Body)
 		}
 	})
@@ -363,7 +363,7 @@ func TestRegisteredKeys(t *testing.T) {
 	a := c.Begin()
 	form := a.TokenForm(a.Code(t, s.NewBrowser()))
 	form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-	form.Set("client_assertion", assertion(t, jose.ES256, ec, "k", nil, map[string]any{
+	form.Set("client_assertion", clientAssertion(t, jose.ES256, ec, "k", nil, map[string]any{
 		"iss": c.ID, "sub": c.ID, "aud": "https://" + servertest.Host, "exp": s.Clock.Now().Unix() + 60, "jti": "one",
 	}))
 	if answer := c.Token(t, form); answer.Status != 200 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/actor"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
@@ -137,6 +138,9 @@ type grantee struct {
 	Until                  time.Time // bounds the token's life; zero is no bound
 	Key                    string    // thumbprint of the key that the grant is bound to, "" for none
 	Provider               supplied
+	Actor                  *actor.Actor
+	Roles                  []string // of a workload
+	Context                string   // of a workload
 }
 
 func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
@@ -153,10 +157,10 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 	raw, claims, err := e.issuer(g).Mint(
 		token.Claims{
 			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: g.Client, Scope: g.Scopes.String(),
-			Subject: g.Identity.FullSubject(), Family: g.Family, Expires: unix(g.Until), Confirmation: token.Confirmation{Thumbprint: key},
+			Subject: g.Identity.FullSubject(), Family: g.Family, Expires: unix(g.Until), Act: g.Actor, Confirmation: token.Confirmation{Thumbprint: key},
 		},
 		token.Person{
-			Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation,
+			Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation, Roles: g.Roles, Context: g.Context,
 			Provider: g.Provider.Value, Held: g.Provider.For != nil && g.Provider.For.Held,
 		},
 	)

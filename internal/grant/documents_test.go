@@ -156,7 +156,7 @@ func TestKeySetAtANamedPrivateURL(t *testing.T) {
 		return c.Token(t, url.Values{
 			"grant_type": {"authorization_code"}, "code": {"x"}, "code_verifier": {"x"},
 			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
-			"client_assertion": {assertion(t, jose.ES256, key, "k", nil, map[string]any{
+			"client_assertion": {clientAssertion(t, jose.ES256, key, "k", nil, map[string]any{
 				"iss": "agent", "sub": "agent", "aud": "https://" + servertest.Host, "exp": now + 60, "iat": now, "jti": rand.Text(),
 			})},
 		})

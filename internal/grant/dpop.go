@@ -91,7 +91,7 @@ func (c *call) bind(res *resource.Resource, bound string) (string, error) {
 		return "", wrongKey(reasons.DPoPWrongKey)
 	case bound != "": // also where the operator has turned DPoP off meanwhile
 		return "", wrongKey(reasons.DPoPProofMissing)
-	case accepts && (res.DPoP.Requires() || c.client.DPoPBound):
+	case accepts && (res.DPoP.Requires() || c.client != nil && c.client.DPoPBound):
 		return "", invalidProof(reasons.DPoPProofMissing)
 	}
 	return "", nil

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
@@ -69,9 +70,12 @@ type Endpoint struct {
 	Held *providertoken.Held
 	// Refresh is nil where there are no refresh tokens.
 	Refresh *Refresh
-	Ended   *revocation.List
-	Policy  *policy.Policy
-	Audit   *audit.Log
+	// Assertions reads what machines show in the place of a sign-in; nil where nothing
+	// of that is taken.
+	Assertions *assertion.Registry
+	Ended      *revocation.List
+	Policy     *policy.Policy
+	Audit      *audit.Log
 }
 
 // Response is the successful answer of RFC 6749, section 5.1.
@@ -136,26 +140,36 @@ func (e *Endpoint) Token(w http.ResponseWriter, r *http.Request, host *resource.
 	web.JSON(w, http.StatusOK, resp)
 }
 
-// begin is what every call begins with: the form, and who sends it.
+// begin is what a call begins with: the form, and the client that sends it.
 func (e *Endpoint) begin(w http.ResponseWriter, c *call) error {
+	if err := e.read(w, c); err != nil {
+		return err
+	}
+	return e.authenticate(c)
+}
+
+// read reads the form.
+func (e *Endpoint) read(w http.ResponseWriter, c *call) error {
 	form, err := web.Form(w, c.Request)
 	if err != nil {
 		return err
 	}
 	c.arrived = e.Now()
 	c.form, c.params = form, oauth.NewParams(form, "resource")
-	if err := c.params.CheckDuplicates(); err != nil {
-		return err
-	}
-	return e.authenticate(c)
+	return c.params.CheckDuplicates()
 }
 
 func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
-	if err := e.begin(w, c); err != nil {
+	if err := e.read(w, c); err != nil {
 		return nil, err
 	}
-	if ok, wait := e.Requests.Allow(c.host.Name + " " + c.client.Key()); !ok {
-		return nil, &web.TooMany{Reason: reasons.TooManyRequestsOfClient, Wait: wait}
+	if !e.withoutClient(c) {
+		if err := e.authenticate(c); err != nil {
+			return nil, err
+		}
+		if err := e.count(c, c.client.Key()); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.readKeyProof(w, c, Path); err != nil {
 		return nil, err
@@ -165,6 +179,14 @@ func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
 		return nil, err
 	}
 	return g.serve(e, c)
+}
+
+// count bounds the requests of one client, or of one machine without a client.
+func (e *Endpoint) count(c *call, key string) error {
+	if ok, wait := e.Requests.Allow(c.host.Name + " " + key); !ok {
+		return &web.TooMany{Reason: reasons.TooManyRequestsOfClient, Wait: wait}
+	}
+	return nil
 }
 
 func (e *Endpoint) refuse(w http.ResponseWriter, c *call, err error) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -25,6 +26,10 @@ type Grant struct {
 	// configured: the grant is for clients that the operator wrote down, each with
 	// credentials, scopes and resources. The registration gives it to no other.
 	configured bool
+	// clientless: what the grant takes says by itself who sends it, so that a request
+	// needs no client. A client that is there is held to its credentials, and one of
+	// the configuration to the grants of its entry.
+	clientless bool
 }
 
 // All returns the grants that there are, in the order in which they are named.
@@ -37,6 +42,7 @@ func All() []Grant {
 				return !r.OwnTokensOff && e.Clients.Reaches(clientCredentialsType, r.URI)
 			})
 		}},
+		{Type: jwtBearerType, serve: (*Endpoint).jwtBearer, clientless: true, offered: func(e *Endpoint, h *resource.Host) bool { return e.offersAssertions(h, "") }},
 	}
 }
 
@@ -70,6 +76,27 @@ func (e *Endpoint) offered(h *resource.Host) []Grant {
 // GrantTypes lists what the endpoint serves at a host, for discovery.
 func (e *Endpoint) GrantTypes(h *resource.Host) []string { return Types(e.offered(h), nil) }
 
+// open reports whether a client may use the grant.
+func (g Grant) open(client *registration.Client) bool {
+	if g.signIn || g.clientless && (client == nil || !client.PreRegistered) {
+		return true
+	}
+	return client != nil && client.MayUse(g.Type)
+}
+
+// withoutClient reports whether c names no client, and asks for a grant that needs none.
+func (e *Endpoint) withoutClient(c *call) bool {
+	if len(c.Header.Values("Authorization")) > 0 {
+		return false
+	}
+	for _, name := range []string{"client_id", "client_secret", "client_assertion", "client_assertion_type"} {
+		if c.params.Get(name) != "" {
+			return false
+		}
+	}
+	return slices.ContainsFunc(e.offered(c.host), func(g Grant) bool { return g.clientless && g.Type == c.params.Get("grant_type") })
+}
+
 // grant returns the grant that c asks for.
 func (e *Endpoint) grant(c *call) (Grant, error) {
 	asked := c.params.Get("grant_type")
@@ -80,7 +107,7 @@ func (e *Endpoint) grant(c *call) (Grant, error) {
 		if g.Type != asked {
 			continue
 		}
-		if !g.signIn && !c.client.MayUse(g.Type) {
+		if !g.open(c.client) {
 			return Grant{}, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use the grant %s", g.Type)
 		}
 		return g, nil

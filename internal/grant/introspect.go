@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/actor"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
@@ -35,6 +36,8 @@ type introspection struct {
 	TokenType string `json:"token_type,omitempty"`
 	// Confirmation is there for a token that is bound to a key (RFC 9449, section 6.2).
 	Confirmation *token.Confirmation `json:"cnf,omitempty"`
+	// Act is who acts for the subject (RFC 8693, section 4.1).
+	Act *actor.Actor `json:"act,omitempty"`
 }
 
 // Introspect answers POST /introspect, for clients that the operator configured
@@ -85,7 +88,7 @@ func (e *Endpoint) introspect(c *call) introspection {
 	}
 	answer := introspection{
 		Active: true, Issuer: claims.Issuer, Audience: claims.Audience, Subject: claims.Subject, ClientID: claims.ClientID,
-		Scope: bound.Scopes.String(), Expires: claims.Expires, IssuedAt: claims.IssuedAt, ID: claims.ID, TokenType: tokenType(claims.Confirmation.Thumbprint),
+		Scope: bound.Scopes.String(), Expires: claims.Expires, IssuedAt: claims.IssuedAt, ID: claims.ID, TokenType: tokenType(claims.Confirmation.Thumbprint), Act: claims.Act,
 	}
 	if claims.Confirmation.Thumbprint != "" {
 		answer.Confirmation = &claims.Confirmation

@@ -1,15 +1,18 @@
 package grant
 
 import (
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/actor"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 // machine is who asks for a token without a sign-in in a browser. It gets what the
@@ -22,8 +25,19 @@ type machine struct {
 	// may returns the scopes that the machine may have at a resource; with none the
 	// resource is closed to it.
 	may func(*resource.Resource) oauth.Scopes
+	// chosen, if set, is told of the resource that was chosen.
+	chosen func(*resource.Resource)
 	// until bounds the life of the token; zero is no bound.
 	until time.Time
+	// actor acts for the person; nil for no one.
+	actor *actor.Actor
+	// context is what a workload acts in.
+	context string
+	// key is the thumbprint of the key that the machine must prove, "" for none.
+	key string
+	// spend uses up what the machine showed, after everything else is in order; nil if
+	// it may be shown again.
+	spend func() error
 }
 
 // serveMachine checks what m asks for, uses up what it proved itself with, and mints.
@@ -34,7 +48,10 @@ func (e *Endpoint) serveMachine(c *call, m machine) (*Response, error) {
 		return nil, err
 	}
 	c.entry.Resource = res.URI
-	if _, err := c.bind(res, ""); err != nil {
+	if m.chosen != nil {
+		m.chosen(res)
+	}
+	if _, err := c.bind(res, m.key); err != nil {
 		return nil, err
 	}
 	scopes, err := m.scopes(c, res)
@@ -46,16 +63,27 @@ func (e *Endpoint) serveMachine(c *call, m machine) (*Response, error) {
 		return nil, err
 	}
 	person := &m.who.Person
-	if err := e.checkEnded(c, revocation.Facts{Subject: person.FullSubject(), Email: person.Email, EmailUnknown: person.Unknown.Email, Client: revocation.Client(m.client)}); err != nil {
+	facts := revocation.Facts{Subject: person.FullSubject(), Email: person.Email, EmailUnknown: person.Unknown.Email, Client: revocation.Client(m.client)}
+	if err := e.checkFacts(facts); err != nil {
 		return nil, err
 	}
-	if err := c.spendProof(); err != nil {
-		return nil, err
+	for _, spend := range []func() error{c.spend, m.spend} {
+		if spend == nil {
+			continue
+		}
+		if err := spend(); err != nil {
+			return nil, err
+		}
 	}
 	c.entry.Scope = scopes.String()
-	return e.mint(c, grantee{
+	resp, err := e.mint(c, grantee{
 		Resource: res.URI, Scopes: scopes, Identity: *person, Policy: match.String(), Client: m.client, Until: m.until,
+		Key: m.key, Actor: m.actor, Roles: m.who.Roles, Context: m.context,
 	})
+	if errors.Is(err, token.ErrTooLarge) {
+		return nil, &oauth.Error{Code: oauth.InvalidGrant, Description: "what is said of this caller does not fit an access token", Reason: reasons.InvalidAssertion, Cause: err}
+	}
+	return resp, err
 }
 
 // resource returns the one resource that the request is for: the one that it names

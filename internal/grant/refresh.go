@@ -336,6 +336,10 @@ func policyClient(c *call) policy.Client {
 // stays as it is, so that lifting the denial is enough.
 func (e *Endpoint) checkEnded(c *call, f revocation.Facts) error {
 	f.Client = revocation.Client(c.client.ID)
+	return e.checkFacts(f)
+}
+
+func (e *Endpoint) checkFacts(f revocation.Facts) error {
 	if reason := e.Ended.Check(f); reason != revocation.None {
 		return &oauth.Error{Code: oauth.InvalidGrant, Description: "the grant has been revoked", Reason: reason}
 	}

@@ -29,6 +29,12 @@ type Headers struct {
 	Client string `json:"client"`
 	// Header with the scopes of the token, with spaces between. Default: none.
 	Scope string `json:"scope"`
+	// Header with who acts for the user, comma-joined, the one who acts now first: "ISSUER:SUBJECT" without the scheme. "-" where the user acts alone. Default: none.
+	Actor string `json:"actor"`
+	// Header with the roles of a workload, comma-joined, as its platform says them. Default: none.
+	Roles string `json:"roles"`
+	// Header with the context that a workload acts in (ctx), as its platform says it. Default: none.
+	Context string `json:"context"`
 	// All of it once more as a signed token (JWT), which the MCP server can check by the keys at /openid/v1/jwks.
 	Signed Signed `json:"jwt"`
 
@@ -47,7 +53,7 @@ type Signed struct {
 
 // Names lists the headers, the signed one last.
 func (h *Headers) Names() []string {
-	all := []string{h.User, h.Email, h.Groups, h.Name, h.Client, h.Scope, h.JWT}
+	all := []string{h.User, h.Email, h.Groups, h.Name, h.Client, h.Scope, h.Actor, h.Roles, h.Context, h.JWT}
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
@@ -67,7 +73,8 @@ func (h *Headers) Resolve(c conf.Section) {
 		standard string
 	}{
 		{"user", &h.User, preset.User}, {"email", &h.Email, preset.Email}, {"groups", &h.Groups, preset.Groups},
-		{"name", &h.Name, preset.Name}, {"client", &h.Client, ""}, {"scope", &h.Scope, ""}, {"jwt.header", &h.Signed.Header, ""},
+		{"name", &h.Name, preset.Name}, {"client", &h.Client, ""}, {"scope", &h.Scope, ""},
+		{"actor", &h.Actor, ""}, {"roles", &h.Roles, ""}, {"context", &h.Context, ""}, {"jwt.header", &h.Signed.Header, ""},
 	} {
 		name, at := cmp.Or(*header.name, header.standard), c.Key(header.key)
 		if name == "" {

@@ -6,7 +6,7 @@ import (
 )
 
 // Outsider is the person and the client of a credential that this service did not
-// issue: a token of another authorization server, or an API key.
+// issue, or of a machine that gets a token without a sign-in.
 type Outsider struct {
 	// Person's Provider is what rules call the one who vouches for the person: the
 	// issuer's URL, say, which is not the id of any configured provider.
@@ -20,11 +20,14 @@ type Outsider struct {
 	// ClientID is the client's id as the issuer spells it. What a rule denies to a
 	// client of this service with that id it denies to this one too.
 	ClientID string
+	// Actors are who acts for the person, the one who acts now first, see actor.Names;
+	// Roles what a platform says of its workload.
+	Actors, Roles []string
 }
 
 // MatchOutsider is Match for the person and the client of such a credential.
 func (r *Rules) MatchOutsider(o *Outsider) Match {
-	p := person{Identity: o.Person, voucher: o.Person.Provider, sameAs: o.SameAs}
+	p := person{Identity: o.Person, voucher: o.Person.Provider, sameAs: o.SameAs, actors: o.Actors, roles: o.Roles}
 	c := o.Client
 	if o.ClientID != "" {
 		c.alias = oauth.ClientKey(o.ClientID)

@@ -32,7 +32,7 @@ func clientMatches(rule *rule.Rule, c Client) bool {
 
 // aboutPeople reports whether the rule has conditions about people.
 func aboutPeople(rule *rule.Rule) bool {
-	return len(rule.Users)+len(rule.Emails)+len(rule.EmailDomains)+len(rule.Groups)+len(rule.Providers) > 0
+	return len(rule.Users)+len(rule.Emails)+len(rule.EmailDomains)+len(rule.Groups)+len(rule.Providers)+len(rule.Actors)+len(rule.Roles) > 0
 }
 
 // person is whom rules are held to.
@@ -43,6 +43,8 @@ type person struct {
 	// voucher is what rules call the one who vouches for the person, "" if none is
 	// known, and sameAs a provider with the same people, see Outsider.
 	voucher, sameAs string
+	// actors act for the person, the one who acts now first; roles are a workload's.
+	actors, roles []string
 }
 
 // personMatches reports whether the rule's conditions about people hold.
@@ -63,6 +65,8 @@ func (r *Rules) personMatches(rule *rule.Rule, id person) bool {
 		{len(rule.Providers) > 0, func() bool {
 			return slices.Contains(rule.Providers, id.voucher) || deny && (id.voucher == "" || slices.Contains(rule.Providers, id.sameAs))
 		}},
+		{len(rule.Actors) > 0, func() bool { return actorAmong(rule.Actors, id.actors, deny) }},
+		{len(rule.Roles) > 0, func() bool { return groupAmong(rule.Roles, id.roles, deny) }},
 	} {
 		if condition.given && !condition.holds() {
 			return false
@@ -100,6 +104,16 @@ func groupAmong(patterns, groups []string, deny bool) bool {
 			return rule.Match(p, g) || deny && (rule.Match(strings.ToLower(p), strings.ToLower(g)) || strings.EqualFold(p, g))
 		})
 	})
+}
+
+// actorAmong reports whether one who acts matches a pattern. What may be allowed
+// depends on the one who acts now (RFC 8693, section 4.1); what is denied to an agent
+// is denied to those that it calls.
+func actorAmong(patterns, actors []string, deny bool) bool {
+	if !deny && len(actors) > 1 {
+		actors = actors[:1]
+	}
+	return slices.ContainsFunc(actors, func(a string) bool { return matchesAny(patterns, a) })
 }
 
 func inAnyDomain(domains []string, domain string) bool {

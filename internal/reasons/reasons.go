@@ -65,6 +65,13 @@ var (
 	WrongClientAuthenticationMethod = define("wrong_client_authentication_method", "the client used another authentication method than it registered")
 	WrongClientSecret               = define("wrong_client_secret", "the client secret is wrong")
 
+	// Machines.
+	InvalidAssertion       = define("invalid_assertion", "the assertion does not verify, or lacks what its kind demands; the cause is in the entry")
+	UnknownAssertionIssuer = define("unknown_assertion_issuer", "the assertion is of an issuer that trustedIssuers does not name for its type; nothing was fetched")
+	AssertionUsedTwice     = define("assertion_used_twice", "the assertion was used before")
+	NoRuleForAssertion     = define("no_rule_for_assertion", "the assertion is genuine, and no rule of its issuer's entry gives it anything here")
+	AssertionWithoutClient = define("assertion_without_client", "the assertion is for a client of this service, and the one that shows it is none, or did not prove that it is")
+
 	// Codes.
 	InvalidCode         = define("invalid_code", "the code is not one of this service for this host, or it has expired")
 	CodeOfAnotherClient = define("code_of_another_client", "the code was issued to another client")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/breaker"
@@ -52,13 +53,15 @@ type builder struct {
 	// sessions are those of people's browsers, nil where no host has any.
 	sessions *session.Sessions
 	proofs   *dpop.Verifier
+	// assertions are those of machines; nil where none are taken.
+	assertions *assertion.Registry
 }
 
 // build makes a service of a configuration that Check has accepted. It puts nothing in force.
 func (l *lasting) build(cfg *config.Config, before *service) (*service, error) {
 	b := &builder{service: &service{lasting: l, cfg: cfg, metrics: l.metrics.next()}, before: before}
 	for _, step := range []func() error{
-		b.hosts, b.observe, b.secure, b.signKeys, b.signIns, b.listTools, b.deny, b.holdKeys, b.admit, b.holdSessions, b.issuers, b.watchGates,
+		b.hosts, b.observe, b.secure, b.signKeys, b.signIns, b.listTools, b.deny, b.holdKeys, b.admit, b.holdSessions, b.issuers, b.trust, b.watchGates,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -164,7 +167,8 @@ func (b *builder) watchGates() error {
 		b.gates.Adopt(b.before.gates)
 	}
 	b.metrics.watchGates(b.gates)
-	b.trouble = func() []string { return append(b.gates.Trouble(), b.foreign.Trouble()...) }
+	assertions := b.assertions
+	b.trouble = func() []string { return slices.Concat(b.gates.Trouble(), b.foreign.Trouble(), assertions.Trouble()) }
 	return nil
 }
 
@@ -184,7 +188,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 		tokens: &grant.Endpoint{
 			Grants: grant.All(), Clients: b.clients, Providers: b.providers, Held: b.held, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
 			Failures: b.failures, Revocations: b.revocations, Now: b.opt.Now,
-			Requests: b.perMinute("token", b.cfg.Limits.ClientRequests), Refresh: b.refresh(),
+			Requests: b.perMinute("token", b.cfg.Limits.ClientRequests), Refresh: b.refresh(), Assertions: b.assertions,
 			Proofs: b.proofs,
 			Tokens: &token.Issuer{Keys: b.keys, Persons: b.persons, Lifetime: b.cfg.Tokens.AccessTokenLifetime, Now: b.opt.Now},
 		},

@@ -26,7 +26,7 @@ import (
 func Check(cfg *config.Config) error {
 	var problems []error
 	for _, check := range []func(*config.Config) error{
-		checkHosts, checkProviders, checkIssuers, checkClients, checkGuard, checkDenyList, checkAPIKeys, checkTracing, checkAudit,
+		checkHosts, checkProviders, checkIssuers, checkTrusted, checkClients, checkGuard, checkDenyList, checkAPIKeys, checkTracing, checkAudit,
 	} {
 		problems = append(problems, check(cfg))
 	}

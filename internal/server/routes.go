@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion/idjag"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
@@ -64,7 +65,7 @@ func owns(routes []web.Route, path string) bool {
 func (e endpoints) features(clients *registration.Clients) discovery.Features {
 	f := discovery.Features{
 		AuthorizationPath: authorize.Path, TokenPath: grant.Path, RevocationPath: grant.RevocationPath,
-		GrantTypes: e.tokens.GrantTypes, OfflineAccess: e.tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
+		GrantTypes: e.tokens.GrantTypes, GrantProfiles: e.grantProfiles, OfflineAccess: e.tokens.Refresh != nil, AuthMethods: registration.AuthMethods,
 		AuthSigningAlgs: registration.SigningAlgNames(), MetadataDocuments: announceDocuments(clients),
 		DPoPAlgs: dpop.Algorithms(),
 	}
@@ -78,6 +79,14 @@ func (e endpoints) features(clients *registration.Clients) discovery.Features {
 		f.RegistrationPath = registration.Path
 	}
 	return f
+}
+
+// grantProfiles are those that work at a host.
+func (e endpoints) grantProfiles(host *resource.Host) []string {
+	if e.tokens.OffersAssertions(host, idjag.Name) {
+		return []string{idjag.Profile}
+	}
+	return nil
 }
 
 // mux puts the routes on a multiplexer.

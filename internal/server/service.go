@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
@@ -47,6 +48,7 @@ type service struct {
 	gates        *gatewatch.Watch // nil for none
 	foreign      *issuer.Kind     // tokens of other authorization servers
 	clients      *registration.Clients
+	trusted      []*jwks.Set      // keys of those whose assertions are taken
 	limiters     limiters
 	// files may change while the service runs.
 	files []*reload.File
@@ -68,6 +70,9 @@ func (v *service) run(ctx context.Context) {
 	go v.catalogue.Run(ctx)
 	go v.gates.Run(ctx)
 	go v.foreign.Run(ctx)
+	for _, keys := range v.trusted {
+		go keys.Run(ctx)
+	}
 	for _, f := range v.files {
 		go f.Watch(ctx)
 	}

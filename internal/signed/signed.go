@@ -18,6 +18,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/strictjson"
 )
@@ -135,6 +136,17 @@ func (t *Token) Texts(name string) (list []string, ok bool) {
 		return []string{one}, one != ""
 	}
 	return list, json.Unmarshal(t.Claims[name], &list) == nil && !slices.Contains(list, "")
+}
+
+// Thumbprint reads the claim cnf of a token that is bound to a key by the key's
+// thumbprint, and says nothing else there (RFC 9449, section 6.1).
+func (t *Token) Thumbprint() (jkt string, ok bool) {
+	members, err := strictjson.Members(t.Claims["cnf"], 1)
+	if err != nil || len(members) != 1 {
+		return "", false
+	}
+	jkt, problem := claim.Set(members).Text("jkt")
+	return jkt, problem == "" && oauth.ValidThumbprint(jkt)
 }
 
 // Verify checks the signature with the keys of issuer. It returns the key that

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/actor"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 )
 
@@ -33,6 +34,11 @@ type Identity struct {
 	GroupsOmitted bool   `json:"groups_omitted,omitempty"`
 	Client        string `json:"client_id"` // shortened, as in the audit log
 	Scope         string `json:"scope"`
+	// Roles and Context are what a platform says of its workload besides its groups.
+	Roles   []string `json:"roles,omitempty"`
+	Context string   `json:"ctx,omitempty"`
+	// Act is who acts for the subject; nil if it acts alone (RFC 8693, section 4.1).
+	Act *actor.Actor `json:"act,omitempty"`
 }
 
 // Payload is the part of an identity token that stays the same each time it is

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/actor"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -42,6 +43,8 @@ type Claims struct {
 	ID       string `json:"jti"`
 	IssuedAt int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
+	// Act is who acts for the subject; nil if it acts alone (RFC 8693, section 4.1).
+	Act *actor.Actor `json:"act,omitempty"`
 	// Family is the sign-in that the token comes from, for revocation.
 	Family string `json:"family,omitempty"`
 	// Confirmation is the key that the client must prove (RFC 7800; RFC 9449, section
@@ -73,6 +76,9 @@ type Person struct {
 	// Generation is that of the refresh token that the access token came with; 0
 	// for none, and for that of the sign-in itself.
 	Generation int `json:"gen,omitempty"`
+	// Roles and Context are what a platform says of its workload besides its groups.
+	Roles   []string `json:"roles,omitempty"`
+	Context string   `json:"ctx,omitempty"`
 	// GroupsCut: there were more groups than an access token can hold.
 	GroupsCut bool `json:"cut,omitempty"`
 	// Provider is the token of the identity provider that the MCP server gets, where

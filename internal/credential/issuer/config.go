@@ -38,6 +38,8 @@ type File struct {
 	Tenants []string `json:"tenants" max:"1000" check:"unique"`
 	// Clients whose tokens are accepted, by their ids at the authorization server. Default: every client.
 	Clients []string `json:"clients" max:"1000" check:"unique"`
+	// Take tokens in which someone acts for the person (the claim act). The MCP server, the audit log and rules with actors learn who; without this such a token is refused. Default false.
+	Delegation bool `json:"delegation"`
 	// How far the two clocks may differ.
 	Leeway time.Duration `json:"leeway" default:"10s" min:"0s" max:"5m"`
 }
@@ -82,6 +84,7 @@ type Config struct {
 	AddScopes        []string
 	Tenants, Clients []string // empty for all
 	Leeway           time.Duration
+	Delegation       bool
 
 	// Namespace is what the subjects of its people begin with, as those of an
 	// identity provider with this issuer do.
@@ -127,7 +130,7 @@ func (f File) resolve(c conf.Section) Config {
 		Issuer: f.Issuer, JWKSURL: f.JWKSURL, JWKSFile: c.Path(f.JWKSFile), Namespace: Namespace(f.Issuer), Authorities: f.Authorities,
 		Audiences: f.Audiences, Types: f.types(c), Algorithms: f.algorithms(c), Claims: f.Claims.resolve(c.Sub("claims")),
 		ScopeMap: f.ScopeMap, AddScopes: f.AddScopes, Tenants: f.Tenants, Clients: f.Clients,
-		Leeway: f.Leeway,
+		Leeway: f.Leeway, Delegation: f.Delegation,
 	}
 }
 

@@ -239,12 +239,13 @@ func (t *token) principal(by *jwks.Published, r *resource.Resource) (credential.
 		return credential.Principal{}, refuse(reasons.NoSubject)
 	}
 	who := t.config.Outsider(id, t.client())
+	who.Actors = t.actor.Names()
 	issued := t.now // no later, however far the issuer's clock is ahead
 	if !t.issued.IsZero() && t.issued.Before(issued) {
 		issued = t.issued
 	}
 	p := credential.Principal{
-		Issuer: t.config.Issuer, Audience: r.URI, Subject: id.FullSubject(), Client: t.config.clientID(t.client()), Scope: t.scope(),
+		Issuer: t.config.Issuer, Audience: r.URI, Subject: id.FullSubject(), Actor: t.actor, Client: t.config.clientID(t.client()), Scope: t.scope(),
 		Email: id.Email, Name: id.Name, Groups: id.Groups, GroupsCut: id.Unknown.Groups,
 		Outsider: who,
 		ID:       t.id(), Bound: t.bound, IssuedAt: issued.Unix(), Expires: t.expires.Unix(),

@@ -4,20 +4,18 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/actor"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/claim"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/signed"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/strictjson"
 )
 
 // token is a JWT that was taken apart and whose claims were checked. Its signature
@@ -26,7 +24,8 @@ import (
 type token struct {
 	*accepted
 	signed.Token
-	now time.Time
+	now   time.Time
+	actor *actor.Actor // who acts for the subject, nil for no one
 
 	bound           string    // the thumbprint of the key that the client must prove, "" for none
 	issued, expires time.Time // issued is zero where the token does not say
@@ -153,35 +152,32 @@ func (t *token) checkTenant() error {
 	return nil
 }
 
-// checkBinding finds out which key the client must prove (RFC 7800, section 3.1). It
-// refuses what this service cannot check, or not yet say: another kind of proof than
-// DPoP, and one who acts for another (RFC 8693, section 4.1).
+// checkBinding finds out which key the client must prove (RFC 7800, section 3.1), and
+// who acts for another (RFC 8693, section 4.1). It refuses what this service cannot
+// check or should not take: another kind of proof than DPoP, and one who acts where
+// the entry does not say that this is wanted.
 func (t *token) checkBinding() error {
 	switch {
 	case t.Claims.Has("cnf"):
 		var ok bool
-		if t.bound, ok = thumbprint(t.Claims["cnf"]); !ok {
+		if t.bound, ok = t.Thumbprint(); !ok {
 			return refuse(reasons.BoundToken)
 		}
 	case strings.EqualFold(t.Claims.String("typ"), "DPoP"): // and does not say to which key
 		return refuse(reasons.BoundToken)
 	}
 	switch {
-	case t.Claims.Has("act"):
+	case !t.Claims.Has("act"):
+		return nil
+	case !t.config.Delegation:
 		return refuse(reasons.DelegatedToken)
 	}
-	return nil
-}
-
-// thumbprint reads a confirmation that names a key by its thumbprint and says
-// nothing else (RFC 9449, section 6.1).
-func thumbprint(cnf json.RawMessage) (jkt string, ok bool) {
-	members, err := strictjson.Members(cnf, 1)
-	if err != nil || len(members) != 1 {
-		return "", false
+	acts, err := actor.Parse(t.Claims["act"], t.config.Issuer)
+	if err != nil {
+		return errMalformed
 	}
-	jkt, problem := claim.Set(members).Text("jkt")
-	return jkt, problem == "" && oauth.ValidThumbprint(jkt)
+	t.actor = acts
+	return nil
 }
 
 // verify checks the signature. It returns the key that verifies it, or nil if the

@@ -19,6 +19,8 @@ var Conditions = []Condition{
 	{Name: "emails", Of: func(r *Rule) []string { return r.Emails }, Covers: func(a, b string) bool { return LowerASCII(a) == LowerASCII(b) }},
 	{Name: "emailDomains", Of: func(r *Rule) []string { return r.EmailDomains }, Covers: CoversDomain},
 	{Name: "groups", Of: func(r *Rule) []string { return r.Groups }, Covers: Covers},
+	{Name: "actors", Of: func(r *Rule) []string { return r.Actors }, Covers: Covers},
+	{Name: "roles", Of: func(r *Rule) []string { return r.Roles }, Covers: Covers},
 	{Name: "providers", Of: func(r *Rule) []string { return r.Providers }, Covers: Same},
 	{Name: "clients", Of: func(r *Rule) []string { return r.Clients }, Covers: Same},
 	{Name: "clientHosts", Of: func(r *Rule) []string { return r.ClientHosts }, Covers: CoversDomain},

@@ -11,6 +11,7 @@ const (
 	KindExternal = "external" // a client of another authorization server
 	KindKey      = "key"      // holds an API key
 	KindBrowser  = "browser"  // a person's browser, at the pages of an MCP host
+	KindWorkload = "workload" // a workload that a trusted issuer vouches for
 )
 
 // KeyNamespace begins the subjects and client ids of API keys, with a colon behind
@@ -43,13 +44,17 @@ type Rule struct {
 	EmailDomains []string `json:"emailDomains" max:"200" check:"unique"`
 	// Groups, as the identity headers have them and by exact case; an asterisk at the end stands for anything. A rule that denies takes them whatever their case, and holds for people with 200 groups, who may be in more; see provider.groupsFilter.
 	Groups []string `json:"groups" max:"200" check:"unique"`
-	// Identity providers by id; the one `provider` has its name for an id. Other authorization servers by their issuer URL.
+	// Agents that act for the user, by "ISSUER:SUBJECT" without the scheme, as in the audit log; an asterisk at the end stands for anything, and "*" alone for everyone who acts. A rule that allows looks at the one who acts now, a rule that denies at everyone in the chain. No rule with actors holds for a user who acts alone.
+	Actors []string `json:"actors" max:"200" check:"unique"`
+	// Roles of a workload, as its platform says them (trustedIssuers), and by exact case; an asterisk at the end stands for anything.
+	Roles []string `json:"roles" max:"200" check:"unique"`
+	// Identity providers by id; the one `provider` has its name for an id. Other authorization servers and trustedIssuers by their issuer URL.
 	Providers []string `json:"providers" max:"200" check:"unique"`
-	// Clients by id: those of `clients`, URLs of metadata documents, for clients of another authorization server, its issuer without the scheme, a colon and the id there ("sso.example.com:cli"), or "apikey:NAME" for an API key, or "browser" for pages. Clients that register themselves get a new id each time; see clientKinds.
+	// Clients by id: those of `clients`, URLs of metadata documents, for clients of another authorization server, its issuer without the scheme, a colon and the id there ("sso.example.com:cli"), "apikey:NAME" for an API key, "browser" for pages, or the subject of a workload. Clients that register themselves get a new id each time; see clientKinds.
 	Clients []string `json:"clients" max:"200" check:"unique"`
 	// Hosts of metadata documents: a name such as "claude.ai", or "*.example.com" for every name below it.
 	ClientHosts []string `json:"clientHosts" max:"200" check:"unique"`
-	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves), "external" (clients of another authorization server), "key" (API keys), "browser" (people's browsers, at pages).
+	// Kinds of clients: "static" (those of `clients`), "document" (known by a metadata document), "dynamic" (registered themselves), "external" (clients of another authorization server), "key" (API keys), "browser" (people's browsers, at pages), "workload" (workloads of trustedIssuers).
 	ClientKinds []string `json:"clientKinds" max:"200" check:"unique"`
 	// Scopes that the rule is about; an asterisk at the end stands for anything. Default: everything.
 	Scopes []string `json:"scopes" max:"200" check:"unique"`

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion/kinds"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
+)
+
+// trust makes what reads the assertions of machines, and follows files with keys.
+// Each entry has keys of its own, whatever another one shares with it.
+func (b *builder) trust() error {
+	if len(b.cfg.TrustedIssuers) == 0 {
+		return nil
+	}
+	report := (&issuerReports{log: b.log, metrics: b.metrics}).hear
+	var problems []error
+	b.assertions = assertion.NewRegistry(kinds.All(), b.cfg.TrustedIssuers, func(c *assertion.Config) *jwks.Set {
+		set := b.keysOf(c, report)
+		b.trusted = append(b.trusted, set)
+		if c.JWKSFile == "" {
+			return set
+		}
+		file := keyFile(c.JWKSFile, set.Load)
+		file.Loaded = func(_ int, err error) {
+			if err != nil {
+				b.log.Error("a file with the keys of a trusted issuer cannot be used: the keys that are known go on", "issuer", c.Issuer, "problem", err)
+			}
+		}
+		problems = append(problems, file.Load())
+		b.files = append(b.files, file)
+		return set
+	}, b.opt.Now)
+	return errors.Join(problems...)
+}
+
+// keysOf makes the keys of an entry. What a client sends never says where they are.
+func (b *builder) keysOf(c *assertion.Config, report func(jwks.Fetch)) *jwks.Set {
+	if c.JWKSFile != "" {
+		return jwks.NewSet(c.Issuer, nil, report, b.opt.Now)
+	}
+	var base http.RoundTripper
+	if b.opt.HTTPClient != nil {
+		base = b.opt.HTTPClient.Transport
+	}
+	source := &jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: bearerFile(c.TokenFile)}
+	return jwks.NewSet(c.Issuer, source.Over(trusting(base, c.Authorities)).Fetch, report, b.opt.Now)
+}
+
+// bearerFile reads a token that is renewed in place; nil for none.
+func bearerFile(path string) func() (string, error) {
+	if path == "" {
+		return nil
+	}
+	return func() (string, error) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", errors.New("the file of tokenFile cannot be read")
+		}
+		token := strings.TrimSpace(string(text))
+		if token == "" || len(token) > conf.MaxSecretBytes || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			return "", errors.New("the file of tokenFile does not hold one token")
+		}
+		return token, nil
+	}
+}
+
+// checkTrusted reads the files with keys.
+func checkTrusted(cfg *config.Config) error {
+	var problems []error
+	for _, c := range cfg.TrustedIssuers {
+		if c.JWKSFile == "" {
+			continue
+		}
+		set := jwks.NewSet(c.Issuer, nil, func(jwks.Fetch) {}, time.Now)
+		if err := keyFile(c.JWKSFile, set.Load).Load(); err != nil {
+			problems = append(problems, fmt.Errorf("%s.jwksFile: %w", c.At, err))
+		}
+	}
+	return errors.Join(problems...)
+}
