@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 )
@@ -170,6 +171,28 @@ func (s *Source) authorize(req *http.Request) error {
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	return nil
+}
+
+// maxBearer bounds a token of a file, in bytes.
+const maxBearer = 64 << 10
+
+// BearerFile returns a Token that reads a file each time, because the token in it is
+// renewed in place; nil for no file.
+func BearerFile(path string) func() (string, error) {
+	if path == "" {
+		return nil
+	}
+	return func() (string, error) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", errors.New("the file of tokenFile cannot be read")
+		}
+		token := strings.TrimSpace(string(text))
+		if token == "" || len(token) > maxBearer || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			return "", errors.New("the file of tokenFile does not hold one token")
+		}
+		return token, nil
+	}
 }
 
 // cause is an error without the URL, which the caller names.

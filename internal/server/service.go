@@ -48,7 +48,7 @@ type service struct {
 	gates        *gatewatch.Watch // nil for none
 	foreign      *issuer.Kind     // tokens of other authorization servers
 	clients      *registration.Clients
-	trusted      []*jwks.Set      // keys of those whose assertions are taken
+	trusted      []*jwks.Set // keys of those whose assertions are taken
 	limiters     limiters
 	// files may change while the service runs.
 	files []*reload.File

@@ -4,13 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion/kinds"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 )
@@ -51,26 +48,8 @@ func (b *builder) keysOf(c *assertion.Config, report func(jwks.Fetch)) *jwks.Set
 	if b.opt.HTTPClient != nil {
 		base = b.opt.HTTPClient.Transport
 	}
-	source := &jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: bearerFile(c.TokenFile)}
+	source := &jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: jwks.BearerFile(c.TokenFile)}
 	return jwks.NewSet(c.Issuer, source.Over(trusting(base, c.Authorities)).Fetch, report, b.opt.Now)
-}
-
-// bearerFile reads a token that is renewed in place; nil for none.
-func bearerFile(path string) func() (string, error) {
-	if path == "" {
-		return nil
-	}
-	return func() (string, error) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return "", errors.New("the file of tokenFile cannot be read")
-		}
-		token := strings.TrimSpace(string(text))
-		if token == "" || len(token) > conf.MaxSecretBytes || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-			return "", errors.New("the file of tokenFile does not hold one token")
-		}
-		return token, nil
-	}
 }
 
 // checkTrusted reads the files with keys.

@@ -22,6 +22,8 @@ type File struct {
 	JWKSFile string `json:"jwksFile"`
 	// File with the certificates of the authorities to trust for it, in PEM, and no others. Default: those of the system; the environment variable SSL_CERT_DIR names directories with more.
 	Authorities []byte `json:"caFile" file:"pem"`
+	// File with a bearer token that is sent with requests for keys, to the host of jwksURL or else of issuer alone. In a pod /var/run/secrets/kubernetes.io/serviceaccount/token, which the API server of Kubernetes wants. It is read for each request.
+	TokenFile string `json:"tokenFile"`
 	// Values of aud that are accepted, each exact; a token must have one of them. Name only what stands for this MCP server alone. Default: the URL of the MCP server, with or without a slash at its end.
 	Audiences []string `json:"audiences" max:"100" check:"unique"`
 	// Values of the header typ that are accepted, without regard to case; "" stands for a token without one. An ID token and a logout token are refused whatever they have there. Default: "at+jwt", "JWT" and "".
@@ -70,6 +72,7 @@ type Config struct {
 	// JWKSURL and JWKSFile say where the keys are; at most one is set, and none for
 	// discovery.
 	JWKSURL, JWKSFile string
+	TokenFile         string // with a bearer token for the keys, "" for none
 	Authorities       []byte // PEM; empty for those of the system
 	// NoKeys: no token of it is verified by a key, see Kind.Told.
 	NoKeys bool
@@ -127,7 +130,7 @@ func (f File) resolve(c conf.Section) Config {
 	f.keys(c)
 	f.lists(c)
 	return Config{
-		Issuer: f.Issuer, JWKSURL: f.JWKSURL, JWKSFile: c.Path(f.JWKSFile), Namespace: Namespace(f.Issuer), Authorities: f.Authorities,
+		Issuer: f.Issuer, JWKSURL: f.JWKSURL, JWKSFile: c.Path(f.JWKSFile), TokenFile: c.Path(f.TokenFile), Namespace: Namespace(f.Issuer), Authorities: f.Authorities,
 		Audiences: f.Audiences, Types: f.types(c), Algorithms: f.algorithms(c), Claims: f.Claims.resolve(c.Sub("claims")),
 		ScopeMap: f.ScopeMap, AddScopes: f.AddScopes, Tenants: f.Tenants, Clients: f.Clients,
 		Leeway: f.Leeway, Delegation: f.Delegation,
@@ -159,7 +162,13 @@ func (f File) keys(c conf.Section) {
 		if len(f.Authorities) > 0 {
 			c.Add(c.Key("caFile"), "has no meaning beside jwksFile: nothing is fetched")
 		}
+		if f.TokenFile != "" {
+			c.Add(c.Key("tokenFile"), "has no meaning beside jwksFile: nothing is fetched")
+		}
 		c.Exists(c.Key("jwksFile"), f.JWKSFile)
+	}
+	if f.TokenFile != "" {
+		c.Exists(c.Key("tokenFile"), f.TokenFile)
 	}
 	if f.JWKSURL == "" {
 		return
@@ -168,6 +177,8 @@ func (f File) keys(c conf.Section) {
 	switch {
 	case problem != "":
 		c.Add(at, "%s %s", conf.ShowURL(f.JWKSURL), problem)
+	case u.Scheme == "http" && f.TokenFile != "" && !conf.IsLoopback(u.Hostname()):
+		c.Add(at, "uses http, which would show the token of tokenFile to everyone on the way; use https")
 	case u.Scheme == "http" && !conf.IsLoopback(u.Hostname()):
 		c.Warn(at, "uses http: who can change what is sent on the way to %s can make tokens for everybody; use https where that network is not yours alone", conf.Show(u.Host))
 	}

@@ -54,7 +54,7 @@ type accepted struct {
 	set       *jwks.Set
 }
 
-type sourceKey struct{ issuer, url, file, authorities string }
+type sourceKey struct{ issuer, url, file, token, authorities string }
 
 // New returns the kind that is turned on nowhere.
 func New(opt Options) *Kind {
@@ -85,13 +85,13 @@ func (k *Kind) set(c Config) *jwks.Set {
 	if !c.needsKeys() {
 		return jwks.NewSet(c.Issuer, nil, func(jwks.Fetch) {}, k.opt.Now) // of which nothing is asked
 	}
-	key := sourceKey{c.Issuer, c.JWKSURL, c.JWKSFile, string(c.Authorities)}
+	key := sourceKey{c.Issuer, c.JWKSURL, c.JWKSFile, c.TokenFile, string(c.Authorities)}
 	if s := k.sets[key]; s != nil {
 		return s
 	}
 	var fetch func(context.Context) (jwks.Document, error)
 	if c.JWKSFile == "" {
-		fetch = (&jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL}).Over(k.opt.Transport(c.Authorities)).Fetch
+		fetch = (&jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: jwks.BearerFile(c.TokenFile)}).Over(k.opt.Transport(c.Authorities)).Fetch
 	}
 	s := jwks.NewSet(c.Issuer, fetch, k.opt.Report, k.opt.Now)
 	k.sets[key] = s
