@@ -392,6 +392,9 @@ only the gateway itself asks there.
 {{- range list "/openid/v1/jwks" "/register" "/authorize" "/consent" "/login" "/token" "/revoke" }}
 {{- $paths = append $paths (dict "path" . "type" "Exact") }}
 {{- end }}
+{{- if (.Values.pushedRequests | default dict).enabled }}
+{{- $paths = append $paths (dict "path" "/par" "type" "Exact") }}
+{{- end }}
 {{- $paths = concat $paths (include "mcp-forward-auth.callbackPaths" . | fromYaml).list }}
 {{- $appended := list }}
 {{- range .Values.proxy.hosts }}
