@@ -30,7 +30,7 @@ type rule struct {
 const aCredentialAlone = "a kind of credential can be changed or taken out alone"
 
 func otherCredentials(name string) (others []string) {
-	for _, kind := range []string{"apikey", "introspection", "issuer", "own", "session"} {
+	for _, kind := range []string{"apikey", "introspection", "issuer", "own", "personal", "session"} {
 		if kind != name {
 			others = append(others, "credential/"+kind)
 		}
@@ -112,7 +112,12 @@ var rules = []rule{
 	{"credential/introspection", otherCredentials("introspection"), nil, aCredentialAlone},
 	{"credential/issuer", otherCredentials("issuer"), nil, aCredentialAlone},
 	{"credential/own", otherCredentials("own"), nil, aCredentialAlone},
+	{"credential/personal", otherCredentials("personal"), nil, aCredentialAlone},
 	{"credential/session", otherCredentials("session"), nil, aCredentialAlone},
+	{"people", []string{"*"}, []string{"guard", "seal"}, "what a person allowed is written down for people to see, and decides nothing"},
+	{"account", []string{"token", "keyset", "grant", "egress", "registration", "authcode"}, nil, "what a person sees and ends mints no tokens and knows no client"},
+	{"ssf", []string{"*"}, []string{"audit", "claim", "conf", "jwks", "reasons", "resource", "revocation", "signed", "web"}, "an event can end something and knows nothing else"},
+	{"operator", []string{"*"}, []string{"audit", "conf", "people", "reasons", "revocation", "web"}, "what operators ask for is in the records and the list of what was ended"},
 	// Google and Microsoft speak OpenID Connect, which is in the directory of its own kind.
 	{"connector/google", otherKinds("google"), []string{"connector/oidc"}, aKindAlone},
 	{"connector/microsoft", otherKinds("microsoft"), []string{"connector/oidc"}, aKindAlone},
@@ -133,7 +138,7 @@ var rules = []rule{
 }
 
 // endpoints never import one another: what they share lives below them.
-var endpoints = []string{"authorize", "grant", "forwardauth", "discovery"}
+var endpoints = []string{"authorize", "grant", "forwardauth", "discovery", "account"}
 
 // knowConfig are the packages that know the whole configuration file. Everything
 // else gets what concerns it from one of them.

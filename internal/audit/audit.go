@@ -55,6 +55,13 @@ const (
 	SessionBegun   Event = "session.begun"
 	SessionRenewed Event = "session.renewed"
 	SessionEnded   Event = "session.ended"
+	// PersonEnded: everything that a person allowed was ended. KeyMade: a person made a
+	// key for themselves.
+	PersonEnded Event = "person.ended"
+	KeyMade     Event = "key.made"
+	// SecurityEvent: an identity provider said that something happened to a person.
+	SecurityEvent        Event = "security_event.taken"
+	SecurityEventRefused Event = "security_event.refused"
 	// AccessAdvised: an advisory tool policy would have denied it.
 	AccessAdvised Event = "access.advised"
 	// RelayFailed: the MCP server gave no answer to a request that was let through,
@@ -68,7 +75,7 @@ var Events = []Event{
 	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
 	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, APIKeysLoaded, APIKeysBroken, ConfigLoaded, ConfigBroken,
-	FirstUse, AccessDenied, SessionBegun, SessionRenewed, SessionEnded,
+	FirstUse, AccessDenied, SessionBegun, SessionRenewed, SessionEnded, PersonEnded, KeyMade, SecurityEvent, SecurityEventRefused,
 	AccessAdvised, RelayFailed,
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/people"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
@@ -68,8 +69,8 @@ type Endpoint struct {
 	SignIns Attempts
 	// Sessions are those of people's browsers; nil where no host has any.
 	Sessions *session.Sessions
-	// Records notes the sessions that begin, and end; nil notes nothing.
-	Records Records
+	// People notes the sessions that begin; nil notes nothing.
+	People *people.Records
 	// Pushed: clients may push their requests, and with PushedOnly they must.
 	Pushed, PushedOnly bool
 	// SkipConsent: the operator lists every redirect URL and wants no page.

@@ -193,6 +193,7 @@ func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity co
 	}
 	return e.Ended.Check(revocation.Facts{
 		Subject: identity.FullSubject(), Email: identity.Email, EmailUnknown: identity.Unknown.Email, Client: st.ClientID,
+		Since: e.Now().Unix() + 1, // this very sign-in
 	})
 }
 

@@ -14,17 +14,13 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/people"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
-
-// Records notes the sessions of browsers, for the person and the operator to see.
-type Records interface {
-	Session(ctx context.Context, host *resource.Host, v *session.Session, ends time.Time)
-}
 
 // SignIn answers GET /account/sign-in: a person's own browser wants a session for
 // the pages of this host. One that has a session gets it renewed, and the others
@@ -139,15 +135,23 @@ func (e *Endpoint) signedIn(w http.ResponseWriter, r *http.Request, host *resour
 		e.endSession(r, host, &before, reasons.SessionReplaced, nil)
 	}
 	entry.Family = v.ID
-	e.Audit.Write(r.Context(), entry)
-	if e.Records != nil {
-		e.Records.Session(r.Context(), host, &v, time.Unix(e.Sessions.End(&v), 0))
+	if err := e.note(r.Context(), host, &v); err != nil {
+		entry.Cause = errors.Join(entry.Cause, err)
 	}
+	e.Audit.Write(r.Context(), entry)
 	session.Set(w.Header(), host, sealed)
 	if e.Providers.Only() == nil {
 		setCookie(w, host, providerCookie, vouching.ID, grantedTTL)
 	}
 	redirect(w, host.Issuer+st.Page)
+}
+
+// note writes the session down for the person to see.
+func (e *Endpoint) note(ctx context.Context, host *resource.Host, v *session.Session) error {
+	who := people.Who{Subject: v.Identity.FullSubject(), Email: v.Identity.Email, Name: v.Identity.Name}
+	return e.People.Note(ctx, who, people.Entry{
+		ID: v.ID, Kind: people.Browser, Client: session.ClientID, Host: host.Name, Since: v.AuthTime, Used: v.Checked, Until: e.Sessions.End(v),
+	})
 }
 
 // endSession ends a session before its time.
@@ -159,4 +163,5 @@ func (e *Endpoint) endSession(r *http.Request, host *resource.Host, v *session.S
 		Event: audit.SessionEnded, Reason: reason, Cause: cause, Host: host.Name, Flow: v.Flow, Family: v.ID,
 		Subject: v.Identity.FullSubject(), Email: v.Identity.Email, Client: session.ClientID,
 	})
+	_ = e.People.Forget(r.Context(), v.Identity.FullSubject(), v.ID) // it dies there by itself
 }

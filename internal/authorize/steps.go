@@ -81,10 +81,11 @@ func (p pending) policyClient() policy.Client {
 }
 
 func (p pending) auditEntry(host *resource.Host, event audit.Event, reason reasons.Reason) audit.Entry {
-	return audit.Entry{
-		Event: event, Reason: reason, Flow: p.Flow, Host: host.Name, Client: p.ClientID, Name: p.ClientName,
-		Redirect: p.Redirect.DisplayHost(), Resource: p.Resource,
+	entry := audit.Entry{Event: event, Reason: reason, Flow: p.Flow, Host: host.Name, Client: p.ClientID, Name: p.ClientName, Resource: p.Resource}
+	if !p.Redirect.IsZero() {
+		entry.Redirect = p.Redirect.DisplayHost()
 	}
+	return entry
 }
 
 // Steps seals and opens the values that travel between browser hops.

@@ -27,9 +27,9 @@ func (r *resolver) apiKeys(f File, c *Config) apikey.Config {
 }
 
 // keyHeader returns the canonical name of the header for keys, "" for none.
-func (r *resolver) keyHeader(at string, f apikey.HostFile) string {
-	if f.Header != "" && !f.Enabled {
-		r.Add(at, "has no meaning while apiKeys.enabled is off here")
+func (r *resolver) keyHeader(at string, f apikey.HostFile, personal bool) string {
+	if f.Header != "" && !f.Enabled && !personal {
+		r.Add(at, "has no meaning while apiKeys.enabled and personalKeys.enabled are off here")
 	}
 	return outbound.KeyHeader(r.Check, at, f.Header)
 }

@@ -16,16 +16,19 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/personal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/operator"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/ssf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -75,6 +78,9 @@ type Config struct {
 	TrustedIssuers []assertion.Config
 
 	BrowserSessions session.Settings
+	PersonalKeys    personal.Settings
+	Operators       operator.Settings
+	SecurityEvents  []ssf.Stream
 	Keys            keyset.Settings
 	Tokens          token.Settings
 	Limits          limit.Settings

@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/introspection"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/personal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
@@ -19,12 +20,14 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/operator"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/ssf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -60,6 +63,12 @@ type File struct {
 	BrowserSessions session.Settings `json:"browserSessions"`
 	// Issuers whose assertions /token takes in the place of a sign-in (RFC 7523): Kubernetes, platforms of agents and workloads, and identity providers for enterprise-managed authorization. See docs/machines.md. Default: none.
 	TrustedIssuers []assertion.File `json:"trustedIssuers" max:"100"`
+	// Keys that people make for themselves. See docs/account.md.
+	PersonalKeys personal.Settings `json:"personalKeys"`
+	// Security events of identity providers (Shared Signals), by which sessions and tokens end at once. See docs/security-events.md.
+	SecurityEvents ssf.File `json:"securityEvents"`
+	// Operators that ask the management listener who has access, and end it. See docs/account.md.
+	Operators operator.Settings `json:"operators"`
 	// Signing and sealing keys.
 	Keys keyset.Settings `json:"keys"`
 	// Lifetimes of what the service issues.
@@ -206,6 +215,8 @@ type HostFile struct {
 	DPoP string `json:"dpop" default:"off" enum:"off accepted required"`
 	// The identity provider's token for the MCP server, which so acts there as the person.
 	ProviderToken providertoken.File `json:"providerToken"`
+	// Keys that people make for themselves, in the place of tokens. See docs/account.md.
+	PersonalKeys personal.HostFile `json:"personalKeys"`
 	// Clients that run in a browser.
 	CORS CORSFile `json:"cors"`
 	// This service itself stands in front of the MCP server, without a gateway.

@@ -54,6 +54,7 @@ var operatorKeys = map[string]string{
 	"account":              "it shows people their sign-ins on this host",
 	"providerToken":        "the MCP server gets people's tokens of the identity provider",
 	"apiKeys":              "the operator gives out the keys",
+	"personalKeys":         "it says that people may make keys for themselves",
 	"authorizationServers": "it lets in tokens that others issue, and has this service ask their servers",
 	"ownTokens":            "it goes with authorizationServers",
 }

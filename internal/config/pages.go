@@ -56,3 +56,26 @@ func (r *resolver) pagePlaces(hosts []resource.Entry, server func(host, path str
 		}
 	}
 }
+
+// personalKeys holds keys that people make to what lets people end them again.
+func (r *resolver) personalKeys(c *Config) {
+	account := map[string]bool{}
+	for _, h := range c.Hosts {
+		account[h.Host] = account[h.Host] || h.Account
+	}
+	for i, h := range c.Hosts {
+		at := conf.Element("proxy.hosts", i) + ".personalKeys.enabled"
+		switch {
+		case !h.PersonalKeys:
+		case !account[h.Host]:
+			r.Add(at, "needs account on this host: people make and end their keys at /account")
+		case c.Guard.Backend == "memory" && c.Keys.Source == "seed":
+			r.Add(at, `needs guard.backend "redis" or "postgres": a key outlives a restart with keys.source "seed", and that it was ended would be forgotten`)
+		}
+	}
+	for i, h := range c.Hosts {
+		if h.Account && len(h.Pages) > 0 {
+			r.Warn(conf.Element("proxy.hosts", i)+".account", "is on a host with pages, whose scripts then have the same origin as /account; give /account a host of its own unless you trust the MCP server with what people can do there")
+		}
+	}
+}

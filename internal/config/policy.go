@@ -342,7 +342,7 @@ func (c *policyFacts) clientHostProblem(host string) string {
 
 // takesKeys reports whether any MCP server takes API keys.
 func (c *policyFacts) takesKeys() bool {
-	return slices.ContainsFunc(c.Hosts, func(h resource.Entry) bool { return h.APIKeys })
+	return slices.ContainsFunc(c.Hosts, func(h resource.Entry) bool { return h.APIKeys || h.PersonalKeys })
 }
 
 // keyProblem: a rule about API keys is a slip where none are taken.

@@ -112,8 +112,9 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	if h.Serving != nil {
 		h.Rules.Body = true // it is there, so it decides
 	}
+	h.PersonalKeys = f.PersonalKeys.Enabled
 	h.Pages, h.Account = r.pages(at+".pages", f.Pages), f.Account
-	h.APIKeys, h.KeyHeader = f.APIKeys.Enabled, r.keyHeader(at+".apiKeys.header", f.APIKeys)
+	h.APIKeys, h.KeyHeader = f.APIKeys.Enabled, r.keyHeader(at+".apiKeys.header", f.APIKeys, f.PersonalKeys.Enabled)
 	h.ProviderToken = f.ProviderToken.Resolve(conf.Section{Check: r.Check, At: at + ".providerToken"})
 	return h, ok
 }

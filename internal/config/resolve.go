@@ -8,6 +8,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
@@ -26,7 +27,6 @@ func (r *resolver) resolve(f File) *Config {
 	f.Egress.Resolve(r.section("egress"))
 	f.Keys.Resolve(r.section("keys"))
 	f.Tokens.Resolve(r.section("tokens"))
-	f.BrowserSessions.Resolve(r.section("browserSessions"))
 	f.Limits.Resolve(r.section("limits"), len(f.Listen.TrustedProxies) > 0)
 	f.Guard.resolve(r.section("guard"))
 	f.Tracing.Resolve(r.section("tracing"))
@@ -44,7 +44,6 @@ func (r *resolver) resolve(f File) *Config {
 		Registration:    f.Registration,
 		Egress:          f.Egress,
 		Clients:         f.Clients,
-		BrowserSessions: f.BrowserSessions,
 		Keys:            f.Keys,
 		Tokens:          f.Tokens,
 		Limits:          f.Limits,
@@ -76,6 +75,7 @@ func (r *resolver) resolve(f File) *Config {
 	r.clients(c)
 	c.APIKeys = r.apiKeys(f, c)
 	r.providerTokens(c)
+	r.people(f, c)
 	r.policies(f, c)
 	r.unused(f, c)
 	c.Warnings = r.Warnings
@@ -143,6 +143,26 @@ func (r *resolver) overGRPC(f File) {
 			r.Add(at+".extMCP", "needs listen.grpc, because agentgateway asks about messages over gRPC")
 		}
 	}
+}
+
+// people resolves what is about people rather than apps.
+func (r *resolver) people(f File, c *Config) {
+	f.BrowserSessions.Resolve(r.section("browserSessions"))
+	f.Operators.Resolve(r.section("operators"))
+	c.BrowserSessions, c.PersonalKeys, c.Operators = f.BrowserSessions, f.PersonalKeys, f.Operators
+	r.personalKeys(c)
+	c.SecurityEvents = f.SecurityEvents.Resolve(r.section("securityEvents"), namespaces(c.Providers))
+}
+
+// namespaces are how the full subjects of each provider's people begin.
+func namespaces(providers []connector.Config) map[string]string {
+	out := map[string]string{}
+	for _, p := range providers {
+		if p.Settings != nil {
+			out[p.PolicyID()] = provider.Prefix(p) + p.Settings.Namespace()
+		}
+	}
+	return out
 }
 
 // denyList checks only that there is a file; what is in it may change at any time.

@@ -100,6 +100,27 @@ type Connector interface {
 	Identify(ctx context.Context, login Login, query url.Values) (Identity, Session, error)
 }
 
+// Leaver is what a connector can do besides: say where a browser ends the person's
+// session at the provider (OpenID Connect RP-Initiated Logout).
+type Leaver interface {
+	// LogoutURL returns "" where there is no such place. It may need the network.
+	LogoutURL(ctx context.Context) (string, error)
+}
+
+// Logout is what a provider said about the end of a person's session there.
+type Logout struct {
+	ID       string // jti
+	Identity Identity
+	IssuedAt time.Time
+}
+
+// LogoutReader is what a connector can do besides: verify what the provider sends when
+// it ends a session (OpenID Connect Back-Channel Logout).
+type LogoutReader interface {
+	// ReadLogout verifies a logout token. Errors are as those of Identify.
+	ReadLogout(ctx context.Context, token string) (Logout, error)
+}
+
 // PasswordConnector signs people in on our own login page.
 type PasswordConnector interface {
 	// Authenticate returns ErrRejected for an unknown user or a wrong

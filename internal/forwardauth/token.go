@@ -46,6 +46,7 @@ type terms struct {
 	since     int64 // when it was seen last
 	withdrawn *atomic.Bool
 	key       *credential.Key // nil for what is no API key
+	signedIn  int64           // when the person signed in, in Unix seconds; 0 for unknown
 	renew     int64           // when a browser should fetch another, in Unix seconds; 0 for never
 	bound     string          // thumbprint of the key that the client must prove, "" for none
 	actor     string          // who acts for the subject, for the log
@@ -155,9 +156,14 @@ func (t *Token) ID() string { return t.part(id) }
 
 // facts are what the token may be ended by.
 func (t *Token) facts() revocation.Facts {
-	return revocation.Facts{
+	f := revocation.Facts{
 		TokenID: t.part(id), Family: t.part(family), Subject: t.part(subject), Email: t.part(email), EmailUnknown: t.emailUnknown, Client: t.part(client),
+		Since: t.Issued - revocation.IssueSlack,
 	}
+	if t.terms != nil && t.terms.signedIn != 0 {
+		f.Since, f.Browser = t.terms.signedIn, t.terms.renew != 0
+	}
+	return f
 }
 
 // Grant is what tokens of one scope at one resource, of people and clients that
@@ -206,8 +212,8 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 		TokenID: p.ID, Family: p.Family, Subject: p.Subject, Email: p.Email, Client: revocation.Client(p.Client),
 	}, identity)
 	t.Issued, t.signing = p.IssuedAt, signing
-	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil || p.Renew != 0 || p.Bound != "" || p.Actor != nil {
-		t.terms = &terms{cmp.Or(p.Until, p.Expires), e.Now().Unix(), p.Withdrawn, p.Key, p.Renew, strings.Clone(p.Bound), p.Actor.String()}
+	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil || p.Renew != 0 || p.SignedIn != 0 || p.Bound != "" || p.Actor != nil {
+		t.terms = &terms{cmp.Or(p.Until, p.Expires), e.Now().Unix(), p.Withdrawn, p.Key, p.SignedIn, p.Renew, strings.Clone(p.Bound), p.Actor.String()}
 	}
 	t.emailUnknown = p.EmailUnknown || p.Outsider != nil && p.Outsider.Person.Unknown.Email
 	return t

@@ -34,7 +34,7 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.checkEnded(c, revocation.Facts{Subject: c.entry.Subject, Email: a.Identity.Email, EmailUnknown: a.Identity.Unknown.Email}); err != nil {
+	if err := e.checkEnded(c, revocation.Facts{Subject: c.entry.Subject, Email: a.Identity.Email, EmailUnknown: a.Identity.Unknown.Email, Since: a.AuthTime}); err != nil {
 		return nil, err
 	}
 	if a.Session, err = e.Codes.Session(c.Context(), a); err != nil {
@@ -69,6 +69,7 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 		return nil, err
 	}
 	c.entry.Step = audit.StepRedeemed
+	e.note(c, a.Identity, allowed{Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, AuthTime: a.AuthTime, Refreshes: resp.RefreshToken != ""})
 	return resp, nil
 }
 

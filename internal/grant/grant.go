@@ -19,6 +19,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/people"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
@@ -74,8 +75,10 @@ type Endpoint struct {
 	// of that is taken.
 	Assertions *assertion.Registry
 	Ended      *revocation.List
-	Policy     *policy.Policy
-	Audit      *audit.Log
+	// People notes what people allow; nil notes nothing.
+	People *people.Records
+	Policy *policy.Policy
+	Audit  *audit.Log
 }
 
 // Response is the successful answer of RFC 6749, section 5.1.

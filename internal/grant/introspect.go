@@ -73,7 +73,7 @@ func (e *Endpoint) introspect(c *call) introspection {
 	}
 	person := &claims.Person
 	facts := revocation.Facts{
-		TokenID: claims.ID, Family: claims.Family, Subject: claims.Subject, Email: person.Email, Client: revocation.Client(claims.ClientID),
+		TokenID: claims.ID, Family: claims.Family, Subject: claims.Subject, Email: person.Email, Client: revocation.Client(claims.ClientID), Since: claims.IssuedAt - revocation.IssueSlack,
 	}
 	if e.Ended.Check(facts) != revocation.None {
 		return introspection{}

@@ -167,7 +167,7 @@ func (e *Endpoint) refreshChecks() []refreshCheck {
 		e.dropChangedScopes,
 		e.checkClientPolicy,
 		func(r *refreshing) error {
-			return e.checkEnded(r.call, revocation.Facts{Family: r.token.Family, Subject: r.token.person().FullSubject()})
+			return e.checkEnded(r.call, revocation.Facts{Family: r.token.Family, Subject: r.token.person().FullSubject(), Since: r.token.AuthTime})
 		},
 		e.checkChallenge,
 		func(r *refreshing) error { return r.spendProof() },
@@ -178,7 +178,7 @@ func (e *Endpoint) refreshChecks() []refreshCheck {
 func (e *Endpoint) identityChecks() []refreshCheck {
 	return []refreshCheck{
 		func(r *refreshing) error {
-			return e.checkEnded(r.call, revocation.Facts{Email: r.identity.Email, EmailUnknown: r.identity.Unknown.Email})
+			return e.checkEnded(r.call, revocation.Facts{Email: r.identity.Email, EmailUnknown: r.identity.Unknown.Email, Since: r.token.AuthTime})
 		},
 		e.checkPolicy,
 	}
@@ -205,6 +205,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.note(c, r.identity, allowed{Family: t.Family, Resource: t.Resource, Scopes: r.scopes, AuthTime: t.AuthTime, Refreshes: true})
 	return resp, e.addRefresh(c, resp, next)
 }
 

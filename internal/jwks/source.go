@@ -23,6 +23,9 @@ type Source struct {
 	Issuer string
 	// URL of the key set, "" for discovery.
 	URL string
+	// Documents are the names of the well-known documents that may have the address of
+	// the key set; none for those of OpenID Connect and OAuth.
+	Documents []string
 	// Token, if set, returns a bearer token for the origin that URL names, or Issuer
 	// without one. No other origin sees it.
 	Token func() (string, error)
@@ -82,7 +85,7 @@ var errNotThere = errors.New("there is no such document")
 // discover finds the address of the key set in the issuer's metadata.
 func (s *Source) discover(ctx context.Context) (string, error) {
 	var last error
-	for _, address := range wellKnown(s.Issuer) {
+	for _, address := range s.wellKnown() {
 		var document struct {
 			Issuer  string `json:"issuer"`
 			JWKSURI string `json:"jwks_uri"`
@@ -104,6 +107,21 @@ func (s *Source) discover(ctx context.Context) (string, error) {
 		return document.JWKSURI, nil
 	}
 	return "", last
+}
+
+// wellKnown are the addresses of the documents of s.
+func (s *Source) wellKnown() (list []string) {
+	if len(s.Documents) == 0 {
+		return wellKnown(s.Issuer)
+	}
+	bare := strings.TrimSuffix(s.Issuer, "/")
+	for _, name := range s.Documents {
+		list = append(list, bare+"/.well-known/"+name)
+		if u, err := url.Parse(bare); err == nil && u.Path != "" { // RFC 8615, as of RFC 8414
+			list = append(list, u.Scheme+"://"+u.Host+"/.well-known/"+name+u.EscapedPath())
+		}
+	}
+	return list
 }
 
 // wellKnown are the addresses at which issuers publish metadata: OpenID Connect

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func english(b Brand) *Renderer { return newRenderer(b, locales["en"]) }
@@ -187,6 +188,40 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 	"login": func(r *Renderer, w http.ResponseWriter) {
 		r.Login(w, 200, Login{Action: "/login", Sealed: "s", ServerName: "Team Wiki", ClientName: "Claude Code", FlowID: "9f2c-41ab"})
 	},
+	"account": func(r *Renderer, w http.ResponseWriter) { r.Account(w, fullAccount()) },
+	"account-empty": func(r *Renderer, w http.ResponseWriter) {
+		r.Account(w, Account{Form: "f", EndAction: "https://wiki.mcp.example.com/account/end", KeyAction: "https://wiki.mcp.example.com/account/keys", SignOut: "https://wiki.mcp.example.com/account/sign-out", Subject: "corp:accounts.example.com:1234", Complete: true,
+			Browsers: fullAccount().Browsers[:1]})
+	},
+	"account-memory": func(r *Renderer, w http.ResponseWriter) {
+		v := fullAccount()
+		v.Complete, v.Forgotten, v.Notice = false, true, AccountEnded
+		v.KeyServers[0].Unavailable = true
+		v.KeyServers[1].Scopes = nil
+		r.Account(w, v)
+	},
+	"account-key": func(r *Renderer, w http.ResponseWriter) {
+		v := fullAccount()
+		v.NewKey = "mfp_" + strings.Repeat("AbC-_9", 120)
+		r.Account(w, v)
+	},
+	"account-hostile": func(r *Renderer, w http.ResponseWriter) {
+		v := fullAccount()
+		v.Email = "\u202emoc.elpmaxe@\u2066enaj"
+		v.Apps[0].Name = strings.Repeat("Donaudampfschifffahrtsgesellschaft", 4)
+		v.Apps[1].Name, v.Apps[1].Server = "\u202eedoC <b>edualC</b>", strings.Repeat("\u0301", 40)+"שלום"
+		v.Apps[0].Scopes = []string{strings.Repeat("very_long_scope_name", 8), "a\u202eb"}
+		r.Account(w, v)
+	},
+	"sign-out": func(r *Renderer, w http.ResponseWriter) {
+		r.SignOut(w, SignOut{Action: "https://wiki.mcp.example.com/account/sign-out", Form: "f", Host: "wiki.mcp.example.com"})
+	},
+	"sign-out-provider": func(r *Renderer, w http.ResponseWriter) {
+		r.SignOut(w, SignOut{Action: "https://wiki.mcp.example.com/account/sign-out", Form: "f", Host: "wiki.mcp.example.com", Provider: "Example Corp single sign-on"})
+	},
+	"signed-out": func(r *Renderer, w http.ResponseWriter) {
+		r.SignedOut(w, SignedOut{Host: "wiki.mcp.example.com", Again: "https://wiki.mcp.example.com/account/sign-in"})
+	},
 	"login-rejected":  loginPage(401, LoginRejected),
 	"login-throttled": loginPage(429, LoginThrottled),
 	"login-busy":      loginPage(503, LoginBusy),
@@ -202,6 +237,27 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 		v.Again, v.ToStranger = true, true
 		r.Consent(w, 200, v)
 	},
+}
+
+func fullAccount() Account {
+	at := time.Date(2026, 11, 3, 9, 41, 0, 0, time.UTC)
+	entry := func(id, name, by, server string, scopes ...string) AccountEntry {
+		return AccountEntry{ID: id, Name: name, VouchedBy: by, Server: server, Host: "wiki.mcp.example.com", Scopes: scopes, Since: at, Used: at.Add(50 * time.Hour), Until: at.AddDate(0, 3, 0)}
+	}
+	few := fewScopes()
+	v := Account{
+		Form: "f", EndAction: "/account/end", KeyAction: "/account/keys", SignOut: "https://wiki.mcp.example.com/account/sign-out", Back: "https://wiki.mcp.example.com/account",
+		Email: "jane@example.com", Subject: "google:1234", Complete: true,
+		Apps: []AccountEntry{entry("a", "Claude Code", "claude.ai", "Team Wiki", "pages:read", "pages:write"), entry("b", "", "", "Warehouse", "mcp")},
+		Keys: []AccountEntry{entry("c", "Nightly export", "", "Team Wiki", "pages:read")},
+		KeyServers: []KeyServer{
+			{URI: "https://wiki.mcp.example.com/mcp", Name: "Team Wiki", Scopes: few.Scopes, Days: []int{7, 30, 90}},
+			{URI: "https://wiki.mcp.example.com/other", Name: "Warehouse", Scopes: []ConsentScope{{Name: "mcp", Everything: true}}, Days: []int{1}},
+		},
+		Browsers: []AccountEntry{entry("d", "", "", ""), entry("e", "", "", "")},
+	}
+	v.Apps[0].Tools, v.Apps[1].MoreScopes, v.Browsers[0].This = 5, 3, true
+	return v
 }
 
 func loginPage(status int, problem LoginProblem) func(*Renderer, http.ResponseWriter) {

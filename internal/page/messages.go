@@ -144,3 +144,12 @@ func place(args []string, name string) (string, bool) {
 	}
 	return "", false
 }
+
+// text is a message for an attribute, "" if it is not there.
+func (l locale) text(id string) string {
+	s, err := l.tx(id)
+	if err != nil {
+		return ""
+	}
+	return s
+}

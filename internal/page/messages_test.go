@@ -28,6 +28,7 @@ var variants = map[string][]string{
 	"consent.notice.": words(NothingChosen, TooMuchChosen, ScopesChanged),
 	"consent.risk.":   {riskDestructive, riskOther, riskReadOnly},
 	"done.":           words(Outcomes...),
+	"account.notice.": words(AccountNotices...),
 }
 
 func words[T ~string](list ...T) (out []string) {

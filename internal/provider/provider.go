@@ -128,6 +128,32 @@ func (p *Provider) Exchange(ctx context.Context, accessToken string, x connector
 	return e.Exchange(ctx, accessToken, x)
 }
 
+// LogoutURL is where a browser ends the person's session at the provider, "" where
+// there is no such place, or it cannot be found out now.
+func (p *Provider) LogoutURL(ctx context.Context) string {
+	l, ok := p.Browser.(connector.Leaver)
+	if !ok {
+		return ""
+	}
+	target, err := l.LogoutURL(ctx)
+	if err != nil {
+		return ""
+	}
+	return target
+}
+
+// ReadLogout is connector.LogoutReader's, with the identity in this provider's name.
+// ok is false where the provider sends no such tokens.
+func (p *Provider) ReadLogout(ctx context.Context, token string) (l connector.Logout, ok bool, err error) {
+	r, ok := p.Browser.(connector.LogoutReader)
+	if !ok {
+		return connector.Logout{}, false, nil
+	}
+	l, err = r.ReadLogout(ctx, token)
+	l.Identity = p.own(l.Identity)
+	return l, true, err
+}
+
 // MayRecheck reports whether there is anything to ask with: the provider can be
 // asked again, and gave a session to do it with. People of this service's own
 // login page need none.

@@ -34,6 +34,10 @@ type Facts struct {
 	// any that the operator denies.
 	EmailUnknown bool
 	Client       string // oauth.ShortClientID of the client id
+	// Since is when the person signed in, in Unix seconds; 0 is before everything. Browser
+	// says that it is a session of the person's own browser.
+	Since   int64
+	Browser bool
 }
 
 // ErrFull: the list cannot take another entry, so what was to be revoked lives on.
@@ -48,6 +52,7 @@ type List struct {
 
 	mu     sync.RWMutex
 	ended  *expiring.Map[struct{}]
+	people *expiring.Map[int64] // see EndPerson
 	denied Denied
 
 	store   Store                // nil for none
@@ -62,7 +67,7 @@ const grace = time.Minute
 
 // New returns a list for at most limit revocations.
 func New(limit int, now func() time.Time) *List {
-	l := &List{now: now, ended: expiring.New[struct{}](limit)}
+	l := &List{now: now, ended: expiring.New[struct{}](limit), people: expiring.New[int64](limit)}
 	l.version.Store(1) // so that 0 means never asked
 	return l
 }
@@ -92,6 +97,7 @@ func (l *List) end(key string, expires time.Time, unsaid bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended.Sweep(l.now().Add(-grace))
+	l.people.Sweep(l.now().Add(-grace))
 	if until, known := l.ended.Expires(key); known && !until.Before(expires) {
 		if !unsaid { // nothing new: callers at this version need not ask again
 			return nil
@@ -100,6 +106,11 @@ func (l *List) end(key string, expires time.Time, unsaid bool) error {
 	}
 	if l.ended.Set(key, struct{}{}, expires) != nil {
 		return ErrFull
+	}
+	if p, at, ok := parsePerson(key); ok {
+		if l.note(p, at, expires) != nil {
+			return ErrFull
+		}
 	}
 	if unsaid {
 		l.unsaid[key] = expires
@@ -128,6 +139,9 @@ func (l *List) Check(f Facts) reasons.Reason {
 	}
 	if l.has("family ", f.Family) {
 		return reasons.FamilyRevoked
+	}
+	if l.personEnded(f) {
+		return reasons.PersonEnded
 	}
 	return None
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/account"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
@@ -17,6 +18,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/personal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
@@ -27,7 +29,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/operator"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/people"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
@@ -55,6 +59,8 @@ type builder struct {
 	proofs   *dpop.Verifier
 	// assertions are those of machines; nil where none are taken.
 	assertions *assertion.Registry
+	people     *people.Records // nil where nothing shows them
+	personal   *personal.Keys
 }
 
 // build makes a service of a configuration that Check has accepted. It puts nothing in force.
@@ -155,6 +161,10 @@ func (b *builder) admit() (err error) {
 	if b.table.SignsIn() {
 		b.sessions = session.New(b.sealing, b.cfg.BrowserSessions, b.opt.Now)
 	}
+	if b.sessions != nil || b.cfg.Operators.On() {
+		b.people = people.New(b.sealing, b.replay, b.memory.store != nil)
+	}
+	b.personal = personal.New(b.sealing)
 	return err
 }
 
@@ -183,7 +193,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			Requests: b.perMinute("authorize", b.cfg.Limits.ClientRequests), SignIns: b.attempts(limits),
 			Pages: b.pages, Audit: b.audit, Now: b.opt.Now, SkipConsent: !b.cfg.ConsentScreen,
 			Pushed: b.cfg.Pushed.Enabled, PushedOnly: b.cfg.Pushed.Required,
-			Sessions: b.sessions,
+			Sessions: b.sessions, People: b.people,
 		},
 		tokens: &grant.Endpoint{
 			Grants: grant.All(), Clients: b.clients, Providers: b.providers, Held: b.held, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
@@ -200,11 +210,41 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			return uri, int(authorize.PushedLifetime / time.Second), err
 		}
 	}
+	e.tokens.People = b.people
+	b.events = b.securityEvents()
+	e.events = b.events
+	if b.sessions != nil {
+		e.account = b.account()
+	}
 	if b.clients.Dynamic != nil {
 		e.registration = &registration.Endpoint{Dynamic: b.clients.Dynamic, Audit: b.audit}
 	}
 	e.documents = &discovery.Endpoint{Features: e.features(b.clients), Catalogue: b.peek, JWKS: b.keys.JWKS}
 	return e, limits
+}
+
+// account makes the pages where people see what they allowed.
+func (b *builder) account() *account.Endpoint {
+	return &account.Endpoint{
+		Sessions: b.sessions, People: b.people, Ended: b.memory.ended, Keys: b.personal, KeyLifetime: b.cfg.PersonalKeys.MaxLifetime,
+		Resources: b.table.All(), Catalogue: b.ask, Peek: b.peek, Policy: b.rules, Providers: b.providers, Guard: b.replay,
+		Forms: account.NewForms(b.sealing), Pages: b.pages, Audit: b.audit, Now: b.opt.Now, GrantLifetime: b.grantLifetime(),
+	}
+}
+
+// grantLifetime is how long anything that a person allowed can live.
+func (b *builder) grantLifetime() time.Duration {
+	return max(b.cfg.Tokens.AccessTokenLifetime, b.cfg.Tokens.RefreshAbsolute, b.cfg.BrowserSessions.Lifetime, b.cfg.PersonalKeys.MaxLifetime)
+}
+
+// operators makes what operators ask about people, nil for nothing.
+func (b *builder) operators() *operator.Endpoint {
+	if !b.cfg.Operators.On() {
+		return nil
+	}
+	return &operator.Endpoint{
+		Token: b.cfg.Operators.Token, People: b.people, Ended: b.memory.ended, Audit: b.audit, Now: b.opt.Now, GrantLifetime: b.grantLifetime(),
+	}
 }
 
 // refresh makes what refresh tokens need, nil where there are none.
@@ -245,6 +285,9 @@ func (b *builder) kinds() credential.Kinds {
 	var kinds credential.Kinds
 	if b.table.HasPages() { // first, because at a page its word is the only one
 		kinds = append(kinds, session.Kind{Sessions: b.sessions, Policy: b.rules})
+	}
+	if slices.ContainsFunc(b.table.All(), func(r *resource.Resource) bool { return r.PersonalKeys }) {
+		kinds = append(kinds, personal.Kind{Keys: b.personal, Policy: b.rules})
 	}
 	kinds = append(kinds, apikey.Kind{Keys: b.apiKeys, Now: b.opt.Now})
 	if hook := &b.cfg.APIKeys.Webhook; hook.On() {

@@ -44,5 +44,8 @@ func (b *builder) manage() http.Handler {
 	if b.recent != nil {
 		b.recent.Register(mux)
 	}
+	if e := b.operators(); e != nil {
+		e.Register(mux)
+	}
 	return web.Recover(b.log, mux)
 }

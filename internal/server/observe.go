@@ -122,6 +122,23 @@ func (w watchedBrowser) Exchange(ctx context.Context, accessToken string, x conn
 	return token, life, err
 }
 
+// ReadLogout implements connector.LogoutReader for those that are one.
+func (w watchedBrowser) ReadLogout(ctx context.Context, token string) (connector.Logout, error) {
+	if r, ok := w.next.(connector.LogoutReader); ok {
+		return r.ReadLogout(ctx, token)
+	}
+	return connector.Logout{}, connector.ErrRejected
+}
+
+// LogoutURL implements connector.Leaver for those that are one. It is not watched: no
+// sign-in depends on it.
+func (w watchedBrowser) LogoutURL(ctx context.Context) (string, error) {
+	if l, ok := w.next.(connector.Leaver); ok {
+		return l.LogoutURL(ctx)
+	}
+	return "", nil
+}
+
 func (w watchedBrowser) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, connector.Session, error) {
 	ctx, done := w.watch(ctx, opIdentify)
 	identity, session, err := w.next.Identify(ctx, login, query)

@@ -40,6 +40,8 @@ type principal struct {
 	// spelling is what the challenge calls the scope notes:write; "" for a kind that
 	// no sign-in gives more, which is refused in words about API keys.
 	spelling string
+	// lives is how long the credential does, 0 for an hour.
+	lives time.Duration
 }
 
 // expired is the reason once the credential has ended.
@@ -86,6 +88,21 @@ func principals(t *testing.T) []principal {
 		},
 		opaque(t),
 		apiKeys(),
+		personalKeys(t),
+	}
+}
+
+// personalKeys is the kind that people make for themselves.
+func personalKeys(t *testing.T) principal {
+	idp := oauthtest.NewOIDCProvider(t)
+	idp.SignInAs(servertest.Member("jane", "staff"))
+	return principal{
+		name: "personal key", edit: servertest.Edits(servertest.UseOIDC(idp), servertest.WithAccount), subject: strings.TrimPrefix(idp.Issuer, "http://") + ":jane",
+		clientKind: rule.KindKey, lives: 30 * 24 * time.Hour,
+		present: func(t *testing.T, s *servertest.Service, scopes string) string {
+			servertest.WaitForTools(t, s)
+			return servertest.PersonalKey(t, s.NewBrowser(), strings.Fields(scopes)...)
+		},
 	}
 }
 
@@ -190,7 +207,7 @@ func (p principal) passes(t *testing.T, s *servertest.Service) {
 	if a := servertest.CallTool(t, s, raw, "notes_list"); a.Status != http.StatusOK {
 		t.Errorf("%d %v", a.Status, a.Header)
 	}
-	s.Clock.Advance(2 * time.Hour)
+	s.Clock.Advance(cmp.Or(p.lives, time.Hour) + time.Hour)
 	if a := servertest.CallTool(t, s, raw, "notes_list"); a.Status != http.StatusUnauthorized || s.Log.Last(audit.AccessDenied)["reason"] != p.expired() {
 		t.Errorf("expired: %d %v", a.Status, s.Log.Last(audit.AccessDenied))
 	}

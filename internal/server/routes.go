@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/account"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion/idjag"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
@@ -15,6 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/ssf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -26,6 +28,8 @@ type endpoints struct {
 	pushed        bool
 	registration  *registration.Endpoint // nil where clients cannot register
 	documents     *discovery.Endpoint
+	account       *account.Endpoint // nil where no host has a browser session
+	events        *ssf.Receiver     // nil where no security events are taken
 }
 
 // routes is the table of routes.
@@ -40,8 +44,14 @@ func (e endpoints) routes() []web.Route {
 	if e.registration != nil {
 		routes = append(routes, e.registration.Routes()...)
 	}
+	if e.account != nil {
+		routes = append(routes, e.account.Routes()...)
+	}
 	for i := range routes {
 		routes[i].Issues = true
+	}
+	if e.events != nil {
+		routes = append(routes, e.events.Routes()...)
 	}
 	return append(routes, e.documents.Routes()...)
 }
@@ -49,7 +59,7 @@ func (e endpoints) routes() []web.Route {
 // everyRoute is the table of routes of a service that has everything turned on.
 // Its handlers must not be called.
 func everyRoute() []web.Route {
-	return endpoints{&authorize.Endpoint{Sessions: &session.Sessions{}}, &grant.Endpoint{}, true, true, &registration.Endpoint{}, &discovery.Endpoint{}}.routes()
+	return endpoints{&authorize.Endpoint{Sessions: &session.Sessions{}}, &grant.Endpoint{}, true, true, &registration.Endpoint{}, &discovery.Endpoint{}, &account.Endpoint{}, &ssf.Receiver{}}.routes()
 }
 
 // Owns reports whether a path belongs to the service on every host, whatever is

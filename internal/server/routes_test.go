@@ -7,11 +7,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/account"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/ssf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
@@ -60,7 +62,7 @@ func TestRoutesAreConsistent(t *testing.T) {
 func TestAdvertisedEndpointsHaveRoutes(t *testing.T) {
 	optional := map[string]string{"RegistrationPath": registration.Path, "IntrospectionPath": grant.IntrospectionPath, "PushPath": grant.PushPath}
 	for _, on := range []bool{true, false} {
-		e := endpoints{&authorize.Endpoint{}, &grant.Endpoint{}, on, on, nil, &discovery.Endpoint{}}
+		e := endpoints{&authorize.Endpoint{}, &grant.Endpoint{}, on, on, nil, &discovery.Endpoint{}, &account.Endpoint{}, &ssf.Receiver{}}
 		if on {
 			e.registration = &registration.Endpoint{}
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/ssf"
 )
 
 // service is everything that follows from one configuration. It does not change;
@@ -48,7 +49,8 @@ type service struct {
 	gates        *gatewatch.Watch // nil for none
 	foreign      *issuer.Kind     // tokens of other authorization servers
 	clients      *registration.Clients
-	trusted      []*jwks.Set // keys of those whose assertions are taken
+	trusted      []*jwks.Set   // keys of those whose assertions are taken
+	events       *ssf.Receiver // nil for none
 	limiters     limiters
 	// files may change while the service runs.
 	files []*reload.File
@@ -73,6 +75,7 @@ func (v *service) run(ctx context.Context) {
 	for _, keys := range v.trusted {
 		go keys.Run(ctx)
 	}
+	v.events.Run(ctx)
 	for _, f := range v.files {
 		go f.Watch(ctx)
 	}

@@ -384,3 +384,6 @@ func (j *jar) store(host string, cookies []*http.Cookie) {
 		j.cookies[host] = kept
 	}
 }
+
+// ManagementAddress is where the management listener is.
+func (s *Service) ManagementAddress() string { return s.process().management }

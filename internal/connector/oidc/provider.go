@@ -28,6 +28,7 @@ type provider struct {
 	Scopes                []string `json:"scopes_supported"`
 	Prompts               []string `json:"prompt_values_supported"`
 	Claims                []string `json:"claims_supported"`
+	EndSessionEndpoint    string   `json:"end_session_endpoint"`
 	ResponseIssuer        bool     `json:"authorization_response_iss_parameter_supported"`
 
 	keys *keySet
@@ -98,6 +99,9 @@ func (p *provider) check(issuer, backChannel string) error {
 		if u.Scheme != "https" && !(u.Scheme == "http" && (named || strings.HasPrefix(issuer, "http://"))) {
 			return fmt.Errorf("%s is not https", endpoint.name)
 		}
+	}
+	if u, err := url.Parse(p.EndSessionEndpoint); err != nil || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && strings.HasPrefix(issuer, "http://")) {
+		p.EndSessionEndpoint = "" // sign-ins do without
 	}
 	if p.Algorithms = p.allowedAlgorithms(); len(p.Algorithms) == 0 {
 		return errors.New("no signing algorithm in common")

@@ -60,6 +60,7 @@ const again = time.Minute
 func (v *Session) Facts() revocation.Facts {
 	return revocation.Facts{
 		Family: v.ID, Subject: v.Identity.FullSubject(), Email: v.Identity.Email, EmailUnknown: v.Identity.Unknown.Email, Client: ClientID,
+		Since: v.AuthTime, Browser: true,
 	}
 }
 

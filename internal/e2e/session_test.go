@@ -1,0 +1,129 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// sessionReport is the line that hack/e2e/session.mjs prints.
+type sessionReport struct {
+	Browser        string `json:"browser"`
+	Login          string `json:"login"`
+	Reached        string `json:"reached"`
+	Body           string `json:"body"`
+	CookieInScript bool   `json:"cookieInScript"`
+	Again          int    `json:"again"`
+	Script         int    `json:"script"`
+	Form           int    `json:"form"`
+	MCP            int    `json:"mcp"`
+	Account        int    `json:"account"`
+	CrossSite      string `json:"crossSite"`
+	SignedOut      string `json:"signedOut"`
+	AfterSignOut   string `json:"afterSignOut"`
+	Denied         int    `json:"denied"`
+	DeniedAfter    int    `json:"deniedAfter"`
+	Error          string `json:"error"`
+}
+
+// pageBlock is a block of docs/browser-sessions.md.
+func pageBlock(t *testing.T, heading, language string, n int) string {
+	t.Helper()
+	text, err := os.ReadFile(repository + "/docs/browser-sessions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n### "+heading+"\n")
+	if !ok {
+		t.Fatalf("docs/browser-sessions.md: no heading %q", heading)
+	}
+	section, _, _ = strings.Cut(section, "\n### ")
+	blocks := regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(section, -1)
+	if len(blocks) <= n {
+		t.Fatalf("docs/browser-sessions.md: too few %s blocks under %q", language, heading)
+	}
+	return blocks[n][1]
+}
+
+// withPages adds to the recipe of a gateway what docs/browser-sessions.md says.
+func withPages(t *testing.T, name string) func(recipe string) string {
+	return func(recipe string) string {
+		switch name {
+		case "nginx":
+			i := strings.LastIndex(recipe, "}")
+			return recipe[:i] + strings.ReplaceAll(pageBlock(t, "nginx", "nginx", 0), "/ui", "/mcp/probe") + "}\n"
+		case "Caddy":
+			return substitute(t, recipe, "@service path ", "@service path /account /account/* ")
+		case "Envoy HTTP":
+			headers := regexp.MustCompile(`(?m)^( *)allowed_headers: .*$`)
+			line := strings.TrimSpace(pageBlock(t, "Envoy", "yml", 0))
+			recipe = headers.ReplaceAllString(recipe, "${1}"+line)
+			fallthrough
+		case "Envoy gRPC":
+			route := strings.TrimSpace(pageBlock(t, "Envoy", "yml", 1))
+			at := regexp.MustCompile(`(?m)^( *)(- \{match: \{safe_regex:.*)$`)
+			return at.ReplaceAllString(recipe, "${1}"+route+"\n${1}${2}")
+		case "Traefik":
+			return substitute(t, recipe, "PathRegexp(`^/(authorize", "PathRegexp(`^/account(/|$$)`) || PathRegexp(`^/(authorize")
+		}
+		return recipe
+	}
+}
+
+// A person signs in for a page through real gateways, in a real browser: the deep
+// link is kept, the MCP server's own path stays closed, and the session ends with a
+// sign-out and with the deny-list.
+func TestSessions(t *testing.T) {
+	chromium := program(t, "chromium", "/usr/bin/chromium")
+	for _, kind := range gatewayKinds {
+		if kind.name == "HAProxy" || kind.serves {
+			continue
+		}
+		t.Run(kind.name, func(t *testing.T) {
+			started := kind.start
+			kind.start = func(t *testing.T, path string, site gatewaySite) *process {
+				site.edit = withPages(t, kind.name)
+				return started(t, path, site)
+			}
+			deny := t.TempDir() + "/deny.yaml"
+			if err := os.WriteFile(deny, []byte("emails: []\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			st := newStack(t, setup{provider: "static", gateway: &kind, change: func(file map[string]any) {
+				for _, host := range file["proxy"].(map[string]any)["hosts"].([]any) {
+					host.(map[string]any)["pages"] = []any{map[string]any{"path": "/mcp/probe"}}
+				}
+				file["denyList"] = map[string]any{"file": deny}
+			}})
+			target := st.statelessURL + "/probe/echo?note=a%20b&sort=1"
+			got := drive[sessionReport](t, "session.mjs", []string{"CHROMIUM=" + chromium, "DENY=" + deny}, target)
+			if got.Error != "" {
+				t.Fatalf("the browser's journey ended early: %s", got.Error)
+			}
+			mustEqual(t, "the page", got.Reached, target)
+			mustEqual(t, "the sign-in", got.Login, "/login")
+			if !strings.Contains(got.Body, "static:") {
+				t.Errorf("the server does not know the person: %s", got.Body)
+			}
+			mustEqual(t, "a script sees the cookie", got.CookieInScript, false)
+			mustEqual(t, "the page again", got.Again, http.StatusOK)
+			mustEqual(t, "a script of the page", got.Script, http.StatusOK)
+			mustEqual(t, "a form of the page", got.Form, http.StatusOK)
+			mustEqual(t, "the MCP server with a session", got.MCP, http.StatusUnauthorized)
+			mustEqual(t, "/account for a script", got.Account != http.StatusOK, true)
+			if !strings.Contains(got.SignedOut, "signed out") {
+				t.Errorf("sign-out: %s", got.SignedOut)
+			}
+			mustEqual(t, "the page after the sign-out", got.AfterSignOut, "/login")
+			mustEqual(t, "a denied person's script", got.Denied, http.StatusUnauthorized)
+			if got.DeniedAfter > 4000 {
+				t.Errorf("the deny-list took %d ms", got.DeniedAfter)
+			}
+			t.Logf("Chromium %s, the deny-list took %d ms", got.Browser, got.DeniedAfter)
+		})
+	}
+}
