@@ -41,7 +41,7 @@ type Check struct {
 // checks are all there are; each file of this package has a part.
 var checks = slices.Concat(
 	metadataChecks, registrationChecks, documentChecks, assertionChecks, authorizeChecks, consentChecks, federationChecks, tokenChecks, refreshChecks, keyChecks,
-	resourceChecks, forwardChecks, headerChecks, dpopChecks, revisionChecks, catalogueChecks, attackChecks,
+	resourceChecks, forwardChecks, headerChecks, dpopChecks, revisionChecks, catalogueChecks, attackChecks, machineChecks,
 )
 
 func requirements(t testing.TB) []Requirement {
