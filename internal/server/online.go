@@ -142,7 +142,7 @@ func (t *clockReader) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		// Date is whole seconds, cut off.
 		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-			t.off, t.known = date.Add(time.Second/2).Sub(time.Now()), true
+			t.off, t.known = time.Until(date.Add(time.Second/2)), true
 		}
 	}
 	return resp, err
