@@ -99,6 +99,7 @@ var rules = []rule{
 	{"resource", []string{"*"}, []string{"oauth", "policy/rule"}, "the table is made of the configuration alone"},
 	{"token", []string{"*"}, []string{"actor", "conf", "keyset", "oauth", "seal"}, "tokens are checked without the network, and know no flow"},
 	{"credential/...", []string{"*"}, []string{"actor", "claim", "clientauth", "conf", "connector", "credential/...", "expiring", "jwks", "keyset", "limit", "oauth", "policy", "policy/rule", "providertoken", "reasons", "resource", "revocation", "seal", "signed", "strictjson", "token"}, "a credential says who comes with it, and knows no flow"},
+	{"device", []string{"*"}, []string{"guard", "oauth", "reasons", "seal"}, "a device that waits is a sealed record and nothing else"},
 	{"authcode", []string{"*"}, []string{"connector", "oauth", "seal"}, "a code is a sealed value and nothing else"},
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},

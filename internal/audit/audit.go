@@ -24,19 +24,25 @@ const (
 	RegistrationRefused Event = "client.registration_refused"
 	AuthorizeRequested  Event = "authorize.requested"
 	AuthorizeRefused    Event = "authorize.refused"
-	ConsentShown        Event = "consent.shown"
-	ConsentGiven        Event = "consent.given"
-	ConsentDeclined     Event = "consent.declined"
-	LoginStarted        Event = "login.started"
-	LoginReturned       Event = "login.returned"
-	LoginRefused        Event = "login.refused"
-	LoginCompleted      Event = "login.completed"
-	TokenIssued         Event = "token.issued"
-	TokenRefreshed      Event = "token.refreshed"
-	TokenRefused        Event = "token.refused"
-	TokenRevoked        Event = "token.revoked"
-	RevocationRefused   Event = "token.revocation_refused"
-	FamilyEnded         Event = "family.ended"
+	// DeviceRequested begins the sign-in of a device without a browser; DevicePolled is
+	// a question of the device that came before the person's answer.
+	DeviceRequested   Event = "device.requested"
+	DeviceRefused     Event = "device.refused"
+	DevicePolled      Event = "device.polled"
+	DeviceApproved    Event = "device.approved"
+	ConsentShown      Event = "consent.shown"
+	ConsentGiven      Event = "consent.given"
+	ConsentDeclined   Event = "consent.declined"
+	LoginStarted      Event = "login.started"
+	LoginReturned     Event = "login.returned"
+	LoginRefused      Event = "login.refused"
+	LoginCompleted    Event = "login.completed"
+	TokenIssued       Event = "token.issued"
+	TokenRefreshed    Event = "token.refreshed"
+	TokenRefused      Event = "token.refused"
+	TokenRevoked      Event = "token.revoked"
+	RevocationRefused Event = "token.revocation_refused"
+	FamilyEnded       Event = "family.ended"
 	// PolicyNarrowed: the rules gave less than was agreed to, and the entry after it is about the rest.
 	PolicyNarrowed       Event = "policy.narrowed"
 	IntrospectionRefused Event = "introspection.refused"
@@ -72,7 +78,7 @@ const (
 // Events lists every event, for metrics and documentation.
 var Events = []Event{
 	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRequested, AuthorizeRefused,
-	ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
+	DeviceRequested, DeviceRefused, DevicePolled, DeviceApproved, ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
 	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, APIKeysLoaded, APIKeysBroken, ConfigLoaded, ConfigBroken,
 	FirstUse, AccessDenied, SessionBegun, SessionRenewed, SessionEnded, PersonEnded, KeyMade, SecurityEvent, SecurityEventRefused,
@@ -173,7 +179,7 @@ type Log struct {
 }
 
 // quiet events are the ordinary beginnings of what ends in a louder one.
-var quiet = map[Event]bool{AuthorizeRequested: true, LoginReturned: true}
+var quiet = map[Event]bool{AuthorizeRequested: true, LoginReturned: true, DevicePolled: true}
 
 // Write records e. Requests without a token are many and carry little; they, the
 // questions of the gate watch and what is quiet go to debug level, and so does what is beyond the bounds.

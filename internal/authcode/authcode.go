@@ -61,6 +61,8 @@ type Authorization struct {
 	// nothing about it, whatever a client writes beside it.
 	Sealed string `json:"session,omitempty"`
 	Held   bool   `json:"held,omitempty"`
+	// Life is how long the code lives; 0 is Lifetime.
+	Life time.Duration `json:"-"`
 	// Room is how long the code may be with a session in it; 0 is as long as ever.
 	Room    int   `json:"-"`
 	Expires int64 `json:"exp"`
@@ -115,7 +117,7 @@ func (c *Codes) Issue(ctx context.Context, issuer string, a Authorization) (seal
 		}
 	}
 	a.ID = rand.Text()
-	expires := c.now().Add(Lifetime)
+	expires := c.now().Add(cmp.Or(a.Life, Lifetime))
 	a.Expires = expires.Unix()
 	session, err := c.sealSession(a)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/device"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -73,6 +74,10 @@ type Endpoint struct {
 	People *people.Records
 	// Pushed: clients may push their requests, and with PushedOnly they must.
 	Pushed, PushedOnly bool
+	// Devices are the devices that wait for a person; nil where there are none.
+	Devices *device.Codes
+	// UserCodes bounds the codes of devices that are typed.
+	UserCodes Attempts
 	// SkipConsent: the operator lists every redirect URL and wants no page.
 	SkipConsent bool
 }
@@ -138,7 +143,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	view := page.Consent{
 		Action: ConsentPath, Sealed: sealed, FlowID: p.Flow, Notice: notice, Again: again, ToStranger: p.toStranger(), Before: outcomeBefore(r, host, p.Mark),
 		ClientName: p.ClientName, ClientHost: p.VouchedBy, LoopbackOnly: p.LoopbackOnly,
-		RedirectURI: p.Redirect.String(), RedirectHost: p.Redirect.DisplayHost(),
+		RedirectURI: p.Redirect.String(), RedirectHost: p.Redirect.DisplayHost(), UserCode: p.UserCode,
 		ServerName: res.DisplayName, ServerURL: res.URI, ProviderName: e.providerName(),
 		CatalogueUnavailable: cat.Unavailable, Held: e.held(res, p), Withheld: p.Withheld, WithheldBefore: before.Withheld.of(p.Offered),
 	}
@@ -177,7 +182,7 @@ func destroys(cat *catalog.Catalogue, scope string) bool {
 
 // toStranger reports whether the answer goes to a place that neither the operator
 // vouches for nor is the person's own computer.
-func (p pending) toStranger() bool { return !p.Trusted && !p.Redirect.IsLoopback() }
+func (p pending) toStranger() bool { return !p.onDevice() && !p.Trusted && !p.Redirect.IsLoopback() }
 
 // held says which requests at res the decision holds to what is granted here. It
 // tells the person what package forwardauth does.
@@ -258,6 +263,9 @@ func (e *Endpoint) Routes() []web.Route {
 	}
 	if e.Sessions != nil {
 		routes = append(routes, web.Route{Pattern: web.SignInPath, Methods: get, Serve: e.SignIn, Person: true, Waits: true, Begins: true, Refused: audit.LoginRefused})
+	}
+	if e.Devices != nil {
+		routes = append(routes, web.Route{Pattern: DevicePath, Methods: both, Serve: e.Device, Person: true, Waits: true, Refused: audit.DeviceRefused})
 	}
 	if e.hasLoginPage() {
 		routes = append(routes, web.Route{Pattern: LoginPath, Methods: both, Serve: e.Login, Person: true, Waits: true, Refused: audit.LoginRefused})

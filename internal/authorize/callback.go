@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/device"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
@@ -137,16 +138,25 @@ func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resou
 		e.Audit.Write(r.Context(), narrowed)
 		st.narrow(withheld)
 	}
+	e.issue(w, r, host, st, entry, authcode.Authorization{
+		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge, Key: st.Key,
+		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
+		Session: session, Offline: st.Offline, Policy: match.String(),
+	}, withheld)
+}
+
+// issue makes the code and hands it over.
+func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, entry audit.Entry, a authcode.Authorization, withheld oauth.Scopes) {
 	params := url.Values{"code": {""}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
 	if st.State != "" {
 		params.Set("state", st.State)
 	}
-	sealed, lost, err := e.Codes.Issue(r.Context(), host.Issuer, authcode.Authorization{
-		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge, Key: st.Key,
-		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
-		Session: session, Offline: st.Offline, Policy: match.String(),
-		Room: max(1, maxLocation-len(st.Redirect.With(params))),
-	})
+	if st.onDevice() {
+		a.Life = device.Lifetime // until the device asks
+	} else {
+		a.Room = max(1, maxLocation-len(st.Redirect.With(params)))
+	}
+	sealed, lost, err := e.Codes.Issue(r.Context(), host.Issuer, a)
 	if err != nil {
 		e.end(w, r, st.ending(host, &oauth.Error{Code: oauth.ServerError, Cause: err}))
 		return
@@ -155,12 +165,16 @@ func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resou
 	// will be no refresh token.
 	entry.Scope, entry.Step, entry.Cause = st.Granted.String(), audit.StepCodeIssued, lost
 	e.Audit.Write(r.Context(), entry)
+	if e.Providers.Only() == nil {
+		setCookie(w, host, providerCookie, a.Identity.Provider, grantedTTL)
+	}
+	if st.onDevice() {
+		e.approveDevice(w, r, host, st, sealed)
+		return
+	}
 	params.Set("code", sealed)
 	target := st.Redirect.With(params)
 	e.Steps.remember(w, r, host, st, withheld, refusal.Person(entry.Subject), min(maxGranted, maxAnswer-len(target)))
-	if e.Providers.Only() == nil {
-		setCookie(w, host, providerCookie, vouching.ID, grantedTTL)
-	}
 	noteEnds(w, r, host, []string{signedIn + st.Handle[:shortName], allowedRequest + st.Mark})
 	redirect(w, target)
 }

@@ -130,6 +130,10 @@ func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.H
 	}
 	e.Audit.Write(r.Context(), p.auditEntry(host, audit.ConsentDeclined, ""))
 	noteEnds(w, r, host, []string{declinedRequest + p.Mark})
+	if p.onDevice() {
+		e.denyDevice(w, r, host, p)
+		return
+	}
 	redirect(w, errorRedirect(p.Redirect, host, p.State, oauth.Errorf(oauth.AccessDenied, "the user declined")))
 }
 
@@ -139,6 +143,7 @@ func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.H
 func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) {
 	p.Catalogue = catalog.Digest(fingerprintsOf(granted, p.choices(), p.Catalogue))
 	p.Withheld = nil
+	p.UserCode = ""
 	p.Offered = nil                                  // the cookie carries what was granted
 	p.ID, p.LoopbackOnly, p.ScopeRoom = "", false, 0 // the consent page's own
 	st := newLogin(p, granted)

@@ -22,12 +22,17 @@ type ending struct {
 	redirect string
 	// done, if set, is shown in the place of view: nothing went wrong.
 	done *page.Done
-	wait time.Duration // until it is worth another try; 0 where that is not known
+	// device is the record of a device that is told no, "" for none.
+	device string
+	wait   time.Duration // until it is worth another try; 0 where that is not known
 }
 
 // end writes an ending. It is the only way to end a conversation with an error.
 func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, x ending) {
 	e.Audit.Write(r.Context(), x.entry)
+	if x.device != "" && e.Devices.Deny(r.Context(), x.device) != nil {
+		e.Audit.Write(r.Context(), audit.Entry{Event: audit.DeviceRefused, Reason: reasons.DeviceCodeExpired, Flow: x.entry.Flow, Host: x.entry.Host})
+	}
 	if x.redirect != "" {
 		redirect(w, x.redirect)
 		return
@@ -50,6 +55,15 @@ func (x ending) tell(to oauth.RedirectURI, host *resource.Host, state string, oe
 	return x
 }
 
+// tellDevice has the device told what cannot change while it waits. After other faults
+// the person can type its code again.
+func (x ending) tellDevice(record string, oe *oauth.Error) ending {
+	if oe.Code == oauth.AccessDenied || oe.Code == oauth.InvalidScope || oe.Code == oauth.InvalidClient {
+		x.device = record
+	}
+	return x
+}
+
 // ending of a request that failed a check. Until the redirect URI is matched it
 // is a page. After that the client is told by redirect, but only where the
 // operator vouches for the target; others would make this service an open
@@ -65,6 +79,9 @@ func (req *request) ending(err error) ending {
 	x := ending{entry: req.auditEntry(audit.AuthorizeRefused, oe.AuditReason()), view: errorView(oe, req.flow)}
 	if oe.Cause != nil {
 		x.entry.Cause = oe.Cause
+	}
+	if req.device != "" {
+		return x.tellDevice(req.device, oe)
 	}
 	if req.redirect.IsZero() {
 		x.view.Address = req.rejectedRedirect
@@ -86,6 +103,9 @@ func (p pending) ending(host *resource.Host, oe *oauth.Error) ending {
 		}
 		x.view.Retry = page.Link(signInURL(host, p.Page))
 		return x
+	}
+	if p.onDevice() {
+		return x.tellDevice(p.Device, oe)
 	}
 	reason := oe.AuditReason()
 	return x.tell(p.Redirect, host, p.State, oe, reason != reasons.NotAllowedByPolicy && reason != reasons.ProviderMisconfigured)

@@ -41,6 +41,7 @@ type request struct {
 	params oauth.Params
 	pushed bool // the client sent it to the service beforehand
 
+	device           string // the record of the device that asks, "" where a browser was sent
 	client           *registration.Client
 	redirect         oauth.RedirectURI // zero until matched
 	rejectedRedirect string            // shown, never followed

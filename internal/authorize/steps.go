@@ -56,6 +56,10 @@ type pending struct {
 	// those of what was granted.
 	Catalogue string `json:"catalogue,omitempty"`
 	Prompt    string `json:"prompt,omitempty"`
+	// Device names the record of the device that the answer is for, whose page had
+	// UserCode; then there is no redirect URI.
+	Device   string `json:"device,omitempty"`
+	UserCode string `json:"user_code,omitempty"`
 	// Mark is requestMark of the request.
 	Mark    string `json:"mark,omitempty"`
 	Offline bool   `json:"offline,omitempty"` // the client asked for offline_access

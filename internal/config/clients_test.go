@@ -112,6 +112,9 @@ introspection: {enabled: true}
 		"redirect without sign-ins":  {"id: a, " + secret + ", grantTypes: [client_credentials], scopes: [a], resources: ['https://mcp.example.com/mcp'], " + redirect, "redirectURIs: has no meaning without"},
 		"sign-ins without redirect":  {"id: a, " + secret + ", grantTypes: [authorization_code, client_credentials], scopes: [a], resources: ['https://mcp.example.com/mcp']", "redirectURIs: is required with the grant type"},
 		"refresh without sign-ins":   {"id: a, " + secret + ", grantTypes: [client_credentials, refresh_token], scopes: [a], resources: ['https://mcp.example.com/mcp']", "grantTypes: lacks"},
+		"devices alone":              {"id: a, grantTypes: ['urn:ietf:params:oauth:grant-type:device_code', refresh_token]", ""},
+		"devices, with a redirect":   {"id: a, grantTypes: ['urn:ietf:params:oauth:grant-type:device_code'], " + redirect, "redirectURIs: has no meaning without"},
+		"devices and browsers":       {"id: a, grantTypes: ['urn:ietf:params:oauth:grant-type:device_code', authorization_code]", "redirectURIs: is required with the grant type"},
 		"refresh of nothing":         {"id: a, grantTypes: [refresh_token], " + redirect, "grantTypes: lacks"},
 		"nothing to do":              {"id: a, " + secret, "redirectURIs: is required"}, // introspection is off
 		"resource":                   {"id: a, resources: ['https://other.example/mcp'], " + redirect, "resources[0]: is not the public URL of an entry"},

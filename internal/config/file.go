@@ -225,6 +225,8 @@ type HostFile struct {
 	AuthorizationServers []AuthorizationServerFile `json:"authorizationServers" max:"16"`
 	// Take the access tokens of this service. Where no server of a host does, the host has none of the endpoints of an authorization server, and where none of all does, no identity provider is needed.
 	OwnTokens bool `json:"ownTokens" default:"true"`
+	// Devices without a browser may have a person sign in for this server on another device (RFC 8628): they show a code, and the person types it at /device of the host. The gateway sends /device and /device_authorization to this service too. With several replicas it needs a shared guard. See docs/devices.md. Default false.
+	DeviceGrant bool `json:"deviceGrant"`
 	// Who may do what here. Rules here that allow take the place of those of the section policy; what that section denies stays denied. Default: the section policy.
 	Policy PolicyFile `json:"policy"`
 }

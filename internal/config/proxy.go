@@ -18,7 +18,7 @@ import (
 // ownPaths are the first segments of what the service itself serves on every
 // host. A public path that shared one would be unreachable, or worse, reachable.
 var ownPaths = []string{
-	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "par", "openid", "account", "security-events", ".well-known",
+	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "par", "openid", "account", "security-events", "device", "device_authorization", ".well-known",
 }
 
 func (r *resolver) hosts(files []HostFile, more bool) []resource.Entry {
@@ -107,6 +107,10 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	h.OwnTokensOff = !f.OwnTokens
 	if f.DPoP != "off" {
 		h.DPoP = resource.DPoP(f.DPoP)
+	}
+	h.DeviceGrant = f.DeviceGrant
+	if f.DeviceGrant && !f.OwnTokens {
+		r.Add(at+".deviceGrant", "has no meaning where ownTokens is false: what a device gets is a token of this service")
 	}
 	h.Rules = r.rules(at, f)
 	if h.Serving != nil {

@@ -77,6 +77,7 @@ func (r *resolver) resolve(f File) *Config {
 	r.providerTokens(c)
 	r.people(f, c)
 	r.policies(f, c)
+	r.devices(f, c)
 	r.unused(f, c)
 	c.Warnings = r.Warnings
 	return c
@@ -101,6 +102,17 @@ func (r *resolver) clients(c *Config) {
 		s.DPoP = append(s.DPoP, h.DPoP.Accepts() && !h.OwnTokensOff)
 	}
 	registration.ResolveClients(r.Check, c.Clients, s)
+}
+
+// devices warns of device sign-ins that several replicas would lose: the guard has what
+// a device waits for.
+func (r *resolver) devices(f File, c *Config) {
+	for i, h := range c.Hosts {
+		if h.DeviceGrant && f.Guard.Backend == "memory" {
+			r.Warn(conf.Element("proxy.hosts", i)+".deviceGrant", "works with one replica alone while guard.backend is \"memory\": a device that asks another replica than the person answered at is told that its code has expired, and so is every device after a restart; see docs/replicas.md")
+			return
+		}
+	}
 }
 
 // unused notes for each provider what of a person nothing makes use of.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
@@ -81,6 +82,9 @@ func (c *Config) Settings() (all []Setting) {
 	line("limits a minute", "%s", c.Limits.Summary())
 	line("guard", "%s", c.Guard.summary())
 	line("introspection", "%s", onOff(c.Introspection))
+	if slices.ContainsFunc(c.Hosts, func(h resource.Entry) bool { return h.DeviceGrant }) {
+		line("device sign-in", "on")
+	}
 	line("deny-list", "%s", cmp.Or(c.DenyList, "none"))
 	line("audit log", "%s", cmp.Or(c.AuditFile, "standard output"))
 	line("tracing", "%s", c.Tracing.Summary())

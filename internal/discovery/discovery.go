@@ -29,6 +29,7 @@ type Features struct {
 	RegistrationPath  string // "" when dynamic registration is off
 	RevocationPath    string
 	IntrospectionPath string // "" when introspection is off
+	DevicePath        string // "" where no host lets devices sign in
 	// IntrospectionAuthMethods are those of its callers.
 	IntrospectionAuthMethods []string
 	GrantTypes               func(*resource.Host) []string
@@ -61,11 +62,13 @@ type Endpoint struct {
 // ServerMetadata is the document of RFC 8414, section 2, with the members that
 // OpenID Connect Discovery, section 3, requires besides.
 type ServerMetadata struct {
-	Issuer                            string   `json:"issuer"`
-	AuthorizationEndpoint             string   `json:"authorization_endpoint"`
-	TokenEndpoint                     string   `json:"token_endpoint"`
-	JWKSURI                           string   `json:"jwks_uri"`
-	RegistrationEndpoint              string   `json:"registration_endpoint,omitempty"`
+	Issuer                string `json:"issuer"`
+	AuthorizationEndpoint string `json:"authorization_endpoint"`
+	TokenEndpoint         string `json:"token_endpoint"`
+	JWKSURI               string `json:"jwks_uri"`
+	RegistrationEndpoint  string `json:"registration_endpoint,omitempty"`
+	// RFC 8628, section 4.
+	DeviceAuthorizationEndpoint       string   `json:"device_authorization_endpoint,omitempty"`
 	IntrospectionEndpoint             string   `json:"introspection_endpoint,omitempty"`
 	IntrospectionAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionAuthSigningAlgs      []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
@@ -189,6 +192,9 @@ func (e *Endpoint) metadata(host *resource.Host) ServerMetadata {
 		doc.RevocationEndpoint = host.Issuer + f.RevocationPath
 		doc.RevocationAuthMethodsSupported = f.AuthMethods
 		doc.RevocationAuthSigningAlgs = f.AuthSigningAlgs
+	}
+	if f.DevicePath != "" && host.SignsInDevices() {
+		doc.DeviceAuthorizationEndpoint = host.Issuer + f.DevicePath
 	}
 	if f.IntrospectionPath != "" {
 		doc.IntrospectionEndpoint = host.Issuer + f.IntrospectionPath

@@ -27,6 +27,12 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	if err := checkBinding(c, a); err != nil {
 		return nil, err
 	}
+	return e.redeem(c, a)
+}
+
+// redeem gives the client what a person agreed to: a's binding to the client has been
+// checked. Everything is checked before the code is spent.
+func (e *Endpoint) redeem(c *call, a authcode.Authorization) (_ *Response, err error) {
 	if err := checkResource(c, a.Resource); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/device"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
@@ -45,6 +46,8 @@ type Endpoint struct {
 	// limit. They are counted after authentication: no one can use up the
 	// allowance of a client that has credentials.
 	Requests *limit.Limiter
+	// Devices are the devices that wait for a person, nil where no host lets any sign in.
+	Devices *device.Codes
 	// Revocations bounds what one person can have revoked.
 	Revocations Revocations
 	Now         func() time.Time
@@ -214,5 +217,9 @@ func (e *Endpoint) refuse(w http.ResponseWriter, c *call, err error) {
 		err = oe
 	}
 	e.Audit.Write(c.Context(), c.entry)
+	if denied, ok := err.(*oauth.Error); ok && denied.Code == oauth.AccessDenied { // 403 is for pages (RFC 6749, section 5.2)
+		web.JSON(w, http.StatusBadRequest, web.ErrorBody{Error: string(denied.Code), Description: denied.Description})
+		return
+	}
 	web.Error(w, err)
 }

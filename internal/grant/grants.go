@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/device"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -37,6 +38,7 @@ func All() []Grant {
 	return []Grant{
 		{Type: "authorization_code", serve: (*Endpoint).redeemCode, registrable: true, signIn: true},
 		{Type: "refresh_token", serve: (*Endpoint).refresh, registrable: true, signIn: true, offered: func(e *Endpoint, _ *resource.Host) bool { return e.Refresh != nil }},
+		{Type: device.GrantType, serve: (*Endpoint).redeemDevice, registrable: true, offered: func(_ *Endpoint, h *resource.Host) bool { return h.SignsInDevices() }},
 		{Type: clientCredentialsType, serve: (*Endpoint).clientCredentials, configured: true, offered: func(e *Endpoint, h *resource.Host) bool {
 			return slices.ContainsFunc(h.Resources, func(r *resource.Resource) bool {
 				return !r.OwnTokensOff && e.Clients.Reaches(clientCredentialsType, r.URI)

@@ -16,6 +16,11 @@ func (e *Endpoint) Routes() []web.Route {
 	}
 }
 
+// DeviceRoute returns the route at which devices without a browser begin.
+func (e *Endpoint) DeviceRoute() web.Route {
+	return web.Route{Pattern: DevicePath, Methods: []string{http.MethodPost}, Serve: e.Device, Public: true, Waits: true, Begins: true, Refused: audit.DeviceRefused}
+}
+
 // IntrospectionRoute returns the route of the introspection endpoint. Its callers
 // have secrets, so it is not for browsers; the key set of a caller may have to be
 // fetched, so it waits.

@@ -34,6 +34,10 @@ const (
 	// RFC 7591, section 3.2.2.
 	InvalidRedirectURI    ErrorCode = "invalid_redirect_uri"
 	InvalidClientMetadata ErrorCode = "invalid_client_metadata"
+	// RFC 8628, section 3.5.
+	AuthorizationPending ErrorCode = "authorization_pending"
+	SlowDown             ErrorCode = "slow_down"
+	ExpiredToken         ErrorCode = "expired_token"
 	// RFC 8707, section 2.
 	InvalidTarget ErrorCode = "invalid_target"
 	// OpenID Connect Core, section 3.1.2.6.
@@ -59,6 +63,9 @@ var statuses = map[ErrorCode]int{
 	UnsupportedTokenType:    http.StatusBadRequest,
 	InvalidRedirectURI:      http.StatusBadRequest,
 	InvalidClientMetadata:   http.StatusBadRequest,
+	AuthorizationPending:    http.StatusBadRequest,
+	SlowDown:                http.StatusBadRequest,
+	ExpiredToken:            http.StatusBadRequest,
 	InvalidTarget:           http.StatusBadRequest,
 	InvalidDPoPProof:        http.StatusBadRequest,
 	UseDPoPNonce:            http.StatusBadRequest,

@@ -20,7 +20,10 @@ type Consent struct {
 
 	RedirectURI  string // in full
 	RedirectHost string // host and port, or the scheme of a private-use URI
-	LoopbackOnly bool   // the answer goes to a program on this computer
+	// UserCode is the code that the person typed, of a device that gets the answer; then
+	// there is no redirect URI.
+	UserCode     string
+	LoopbackOnly bool // the answer goes to a program on this computer
 
 	ServerName string // display name; ServerURL's host stands in when empty
 	ServerURL  string // the resource's URI
@@ -111,6 +114,7 @@ type consentView struct {
 	Redirect, RedirectHost       string
 	ShortRedirect                string // "" where Redirect is short itself
 	Loopback, ToStranger         bool
+	UserCode                     string
 	Server, ServerURL            string
 	HeadClient, HeadServer       string // the names, shorter
 	Main                         []scopeGroup
@@ -164,7 +168,7 @@ func newConsentView(v Consent) consentView {
 		Redirect: displayURI(v.RedirectURI), RedirectHost: displayHost(v.RedirectHost), Loopback: v.LoopbackOnly,
 		Server: serverName(v), ServerURL: displayURI(v.ServerURL),
 		HeadClient: DisplayText(v.ClientName, maxHeading), HeadServer: DisplayText(serverName(v), maxHeading), ShortRedirect: abridged(v.RedirectURI),
-		Choices: len(v.Scopes)+len(v.More) > 1, Long: len(v.Scopes) > foldAbove, ToStranger: v.ToStranger,
+		Choices: len(v.Scopes)+len(v.More) > 1, Long: len(v.Scopes) > foldAbove, ToStranger: v.ToStranger, UserCode: DisplayText(v.UserCode, maxUserCode),
 		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly, Held: v.Held, Again: v.Again && v.Notice == "", Before: v.Before,
 		Acts: v.ActsAs, ActsAt: DisplayText(v.ActsAt, maxName), ActsWith: scopeNames(v.ActsWith),
 		Provider: DisplayText(v.ProviderName, maxName), Notice: v.Notice,

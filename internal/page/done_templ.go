@@ -45,7 +45,7 @@ func (l locale) done(f frame, v Done) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if v.Outcome == SignedIn || v.Outcome == DoctorDone {
+			if v.Outcome == SignedIn || v.Outcome == DoctorDone || v.Outcome == DeviceDone {
 				templ_7745c5c3_Err = checkIcon().Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

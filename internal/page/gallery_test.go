@@ -221,6 +221,17 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 	},
 	"signed-out": func(r *Renderer, w http.ResponseWriter) {
 		r.SignedOut(w, SignedOut{Host: "wiki.mcp.example.com", Again: "https://wiki.mcp.example.com/account/sign-in"})
+	"device": func(r *Renderer, w http.ResponseWriter) { r.Device(w, 200, Device{Action: "/device"}) },
+	"device-unknown": func(r *Renderer, w http.ResponseWriter) {
+		r.Device(w, 400, Device{Action: "/device", Code: "BCDF-GHJX", Problem: DeviceUnknown})
+	},
+	"device-throttled": func(r *Renderer, w http.ResponseWriter) {
+		r.Device(w, 429, Device{Action: "/device", Problem: DeviceThrottled})
+	},
+	"consent-device": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.ClientHost, v.RedirectURI, v.RedirectHost, v.UserCode = "", "", "", "BCDF-GHJK"
+		r.Consent(w, 200, v)
 	},
 	"login-rejected":  loginPage(401, LoginRejected),
 	"login-throttled": loginPage(429, LoginThrottled),

@@ -29,6 +29,7 @@ var variants = map[string][]string{
 	"consent.risk.":   {riskDestructive, riskOther, riskReadOnly},
 	"done.":           words(Outcomes...),
 	"account.notice.": words(AccountNotices...),
+	"device.problem.": words(DeviceUnknown, DeviceThrottled),
 }
 
 func words[T ~string](list ...T) (out []string) {

@@ -342,7 +342,7 @@ func poison(v reflect.Value, s string) {
 	switch v.Kind() {
 	case reflect.String:
 		switch v.Addr().Interface().(type) {
-		case *Problem, *LoginProblem, *Notice, *Outcome, *AccountNotice: // our own words, from closed sets
+		case *Problem, *LoginProblem, *Notice, *Outcome, *AccountNotice, *DeviceProblem: // our own words, from closed sets
 		default:
 			v.SetString(s)
 		}

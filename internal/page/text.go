@@ -20,6 +20,7 @@ const (
 	maxToolName    = 128
 	maxToolTitle   = 80
 	maxFlowID      = 64
+	maxUserCode    = 16
 )
 
 // maxMarks is how many combining marks may follow one letter: three are enough

@@ -138,10 +138,13 @@ const (
 	ServerHere Outcome = "server"
 	// DoctorDone: the doctor has the answer that it waited for.
 	DoctorDone Outcome = "doctor"
+	// DeviceDone and DeviceDeclined: the answer waits for the device that asks for it.
+	DeviceDone     Outcome = "device"
+	DeviceDeclined Outcome = "nodevice"
 )
 
 // Outcomes lists every outcome.
-var Outcomes = []Outcome{SignedIn, Declined, NothingHere, ServerHere, DoctorDone}
+var Outcomes = []Outcome{SignedIn, Declined, NothingHere, ServerHere, DoctorDone, DeviceDone, DeviceDeclined}
 
 // Done renders the page.
 func (r *Renderer) Done(w http.ResponseWriter, v Done) {

@@ -105,6 +105,12 @@ var (
 	IntrospectionNotForClient   = define("introspection_not_for_client", "a client that the operator did not configure with credentials asked about a token")
 	RevokedByClient             = define("revoked_by_client", "the client revoked the token")
 
+	// Devices without a browser.
+	DeviceCodeExpired = define("device_code_expired", "the device code has expired, or the guard lost what was noted for it: with the guard in memory, at a restart or at another replica")
+	InvalidDeviceCode = define("invalid_device_code", "the device code is not one of this service for this host and client")
+	UnknownUserCode   = define("unknown_user_code", "a person typed a code that no device shows, or that has expired, was answered or typed too often")
+	TooManyUserCodes  = define("too_many_user_codes", "so many wrong codes of devices were typed from one address, or in all, that this one was not looked at")
+
 	// The person's browser.
 	CrossSiteForm         = define("cross_site_form", "another site made the browser send a form")
 	ConsentExpired        = define("consent_expired", "the consent page was open for too long")
@@ -155,6 +161,8 @@ var (
 	ServerError              = define("server_error", "the service failed; the cause is in the entry")
 	TemporarilyUnavailable   = define("temporarily_unavailable", "a part that is needed does not answer")
 	UnauthorizedClient       = define("unauthorized_client", "the client may not use this grant type")
+	AuthorizationPending     = define("authorization_pending", "the person has not answered what a device asks for yet")
+	SlowDown                 = define("slow_down", "a device asks for its answer more often than it may")
 	UnsupportedGrantType     = define("unsupported_grant_type", "the grant type is not served")
 	UnsupportedResponseType  = define("unsupported_response_type", "the response type is not served")
 	RegistrationNotSupported = define("registration_not_supported", "the registration parameter is not supported")

@@ -117,6 +117,7 @@ const idPrefix = oauth.DynamicIDPrefix
 const (
 	authorizationCode = "authorization_code"
 	refreshToken      = "refresh_token"
+	deviceCode        = "urn:ietf:params:oauth:grant-type:device_code"
 )
 
 // Register validates req and returns the client's registration at host.
@@ -124,7 +125,9 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	rec := record{Host: hostHash(host), IssuedAt: d.Now().Unix(), Nonce: make([]byte, 6), Name: req.ClientName}
 	rand.Read(rec.Nonce)
 	var err error
-	if rec.URIs, err = d.Redirects.keep(req.RedirectURIs); err != nil {
+	served := d.served(host)
+	onDevice := slices.Contains(served, deviceCode) && deviceOnly(req.GrantTypes, req.RedirectURIs)
+	if rec.URIs, err = d.Redirects.keep(req.RedirectURIs); err != nil && !onDevice {
 		return Response{}, oauth.Errorf(oauth.InvalidRedirectURI, "the registration %s", err)
 	}
 	if rec.Method, err = d.authMethod(req, rec.URIs); err != nil {
@@ -133,7 +136,10 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	if rec.Method == AuthPrivateKey {
 		rec.JWKSURI, rec.PublicKeys = req.jwksURI, req.keys
 	}
-	grants, err := grantTypes(d.Grants, req.GrantTypes, req.ResponseTypes, rec.Method == "" && !d.RefreshOff)
+	grants, err := grantTypes(served, req.GrantTypes, req.ResponseTypes, rec.Method == "" && !d.RefreshOff)
+	if onDevice {
+		grants, err = keepGrants(served, req.GrantTypes)[1:], nil
+	}
 	if err != nil {
 		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "the registration %s", err)
 	}
@@ -155,10 +161,10 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 		}
 		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "%s are too long together; use fewer or shorter ones, or jwks_uri", what)
 	}
-	client := d.client(id, rec)
+	client := d.client(host, id, rec)
 	resp := Response{
 		ClientID: id, ClientIDIssuedAt: rec.IssuedAt, RedirectURIs: rec.URIs, ClientName: rec.Name,
-		AuthMethod: client.AuthMethod, GrantTypes: client.GrantTypes, ResponseTypes: []string{"code"},
+		AuthMethod: client.AuthMethod, GrantTypes: client.GrantTypes, ResponseTypes: responseTypes(client),
 		ApplicationType: applicationType(req.ApplicationType, rec.URIs), Scope: req.Scope, JWKSURI: rec.JWKSURI, DPoPBound: rec.DPoPBound, PushedOnly: rec.PushedOnly,
 	}
 	if len(rec.PublicKeys) > 0 {
@@ -187,7 +193,7 @@ func (d *Dynamic) authMethod(req Request, uris []string) (string, error) {
 	switch req.AuthMethod {
 	case "", AuthNone:
 		for _, prefix := range insistOnSecret {
-			if !slices.ContainsFunc(uris, func(u string) bool { return !strings.HasPrefix(u, prefix) }) {
+			if len(uris) > 0 && !slices.ContainsFunc(uris, func(u string) bool { return !strings.HasPrefix(u, prefix) }) {
 				return AuthSecretPost, nil
 			}
 		}
@@ -269,13 +275,36 @@ func (d *Dynamic) Client(host *resource.Host, id string) (*Client, error) {
 		return nil, ErrUnknown
 	}
 	// Policy may have changed since the client registered, or the id may be forged.
-	if rec.URIs, err = d.Redirects.keep(rec.URIs); err != nil {
+	onDevice := slices.Contains(d.served(host), deviceCode) && deviceOnly(rec.grants(), rec.URIs)
+	if rec.URIs, err = d.Redirects.keep(rec.URIs); err != nil && !onDevice {
 		return nil, fmt.Errorf("%w: the registration %w", ErrUnknown, err)
 	}
 	if err := d.checkMethod(&rec); err != nil {
 		return nil, fmt.Errorf("%w: the registration %w", ErrUnknown, err)
 	}
-	return d.client(id, rec), nil
+	return d.client(host, id, rec), nil
+}
+
+// served are those of d.Grants that there are at host.
+func (d *Dynamic) served(host *resource.Host) []string {
+	if host.SignsInDevices() {
+		return d.Grants
+	}
+	return slices.DeleteFunc(slices.Clone(d.Grants), func(g string) bool { return g == deviceCode })
+}
+
+// deviceOnly reports whether a client is for devices alone, which need no redirect URI
+// (RFC 7591, section 2).
+func deviceOnly(grants, uris []string) bool {
+	return len(uris) == 0 && slices.Contains(grants, deviceCode) && !slices.Contains(grants, authorizationCode)
+}
+
+// responseTypes are those of a client that can be sent to /authorize.
+func responseTypes(c *Client) []string {
+	if len(c.RedirectURIs) == 0 {
+		return []string{}
+	}
+	return []string{"code"}
 }
 
 // checkMethod holds what an id says about authentication to what Register admits.
@@ -304,9 +333,13 @@ func (d *Dynamic) checkMethod(rec *record) error {
 	return err
 }
 
-func (d *Dynamic) client(id string, rec record) *Client {
+func (d *Dynamic) client(host *resource.Host, id string, rec record) *Client {
+	grants := keepGrants(d.served(host), rec.grants())
+	if len(rec.URIs) == 0 {
+		grants = grants[1:] // nothing leads back to it from /authorize
+	}
 	return &Client{
-		ID: id, Name: rec.Name, RedirectURIs: rec.URIs, AuthMethod: cmp.Or(rec.Method, AuthNone), GrantTypes: keepGrants(d.Grants, rec.grants()),
+		ID: id, Name: rec.Name, RedirectURIs: rec.URIs, AuthMethod: cmp.Or(rec.Method, AuthNone), GrantTypes: grants,
 		Trusted: d.Redirects.trusted(rec.URIs), DPoPBound: rec.DPoPBound, PushedOnly: rec.PushedOnly, keys: rec.PublicKeys, jwksURI: rec.JWKSURI,
 	}
 }

@@ -47,6 +47,8 @@ type Entry struct {
 	// where people see what they allowed.
 	Pages   []Page
 	Account bool
+	// DeviceGrant: devices without a browser may have people sign in for it.
+	DeviceGrant bool
 	// PersonalKeys: keys that people make for themselves are taken.
 	PersonalKeys bool
 	// ProviderToken is nil where the server gets no token of the identity provider.

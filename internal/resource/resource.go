@@ -51,6 +51,8 @@ type Resource struct {
 	// header KeyHeader, a canonical name.
 	APIKeys   bool
 	KeyHeader string
+	// DeviceGrant: devices without a browser may have people sign in for it.
+	DeviceGrant bool
 	// PersonalKeys: keys that people make for themselves are taken.
 	PersonalKeys bool
 	// Page is set for a page, and the rest of Resource is then what a page has of the
@@ -225,6 +227,28 @@ func (h *Host) BindsTokens() bool {
 	return slices.ContainsFunc(h.Resources, func(r *Resource) bool { return !r.OwnTokensOff && r.DPoP.Accepts() })
 }
 
+// SignsInDevices reports whether devices without a browser may have people sign in for
+// a resource of h.
+func (h *Host) SignsInDevices() bool { return slices.ContainsFunc(h.Resources, signsInDevices) }
+
+func signsInDevices(r *Resource) bool { return r.DeviceGrant && !r.OwnTokensOff }
+
+// DeviceDefault returns the resource of devices that name none: the only one of the
+// host that lets them sign in.
+func (h *Host) DeviceDefault() (*Resource, bool) {
+	var found *Resource
+	for _, r := range h.Resources {
+		if !signsInDevices(r) {
+			continue
+		}
+		if found != nil {
+			return nil, false
+		}
+		found = r
+	}
+	return found, found != nil
+}
+
 // Default returns the resource of requests that name none: the host's only one.
 func (h *Host) Default() (*Resource, bool) {
 	if len(h.Resources) == 1 {
@@ -271,7 +295,7 @@ func NewTable(hosts []Entry) (*Table, error) {
 			URI: h.Issuer + c.Path, Path: c.Path, Host: h, Endpoint: c.Endpoint,
 			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
 			Serving: c.Serving, Authorities: c.Authorities,
-			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, DPoP: c.DPoP, PersonalKeys: c.PersonalKeys,
+			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, DPoP: c.DPoP, PersonalKeys: c.PersonalKeys, DeviceGrant: c.DeviceGrant,
 			ProviderToken: c.ProviderToken, Index: i,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {

@@ -20,6 +20,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/own"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/personal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/device"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
@@ -61,6 +62,7 @@ type builder struct {
 	assertions *assertion.Registry
 	people     *people.Records // nil where nothing shows them
 	personal   *personal.Keys
+	devices    *device.Codes // nil where none may sign in
 }
 
 // build makes a service of a configuration that Check has accepted. It puts nothing in force.
@@ -157,6 +159,9 @@ func (b *builder) admit() (err error) {
 	}
 	b.rules = policy.New(b.table.All(), b.cfg.ProviderIDs(), opens(b.catalogue))
 	b.codes = authcode.NewCodes(b.sealing, b.replay, b.memory.store != nil, b.opt.Now)
+	if slices.ContainsFunc(b.table.All(), func(r *resource.Resource) bool { return r.DeviceGrant }) {
+		b.devices = device.New(b.sealing, b.replay, b.opt.Now)
+	}
 	b.pages = page.New(b.cfg.Branding)
 	if b.table.SignsIn() {
 		b.sessions = session.New(b.sealing, b.cfg.BrowserSessions, b.opt.Now)
@@ -191,12 +196,13 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			Policy: b.rules, Ended: b.memory.ended, Codes: b.codes, Guard: b.replay, Answered: b.answered,
 			Steps: authorize.NewSteps(b.sealing, b.opt.Now), Refused: b.refused,
 			Requests: b.perMinute("authorize", b.cfg.Limits.ClientRequests), SignIns: b.attempts(limits),
+			Devices: b.devices, UserCodes: b.userCodes(limits),
 			Pages: b.pages, Audit: b.audit, Now: b.opt.Now, SkipConsent: !b.cfg.ConsentScreen,
 			Pushed: b.cfg.Pushed.Enabled, PushedOnly: b.cfg.Pushed.Required,
 			Sessions: b.sessions, People: b.people,
 		},
 		tokens: &grant.Endpoint{
-			Grants: grant.All(), Clients: b.clients, Providers: b.providers, Held: b.held, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit,
+			Grants: grant.All(), Clients: b.clients, Providers: b.providers, Held: b.held, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit, Devices: b.devices,
 			Failures: b.failures, Revocations: b.revocations, Now: b.opt.Now,
 			Requests: b.perMinute("token", b.cfg.Limits.ClientRequests), Refresh: b.refresh(), Assertions: b.assertions,
 			Proofs: b.proofs,

@@ -19,7 +19,7 @@ const limitedKeys = 1 << 16
 
 // limitReasons are the audit reasons of answers with 429; also metric labels.
 var limitReasons = []reasons.Reason{
-	reasons.TooManyRequestsOfAddress, reasons.TooManyRegistrations, reasons.TooManyRequestsOfClient, reasons.TooManySignIns, reasons.ClientAuthenticationThrottled, reasons.TooManyRevocations,
+	reasons.TooManyRequestsOfAddress, reasons.TooManyRegistrations, reasons.TooManyRequestsOfClient, reasons.TooManySignIns, reasons.ClientAuthenticationThrottled, reasons.TooManyRevocations, reasons.TooManyUserCodes,
 }
 
 // limits are those that need nothing of a request but its host and address. The
@@ -144,6 +144,23 @@ func (b *builder) attempts(l *limits) authorize.Attempts {
 		return authorize.Attempts{Near: near}
 	}
 	return authorize.Attempts{Near: near, Name: b.perMinute("wrong passwords for a name", allAddresses*n), Source: l.source}
+}
+
+// The codes of devices that are tried in a minute: from one address, and from all. A
+// code has 34 bits and lives for ten minutes, so that what all may try together finds
+// one of a thousand live codes in a month.
+const (
+	codesOfAddress = 10
+	codesOfAll     = 300
+)
+
+// userCodes bounds the codes of devices that are typed, as attempts bounds passwords.
+func (b *builder) userCodes(l *limits) authorize.Attempts {
+	all := b.perMinute("codes of devices", codesOfAll)
+	if len(l.proxies) == 0 {
+		return authorize.Attempts{Near: all}
+	}
+	return authorize.Attempts{Near: b.perMinute("codes of devices from an address", codesOfAddress), Name: all, Source: l.source}
 }
 
 // source names whom a request counts for. A single machine has a whole /64 of

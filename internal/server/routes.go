@@ -9,6 +9,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion/idjag"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/device"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
@@ -41,6 +42,9 @@ func (e endpoints) routes() []web.Route {
 	if e.pushed {
 		routes = append(routes, e.tokens.PushRoute())
 	}
+	if e.tokens.Devices != nil {
+		routes = append(routes, e.tokens.DeviceRoute())
+	}
 	if e.registration != nil {
 		routes = append(routes, e.registration.Routes()...)
 	}
@@ -59,7 +63,8 @@ func (e endpoints) routes() []web.Route {
 // everyRoute is the table of routes of a service that has everything turned on.
 // Its handlers must not be called.
 func everyRoute() []web.Route {
-	return endpoints{&authorize.Endpoint{Sessions: &session.Sessions{}}, &grant.Endpoint{}, true, true, &registration.Endpoint{}, &discovery.Endpoint{}, &account.Endpoint{}, &ssf.Receiver{}}.routes()
+	devices := &device.Codes{}
+	return endpoints{&authorize.Endpoint{Sessions: &session.Sessions{}, Devices: devices}, &grant.Endpoint{Devices: devices}, true, true, &registration.Endpoint{}, &discovery.Endpoint{}, &account.Endpoint{}, &ssf.Receiver{}}.routes()
 }
 
 // Owns reports whether a path belongs to the service on every host, whatever is
@@ -84,6 +89,9 @@ func (e endpoints) features(clients *registration.Clients) discovery.Features {
 	}
 	if e.pushed {
 		f.PushPath, f.PushedOnly = grant.PushPath, e.browser.PushedOnly
+	}
+	if e.tokens.Devices != nil {
+		f.DevicePath = grant.DevicePath
 	}
 	if e.registration != nil {
 		f.RegistrationPath = registration.Path

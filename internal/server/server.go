@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/static"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/device"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/envoy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
@@ -179,7 +181,10 @@ func newClients(cfg *config.Config, opt Options, sealing *seal.Keyring) (*regist
 	redirects := registration.RedirectPolicy{Allowed: cfg.RedirectURLs, Schemes: cfg.RedirectSchemes}
 	sets := registration.NewKeySets(urls, opt.Now)
 	clients := &registration.Clients{KeySets: sets}
-	grants := grant.Types(grant.All(), grant.Registrable)
+	devices := slices.ContainsFunc(cfg.Hosts, func(h resource.Entry) bool { return h.DeviceGrant })
+	grants := grant.Types(grant.All(), func(g grant.Grant) bool {
+		return grant.Registrable(g) && (devices || g.Type != device.GrantType)
+	})
 	var err error
 	if clients.Static, err = registration.NewStatic(cfg.Clients, sets); err != nil {
 		return nil, err

@@ -395,6 +395,13 @@ only the gateway itself asks there.
 {{- if (.Values.pushedRequests | default dict).enabled }}
 {{- $paths = append $paths (dict "path" "/par" "type" "Exact") }}
 {{- end }}
+{{- range .Values.proxy.hosts }}
+{{- if .deviceGrant }}
+{{- $paths = append $paths (dict "path" "/device" "type" "Exact") }}
+{{- $paths = append $paths (dict "path" "/device_authorization" "type" "Exact") }}
+{{- end }}
+{{- end }}
+{{- $paths = uniq $paths }}
 {{- $paths = concat $paths (include "mcp-forward-auth.callbackPaths" . | fromYaml).list }}
 {{- $appended := list }}
 {{- range .Values.proxy.hosts }}
