@@ -69,7 +69,12 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 	e.returned(r, host, st)
 	identity, session, err := visited.Identify(r.Context(), forResource(st.Login, host, st.Resource, visited), query)
 	if err != nil {
-		e.end(w, r, st.ending(host, loginError(err)))
+		oe := loginError(err)
+		if errors.Is(err, connector.ErrNotAllowed) {
+			e.end(w, r, e.refusedAccount(w, r, host, st, identity, oe))
+			return
+		}
+		e.end(w, r, st.ending(host, oe))
 		return
 	}
 	// Here the provider has vouched for a person, so strangers cannot fill the guard.
@@ -111,7 +116,7 @@ func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resou
 	entry.Subject, entry.Email = identity.FullSubject(), identity.Email
 	entry.Cause = unread(identity)
 	if reason := e.admit(st, vouching, identity); reason != revocation.None {
-		x := st.ending(host, oauth.Errorf(oauth.AccessDenied, "this account may not use this service"))
+		x := e.refusedAccount(w, r, host, st, identity, &oauth.Error{Code: oauth.AccessDenied, Description: "this account may not use this service", Reason: reasons.AccountNotAllowed})
 		entry.Event, entry.Reason = audit.LoginRefused, reason
 		x.entry = entry
 		e.end(w, r, x)
@@ -122,12 +127,13 @@ func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resou
 		e.end(w, r, failed(st.Flow, errors.New("a sealed request names a resource that is gone")))
 		return
 	}
+	agreed := st
 	st.Catalogue = e.Catalogue(r.Context(), res).Recall(st.Granted, st.Catalogue)
 	match := e.Policy.For(st.Resource).Match(identity, st.policyClient())
 	withheld := minus(st.Granted, match.Narrow(st.Granted))
 	switch {
 	case len(withheld) == len(st.Granted):
-		x := st.ending(host, &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this account have what the app asks for", Reason: reasons.NotAllowedByPolicy})
+		x := e.refusedAccount(w, r, host, agreed, identity, &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this account have what the app asks for", Reason: reasons.NotAllowedByPolicy})
 		entry.Event, entry.Reason, entry.Withheld = audit.LoginRefused, reasons.NotAllowedByPolicy, st.Granted.String()
 		x.entry, x.view.Detail = entry, st.Granted.String()
 		e.end(w, r, x)

@@ -31,6 +31,10 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 		e.end(w, r, notOurs(host, "", reasons.MalformedForm, err))
 		return
 	}
+	if form.Has("another") {
+		e.another(w, r, host, form.Get("another"))
+		return
+	}
 	browser, err := currentBrowser(r, host)
 	if err == nil && browser == "" {
 		err = errors.New("no browser cookie")

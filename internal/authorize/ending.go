@@ -1,11 +1,13 @@
 package authorize
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
@@ -91,9 +93,8 @@ func (req *request) ending(err error) ending {
 }
 
 // ending of a sign-in to which the user had agreed, which makes the redirect one
-// that the user wanted. A person whom a rule keeps out, or a provider that an
-// operator has to mend, reads so on a page first: an app shows its own text or
-// none, and most of them say "try again".
+// that the user wanted. What the client is told has the reference of the page, which is
+// the flow of the audit log: an app that shows the description shows what to quote.
 func (p pending) ending(host *resource.Host, oe *oauth.Error) ending {
 	x := ending{entry: p.auditEntry(host, audit.LoginRefused, oe.AuditReason()), view: errorView(oe, p.Flow)}
 	x.entry.Cause = oe.Cause
@@ -107,8 +108,64 @@ func (p pending) ending(host *resource.Host, oe *oauth.Error) ending {
 	if p.onDevice() {
 		return x.tellDevice(p.Device, oe)
 	}
-	reason := oe.AuditReason()
-	return x.tell(p.Redirect, host, p.State, oe, reason != reasons.NotAllowedByPolicy && reason != reasons.ProviderMisconfigured)
+	told := *oe
+	told.Description = withReference(oe.Description, p.Flow)
+	return x.tell(p.Redirect, host, p.State, &told, goesBack(oe))
+}
+
+// goesBack reports whether the browser goes back to the client at once: where the person
+// gave up, and where the next try may succeed. A person whom a rule or the provider keeps
+// out, and one at a provider that an operator has to mend, reads so on a page first: an
+// app shows its own text or none, and most of them say "try again".
+func goesBack(oe *oauth.Error) bool {
+	switch oe.AuditReason() {
+	case reasons.ProviderCancelled:
+		return true
+	case reasons.ProviderMisconfigured, reasons.ProviderRejected, reasons.ProviderFault:
+		return false
+	}
+	return oe.Code != oauth.AccessDenied
+}
+
+func withReference(description, flow string) string {
+	if description == "" {
+		return "reference " + flow
+	}
+	return description + "; reference " + flow
+}
+
+// refusedAccount is the ending of a sign-in with an account that may not have what is
+// asked for. The page names the account, which is often another than the person thinks,
+// and lets them sign in with another one: what they agreed to holds for that as well.
+func (e *Endpoint) refusedAccount(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, identity connector.Identity, oe *oauth.Error) ending {
+	x := st.ending(host, oe)
+	x.view.Account = cmp.Or(identity.Email, identity.Name, identity.Subject)
+	if x.redirect != "" || st.Page != "" || st.onDevice() {
+		return x
+	}
+	again := newLogin(st.pending, st.Granted)
+	again.Prompt = "select_account"
+	ticket, cookies, err := e.Steps.ticket(r, host, again)
+	if err != nil {
+		return x // the way back to the app is there all the same
+	}
+	keepLogin(w, r, host, again.Handle, cookies)
+	x.view.Action, x.view.Another = ConsentPath, ticket
+	return x
+}
+
+// another begins the sign-in again, for a person who wants to use another account.
+func (e *Endpoint) another(w http.ResponseWriter, r *http.Request, host *resource.Host, ticket string) {
+	st, err := e.Steps.currentLogin(r, host, ticket)
+	if err != nil {
+		e.end(w, r, lost(host, err))
+		return
+	}
+	if only := e.Providers.Only(); only != nil {
+		e.visit(w, r, host, st, only)
+		return
+	}
+	e.toChooser(w, r, host, st)
 }
 
 // notOurs is the ending of a form or callback that cannot be honoured: 403, and

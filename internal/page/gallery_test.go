@@ -291,6 +291,9 @@ func init() {
 			v.ContinueURL, v.ContinueHost = "https://claude.ai/api/mcp/auth_callback?error=invalid_request", "claude.ai"
 		case NoSuchPage, SessionRefused:
 			v.Retry = "https://wiki.mcp.example.com/account/sign-in?rd=%2Fui"
+		case AccountNotAllowed, NotAllowed:
+			v.Account, v.Action, v.Another = "ada.lovelace+private@analytical-engines.example.com", "/consent", "ticket"
+			v.ContinueURL, v.ContinueHost = "https://claude.ai/api/mcp/auth_callback?error=access_denied", "claude.ai"
 		case InvalidScope:
 			v.ContinueURL, v.ContinueHost = "cursor://anysphere.cursor-mcp/oauth/callback?error=invalid_scope", "anysphere.cursor-mcp"
 		}

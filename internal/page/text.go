@@ -21,6 +21,7 @@ const (
 	maxToolTitle   = 80
 	maxFlowID      = 64
 	maxUserCode    = 16
+	maxAccount     = 80
 )
 
 // maxMarks is how many combining marks may follow one letter: three are enough

@@ -55,6 +55,9 @@ type Error struct {
 	ContinueURL  Link
 	ContinueHost string // the host of ContinueURL, for people
 
+	// Account names whom the identity provider sent, and Another, the hidden field
+	// "another" of a form to Action, lets the person sign in as someone else; "" for none.
+	Account, Action, Another string
 	// Retry is set for a person who came without an app: where they begin again.
 	Retry Link
 
@@ -90,6 +93,9 @@ const (
 	OtherBrowser              Problem = "other_browser"
 	Displaced                 Problem = "displaced"
 	ProviderMisconfigured     Problem = "provider_misconfigured"
+	AccountNotAllowed         Problem = "account_not_allowed"
+	ProviderRejected          Problem = "provider_rejected"
+	ProviderFault             Problem = "provider_fault"
 	NoSuchPage                Problem = "no_such_page"
 	SessionRefused            Problem = "access_denied"
 )
@@ -100,7 +106,7 @@ var Problems = []Problem{
 	InvalidScope, InvalidTarget, InvalidRequest, InteractionRequired, ClientNotAllowed, NotAllowed,
 	TemporarilyUnavailable, ServerError, TooManyRequests,
 	ConsentExpired, UsedTwice, CrossSiteForm, UnknownProvider, OtherProvider, OtherBrowser, Displaced,
-	ProviderMisconfigured, NoSuchPage, SessionRefused,
+	ProviderMisconfigured, AccountNotAllowed, ProviderRejected, ProviderFault, NoSuchPage, SessionRefused,
 }
 
 // Error renders an error page.
@@ -111,10 +117,15 @@ func (r *Renderer) Error(w http.ResponseWriter, v Error) {
 	if !slices.Contains(Problems, v.Problem) {
 		v.Problem = ServerError
 	}
+	v.Account = DisplayText(v.Account, maxAccount)
 	v.Detail = DisplayText(v.Detail, maxURI)
 	v.Address = shortURI(v.Address)
 	v.ContinueHost = displayHost(v.ContinueHost)
-	r.render(w, v.Status, referrerNone, r.locale.failed(r.frame(v.FlowID), v))
+	referrer := referrerNone
+	if v.Another != "" {
+		referrer = referrerForm
+	}
+	r.render(w, v.Status, referrer, r.locale.failed(r.frame(v.FlowID), v))
 }
 
 // Done is a page that ends a conversation in this window without a fault.

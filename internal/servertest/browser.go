@@ -279,8 +279,9 @@ func (b *Browser) Consent(t testing.TB, address string) *Page {
 }
 
 // Walk goes on from page, saying yes everywhere, until the browser is sent to
-// an address that begins with until, and returns that address. A page with
-// nothing to say yes to ends the test.
+// an address that begins with until, and returns that address. Of a page that says why
+// there is no sign-in it takes the way back to the client. Another page with nothing to
+// say yes to ends the test.
 func (b *Browser) Walk(t testing.TB, page *Page, until string) *url.URL {
 	t.Helper()
 	for range 15 {
@@ -294,6 +295,13 @@ func (b *Browser) Walk(t testing.TB, page *Page, until string) *url.URL {
 			}
 			page = b.Open(t, next.String())
 			continue
+		}
+		if back := slices.IndexFunc(page.Links, func(l string) bool { return strings.HasPrefix(l, until) }); page.Status >= 400 && back >= 0 {
+			next, err := url.Parse(page.Links[back])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return next
 		}
 		if page.Form == nil || page.Status >= 400 {
 			t.Fatalf("the walk ended at %s with %d: %s", page.URL, page.Status, page.Text())

@@ -170,8 +170,8 @@ func (c *Connector) AuthorizationURL(ctx context.Context, login connector.Login)
 	if len(c.options.ACRValues) > 0 {
 		options = append(options, oauth2.SetAuthURLParam("acr_values", strings.Join(c.options.ACRValues, " ")))
 	}
-	if login.Prompt != "" && p.knowsPrompt(login.Prompt) {
-		options = append(options, oauth2.SetAuthURLParam("prompt", login.Prompt))
+	if prompt := p.prompt(login.Prompt); prompt != "" {
+		options = append(options, oauth2.SetAuthURLParam("prompt", prompt))
 	}
 	return c.oauthConfig(p, login).AuthCodeURL(login.State, options...), nil
 }

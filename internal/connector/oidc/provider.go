@@ -161,6 +161,18 @@ func (p *provider) authStyle(secret conf.Secret) oauth2.AuthStyle {
 	return oauth2.AuthStyleInHeader
 }
 
+// prompt is what the provider is asked for: value, if it knows that. One that cannot
+// let the person choose an account can let them sign in anew, which comes to the same.
+func (p *provider) prompt(value string) string {
+	switch {
+	case value == "" || p.knowsPrompt(value):
+		return value
+	case value == "select_account" && p.knowsPrompt("login"):
+		return "login"
+	}
+	return ""
+}
+
 func (p *provider) knowsPrompt(value string) bool {
 	return len(p.Prompts) == 0 || slices.Contains(p.Prompts, value)
 }
