@@ -27,7 +27,7 @@ var federationChecks = []Check{
 func acceptsCallbacks() Twin {
 	return replies("/callback", func(_ *http.Request, a *reply) {
 		u, _ := url.Parse(a.Header.Get("Location"))
-		if a.Status == 403 || u != nil && u.Query().Has("error") {
+		if a.Status >= 400 || u != nil && u.Query().Has("error") {
 			a.Status = 303
 			a.Header.Set("Location", callback+"?code=granted&state=client-state&iss="+url.QueryEscape(issuerMCP))
 		}

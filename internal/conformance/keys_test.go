@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ var keyChecks = []Check{
 	{IDs: "AS-KEY-02", Run: keysOverlap, Twins: twins(Twin{Flaw: true})},
 	{IDs: "AS-KEY-03", Run: unknownKeysAreInvalidTokens, Twins: twins(status("/authenticate", 401, 500), errorsBecomePasses("/authenticate", 401))},
 	{IDs: "AS-KEY-04 ATK-22 RS-VAL-03", Run: tokensStayAtTheirResource, Twins: twins(errorsBecomePasses("/authenticate", 401))},
-	{IDs: "AS-KEY-05", Run: pendingLoginsSurviveRotation, Twins: twins(status("/callback", 303, 403))},
+	{IDs: "AS-KEY-05", Run: pendingLoginsSurviveRotation, Twins: twins(replies("/callback", func(_ *http.Request, a *reply) { a.Status, a.Body = 403, "" }))},
 	{IDs: "AS-KEY-06", Run: rotationIsRaceFree, Twins: twins(Twin{Flaw: true})},
 }
 
@@ -150,7 +151,9 @@ func pendingLoginsSurviveRotation(t *T) {
 	t.Want(t.header(later.newToken(hostMCP, resourceMCP))["kid"] != first, "the signing key is the same")
 	b.w = later
 	a := b.get(strings.Replace(back, w.idp.URL, later.idp.URL, 1))
-	t.Want(a.Status == 303, "a login under way does not survive: %d", a.Status)
+	// The other process has another provider, which does not know the code: that it was
+	// asked shows that the login was good.
+	t.Want(a.Status == 303 || strings.Contains(visible(a.Body), "could not be verified"), "a login under way does not survive: %d", a.Status)
 }
 
 func rotationIsRaceFree(t *T) {

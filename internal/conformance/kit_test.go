@@ -574,6 +574,9 @@ func (a *answer) LocalError(what string) {
 // Location returns where the answer redirects to.
 func (a *answer) Location() *url.URL {
 	to := a.Header.Get("Location")
+	if back := links(a); to == "" && a.Status >= 400 && len(back) == 1 {
+		to = back[0] // a page says why, and leads back with the same answer
+	}
 	u, err := url.Parse(to)
 	if err != nil || to == "" {
 		a.t.Fatalf("%s: %d without a redirect: %.300q", a.what, a.Status, visible(a.Body))
