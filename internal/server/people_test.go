@@ -76,8 +76,10 @@ func TestRefusalsForPeople(t *testing.T) {
 			if program.Status != http.StatusUnauthorized || strings.Contains(program.Body, "<html") {
 				t.Errorf("a program gets %d %.200s", program.Status, program.Body)
 			}
-			if got, want := a.Header.Get("WWW-Authenticate"), program.Header.Get("WWW-Authenticate"); got == "" || got != want {
-				t.Errorf("challenges %q and %q", got, want)
+			for _, answer := range []*servertest.Answer{a, program} { // the scope in it depends on when the MCP server was asked
+				if got := answer.Header.Get("WWW-Authenticate"); !strings.Contains(got, `resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/mcp"`) {
+					t.Errorf("challenge %q", got)
+				}
 			}
 		})
 	}

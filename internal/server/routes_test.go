@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/account"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authorize"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/device"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/discovery"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
@@ -60,11 +61,11 @@ func TestRoutesAreConsistent(t *testing.T) {
 
 // The metadata names an endpoint if and only if there is a route to it.
 func TestAdvertisedEndpointsHaveRoutes(t *testing.T) {
-	optional := map[string]string{"RegistrationPath": registration.Path, "IntrospectionPath": grant.IntrospectionPath, "PushPath": grant.PushPath}
+	optional := map[string]string{"RegistrationPath": registration.Path, "IntrospectionPath": grant.IntrospectionPath, "PushPath": grant.PushPath, "DevicePath": grant.DevicePath}
 	for _, on := range []bool{true, false} {
 		e := endpoints{&authorize.Endpoint{}, &grant.Endpoint{}, on, on, nil, &discovery.Endpoint{}, &account.Endpoint{}, &ssf.Receiver{}}
 		if on {
-			e.registration = &registration.Endpoint{}
+			e.registration, e.tokens.Devices = &registration.Endpoint{}, &device.Codes{}
 		}
 		f := reflect.ValueOf(e.features(&registration.Clients{}))
 		for i := range f.NumField() {
