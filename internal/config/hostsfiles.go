@@ -51,6 +51,7 @@ var operatorKeys = map[string]string{
 	"stepUp":               "it says what the gateway does, which is the operator's",
 	"serve":                "each open stream takes memory and a connection of this service, which all share",
 	"pages":                "browsers sign in with cookies of this service, on pages that it does not write",
+	"deviceGrant":          "it needs two more paths at the gateway, and a page where people type codes",
 	"account":              "it shows people their sign-ins on this host",
 	"providerToken":        "the MCP server gets people's tokens of the identity provider",
 	"apiKeys":              "the operator gives out the keys",
