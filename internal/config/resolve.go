@@ -58,9 +58,7 @@ func (r *resolver) resolve(f File) *Config {
 		Branding:        f.Branding,
 		IdentityHeaders: f.IdentityHeaders,
 	}
-	if f.Pushed.Required && !f.Pushed.Enabled {
-		r.Add("pushedRequests.required", "needs pushedRequests.enabled: no client could sign anyone in")
-	}
+	r.pushed(f)
 	r.hostsFiles(f.Proxy.HostsFiles)
 	c.GateWatch = r.gateWatch(f.GateWatch, c.Hosts)
 	r.overGRPC(f)
@@ -81,6 +79,13 @@ func (r *resolver) resolve(f File) *Config {
 	r.unused(f, c)
 	c.Warnings = r.Warnings
 	return c
+}
+
+// pushed checks the section pushedRequests.
+func (r *resolver) pushed(f File) {
+	if f.Pushed.Required && !f.Pushed.Enabled {
+		r.Add("pushedRequests.required", "needs pushedRequests.enabled: no client could sign anyone in")
+	}
 }
 
 // gateWatch resolves the section, which names some of the hosts.
