@@ -221,6 +221,7 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 	},
 	"signed-out": func(r *Renderer, w http.ResponseWriter) {
 		r.SignedOut(w, SignedOut{Host: "wiki.mcp.example.com", Again: "https://wiki.mcp.example.com/account/sign-in"})
+	},
 	"device": func(r *Renderer, w http.ResponseWriter) { r.Device(w, 200, Device{Action: "/device"}) },
 	"device-unknown": func(r *Renderer, w http.ResponseWriter) {
 		r.Device(w, 400, Device{Action: "/device", Code: "BCDF-GHJX", Problem: DeviceUnknown})
