@@ -148,6 +148,15 @@ func (c *Catalogue) ScopeNames() []string {
 	return names
 }
 
+// ToolNames returns the names of the tools that the server lists.
+func (c *Catalogue) ToolNames() []string {
+	names := make([]string, len(c.Tools))
+	for i, t := range c.Tools {
+		names[i] = t.Name
+	}
+	return names
+}
+
 // Advertised returns the scopes that clients may be told to ask for: none while
 // the server cannot be asked, because a client told of the stand-in would go on
 // asking for it when the server is back.

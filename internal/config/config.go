@@ -22,6 +22,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/kuadrant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/operator"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
@@ -54,6 +55,8 @@ type Config struct {
 	// be without an ID.
 	Providers []connector.Config
 	Hosts     []resource.Entry
+	// Kuadrant says for each of Hosts how the header for Kuadrant's MCP gateway is made.
+	Kuadrant []kuadrant.Settings
 	// AuthorizationServers are the other ones whose tokens each of Hosts takes.
 	AuthorizationServers [][]issuer.Config
 	// Introspected are, for each of Hosts, the one of them that is asked about tokens.

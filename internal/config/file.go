@@ -19,6 +19,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/postgres"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard/redis"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/kuadrant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/limit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/operator"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
@@ -203,7 +204,7 @@ type HostFile struct {
 	StepUp string `json:"stepUp" enum:"401 403"`
 	// For clients that answer a request for more scopes by refreshing their token, which cannot help, and then give up (the TypeScript SDK 1 and 2, the AI SDK): a refresh within five seconds after such a request gets invalid_grant, so that the client lets the person sign in with the scopes that are missing. A client that refreshes in these seconds for another reason signs in as well. Default false.
 	RefuseRefreshAfterStepUp bool `json:"refuseRefreshAfterStepUp"`
-	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts, behind Envoy with its MCP filter, and behind agentgateway. Default false.
+	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts, behind Envoy with its MCP filter, behind agentgateway, and by Kuadrant's MCP gateway. Default false.
 	HideGrantable bool `json:"hideGrantable"`
 	// Pages beside the MCP server that people open in a browser, with a session that they sign in for once. Programs are never sent to sign in there, and the session opens no MCP server. See docs/browser-sessions.md. Default: none.
 	Pages []session.PageFile `json:"pages" max:"32"`
@@ -221,6 +222,8 @@ type HostFile struct {
 	CORS CORSFile `json:"cors"`
 	// This service itself stands in front of the MCP server, without a gateway.
 	Serve relay.File `json:"serve"`
+	// Kuadrant's MCP gateway is the MCP server of this entry, and filters lists itself, by a header that says what may be shown. See docs/gateways/kuadrant.md.
+	Kuadrant kuadrant.File `json:"kuadrant"`
 	// Other authorization servers whose access tokens are taken here, if they are JWTs. See docs/authorization-servers.md. Default: none.
 	AuthorizationServers []AuthorizationServerFile `json:"authorizationServers" max:"16"`
 	// Take the access tokens of this service. Where no server of a host does, the host has none of the endpoints of an authorization server, and where none of all does, no identity provider is needed.

@@ -7,6 +7,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/kuadrant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
@@ -62,6 +63,7 @@ func (r *resolver) resolve(f File) *Config {
 	r.hostsFiles(f.Proxy.HostsFiles)
 	c.GateWatch = r.gateWatch(f.GateWatch, c.Hosts)
 	r.overGRPC(f)
+	c.Kuadrant = r.kuadrant(f.Proxy.Hosts)
 	_ = c.LogLevel.UnmarshalText([]byte(f.Logging.Level)) // the words of the enum are slog's
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	f.TLS.Resolve(r.section("tls"), c.SecureHosts())
@@ -143,6 +145,19 @@ func (r *resolver) unused(f File, c *Config) {
 func asks(p connector.Config, scope string) bool {
 	app, ok := p.Settings.(interface{ Asks(string) bool })
 	return ok && app.Asks(scope)
+}
+
+// kuadrant resolves what Kuadrant's MCP gateway gets, for each host.
+func (r *resolver) kuadrant(files []HostFile) []kuadrant.Settings {
+	out := make([]kuadrant.Settings, len(files))
+	for i, f := range files {
+		at := conf.Element("proxy.hosts", i)
+		out[i] = f.Kuadrant.Resolve(conf.Section{Check: r.Check, At: at + ".kuadrant"})
+		if f.Serve.Enabled && f.Kuadrant.SigningKeyFile != "" {
+			r.Add(at+".kuadrant", "has no use beside serve, which filters lists itself; remove one of the two")
+		}
+	}
+	return out
 }
 
 // overGRPC refuses to rely on what cannot arrive: what gateways know of messages

@@ -148,7 +148,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestRecipes(t *testing.T) {
-	want := []string{"agentgateway", "apisix", "caddy", "contour", "envoy", "envoy-gateway", "f5-nginx-ingress", "gateway-api", "haproxy", "ingress-nginx", "istio", "nginx", "nginx-gateway-fabric", "traefik"}
+	want := []string{"agentgateway", "apisix", "caddy", "contour", "envoy", "envoy-gateway", "f5-nginx-ingress", "gateway-api", "haproxy", "ingress-nginx", "istio", "kuadrant", "nginx", "nginx-gateway-fabric", "traefik"}
 	if got := Gateways(); !slices.Equal(got, want) {
 		t.Errorf("recipes for %q, want %q", got, want)
 	}

@@ -13,7 +13,7 @@ import (
 func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	switch d.Reason {
 	case Allowed, Advised:
-		d.Status, d.Headers = http.StatusOK, Lines{e.out[d.Resource.Server().Index].names, e.identityOf(ctx, d.Token)}
+		d.Status, d.Headers = http.StatusOK, e.added(q, d, Lines{e.out[d.Resource.Server().Index].names, e.identityOf(ctx, d.Token)})
 		d.take(e.out[d.Resource.Server().Index].removal)
 		if q.Dialect == Served {
 			d.Client = corsHeaders(q, d)
@@ -23,7 +23,7 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 		}
 		return
 	case Preflight: // no user is known, and the client's own headers must go
-		d.Status, d.Headers, d.Client = http.StatusOK, Lines{e.out[d.Resource.Server().Index].names, e.out[d.Resource.Server().Index].nobody}, corsHeaders(q, d)
+		d.Status, d.Headers, d.Client = http.StatusOK, e.added(q, d, Lines{e.out[d.Resource.Server().Index].names, e.out[d.Resource.Server().Index].nobody}), corsHeaders(q, d)
 		d.take(e.out[d.Resource.Server().Index].removal)
 		return
 	}

@@ -44,6 +44,8 @@ type Scopes interface {
 	// Knows reports whether that is the server's or the operator's word. It is
 	// false while the server's list has not been read, and then no scope opens the tool.
 	Knows(tool string) bool
+	// ToolNames returns the names of the tools that the server lists.
+	ToolNames() []string
 }
 
 // Endpoint serves Path.
@@ -60,6 +62,8 @@ type Endpoint struct {
 	// Policy bounds what a token is good for beyond its scopes.
 	Policy  *policy.Policy
 	Headers outbound.Headers
+	// Additions are further headers, by the URI of the resource whose server gets them.
+	Additions map[string][]Addition
 	// Identities signs the header of Headers.JWT; nil if there is none.
 	Identities *token.Identities
 	// TrustedProxies are the networks whose X-Forwarded-For is believed, for API keys

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,6 +62,7 @@ func (f fixed) ScopeNames() []string               { return f.names }
 func (f fixed) Advertised() []string               { return f.names }
 func (f fixed) ScopesForTool(name string) []string { return f.tools[name] }
 func (f fixed) Knows(string) bool                  { return f.known }
+func (f fixed) ToolNames() []string                { return slices.Sorted(maps.Keys(f.tools)) }
 
 // fixture is an endpoint in front of a few MCP servers.
 type fixture struct {

@@ -121,6 +121,9 @@ func (e *Endpoint) removalOf(r *resource.Resource) *removal {
 	if r.DPoP.Accepts() {
 		names = append(names, strings.ToLower(dpop.Header))
 	}
+	for _, a := range e.Additions[r.URI] {
+		names = append(names, aliases(a.Name)...)
+	}
 	return remove(names)
 }
 

@@ -30,6 +30,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/kuadrant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/operator"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/people"
@@ -329,6 +330,22 @@ func (b *builder) verifyProofs() {
 	b.proofs = dpop.New(nonces, b.opt.Now)
 }
 
+// additions are the headers that single MCP servers get beside the identity headers.
+func (b *builder) additions() map[string][]forwardauth.Addition {
+	out := map[string][]forwardauth.Addition{}
+	for i, settings := range b.cfg.Kuadrant {
+		if !settings.On() {
+			continue
+		}
+		r := b.table.All()[i]
+		s := &kuadrant.Signer{Settings: settings, Issuer: r.Host.Issuer, Log: b.log, Now: b.opt.Now}
+		out[r.URI] = append(out[r.URI], forwardauth.Addition{Name: kuadrant.Header, Value: func(v forwardauth.View) string {
+			return s.Value(v, func() kuadrant.Shown { return kuadrant.Shown(v.Names()) })
+		}})
+	}
+	return out
+}
+
 // decide makes what answers gateways. It hears of the tokens that are issued, and
 // tells the guard of the first use of each. It remembers nothing of the service
 // before: what was decided there may be decided otherwise here.
@@ -336,8 +353,9 @@ func (b *builder) decide(tokens *grant.Endpoint) *forwardauth.Endpoint {
 	news := guard.NewNews(b.replay, grant.Grace+keyset.Skew, b.opt.Now, b.metrics.newsLost)
 	d := forwardauth.New(forwardauth.Endpoint{
 		Resources: b.table, Credentials: b.kinds(), Ended: b.memory.ended, Policy: b.rules,
-		Scopes:  func(r *resource.Resource) forwardauth.Scopes { return b.catalogue.Want(r.URI) },
-		Headers: b.cfg.IdentityHeaders, Identities: identities(b.cfg, b.keys), TrustedProxies: b.cfg.Listen.TrustedProxies,
+		Scopes:    func(r *resource.Resource) forwardauth.Scopes { return b.catalogue.Want(r.URI) },
+		Additions: b.additions(),
+		Headers:   b.cfg.IdentityHeaders, Identities: identities(b.cfg, b.keys), TrustedProxies: b.cfg.Listen.TrustedProxies,
 		MostTokens: b.cfg.Tokens.Remembered, Proofs: b.proofs, UsedProofs: b.usedProofs, Used: news.Used, Challenged: news.Challenge, Audit: b.audit,
 		Count: b.metrics.decision, Trace: b.tracer.Decision(), Now: b.opt.Now,
 	})
