@@ -136,6 +136,7 @@ var rules = []rule{
 	{"kuadrant", []string{"*"}, []string{"clientauth", "conf"}, "the header for another gateway's filter is made of names, whoever may see them"},
 	{"web", []string{"*"}, []string{"conf", "oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},
 	{"sample", []string{"*"}, nil, "the sample MCP server knows nothing of authorization"},
+	{"gatewaytest", []string{"*"}, nil, "gateways that are played must not share a mistake with what answers them"},
 	{"oauthtest", []string{"*"}, nil, "fakes must not share a mistake with what they test"},
 }
 
@@ -150,7 +151,7 @@ var knowConfig = []string{"server", "demo", "servertest", "conformance", "e2e"}
 var roots = []string{"server", "demo", "doctor", "servertest", "conformance", "e2e"}
 
 // testOnly packages are imported by tests and by each other, never by the program.
-var testOnly = []string{"oauthtest", "servertest", "conformance", "e2e", "conf/conftest", "connector/connectortest", "guard/guardtest", "guardtest", "dpop/dpoptest"}
+var testOnly = []string{"oauthtest", "servertest", "conformance", "e2e", "conf/conftest", "gatewaytest", "connector/connectortest", "guard/guardtest", "guardtest", "dpop/dpoptest"}
 
 // typesOnly packages may be imported for their data only: these names reach the network.
 var typesOnly = []struct {

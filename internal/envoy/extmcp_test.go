@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"context"
-	_ "embed"
 	"io"
 	"log/slog"
 	"maps"
@@ -15,120 +14,22 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
-	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/descriptorpb"
-	"google.golang.org/protobuf/types/dynamicpb"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/filter"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewaytest"
 )
 
-//go:embed testdata/ext_mcp.txtpb
-var extMCPDescriptor []byte
-
-// agentgateway asks as agentgateway does, with the messages of its own descriptor.
-type agentgateway struct {
-	t    *testing.T
-	file protoreflect.FileDescriptor
-	conn *grpc.ClientConn
-}
-
-func newAgentgateway(t *testing.T, d Decider, reads Reader) *agentgateway {
+// newAgentgateway returns an agentgateway that asks what decides as d says.
+func newAgentgateway(t *testing.T, d *door) (*gatewaytest.Agentgateway, *grpc.ClientConn) {
 	t.Helper()
-	described := new(descriptorpb.FileDescriptorProto)
-	if err := prototext.Unmarshal(extMCPDescriptor, described); err != nil {
-		t.Fatal(err)
-	}
-	file, err := protodesc.NewFile(described, protoregistry.GlobalFiles)
-	if err != nil {
-		t.Fatal(err)
-	}
 	l := bufconn.Listen(1 << 20)
-	s := newServer(d, reads, slog.New(slog.DiscardHandler), questionTime)
+	s := newServer(d, d.reads, slog.New(slog.DiscardHandler), questionTime)
 	go s.Serve(l)
 	t.Cleanup(s.Stop)
-	return &agentgateway{t, file, connect(t, l)}
-}
-
-func (g *agentgateway) message(name string) *dynamicpb.Message {
-	return dynamicpb.NewMessage(g.file.Messages().ByName(protoreflect.Name(name)))
-}
-
-// question makes an McpRequest or McpResponse; payload goes into its fourth field.
-func (g *agentgateway) question(name, method, payload string, about map[string]any, services ...string) *dynamicpb.Message {
-	g.t.Helper()
-	m := g.message(name)
-	f := m.Descriptor().Fields()
-	list := m.Mutable(f.ByName("service_names")).List()
-	for _, s := range services {
-		list.Append(protoreflect.ValueOfString(s))
-	}
-	m.Set(f.ByName("method"), protoreflect.ValueOfString(method))
-	if about != nil {
-		s, err := structpb.NewStruct(about)
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		into := m.Mutable(f.ByName("metadata_context")).Message().Interface()
-		raw, _ := proto.Marshal(s)
-		if err := proto.Unmarshal(raw, into); err != nil {
-			g.t.Fatal(err)
-		}
-	}
-	if payload != "" {
-		m.Set(f.ByNumber(4), protoreflect.ValueOfBytes([]byte(payload)))
-	}
-	return m
-}
-
-// told is what agentgateway makes of an answer.
-type told struct {
-	result  string // pass, mutated or error; "" is a violation of the protocol
-	mutated string
-	code    string
-	reason  string
-	data    string
-	set     map[string]string
-	remove  []string
-}
-
-func (g *agentgateway) ask(method string, q proto.Message) (out told, err error) {
-	g.t.Helper()
-	d := g.file.Services().ByName("ExtMcp").Methods().ByName(protoreflect.Name(method))
-	answer := dynamicpb.NewMessage(d.Output())
-	if err := g.conn.Invoke(g.t.Context(), "/agentgateway.dev.ext_mcp.ExtMcp/"+method, q, answer); err != nil {
-		return out, err
-	}
-	if len(answer.GetUnknown()) > 0 {
-		g.t.Errorf("fields that agentgateway does not know: %x", answer.GetUnknown())
-	}
-	f := d.Output().Fields()
-	if which := answer.WhichOneof(d.Output().Oneofs().ByName("result")); which != nil {
-		out.result = string(which.Name())
-	}
-	out.mutated = string(answer.Get(f.ByName("mutated")).Bytes())
-	e := answer.Get(f.ByName("error")).Message()
-	ef := e.Descriptor().Fields()
-	out.code = string(ef.ByName("code").Enum().Values().ByNumber(e.Get(ef.ByName("code")).Enum()).Name())
-	out.reason, out.data = e.Get(ef.ByName("reason")).String(), string(e.Get(ef.ByName("mcp_error")).Bytes())
-	if hm := f.ByName("header_mutation"); hm != nil {
-		change := answer.Get(hm).Message()
-		cf := change.Descriptor().Fields()
-		out.set = map[string]string{}
-		for i, set := 0, change.Get(cf.ByName("set")).List(); i < set.Len(); i++ {
-			line := set.Get(i).Message()
-			out.set[line.Get(line.Descriptor().Fields().ByName("key")).String()] = string(line.Get(line.Descriptor().Fields().ByName("value")).Bytes())
-		}
-		for i, remove := 0, change.Get(cf.ByName("remove")).List(); i < remove.Len(); i++ {
-			out.remove = append(out.remove, remove.Get(i).String())
-		}
-	}
-	return out, nil
+	conn := connect(t, l)
+	return gatewaytest.NewAgentgateway(t, conn), conn
 }
 
 // door decides as forwardauth would for a token that opens the tool read.
@@ -179,7 +80,7 @@ func asking(changes ...any) map[string]any {
 
 func TestCheckRequest(t *testing.T) {
 	d := new(door)
-	g := newAgentgateway(t, d, d.reads)
+	g, _ := newAgentgateway(t, d)
 	for _, tt := range []struct {
 		name, method, params string
 		about                map[string]any
@@ -203,23 +104,23 @@ func TestCheckRequest(t *testing.T) {
 		{"several servers", "tools/list", "", asking(), []string{"notes", "mail"}, "error", "PERMISSION_DENIED", "no MCP server"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := g.ask("CheckRequest", g.question("McpRequest", tt.method, tt.params, tt.about, tt.services...))
+			got, err := g.Ask("CheckRequest", g.Question("McpRequest", tt.method, tt.params, tt.about, tt.services...))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.result != tt.result || got.result == "error" && (got.code != tt.code || got.reason != tt.reason) {
+			if got.Result != tt.result || got.Result == "error" && (got.Code != tt.code || got.Reason != tt.reason) {
 				t.Errorf("%+v", got)
 			}
-			if got.result == "error" && len(got.set) > 0 {
-				t.Errorf("a denial sets headers: %v", got.set)
+			if got.Result == "error" && len(got.Set) > 0 {
+				t.Errorf("a denial sets headers: %v", got.Set)
 			}
 			if d.asked.Dialect != forwardauth.ExtMCP || d.asked.Method != "POST" {
 				t.Errorf("asked %+v", d.asked)
 			}
 		})
 	}
-	got, err := g.ask("CheckRequest", g.question("McpRequest", "tools/call", `{"name":"read"}`, asking("x-api-key", "k", "x-other", "o"), "notes"))
-	if err != nil || !maps.Equal(got.set, map[string]string{"X-User": "jane"}) || !slices.Equal(got.remove, []string{"x_user"}) {
+	got, err := g.Ask("CheckRequest", g.Question("McpRequest", "tools/call", `{"name":"read"}`, asking("x-api-key", "k", "x-other", "o"), "notes"))
+	if err != nil || !maps.Equal(got.Set, map[string]string{"X-User": "jane"}) || !slices.Equal(got.Remove, []string{"x_user"}) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if d.body != `{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{"name":"read"}}` {
@@ -228,7 +129,7 @@ func TestCheckRequest(t *testing.T) {
 	if d.asked.Other.Get("X-Api-Key") != "k" || len(d.asked.Other) != 1 || d.asked.Peer == "" {
 		t.Errorf("other headers %v, from %q", d.asked.Other, d.asked.Peer)
 	}
-	if _, err := g.ask("CheckRequest", g.question("McpRequest", "tools/call", `{"name":"broken"}`, asking(), "notes")); status.Code(err) != codes.Internal {
+	if _, err := g.Ask("CheckRequest", g.Question("McpRequest", "tools/call", `{"name":"broken"}`, asking(), "notes")); status.Code(err) != codes.Internal {
 		t.Errorf("a panic: %v", err)
 	}
 }
@@ -236,7 +137,7 @@ func TestCheckRequest(t *testing.T) {
 // No name of a tool that is hidden comes back, whatever is wrong.
 func TestCheckResponse(t *testing.T) {
 	d := new(door)
-	g := newAgentgateway(t, d, d.reads)
+	g, _ := newAgentgateway(t, d)
 	const list = `{"tools":[{"name":"read"},{"name":"delete"}],"nextCursor":"c"}`
 	for _, tt := range []struct {
 		name, method, result string
@@ -262,15 +163,15 @@ func TestCheckResponse(t *testing.T) {
 		{"tools that are no list", "tools/list", `{"tools":{"delete":1}}`, asking(), "error", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := g.ask("CheckResponse", g.question("McpResponse", tt.method, tt.result, tt.about, "notes"))
-			if err != nil || got.result != tt.want || got.mutated != tt.mutated {
+			got, err := g.Ask("CheckResponse", g.Question("McpResponse", tt.method, tt.result, tt.about, "notes"))
+			if err != nil || got.Result != tt.want || got.Mutated != tt.mutated {
 				t.Fatalf("%+v, %v", got, err)
 			}
-			if got.result != "error" {
+			if got.Result != "error" {
 				return
 			}
-			if strings.Contains(got.reason+got.data, "delete") || got.reason == "" {
-				t.Errorf("the error says %q, %q", got.reason, got.data)
+			if strings.Contains(got.Reason+got.Data, "delete") || got.Reason == "" {
+				t.Errorf("the error says %q, %q", got.Reason, got.Data)
 			}
 		})
 	}
@@ -293,29 +194,29 @@ type rawCodec struct{}
 // A peer that sends nonsense gets an error, or a denial, and one that hangs is cut off.
 func TestExtMCPNonsense(t *testing.T) {
 	d := new(door)
-	g := newAgentgateway(t, d, d.reads)
-	good, _ := proto.Marshal(g.question("McpRequest", "tools/call", `{"name":"read"}`, asking(), "notes"))
-	twice, _ := proto.Marshal(g.question("McpRequest", "tools/call", `{"name":"read"}`, asking("path", "/other"), "notes"))
+	g, conn := newAgentgateway(t, d)
+	good, _ := proto.Marshal(g.Question("McpRequest", "tools/call", `{"name":"read"}`, asking(), "notes"))
+	twice, _ := proto.Marshal(g.Question("McpRequest", "tools/call", `{"name":"read"}`, asking("path", "/other"), "notes"))
 	for name, b := range map[string]raw{
 		"empty": nil, "cut": good[:len(good)/2], "no protobuf": raw("delete delete"), "two metadata": append(slices.Clone(good), twice...),
 		"a method that is not UTF-8": {2<<3 | 2, 1, 0xff},
 	} {
-		answer := g.message("McpRequestResult")
-		err := g.conn.Invoke(t.Context(), "/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest", b, answer, grpc.ForceCodec(rawCodec{}))
+		answer := g.Message("McpRequestResult")
+		err := conn.Invoke(t.Context(), "/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest", b, answer, grpc.ForceCodec(rawCodec{}))
 		if err == nil && answer.WhichOneof(answer.Descriptor().Oneofs().Get(0)).Name() != "error" {
 			t.Errorf("%s: %v", name, answer)
 		}
 	}
-	big := g.question("McpResponse", "tools/list", `{"tools":[{"name":"`+strings.Repeat("x", maxMessageBytes)+`"}]}`, asking(), "notes")
-	if _, err := g.ask("CheckResponse", big); status.Code(err) != codes.ResourceExhausted {
+	big := g.Question("McpResponse", "tools/list", `{"tools":[{"name":"`+strings.Repeat("x", maxMessageBytes)+`"}]}`, asking(), "notes")
+	if _, err := g.Ask("CheckResponse", big); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("a list beyond the bound: %v", err)
 	}
-	conn := connect(t, listening(t, 50*time.Millisecond))
-	s, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, "/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest")
+	slow := connect(t, listening(t, 50*time.Millisecond))
+	s, err := slow.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, "/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RecvMsg(g.message("McpRequestResult")); status.Code(err) != codes.DeadlineExceeded {
+	if err := s.RecvMsg(g.Message("McpRequestResult")); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("a question that does not come: %v", err)
 	}
 }

@@ -1,6 +1,6 @@
 // Package kuadrant makes the header by which Kuadrant's MCP gateway filters lists:
-// X-Mcp-Authorized, a token for its broker that names what one request may see. The
-// broker trusts whoever has the key, so a token lives for a few minutes, says nothing
+// X-Mcp-Authorized, a token for its broker that names what one request may see. With the
+// key anything could be shown, so it stays here; a token lives for a few minutes, says nothing
 // of a person, and what it does not name is not shown.
 package kuadrant
 

@@ -6,14 +6,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"io/fs"
 	"log/slog"
-	"math/big"
 	"reflect"
 	"strings"
 	"testing"
@@ -21,48 +17,8 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/clientauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewaytest"
 )
-
-// broker reads the header by the rules of Kuadrant's broker: one line, ES256, exp if
-// it is there, and a claim that is text with JSON in it, by kind, server and name.
-// nil is what it takes for nothing at all.
-func broker(t *testing.T, public *ecdsa.PublicKey, value string, now time.Time) map[string]map[string][]string {
-	t.Helper()
-	parts := strings.Split(value, ".")
-	if len(parts) != 3 {
-		return nil
-	}
-	var header struct{ Alg string }
-	var claims struct {
-		Exp, Iat     *int64
-		Capabilities *string `json:"allowed-capabilities"`
-	}
-	for i, into := range []any{&header, &claims} {
-		b, err := base64.RawURLEncoding.DecodeString(parts[i])
-		if err != nil || json.Unmarshal(b, into) != nil {
-			return nil
-		}
-	}
-	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
-	if err != nil || len(signature) != 64 || header.Alg != "ES256" {
-		return nil
-	}
-	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-	if !ecdsa.Verify(public, digest[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])) {
-		return nil
-	}
-	if claims.Exp == nil || claims.Iat == nil || *claims.Exp-*claims.Iat > 300 {
-		t.Errorf("a token from %v to %v", claims.Iat, claims.Exp)
-	}
-	if claims.Capabilities == nil || now.Unix() >= *claims.Exp {
-		return nil
-	}
-	var out map[string]map[string][]string
-	if json.Unmarshal([]byte(*claims.Capabilities), &out) != nil {
-		return nil
-	}
-	return out
-}
 
 func newSigner(t *testing.T, now *time.Time, servers ...Server) (*Signer, *ecdsa.PublicKey, *bytes.Buffer) {
 	t.Helper()
@@ -95,7 +51,7 @@ func TestValue(t *testing.T) {
 			"prompts": {"team/notes": {"p"}, "team/all": {"notes_p"}, "team/notes-old": {}},
 		}},
 	} {
-		if got := broker(t, public, s.Value(name, func() Shown { return tt.shown }), now); !reflect.DeepEqual(got, tt.want) {
+		if got := gatewaytest.Kuadrant(t, public, s.Value(name, func() Shown { return tt.shown }), now); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -111,14 +67,14 @@ func TestRenewal(t *testing.T) {
 	for range 100 {
 		now = now.Add(time.Minute)
 		v := value()
-		if broker(t, public, v, now.Add(lifetime/2-time.Second)) == nil {
+		if gatewaytest.Kuadrant(t, public, v, now.Add(lifetime/2-time.Second)) == nil {
 			t.Fatal("a token that ends too soon")
 		}
 	}
 	if made < 30 || made > 51 {
 		t.Errorf("made %d times", made)
 	}
-	if broker(t, public, first, now) != nil {
+	if gatewaytest.Kuadrant(t, public, first, now) != nil {
 		t.Error("the reader takes one that has ended")
 	}
 	for i := range 3 * maxRemembered {
@@ -138,7 +94,7 @@ func TestTooLarge(t *testing.T) {
 		names[i] = strings.Repeat("n", 30)
 	}
 	v := s.Value(1, func() Shown { return Shown{Tools: names} })
-	if v != "-" || broker(t, public, v, now) != nil || !strings.Contains(log.String(), "more than 32768 bytes") {
+	if v != "-" || gatewaytest.Kuadrant(t, public, v, now) != nil || !strings.Contains(log.String(), "more than 32768 bytes") {
 		t.Errorf("%.40s, %s", v, log)
 	}
 }

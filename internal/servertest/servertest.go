@@ -90,10 +90,10 @@ type Service struct {
 
 // process is one run of the service.
 type process struct {
-	server               *server.Server
-	protocol, management string // addresses
-	stop                 context.CancelFunc
-	done                 chan error
+	server                     *server.Server
+	protocol, management, grpc string // addresses
+	stop                       context.CancelFunc
+	done                       chan error
 }
 
 // Start runs a service until the test ends. A configuration with a mistake
@@ -226,8 +226,20 @@ func (s *Service) run() *process {
 	protocol, management := listen(s.t), listen(s.t)
 	ctx, stop := context.WithCancel(context.Background())
 	p := &process{server: srv, protocol: protocol.Addr().String(), management: management.Addr().String(), stop: stop, done: make(chan error, 1)}
-	go func() { p.done <- srv.Serve(ctx, server.Listeners{Protocol: protocol, Management: management}) }()
+	listeners := server.Listeners{Protocol: protocol, Management: management}
+	if s.config.Listen.GRPC != "" {
+		listeners.GRPC = listen(s.t)
+		p.grpc = listeners.GRPC.Addr().String()
+	}
+	go func() { p.done <- srv.Serve(ctx, listeners) }()
 	return p
+}
+
+// GRPC is the address of the gRPC listener, "" where the configuration has none.
+func (s *Service) GRPC() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live.grpc
 }
 
 func listen(t testing.TB) net.Listener {
