@@ -131,7 +131,7 @@ var rules = []rule{
 	{"registration", []string{"token", "keyset", "authcode", "connector/...", "page", "policy"}, nil, "clients are known before anybody signs in"},
 	{"filter", []string{"*"}, []string{"strictjson"}, "what a list shows depends on the page and the decision alone, whatever door it comes through"},
 	{"certificate", []string{"*"}, []string{"conf", "reload", "resource", "web"}, "what ends TLS knows hosts, and nothing of what is asked of them"},
-	{"relay", []string{"*"}, []string{"filter", "audit", "conf", "forwardauth", "reasons", "resource", "web"}, "what stands in the place of a gateway knows decisions and MCP servers, and no flow"},
+	{"relay", []string{"*"}, []string{"filter", "audit", "conf", "forwardauth", "outbound", "reasons", "resource", "web"}, "what stands in the place of a gateway knows decisions and MCP servers, and no flow"},
 	{"envoy", []string{"*"}, []string{"filter", "forwardauth"}, "what speaks Envoy's protocols translates, and decides nothing"},
 	{"kuadrant", []string{"*"}, []string{"clientauth", "conf"}, "the header for another gateway's filter is made of names, whoever may see them"},
 	{"web", []string{"*"}, []string{"conf", "oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},

@@ -230,7 +230,7 @@ func result(got *Catalogue, err error) string {
 
 // remedies are what an operator can do about a failure that lasts, by result.
 var remedies = map[string]string{
-	ResultUnauthorized: "let tools/list through without a credential, or name the tools in proxy.hosts[].scopes",
+	ResultUnauthorized: "name a file with a credential for it in proxy.hosts[].serverCredential.file, let tools/list through without one, or name the tools in proxy.hosts[].scopes",
 	ResultCertificate:  "name the file with its authority in proxy.hosts[].caFile, or its directory in SSL_CERT_DIR",
 	ResultNoSuchHost:   "check the name in proxy.hosts[].endpoint, and the DNS of this machine",
 	ResultRedirect:     "set proxy.hosts[].endpoint to the address that answers itself; a server of HTTP+SSE has to take messages at the same origin",

@@ -88,7 +88,7 @@ var (
 )
 
 // Fetcher asks MCP servers for their tools. The zero value is ready for use.
-// It sends no credential, uses no proxy of the environment, keeps no cookie and follows no
+// It sends no credential but that of FetchWith, uses no proxy of the environment, keeps no cookie and follows no
 // redirect: the operator names the endpoint, and nothing the server says
 // leads anywhere else.
 type Fetcher struct {
@@ -119,10 +119,16 @@ type older struct {
 //
 // Nothing partial is returned: half a list would silently close tools.
 func (f *Fetcher) Fetch(ctx context.Context, endpoint string) (*Catalogue, error) {
+	return f.FetchWith(ctx, endpoint, "", "")
+}
+
+// FetchWith is Fetch with a credential in this header, which goes to the endpoint's
+// origin alone.
+func (f *Fetcher) FetchWith(ctx context.Context, endpoint, header, credential string) (*Catalogue, error) {
 	f.once.Do(f.init)
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	w := &wire{base: f.base, endpoint: endpoint, places: f.large}
+	w := &wire{base: f.base, endpoint: endpoint, places: f.large, header: header, credential: credential}
 	w.left.Store(maxBytes)
 	defer w.leave()
 
@@ -331,6 +337,8 @@ type wire struct {
 	base         http.RoundTripper
 	endpoint     string        // requests go to its origin
 	places       chan struct{} // of Fetcher.large
+	header       string        // with the credential; "" for none
+	credential   string
 	growing      sync.Mutex
 	large, ended bool // has one of places; gave it back
 	left         atomic.Int64
@@ -369,7 +377,11 @@ func (w *wire) roundTrip(ctx context.Context, r *http.Request) (*http.Response, 
 	unlink := context.AfterFunc(ctx, cancel)
 	end := func() { unlink(); cancel() }
 
-	resp, err := w.base.RoundTrip(r.WithContext(requestCtx))
+	r = r.Clone(requestCtx)
+	if w.header != "" {
+		r.Header.Set(w.header, w.credential)
+	}
+	resp, err := w.base.RoundTrip(r)
 	if err != nil {
 		if requestCtx.Err() == nil && !w.answered.Load() {
 			w.unreachable.Store(unreachable(err))

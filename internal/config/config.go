@@ -55,6 +55,9 @@ type Config struct {
 	// be without an ID.
 	Providers []connector.Config
 	Hosts     []resource.Entry
+	// ServerCredentials are what this service shows to the MCP server of each of Hosts;
+	// nil for nothing.
+	ServerCredentials []*outbound.Credential
 	// Kuadrant says for each of Hosts how the header for Kuadrant's MCP gateway is made.
 	Kuadrant []kuadrant.Settings
 	// AuthorizationServers are the other ones whose tokens each of Hosts takes.

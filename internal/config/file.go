@@ -222,6 +222,8 @@ type HostFile struct {
 	CORS CORSFile `json:"cors"`
 	// This service itself stands in front of the MCP server, without a gateway.
 	Serve relay.File `json:"serve"`
+	// A credential of this service's own at the MCP server. See docs/server-credential.md.
+	ServerCredential outbound.CredentialFile `json:"serverCredential"`
 	// Kuadrant's MCP gateway is the MCP server of this entry, and filters lists itself, by a header that says what may be shown. See docs/gateways/kuadrant.md.
 	Kuadrant kuadrant.File `json:"kuadrant"`
 	// Other authorization servers whose access tokens are taken here, if they are JWTs. See docs/authorization-servers.md. Default: none.

@@ -54,6 +54,8 @@ var operatorKeys = map[string]string{
 	"deviceGrant":          "it needs two more paths at the gateway, and a page where people type codes",
 	"account":              "it shows people their sign-ins on this host",
 	"providerToken":        "the MCP server gets people's tokens of the identity provider",
+	"serverCredential":     "it names a file of this service, whose content the MCP server gets",
+	"kuadrant":             "it names a file of this service, and says what the gateway does",
 	"apiKeys":              "the operator gives out the keys",
 	"personalKeys":         "it says that people may make keys for themselves",
 	"authorizationServers": "it lets in tokens that others issue, and has this service ask their servers",

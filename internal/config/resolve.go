@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/http"
 	"slices"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
@@ -8,6 +9,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/gatewatch"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/kuadrant"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
@@ -64,6 +66,7 @@ func (r *resolver) resolve(f File) *Config {
 	c.GateWatch = r.gateWatch(f.GateWatch, c.Hosts)
 	r.overGRPC(f)
 	c.Kuadrant = r.kuadrant(f.Proxy.Hosts)
+	c.ServerCredentials = r.serverCredentials(f.Proxy.Hosts, c)
 	_ = c.LogLevel.UnmarshalText([]byte(f.Logging.Level)) // the words of the enum are slog's
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	f.TLS.Resolve(r.section("tls"), c.SecureHosts())
@@ -155,6 +158,30 @@ func (r *resolver) kuadrant(files []HostFile) []kuadrant.Settings {
 		out[i] = f.Kuadrant.Resolve(conf.Section{Check: r.Check, At: at + ".kuadrant"})
 		if f.Serve.Enabled && f.Kuadrant.SigningKeyFile != "" {
 			r.Add(at+".kuadrant", "has no use beside serve, which filters lists itself; remove one of the two")
+		}
+	}
+	return out
+}
+
+// serverCredentials resolves what MCP servers are shown, for each host. The tools at one
+// endpoint are listed with one credential.
+func (r *resolver) serverCredentials(files []HostFile, c *Config) []*outbound.Credential {
+	out, firsts := make([]*outbound.Credential, len(files)), map[string]int{}
+	for i, f := range files {
+		at := conf.Element("proxy.hosts", i)
+		taken := append(c.IdentityHeaders.Names(), kuadrant.Header, http.CanonicalHeaderKey(f.APIKeys.Header))
+		if i < len(c.Hosts) {
+			taken = append(taken, c.Hosts[i].ProviderToken.Names()...)
+		}
+		out[i] = f.ServerCredential.Resolve(conf.Section{Check: r.Check, At: at + ".serverCredential"}, f.Serve.Enabled, taken)
+		first, seen := firsts[f.Endpoint]
+		if !seen {
+			firsts[f.Endpoint] = i
+			continue
+		}
+		a, b := f.ServerCredential, files[first].ServerCredential
+		if a.File != b.File || a.Header != b.Header || a.Scheme != b.Scheme {
+			r.Add(at+".serverCredential", "is another than that of proxy.hosts[%d], which has the same endpoint; the tools there are listed with one", first)
 		}
 	}
 	return out

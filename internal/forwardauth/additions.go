@@ -11,16 +11,16 @@ import (
 // each allowed request beside the identity headers.
 type Addition struct {
 	Name string // canonical
-	// Value makes the value for a request that may see v.
-	Value func(v View) string
+	// Value makes the value for a request that may see v, nil where it is a page's.
+	Value func(v *View) string
 	// ServedOnly keeps it from gateways.
 	ServedOnly bool
 }
 
-// added are the identity headers with the additions of the resource. Where no token
-// stands behind the request, as behind a preflight, they have no value.
+// added are the identity headers with the additions of the MCP server. A preflight,
+// which no one stands behind, gives them no value.
 func (e *Endpoint) added(q *Request, d *Decision, identity Lines) Lines {
-	additions := e.Additions[d.Resource.URI]
+	additions := e.Additions[d.Resource.Server().URI]
 	if len(additions) == 0 {
 		return identity
 	}
@@ -28,10 +28,13 @@ func (e *Endpoint) added(q *Request, d *Decision, identity Lines) Lines {
 	for _, a := range additions {
 		switch {
 		case a.ServedOnly && q.Dialect != Served:
-		case d.grant == nil:
+		case d.Reason == Preflight:
 			lines.add(a.Name, nothing)
+		case d.grant == nil:
+			lines.add(a.Name, a.Value(nil))
 		default:
-			lines.add(a.Name, a.Value(e.View(d)))
+			v := e.View(d)
+			lines.add(a.Name, a.Value(&v))
 		}
 	}
 	return lines

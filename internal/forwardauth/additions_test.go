@@ -14,8 +14,8 @@ import (
 func TestAdditions(t *testing.T) {
 	f := newFixture(t, "a.example/mcp b.example/mcp", func(_ string, r *rule.Rules) { r.AllowedOrigins = []string{"*"} })
 	f.Endpoint.Additions = map[string][]Addition{"https://a.example/mcp": {
-		{Name: "X-Names", Value: func(v View) string { return strings.Join(v.Names().Tools, " ") }},
-		{Name: "X-Inside", ServedOnly: true, Value: func(View) string { return "secret" }},
+		{Name: "X-Names", Value: func(v *View) string { return strings.Join(v.Names().Tools, " ") }},
+		{Name: "X-Inside", ServedOnly: true, Value: func(*View) string { return "secret" }},
 	}}
 	for _, r := range f.Resources.All() {
 		f.out[r.Index].removal = f.removalOf(r)

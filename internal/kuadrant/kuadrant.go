@@ -23,6 +23,9 @@ import (
 // Header is the header's name, in canonical form.
 const Header = "X-Mcp-Authorized"
 
+// Nothing is a value that the gateway takes for nothing at all.
+const Nothing = "-"
+
 const (
 	// lifetime of a token. It is replaced when half of it is over.
 	lifetime = 5 * time.Minute
@@ -118,8 +121,8 @@ type made struct {
 }
 
 // Value is the header's value for those who see what shown says. of is comparable,
-// and equal ones see the same; shown is asked where there is no value yet. It is "-",
-// which the gateway takes for nothing at all, where no token can be made.
+// and equal ones see the same; shown is asked where there is no value yet. It is Nothing
+// where no token can be made.
 func (s *Signer) Value(of any, shown func() Shown) string {
 	now := s.Now()
 	s.mu.Lock()
@@ -130,7 +133,7 @@ func (s *Signer) Value(of any, shown func() Shown) string {
 	value, err := s.sign(shown(), now)
 	if err != nil {
 		s.Log.Error("the header for Kuadrant's MCP gateway cannot be made, so it shows nothing", "issuer", s.Issuer, "error", err)
-		value = "-"
+		value = Nothing
 	}
 	if s.last == nil || len(s.last) >= maxRemembered {
 		s.last = map[any]*made{}

@@ -255,6 +255,7 @@ var (
 	MCPServerUnreachable    = define("mcp_server_unreachable", "the MCP server behind a served host does not answer, or its answer is broken; the cause is in the entry")
 	MCPServerTimeout        = define("mcp_server_timeout", "the MCP server behind a served host did not begin its answer within `serve.idleTimeout`")
 	MCPServerUnauthorized   = define("mcp_server_unauthorized", "the MCP server behind a served host answered 401, 403 or 407 to a request that was let through; it must trust the identity headers")
+	MCPServerCredential     = define("mcp_server_credential", "the MCP server behind a served host answered 401 to a request with the credential of `serverCredential`; the file may hold an old one")
 	MCPServerRedirect       = define("mcp_server_redirect", "the MCP server behind a served host answered with a redirect to an address that is not its own")
 	MCPServerAnswer         = define("mcp_server_answer", "the answer of the MCP server behind a served host cannot be passed on; the cause says why")
 	NotServedThatWay        = define("not_served_that_way", "a gateway asks about an MCP server that this service relays to itself (`serve`), or the other way round, or agentgateway asks about a message at a host without `extMCP`")

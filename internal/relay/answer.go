@@ -13,6 +13,12 @@ func (x *exchange) modify(resp *http.Response) error {
 	x.idle.again()
 	location := resp.Header["Location"]
 	x.server.strip.answer(resp.Header)
+	if c := x.server.credential; c != nil {
+		refused := resp.StatusCode == http.StatusUnauthorized
+		if c.Answered(refused); refused {
+			return errCredential.with(fmt.Errorf("it answered %d", resp.StatusCode))
+		}
+	}
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusProxyAuthRequired:
 		if resp.StatusCode == http.StatusUnauthorized && x.endpoint.TokenRefused != nil && x.server.resource.ProviderToken != nil {

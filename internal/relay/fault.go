@@ -40,6 +40,7 @@ var (
 	errUnreachable  = fault{reasons.MCPServerUnreachable, http.StatusBadGateway, "the MCP server does not answer", nil}
 	errTimeout      = fault{reasons.MCPServerTimeout, http.StatusGatewayTimeout, "the MCP server did not answer in time", nil}
 	errUnauthorized = fault{reasons.MCPServerUnauthorized, http.StatusBadGateway, "the MCP server refused the request that this service let pass", nil}
+	errCredential   = fault{reasons.MCPServerCredential, http.StatusBadGateway, "the MCP server refused the credential of this service", nil}
 	errRedirect     = fault{reasons.MCPServerRedirect, http.StatusBadGateway, "the MCP server points elsewhere", nil}
 	errAnswer       = fault{reasons.MCPServerAnswer, http.StatusBadGateway, "the answer of the MCP server cannot be passed on", nil}
 )

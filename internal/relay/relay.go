@@ -26,6 +26,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/filter"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -43,6 +44,9 @@ type Options struct {
 	Resources *resource.Table
 	// Identity are the names of the identity headers.
 	Identity []string
+	// Credentials of this service at MCP servers, by the URI of the resource.
+	// Decisions sets them.
+	Credentials map[string]*outbound.Credential
 	// Keys bind sessions to their owners. The first binds, all are honoured.
 	Keys [][]byte
 	// Owned reports whether a path is the service's own on every host.
@@ -81,6 +85,8 @@ type server struct {
 	transport http.RoundTripper
 	paths     paths
 	strip     stripped
+	// credential of this service at the server; nil for none.
+	credential *outbound.Credential
 }
 
 // New returns an Endpoint for those servers of the table that are served here.
@@ -93,15 +99,26 @@ func New(o Options) *Endpoint {
 	transports := transports{proxy: o.Proxy, by: map[string]http.RoundTripper{}}
 	for _, r := range o.Resources.All() {
 		if r.Serving != nil {
-			e.servers[r] = &server{r, transports.to(r.Authorities), pathsOf(r), stripping(r.Serving, append(slices.Clone(o.Identity), r.ProviderToken.Names()...), r.KeyHeader)}
+			e.servers[r] = e.newServer(r, r, transports.to(r.Authorities), pathsOf(r))
 		}
 		for _, p := range r.Host.Pages {
 			if p.Beside == r && p.Serving != nil {
-				e.servers[p] = &server{p, transports.to(p.Authorities), pageAt(p), stripping(p.Serving, o.Identity, r.KeyHeader)}
+				e.servers[p] = e.newServer(p, r, transports.to(p.Authorities), pageAt(p))
 			}
 		}
 	}
 	return e
+}
+
+// newServer makes what relays for r, which is the MCP server beside or a page of it.
+func (e *Endpoint) newServer(r, beside *resource.Resource, transport http.RoundTripper, at paths) *server {
+	s := &server{resource: r, transport: transport, paths: at, credential: e.Credentials[beside.URI]}
+	ours := append(slices.Clone(e.Identity), beside.ProviderToken.Names()...)
+	if s.credential != nil { // Decisions sets it
+		ours = append(ours, s.credential.Header)
+	}
+	s.strip = stripping(r.Serving, ours, beside.KeyHeader)
+	return s
 }
 
 // Serves reports whether any server is served here.

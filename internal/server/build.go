@@ -70,7 +70,7 @@ type builder struct {
 func (l *lasting) build(cfg *config.Config, before *service) (*service, error) {
 	b := &builder{service: &service{lasting: l, cfg: cfg, metrics: l.metrics.next()}, before: before}
 	for _, step := range []func() error{
-		b.hosts, b.observe, b.secure, b.signKeys, b.signIns, b.listTools, b.deny, b.holdKeys, b.admit, b.holdSessions, b.issuers, b.trust, b.watchGates,
+		b.hosts, b.observe, b.secure, b.signKeys, b.signIns, b.listTools, b.deny, b.holdKeys, b.admit, b.followCredentials, b.holdSessions, b.issuers, b.trust, b.watchGates,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -184,7 +184,9 @@ func (b *builder) watchGates() error {
 	}
 	b.metrics.watchGates(b.gates)
 	assertions := b.assertions
-	b.trouble = func() []string { return slices.Concat(b.gates.Trouble(), b.foreign.Trouble(), assertions.Trouble()) }
+	b.trouble = func() []string {
+		return slices.Concat(b.gates.Trouble(), b.foreign.Trouble(), assertions.Trouble(), b.refusedCredentials())
+	}
 	return nil
 }
 
@@ -333,14 +335,23 @@ func (b *builder) verifyProofs() {
 // additions are the headers that single MCP servers get beside the identity headers.
 func (b *builder) additions() map[string][]forwardauth.Addition {
 	out := map[string][]forwardauth.Addition{}
+	for i, c := range b.cfg.ServerCredentials {
+		if c != nil {
+			uri := b.table.All()[i].URI
+			out[uri] = append(out[uri], forwardauth.Addition{Name: c.Header, ServedOnly: !c.ToGateway, Value: func(*forwardauth.View) string { return c.Value() }})
+		}
+	}
 	for i, settings := range b.cfg.Kuadrant {
 		if !settings.On() {
 			continue
 		}
 		r := b.table.All()[i]
 		s := &kuadrant.Signer{Settings: settings, Issuer: r.Host.Issuer, Log: b.log, Now: b.opt.Now}
-		out[r.URI] = append(out[r.URI], forwardauth.Addition{Name: kuadrant.Header, Value: func(v forwardauth.View) string {
-			return s.Value(v, func() kuadrant.Shown { return kuadrant.Shown(v.Names()) })
+		out[r.URI] = append(out[r.URI], forwardauth.Addition{Name: kuadrant.Header, Value: func(v *forwardauth.View) string {
+			if v == nil {
+				return kuadrant.Nothing
+			}
+			return s.Value(*v, func() kuadrant.Shown { return kuadrant.Shown(v.Names()) })
 		}})
 	}
 	return out

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"errors"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -48,11 +50,16 @@ func (b *builder) fetch() func(context.Context, string) (*catalog.Catalogue, err
 			byEndpoint[h.Endpoint.String()] = b.fetcher(h.Authorities)
 		}
 	}
+	credentials := credentialsByEndpoint(b.cfg)
 	return func(ctx context.Context, endpoint string) (*catalog.Catalogue, error) {
-		if f := byEndpoint[endpoint]; f != nil {
+		f, c := cmp.Or(byEndpoint[endpoint], system), credentials[endpoint]
+		if c == nil {
 			return f.Fetch(ctx, endpoint)
 		}
-		return system.Fetch(ctx, endpoint)
+		got, err := f.FetchWith(ctx, endpoint, c.Header, c.Value())
+		failed, _ := errors.AsType[*catalog.Error](err)
+		c.Answered(failed != nil && failed.Result == catalog.ResultUnauthorized)
+		return got, err
 	}
 }
 

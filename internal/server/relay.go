@@ -15,7 +15,7 @@ import (
 func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
 	routes := everyRoute()
 	o := relay.Options{
-		Decisions: decisions, Resources: b.table, Identity: b.cfg.IdentityHeaders.Names(), Keys: b.sessionKeys,
+		Credentials: b.credentials(), Decisions: decisions, Resources: b.table, Identity: b.cfg.IdentityHeaders.Names(), Keys: b.sessionKeys,
 		Owned: func(path string) bool { return owns(routes, path) }, TrustedProxies: b.cfg.Listen.TrustedProxies, Audit: b.audit,
 	}
 	o.Ready = func(ctx context.Context, r *resource.Resource) {
