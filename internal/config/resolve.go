@@ -64,9 +64,7 @@ func (r *resolver) resolve(f File) *Config {
 	r.pushed(f)
 	r.hostsFiles(f.Proxy.HostsFiles)
 	c.GateWatch = r.gateWatch(f.GateWatch, c.Hosts)
-	r.overGRPC(f)
-	c.Kuadrant = r.kuadrant(f.Proxy.Hosts)
-	c.ServerCredentials = r.serverCredentials(f.Proxy.Hosts, c)
+	r.besides(f, c)
 	_ = c.LogLevel.UnmarshalText([]byte(f.Logging.Level)) // the words of the enum are slog's
 	c.CallbackHost = r.callbackHost(f.Proxy.CallbackHost, c.Hosts)
 	f.TLS.Resolve(r.section("tls"), c.SecureHosts())
@@ -148,6 +146,13 @@ func (r *resolver) unused(f File, c *Config) {
 func asks(p connector.Config, scope string) bool {
 	app, ok := p.Settings.(interface{ Asks(string) bool })
 	return ok && app.Asks(scope)
+}
+
+// besides resolves what MCP servers and gateways get or tell beside the usual.
+func (r *resolver) besides(f File, c *Config) {
+	r.overGRPC(f)
+	c.Kuadrant = r.kuadrant(f.Proxy.Hosts)
+	c.ServerCredentials = r.serverCredentials(f.Proxy.Hosts, c)
 }
 
 // kuadrant resolves what Kuadrant's MCP gateway gets, for each host.
