@@ -20,7 +20,9 @@ func TestAnotherAccount(t *testing.T) {
 	wrong, right := servertest.Person, servertest.Person
 	wrong.Email, wrong.Subject = "ada@private.example", "ada-at-home"
 	s := servertest.Start(t, servertest.Options{
-		Edit:  servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) { f.Provider.AllowedEmailDomains = []string{strings.ReplaceAll(emailDomain(right.Email), ".", `\.`)} }),
+		Edit: servertest.Edits(servertest.UseOIDC(oidc), func(f *config.File) {
+			f.Provider.AllowedEmailDomains = []string{strings.ReplaceAll(emailDomain(right.Email), ".", `\.`)}
+		}),
 		Files: servertest.ProviderFiles,
 	})
 	c := s.NewClient(t, servertest.Host, nil)
