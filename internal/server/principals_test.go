@@ -42,6 +42,8 @@ type principal struct {
 	spelling string
 	// lives is how long the credential does, 0 for an hour.
 	lives time.Duration
+	// ownTokens: it is not taken where tokens of this service are not.
+	ownTokens bool
 }
 
 // expired is the reason once the credential has ended.
@@ -62,7 +64,7 @@ func principals(t *testing.T) []principal {
 	}
 	return []principal{ // own tokens are the first
 		{
-			name: "own token", edit: servertest.UseOIDC(idp), subject: strings.TrimPrefix(idp.Issuer, "http://") + ":jane", clientKind: rule.KindDynamic,
+			name: "own token", ownTokens: true, edit: servertest.UseOIDC(idp), subject: strings.TrimPrefix(idp.Issuer, "http://") + ":jane", clientKind: rule.KindDynamic,
 			present: func(t *testing.T, s *servertest.Service, scopes string) string {
 				c := s.NewClient(t, servertest.Host, nil)
 				c.Scope = scopes
@@ -97,7 +99,7 @@ func personalKeys(t *testing.T) principal {
 	idp := oauthtest.NewOIDCProvider(t)
 	idp.SignInAs(servertest.Member("jane", "staff"))
 	return principal{
-		name: "personal key", edit: servertest.Edits(servertest.UseOIDC(idp), servertest.WithAccount), subject: strings.TrimPrefix(idp.Issuer, "http://") + ":jane",
+		name: "personal key", ownTokens: true, edit: servertest.Edits(servertest.UseOIDC(idp), servertest.WithAccount), subject: strings.TrimPrefix(idp.Issuer, "http://") + ":jane",
 		clientKind: rule.KindKey, lives: 30 * 24 * time.Hour,
 		present: func(t *testing.T, s *servertest.Service, scopes string) string {
 			servertest.WaitForTools(t, s)
@@ -277,7 +279,7 @@ func TestCrossUses(t *testing.T) {
 		t.Run(taken.name, func(t *testing.T) {
 			t.Parallel()
 			alone := taken.edit
-			if i > 0 { // the first are the service's own tokens
+			if !taken.ownTokens {
 				alone = servertest.Edits(servertest.WithoutOwnTokens, taken.edit)
 			}
 			at := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: alone})

@@ -162,7 +162,7 @@ func (p *provider) authStyle(secret conf.Secret) oauth2.AuthStyle {
 }
 
 // prompt is what the provider is asked for: value, if it knows that. One that cannot
-// let the person choose an account can let them sign in anew, which comes to the same.
+// let the person choose an account can let them sign in again, which comes to the same.
 func (p *provider) prompt(value string) string {
 	switch {
 	case value == "" || p.knowsPrompt(value):
