@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion/kinds"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/whatif"
@@ -42,6 +45,10 @@ With --as it prints what the policy lets a person have. WHO names what matters
 of user=…,email=…,groups=a|b,provider=…,client=…, with a backslash before ","
 and "|"; --as "" is a person of whom nothing is known.
 
+With --as-agent it prints what an assertion of a trusted issuer would get at
+/token: the file holds the JWT that a workload, a pod or a company's identity
+provider shows. Its signature and its times are not looked at.
+
 Exit codes: 0 if the file is good and, with --as, all of --scopes is allowed
 (without --scopes: anything is); 1 if the file has mistakes; 2 if called
 wrongly; 3 if the policy refuses something; 4 if --online found something that
@@ -55,6 +62,8 @@ names has a mistake, so that its hosts are left out.`,
 	path := configFlag(c)
 	as := c.Flags().String("as", "", "say what the policy lets `WHO` have")
 	at := c.Flags().String("resource", "", "`URL` of the MCP server that --as is about")
+	agent := c.Flags().String("as-agent", "", "say what the assertion in `FILE` would get")
+	agentClient := c.Flags().String("client", "", "`id` of the client that shows the assertion of --as-agent")
 	scopes := c.Flags().String("scopes", "", "`scopes` that --as is about, separated by commas; without it those that the configuration names")
 	online := c.Flags().Bool("online", false, "ask the servers that the file names, too")
 	wantsJSON := outputFlag(c)
@@ -66,10 +75,20 @@ names has a mistake, so that its hosts are left out.`,
 			return err
 		case *path == "":
 			return usageError(c, errNoConfig)
-		case !given("as") && (given("resource") || given("scopes")):
-			return usageError(c, errors.New(`--resource and --scopes go with --as; --as "" is a person of whom nothing is known`))
-		case given("as") && *online:
+		case !given("as") && !given("as-agent") && (given("resource") || given("scopes")):
+			return usageError(c, errors.New(`--resource and --scopes go with --as and --as-agent; --as "" is a person of whom nothing is known`))
+		case given("as") && given("as-agent"):
+			return usageError(c, errors.New("--as and --as-agent are two questions"))
+		case given("client") && !given("as-agent"):
+			return usageError(c, errors.New("--client goes with --as-agent; with --as write client=…"))
+		case (given("as") || given("as-agent")) && *online:
 			return usageError(c, errors.New("--online and --as are two questions"))
+		case given("as-agent"):
+			assertion, err := readAssertion(*agent)
+			if err != nil {
+				return err
+			}
+			return tryPolicy(c, *path, whatif.Question{Agent: assertion, AgentClient: *agentClient, Resource: *at, Scopes: *scopes}, asJSON)
 		case given("as"):
 			return tryPolicy(c, *path, whatif.Question{As: *as, Resource: *at, Scopes: *scopes}, asJSON)
 		case asJSON:
@@ -95,6 +114,24 @@ func describe(c *cobra.Command, path string, online bool) error {
 		return left
 	}
 	return printContacts(c.OutOrStdout(), server.Online(c.Context(), cfg, nil))
+}
+
+// readAssertion reads the file of --as-agent.
+func readAssertion(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("--as-agent: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, assertion.MaxBytes+2))
+	if err != nil {
+		return "", fmt.Errorf("--as-agent: %w", err)
+	}
+	raw := strings.TrimSpace(string(text))
+	if raw == "" {
+		return "", fmt.Errorf("--as-agent: %s holds no assertion", path)
+	}
+	return raw, nil
 }
 
 // loadFile reads and checks the file at path, for serve and check-config alike.
@@ -242,7 +279,7 @@ func tryPolicy(c *cobra.Command, path string, q whatif.Question, asJSON bool) er
 	if err != nil {
 		return err
 	}
-	service := whatif.Service{Providers: cfg.Providers, Hosts: cfg.Hosts, Clients: cfg.Clients, Keys: keys, AuthorizationServers: cfg.AuthorizationServers, DenyList: cfg.DenyList}
+	service := whatif.Service{Providers: cfg.Providers, Hosts: cfg.Hosts, Clients: cfg.Clients, Keys: keys, AuthorizationServers: cfg.AuthorizationServers, Kinds: kinds.All(), TrustedIssuers: cfg.TrustedIssuers, DenyList: cfg.DenyList}
 	d, err := service.Decide(q)
 	if err != nil {
 		return fmt.Errorf("check-config: %w", err)

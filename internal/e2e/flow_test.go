@@ -193,7 +193,7 @@ func drive[T any](t *testing.T, script string, env []string, args ...string) (re
 // attempted is drive for what may fail. said is all that the driver printed.
 func attempted[T any](t *testing.T, script string, env []string, args ...string) (report T, said string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, node(t), append([]string{filepath.Join(drivers, script)}, args...)...)
 	cmd.Env = append(os.Environ(), env...)

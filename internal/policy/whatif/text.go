@@ -10,7 +10,7 @@ func (d *Decision) String() string {
 	var b strings.Builder
 	line := func(name, value string) { fmt.Fprintf(&b, "%-10s%s\n", name, value) }
 	who := []string{"provider " + d.Person.Provider}
-	for _, part := range []struct{ what, value string }{{"user", d.Person.User}, {"e-mail", d.Person.Email}, {"groups", strings.Join(d.Person.Groups, " | ")}} {
+	for _, part := range []struct{ what, value string }{{"user", d.Person.User}, {"e-mail", d.Person.Email}, {"groups", strings.Join(d.Person.Groups, " | ")}, {"roles", strings.Join(d.Person.Roles, " | ")}, {"acted for by", strings.Join(d.Person.Actors, ", for whom acts ")}} {
 		if part.value != "" {
 			who = append(who, part.what+" "+part.value)
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
@@ -35,7 +36,10 @@ type Service struct {
 	Keys      []apikey.Key
 	// AuthorizationServers are the other ones whose tokens each of Hosts takes.
 	AuthorizationServers [][]issuer.Config
-	DenyList             string // path, "" for none
+	// Kinds are those of assertions, and TrustedIssuers whose /token takes.
+	Kinds          []assertion.Kind
+	TrustedIssuers []assertion.Config
+	DenyList       string // path, "" for none
 }
 
 // Question is about one person, one client and one MCP server.
@@ -44,6 +48,9 @@ type Question struct {
 	// missing; a backslash takes the meaning of "," and "|". The provider may be the
 	// issuer URL of another authorization server.
 	As string
+	// Agent is an assertion of a trusted issuer, in the place of As; AgentClient is the
+	// client that shows it, "" for none.
+	Agent, AgentClient string
 	// Resource is a URL of the MCP server; "" is the only one.
 	Resource string
 	// Scopes are separated by commas; "" is every scope that the configuration names.
@@ -69,6 +76,10 @@ type Person struct {
 	Email    string   `json:"email,omitempty"`
 	Groups   []string `json:"groups,omitempty"`
 	Provider string   `json:"provider"`
+	// Actors are who acts for the person, the one who acts now first; Roles what a
+	// platform says of its workload.
+	Actors []string `json:"actors,omitempty"`
+	Roles  []string `json:"roles,omitempty"`
 }
 
 // Client is the client that the person uses.
@@ -93,6 +104,9 @@ func (s Service) Decide(q Question) (*Decision, error) {
 	host, uri, err := s.host(q.Resource)
 	if err != nil {
 		return nil, err
+	}
+	if q.Agent != "" {
+		return s.decideAgent(q, host, uri)
 	}
 	given, err := readAs(q.As)
 	if err != nil {
