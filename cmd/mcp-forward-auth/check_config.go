@@ -59,44 +59,66 @@ names has a mistake, so that its hosts are left out.`,
   mcp-forward-auth check-config --config config.yaml --as 'email=ann@example.com,groups=dev' --scopes notes:write`,
 		Args: noArguments,
 	}
-	path := configFlag(c)
-	as := c.Flags().String("as", "", "say what the policy lets `WHO` have")
-	at := c.Flags().String("resource", "", "`URL` of the MCP server that --as is about")
-	agent := c.Flags().String("as-agent", "", "say what the assertion in `FILE` would get")
-	agentClient := c.Flags().String("client", "", "`id` of the client that shows the assertion of --as-agent")
-	scopes := c.Flags().String("scopes", "", "`scopes` that --as is about, separated by commas; without it those that the configuration names")
-	online := c.Flags().Bool("online", false, "ask the servers that the file names, too")
-	wantsJSON := outputFlag(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		asJSON, err := wantsJSON()
-		given := c.Flags().Changed
-		switch {
-		case err != nil:
-			return err
-		case *path == "":
-			return usageError(c, errNoConfig)
-		case !given("as") && !given("as-agent") && (given("resource") || given("scopes")):
-			return usageError(c, errors.New(`--resource and --scopes go with --as and --as-agent; --as "" is a person of whom nothing is known`))
-		case given("as") && given("as-agent"):
-			return usageError(c, errors.New("--as and --as-agent are two questions"))
-		case given("client") && !given("as-agent"):
-			return usageError(c, errors.New("--client goes with --as-agent; with --as write client=…"))
-		case (given("as") || given("as-agent")) && *online:
-			return usageError(c, errors.New("--online and --as are two questions"))
-		case given("as-agent"):
-			assertion, err := readAssertion(*agent)
-			if err != nil {
-				return err
-			}
-			return tryPolicy(c, *path, whatif.Question{Agent: assertion, AgentClient: *agentClient, Resource: *at, Scopes: *scopes}, asJSON)
-		case given("as"):
-			return tryPolicy(c, *path, whatif.Question{As: *as, Resource: *at, Scopes: *scopes}, asJSON)
-		case asJSON:
-			return describeJSON(c, *path, *online)
-		}
-		return describe(c, *path, *online)
+	f := checkFlags{
+		path:      configFlag(c),
+		as:        c.Flags().String("as", "", "say what the policy lets `WHO` have"),
+		agent:     c.Flags().String("as-agent", "", "say what the assertion in `FILE` would get"),
+		client:    c.Flags().String("client", "", "`id` of the client that shows the assertion of --as-agent"),
+		resource:  c.Flags().String("resource", "", "`URL` of the MCP server that --as or --as-agent is about"),
+		scopes:    c.Flags().String("scopes", "", "`scopes` that --as or --as-agent is about, separated by commas; without it those that the configuration names"),
+		online:    c.Flags().Bool("online", false, "ask the servers that the file names, too"),
+		wantsJSON: outputFlag(c),
 	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(c) }
 	return c
+}
+
+// checkFlags are the flags of check-config.
+type checkFlags struct {
+	path, as, agent, client, resource, scopes *string
+	online                                    *bool
+	wantsJSON                                 func() (bool, error)
+}
+
+// misused says what is wrong with how the flags stand together.
+func (f checkFlags) misused(c *cobra.Command) error {
+	given := c.Flags().Changed
+	switch {
+	case *f.path == "":
+		return errNoConfig
+	case !given("as") && !given("as-agent") && (given("resource") || given("scopes")):
+		return errors.New(`--resource and --scopes go with --as and --as-agent; --as "" is a person of whom nothing is known`)
+	case given("as") && given("as-agent"):
+		return errors.New("--as and --as-agent are two questions")
+	case given("client") && !given("as-agent"):
+		return errors.New("--client goes with --as-agent; with --as write client=…")
+	case *f.online && (given("as") || given("as-agent")):
+		return errors.New("--online is a question of its own, beside --as and --as-agent")
+	}
+	return nil
+}
+
+func (f checkFlags) run(c *cobra.Command) error {
+	asJSON, err := f.wantsJSON()
+	if err != nil {
+		return err
+	}
+	if err := f.misused(c); err != nil {
+		return usageError(c, err)
+	}
+	q := whatif.Question{As: *f.as, AgentClient: *f.client, Resource: *f.resource, Scopes: *f.scopes}
+	switch {
+	case c.Flags().Changed("as-agent"):
+		if q.Agent, err = readAssertion(*f.agent); err != nil {
+			return err
+		}
+		return tryPolicy(c, *f.path, q, asJSON)
+	case c.Flags().Changed("as"):
+		return tryPolicy(c, *f.path, q, asJSON)
+	case asJSON:
+		return describeJSON(c, *f.path, *f.online)
+	}
+	return describe(c, *f.path, *f.online)
 }
 
 // describe prints what the file at path means.

@@ -51,35 +51,43 @@ func (s Service) decideAgent(q Question, host *resource.Entry, uri string) (*Dec
 	if err != nil {
 		return nil, err
 	}
-	given, by := g.May(uri, q.AgentClient)
+	match := rules.MatchOutsider(&policy.Outsider{
+		Person: g.Person, SameAs: g.Issuer().SameAs, Client: client, ClientID: id, Actors: g.Actor.Names(), Roles: g.Roles,
+	})
+	if err := d.judgeAgent(q, g, match, limits); err != nil {
+		return nil, err
+	}
+	d.note(host)
+	return d, nil
+}
+
+// judgeAgent adds what the rules of the issuer give of each scope, and what the policy
+// leaves of that.
+func (d *Decision) judgeAgent(q Question, g *assertion.Grantee, match policy.Match, limits limits) error {
+	given, by := g.May(d.Resource, q.AgentClient)
 	asked, err := oauth.ParseScopes(strings.ReplaceAll(q.Scopes, ",", " "))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	names := asked
 	if len(names) == 0 {
 		names = given
 	}
-	match := rules.MatchOutsider(&policy.Outsider{
-		Person: g.Person, SameAs: g.Issuer().SameAs, Client: client, ClientID: id, Actors: g.Actor.Names(), Roles: g.Roles,
-	})
 	for _, name := range names {
 		v := match.Verdict(name)
 		say := Scope{Scope: name, Allowed: v.Allowed && d.Admitted, Rule: v.Rule, Tools: v.Tools, NotTools: v.NotTools}
 		if !slices.Contains(given, name) {
 			say = Scope{Scope: name, Rule: "the rules of " + g.Issuer().At}
-		} else if limit := limits.exclude(name, uri); limit != "" {
+		} else if limit := limits.exclude(name, d.Resource); limit != "" {
 			say = Scope{Scope: name, Rule: limit}
 		}
 		d.Scopes = append(d.Scopes, say)
 	}
 	d.conclude(len(asked) > 0)
+	from := "no rule of " + g.Issuer().At + " gives anything at this MCP server"
 	if len(by) > 0 {
-		d.Notes = append(d.Notes, "scopes are given by "+strings.Join(by, ", "))
-	} else {
-		d.Notes = append(d.Notes, "no rule of "+g.Issuer().At+" gives anything at this MCP server")
+		from = "scopes are given by " + strings.Join(by, ", ")
 	}
-	d.Notes = append(d.Notes, "the signature and the times of the assertion were not looked at")
-	d.note(host)
-	return d, nil
+	d.Notes = append(d.Notes, from, "the signature and the times of the assertion were not looked at")
+	return nil
 }
