@@ -226,7 +226,7 @@ func fillIn(page *html.Node) (action string, values url.Values) {
 		switch {
 		case n.Data == "form":
 			action = a["action"]
-		case n.Data == "button" && a["value"] == "deny":
+		case n.Data == "button" && (a["value"] == "deny" || a["name"] == "select"):
 		case n.Data == "button" && a["name"] != "":
 			values.Set(a["name"], a["value"])
 		case n.Data != "input" || a["name"] == "" || a["type"] == "checkbox" && !checked:

@@ -216,6 +216,9 @@ func (v *visitor) fill(f *form, c *html.Node, pressed bool) bool {
 	}
 	switch kind {
 	case "submit":
+		if name == "select" { // all or none of many boxes: the page comes again
+			return pressed
+		}
 		want := v.decision
 		if want == "" {
 			want = "allow"
