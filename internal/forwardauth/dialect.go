@@ -74,7 +74,7 @@ func read(r *http.Request) Request {
 	case where == "/gateway-api":
 		q = gatewayAPI(r)
 	case where == "/envoy" || strings.HasPrefix(where, "/envoy/"):
-		q = envoy(r, where[len("/envoy"):])
+		q = envoy(r, where[len("/envoy"):], query)
 	}
 	q.Headers = headersOf(r.Header)
 	return q
