@@ -218,7 +218,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("2 CSRF: a form of a sibling host", func(t *testing.T) {
 		refused(t, send(jane, url.Values{"form": {form}, "all": {"yes"}}, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") }))
 	})
-	t.Run("3 CSRF: no form of ours", func(t *testing.T) {
+	t.Run("3 CSRF: a form of another site", func(t *testing.T) {
 		refused(t, send(jane, url.Values{"all": {"yes"}}, func(*http.Request) {}))
 		refused(t, send(jane, url.Values{"form": {form[:len(form)-2] + "AA"}, "all": {"yes"}}, func(*http.Request) {}))
 	})

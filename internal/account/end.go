@@ -66,7 +66,7 @@ func (e *Endpoint) end(ctx context.Context, v *visit, entry people.Entry) error 
 	return nil
 }
 
-// endAll ends everything of the person, also what no record knows, and this session.
+// endAll ends everything of the person, also what no record knows, and signs the browser out.
 func (e *Endpoint) endAll(w http.ResponseWriter, v *visit) {
 	now := e.Now()
 	if err := e.Ended.EndPerson(revocation.BySubject(v.subject()), now, now.Add(e.GrantLifetime)); err != nil && !errors.Is(err, revocation.ErrUntold) {

@@ -90,7 +90,7 @@ func TestPushedRequestsThatAreRefused(t *testing.T) {
 		"another resource":   {with(c, "resource", "https://other.example/mcp"), 400, "invalid_target"},
 		"another response":   {with(c, "response_type", "token"), 400, "unsupported_response_type"},
 		"no client":          {with(c, "client_id", ""), 401, "invalid_client"},
-		"an unknown client":  {with(c, "client_id", "nobody-knows-it"), 401, "invalid_client"},
+		"an unknown client":  {with(c, "client_id", "no-such-client"), 401, "invalid_client"},
 		"no secret":          {with(confidential), 401, "invalid_client"},
 		"the wrong secret":   {with(confidential, "client_secret", "wrong"), 401, "invalid_client"},
 		"longer than a URL":  {with(c, "state", strings.Repeat("s", 4000), "foo", randomText(9000)), 400, "invalid_request"},

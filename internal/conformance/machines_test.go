@@ -207,7 +207,7 @@ func jagResource(t *T) {
 	m := newMachines(t)
 	m.enterprise(m.jag(map[string]any{"resource": "https://elsewhere.example/mcp"})).Refused(400, "invalid_grant")
 	m.enterprise(m.jag(nil), "resource", "https://elsewhere.example/mcp").Refused(400, "invalid_target")
-	for name, differs := range map[string]map[string]any{"ours": nil, "none": {"resource": nil}, "one of ours": {"resource": []string{"https://elsewhere.example/mcp", resourceMCP}}} {
+	for name, differs := range map[string]map[string]any{"as it is": nil, "none": {"resource": nil}, "one here and one elsewhere": {"resource": []string{"https://elsewhere.example/mcp", resourceMCP}}} {
 		a := m.enterprise(m.jag(differs))
 		t.Want(a.Status == 200 && t.claims(a.Text("access_token"))["aud"] == resourceMCP, "%s: %d %s", name, a.Status, a.Body)
 	}
@@ -245,7 +245,7 @@ func jagLeavesNothing(t *T) {
 func jagSubject(t *T) {
 	m := newMachines(t)
 	for name, differs := range map[string]map[string]any{
-		"a tenant": {"tenant": "acme"}, "a tenant of ours": {"aud_tenant": "acme"}, "a key without proof": {"cnf": map[string]any{"jkt": strings.Repeat("A", 43)}},
+		"a tenant": {"tenant": "acme"}, "a tenant of the audience": {"aud_tenant": "acme"}, "a key without proof": {"cnf": map[string]any{"jkt": strings.Repeat("A", 43)}},
 		"another confirmation": {"cnf": map[string]any{"x5t#S256": "x"}}, "details": {"authorization_details": []any{map[string]any{"type": "x"}}},
 	} {
 		a := m.enterprise(m.jag(differs))

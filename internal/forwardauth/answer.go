@@ -23,7 +23,7 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 		}
 		return
 	case Preflight: // no user is known, and the client's own headers must go
-		d.Status, d.Headers, d.Client = http.StatusOK, e.added(q, d, Lines{e.out[d.Resource.Server().Index].names, e.out[d.Resource.Server().Index].nobody}), corsHeaders(q, d)
+		d.Status, d.Headers, d.Client = http.StatusOK, e.added(q, d, Lines{e.out[d.Resource.Server().Index].names, e.out[d.Resource.Server().Index].unknown}), corsHeaders(q, d)
 		d.take(e.out[d.Resource.Server().Index].removal)
 		return
 	}

@@ -103,8 +103,8 @@ type Endpoint struct {
 
 // out is what is set on every request to a resource that passes, and taken from it.
 type out struct {
-	names, nobody []string // of the headers, and their values where no user is known
-	removal       *removal
+	names, unknown []string // of the headers, and their values where no user is known
+	removal        *removal
 }
 
 // New returns e ready to serve.
@@ -122,7 +122,7 @@ func New(e Endpoint) *Endpoint {
 	for _, r := range e.Resources.All() {
 		o := &e.out[r.Index]
 		o.names = append(slices.Clone(r.ProviderToken.Names()), e.names...)
-		o.nobody = append(provided(&credential.Principal{}, r.ProviderToken), e.values(&credential.Principal{}, maxIdentityBytes)...)
+		o.unknown = append(provided(&credential.Principal{}, r.ProviderToken), e.values(&credential.Principal{}, maxIdentityBytes)...)
 		o.removal = e.removalOf(r)
 	}
 	e.verified, e.grants, e.asking = newCache(e.MostTokens), new(grants), make(asking, len(e.Credentials))

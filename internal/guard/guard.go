@@ -62,6 +62,20 @@ type Guard interface {
 // once must not come to the same one, which sealing sees to.
 type Edit func(old string, now time.Time) (value string, life time.Duration, err error)
 
+// apply returns the new value and its life, which is 0 for "". old is no change.
+func (edit Edit) apply(old string, now time.Time) (value string, life time.Duration, err error) {
+	value, life, err = edit(old, now)
+	switch {
+	case err != nil:
+		return "", 0, err
+	case value == "":
+		return "", 0, nil
+	case value != old && len(value) > MaxKept:
+		return "", 0, ErrTooLarge
+	}
+	return value, life, nil
+}
+
 // MaxKept bounds a value that is held, in bytes.
 const MaxKept = 32 << 10
 
@@ -321,16 +335,9 @@ func (m *Memory) Change(_ context.Context, id string, edit Edit) error {
 	now := m.now()
 	m.held.Sweep(now)
 	old, _ := m.held.Get(id)
-	value, life, err := edit(old, now)
-	switch {
-	case err != nil:
+	value, life, err := edit.apply(old, now)
+	if err != nil || value == old {
 		return err
-	case value == old:
-		return nil
-	case len(value) > MaxKept:
-		return ErrTooLarge
-	case value == "":
-		life = 0
 	}
 	set(m.held, id, value, now.Add(life))
 	return nil

@@ -200,16 +200,9 @@ func (s *Shared) Change(ctx context.Context, id string, edit Edit) error {
 		if err != nil {
 			return err
 		}
-		value, life, err := edit(old, now)
-		switch {
-		case err != nil:
+		value, life, err := edit.apply(old, now)
+		if err != nil || value == old {
 			return err
-		case value == old:
-			return nil
-		case len(value) > MaxKept:
-			return ErrTooLarge
-		case value == "":
-			life = 0
 		}
 		if swapped, err := s.swap(ctx, key, old, value, max(life, time.Millisecond)); swapped || err != nil {
 			return err
