@@ -59,7 +59,8 @@ func TestSessions(t *testing.T) {
 				t.Fatalf("a code of %d bytes, %d kept, lost: %v, %v", len(raw), len(k.held), lost, err)
 			}
 			for _, value := range k.held {
-				if strings.Contains(value, "rrr") {
+				// Sealed text is random: three letters in a row may be there by chance.
+				if strings.Contains(value, strings.Repeat("r", 20)) {
 					t.Error("the keeper can read it")
 				}
 			}
