@@ -12,6 +12,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -149,6 +150,27 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res 
 		t.unused.Store(before.unused.Swap(nil))
 	}
 	return t, Allowed
+}
+
+// ClientID returns the whole id of the client behind a decision that let q through;
+// d.Token has the short form of it. It verifies the credential again, which is too
+// much for each request, and asks no one: where only that would tell, it returns the
+// short form.
+func (e *Endpoint) ClientID(q *Request, d *Decision) string {
+	short := d.Token.Client()
+	if !strings.HasPrefix(short, oauth.DynamicIDPrefix) {
+		return short
+	}
+	raw, _, reason := presented(q, &Decision{Resource: d.Resource})
+	kind, found := e.Credentials.Find(raw, d.Resource)
+	if reason != Allowed || !found {
+		return short
+	}
+	p, err := e.Credentials.Verify(kind, raw, d.Resource)
+	if err != nil || oauth.ShortClientID(p.Client) != short {
+		return short
+	}
+	return p.Client
 }
 
 // firstUse writes down the first request that a token is good for.

@@ -431,6 +431,23 @@ func decodeRecord(id string) (record, error) {
 	return rec, nil
 }
 
+// App returns what the ids of a client have in common that registered itself more
+// than once with the same words: those words. It is the id itself for every other
+// client, one with a secret or keys among them. Who has such an id knows no more
+// than what it says, so App names the client as surely as the id does.
+func App(id string) string {
+	rec, err := decodeRecord(id)
+	if err != nil || rec.Method != "" {
+		return id
+	}
+	rec.IssuedAt, rec.Nonce = 0, nil
+	words, err := json.Marshal(rec)
+	if err != nil {
+		panic("internal error: " + err.Error()) // it was read from JSON
+	}
+	return string(words)
+}
+
 // parseRequest reads a registration request. Go's decoder takes member names in
 // any case; a security decision must not, so names are checked first.
 func (d *Dynamic) parseRequest(body []byte) (Request, error) {

@@ -75,8 +75,11 @@ func (x *exchange) sealSession(h http.Header) *fault {
 		return nil
 	case len(lines) > 1 || !validSession(lines[0]):
 		return errAnswer.with(fmt.Errorf("its %s is not one that MCP admits", sessionHeader))
+	case lines[0] == x.session: // clients compare it with the one they have
+		h[sessionHeader] = x.in.Header[sessionHeader]
+		return nil
 	}
-	h[sessionHeader] = []string{x.endpoint.tagged("session", lines[0], x.decision)}
+	h[sessionHeader] = []string{x.tagged("session", lines[0])}
 	return nil
 }
 

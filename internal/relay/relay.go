@@ -36,6 +36,7 @@ type Decider interface {
 	Decide(ctx context.Context, q *forwardauth.Request) forwardauth.Decision
 	Traced() bool
 	View(d *forwardauth.Decision) forwardauth.View
+	ClientID(q *forwardauth.Request, d *forwardauth.Decision) string
 }
 
 // Options are what an Endpoint is made of.
@@ -49,6 +50,9 @@ type Options struct {
 	Credentials map[string]*outbound.Credential
 	// Keys bind sessions to their owners. The first binds, all are honoured.
 	Keys [][]byte
+	// App returns what the ids of a client have in common that registered more than
+	// once, see registration.App. nil: a client that registers again is another one.
+	App func(client string) string
 	// Owned reports whether a path is the service's own on every host.
 	Owned func(path string) bool
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
@@ -94,6 +98,9 @@ func New(o Options) *Endpoint {
 	e := &Endpoint{Options: o, servers: map[*resource.Resource]*server{}, large: make(chan struct{}, largeLists)}
 	if e.Ended == nil {
 		e.Ended = func(*resource.Resource, Outcome) {}
+	}
+	if e.App == nil {
+		e.App = func(client string) string { return client }
 	}
 	e.draining, e.drain = context.WithCancel(context.Background())
 	transports := transports{proxy: o.Proxy, by: map[string]http.RoundTripper{}}
@@ -173,7 +180,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	x := &exchange{endpoint: e, server: s, decision: &d, in: r, body: body.bytes, path: q.Path}
+	x := &exchange{endpoint: e, server: s, question: &q, decision: &d, in: r, body: body.bytes, path: q.Path}
 	if refused := x.check(); refused != nil {
 		e.audit(x, audit.AccessDenied, refused)
 		d.Client.Set(w.Header())
@@ -238,6 +245,7 @@ func (e *Endpoint) audit(x *exchange, event audit.Event, f *fault) {
 type exchange struct {
 	endpoint *Endpoint
 	server   *server
+	question *forwardauth.Request
 	decision *forwardauth.Decision
 	in       *http.Request
 	body     []byte

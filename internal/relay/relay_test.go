@@ -450,9 +450,7 @@ func TestServerIsAway(t *testing.T) {
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Mcp-Session-Id") == "" {
-			w.Header().Set("Mcp-Session-Id", "session.1")
-		}
+		w.Header().Set("Mcp-Session-Id", "session.1") // the TypeScript SDK says it in every answer
 		echo(w, r)
 	})
 	first := s.post(t, look)
@@ -463,12 +461,21 @@ func TestSessions(t *testing.T) {
 	if a := s.post(t, look, "Mcp-Session-Id", id); a.Status != 200 || s.last().Header.Get("Mcp-Session-Id") != "session.1" {
 		t.Errorf("its owner: %d %v", a.Status, s.last().Header)
 	}
-	c := s.NewClient(t, servertest.Host, servertest.Metadata{"client_name": "another"})
-	c.Scope = "use"
-	again := s.NewClient(t, servertest.Host, nil)
-	again.Scope = "use"
+	token := func(m servertest.Metadata) string {
+		c := s.NewClient(t, servertest.Host, m)
+		c.Scope = "use"
+		return c.AccessToken(t, s.NewBrowser())
+	}
+	// The Go SDK registers again whenever it asks for more scopes.
+	if a := s.post(t, look, "Mcp-Session-Id", id, "Authorization", "Bearer "+token(nil)); a.Status != 200 || s.last().Header.Get("Mcp-Session-Id") != "session.1" || a.Header.Get("Mcp-Session-Id") != id {
+		t.Errorf("its owner, registered again: %d %s", a.Status, a.Body)
+	}
 	for name, tt := range map[string]struct{ token, id string }{
-		"another client": {c.AccessToken(t, s.NewBrowser()), id}, "the server's own": {s.token, "session.1"}, "cut": {s.token, id[:len(id)-1]},
+		"another client":           {token(servertest.Metadata{"client_name": "another"}), id},
+		"one that leads elsewhere": {token(servertest.Metadata{"redirect_uris": []string{"http://127.0.0.1:9/elsewhere"}}), id},
+		"one with a secret":        {token(servertest.Metadata{"token_endpoint_auth_method": "client_secret_basic"}), id},
+		"the first tag alone":      {s.token, id[:len(id)-22]}, "the second alone": {s.token, id[:len("session.1.")] + id[len(id)-22:]},
+		"the tags the other way round": {s.token, id[:len("session.1.")] + id[len(id)-22:] + id[len("session.1."):len(id)-22]}, "the server's own": {s.token, "session.1"}, "cut": {s.token, id[:len(id)-1]},
 		"changed": {s.token, "x" + id}, "empty": {s.token, ""}, "a dot": {s.token, "."}, "only a tag": {s.token, id[len("session.1"):]},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,9 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"net/url"
+	"slices"
 	"strings"
-
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 )
 
 const (
@@ -18,36 +17,49 @@ const (
 	// maxSession bounds the server's own id of a session.
 	maxSession = 512
 	tagBytes   = 16
+	tagChars   = (tagBytes*8 + 5) / 6 // in base64
 )
 
 // Sessions of MCP are names that a server gives and believes: who knows one may
 // speak in it. So that a name is of no use to another person or client, a client
-// gets it with a tag, which is keyed and made of the name and its owner: issuer,
-// subject, client and MCP server. Nothing is stored.
+// gets it with two tags, which are keyed and made of the name and its owner: issuer,
+// subject, client and MCP server. The second stands for the client by what it
+// registered, see Options.App: some clients register again whenever they ask for
+// more scopes, and their session goes on. Nothing is stored.
 
 // tagged returns a name as its owner gets it.
-func (e *Endpoint) tagged(kind, name string, d *forwardauth.Decision) string {
-	return name + "." + tag(e.Keys[0], kind, name, d)
+func (x *exchange) tagged(kind, name string) string {
+	key := x.endpoint.Keys[0]
+	return name + "." + x.tag(key, kind, name, x.decision.Token.Client()) + x.tag(key, kind+" of an app", name, x.app())
 }
 
 // untagged returns the name that its owner got tagged; ok is false for all others.
-func (e *Endpoint) untagged(kind, tagged string, d *forwardauth.Decision) (name string, ok bool) {
+func (x *exchange) untagged(kind, tagged string) (name string, ok bool) {
 	at := strings.LastIndexByte(tagged, '.')
-	if at <= 0 {
+	if at <= 0 || len(tagged)-at-1 != 2*tagChars {
 		return "", false
 	}
-	name, got := tagged[:at], tagged[at+1:]
-	for _, key := range e.Keys {
-		if hmac.Equal([]byte(got), []byte(tag(key, kind, name, d))) {
-			return name, true
-		}
-	}
-	return "", false
+	name = tagged[:at]
+	own, app := tagged[at+1:at+1+tagChars], tagged[at+1+tagChars:]
+	return name, x.tags(own, kind, name, x.decision.Token.Client()) || x.tags(app, kind+" of an app", name, x.app())
 }
 
-func tag(key []byte, kind, name string, d *forwardauth.Decision) string {
+// app is what the client registered. It reads the credential once more, so it is for
+// the beginning of a session and for clients that have registered again.
+func (x *exchange) app() string {
+	return x.endpoint.App(x.endpoint.Decisions.ClientID(x.question, x.decision))
+}
+
+// tags reports whether got is the tag by any of the keys.
+func (x *exchange) tags(got, kind, name, client string) bool {
+	return slices.ContainsFunc(x.endpoint.Keys, func(key []byte) bool {
+		return hmac.Equal([]byte(got), []byte(x.tag(key, kind, name, client)))
+	})
+}
+
+func (x *exchange) tag(key []byte, kind, name, client string) string {
 	mac := hmac.New(sha256.New, key)
-	for _, part := range []string{kind, name, d.Host.Issuer, d.Resource.URI, d.Token.Subject(), d.Token.Client()} {
+	for _, part := range []string{kind, name, x.decision.Host.Issuer, x.decision.Resource.URI, x.decision.Token.Subject(), client} {
 		var size [4]byte
 		binary.BigEndian.PutUint32(size[:], uint32(len(part)))
 		mac.Write(size[:])
@@ -66,7 +78,7 @@ func (x *exchange) openSession() *fault {
 	default:
 		return &errSessions
 	}
-	id, ok := x.endpoint.untagged("session", lines[0], x.decision)
+	id, ok := x.untagged("session", lines[0])
 	if !ok {
 		return &errUnknownSession
 	}
@@ -92,7 +104,7 @@ func (x *exchange) openMessages(path, query string) (string, *fault) {
 		return "", &errUnknownSession
 	}
 	own := strings.TrimSuffix(before, "&")
-	if _, ok := x.endpoint.untagged("messages", path+"?"+own+"."+tagged, x.decision); !ok {
+	if _, ok := x.untagged("messages", path+"?"+own+"."+tagged); !ok {
 		return "", &errUnknownSession
 	}
 	return own, nil
@@ -111,7 +123,7 @@ func (x *exchange) messagesAddress(written string) (string, bool) {
 		return "", false
 	}
 	name := path + "?" + query
-	tagged := x.endpoint.tagged("messages", name, x.decision)
+	tagged := x.tagged("messages", name)
 	if query != "" {
 		query += "&"
 	}

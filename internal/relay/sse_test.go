@@ -135,7 +135,7 @@ func TestEndpointEvent(t *testing.T) {
 			if a := s.Send(t, s.request(t, http.MethodPost, address, look)); a.Status != 202 || s.last().RequestURI != own {
 				t.Errorf("%s: %d, the server got %v", address, a.Status, s.last())
 			}
-			other := s.NewClient(t, servertest.Host, nil)
+			other := s.NewClient(t, servertest.Host, servertest.Metadata{"client_name": "another"})
 			other.Resource, other.Scope = "https://"+servertest.Host, "use"
 			s.forget()
 			for _, changed := range []string{own, address + "x", address + "&a=b", strings.Replace(address, "relay_session=", "a=b&relay_session=", 1)} {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
@@ -15,7 +16,7 @@ import (
 func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
 	routes := everyRoute()
 	o := relay.Options{
-		Credentials: b.credentials(), Decisions: decisions, Resources: b.table, Identity: b.cfg.IdentityHeaders.Names(), Keys: b.sessionKeys,
+		Credentials: b.credentials(), Decisions: decisions, Resources: b.table, Identity: b.cfg.IdentityHeaders.Names(), Keys: b.sessionKeys, App: registration.App,
 		Owned: func(path string) bool { return owns(routes, path) }, TrustedProxies: b.cfg.Listen.TrustedProxies, Audit: b.audit,
 	}
 	o.Ready = func(ctx context.Context, r *resource.Resource) {
