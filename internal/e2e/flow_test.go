@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,6 +85,15 @@ func connectGoSDK(t *testing.T, mcpURL, version string, person visitor) *mcp.Cli
 // tryGoSDK is connectGoSDK where a failure may be expected. asked counts the sign-ins.
 func tryGoSDK(t *testing.T, mcpURL, version string, person visitor) (session *mcp.ClientSession, asked *int, err error) {
 	asked = new(int)
+	session, err = dialGoSDK(t, mcpURL, version, func(start string) (url.Values, error) {
+		*asked++
+		return person.walk(t, start, redirectURI)
+	})
+	return session, asked, err
+}
+
+// dialGoSDK has signIn open what the SDK would open in a browser.
+func dialGoSDK(t *testing.T, mcpURL, version string, signIn func(start string) (url.Values, error)) (*mcp.ClientSession, error) {
 	handler, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
 			ClientName: "End-to-end Go client", RedirectURIs: []string{redirectURI},
@@ -91,8 +101,7 @@ func tryGoSDK(t *testing.T, mcpURL, version string, person visitor) (session *mc
 		}},
 		RedirectURL: redirectURI,
 		AuthorizationCodeFetcher: func(_ context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
-			*asked++
-			answer, err := person.walk(t, args.URL, redirectURI)
+			answer, err := signIn(args.URL)
 			if err != nil {
 				return nil, err
 			}
@@ -101,14 +110,13 @@ func tryGoSDK(t *testing.T, mcpURL, version string, person visitor) (session *mc
 		RequestRefreshToken: true,
 	})
 	if err != nil {
-		return nil, asked, err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	session, err = mcp.NewClient(&mcp.Implementation{Name: "e2e-go", Version: "1.0.0"}, nil).Connect(ctx,
+	return mcp.NewClient(&mcp.Implementation{Name: "e2e-go", Version: "1.0.0"}, nil).Connect(ctx,
 		&mcp.StreamableClientTransport{Endpoint: mcpURL, OAuthHandler: handler, MaxRetries: -1},
 		&mcp.ClientSessionOptions{ProtocolVersion: version})
-	return session, asked, err
 }
 
 func whoami(t *testing.T, session *mcp.ClientSession) identity {

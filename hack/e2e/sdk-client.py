@@ -1,0 +1,97 @@
+"""The official Python SDK as a user has it: signs in, lists, calls echo, calls
+get-sum, which the first token does not open, and lists again.
+
+    PERSON=URL python sdk-client.py MCP_URL
+
+A person stands at PERSON: it takes the address that a browser would open, and
+answers with the parameters of the redirect. Prints one JSON line.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from urllib.parse import parse_qs
+
+import httpx2
+from mcp import Client
+from mcp.client.auth import OAuthClientProvider
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
+
+TARGET = sys.argv[1]
+
+
+class Memory:
+    """Keeps what the SDK gives it, as long as the program runs."""
+
+    tokens = client_info = None
+
+    async def get_tokens(self):
+        return self.tokens
+
+    async def set_tokens(self, tokens):
+        self.tokens = tokens
+
+    async def get_client_info(self):
+        return self.client_info
+
+    async def set_client_info(self, client_info):
+        self.client_info = client_info
+
+
+class Person:
+    """Opens what the SDK would open in a browser."""
+
+    async def redirected(self, url):
+        async with httpx2.AsyncClient(timeout=30) as client:
+            answer = await client.post(os.environ["PERSON"], content=url)
+        if answer.status_code != 200:
+            raise RuntimeError(answer.text)
+        self.answer = {name: values[0] for name, values in parse_qs(answer.text).items()}
+
+    async def answered(self):
+        return AuthorizationCodeResult(code=self.answer["code"], state=self.answer["state"], iss=self.answer.get("iss"))
+
+
+def text(result):
+    return ("error: " if result.is_error else "") + "".join(c.text for c in result.content)
+
+
+async def names(client):
+    return sorted(tool.name for tool in (await client.list_tools()).tools)
+
+
+async def main(report):
+    person = Person()
+    auth = OAuthClientProvider(
+        server_url=TARGET,
+        client_metadata=OAuthClientMetadata(
+            client_name="End-to-end Python client",
+            redirect_uris=["http://127.0.0.1:33418/callback"],
+            grant_types=["authorization_code", "refresh_token"],
+            response_types=["code"],
+            token_endpoint_auth_method="none",
+        ),
+        storage=Memory(),
+        redirect_handler=person.redirected,
+        callback_handler=person.answered,
+    )
+    async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
+        async with Client(streamable_http_client(TARGET, http_client=http)) as client:
+            report["revision"] = client.session.protocol_version
+            report["before"] = await names(client)
+            report["echo"] = text(await client.call_tool("echo", {"message": "hello"}))
+            report["sum"] = text(await client.call_tool("get-sum", {"a": 2, "b": 3}))
+            report["after"] = await names(client)
+
+
+report = {}
+try:
+    asyncio.run(main(report))
+except BaseException as err:  # groups of exceptions too
+    while isinstance(err, BaseExceptionGroup):
+        err = err.exceptions[0]
+    report["error"] = f"{type(err).__name__}: {err}"
+print(json.dumps(report))
+sys.exit(1 if "error" in report else 0)
