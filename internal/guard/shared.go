@@ -51,8 +51,10 @@ const (
 	// margin keeps entries a little past their death, because the clocks of
 	// replicas and of the store differ.
 	margin = 2 * time.Minute
-	// commits is how often the outcome of an exchange is written before it is given up.
-	commits = 3
+	// commitTime is how long a replica tries to write the outcome of an exchange. Most
+	// restarts of a store take less, and as long as no other replica has taken over,
+	// what the identity provider gave is still good after the lease.
+	commitTime = 45 * time.Second
 	// changes is how often a value that others write as well is read and written
 	// before it is given up.
 	changes = 20
@@ -299,40 +301,40 @@ func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased r
 }
 
 // commit writes the answer and then that there is one. The client loses what the
-// identity provider gave if this fails, so it is tried more than once.
+// identity provider gave if this fails, so it is tried again while the store is away.
 func (s *Shared) commit(ctx context.Context, held history, done record, answer string, grace time.Duration) error {
-	var err error
-	for try := range commits {
-		if try > 0 {
-			time.Sleep(lastPause)
+	mine := false
+	err := untilWritten(func() (err error) {
+		if _, err = s.swap(ctx, storeKey("answer", done.Exchange), "", answer, grace+leaseTime); err == nil {
+			mine, err = s.write(ctx, held, done)
 		}
-		if _, err = s.swap(ctx, storeKey("answer", done.Exchange), "", answer, grace+leaseTime); err != nil {
-			continue
-		}
-		var mine bool
-		if mine, err = s.write(ctx, held, done); err != nil {
-			continue
-		}
-		if !mine {
-			return fmt.Errorf("%w: the exchange took so long that another replica has taken over", ErrUnavailable)
-		}
-		return nil
+		return err
+	})
+	if err == nil && !mine {
+		err = fmt.Errorf("%w: the exchange took so long that another replica has taken over", ErrUnavailable)
 	}
 	return err
 }
 
-// keep writes down what a failed exchange has left, more than once if need be.
+// keep writes down what a failed exchange has left, like commit.
 func (s *Shared) keep(ctx context.Context, exchange, value string, ttl time.Duration) error {
-	var err error
-	for try := range commits {
-		if try > 0 {
-			time.Sleep(lastPause)
+	return untilWritten(func() error {
+		_, err := s.swap(ctx, storeKey("answer", exchange), "", value, max(ttl, 0)+margin)
+		return err
+	})
+}
+
+// untilWritten calls write until it succeeds, for commitTime at most.
+func untilWritten(write func() error) error {
+	giveUp, pause := time.Now().Add(commitTime), firstPause
+	for {
+		err := write()
+		if err == nil || time.Now().After(giveUp) {
+			return err
 		}
-		if _, err = s.swap(ctx, storeKey("answer", exchange), "", value, max(ttl, 0)+margin); err == nil {
-			return nil
-		}
+		time.Sleep(pause)
+		pause = min(2*pause, lastPause)
 	}
-	return err
 }
 
 // answer returns what an exchange was answered with.

@@ -80,23 +80,25 @@ func TestSharedLease(t *testing.T) {
 			}
 		})
 	})
-	t.Run("the store fails for a moment when the answer is to be written", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			store := &guardtest.Store{}
-			one := shared(store)
-			got, err := one.Rotate(t.Context(), use(0), func(context.Context) (string, error) {
-				store.SetDown(true)
-				time.AfterFunc(300*time.Millisecond, func() { store.SetDown(false) })
-				return "kept", nil
+	for _, away := range []time.Duration{300 * time.Millisecond, 3 * time.Second, 40 * time.Second} {
+		t.Run("the store is away for "+away.String()+" when the answer is to be written", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &guardtest.Store{}
+				one := shared(store)
+				got, err := one.Rotate(t.Context(), use(0), func(context.Context) (string, error) {
+					store.SetDown(true)
+					time.AfterFunc(away, func() { store.SetDown(false) })
+					return "kept", nil
+				})
+				if got != "kept" || err != nil {
+					t.Errorf("%q, %v", got, err)
+				}
+				if got, err := shared(store).Rotate(t.Context(), use(0), answer("again")); got != "kept" || err != nil {
+					t.Errorf("then %q, %v", got, err)
+				}
 			})
-			if got != "kept" || err != nil {
-				t.Errorf("%q, %v", got, err)
-			}
-			if got, err := shared(store).Rotate(t.Context(), use(0), answer("again")); got != "kept" || err != nil {
-				t.Errorf("then %q, %v", got, err)
-			}
 		})
-	})
+	}
 	t.Run("an answer that could not be written is given to nobody", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := &guardtest.Store{}
