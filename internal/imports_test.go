@@ -104,6 +104,7 @@ var rules = []rule{
 	{"policy", []string{"*"}, []string{"connector", "oauth", "policy/rule", "reasons", "resource"}, "who may come in depends on the identity and the configuration"},
 	{"provider", []string{"*"}, []string{"connector", "policy"}, "which providers there are is for the configuration to say, and how to talk to one for its connector"},
 	{"providertoken", []string{"*"}, []string{"conf", "connector", "expiring", "guard", "oauth", "outbound", "policy", "provider", "reasons", "resource", "revocation", "seal", "token"}, "what an MCP server gets of a provider's tokens follows from the provider and the configuration, whatever client asks"},
+	{"tokenexchange", []string{"*"}, []string{"conf", "oauth", "resource"}, "who may exchange tokens is a section of the configuration; what an exchange checks is the token endpoint's"},
 	{"catalog", []string{"*"}, []string{"oauth", "policy/rule"}, "what an MCP server says is foreign text; beside it only the operator has a word"},
 	{"connector/github", otherKinds("github"), nil, aKindAlone},
 	{"connector/oauth2", otherKinds("oauth2"), nil, aKindAlone},

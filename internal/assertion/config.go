@@ -44,7 +44,7 @@ type File struct {
 	PublicClients bool `json:"publicClients"`
 	// Take the claim email for a verified address, for kind "id-jag". Default false.
 	Email bool `json:"email"`
-	// Who may have what. What no rule names gets nothing. Required.
+	// Who may have what. What no rule names gets nothing. Required, unless the issuer is there for tokenExchange of an MCP server alone.
 	Rules []Rule `json:"rules" max:"200"`
 }
 
@@ -160,9 +160,6 @@ func (f File) resolve(c conf.Section, kinds []Kind, resources []string) Config {
 		}
 		config.SingleUse = defaults.SingleUse && !f.Reusable
 		config.Kind.Check(Checked{c, &f})
-	}
-	if len(f.Rules) == 0 {
-		c.Add(c.Key("rules"), "is required: without a rule the issuer's assertions get nothing")
 	}
 	for i := range f.Rules {
 		f.Rules[i].resolve(conf.Section{Check: c.Check, At: conf.Element(c.Key("rules"), i)}, resources)

@@ -43,6 +43,10 @@ const (
 	TokenRevoked      Event = "token.revoked"
 	RevocationRefused Event = "token.revocation_refused"
 	FamilyEnded       Event = "family.ended"
+	// TokenExchanged: an MCP server got a token to act with for its caller.
+	TokenExchanged Event = "token.exchanged"
+	// ProviderTokenDead: an MCP server said that the provider's token is good no more.
+	ProviderTokenDead Event = "provider_token.dead"
 	// PolicyNarrowed: the rules gave less than was agreed to, and the entry after it is about the rest.
 	PolicyNarrowed       Event = "policy.narrowed"
 	IntrospectionRefused Event = "introspection.refused"
@@ -79,7 +83,7 @@ const (
 var Events = []Event{
 	KeyGenerated, ClientRegistered, RegistrationRefused, AuthorizeRequested, AuthorizeRefused,
 	DeviceRequested, DeviceRefused, DevicePolled, DeviceApproved, ConsentShown, ConsentGiven, ConsentDeclined, LoginStarted, LoginReturned, LoginRefused,
-	LoginCompleted, TokenIssued, TokenRefreshed, TokenRefused, TokenRevoked,
+	LoginCompleted, TokenIssued, TokenRefreshed, TokenExchanged, TokenRefused, TokenRevoked, ProviderTokenDead,
 	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, APIKeysLoaded, APIKeysBroken, ConfigLoaded, ConfigBroken,
 	FirstUse, AccessDenied, SessionBegun, SessionRenewed, SessionEnded, PersonEnded, KeyMade, SecurityEvent, SecurityEventRefused,
 	AccessAdvised, RelayFailed,

@@ -153,6 +153,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 			view.ActsAt = p.Name
 		}
 	}
+	view.Calls = calls(res.Exchange)
 	needed := e.Refused.Recent(p.Resource, p.ClientID, before.Person)
 	for _, name := range p.Offered {
 		view.Scopes = append(view.Scopes, consentScope(cat, name, checked.Contains(name), needed.Contains(name)))
@@ -162,6 +163,21 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	}
 	markNew(&view, before.Scopes.of(p.Offered))
 	e.Pages.For(r).Consent(w, http.StatusOK, view)
+}
+
+// calls are the MCP servers at which one may act for the person, each once.
+func calls(x *resource.Exchange) (all []page.Call) {
+	if x == nil {
+		return nil
+	}
+	for _, t := range x.Targets {
+		i := slices.IndexFunc(all, func(c page.Call) bool { return c.Server == t.Resource })
+		if i < 0 {
+			i, all = len(all), append(all, page.Call{Server: t.Resource})
+		}
+		all[i].Scopes = oauth.Scopes(all[i].Scopes).Union(t.Scopes)
+	}
+	return all
 }
 
 // preselected is what is ticked at first: everything offered, up to what one token

@@ -30,6 +30,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/ssf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tokenexchange"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -216,6 +217,8 @@ type HostFile struct {
 	DPoP string `json:"dpop" default:"off" enum:"off accepted required"`
 	// The identity provider's token for the MCP server, which so acts there as the person.
 	ProviderToken providertoken.File `json:"providerToken"`
+	// Who the MCP server is when it exchanges what it was told of a caller for a token to act with (RFC 8693).
+	TokenExchange tokenexchange.File `json:"tokenExchange"`
 	// Keys that people make for themselves, in the place of tokens. See docs/account.md.
 	PersonalKeys personal.HostFile `json:"personalKeys"`
 	// Clients that run in a browser.

@@ -54,6 +54,7 @@ var operatorKeys = map[string]string{
 	"deviceGrant":          "it needs two more paths at the gateway, and a page where people type codes",
 	"account":              "it shows people their sign-ins on this host",
 	"providerToken":        "the MCP server gets people's tokens of the identity provider",
+	"tokenExchange":        "it lets the MCP server act for people at others'",
 	"serverCredential":     "it names a file of this service, whose content the MCP server gets",
 	"kuadrant":             "it names a file of this service, and says what the gateway does",
 	"apiKeys":              "the operator gives out the keys",

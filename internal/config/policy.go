@@ -204,8 +204,8 @@ func (c *policyFacts) agentProblem(key, entry string) string {
 	if key == "roles" && len(c.TrustedIssuers) == 0 {
 		return conf.Show(entry) + " is a role of workloads, and there are no trustedIssuers"
 	}
-	if key == "actors" && len(c.TrustedIssuers) == 0 && !c.delegated() {
-		return conf.Show(entry) + " acts for someone, and no tokens are taken that say so: there are no trustedIssuers, and no authorizationServers with delegation"
+	if key == "actors" && len(c.TrustedIssuers) == 0 && !c.delegated() && !c.callsOthers() {
+		return conf.Show(entry) + " acts for someone, and no tokens are taken that say so: there are no trustedIssuers, no authorizationServers with delegation, and no tokenExchange with targets"
 	}
 	return ""
 }
@@ -214,6 +214,11 @@ func (c *policyFacts) agentProblem(key, entry string) string {
 func (c *policyFacts) delegated() (found bool) {
 	c.eachIssuer(func(entry *issuer.Config) { found = found || entry.Delegation })
 	return found
+}
+
+// callsOthers reports whether some MCP server calls another for its callers.
+func (c *policyFacts) callsOthers() bool {
+	return slices.ContainsFunc(c.Hosts, func(h resource.Entry) bool { return h.Exchange != nil && len(h.Exchange.Targets) > 0 })
 }
 
 // userProblem reports a subject whose provider is unknown or ambiguous.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,12 +14,13 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tokenexchange"
 )
 
 // ownPaths are the first segments of what the service itself serves on every
 // host. A public path that shared one would be unreachable, or worse, reachable.
 var ownPaths = []string{
-	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "par", "openid", "account", "security-events", "device", "device_authorization", ".well-known",
+	"authenticate", "authorize", "consent", "login", "callback", "token", "register", "revoke", "introspect", "par", "openid", "account", "security-events", "device", "device_authorization", "dead-token", ".well-known",
 }
 
 func (r *resolver) hosts(files []HostFile, more bool) []resource.Entry {
@@ -120,6 +122,7 @@ func (r *resolver) host(at string, f HostFile) (h resource.Entry, ok bool) {
 	h.Pages, h.Account = r.pages(at+".pages", f.Pages), f.Account
 	h.APIKeys, h.KeyHeader = f.APIKeys.Enabled, r.keyHeader(at+".apiKeys.header", f.APIKeys, f.PersonalKeys.Enabled)
 	h.ProviderToken = f.ProviderToken.Resolve(conf.Section{Check: r.Check, At: at + ".providerToken"})
+	h.Exchange = f.TokenExchange.Resolve(conf.Section{Check: r.Check, At: at + ".tokenExchange"})
 	return h, ok
 }
 
@@ -147,6 +150,42 @@ func (r *resolver) providerTokens(c *Config) {
 		around.Taken = append(c.IdentityHeaders.Names(), h.KeyHeader)
 		providertoken.Check(at, h.ProviderToken, around)
 	}
+}
+
+// tokenExchanges checks those sections beside what they depend on.
+func (r *resolver) tokenExchanges(c *Config) {
+	around := tokenexchange.Surroundings{
+		Resources: map[string]bool{}, Clients: map[string]tokenexchange.Client{}, Issuers: map[string]tokenexchange.Trusted{}, Signed: c.IdentityHeaders.JWT != "",
+	}
+	uris := c.resources()
+	for i, h := range c.Hosts {
+		around.Resources[uris[i]] = !h.OwnTokensOff
+	}
+	for _, k := range c.Clients {
+		around.Clients[k.ID] = tokenexchange.Client{Proven: len(k.Secrets) > 0 || len(k.JWKS) > 0 || k.JWKSURI != "", Granted: slices.Contains(k.GrantTypes, tokenexchange.GrantType)}
+	}
+	for _, t := range c.TrustedIssuers {
+		around.Issuers[t.Issuer] = tokenexchange.Trusted{Workloads: t.Kind != nil && !t.Kind.NeedsClient()}
+	}
+	for i, h := range c.Hosts {
+		if h.Exchange == nil {
+			continue
+		}
+		at := conf.Section{Check: r.Check, At: conf.Element("proxy.hosts", i) + ".tokenExchange"}
+		if h.OwnTokensOff {
+			r.Add(at.Key("clients"), "needs ownTokens: who signed in elsewhere has no sign-in here to go on with")
+			continue
+		}
+		around.Own = uris[i]
+		tokenexchange.Check(at, h.Exchange, around)
+	}
+}
+
+// exchanges reports whether workloads of an issuer exchange tokens.
+func (c *Config) exchanges(issuer string) bool {
+	return slices.ContainsFunc(c.Hosts, func(h resource.Entry) bool {
+		return h.Exchange != nil && slices.ContainsFunc(h.Exchange.Workloads, func(w resource.Workload) bool { return w.Issuer == issuer })
+	})
 }
 
 // warnSSE is about an endpoint that looks like a server of HTTP+SSE, the

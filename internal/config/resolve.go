@@ -76,6 +76,7 @@ func (r *resolver) resolve(f File) *Config {
 	r.clients(c)
 	c.APIKeys = r.apiKeys(f, c)
 	r.providerTokens(c)
+	r.tokenExchanges(c)
 	r.people(f, c)
 	r.policies(f, c)
 	r.devices(f, c)

@@ -92,7 +92,7 @@ func (c *Config) Settings() (all []Setting) {
 	line("identity headers", "%s", strings.Join(c.IdentityHeaders.Names(), ", "))
 	line("protected MCP servers", "%d", len(c.Hosts))
 	for _, h := range c.Hosts {
-		line(serverSetting, "%s://%s%s -> %s%s%s%s", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), servingSummary(h), credentialSummary(h)+dpopSummary(h)+h.ProviderToken.Summary(), policySummary(h))
+		line(serverSetting, "%s://%s%s -> %s%s%s%s", h.Scheme, h.Host, h.Path, withoutQuery(h.Endpoint), servingSummary(h), credentialSummary(h)+dpopSummary(h)+h.ProviderToken.Summary()+h.Exchange.Summary(), policySummary(h))
 	}
 	return all
 }

@@ -39,6 +39,9 @@ func (r *resolver) trustedIssuers(files []assertion.File, c *Config) {
 		} else if sameAs != "" {
 			r.Add(entry.At+".issuer", "%s is an identity provider here, and a workload of it could be spelled like a person; its assertions about people are of kind %q", conf.ShowURL(entry.Issuer), idjag.Name)
 		}
+		if len(entry.Rules) == 0 && !c.exchanges(entry.Issuer) {
+			r.Add(entry.At+".rules", "is required: without a rule the issuer's assertions get nothing")
+		}
 		once = once || entry.SingleUse
 		r.apart(c, entry, i)
 		for j, rule := range entry.Rules {

@@ -260,9 +260,22 @@ func (b *blaze) underWay() (n int) {
 	return n
 }
 
+// around says which disturbances are near.
+func (b *blaze) around(at time.Time) (text string) {
+	for _, w := range b.windows {
+		if at.After(w.from.Add(-3*time.Second)) && at.Before(w.to.Add(3*time.Second)) {
+			text += fmt.Sprintf(" %s from %s to %s,", w.kind, w.from.Sub(at).Round(time.Millisecond), w.to.Sub(at).Round(time.Millisecond))
+		}
+	}
+	return text
+}
+
 func (b *blaze) judge() {
 	t := b.t
-	forced, reused, dead := int(b.forced.Load()), b.provider.Reused(), int(b.dead.Load())
+	forced, reused, dead := int(b.forced.Load()), len(b.provider.Reused()), int(b.dead.Load())
+	for _, r := range b.provider.Reused() {
+		t.Logf("used at %s and %s later: %s", r.First.Format("05.000"), r.Again.Sub(r.First), b.around(r.First))
+	}
 	text, _ := json.Marshal(map[string]any{
 		"form": b.form, "clients": clientsInChaos(), "kills": len(b.kills), "outages": b.count.outages, "good calls": b.good.Load(), "calls with a dead token": dead,
 		"calls told 5xx during a kill or outage": b.told.Load(), "refreshes of clients": b.refreshes.Load(), "refreshes at the provider": len(b.provider.Spent()),

@@ -59,6 +59,10 @@ func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource, most 
 		Client: oauth.ShortClientID(p.Client), Scope: p.Scope, GroupsOmitted: p.GroupsCut || len(p.Groups) > 0,
 		Roles: p.Roles, Context: p.Context, Act: p.Actor,
 	}
+	if r.Exchange != nil && p.Family != "" && p.Outsider == nil {
+		// Without a ticket the server can exchange nothing, which is told there.
+		_ = e.Identities.Tickets.Add(&id, token.Ticket{Family: p.Family, TokenID: p.ID, Issued: p.IssuedAt, Expires: p.Expires, EmailUnknown: p.EmailUnknown})
+	}
 	least, err := id.Payload()
 	room := most - e.Identities.Size(least)
 	values := e.values(p, room)

@@ -12,6 +12,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
@@ -137,6 +138,7 @@ func checkResource(c *call, granted string) error {
 // grantee is whom an access token is minted for, and for what.
 type grantee struct {
 	Flow, Family, Resource string
+	At                     *resource.Resource // of Resource, if it is of another host
 	Scopes                 oauth.Scopes
 	Identity               connector.Identity
 	Policy                 string    // which rules hold for them
@@ -151,7 +153,11 @@ type grantee struct {
 }
 
 func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
-	key, err := c.bindTo(g.Resource, g.Key)
+	res, err := c.resource(g)
+	if err != nil {
+		return nil, err
+	}
+	key, err := c.bind(res, g.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +169,7 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 	}
 	raw, claims, err := e.issuer(g).Mint(
 		token.Claims{
-			Issuer: c.host.Issuer, Audience: g.Resource, ClientID: g.Client, Scope: g.Scopes.String(),
+			Issuer: res.Host.Issuer, Audience: g.Resource, ClientID: g.Client, Scope: g.Scopes.String(),
 			Subject: g.Identity.FullSubject(), Family: g.Family, Expires: unix(g.Until), Act: g.Actor, Confirmation: token.Confirmation{Thumbprint: key},
 		},
 		token.Person{
@@ -178,10 +184,22 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 		return nil, err
 	}
 	c.entry.TokenID = claims.ID
-	if r, ok := c.host.ForSignIn(g.Resource); ok && e.Issued != nil {
-		e.Issued(raw, r)
+	if e.Issued != nil {
+		e.Issued(raw, res)
 	}
 	return &Response{AccessToken: raw, TokenType: tokenType(key), ExpiresIn: claims.Expires - claims.IssuedAt, Scope: claims.Scope}, nil
+}
+
+// resource is the MCP server that g is for.
+func (c *call) resource(g grantee) (*resource.Resource, error) {
+	if g.At != nil {
+		return g.At, nil
+	}
+	res, ok := c.host.ForSignIn(g.Resource)
+	if !ok {
+		return nil, oauth.Errorf(oauth.InvalidTarget, "the MCP server is not one of this host any more")
+	}
+	return res, nil
 }
 
 // tokenType is that of an access token which is bound to the key, "" for none.

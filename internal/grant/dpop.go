@@ -103,9 +103,9 @@ func wrongKey(reason reasons.Reason) error {
 
 // bindTo is bind for the resource with this URI.
 func (c *call) bindTo(uri, bound string) (string, error) {
-	res, ok := c.host.ForSignIn(uri)
-	if !ok {
-		return "", oauth.Errorf(oauth.InvalidTarget, "the MCP server is not one of this host any more")
+	res, err := c.resource(grantee{Resource: uri})
+	if err != nil {
+		return "", err
 	}
 	return c.bind(res, bound)
 }

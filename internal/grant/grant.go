@@ -77,7 +77,9 @@ type Endpoint struct {
 	// Assertions reads what machines show in the place of a sign-in; nil where nothing
 	// of that is taken.
 	Assertions *assertion.Registry
-	Ended      *revocation.List
+	// Exchanges is nil where no MCP server exchanges tokens.
+	Exchanges *Exchanges
+	Ended     *revocation.List
 	// People notes what people allow; nil notes nothing.
 	People *people.Records
 	Policy *policy.Policy
@@ -87,9 +89,11 @@ type Endpoint struct {
 // Response is the successful answer of RFC 6749, section 5.1.
 type Response struct {
 	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"` // "Bearer", or "DPoP" for a token that is bound to a key
-	ExpiresIn   int64  `json:"expires_in"`
-	Scope       string `json:"scope"`
+	// IssuedType is the type of the token, after an exchange (RFC 8693, section 2.2.1).
+	IssuedType string `json:"issued_token_type,omitempty"`
+	TokenType  string `json:"token_type"` // "Bearer", or "DPoP" for a token that is bound to a key
+	ExpiresIn  int64  `json:"expires_in,omitempty"`
+	Scope      string `json:"scope,omitempty"`
 	// RefreshToken is left out where the client gets none.
 	RefreshToken string `json:"refresh_token,omitempty"`
 	// Timeout is for how many seconds the refresh token works unused, and Ends in how
@@ -161,7 +165,7 @@ func (e *Endpoint) read(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	c.arrived = e.Now()
-	c.form, c.params = form, oauth.NewParams(form, "resource")
+	c.form, c.params = form, oauth.NewParams(form, "resource", "audience")
 	return c.params.CheckDuplicates()
 }
 

@@ -44,6 +44,7 @@ func All() []Grant {
 				return !r.OwnTokensOff && e.Clients.Reaches(clientCredentialsType, r.URI)
 			})
 		}},
+		{Type: tokenExchangeType, serve: (*Endpoint).tokenExchange, clientless: true, offered: func(e *Endpoint, h *resource.Host) bool { return e.Exchanges != nil && h.Exchanges() }},
 		{Type: jwtBearerType, serve: (*Endpoint).jwtBearer, clientless: true, offered: func(e *Endpoint, h *resource.Host) bool { return e.offersAssertions(h, "") }},
 	}
 }
@@ -88,6 +89,11 @@ func (g Grant) open(client *registration.Client) bool {
 
 // withoutClient reports whether c names no client, and asks for a grant that needs none.
 func (e *Endpoint) withoutClient(c *call) bool {
+	return namesNoClient(c) && slices.ContainsFunc(e.offered(c.host), func(g Grant) bool { return g.clientless && g.Type == c.params.Get("grant_type") })
+}
+
+// namesNoClient reports whether nothing in c says which client sends it.
+func namesNoClient(c *call) bool {
 	if len(c.Header.Values("Authorization")) > 0 {
 		return false
 	}
@@ -96,7 +102,7 @@ func (e *Endpoint) withoutClient(c *call) bool {
 			return false
 		}
 	}
-	return slices.ContainsFunc(e.offered(c.host), func(g Grant) bool { return g.clientless && g.Type == c.params.Get("grant_type") })
+	return true
 }
 
 // grant returns the grant that c asks for.

@@ -98,9 +98,9 @@ func (f *fake) newRefreshToken(v visit) string {
 }
 
 func (f *fake) useRefreshToken(token string) (visit, bool) {
-	if subject, used := f.superseded[token]; used {
-		f.reused++
-		f.remove(subject)
+	if before, used := f.superseded[token]; used {
+		f.reused = append(f.reused, Reuse{before.at, time.Now()})
+		f.remove(before.whose)
 		return visit{}, false
 	}
 	v, ok := f.refresh[token]
@@ -110,7 +110,7 @@ func (f *fake) useRefreshToken(token string) (visit, bool) {
 	}
 	if ok {
 		delete(f.refresh, token)
-		f.superseded[token] = v.user.Subject
+		f.superseded[token] = spent{v.user.Subject, time.Now()}
 		f.spent = append(f.spent, time.Now())
 	}
 	if do := f.afterSpend; ok && do != nil {

@@ -187,13 +187,13 @@ type fake struct {
 	codes       map[string]visit
 	tokens      map[string]User
 	refreshing  bool
-	refresh     map[string]visit  // live refresh tokens
-	superseded  map[string]string // used refresh tokens, and whose
+	refresh     map[string]visit // live refresh tokens
+	superseded  map[string]spent // used refresh tokens
 	sizes       Sizes
 	life        time.Duration // of access tokens, 0 for that of the kind of provider
 	ended       map[string]time.Time
 	spent       []time.Time       // when refresh tokens were used
-	reused      int               // uses of refresh tokens that were used before
+	reused      []Reuse           // uses of refresh tokens that were used before
 	keepRefresh bool              // a refresh gives no new refresh token
 	afterSpend  func()            // runs between the use of a refresh token and the answer
 	scopes      map[string]string // of access tokens
@@ -217,7 +217,7 @@ func (f *fake) start(t testing.TB, handler http.Handler) {
 	f.codes = map[string]visit{}
 	f.tokens, f.ended, f.scopes = map[string]User{}, map[string]time.Time{}, map[string]string{}
 	f.refresh = map[string]visit{}
-	f.superseded = map[string]string{}
+	f.superseded = map[string]spent{}
 	server := httptest.NewServer(handler)
 	f.URL = server.URL
 	t.Cleanup(func() {
@@ -264,8 +264,17 @@ func (f *fake) KeepRefreshTokens(on bool) { f.set(func() { f.keepRefresh = on })
 // the answer is sent, such as to break the answer, or to take long.
 func (f *fake) AfterSpending(do func()) { f.set(func() { f.afterSpend = do }) }
 
-// Spent returns when refresh tokens were used for the first time, and Reused how often
-// one was used again.
+// spent is a refresh token that was used.
+type spent struct {
+	whose string
+	at    time.Time
+}
+
+// Reuse is the use of a refresh token that was used before.
+type Reuse struct{ First, Again time.Time }
+
+// Spent returns when refresh tokens were used for the first time, and Reused those uses
+// of which there was one before.
 func (f *fake) Spent() []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -273,10 +282,10 @@ func (f *fake) Spent() []time.Time {
 }
 
 // Reused: see Spent.
-func (f *fake) Reused() int {
+func (f *fake) Reused() []Reuse {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.reused
+	return slices.Clone(f.reused)
 }
 
 // Live reports whose access token this is, if it is good now, and with which scopes

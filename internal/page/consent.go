@@ -54,6 +54,8 @@ type Consent struct {
 	ActsAs   bool
 	ActsAt   string
 	ActsWith []string
+	// Calls are other MCP servers at which the server may act as the person.
+	Calls []Call
 
 	ProviderName string // "Google": where the person signs in next
 	FlowID       string // quoted at the foot for support
@@ -128,8 +130,15 @@ type consentView struct {
 	Acts                         bool
 	ActsAt                       string
 	ActsWith                     []string
+	Calls                        []Call
 	Provider                     string
 	Notice                       Notice
+}
+
+// Call is another MCP server that the server calls for the person, with these scopes.
+type Call struct {
+	Server string
+	Scopes []string
 }
 
 // scopeGroup is scopes of one risk; "" is for all together.
@@ -172,6 +181,9 @@ func newConsentView(v Consent) consentView {
 		CatalogueUnavailable: v.CatalogueUnavailable, StepUp: v.NewOnly, Held: v.Held, Again: v.Again && v.Notice == "", Before: v.Before,
 		Acts: v.ActsAs, ActsAt: DisplayText(v.ActsAt, maxName), ActsWith: scopeNames(v.ActsWith),
 		Provider: DisplayText(v.ProviderName, maxName), Notice: v.Notice,
+	}
+	for _, c := range v.Calls {
+		out.Calls = append(out.Calls, Call{DisplayText(c.Server, maxName), scopeNames(c.Scopes)})
 	}
 	out.Withheld, out.WithheldBefore = scopeNames(v.Withheld), scopeNames(v.WithheldBefore)
 	fold := foldRule(v)

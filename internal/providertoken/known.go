@@ -106,27 +106,33 @@ func (h *Held) handle(r *resource.Resource, family string, now time.Time) (strin
 	return h.handles.Seal(handle{family, r.URI}, now.Add(handleLife), r.Host.Issuer)
 }
 
-// Redeem returns the token that a handle of issuer stands for, and the URI of the MCP
-// server that it is for: the caller makes sure that it is that server which asks.
-// Errors wrap ErrOver, ErrCannotTell, or one of package seal.
-func (h *Held) Redeem(ctx context.Context, issuer, raw string) (uri string, k Token, err error) {
+// Handle returns the sign-in that a handle of issuer stands for, and the URI of the MCP
+// server that it is for. Errors are those of package seal.
+func (h *Held) Handle(issuer, raw string) (family, uri string, err error) {
 	content, err := h.handles.Open(raw, issuer)
-	if err != nil {
-		return "", Token{}, err
-	}
-	if h.Ended.Check(revocation.Facts{Family: content.Family}) != revocation.None {
-		return "", Token{}, ErrOver
+	return content.Family, content.Resource, err
+}
+
+// Supply returns the token of a sign-in for the MCP server with this URI, and who the
+// person is: the caller makes sure that it is that server which asks. Errors wrap
+// ErrOver, or ErrCannotTell when ctx or Patience ends.
+func (h *Held) Supply(ctx context.Context, family, uri string) (Token, connector.Identity, error) {
+	if h.Ended.Check(revocation.Facts{Family: family}) != revocation.None {
+		return Token{}, connector.Identity{}, ErrOver
 	}
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	if err := h.await(ctx, content.Family, alive); err != nil {
-		return "", Token{}, err
+	if err := h.await(ctx, family, alive); err != nil {
+		return Token{}, connector.Identity{}, err
 	}
-	s := h.state(content.Family)
-	if s == nil || s.Over != "" || s.Resource != content.Resource {
-		return "", Token{}, ErrOver
+	s := h.state(family)
+	if s == nil || s.Over != "" || s.Resource != uri {
+		return Token{}, connector.Identity{}, ErrOver
 	}
-	return content.Resource, s.Token, nil
+	if now := h.Now(); s.due(now) {
+		h.renewBehind(s, now)
+	}
+	return s.Token, s.Identity, nil
 }
 
 // Dead ends the sign-in whose token the MCP server found to be good no more. Sent is

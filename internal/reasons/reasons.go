@@ -72,6 +72,13 @@ var (
 	NoRuleForAssertion     = define("no_rule_for_assertion", "the assertion is genuine, and no rule of its issuer's entry gives it anything here")
 	AssertionWithoutClient = define("assertion_without_client", "the assertion is for a client of this service, and the one that shows it is none, or did not prove that it is")
 
+	// Token exchange.
+	ExchangeNotForServer = define("exchange_not_for_server", "the client or workload that asks is not one that tokenExchange of the MCP server names whose identity header or handle it shows")
+	ExchangeTarget       = define("exchange_target", "the MCP server that is named is not one that tokenExchange lists for this server and caller, or the server gets no token of the identity provider in this way")
+	NothingToExchange    = define("nothing_to_exchange", "the caller has no sign-in here to go on with: the identity header is of an API key, a machine or another authorization server's token, or was made before tokenExchange was turned on")
+	TooManyActors        = define("too_many_actors", "more MCP servers act one for another than a token can say")
+	StillGood            = define("still_good", "the MCP server says that the identity provider's token is dead, but it was replaced meanwhile, or is younger than a minute; nothing is ended")
+
 	// Codes.
 	InvalidCode         = define("invalid_code", "the code is not one of this service for this host, or it has expired")
 	CodeOfAnotherClient = define("code_of_another_client", "the code was issued to another client")

@@ -30,7 +30,7 @@ type Known struct {
 	JWKSFile string `json:"jwksFile"`
 	// Public https URL of the client's JWK set, for authMethod "private_key_jwt"; excludes jwksFile.
 	JWKSURI string `json:"jwksURI"`
-	// Grant types that the client may use: "authorization_code", and "refresh_token" beside it; "urn:ietf:params:oauth:grant-type:device_code" for devices without a browser (see docs/devices.md); "client_credentials" for a machine that acts for itself, which needs a secret or keys, scopes and resources, and "urn:ietf:params:oauth:grant-type:jwt-bearer" for one that shows assertions of trustedIssuers (see docs/machines.md). Default: the first two; none without redirectURIs.
+	// Grant types that the client may use: "authorization_code", and "refresh_token" beside it; "urn:ietf:params:oauth:grant-type:device_code" for devices without a browser (see docs/devices.md); "client_credentials" for a machine that acts for itself, which needs a secret or keys, scopes and resources, and "urn:ietf:params:oauth:grant-type:jwt-bearer" for one that shows assertions of trustedIssuers (see docs/machines.md); "urn:ietf:params:oauth:grant-type:token-exchange" for an MCP server whose entry has tokenExchange (see docs/token-exchange.md). Default: the first two; none without redirectURIs.
 	GrantTypes []string `json:"grantTypes" check:"unique"`
 	// Scopes that the client may have. Default: no limit of its own.
 	Scopes []string `json:"scopes" check:"scopes"`

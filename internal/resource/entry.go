@@ -3,8 +3,10 @@ package resource
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
@@ -53,6 +55,48 @@ type Entry struct {
 	PersonalKeys bool
 	// ProviderToken is nil where the server gets no token of the identity provider.
 	ProviderToken *ProviderToken
+	// Exchange is nil where the server exchanges no tokens.
+	Exchange *Exchange
+}
+
+// Exchange says who the server is that exchanges what it was told of a caller, and what
+// for. The zero value is no one.
+type Exchange struct {
+	Clients   []string // ids of clients of the configuration
+	Workloads []Workload
+	Targets   []Target
+	// Lifetime bounds that of the access tokens.
+	Lifetime time.Duration
+}
+
+// Workload is one that shows an assertion of a trusted issuer.
+type Workload struct{ Issuer, Subject string }
+
+// Target is another MCP server that the server calls for its callers.
+type Target struct {
+	Resource string
+	Scopes   oauth.Scopes
+	// Requires are scopes that the caller's own request must have, all of them.
+	Requires oauth.Scopes
+}
+
+// Summary says for the operator what the server may exchange, "" for nothing.
+func (x *Exchange) Summary() string {
+	if x == nil {
+		return ""
+	}
+	var who, where []string
+	who = append(who, x.Clients...)
+	for _, w := range x.Workloads {
+		who = append(who, w.Subject)
+	}
+	for _, t := range x.Targets {
+		where = append(where, t.Resource+" ("+t.Scopes.String()+")")
+	}
+	if len(where) == 0 {
+		return ", exchanges tokens as " + strings.Join(who, ", ")
+	}
+	return ", exchanges tokens as " + strings.Join(who, ", ") + ", also for " + strings.Join(where, ", ")
 }
 
 // ProviderToken says which token of a person's identity provider an MCP server gets.

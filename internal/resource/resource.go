@@ -61,6 +61,8 @@ type Resource struct {
 	Beside *Resource
 	// ProviderToken is nil where the server gets no token of the identity provider.
 	ProviderToken *ProviderToken
+	// Exchange is nil where the server exchanges no tokens.
+	Exchange *Exchange
 	// Index is the place in the configuration.
 	Index int
 }
@@ -227,6 +229,11 @@ func (h *Host) BindsTokens() bool {
 	return slices.ContainsFunc(h.Resources, func(r *Resource) bool { return !r.OwnTokensOff && r.DPoP.Accepts() })
 }
 
+// Exchanges reports whether a server of h exchanges tokens.
+func (h *Host) Exchanges() bool {
+	return slices.ContainsFunc(h.Resources, func(r *Resource) bool { return r.Exchange != nil })
+}
+
 // SignsInDevices reports whether devices without a browser may have people sign in for
 // a resource of h.
 func (h *Host) SignsInDevices() bool { return slices.ContainsFunc(h.Resources, signsInDevices) }
@@ -296,7 +303,7 @@ func NewTable(hosts []Entry) (*Table, error) {
 			DisplayName: cmp.Or(c.DisplayName, h.Name), DefaultScopes: c.DefaultScopes, Rules: c.Rules, Policy: c.Policy,
 			Serving: c.Serving, Authorities: c.Authorities,
 			Issuers: c.Issuers, ScopeNames: c.ScopeNames, OwnTokensOff: c.OwnTokensOff, APIKeys: c.APIKeys, KeyHeader: c.KeyHeader, DPoP: c.DPoP, PersonalKeys: c.PersonalKeys, DeviceGrant: c.DeviceGrant,
-			ProviderToken: c.ProviderToken, Index: i,
+			ProviderToken: c.ProviderToken, Exchange: c.Exchange, Index: i,
 		}
 		if slices.ContainsFunc(h.Resources, func(o *Resource) bool { return o.Path == r.Path }) {
 			return nil, fmt.Errorf("proxy.hosts[%d]: %s is already taken by another entry", i, r.URI)
@@ -351,6 +358,16 @@ func (t *Table) Host(header string) *Host {
 		}
 		if h := t.hosts[name]; h != nil && h.Secure == (scheme == "https") {
 			return h
+		}
+	}
+	return nil
+}
+
+// Named returns the MCP server with this URI, in its canonical form, nil for none.
+func (t *Table) Named(uri string) *Resource {
+	for _, r := range t.all {
+		if r.URI == uri {
+			return r
 		}
 	}
 	return nil

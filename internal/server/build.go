@@ -208,7 +208,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 			Grants: grant.All(), Clients: b.clients, Providers: b.providers, Held: b.held, Codes: b.codes, Guard: b.replay, Ended: b.memory.ended, Policy: b.rules, Verifier: b.verifier, Audit: b.audit, Devices: b.devices,
 			Failures: b.failures, Revocations: b.revocations, Now: b.opt.Now,
 			Requests: b.perMinute("token", b.cfg.Limits.ClientRequests), Refresh: b.refresh(), Assertions: b.assertions,
-			Proofs: b.proofs,
+			Proofs: b.proofs, Exchanges: b.exchanges(),
 			Tokens: &token.Issuer{Keys: b.keys, Persons: b.persons, Lifetime: b.cfg.Tokens.AccessTokenLifetime, Now: b.opt.Now},
 		},
 		introspection: b.cfg.Introspection, pushed: b.cfg.Pushed.Enabled,
@@ -366,7 +366,7 @@ func (b *builder) decide(tokens *grant.Endpoint) *forwardauth.Endpoint {
 		Resources: b.table, Credentials: b.kinds(), Ended: b.memory.ended, Policy: b.rules,
 		Scopes:    func(r *resource.Resource) forwardauth.Scopes { return b.catalogue.Want(r.URI) },
 		Additions: b.additions(),
-		Headers:   b.cfg.IdentityHeaders, Identities: identities(b.cfg, b.keys), TrustedProxies: b.cfg.Listen.TrustedProxies,
+		Headers:   b.cfg.IdentityHeaders, Identities: identities(b.cfg, b.keys, token.NewTickets(b.sealing)), TrustedProxies: b.cfg.Listen.TrustedProxies,
 		MostTokens: b.cfg.Tokens.Remembered, Proofs: b.proofs, UsedProofs: b.usedProofs, Used: news.Used, Challenged: news.Challenge, Audit: b.audit,
 		Count: b.metrics.decision, Trace: b.tracer.Decision(), Now: b.opt.Now,
 	})

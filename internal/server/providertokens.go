@@ -9,6 +9,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/grant"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -40,10 +41,6 @@ func (b *builder) endSignIn(family string, until time.Time, subject string, why 
 	b.audit.Write(context.Background(), entry)
 }
 
-// young is the age up to which a token that an MCP server refuses is the server's
-// mistake: the provider has given it a moment ago, and a sign-in would bring the same.
-const young = time.Minute
-
 // tokenRefused ends the sign-in of a request that its MCP server answered with 401, so
 // that the client signs in once more. A token that was renewed meanwhile is no reason to.
 func (b *builder) tokenRefused(d *forwardauth.Decision) {
@@ -57,8 +54,8 @@ func (b *builder) tokenRefused(d *forwardauth.Decision) {
 	switch now := b.opt.Now(); {
 	case family == "" || sent == "-":
 	case t.Held:
-		b.held.Dead(family, sent, young)
-	case now.Sub(time.Unix(d.Token.Issued, 0)) > young:
+		b.held.Dead(family, sent, grant.YoungToken)
+	case now.Sub(time.Unix(d.Token.Issued, 0)) > grant.YoungToken:
 		b.endSignIn(family, now.Add(b.cfg.Tokens.RefreshAbsolute), d.Token.Subject(), reasons.ProviderTokenDead, nil)
 	}
 }

@@ -45,6 +45,9 @@ func (e endpoints) routes() []web.Route {
 	if e.tokens.Devices != nil {
 		routes = append(routes, e.tokens.DeviceRoute())
 	}
+	if e.tokens.Exchanges != nil {
+		routes = append(routes, e.tokens.DeadTokenRoute())
+	}
 	if e.registration != nil {
 		routes = append(routes, e.registration.Routes()...)
 	}
@@ -64,7 +67,7 @@ func (e endpoints) routes() []web.Route {
 // Its handlers must not be called.
 func everyRoute() []web.Route {
 	devices := &device.Codes{}
-	return endpoints{&authorize.Endpoint{Sessions: &session.Sessions{}, Devices: devices}, &grant.Endpoint{Devices: devices}, true, true, &registration.Endpoint{}, &discovery.Endpoint{}, &account.Endpoint{}, &ssf.Receiver{}}.routes()
+	return endpoints{&authorize.Endpoint{Sessions: &session.Sessions{}, Devices: devices}, &grant.Endpoint{Devices: devices, Exchanges: &grant.Exchanges{}}, true, true, &registration.Endpoint{}, &discovery.Endpoint{}, &account.Endpoint{}, &ssf.Receiver{}}.routes()
 }
 
 // Owns reports whether a path belongs to the service on every host, whatever is

@@ -133,11 +133,11 @@ func callbackHost(c resource.PublicHost) (*resource.Host, error) {
 }
 
 // identities signs the identity header, nil if there is none to be signed.
-func identities(cfg *config.Config, keys *keyset.Set) *token.Identities {
+func identities(cfg *config.Config, keys *keyset.Set, tickets token.Tickets) *token.Identities {
 	if cfg.IdentityHeaders.JWT == "" {
 		return nil
 	}
-	return &token.Identities{Keys: keys, Lifetime: cfg.IdentityHeaders.Signed.Lifetime}
+	return &token.Identities{Keys: keys, Tickets: tickets, Lifetime: cfg.IdentityHeaders.Signed.Lifetime}
 }
 
 // announceDocuments reports whether clients are told of metadata documents: nil

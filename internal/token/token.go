@@ -314,6 +314,11 @@ func (v *Verifier) key(header string) (*keyset.PublicKey, error) {
 	if !HasForm(header) {
 		return nil, ErrHeader
 	}
+	return headerKey(v.Keys, header, headerEnd)
+}
+
+// headerKey returns the key that a header names, which ends like those of its type.
+func headerKey(keys *keyset.Set, header, end string) (*keyset.PublicKey, error) {
 	plain, err := decodeStrict(header)
 	if err != nil {
 		return nil, ErrHeader
@@ -322,10 +327,10 @@ func (v *Verifier) key(header string) (*keyset.PublicKey, error) {
 	if !ok {
 		return nil, ErrHeader
 	}
-	if kid, ok = bytes.CutSuffix(kid, []byte(headerEnd)); !ok {
+	if kid, ok = bytes.CutSuffix(kid, []byte(end)); !ok {
 		return nil, ErrHeader
 	}
-	if key := v.Keys.Public(kid); key != nil {
+	if key := keys.Public(kid); key != nil {
 		return key, nil
 	}
 	return nil, ErrKey

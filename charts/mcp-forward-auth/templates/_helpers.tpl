@@ -400,6 +400,9 @@ only the gateway itself asks there.
 {{- $paths = append $paths (dict "path" "/device" "type" "Exact") }}
 {{- $paths = append $paths (dict "path" "/device_authorization" "type" "Exact") }}
 {{- end }}
+{{- if .tokenExchange }}
+{{- $paths = append $paths (dict "path" "/dead-token" "type" "Exact") }}
+{{- end }}
 {{- end }}
 {{- $paths = uniq $paths }}
 {{- $paths = concat $paths (include "mcp-forward-auth.callbackPaths" . | fromYaml).list }}

@@ -1,0 +1,445 @@
+package grant
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/actor"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/assertion"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
+)
+
+// tokenExchangeType is the value of grant_type (RFC 8693, section 2.1).
+const tokenExchangeType = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+// Types of tokens (RFC 8693, section 3). The last is of this service's own: a handle of
+// a provider's token.
+const (
+	accessTokenType = "urn:ietf:params:oauth:token-type:access_token"
+	idTokenType     = "urn:ietf:params:oauth:token-type:id_token"
+	jwtType         = "urn:ietf:params:oauth:token-type:jwt"
+	handleType      = "urn:mcp-forward-auth:token-type:handle"
+)
+
+// Exchanges is what token exchange needs besides; nil where no MCP server exchanges.
+type Exchanges struct {
+	Resources  *resource.Table
+	Identities *token.IdentityVerifier
+	// Person returns the person of a full subject, ok is false for who is none of the
+	// configured providers' people.
+	Person func(subject string) (id connector.Identity, ok bool)
+}
+
+// tokenExchange is the grant by which an MCP server gets a token to act with for its
+// caller (RFC 8693): the identity provider's, or one for another MCP server that it
+// calls. What it shows is what this service told it of the caller. The access token of
+// the client is never taken for that: it is not the server's to use.
+func (e *Endpoint) tokenExchange(c *call) (*Response, error) {
+	s, err := e.server(c)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := e.shown(c)
+	if err != nil {
+		return nil, err
+	}
+	if !s.is(shown.at) {
+		return nil, subjectRefused(reasons.ExchangeNotForServer, nil)
+	}
+	c.entry.Actor = s.actor.String()
+	target, err := e.target(c, shown)
+	if err != nil {
+		return nil, err
+	}
+	if target == nil {
+		return e.exchangeForProvider(c, shown)
+	}
+	return e.exchangeForServer(c, s, shown, target)
+}
+
+// server is the MCP server that asks: a client of the configuration, or a workload.
+type server struct {
+	client   string // "" for a workload
+	workload resource.Workload
+	actor    *actor.Actor
+	policy   policy.Client
+	id       string // what the client_id of its tokens is
+}
+
+// is reports whether s is the server at r.
+func (s *server) is(r *resource.Resource) bool {
+	switch {
+	case r.Exchange == nil:
+		return false
+	case s.client != "":
+		return slices.Contains(r.Exchange.Clients, s.client)
+	}
+	return slices.Contains(r.Exchange.Workloads, s.workload)
+}
+
+// server says who asks: the client that authenticated, or the workload whose assertion
+// is the actor_token.
+func (e *Endpoint) server(c *call) (*server, error) {
+	raw, kind := c.params.Get("actor_token"), c.params.Get("actor_token_type")
+	switch {
+	case (raw == "") != (kind == ""):
+		return nil, oauth.Errorf(oauth.InvalidRequest, "actor_token and actor_token_type go together")
+	case c.client != nil && (!c.client.PreRegistered || !proven(c.client)):
+		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use the grant %s", tokenExchangeType)
+	case c.client != nil && raw != "":
+		return nil, oauth.Errorf(oauth.InvalidRequest, "a client that authenticates acts itself; leave actor_token out")
+	case c.client != nil:
+		return &server{
+			client: c.client.ID, id: c.client.ID, policy: policyClient(c),
+			actor: &actor.Actor{Subject: rule.ClientNamespace + ":" + c.client.ID},
+		}, nil
+	case raw == "":
+		return nil, invalidClient(reasons.ClientIDMissing, nil)
+	case kind != jwtType:
+		return nil, oauth.Errorf(oauth.InvalidRequest, "actor_token_type must be %s", jwtType)
+	}
+	return e.workload(c, raw)
+}
+
+// workload is the server whose assertion is the actor_token.
+func (e *Endpoint) workload(c *call, raw string) (*server, error) {
+	if e.Assertions == nil || e.Assertions.NeedsClient(raw) {
+		return nil, actorRefused(nil)
+	}
+	g, err := e.Assertions.Read(c.Context(), raw, assertion.Place{Issuer: c.host.Issuer, TokenEndpoint: c.host.Issuer + Path})
+	if oe, ok := errors.AsType[*oauth.Error](err); ok && oe.Code == oauth.InvalidGrant {
+		return nil, actorRefused(oe)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if g.Actor != nil || g.Key != "" { // who acts for another, or must prove a key, is no server of the configuration
+		return nil, actorRefused(nil)
+	}
+	id := g.Person.FullSubject()
+	if err := e.count(c, id); err != nil {
+		return nil, err
+	}
+	if g.Used != "" {
+		c.spend = func() error { return e.spendGrant(c, g.Used, g.Expires) }
+	}
+	return &server{
+		workload: resource.Workload{Issuer: g.Issuer().Issuer, Subject: g.Person.Subject}, id: id,
+		policy: policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindWorkload},
+		actor:  &actor.Actor{Issuer: g.Issuer().Issuer, Subject: g.Person.Subject},
+	}, nil
+}
+
+// actorRefused: an actor_token that is not good is an invalid request, not an invalid
+// grant (RFC 8693, section 2.2.2). So is a subject_token.
+func actorRefused(cause *oauth.Error) error {
+	out := &oauth.Error{Code: oauth.InvalidRequest, Description: "actor_token is not valid", Reason: reasons.InvalidAssertion}
+	if cause != nil {
+		out.Reason, out.Cause = cause.AuditReason(), cause.Cause
+	}
+	return out
+}
+
+func subjectRefused(reason reasons.Reason, cause error) error {
+	return &oauth.Error{Code: oauth.InvalidRequest, Description: "subject_token is not valid for this server", Reason: reason, Cause: cause}
+}
+
+// shown is what the server was told of its caller.
+type shown struct {
+	at     *resource.Resource // the server that was told
+	family string
+	facts  revocation.Facts
+	// identity is that of the token; nil where a handle was shown.
+	identity *token.Identity
+	ticket   token.Ticket
+}
+
+// shown reads the subject_token: the identity header, or a handle.
+func (e *Endpoint) shown(c *call) (*shown, error) {
+	raw := c.params.Get("subject_token")
+	if raw == "" || c.params.Get("subject_token_type") == "" {
+		return nil, oauth.Errorf(oauth.InvalidRequest, "subject_token or subject_token_type is missing")
+	}
+	var s *shown
+	var err error
+	switch c.params.Get("subject_token_type") {
+	case jwtType:
+		s, err = e.shownIdentity(c, raw)
+	case handleType:
+		s, err = e.shownHandle(c, raw)
+	default:
+		return nil, oauth.Errorf(oauth.InvalidRequest, "subject_token_type must be %s, of the identity header, or %s; an access token of a client is not taken", jwtType, handleType)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.entry.Family, c.entry.Resource = s.family, s.at.URI
+	return s, e.checkShown(s)
+}
+
+// checkShown refuses what came of a sign-in that has ended.
+func (e *Endpoint) checkShown(s *shown) error {
+	if reason := e.Ended.Check(s.facts); reason != revocation.None {
+		return subjectRefused(reason, nil)
+	}
+	return nil
+}
+
+func (e *Endpoint) shownIdentity(c *call, raw string) (*shown, error) {
+	id, ticket, err := e.Exchanges.Identities.Open(raw, c.host.Issuer)
+	if err != nil {
+		return nil, subjectRefused(exchangeReason(err), nil)
+	}
+	c.entry.Subject, c.entry.Email = id.Subject, id.Email
+	at := e.Exchanges.Resources.Named(id.Audience)
+	if at == nil || at.Host != c.host || at.Exchange == nil {
+		return nil, subjectRefused(reasons.WrongAudience, nil)
+	}
+	return &shown{at: at, family: ticket.Family, identity: &id, ticket: ticket, facts: revocation.Facts{
+		TokenID: ticket.TokenID, Family: ticket.Family, Subject: id.Subject, Email: id.Email, EmailUnknown: ticket.EmailUnknown, Client: id.Client,
+		Since: ticket.Issued - revocation.IssueSlack,
+	}}, nil
+}
+
+// exchangeReason says for the audit log why an identity token is refused.
+func exchangeReason(err error) reasons.Reason {
+	switch {
+	case errors.Is(err, token.ErrExpired), errors.Is(err, token.ErrNotYet):
+		return reasons.ExpiredToken
+	case errors.Is(err, token.ErrIssuer):
+		return reasons.WrongIssuer
+	case errors.Is(err, token.ErrKey):
+		return reasons.UnknownSigningKey
+	case errors.Is(err, token.ErrSignature):
+		return reasons.BadSignature
+	case errors.Is(err, token.ErrNoTicket):
+		return reasons.NothingToExchange
+	case errors.Is(err, token.ErrHeader):
+		return reasons.WrongTokenType
+	}
+	return reasons.MalformedToken
+}
+
+func (e *Endpoint) shownHandle(c *call, raw string) (*shown, error) {
+	if e.Held == nil {
+		return nil, subjectRefused(reasons.NothingToExchange, nil)
+	}
+	family, uri, err := e.Held.Handle(c.host.Issuer, raw)
+	if err != nil {
+		return nil, subjectRefused(reasons.ExpiredToken, err)
+	}
+	at := e.Exchanges.Resources.Named(uri)
+	if at == nil || at.Host != c.host || at.Exchange == nil {
+		return nil, subjectRefused(reasons.WrongAudience, nil)
+	}
+	return &shown{at: at, family: family, facts: revocation.Facts{Family: family}}, nil
+}
+
+// target is the MCP server that the request names by resource and audience (RFC 8693,
+// section 2.1), nil for the one that asks: then it wants the provider's token.
+func (e *Endpoint) target(c *call, s *shown) (*resource.Resource, error) {
+	var found *resource.Resource
+	names := c.params.All("resource")
+	if len(names) == 0 {
+		names = c.params.All("audience")
+	}
+	for _, name := range names {
+		r := e.exchangeTarget(s.at, name)
+		if r == nil || found != nil && found != r {
+			return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "resource or audience is not one MCP server that this server may call", Reason: reasons.ExchangeTarget}
+		}
+		found = r
+	}
+	for _, name := range c.params.All("audience") { // agrees with resource
+		if r := e.exchangeTarget(s.at, name); r != found && strings.TrimSuffix(name, "/") != found.Host.Issuer {
+			return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "audience is neither the MCP server that resource names nor its issuer", Reason: reasons.ExchangeTarget}
+		}
+	}
+	if found == s.at {
+		return nil, nil
+	}
+	return found, nil
+}
+
+// exchangeTarget is the MCP server with this URI that the one at r may ask about.
+func (e *Endpoint) exchangeTarget(r *resource.Resource, name string) *resource.Resource {
+	uri, err := oauth.CanonicalResource(name)
+	if err != nil {
+		return nil
+	}
+	if uri == r.URI {
+		return r
+	}
+	if slices.ContainsFunc(r.Exchange.Targets, func(t resource.Target) bool { return t.Resource == uri }) {
+		return e.Exchanges.Resources.Named(uri)
+	}
+	return nil
+}
+
+// requested checks requested_token_type against the one there is.
+func requested(c *call, kind string) error {
+	if asked := c.params.Get("requested_token_type"); asked != "" && asked != kind {
+		return oauth.Errorf(oauth.InvalidRequest, "requested_token_type must be %s, or left out", kind)
+	}
+	return nil
+}
+
+// exchangeForProvider gives the server the identity provider's token.
+func (e *Endpoint) exchangeForProvider(c *call, s *shown) (*Response, error) {
+	t := s.at.ProviderToken
+	switch {
+	case t == nil:
+		return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "this server gets no token of an identity provider; name the MCP server that it calls with resource", Reason: reasons.ExchangeTarget}
+	case !t.Held:
+		return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "the identity provider's token comes with each request, in the header " + t.Header, Reason: reasons.ExchangeTarget}
+	}
+	kind, word := accessTokenType, "Bearer"
+	if t.Token == "id" {
+		kind, word = idTokenType, "N_A" // RFC 8693, section 2.2.1
+	}
+	if err := requested(c, kind); err != nil {
+		return nil, err
+	}
+	asked, err := oauth.ParseScopes(c.params.Get("scope"))
+	if err != nil {
+		return nil, err
+	}
+	if len(asked.Intersect(t.Scopes)) != len(asked) {
+		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "the identity provider's token has the scopes of the sign-in and no others", Reason: reasons.ScopeNotGranted}
+	}
+	k, err := e.supplyHeld(c, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.spendProof(); err != nil {
+		return nil, err
+	}
+	c.entry.Event, c.entry.Scope = audit.TokenExchanged, oauth.Scopes(t.Scopes).String()
+	resp := &Response{AccessToken: string(k.Value), IssuedType: kind, TokenType: word, Scope: c.entry.Scope}
+	if k.Expires != 0 {
+		resp.ExpiresIn = max(k.Expires-e.Now().Unix(), 1)
+	}
+	return resp, nil
+}
+
+// supplyHeld returns the token of the sign-in, and checks whose it is.
+func (e *Endpoint) supplyHeld(c *call, s *shown) (providertoken.Token, error) {
+	if e.Held == nil || s.family == "" {
+		return providertoken.Token{}, subjectRefused(reasons.NothingToExchange, nil)
+	}
+	k, person, err := e.Held.Supply(c.Context(), s.family, s.at.URI)
+	switch {
+	case errors.Is(err, providertoken.ErrCannotTell):
+		return k, &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the identity provider's token cannot be had right now", Reason: reasons.ProviderUnavailable, Cause: err}
+	case err != nil:
+		return k, subjectRefused(reasons.ProviderSessionOver, err)
+	}
+	c.entry.Subject, c.entry.Email = person.FullSubject(), person.Email
+	s.facts.Subject, s.facts.Email, s.facts.EmailUnknown = person.FullSubject(), person.Email, person.Unknown.Email
+	return k, e.checkShown(s)
+}
+
+// exchangeForServer mints an access token for another MCP server, at which s acts for
+// its caller.
+func (e *Endpoint) exchangeForServer(c *call, s *server, sh *shown, target *resource.Resource) (*Response, error) {
+	if sh.identity == nil {
+		return nil, oauth.Errorf(oauth.InvalidRequest, "a handle stands for the identity provider's token alone; show the identity header")
+	}
+	if err := requested(c, accessTokenType); err != nil {
+		return nil, err
+	}
+	chain := &actor.Actor{Issuer: s.actor.Issuer, Subject: s.actor.Subject, ClientID: s.actor.ClientID, Act: sh.identity.Act}
+	if len(chain.Names()) > actor.MaxDepth {
+		return nil, subjectRefused(reasons.TooManyActors, nil)
+	}
+	c.entry.Actor = chain.String()
+	person, ok := e.Exchanges.Person(sh.identity.Subject)
+	if !ok {
+		return nil, subjectRefused(reasons.NothingToExchange, nil)
+	}
+	person.Email, person.Name, person.Groups = sh.identity.Email, sh.identity.Name, sh.identity.Groups
+	person.Unknown = connector.Unknown{Email: sh.ticket.EmailUnknown, Groups: sh.identity.GroupsOmitted}
+	if _, err := c.bind(target, ""); err != nil {
+		return nil, err
+	}
+	scopes, err := e.exchangeScopes(c, s, sh, target)
+	if err != nil {
+		return nil, err
+	}
+	who := policy.Outsider{Person: person, Client: s.policy, ClientID: s.id, Actors: chain.Names()}
+	match := e.Policy.For(target.URI).MatchOutsider(&who)
+	c.entry.Resource = target.URI
+	if scopes, err = e.machinePolicy(c, match, scopes); err != nil {
+		return nil, err
+	}
+	if err := e.checkFacts(revocation.Facts{Subject: sh.identity.Subject, Client: revocation.Client(s.id)}); err != nil {
+		return nil, err
+	}
+	if err := c.spendProof(); err != nil {
+		return nil, err
+	}
+	c.entry.Event, c.entry.Scope = audit.TokenExchanged, scopes.String()
+	resp, err := e.mint(c, grantee{
+		Resource: target.URI, At: target, Family: sh.family, Scopes: scopes, Identity: person, Policy: match.String(), Client: s.id,
+		Until: e.exchangedUntil(sh), Actor: chain,
+	})
+	if errors.Is(err, token.ErrTooLarge) {
+		return nil, subjectRefused(reasons.InvalidAssertion, err)
+	}
+	if err == nil {
+		resp.IssuedType = accessTokenType
+	}
+	return resp, err
+}
+
+// exchangedUntil bounds the life of an exchanged token: it dies with what it was made of.
+func (e *Endpoint) exchangedUntil(sh *shown) time.Time {
+	until := time.Unix(sh.ticket.Expires, 0)
+	if end := e.Now().Add(sh.at.Exchange.Lifetime); end.Before(until) {
+		return end
+	}
+	return until
+}
+
+// exchangeScopes returns what is asked for of what the server may have at target for
+// this caller. Asking for more is an error: what is left of it would surprise.
+func (e *Endpoint) exchangeScopes(c *call, s *server, sh *shown, target *resource.Resource) (oauth.Scopes, error) {
+	has := oauth.Scopes(strings.Fields(sh.identity.Scope))
+	var may oauth.Scopes
+	for _, t := range sh.at.Exchange.Targets {
+		if t.Resource == target.URI && len(t.Requires.Intersect(has)) == len(t.Requires) {
+			may = may.Union(t.Scopes)
+		}
+	}
+	if c.client != nil {
+		may = c.client.Narrow(may)
+		if !c.client.MayReach(target.URI) {
+			may = nil
+		}
+	}
+	asked, err := oauth.ParseScopes(c.params.Get("scope"))
+	if err != nil {
+		return nil, err
+	}
+	if len(may) == 0 {
+		return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "the caller's own request gives nothing at this MCP server", Reason: reasons.ExchangeTarget}
+	}
+	if len(asked) == 0 {
+		return may, nil
+	}
+	if len(asked.Intersect(may)) != len(asked) {
+		return nil, &oauth.Error{Code: oauth.InvalidScope, Description: "the scopes are more than this server may have there for this caller: " + may.String(), Reason: reasons.ScopeNotGranted}
+	}
+	return asked, nil
+}
