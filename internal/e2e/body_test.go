@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,9 +38,27 @@ func forwardsBody() []gateway {
 			}
 			return plain(t, path, site)
 		}
+		kind.sees = "body"
 		kinds = append(kinds, kind)
 	}
 	return kinds
+}
+
+// seesBody is a gateway as it shows the body: Envoy over gRPC by its MCP filter, with
+// that for lists, and the others by forwarding it.
+func seesBody(kind gateway) (gateway, bool) {
+	if kind.name == "Envoy gRPC" {
+		kind.sees, kind.start = "envoyMCP", func(t *testing.T, path string, site gatewaySite) *process {
+			return startEnvoy(t, path, envoyFilters(t, site))
+		}
+		return kind, true
+	}
+	kinds := forwardsBody()
+	i := slices.IndexFunc(kinds, func(g gateway) bool { return g.name == kind.name })
+	if i < 0 {
+		return kind, false
+	}
+	return kinds[i], true
 }
 
 // TestBodyThroughGateways has the body decide, whatever the headers say, at

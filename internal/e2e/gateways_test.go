@@ -31,6 +31,8 @@ type gateway struct {
 	address string
 	// serves: there is none, and the service itself takes the requests.
 	serves bool
+	// sees is the key of a host's entry by which the gateway shows the body, "" if it does not.
+	sees string
 	// differs is what is known to be otherwise than it should, by case.
 	differs map[string]difference
 }
@@ -54,12 +56,12 @@ func (s gatewaySite) public() string { return "127.0.0.1:" + s.Port }
 
 // gatewayKinds lists them in the order of the table.
 var gatewayKinds = []gateway{
-	{name: "nginx", path: installed("nginx", "/usr/sbin/nginx"), start: recipeNginx, differs: nginxDiffers},
-	{name: "Caddy", path: installed("caddy", cached("caddy-"+caddyVersion, "caddy")), start: recipeCaddy, differs: caddyDiffers},
-	{name: "HAProxy", path: installed("haproxy", "/usr/sbin/haproxy"), start: recipeHAProxy, differs: haproxyDiffers},
-	{name: "Envoy HTTP", path: installed("envoy", envoyBinary()), start: recipeEnvoyHTTP, differs: envoyHTTPDiffers},
-	{name: "Envoy gRPC", path: installed("envoy", envoyBinary()), start: recipeEnvoyGRPC, differs: envoyGRPCDiffers},
-	{name: "Traefik", path: installed("traefik", cached("traefik-"+traefikVersion, "bin", "traefik")), start: recipeTraefik, differs: traefikDiffers},
+	{name: "nginx", path: installed("nginx", "/usr/sbin/nginx"), start: recipeNginx, differs: without(nginxDiffers, true)},
+	{name: "Caddy", path: installed("caddy", cached("caddy-"+caddyVersion, "caddy")), start: recipeCaddy, differs: without(caddyDiffers, true)},
+	{name: "HAProxy", path: installed("haproxy", "/usr/sbin/haproxy"), start: recipeHAProxy, differs: without(haproxyDiffers, true)},
+	{name: "Envoy HTTP", path: installed("envoy", envoyBinary()), start: recipeEnvoyHTTP, differs: without(envoyHTTPDiffers, false)},
+	{name: "Envoy gRPC", path: installed("envoy", envoyBinary()), start: recipeEnvoyGRPC, differs: without(envoyGRPCDiffers, false)},
+	{name: "Traefik", path: installed("traefik", cached("traefik-"+traefikVersion, "bin", "traefik")), start: recipeTraefik, differs: without(traefikDiffers, false)},
 	{name: "none: [served](../served-hosts.md)", path: func(*testing.T) string { return "" }, serves: true, differs: servedDiffers},
 }
 
@@ -330,32 +332,44 @@ func recipeTraefik(t *testing.T, path string, site gatewaySite) *process {
 // What is known to be otherwise, and why that may be so.
 var (
 	nginxDiffers = map[string]difference{
-		lyingClient:                                 older,
 		"a scope that is not granted":               {"401 with a challenge: insufficient_scope", "In the dialect of nginx the service asks for more scopes with a 401 unless `stepUp` says otherwise, because nginx without the lines under \"Step-up\" drops the challenge of a 403."},
 		"two Authorization headers":                 {"400", "nginx refuses the request itself, before it asks the service."},
 		"the body of a denial":                      {"that of the gateway", "`auth_request` passes on the status and the challenge, and nothing else."},
 		"a forged X-Auth-Request-* of another name": unlisted,
 	}
 	caddyDiffers = map[string]difference{
-		lyingClient:           older,
 		"the service is down": {"502", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
 		"the service hangs":   {"504 in time", "Caddy tells the client what went wrong with the sub-request as it does for every other."},
 	}
-	haproxyDiffers   = map[string]difference{lyingClient: older}
-	envoyHTTPDiffers = map[string]difference{lyingClient: older, "a forged X-Auth-Request-* of another name": unlisted}
-	envoyGRPCDiffers = map[string]difference{lyingClient: older, "a forged X-Auth-Request-* of another name": unlisted}
+	haproxyDiffers   = map[string]difference{}
+	envoyHTTPDiffers = map[string]difference{"a forged X-Auth-Request-* of another name": unlisted, listedSeen: whole}
+	envoyGRPCDiffers = map[string]difference{"a forged X-Auth-Request-* of another name": unlisted}
 	traefikDiffers   = map[string]difference{
-		lyingClient:           older,
+		listedSeen:            whole,
 		"the service is down": {"500", "Traefik has no other answer to a sub-request that fails."},
 		"the service hangs":   {"500 after 30s", "Traefik waits 30 s for the sub-request and has no option for that."},
 	}
 	servedDiffers = map[string]difference{
-		"`Connection: X-Auth-Request-User`":             {"400", "The service refuses a request whose Connection names a header that is for the MCP server."},
-		"the service is down":                           ownGateway,
-		"the service hangs":                             ownGateway,
+		headersLie:                          {"400", "The body is seen, and this service refuses headers that say something else."},
+		olderStrict:                         {insufficient, "The body decides, so a client of an older revision gets what it may have, and a challenge for the rest."},
+		"`Connection: X-Auth-Request-User`": {"400", "The service refuses a request whose Connection names a header that is for the MCP server."},
+		"the service is down":               ownGateway,
+		"the service hangs":                 ownGateway,
 		"the service answers 302, 404, 500 or nonsense": ownGateway,
 	}
 	ownGateway = difference{notAsked, "Nothing asks the service: it takes the requests itself."}
-	older      = difference{"passes", "Clients of revisions before 2026-07-28 are held to their scopes only where the body is seen: see [tool policy](../tool-policy.md)."}
+	older      = difference{"passes", "By itself this gateway does not show the body. Clients of revisions before 2026-07-28 are held to their scopes only where the body is seen: see [tool policy](../tool-policy.md)."}
+	whole      = difference{"whole", "This gateway does not hand lists over: a client sees every tool, and is refused those that its token does not open."}
+	unseen     = difference{cannotBeHad, "This gateway never shows the body of a request."}
 	unlisted   = difference{"passes", "This gateway can remove headers only by their whole name. The service sets three headers and no other, whatever an MCP server may believe: see `identityHeaders`."}
 )
+
+// without adds what is so at every gateway that shows headers alone, and at those that
+// cannot show more.
+func without(differs map[string]difference, never bool) map[string]difference {
+	differs[olderClient], differs[lyingClient], differs[listed] = older, older, whole
+	if never {
+		differs[olderSeen], differs[lieSeen], differs[listedSeen] = unseen, unseen, unseen
+	}
+	return differs
+}

@@ -36,6 +36,8 @@ type gatewayCase struct {
 	name string
 	want string
 	run  func(b *gatewayBench) string
+	// dialect: it is about what the dialect of a gateway can tell.
+	dialect bool
 }
 
 // difference is what comes of a case at one gateway, and why that may be so.
@@ -49,6 +51,8 @@ type gatewayBench struct {
 	kind   gateway
 	grant  grant // of alice
 	long   chan string
+	// seeing is the same gateway where the body is seen, made when it is first needed.
+	seeing *gatewayBench
 }
 
 // page is the origin of a web page.
@@ -60,51 +64,69 @@ const seedOfTests = "only for tests! only for tests! only for tests! only for te
 // tell is not asked of controllers, whose gateways speak those of the others.
 func casesOf(kinds []gateway) []gatewayCase {
 	controllers := slices.ContainsFunc(kinds, func(g gateway) bool { return g.wantsNames })
-	return slices.DeleteFunc(slices.Clone(gatewayCases), func(c gatewayCase) bool { return controllers && c.name == lyingClient })
+	return slices.DeleteFunc(slices.Clone(gatewayCases), func(c gatewayCase) bool { return controllers && c.dialect })
 }
 
-// lyingClient is the name of a case.
-const lyingClient = "the same, of an older client with lying headers"
+// Names of cases, which docs/tool-policy.md is compared with.
+const (
+	olderClient = "an older client: a tool that is not granted"
+	lyingClient = "the same with headers that lie"
+	olderStrict = "the same, with `toolPolicy: \"strict\"`"
+	olderSeen   = "an older client, where the body is seen"
+	headersLie  = "headers of 2026-07-28 that name another tool"
+	lieSeen     = "the same, where the body is seen"
+	listed      = "a list of tools"
+	listedSeen  = "a list of tools, where the body is seen"
+)
+
+const insufficient = "403 with a challenge: insufficient_scope"
 
 // gatewayCases in the order of the table. The last take the service away.
 var gatewayCases = []gatewayCase{
-	{"no token", "401 with a challenge", (*gatewayBench).anonymous},
-	{"a token of another MCP server", "401 with a challenge: invalid_token", (*gatewayBench).wrongAudience},
-	{"an expired token", "401 with a challenge: invalid_token", (*gatewayBench).expired},
-	{"a revoked token", "401 with a challenge: invalid_token", (*gatewayBench).revoked},
-	{"a scope that is not granted", "403 with a challenge: insufficient_scope", (*gatewayBench).insufficientScope},
-	{"the same, with `stepUp: \"403\"`", "403 with a challenge: insufficient_scope", (*gatewayBench).stepUp403},
-	{lyingClient, "403 with a challenge: insufficient_scope", (*gatewayBench).lying},
-	{"two Authorization headers", "400 with a challenge: invalid_request", (*gatewayBench).twoTokens},
-	{"the body of a denial", "that of the service", (*gatewayBench).denialBody},
-	{"a good token", "passes, with the identity", (*gatewayBench).goodToken},
-	{"the client's token", "does not reach the MCP server", (*gatewayBench).tokenAtServer},
-	{"forged identity headers, in every spelling", "replaced or removed", (*gatewayBench).forgedIdentity},
-	{"a forged X-Auth-Request-* of another name", "removed", (*gatewayBench).forgedStranger},
-	{"forged X-Forwarded-*, X-Original-*, Path, Method", "no effect", (*gatewayBench).forgedAddress},
-	{"`Connection: X-Auth-Request-User`", "the identity arrives", (*gatewayBench).hopByHop},
-	{"`Connection` naming headers of the sub-request", "no effect", (*gatewayBench).hopByHopAddress},
-	{"POST with 1 MB", "arrives whole", (*gatewayBench).megabyte},
-	{"chunked POST", "arrives whole", (*gatewayBench).chunked},
-	{"POST with 1 MB and no token", "401 with a challenge", (*gatewayBench).megabyteAnonymous},
-	{"event stream", "first event within 200 ms, each at once", (*gatewayBench).events},
-	{"12 KB of headers", "passes, with the identity", (*gatewayBench).largeHeaders},
-	{"preflight", "answered without a token", (*gatewayBench).preflight},
-	{"a denial, read by a web page", "readable", (*gatewayBench).denialForPage},
-	{"an answer, read by a web page", "readable", (*gatewayBench).answerForPage},
-	{"odd paths without a token", "nothing passes", (*gatewayBench).oddPaths},
-	{"what is not asked, without a token", "nothing passes", (*gatewayBench).unaskedPaths},
-	{"odd paths with a token", "refused, or nothing but the MCP server's path", (*gatewayBench).oddPathsWithToken},
-	{"odd hosts", "nothing passes", (*gatewayBench).oddHosts},
-	{"another host in the request line than in Host", "nothing passes", (*gatewayBench).twoHosts},
-	{"the public paths", "reach the service", (*gatewayBench).publicPaths},
-	{"paths of no resource", "nothing passes", (*gatewayBench).foreignPaths},
-	{"[doctor](../doctor.md)", "no fault", (*gatewayBench).doctor},
-	{"a long event stream", "whole", (*gatewayBench).longStream},
-	{"the service is down", "503", (*gatewayBench).serviceDown},
-	{"the service hangs", "503 in time", (*gatewayBench).serviceHangs},
-	{"the service answers 302, 404, 500 or nonsense", "nothing passes", (*gatewayBench).serviceConfused},
-	{"the service is back", "passes, with the identity", (*gatewayBench).serviceBack},
+	{"no token", "401 with a challenge", (*gatewayBench).anonymous, false},
+	{"a token of another MCP server", "401 with a challenge: invalid_token", (*gatewayBench).wrongAudience, false},
+	{"an expired token", "401 with a challenge: invalid_token", (*gatewayBench).expired, false},
+	{"a revoked token", "401 with a challenge: invalid_token", (*gatewayBench).revoked, false},
+	{"a scope that is not granted", "403 with a challenge: insufficient_scope", (*gatewayBench).insufficientScope, false},
+	{"the same, with `stepUp: \"403\"`", "403 with a challenge: insufficient_scope", (*gatewayBench).stepUp403, false},
+	{olderClient, insufficient, (*gatewayBench).older, true},
+	{lyingClient, insufficient, (*gatewayBench).lying, true},
+	{olderStrict, "403", (*gatewayBench).olderStrict, true},
+	{olderSeen, insufficient, seen((*gatewayBench).lying), true},
+	{headersLie, "the MCP server refuses it", (*gatewayBench).lyingHeaders, true},
+	{lieSeen, "400", seen((*gatewayBench).lyingHeaders), true},
+	{listed, "what the token opens", (*gatewayBench).listed, true},
+	{listedSeen, "what the token opens", seen((*gatewayBench).listed), true},
+	{"two Authorization headers", "400 with a challenge: invalid_request", (*gatewayBench).twoTokens, false},
+	{"the body of a denial", "that of the service", (*gatewayBench).denialBody, false},
+	{"a good token", "passes, with the identity", (*gatewayBench).goodToken, false},
+	{"the client's token", "does not reach the MCP server", (*gatewayBench).tokenAtServer, false},
+	{"forged identity headers, in every spelling", "replaced or removed", (*gatewayBench).forgedIdentity, false},
+	{"a forged X-Auth-Request-* of another name", "removed", (*gatewayBench).forgedStranger, false},
+	{"forged X-Forwarded-*, X-Original-*, Path, Method", "no effect", (*gatewayBench).forgedAddress, false},
+	{"`Connection: X-Auth-Request-User`", "the identity arrives", (*gatewayBench).hopByHop, false},
+	{"`Connection` naming headers of the sub-request", "no effect", (*gatewayBench).hopByHopAddress, false},
+	{"POST with 1 MB", "arrives whole", (*gatewayBench).megabyte, false},
+	{"chunked POST", "arrives whole", (*gatewayBench).chunked, false},
+	{"POST with 1 MB and no token", "401 with a challenge", (*gatewayBench).megabyteAnonymous, false},
+	{"event stream", "first event within 200 ms, each at once", (*gatewayBench).events, false},
+	{"12 KB of headers", "passes, with the identity", (*gatewayBench).largeHeaders, false},
+	{"preflight", "answered without a token", (*gatewayBench).preflight, false},
+	{"a denial, read by a web page", "readable", (*gatewayBench).denialForPage, false},
+	{"an answer, read by a web page", "readable", (*gatewayBench).answerForPage, false},
+	{"odd paths without a token", "nothing passes", (*gatewayBench).oddPaths, false},
+	{"what is not asked, without a token", "nothing passes", (*gatewayBench).unaskedPaths, false},
+	{"odd paths with a token", "refused, or nothing but the MCP server's path", (*gatewayBench).oddPathsWithToken, false},
+	{"odd hosts", "nothing passes", (*gatewayBench).oddHosts, false},
+	{"another host in the request line than in Host", "nothing passes", (*gatewayBench).twoHosts, false},
+	{"the public paths", "reach the service", (*gatewayBench).publicPaths, false},
+	{"paths of no resource", "nothing passes", (*gatewayBench).foreignPaths, false},
+	{"[doctor](../doctor.md)", "no fault", (*gatewayBench).doctor, false},
+	{"a long event stream", "whole", (*gatewayBench).longStream, false},
+	{"the service is down", "503", (*gatewayBench).serviceDown, false},
+	{"the service hangs", "503 in time", (*gatewayBench).serviceHangs, false},
+	{"the service answers 302, 404, 500 or nonsense", "nothing passes", (*gatewayBench).serviceConfused, false},
+	{"the service is back", "passes, with the identity", (*gatewayBench).serviceBack, false},
 }
 
 // TestGateways asks every gateway the same, and compares with the table in
@@ -121,21 +143,7 @@ func askGateways(t *testing.T, kinds []gateway) map[string]map[string]string {
 		t.Run(kind.name, func(t *testing.T) {
 			track(t)
 			kind.path(t) // ends here if there is none
-			b := &gatewayBench{stack: newStack(t, setup{provider: "static", gateway: &kind, change: func(file map[string]any) {
-				file["keys"] = map[string]any{"source": "seed", "seedFiles": []string{write(t, "seed", seedOfTests)}}
-				hosts := file["proxy"].(map[string]any)["hosts"].([]any)
-				mcp := hosts[0].(map[string]any)
-				// The service lets preflights of this page pass: who could forge one would be in.
-				mcp["cors"] = map[string]any{"allowedOrigins": []string{page}}
-				if kind.serves { // nothing before it answers preflights
-					mcp["cors"] = map[string]any{"allowedOrigins": []string{"*"}}
-				}
-				other, stepUp := maps.Clone(mcp), maps.Clone(mcp)
-				other["path"] = otherPath
-				stepUp["path"], stepUp["stepUp"] = stepUpPath, "403"
-				file["proxy"].(map[string]any)["hosts"] = append(hosts, other, stepUp)
-			}}), kind: kind, t: t, parent: t}
-			b.grant, _ = signIn(t, b.statelessURL, alice)
+			b := newGatewayBench(t, kind)
 			b.startLongStream(t)
 			cells := map[string]string{}
 			cases := casesOf(kinds)
@@ -158,6 +166,32 @@ func askGateways(t *testing.T, kinds []gateway) map[string]map[string]string {
 		})
 	}
 	return results
+}
+
+// newGatewayBench runs a gateway with a service that has more entries than the usual ones.
+func newGatewayBench(t *testing.T, kind gateway) *gatewayBench {
+	t.Helper()
+	b := &gatewayBench{stack: newStack(t, setup{provider: "static", gateway: &kind, change: func(file map[string]any) {
+		file["keys"] = map[string]any{"source": "seed", "seedFiles": []string{write(t, "seed", seedOfTests)}}
+		hosts := file["proxy"].(map[string]any)["hosts"].([]any)
+		mcp := hosts[0].(map[string]any)
+		// The service lets preflights of this page pass: who could forge one would be in.
+		mcp["cors"] = map[string]any{"allowedOrigins": []string{page}}
+		if kind.serves { // nothing before it answers preflights
+			mcp["cors"] = map[string]any{"allowedOrigins": []string{"*"}}
+		}
+		if kind.sees != "" {
+			mcp[kind.sees] = true
+		}
+		other, stepUp, strict := maps.Clone(mcp), maps.Clone(mcp), maps.Clone(mcp)
+		other["path"] = otherPath
+		stepUp["path"], stepUp["stepUp"] = stepUpPath, "403"
+		strict["path"], strict["toolPolicy"], strict["stepUp"] = strictPath, "strict", "403"
+		mcp["hideGrantable"] = true
+		file["proxy"].(map[string]any)["hosts"] = append(hosts, other, stepUp, strict)
+	}}), kind: kind, t: t, parent: t}
+	b.grant, _ = signIn(t, b.statelessURL, alice)
+	return b
 }
 
 // matrixPage is a page of the reference with what gateways did.
@@ -578,19 +612,119 @@ func (b *gatewayBench) chunked() string {
 	return b.post(onlyReader{bytes.NewReader(largeMessage())}, megabyte, append(bearer(b.grant), "Content-Type", "application/json")...)
 }
 
+// strictPath is an MCP server that lets nothing pass that cannot be decided.
+const strictPath = "/mcp/strict"
+
+// reader is alice without the scope for writing, at the MCP server of a path.
+func (b *gatewayBench) reader(path string) grant {
+	person := alice
+	person.keep = func(scope string) bool { return scope != scopeWrite }
+	client := register(b.t, b.statelessURL)
+	client.resource = origin(b.statelessURL) + path
+	g, _ := client.signIn(b.t, person)
+	b.stateless.requests()
+	return g
+}
+
+// seen runs a case at the same gateway where it shows the body, in one of the ways
+// of its page.
+func seen(run func(*gatewayBench) string) func(*gatewayBench) string {
+	return func(b *gatewayBench) string {
+		if b.kind.serves {
+			return run(b)
+		}
+		if b.seeing == nil {
+			kind, can := seesBody(b.kind)
+			if !can {
+				return cannotBeHad
+			}
+			b.seeing = newGatewayBench(b.parent, kind)
+		}
+		b.seeing.t = b.t
+		return run(b.seeing)
+	}
+}
+
+// cannotBeHad is what comes of asking for the body where a gateway never shows it.
+const cannotBeHad = "cannot be had"
+
+// message sends one of JSON-RPC.
+func (b *gatewayBench) message(path, method, params string, g grant, header ...string) (*http.Response, string) {
+	b.t.Helper()
+	resp, text := do(b.t, "POST", origin(b.statelessURL)+path, strings.NewReader(rpc(method, params)),
+		append(append(bearer(g), "Content-Type", "application/json", "Accept", "application/json, text/event-stream"), header...)...)
+	return resp, string(text)
+}
+
+// reached is the outcome of a message, or who let it pass.
+func (b *gatewayBench) reached(resp *http.Response) string {
+	arrived := len(b.stateless.requests())
+	switch {
+	case resp.StatusCode == http.StatusOK && arrived == 1:
+		return "passes"
+	case arrived > 0:
+		return "the MCP server refuses it"
+	}
+	return b.outcome(resp)
+}
+
+// older is a client of an older revision, which says nothing in headers.
+func (b *gatewayBench) older() string {
+	resp, _ := b.message("/mcp", "tools/call", `{"name":"write_note","arguments":{}}`, b.reader("/mcp"), "MCP-Protocol-Version", legacy)
+	return b.reached(resp)
+}
+
+func (b *gatewayBench) olderStrict() string {
+	g := b.reader(strictPath)
+	if b.kind.serves { // the body decides, so a client of an older revision is as welcome as any
+		resp, _ := b.message(strictPath, "tools/call", `{"name":"read_notes","arguments":{}}`, g, "MCP-Protocol-Version", legacy)
+		if got := b.reached(resp); got != "passes" {
+			return "a tool that is granted: " + got
+		}
+	}
+	resp, _ := b.message(strictPath, "tools/call", `{"name":"write_note","arguments":{}}`, g, "MCP-Protocol-Version", legacy)
+	return b.reached(resp)
+}
+
+// lyingHeaders is a client of the current revision whose headers name a tool that is
+// granted, and whose body another.
+func (b *gatewayBench) lyingHeaders() string {
+	resp, _ := b.message("/mcp", "tools/call", `{"name":"write_note","arguments":{},"_meta":`+metaOfModern+`}`, b.reader("/mcp"),
+		"MCP-Protocol-Version", modern, "Mcp-Method", "tools/call", "Mcp-Name", "read_notes")
+	return b.reached(resp)
+}
+
+// metaOfModern is what each request of 2026-07-28 has.
+const metaOfModern = `{"io.modelcontextprotocol/protocolVersion":"` + modern + `","io.modelcontextprotocol/clientInfo":{"name":"e2e","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
+
+// listed asks for a list as clients of both kinds of revisions do.
+func (b *gatewayBench) listed() string {
+	g := b.reader("/mcp")
+	list := func(params string, header ...string) func() string {
+		return func() string {
+			resp, text := b.message("/mcp", "tools/list", params, g, header...)
+			b.stateless.requests()
+			switch {
+			case resp.StatusCode != http.StatusOK || !strings.Contains(text, `"read_notes"`):
+				return fmt.Sprintf("%s: %.300s", resp.Status, text)
+			case strings.Contains(text, `"write_note"`):
+				return "whole"
+			}
+			return "what the token opens"
+		}
+	}
+	return b.same(map[string]func() string{
+		"older":  list(`{}`, "MCP-Protocol-Version", legacy),
+		"recent": list(`{"_meta":`+metaOfModern+`}`, "MCP-Protocol-Version", modern, "Mcp-Method", "tools/list"),
+	})
+}
+
 // lying is a client of an older revision, with headers that say something harmless
 // over a body that calls a tool which is not granted.
 func (b *gatewayBench) lying() string {
-	person := alice
-	person.keep = func(scope string) bool { return scope != scopeWrite }
-	g, _ := signIn(b.t, b.statelessURL, person)
-	body := strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note","arguments":{}}}`)
-	resp := b.ask("POST", body, append(bearer(g), "Content-Type", "application/json", "Accept", "application/json, text/event-stream",
-		"MCP-Protocol-Version", "2025-11-25", "Mcp-Method", "tools/call", "Mcp-Name", "read_notes")...)
-	if resp.StatusCode == http.StatusOK && len(b.stateless.requests()) == 1 {
-		return "passes"
-	}
-	return b.outcome(resp)
+	resp, _ := b.message("/mcp", "tools/call", `{"name":"write_note","arguments":{}}`, b.reader("/mcp"),
+		"MCP-Protocol-Version", legacy, "Mcp-Method", "tools/call", "Mcp-Name", "read_notes")
+	return b.reached(resp)
 }
 
 // megabyteAnonymous is a body that is not wanted: nothing may wait for it. The

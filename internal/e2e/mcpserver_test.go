@@ -55,6 +55,7 @@ func startMCP(t *testing.T, stateless bool) *mcpServer {
 		})
 	mux := http.NewServeMux()
 	mux.Handle("/mcp", streamable)
+	mux.Handle(strictPath, streamable)
 	mux.HandleFunc("/mcp/probe/events", slowEvents)
 	mux.HandleFunc("/mcp/probe/echo", echo)
 	mux.HandleFunc("/mcp/probe/page", func(w http.ResponseWriter, r *http.Request) {

@@ -29,8 +29,9 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 	if reason != Allowed {
 		return reason
 	}
-	if rules.Body || rules.EnvoyMCP || q.Dialect == ExtMCP {
-		body, reason := contentOf(q, rules)
+	switch evidence := q.evidence(provable, rules); {
+	case evidence == rule.Body, evidence == rule.Reading:
+		body, reason := contentOf(q, evidence)
 		if reason != Allowed {
 			return reason
 		}
@@ -39,24 +40,30 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 			return HeaderMismatch
 		}
 		return e.permitAll(body.ops, d)
-	}
-	switch {
-	case provable:
+	case provable: // at a gateway that asks again about each message, too
 		op, reason := fromHeaders(&q.Headers)
 		if reason != Allowed {
 			return reason
 		}
 		return e.permit(op, d)
-	case rules.ExtMCP: // the gateway asks again, about each message
+	case evidence == rule.Message: // the gateway asks again
 	case rules.ToolPolicy == rule.Strict, d.grant.bound.LimitsTools:
 		return OldProtocol
 	}
 	return Allowed // the coarse rule: any valid token of the resource
 }
 
+// evidence is what the decision rests on. A question about one message has it.
+func (q *Request) evidence(provable bool, rules *rule.Rules) rule.Evidence {
+	if q.Dialect == ExtMCP {
+		return rule.Body
+	}
+	return rules.Evidence(provable)
+}
+
 // contentOf finds out what the body asks for, by itself or as the gateway read it.
-func contentOf(q *Request, rules *rule.Rules) (content, Reason) {
-	if rules.EnvoyMCP && q.Dialect != ExtMCP {
+func contentOf(q *Request, evidence rule.Evidence) (content, Reason) {
+	if evidence == rule.Reading {
 		return fromGateway(q)
 	}
 	return fromBody(q)

@@ -25,9 +25,37 @@ type Rules struct {
 	AllowedOrigins []string
 }
 
+// Evidence is what a decision about a request rests on, beside the token.
+type Evidence uint8
+
+// Evidence, from the least to the most. What is not told is decided by the token alone.
+const (
+	Token   Evidence = iota // nothing says what the request does
+	Headers                 // Mcp-Method and Mcp-Name
+	Message                 // a gateway asks about each message that it has read
+	Reading                 // what Envoy's MCP filter read out of the body
+	Body                    // the body, read by this service
+)
+
+// Evidence returns what a decision about a request rests on. provable says that its
+// revision of MCP tells in headers what a request does, as 2026-07-28 does.
+func (r *Rules) Evidence(provable bool) Evidence {
+	switch {
+	case r.EnvoyMCP:
+		return Reading
+	case r.Body:
+		return Body
+	case r.ExtMCP:
+		return Message
+	case provable:
+		return Headers
+	}
+	return Token
+}
+
 // SeeBody reports whether the body decides what a request is, read by this service or
 // by a gateway. Then the rules hold for clients of every revision of MCP.
-func (r *Rules) SeeBody() bool { return r.Body || r.EnvoyMCP || r.ExtMCP }
+func (r *Rules) SeeBody() bool { return r.Evidence(false) != Token }
 
 // ToolPolicy says what a request may do that no scope opens or that cannot be decided.
 type ToolPolicy string
