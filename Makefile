@@ -27,6 +27,9 @@ chaos: ## replicas under fire for T (10m)
 	hack/e2e/install.sh
 	E2E_CHAOS=$(or $(T),10m) go test -tags e2e -count=1 -v -timeout 24h -run TestChaos ./internal/e2e
 
+rotation: ## a stream of a served host outlives six signing keys, in a minute or two
+	go test -count=1 -tags shortkeys -run TestStreamOutlivesSixKeys ./internal/relay
+
 lint: ## gofmt, words, vet, staticcheck, templ
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
 	hack/words.sh
