@@ -105,6 +105,8 @@ func TestListAnswers(t *testing.T) {
 		"events":             {typed("text/event-stream", "event: message\ndata: "+full+"\n\n"), 200, "event: message\ndata: " + shown + "\n\n"},
 		"ten thousand":       {typed("application/json", long), 200, shown},
 		"ten thousand event": {typed("text/event-stream", "data: "+long+"\n\n"), 200, "data: " + shown + "\n\n"},
+		"another id":         {typed("application/json", strings.Replace(full, `"id":1`, `"id":"7"`, 1)), 200, strings.Replace(shown, `"id":1`, `"id":"7"`, 1)},
+		"no id":              {typed("application/json", strings.Replace(full, `"id":1,`, "", 1)), 200, strings.Replace(shown, `"id":1,`, "", 1)},
 		"accepted":           {status(202), 202, ""},
 		"error":              {typed("application/json", `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}`), 200, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}`},
 		"compressed":         {typed("application/json", packed.String(), "Content-Encoding", "gzip"), 502, ""},
@@ -151,6 +153,24 @@ func TestListAnswers(t *testing.T) {
 		answer = typed("text/event-stream", "id: 1\ndata:\n\nid: 2\ndata: "+full+"\n\n")
 		if a := s.Send(t, s.request(t, http.MethodGet, "/mcp", "", "Last-Event-ID", "1")); a.Body != "id: 1\ndata:\n\nid: 2\ndata: "+shown+"\n\n" {
 			t.Errorf("%s", a.Body)
+		}
+	})
+	t.Run("an event without an end", func(t *testing.T) {
+		answer = func(w http.ResponseWriter, r *http.Request) {
+			typed("text/event-stream", "data: ")(w, r)
+			for range 64 { // MiB
+				if _, err := io.WriteString(w, strings.Repeat("secret, ", 128<<10)); err != nil {
+					return
+				}
+			}
+		}
+		resp, err := s.Do(s.request(t, http.MethodPost, "/mcp", list))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); err == nil || len(body) > 0 {
+			t.Errorf("%v %.200s", err, body)
 		}
 	})
 	t.Run("a batch", func(t *testing.T) {

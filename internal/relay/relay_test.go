@@ -74,9 +74,16 @@ type served struct {
 
 func serve(t testing.TB, h http.HandlerFunc, edits ...func(*config.HostFile)) *served {
 	t.Helper()
+	return serveAt(t, h, func(*config.File) {}, edits...)
+}
+
+// serveAt is serve with a change of the rest of the configuration.
+func serveAt(t testing.TB, h http.HandlerFunc, rest func(*config.File), edits ...func(*config.HostFile)) *served {
+	t.Helper()
 	u := startUpstream(t, h)
 	path := "/mcp"
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
+		rest(f)
 		host := &f.Proxy.Hosts[0]
 		host.Endpoint, host.Serve.Enabled = u.URL+"/mcp", true
 		host.Scopes = []rule.Scope{{Name: "use", Tools: []string{"look", "list*"}}, {Name: "change", Tools: []string{"put"}}}
