@@ -24,6 +24,9 @@ const (
 	coldSlice = 300
 )
 
+// rs256Line is the line with one verification, which first uses are compared with.
+const rs256Line = 12
+
 // slice is one line of the table: something of which n are done in a round, and
 // the CPU time that they took.
 type slice struct {
@@ -110,7 +113,7 @@ func cost(ctx context.Context, b bench) error {
 		{"another server's JWT, first use: 200", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "200", func(round int) []string {
 			return external[1+coldSlice*round : 1+coldSlice*(round+1)]
 		})},
-		{"one RS256 verification", 12, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }},
+		{"one RS256 verification", rs256Line, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }},
 		{"carrying a provider's token of 1.2 KB, seen before: 200", 0, warmSlice, func(int) (time.Duration, error) {
 			messages := [][]byte{requestTo(driveHost, carrying[0])}
 			return spent(b.subject, func() error { _, err := ourHTTP.send(messages, warmSlice, "200"); return err })
@@ -122,19 +125,11 @@ func cost(ctx context.Context, b bench) error {
 // measure takes every slice in turn, round after round, and prints the table.
 // The first round warms up and does not count.
 func measure(b bench, slices []slice) error {
-	costs := make([][]float64, len(slices)) // µs by slice and round
-	for round := range b.rounds + 1 {
-		for i, s := range slices {
-			took, err := s.run(round)
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-			if round > 0 {
-				costs[i] = append(costs[i], float64(took.Nanoseconds())/1000/float64(s.n))
-			}
-		}
+	costs, err := b.rounded(slices)
+	if err != nil {
+		return err
 	}
-	rs256 := costs[len(slices)-1]
+	rs256 := costs[rs256Line]
 	fmt.Fprintf(b.out, "\nCPU time of the server per request\n%-38s %10s %8s %19s\n", "", "µs", "x bare", "(above bare)/RS256")
 	for i, s := range slices {
 		bare := costs[s.beside]
@@ -145,6 +140,23 @@ func measure(b bench, slices []slice) error {
 		fmt.Fprintf(b.out, "%-38s %10.1f %8.2f %19.2f\n", s.name, median(costs[i]), median(ratios(costs[i], bare)), median(above))
 	}
 	return nil
+}
+
+// rounded returns what each slice took in each round, in µs.
+func (b bench) rounded(slices []slice) ([][]float64, error) {
+	costs := make([][]float64, len(slices))
+	for round := range b.rounds + 1 {
+		for i, s := range slices {
+			took, err := s.run(round)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			if round > 0 {
+				costs[i] = append(costs[i], float64(took.Nanoseconds())/1000/float64(s.n))
+			}
+		}
+	}
+	return costs, nil
 }
 
 // spent is the CPU time of the process while f runs.

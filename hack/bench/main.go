@@ -48,6 +48,7 @@ func main() {
 
 // benchmark prints one section after the other. They share the two processes.
 func benchmark(ctx context.Context, rounds int) error {
+	streams := enoughFiles()
 	dir, err := os.MkdirTemp("", "mcp-forward-auth-bench-")
 	if err != nil {
 		return err
@@ -81,8 +82,8 @@ func benchmark(ctx context.Context, rounds int) error {
 	if err := subject.WaitCatalogue(ctx, host); err != nil {
 		return err
 	}
-	for _, section := range []func(context.Context, bench) error{cost, latency, throughNGINX, relaying} {
-		if err := section(ctx, bench{os.Stdout, s, reference, subject, rounds}); err != nil {
+	for _, section := range []func(context.Context, bench) error{cost, evidence, latency, throughNGINX, relaying} {
+		if err := section(ctx, bench{os.Stdout, s, reference, subject, rounds, streams}); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
@@ -159,8 +160,27 @@ func relaying(ctx context.Context, b bench) error {
 	return openStreams(b, tokens[0], served)
 }
 
-// streams is how many are opened at once.
-const streams = 2000
+// streams is how many are opened at once. Each takes two files of the service.
+const streams = 10_000
+
+// enoughFiles lets this program, and those that it starts, have as many files open as
+// the streams need. It returns how many streams there can be.
+func enoughFiles() int {
+	const others = 1000
+	var limit syscall.Rlimit
+	want := uint64(2*streams + others)
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	raised := syscall.Rlimit{Cur: want, Max: max(limit.Max, want)}
+	if limit.Cur >= want || syscall.Setrlimit(syscall.RLIMIT_NOFILE, &raised) == nil {
+		return streams
+	}
+	// What it has may be set again, which makes those that it starts have it too.
+	limit.Cur = limit.Max
+	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	return max(0, int(limit.Max)-others) / 2
+}
 
 // openStreams measures the memory of streams on which nothing happens.
 func openStreams(b bench, token string, served *watched.Process) error {
@@ -168,13 +188,13 @@ func openStreams(b bench, token string, served *watched.Process) error {
 	if err != nil {
 		return err
 	}
-	for range streams {
+	for range b.streams {
 		c, err := net.Dial("tcp", served.HTTP)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(time.Minute))
+		c.SetDeadline(time.Now().Add(5 * time.Minute))
 		fmt.Fprintf(c, "GET /mcp HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", host, token)
 		status := make([]byte, len("HTTP/1.1 200"))
 		if _, err := io.ReadFull(c, status); err != nil || string(status) != "HTTP/1.1 200" {
@@ -185,7 +205,7 @@ func openStreams(b bench, token string, served *watched.Process) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "memory of an open stream, of %d: %.1f KiB\n", streams, (after-before)*1024/streams)
+	fmt.Fprintf(b.out, "memory of an open stream, of %d: %.1f KB\n", b.streams, (after-before)*(1<<20)/1000/float64(b.streams))
 	return nil
 }
 

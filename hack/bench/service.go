@@ -62,9 +62,11 @@ proxy:
     endpoint: %q
     scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]
     providerToken: {token: access}
+  - {host: %s, endpoint: %q, body: true, scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]}
+  - {host: %s, endpoint: %q, envoyMCP: true, scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]}
 apiKeys: {keys: [{name: bench, hashes: [%q], scopes: ["notes:read"], neverExpires: true}]}
 keys: {source: seed, seedFiles: [seed]}
-`, host, s.tools.URL+"/mcp", externalIssuer, driveHost, s.tools.URL+"/mcp", hash)
+`, host, s.tools.URL+"/mcp", externalIssuer, driveHost, s.tools.URL+"/mcp", bodyHost, s.tools.URL+"/mcp", readingHost, s.tools.URL+"/mcp", hash)
 	var set []byte
 	var err error
 	if s.external, set, err = newExternal(); err != nil {

@@ -15,6 +15,7 @@ type bench struct {
 	service            *service
 	reference, subject *watched.Process // the bare handler and the service
 	rounds             int
+	streams            int // how many can be open at once
 }
 
 // median of the rounds; half of the machine's disturbances are above it.
