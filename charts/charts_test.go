@@ -353,6 +353,9 @@ func TestRoutes(t *testing.T) {
 			if len(must) < 11 {
 				t.Errorf("%s publishes only %v", h.Host, published)
 			}
+			if h.Exchange != nil {
+				must = append(must, "/dead-token")
+			}
 			for _, path := range must {
 				if !slices.ContainsFunc(own, func(ro route) bool { return ro.covers(name, path) }) {
 					t.Errorf("%s%s is not routed to the service", name, path)
@@ -412,6 +415,12 @@ func TestProtection(t *testing.T) {
 		headers := []string{"X-Auth-Request-Email", "X-Auth-Request-Groups", "X-Auth-Request-User"}
 		if c := r.config(t); c != nil {
 			headers = []string{c.IdentityHeaders.User, c.IdentityHeaders.Email, c.IdentityHeaders.Groups}
+			if c.IdentityHeaders.JWT != "" {
+				headers = append(headers, c.IdentityHeaders.JWT)
+			}
+			for _, h := range c.Hosts {
+				headers = append(headers, h.ProviderToken.Names()...)
+			}
 		}
 		slices.Sort(headers)
 		headers = append(headers, "Authorization") // taken from the answer, which has none: the token ends at the gateway

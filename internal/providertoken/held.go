@@ -219,7 +219,7 @@ func (h *Held) remember(r record) *state {
 	defer h.mu.Unlock()
 	h.known.Sweep(h.Now())
 	if before, ok := h.known.Get(r.Family); ok {
-		if before.Renewal > r.Renewal && r.Over == "" {
+		if (before.Renewal > r.Renewal || before.Over != "") && r.Over == "" { // what is over stays so
 			return before
 		}
 		before.replaced.Store(true)

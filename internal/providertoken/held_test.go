@@ -315,6 +315,42 @@ func TestSlowProvider(t *testing.T) {
 	eventually(t, "the new token", func() bool { return f.token(t, k.Access) != first })
 }
 
+// Another configuration takes over while sessions are held: tokens go on, no one is asked
+// again, and what a renewal brings that was under way is not lost.
+func TestHeldOverReload(t *testing.T) {
+	t.Parallel()
+	f := startHeld(t, nil)
+	k := servertest.SignIn(t, f.client)
+	first, asked := f.token(t, k.Access), f.provider.Count(oauthtest.Token)
+	renamed := f.options
+	renamed.Edit = servertest.Edits(f.options.Edit, func(c *config.File) { c.Proxy.Hosts[0].DisplayName = "Other notes" })
+	f.MustReload(renamed)
+	if got := f.token(t, k.Access); got != first || f.provider.Count(oauthtest.Token) != asked {
+		t.Errorf("after a reload %q for %q, and %d requests", got, first, f.provider.Count(oauthtest.Token)-asked)
+	}
+	goOn := make(chan struct{})
+	f.provider.AfterSpending(func() { <-goOn })
+	f.Clock.Advance(6 * time.Minute)
+	f.token(t, k.Access) // the old one, and a renewal begins
+	eventually(t, "the renewal", func() bool { return f.provider.Count(oauthtest.Token) == asked+1 })
+	f.MustReload(f.options)
+	close(goOn)
+	f.provider.AfterSpending(nil)
+	eventually(t, "the new token", func() bool { return f.token(t, k.Access) != first })
+	if n := len(f.provider.Reused()); n != 0 {
+		t.Errorf("%d refresh tokens were used twice", n)
+	}
+	// A server that is to get nothing any more gets nothing, and the session is given up.
+	none := f.options
+	none.Edit = servertest.Edits(f.options.Edit, func(c *config.File) {
+		c.Proxy.Hosts[0].ProviderToken = servertest.NewHost("", "").ProviderToken
+	})
+	f.MustReload(none)
+	if got := f.MustPass(t, servertest.Resource, k.Access).Header.Get(header); got != "" && got != "-" {
+		t.Errorf("a server that gets nothing any more gets %q", got)
+	}
+}
+
 func TestNothingIsShown(t *testing.T) {
 	t.Parallel()
 	f := startHeld(t, nil)

@@ -290,10 +290,10 @@ func (h *Held) commit(ctx context.Context, r, next record) error {
 	}
 	giveUp, pause := time.Now().Add(commitTime), 50*time.Millisecond
 	for {
-		overtaken := false
+		overtaken, dropped := false, false
 		err := h.Guard.Change(ctx, sessionID(r.Family), func(old string, _ time.Time) (string, time.Duration, error) {
 			overtaken = true
-			if old == "" { // dropped meanwhile
+			if dropped = old == ""; dropped {
 				return old, 0, nil
 			}
 			now, err := h.box.Open(old, r.Family)
@@ -309,6 +309,9 @@ func (h *Held) commit(ctx context.Context, r, next record) error {
 			return h.sealed(next)
 		})
 		switch {
+		case err == nil && dropped: // at another replica, while the provider was asked
+			h.forget(r.Family)
+			return nil
 		case err == nil && overtaken:
 			return nil
 		case err == nil:

@@ -1,14 +1,22 @@
 package server_test
 
 import (
+	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tokenexchange"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 )
 
 // TestNothingLeaks runs flows, good and bad, at debug level, and looks for
@@ -92,8 +100,8 @@ func longestIn(text, s string) int {
 	return n
 }
 
-// The identity provider's token for an MCP server is in the answer to the gateway and
-// nowhere else.
+// The identity provider's token for an MCP server is in the answer to the gateway, in
+// what the server itself exchanges, and nowhere else.
 func TestProviderTokensDoNotLeak(t *testing.T) {
 	t.Parallel()
 	for _, form := range []string{"client", "held"} {
@@ -102,33 +110,84 @@ func TestProviderTokensDoNotLeak(t *testing.T) {
 			p := oauthtest.NewOIDCProvider(t)
 			p.SignInAs(servertest.Person)
 			p.GiveRefreshTokens(true)
-			s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(servertest.UseOIDC(p), func(f *config.File) {
-				f.Debug.Flows.Enabled, f.Introspection.Enabled = true, true
-				f.Proxy.Hosts[0].ProviderToken.Token, f.Proxy.Hosts[0].ProviderToken.Form = "access", form
-			})})
+			recorded := spans{tracetest.NewInMemoryExporter()}
+			s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Spans: recorded, Edit: servertest.Edits(servertest.UseOIDC(p), leakFrom(form))})
 			k := servertest.SignIn(t, s.NewClient(t, servertest.Host, servertest.WithRefresh))
-			var secrets []string
+			secrets, answers := map[string]bool{}, map[string]string{}
 			for range 2 {
-				secrets = append(secrets, s.MustPass(t, servertest.Resource, k.Access).Header.Get("X-Forwarded-Access-Token"))
+				told := s.MustPass(t, servertest.Resource, k.Access).Header
+				secrets[told.Get("X-Forwarded-Access-Token")] = true
+				answers["the identity header"] += told.Get("X-Auth-Request-Identity")
+				askAsServer(t, s, k, told, secrets, answers)
 				s.MustNotPass(t, servertest.Resource, k.Access+"x", "invalid_token")
 				s.Clock.Advance(2 * time.Minute)
 				k = k.Again(t)
 			}
 			p.Break(oauthtest.Token, oauthtest.Status500)
 			s.Clock.Advance(2 * time.Minute)
-			k.Client.Token(t, servertest.RefreshForm(k.Client, k.Refresh))
-			_, metrics := s.Management(t, "/metrics")
-			_, shown := s.Management(t, "/debug/flows")
-			if !strings.Contains(shown, "token") {
-				t.Fatalf("nothing to look at: %s", shown)
+			answers["an error"] = k.Client.Token(t, servertest.RefreshForm(k.Client, k.Refresh)).Body
+			_, answers["the metrics"] = s.Management(t, "/metrics")
+			_, answers["/debug/flows"] = s.Management(t, "/debug/flows")
+			answers["the access token"], answers["the refresh token"] = k.Access, k.Refresh
+			s.Stop()
+			for _, span := range recorded.GetSpans() {
+				answers["the traces"] += fmt.Sprintln(span.Name, span.Attributes, span.Events, span.Status)
 			}
-			for _, secret := range secrets {
-				for what, text := range map[string]string{"log": s.Log.String(), "metrics": metrics, "/debug/flows": shown, "access token": k.Access, "refresh token": k.Refresh} {
+			answers["the log"] = s.Log.String()
+			for what, text := range answers {
+				if len(text) < 40 {
+					t.Errorf("nothing to look at in %s: %q", what, text)
+				}
+				for secret := range secrets {
 					if len(secret) < 20 || strings.Contains(text, secret) {
-						t.Errorf("%s: the %s has it", secret, what)
+						t.Errorf("%s has %s", what, secret)
 					}
 				}
 			}
 		})
 	}
+}
+
+// leakFrom turns on all that could show a token of the provider.
+func leakFrom(form string) func(*config.File) {
+	return func(f *config.File) {
+		f.Tracing = tracing.Config{OTLP: tracing.OTLP{Endpoint: "http://collector.invalid:4318"}, Ratio: 1}
+		f.Debug.Flows.Enabled, f.Introspection.Enabled, f.IdentityHeaders.Signed.Enabled = true, true, true
+		f.Clients = append(f.Clients, registration.Known{ID: "server", Secret: conf.NewSecret(leakSecret), GrantTypes: []string{tokenexchange.GrantType}})
+		f.Proxy.Hosts[0].ProviderToken.Token, f.Proxy.Hosts[0].ProviderToken.Form = "access", form
+		f.Proxy.Hosts[0].TokenExchange.Clients = []string{"server"}
+	}
+}
+
+const leakSecret = "secret-of-the-acting-server-0123"
+
+// askAsServer asks what the MCP server may: introspection, exchanges good and bad, and
+// that a token is dead.
+func askAsServer(t *testing.T, s *servertest.Service, k servertest.Tokens, told http.Header, secrets map[string]bool, answers map[string]string) {
+	t.Helper()
+	post := func(path string, form url.Values) *servertest.Answer {
+		r := servertest.Request(t, http.MethodPost, servertest.Issuer(servertest.Host)+path, form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+		r.SetBasicAuth("server", leakSecret)
+		return s.Send(t, r)
+	}
+	said := post("/introspect", url.Values{"token": {k.Access}})
+	if said.JSON["active"] != true {
+		t.Errorf("introspection: %s", said.Body)
+	}
+	answers["introspection"] += said.Body
+	shown := func(more ...string) url.Values {
+		form := url.Values{"grant_type": {tokenexchange.GrantType}, "subject_token": {told.Get("X-Auth-Request-Identity")}, "subject_token_type": {"urn:ietf:params:oauth:token-type:jwt"}}
+		for i := 0; i+1 < len(more); i += 2 {
+			form.Set(more[i], more[i+1])
+		}
+		return form
+	}
+	if a := post("/token", shown()); a.Status == 200 {
+		secrets[a.String("access_token")] = true
+	} else {
+		answers["an exchange"] += a.Body
+	}
+	answers["a refused exchange"] += post("/token", shown("scope", "more")).Body
+	answers["an exchange of another token"] += post("/token", shown("subject_token", told.Get("X-Forwarded-Access-Token"))).Body
+	answers["a dead token"] += post("/dead-token", shown("token", told.Get("X-Forwarded-Access-Token"))).Body + strings.Repeat(" ", 40)
 }

@@ -482,6 +482,17 @@ http://{{ include "mcp-forward-auth.serviceHost" . }}{{ if ne (int .Values.servi
 {{- if get $jwt "enabled" }}
 {{- $_ := set $headers "jwt" (get $jwt "header" | default "X-Auth-Request-Identity") }}
 {{- end }}
+{{- /* The provider's token, and the handle of one that is too large. */}}
+{{- range .Values.proxy.hosts }}
+{{- $token := .providerToken | default dict }}
+{{- $header := get $token "header" | default "X-Forwarded-Access-Token" }}
+{{- if and (get $token "token") (ne $header "Authorization") }}
+{{- $_ := set $headers (lower $header) $header }}
+{{- if eq (get $token "form" | default "client") "held" }}
+{{- $_ := set $headers (printf "%s-handle" (lower $header)) (printf "%s-Handle" $header) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- toYaml (dict "list" (values $headers | sortAlpha | uniq)) }}
 {{- end }}
 
