@@ -146,7 +146,13 @@ func (s Service) Decide(q Question) (*Decision, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.judge(names, rules.MatchClient(client), rules.Match(id, client), limits)
+	match := rules.Match(id, client)
+	if x := s.exchange(plain(given["client"]), uri); x != nil {
+		match = x.match(rules, provider, id, client)
+		limits.exchange, d.Person.Actors = x, x.actors()
+		d.Notes = append(d.Notes, x.note())
+	}
+	d.judge(names, rules.MatchClient(client), match, limits)
 	d.conclude(asked)
 	d.note(host)
 	return d, nil
@@ -259,6 +265,7 @@ func groups(given map[string]string) (names []string) {
 type limits struct {
 	at string // "clients[0]", "" for none
 	registration.Known
+	exchange *exchange // nil where the client comes with tokens of its own
 }
 
 // exclude returns the key by which the client may not have the scope at uri, or "".
@@ -268,6 +275,8 @@ func (l limits) exclude(scope, uri string) string {
 		return l.at + ".resources"
 	case len(l.Scopes) > 0 && !slices.Contains(l.Scopes, scope):
 		return l.at + ".scopes"
+	case l.exchange != nil && !l.exchange.scopes.Contains(scope):
+		return l.exchange.at + ".targets"
 	}
 	return ""
 }
@@ -278,7 +287,7 @@ func (s Service) client(escaped string) (policy.Client, limits, error) {
 	id := plain(escaped)
 	for i, c := range s.Clients {
 		if c.ID == id {
-			return policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindStatic}, limits{fmt.Sprintf("clients[%d]", i), c}, nil
+			return policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindStatic}, limits{at: fmt.Sprintf("clients[%d]", i), Known: c}, nil
 		}
 	}
 	u, err := url.Parse(id)
