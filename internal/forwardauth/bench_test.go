@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
 // cached returns an endpoint and a request for a tool, with a token that the
@@ -232,5 +233,67 @@ func TestAllocationsOfKeys(t *testing.T) {
 		}
 	}); n > 0 {
 		t.Errorf("a decision allocates %v times", n)
+	}
+}
+
+// held is cached for a server that gets the provider's token, of 1.2 KB, which is held
+// here: the client's token is as long as without.
+func held(tb testing.TB) (*fixture, *http.Request) {
+	f, r := cached(tb)
+	res := f.Resources.Host("a.example").Covering("/mcp")
+	res.ProviderToken = &resource.ProviderToken{Token: "access", Held: true, Header: "X-Forwarded-Access-Token", HandleHeader: "X-Forwarded-Access-Token-Handle", MaxBytes: 3800}
+	f.Endpoint.Credentials = append(credential.Kinds{knower{raw: r.Header.Get("Authorization")[len("Bearer "):]}}, f.Endpoint.Credentials...)
+	f.names = nil // New adds them
+	f.Endpoint = New(*f.Endpoint)
+	if resp := f.ask(tb, r); resp.StatusCode != 200 || len(resp.Header.Get("X-Forwarded-Access-Token")) != 1200 {
+		tb.Fatalf("status %d", resp.StatusCode)
+	}
+	return f, r
+}
+
+// knower is a kind of credential that knows one token, and has the provider's for it.
+type knower struct{ raw string }
+
+func (h knower) Recognises(raw string, _ *resource.Resource) bool { return raw == h.raw }
+
+func (h knower) Verify(_ string, r *resource.Resource) (credential.Principal, error) {
+	return credential.Principal{
+		Issuer: r.Host.Issuer, Audience: r.URI, Subject: "jane", Client: "client", Scope: "read write", Email: "jane@example.com", Groups: []string{"staff", "a,b"}, ID: "AAAAAAAA",
+		Expires: 1 << 40, Until: 1 << 40, Withdrawn: new(atomic.Bool), ProviderToken: token.Provider(strings.Repeat("t", 1200)),
+	}, nil
+}
+
+// BenchmarkDecideHeld is to be read beside BenchmarkDecideCached, and
+// BenchmarkHandlerHeld beside BenchmarkHandlerCached.
+func BenchmarkDecideHeld(b *testing.B) {
+	f, r := held(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		q := read(r)
+		if d := f.Decide(b.Context(), &q); !d.Allowed() {
+			b.Fatal(d.Reason)
+		}
+	}
+}
+
+func BenchmarkHandlerHeld(b *testing.B) {
+	f, r := held(b)
+	overHTTP(b, f, r)
+}
+
+// A decision with the provider's token allocates nothing either, nor does its answer more.
+func TestAllocationsOfHeldTokens(t *testing.T) {
+	f, r := held(t)
+	if n := testing.AllocsPerRun(500, func() {
+		q := read(r)
+		if d := f.Decide(t.Context(), &q); !d.Allowed() {
+			t.Fatal(d.Reason)
+		}
+	}); n > 0 {
+		t.Errorf("a decision allocates %v times", n)
+	}
+	w := &recorder{header: http.Header{}}
+	if n := testing.AllocsPerRun(500, func() { f.ServeHTTP(w, r) }); n > 1 {
+		t.Errorf("an answer allocates %v times", n)
 	}
 }
