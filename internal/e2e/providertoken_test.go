@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ import (
 //
 // E2E_CHAOS is how long both parts take together; `make chaos T=10m`.
 func TestChaosOfProviderTokens(t *testing.T) {
-	whole, err := time.ParseDuration(cmp.Or(os.Getenv("E2E_CHAOS"), "80s"))
+	whole, err := time.ParseDuration(cmp.Or(os.Getenv("E2E_CHAOS"), "40s"))
 	if err != nil {
 		t.Fatalf("E2E_CHAOS: %v", err)
 	}
@@ -65,14 +66,22 @@ type blaze struct {
 // providerLife is how long access tokens of the provider live: in a short run less, so
 // that they have to be renewed in it.
 func providerLife(d time.Duration) time.Duration {
-	if d < 2*time.Minute {
+	switch {
+	case d < time.Minute:
+		return 20 * time.Second
+	case d < 2*time.Minute:
 		return 40 * time.Second
 	}
 	return 90 * time.Second
 }
 
+// clientsInChaos are fewer in a short run, which would be over when all have signed in.
 func clientsInChaos() int {
-	n, _ := strconv.Atoi(cmp.Or(os.Getenv("E2E_CHAOS_CLIENTS"), "200"))
+	usual := "200"
+	if os.Getenv("E2E_CHAOS") == "" {
+		usual = "80"
+	}
+	n, _ := strconv.Atoi(cmp.Or(os.Getenv("E2E_CHAOS_CLIENTS"), usual))
 	return n
 }
 
@@ -94,7 +103,7 @@ func newBlaze(t *testing.T, form string, d time.Duration, guard map[string]any) 
 	if form == "held" {
 		section["accessTokenLifetime"] = "1h"
 	} else {
-		section["minLifetime"] = "20s"
+		section["minLifetime"] = "10s"
 	}
 	b.storm = newStorm(t, guard, func(s *storm, file map[string]any) {
 		s.backend = strings.TrimPrefix(server.URL, "http://")
@@ -245,21 +254,6 @@ func (b *blaze) enter(client string) grant {
 	return g
 }
 
-// underWay is how many refreshes the provider had answered, or was about to, when a
-// replica was killed, by the longest that one of them takes from there to the guard.
-func (b *blaze) underWay() (n int) {
-	const longest = 250 * time.Millisecond
-	for _, spent := range b.provider.Spent() {
-		for _, kill := range b.kills {
-			if spent.After(kill.Add(-longest)) && spent.Before(kill.Add(longest)) {
-				n++
-				break
-			}
-		}
-	}
-	return n
-}
-
 // around says which disturbances are near.
 func (b *blaze) around(at time.Time) (text string) {
 	for _, w := range b.windows {
@@ -270,16 +264,27 @@ func (b *blaze) around(at time.Time) (text string) {
 	return text
 }
 
+// inFlight is the longest that a refresh takes from the provider to the guard on a machine
+// that does much else.
+const inFlight = 500 * time.Millisecond
+
 func (b *blaze) judge() {
 	t := b.t
 	forced, reused, dead := int(b.forced.Load()), len(b.provider.Reused()), int(b.dead.Load())
+	unexplained := 0
 	for _, r := range b.provider.Reused() {
-		t.Logf("used at %s and %s later: %s", r.First.Format("05.000"), r.Again.Sub(r.First), b.around(r.First))
+		cut := slices.ContainsFunc(b.kills, func(kill time.Time) bool {
+			return r.First.After(kill.Add(-inFlight)) && r.First.Before(kill.Add(inFlight))
+		})
+		if !cut {
+			unexplained++
+		}
+		t.Logf("used at %s and %s later, under way at a kill: %v:%s", r.First.Format("15:04:05.000"), r.Again.Sub(r.First).Round(time.Millisecond), cut, b.around(r.First))
 	}
 	text, _ := json.Marshal(map[string]any{
 		"form": b.form, "clients": clientsInChaos(), "kills": len(b.kills), "outages": b.count.outages, "good calls": b.good.Load(), "calls with a dead token": dead,
 		"calls told 5xx during a kill or outage": b.told.Load(), "refreshes of clients": b.refreshes.Load(), "refreshes at the provider": len(b.provider.Spent()),
-		"forced sign-ins": forced, "refresh tokens used twice": reused, "refreshes under way at a kill": b.underWay(),
+		"forced sign-ins": forced, "refresh tokens used twice": reused, "of these not under way at a kill": unexplained,
 	})
 	t.Logf("%s", text)
 	for i, p := range b.problems {
@@ -292,10 +297,11 @@ func (b *blaze) judge() {
 	if dead > reused {
 		t.Errorf("%d calls came with a token that is not good, and %d refresh tokens were used twice", dead, reused)
 	}
-	// Those that a kill cut off between the provider's answer and the guard are few of
-	// those under way, and at most one sign-in each.
-	if most := min(b.underWay(), len(b.kills)); forced > most || reused > most {
-		t.Errorf("%d forced sign-ins, %d refresh tokens used twice; %d refreshes were under way at %d kills", forced, reused, b.underWay(), len(b.kills))
+	// What a replica that is killed was told by the provider, and had not written down,
+	// is gone with it: its refresh token is used once more, and that person signs in again.
+	// Nothing else may do either.
+	if unexplained > 0 || forced > reused {
+		t.Errorf("%d forced sign-ins, %d refresh tokens used twice, of which %d were not under way at a kill", forced, reused, unexplained)
 	}
 	if b.good.Load() < int64(10*clientsInChaos()) || len(b.kills) < 3 || len(b.provider.Spent()) == 0 || b.count.outages == 0 {
 		t.Errorf("too little happened")

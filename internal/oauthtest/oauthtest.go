@@ -250,6 +250,35 @@ var (
 	ShortTokens = Sizes{Access: 1100, Refresh: 100}
 )
 
+// Habits are what a provider's tokens are like: see docs/provider-tokens.md.
+type Habits struct {
+	Sizes
+	Life time.Duration // of access tokens; 0 for no end that is told
+	// Refreshes: there are refresh tokens. Rotates: each is good once; else a refresh
+	// gives no new one, and the old one stays good.
+	Refreshes, Rotates bool
+}
+
+// ByProvider are the habits of providers, as they were seen.
+var ByProvider = map[string]Habits{
+	"Google":           {Sizes{Access: 220, Refresh: 103}, time.Hour, true, false},
+	"GitHub App":       {Sizes{Access: 40, Refresh: 80}, 8 * time.Hour, true, true},
+	"GitHub OAuth App": {Sizes{Access: 40}, 0, false, false},
+	"Microsoft Entra":  {Sizes{Access: 2500, Refresh: 1900}, 75 * time.Minute, true, true},
+	"Keycloak":         {Sizes{Access: 1300, Refresh: 800}, 5 * time.Minute, true, true},
+	"Auth0":            {Sizes{Access: 1200, Refresh: 100}, 24 * time.Hour, true, true},
+	"Cognito":          {Sizes{Access: 1000, Refresh: 1800}, time.Hour, true, false},
+	"plain OAuth 2.0":  {Sizes{Access: 64, Refresh: 64}, time.Hour, true, true},
+}
+
+// Behave makes the fake give tokens of these habits from now on.
+func (f *fake) Behave(h Habits) {
+	f.SetSizes(h.Sizes)
+	f.SetLife(h.Life)
+	f.GiveRefreshTokens(h.Refreshes)
+	f.KeepRefreshTokens(h.Refreshes && !h.Rotates)
+}
+
 // SetSizes makes the tokens from now on as long as those of a real provider.
 func (f *fake) SetSizes(s Sizes) { f.set(func() { f.sizes = s }) }
 
