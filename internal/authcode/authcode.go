@@ -106,13 +106,13 @@ func NewCodes(keys *seal.Keyring, keeper Keeper, shared bool, now func() time.Ti
 const maxGroupBytes = 1 << 10
 
 // Issue seals a as a code of issuer. Groups that do not fit are left out, the
-// last ones first, which only ever takes rights away. A session that can neither
+// last ones first, and the rest counts as unknown, which only ever takes rights away. A session that can neither
 // be carried nor kept is left out too, and lost says why.
 func (c *Codes) Issue(ctx context.Context, issuer string, a Authorization) (sealed string, lost, err error) {
 	room := maxGroupBytes
 	for i, g := range a.Identity.Groups {
 		if room -= len(g) + 3; room < 0 { // quotes and a comma
-			a.Identity.Groups = a.Identity.Groups[:i]
+			a.Identity.Groups, a.Identity.Unknown.Groups = a.Identity.Groups[:i], true
 			break
 		}
 	}

@@ -174,7 +174,7 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 		},
 		token.Person{
 			Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation, Roles: g.Roles, Context: g.Context,
-			Provider: g.Provider.Value, Held: g.Provider.For != nil && g.Provider.For.Held,
+			GroupsCut: g.Identity.Unknown.Groups, Provider: g.Provider.Value, Held: g.Provider.For != nil && g.Provider.For.Held,
 		},
 	)
 	if errors.Is(err, token.ErrTooLarge) && g.Provider.Value != "" {

@@ -3,6 +3,7 @@ package grant_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -283,6 +284,25 @@ func TestExchangeAsksThePolicy(t *testing.T) {
 			}
 		})
 	}
+	t.Run("groups that were left out deny in doubt", func(t *testing.T) {
+		for many, want := range map[bool]string{false: "notes:read notes:write", true: ""} {
+			x := startExchanger(t, rules(rule.Rule{Effect: "allow", Anyone: true}, rule.Rule{Effect: "deny", Groups: []string{"interns"}}))
+			groups := []string{"staff"}
+			for i := 0; many && i < 150; i++ {
+				groups = append(groups, fmt.Sprint("a-group-with-a-rather-long-name-", i))
+			}
+			person := servertest.Member("anna", groups...)
+			x.idp.SignInAs(person)
+			identity := x.told(t, servertest.Resource, x.signIn(t).Access).Get(identityHeader)
+			if omitted := identityClaims(t, identity)["groups_omitted"] == true; omitted != many {
+				t.Fatalf("of %d groups omitted: %v, %d are there", len(groups), omitted, len(identityClaims(t, identity)["groups"].([]any)))
+			}
+			a := x.exchange(t, servertest.Host, "notes-server", exchangeForm(identity, "resource", otherResource))
+			if a.String("scope") != want {
+				t.Errorf("%d groups: %d %s", len(groups), a.Status, a.Body)
+			}
+		}
+	})
 	t.Run("a caller that may only read", func(t *testing.T) {
 		x := startExchanger(t)
 		a := x.client.Begin().With("scope", "notes:read")

@@ -79,7 +79,7 @@ func over(p *credential.Principal) error {
 // last word of the provider.
 func supplied(p credential.Principal, v providertoken.View) credential.Principal {
 	p.ProviderToken, p.ProviderHandle = v.Token, v.Handle
-	p.Email, p.Name, p.Groups, p.GroupsCut, p.Policy = v.Identity.Email, v.Identity.Name, v.Identity.Groups, false, v.Policy
+	p.Email, p.Name, p.Groups, p.GroupsCut, p.Policy = v.Identity.Email, v.Identity.Name, v.Identity.Groups, v.Identity.Unknown.Groups, v.Policy
 	p.EmailUnknown = v.Identity.Unknown.Email
 	p.Until, p.Withdrawn = v.Until, v.Replaced
 	return p
