@@ -297,12 +297,7 @@ func tryPolicy(c *cobra.Command, path string, q whatif.Question, asJSON bool) er
 		return err
 	}
 	printWarnings(c.ErrOrStderr(), path, cfg)
-	keys, err := cfg.APIKeys.All(time.Now())
-	if err != nil {
-		return err
-	}
-	service := whatif.Service{Providers: cfg.Providers, Hosts: cfg.Hosts, Clients: cfg.Clients, Keys: keys, AuthorizationServers: cfg.AuthorizationServers, Kinds: kinds.All(), TrustedIssuers: cfg.TrustedIssuers, DenyList: cfg.DenyList}
-	d, err := service.Decide(q)
+	d, err := decide(cfg, q)
 	if err != nil {
 		return fmt.Errorf("check-config: %w", err)
 	}
@@ -315,4 +310,14 @@ func tryPolicy(c *cobra.Command, path string, q whatif.Question, asJSON bool) er
 		err = exitError{exitRefused, errReported}
 	}
 	return err
+}
+
+// decide asks what the policy of a configuration says.
+func decide(cfg *config.Config, q whatif.Question) (*whatif.Decision, error) {
+	keys, err := cfg.APIKeys.All(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	service := whatif.Service{Providers: cfg.Providers, Hosts: cfg.Hosts, Clients: cfg.Clients, Keys: keys, AuthorizationServers: cfg.AuthorizationServers, Kinds: kinds.All(), TrustedIssuers: cfg.TrustedIssuers, DenyList: cfg.DenyList}
+	return service.Decide(q)
 }

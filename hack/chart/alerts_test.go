@@ -71,6 +71,24 @@ var firing = map[string]struct{ fires, silent series }{
 			`mcp_forward_auth_http_requests_total` + labels + `,route="/token",status="2xx"}`: "0+96x90",
 		},
 	},
+	"McpForwardAuthSeedsDiffer": {
+		series{
+			`mcp_forward_auth_build_info` + labels + `}`:                                        "1x90",
+			`mcp_forward_auth_build_info{namespace="auth",pod="b"}`:                             "1x90",
+			`mcp_forward_auth_seed_info` + labels + `,fingerprint="aa",use="seals"}`:            "1x90",
+			`mcp_forward_auth_seed_info{namespace="auth",pod="b",fingerprint="bb",use="seals"}`: "1x90",
+			`mcp_forward_auth_seed_info{namespace="auth",pod="b",fingerprint="aa",use="opens"}`: "1x90",
+		},
+		series{ // a rotation half way: each opens what the other seals; an old seed is left at one
+			`mcp_forward_auth_build_info` + labels + `}`:                                        "1x90",
+			`mcp_forward_auth_build_info{namespace="auth",pod="b"}`:                             "1x90",
+			`mcp_forward_auth_seed_info` + labels + `,fingerprint="aa",use="seals"}`:            "1x90",
+			`mcp_forward_auth_seed_info` + labels + `,fingerprint="bb",use="opens"}`:            "1x90",
+			`mcp_forward_auth_seed_info` + labels + `,fingerprint="old",use="opens"}`:           "1x90",
+			`mcp_forward_auth_seed_info{namespace="auth",pod="b",fingerprint="bb",use="seals"}`: "1x90",
+			`mcp_forward_auth_seed_info{namespace="auth",pod="b",fingerprint="aa",use="opens"}`: "1x90",
+		},
+	},
 	"McpForwardAuthSlow": {
 		series{
 			`mcp_forward_auth_http_request_duration_seconds_bucket` + labels + `,route="/callback",le="2.5"}`:  "0+9x90",

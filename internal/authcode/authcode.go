@@ -172,6 +172,10 @@ func sessionID(code string) string { return "session " + code }
 // not spend it.
 func (c *Codes) Open(issuer, code string) (Authorization, error) { return c.box.Open(code, issuer) }
 
+// Late returns the content of a code of issuer although it has expired, except its
+// Session, for the audit log.
+func (c *Codes) Late(issuer, code string) (Authorization, error) { return c.box.Late(code, issuer) }
+
 // Session returns the session of a, the zero one if there is none or it is lost:
 // another replica may have it. Errors are the keeper's.
 func (c *Codes) Session(ctx context.Context, a Authorization) (connector.Session, error) {

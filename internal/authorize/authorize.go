@@ -26,6 +26,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -130,6 +131,9 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 		return
 	}
 	entry, again := p.auditEntry(host, audit.ConsentShown, ""), false
+	if cat.Unavailable {
+		entry.Reason = reasons.CatalogueUnavailable
+	}
 	if checked == nil {
 		entry.Step = audit.StepConsentShown
 	}

@@ -82,7 +82,9 @@ func (l *Log) one(w http.ResponseWriter, r *http.Request) {
 		Flow
 		// Meaning is the reason in words.
 		Meaning string `json:"meaning,omitempty"`
-	}{scope, f, f.Reason.Meaning()})
+		// Remedy is what to do about it.
+		Remedy string `json:"remedy,omitempty"`
+	}{scope, f, f.Reason.Meaning(), f.Reason.Remedy()})
 }
 
 // wantsText: JSON is for programs, and where Accept says nothing.
@@ -118,6 +120,7 @@ func (f *Flow) print(out io.Writer) {
 	fmt.Fprintf(t, "furthest step\t%s\n", dash(string(f.Step)))
 	if f.Reason != "" {
 		fmt.Fprintf(t, "refused\t%s: %s\n", f.Reason, f.Reason.Meaning())
+		fmt.Fprintf(t, "do\t%s\n", f.Reason.Remedy())
 	}
 	fmt.Fprintf(t, "client\t%s\n", f.who())
 	fmt.Fprintf(t, "redirect host\t%s\n", dash(plain(f.Redirect)))

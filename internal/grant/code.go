@@ -14,6 +14,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
@@ -95,15 +96,26 @@ func (e *Endpoint) openCode(c *call) (authcode.Authorization, error) {
 		return authcode.Authorization{}, oauth.Errorf(oauth.InvalidRequest, "code is missing")
 	}
 	a, err := e.Codes.Open(c.host.Issuer, raw)
+	if errors.Is(err, seal.ErrExpired) {
+		if late, err := e.Codes.Late(c.host.Issuer, raw); err == nil {
+			c.note(late)
+		}
+		return a, invalidGrant(reasons.CodeExpired)
+	}
 	if err != nil {
 		oe := invalidGrant(reasons.InvalidCode)
 		oe.Cause = err
 		return a, oe
 	}
+	c.note(a)
+	return a, nil
+}
+
+// note writes down whose code it is.
+func (c *call) note(a authcode.Authorization) {
 	c.entry.Family = a.ID
 	c.entry.Flow, c.entry.Resource, c.entry.Scope = a.Flow, a.Resource, a.Scopes.String()
 	c.entry.Subject, c.entry.Email = a.Identity.FullSubject(), a.Identity.Email
-	return a, nil
 }
 
 // checkBinding: the code belongs to this client, this redirect URI, this verifier.

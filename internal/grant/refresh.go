@@ -233,12 +233,23 @@ func (e *Endpoint) openRefresh(r *refreshing) error {
 		return oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
 	}
 	t, err := e.Refresh.tokens.Open(raw, r.host.Issuer)
+	if errors.Is(err, seal.ErrExpired) {
+		if late, err := e.Refresh.tokens.Late(raw, r.host.Issuer); err == nil {
+			r.note(late)
+		}
+		return invalidRefresh(reasons.RefreshTokenExpired, nil)
+	}
 	if err != nil {
 		return invalidRefresh(reasons.InvalidRefreshToken, err)
 	}
 	r.token = t
-	r.entry.Flow, r.entry.Family, r.entry.Resource, r.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
+	r.note(t)
 	return nil
+}
+
+// note writes down whose refresh token it is.
+func (r *refreshing) note(t refreshToken) {
+	r.entry.Flow, r.entry.Family, r.entry.Resource, r.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
 }
 
 func ownRefresh(r *refreshing) error {
@@ -251,7 +262,7 @@ func ownRefresh(r *refreshing) error {
 // notTooOld: the operator may have shortened the lifetime since the token was made.
 func (e *Endpoint) notTooOld(r *refreshing) error {
 	if !e.Refresh.Now().Before(time.Unix(r.token.AuthTime, 0).Add(e.Refresh.Absolute)) {
-		return invalidRefresh(reasons.InvalidRefreshToken, seal.ErrExpired)
+		return invalidRefresh(reasons.RefreshTokenExpired, nil)
 	}
 	return nil
 }

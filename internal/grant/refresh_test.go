@@ -308,7 +308,7 @@ func TestRefreshExpiry(t *testing.T) {
 		s.Clock.Advance(30*day - time.Minute)
 		k = k.Again(t)
 		s.Clock.Advance(30*day + time.Second)
-		k.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		k.Refused(t, 400, "invalid_grant", "refresh_token_expired")
 	})
 	t.Run("AS-RT-07 absolute", func(t *testing.T) {
 		t.Parallel()
@@ -322,7 +322,7 @@ func TestRefreshExpiry(t *testing.T) {
 				k = k.Again(t)
 			}
 		}
-		k.Refused(t, 400, "invalid_grant", "invalid_refresh_token")
+		k.Refused(t, 400, "invalid_grant", "refresh_token_expired")
 	})
 }
 

@@ -41,7 +41,7 @@ func TestRefreshChecks(t *testing.T) {
 		"forged":           {func(_ *Endpoint, _ *call, _ *refreshToken, form url.Values) { form.Set("refresh_token", "x") }, "invalid_refresh_token"},
 		"another client":   {func(_ *Endpoint, c *call, _ *refreshToken, _ url.Values) { c.client.ID = "other" }, "refresh_token_of_another_client"},
 		"grant withdrawn":  {func(_ *Endpoint, c *call, _ *refreshToken, _ url.Values) { c.client.PreRegistered = true }, "unauthorized_client"},
-		"shorter lifetime": {func(e *Endpoint, _ *call, _ *refreshToken, _ url.Values) { e.Refresh.Absolute = time.Hour }, "invalid_refresh_token"},
+		"shorter lifetime": {func(e *Endpoint, _ *call, _ *refreshToken, _ url.Values) { e.Refresh.Absolute = time.Hour }, "refresh_token_expired"},
 		"provider removed": {func(e *Endpoint, _ *call, _ *refreshToken, _ url.Values) { e.Refresh.Providers = nil }, "provider_removed"},
 		"resource removed": {func(_ *Endpoint, _ *call, token *refreshToken, _ url.Values) {
 			token.Resource = "https://mcp.example.com/gone"

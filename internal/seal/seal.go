@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,6 +68,16 @@ func NewKeyring(now func() time.Time, secrets ...[]byte) (*Keyring, error) {
 		k.roots = append(k.roots, root{id: [keyIDSize]byte(sum[:keyIDSize]), secret: derived})
 	}
 	return k, nil
+}
+
+// IDs returns a short name of each secret, in order, that says nothing about it.
+// What is sealed begins with that of the first.
+func (k *Keyring) IDs() []string {
+	ids := make([]string, len(k.roots))
+	for i, r := range k.roots {
+		ids[i] = hex.EncodeToString(r.id[:])
+	}
+	return ids
 }
 
 // Derive returns a secret of n bytes that only this label yields, from the
@@ -149,14 +160,28 @@ func (b Box[T]) Seal(v T, expires time.Time, aad ...string) (string, error) {
 
 // Open returns what was sealed, or ErrInvalid or ErrExpired.
 func (b Box[T]) Open(s string, aad ...string) (T, error) {
-	var v T
+	v, expired, err := b.open(s, aad)
+	if err == nil && expired {
+		return *new(T), ErrExpired
+	}
+	return v, err
+}
+
+// Late returns what was sealed although it has expired, to write down whose it was,
+// or ErrInvalid.
+func (b Box[T]) Late(s string, aad ...string) (T, error) {
+	v, _, err := b.open(s, aad)
+	return v, err
+}
+
+func (b Box[T]) open(s string, aad []string) (v T, expired bool, err error) {
 	if b.keys == nil || len(s) > maxSealed {
-		return v, ErrInvalid
+		return v, false, ErrInvalid
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	// Go's decoder skips CR and LF even when strict; one value has one spelling.
 	if err != nil || len(raw) < keyIDSize+saltSize || base64.RawURLEncoding.EncodedLen(len(raw)) != len(s) {
-		return v, ErrInvalid
+		return v, false, ErrInvalid
 	}
 	for _, r := range b.keys.roots {
 		if r.id != [keyIDSize]byte(raw[:keyIDSize]) {
@@ -164,27 +189,25 @@ func (b Box[T]) Open(s string, aad ...string) (T, error) {
 		}
 		aead, err := b.aead(r, raw[keyIDSize:keyIDSize+saltSize])
 		if err != nil {
-			return v, err
+			return v, false, err
 		}
 		plain, err := aead.Open(nil, nil, raw[keyIDSize+saltSize:], b.associated(aad))
 		if err != nil || len(plain) < expirySize {
-			return v, ErrInvalid
+			return v, false, ErrInvalid
 		}
-		if expires := int64(binary.BigEndian.Uint64(plain)); b.keys.now().Unix() >= expires {
-			return v, ErrExpired
-		}
+		expired := b.keys.now().Unix() >= int64(binary.BigEndian.Uint64(plain))
 		plain = plain[expirySize:]
 		if b.packing != nil {
 			if plain, err = b.packing.unpack(plain); err != nil {
-				return v, ErrInvalid
+				return v, false, ErrInvalid
 			}
 		}
 		if err := json.Unmarshal(plain, &v); err != nil {
-			return *new(T), ErrInvalid
+			return *new(T), false, ErrInvalid
 		}
-		return v, nil
+		return v, expired, nil
 	}
-	return v, ErrInvalid
+	return v, false, ErrInvalid
 }
 
 // aead derives a key for this one message, so that random nonces never meet

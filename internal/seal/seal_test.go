@@ -84,6 +84,11 @@ func TestOpen(t *testing.T) {
 			if err != nil && got != (letter{}) {
 				t.Errorf("error and a value: %+v", got)
 			}
+			// Late differs from Open where the value has expired, and nowhere else.
+			late, lateErr := tt.box.Late(tt.sealed, tt.aad...)
+			if expired := tt.want == ErrExpired; expired && (lateErr != nil || late.Text != "hello") || !expired && (!errors.Is(lateErr, tt.want) || late != got) {
+				t.Errorf("late: %+v, %v", late, lateErr)
+			}
 		})
 	}
 }

@@ -118,6 +118,7 @@ func (l *lasting) makeKeys() (err error) {
 	if l.sealing, err = seal.NewKeyring(l.opt.Now, secrets...); err != nil {
 		return err
 	}
+	l.metrics.seeds(l.sealing.IDs())
 	if l.sessionKeys, err = l.sealing.DeriveAll("relay session", sha256.Size); err != nil {
 		return err
 	}

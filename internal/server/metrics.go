@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -229,6 +230,21 @@ func (m *metrics) issuerKeys(f jwks.Fetch) {
 	m.issuerSets.WithLabelValues(f.Issuer).Set(float64(f.Keys))
 }
 
+// seeds tells which seeds the process has, the one that it seals with first.
+func (m *metrics) seeds(ids []string) {
+	info := register(m.make.lasting, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_seed_info",
+		Help: "Always 1: a seed that the replica has, by a fingerprint that says nothing about it; with use=\"seals\" it is the one that new values are sealed with. Replicas must have each other's.",
+	}, []string{"fingerprint", "use"}))
+	for i, id := range ids {
+		use := "opens"
+		if i == 0 {
+			use = "seals"
+		}
+		info.WithLabelValues(id, use).Set(1)
+	}
+}
+
 // makeFiles makes the metrics of files that are read again when they change.
 func (m *metrics) makeFiles() {
 	m.denied = m.make.NewGauge(prometheus.GaugeOpts{
@@ -336,16 +352,38 @@ func (m *metrics) watchProvider(c connector.Config, t *tracing.Tracer, log *slog
 		m.leftOut.WithLabelValues(name, string(kind))
 	}
 	left := &notices{provider: name, log: log, count: func(k connector.NoticeKind) { m.leftOut.WithLabelValues(name, string(k)).Inc() }}
+	blocked := &repeated{every: time.Minute}
 	return func(ctx context.Context, operation string) (context.Context, func(error)) {
 		began := time.Now()
 		ctx = connector.WithNotices(ctx, left.hear)
 		ctx, traced := t.Call(ctx, "provider", operation, attribute.String("mcp_forward_auth.provider", name))
 		return ctx, func(err error) {
 			result := providerResult(err)
+			if result == "misconfigured" && blocked.due(began) {
+				log.Error("an identity provider cannot be used until something is changed", "provider", name, "problem", err)
+			}
 			traced(result, result == "misconfigured" || result == "unavailable" || result == "error")
 			m.providers.WithLabelValues(name, operation, result).Observe(time.Since(began).Seconds())
 		}
 	}
+}
+
+// repeated lets what would be said at each request be said once in a while.
+type repeated struct {
+	every time.Duration
+	mu    sync.Mutex
+	last  time.Time
+}
+
+// due reports whether it is to be said at this time.
+func (r *repeated) due(at time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.last.IsZero() && at.Sub(r.last) < r.every {
+		return false
+	}
+	r.last = at
+	return true
 }
 
 // watchResources begins to count for each of table's MCP servers, and exports

@@ -119,9 +119,9 @@ func TestAuditReference(t *testing.T) {
 	for _, s := range audit.Steps {
 		fmt.Fprintf(&b, "- `%s`\n", s)
 	}
-	b.WriteString("\n## Reasons\n\n| Reason | Meaning |\n|---|---|\n")
+	b.WriteString("\n## Reasons\n\n`mcp-forward-auth explain` says the same of an entry, or of a whole sign-in.\n\n| Reason | Meaning | What to do |\n|---|---|---|\n")
 	for _, r := range reasons.All() {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", r, r.Meaning())
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r, r.Meaning(), r.Remedy())
 	}
 	compare(t, "../../docs/reference/audit.md", b.String())
 }
