@@ -140,7 +140,7 @@ func explained(t *testing.T, s *servertest.Service, event audit.Event) string {
 	return explain.Tell(found...).String()
 }
 
-// walk lets a browser sign in as far as it goes.
+// walk lets a browser sign in until it is refused or is at the client.
 func walk(t *testing.T, s *servertest.Service) {
 	t.Helper()
 	b := s.NewBrowser()

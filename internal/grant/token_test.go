@@ -101,7 +101,7 @@ func TestRedeemCode(t *testing.T) {
 		s.Clock.Advance(61 * time.Second)
 		expired := late.Exchange(t, code)
 		refuse(t, expired, 400, "invalid_grant", "code_expired")
-		if e := s.Log.Last(audit.TokenRefused); e["flow"] == nil || e["subject"] == nil {
+		if e := s.Log.Last(audit.TokenRefused); e["flow"] == "" || e["subject"] == "" {
 			t.Errorf("the entry does not say whose code it was: %v", e)
 		}
 		if bodies = append(bodies, expired.Body); len(slices.Compact(bodies)) != 1 {
