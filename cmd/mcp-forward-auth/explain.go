@@ -47,8 +47,9 @@ With --config it also says which rule of the policy decided about the person.
 Exit codes: 0 with an answer, 1 if nothing is known of it, 2 if called wrongly.`,
 		Example: `  mcp-forward-auth explain mzxw6ytboi2dqmrt
   mcp-forward-auth explain mzxw6ytboi2dqmrt --log audit.jsonl --config config.yaml
-  kubectl logs deploy/mcp-forward-auth | mcp-forward-auth explain mzxw6ytboi2dqmrt --log -
-  grep access.denied audit.jsonl | tail -1 | mcp-forward-auth explain -`,
+  mcp-forward-auth explain mzxw6ytboi2dqmrt --log -
+  mcp-forward-auth explain -
+  mcp-forward-auth explain wrong_client_secret`,
 		Args: exactly(1, `give the id of a sign-in, a line of the audit log, or a reason; "-" reads a line from standard input`),
 	}
 	x := explaining{
