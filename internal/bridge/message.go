@@ -1,0 +1,153 @@
+package bridge
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strconv"
+)
+
+// The codes of JSON-RPC and MCP that the bridge answers with itself.
+const (
+	codeParse       = -32700
+	codeInvalid     = -32600
+	codeNoMethod    = -32601
+	codeInternal    = -32603
+	codeUnsupported = -32022 // protocol version, from 2026-07-28 on
+)
+
+// message is one of JSON-RPC. What it is about stays as it was written.
+type message struct {
+	ID     json.RawMessage `json:"id,omitempty"`
+	Method string          `json:"method,omitempty"`
+	Params json.RawMessage `json:"params,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
+	Error  json.RawMessage `json:"error,omitempty"`
+}
+
+func (m *message) request() bool      { return m.Method != "" && m.ID != nil }
+func (m *message) notification() bool { return m.Method != "" && m.ID == nil }
+func (m *message) response() bool     { return m.Method == "" }
+
+// line is the message as a process reads it: on one line, which json.Marshal sees to.
+func (m *message) line() ([]byte, error) {
+	data, err := m.encode()
+	return append(data, '\n'), err
+}
+
+func (m *message) encode() ([]byte, error) {
+	return json.Marshal(struct {
+		Version string `json:"jsonrpc"`
+		*message
+	}{"2.0", m})
+}
+
+var errMessage = errors.New(`not a message of JSON-RPC 2.0: "jsonrpc", and a method or the answer to an id`)
+
+// decode reads one message.
+func decode(data []byte) (*message, error) {
+	var m struct {
+		Version string `json:"jsonrpc"`
+		message
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, err
+	}
+	if bytes.Equal(m.ID, []byte("null")) {
+		m.ID = nil
+	}
+	answers := m.Result != nil || m.Error != nil
+	switch {
+	case m.Version != "2.0", m.Method == "" && !answers, m.Method != "" && answers, m.ID != nil && !validID(m.ID), m.Method == "" && m.ID == nil && m.Error == nil:
+		return nil, errMessage
+	}
+	return &m.message, nil
+}
+
+// validID: a text or a whole number (JSON-RPC 2.0, section 4; MCP forbids null).
+func validID(id json.RawMessage) bool {
+	if len(id) > 1<<10 {
+		return false
+	}
+	if id[0] == '"' {
+		return true
+	}
+	_, err := strconv.ParseInt(string(id), 10, 64)
+	return err == nil
+}
+
+// decodeBatch reads one message, or the list of them that 2025-03-26 has.
+func decodeBatch(data []byte) (all []*message, err error) {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 || data[0] != '[' {
+		m, err := decode(data)
+		return []*message{m}, err
+	}
+	var raw []json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, err
+	}
+	if len(raw) == 0 || len(raw) > 100 {
+		return nil, errors.New("a batch has 1 to 100 messages")
+	}
+	for _, r := range raw {
+		m, err := decode(r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// failure is the answer to a request that the bridge could not pass on.
+func failure(id json.RawMessage, code int, text string, data any) *message {
+	e := struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Data    any    `json:"data,omitempty"`
+	}{code, text, data}
+	raw, _ := json.Marshal(e) // of what cannot fail
+	if id == nil {
+		id = json.RawMessage("null")
+	}
+	return &message{ID: id, Error: raw}
+}
+
+func number(n int64) json.RawMessage { return strconv.AppendInt(nil, n, 10) }
+
+// numbered returns the number that an id or token is, if it is one of ours.
+func numbered(id json.RawMessage) (int64, bool) {
+	n, err := strconv.ParseInt(string(id), 10, 64)
+	return n, err == nil
+}
+
+// edit changes members of an object at a path; what is missing on the way is not made.
+// It returns the former value, nil for none.
+func edit(object json.RawMessage, value func(old json.RawMessage) json.RawMessage, path ...string) (changed, old json.RawMessage) {
+	if !bytes.Contains(object, []byte(path[len(path)-1])) {
+		return object, nil
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(object, &members) != nil || members == nil {
+		return object, nil
+	}
+	inner, ok := members[path[0]]
+	if !ok {
+		return object, nil
+	}
+	if len(path) == 1 {
+		old = inner
+		members[path[0]] = value(inner)
+	} else {
+		members[path[0]], old = edit(inner, value, path[1:]...)
+	}
+	if old == nil {
+		return object, nil
+	}
+	changed, err := json.Marshal(members)
+	if err != nil {
+		return object, nil
+	}
+	return changed, old
+}
