@@ -382,6 +382,9 @@ func TestRequests(t *testing.T) {
 	session := post(t, x.url, initialize).Header.Get(sessionHeader)
 	post(t, x.url, `{"jsonrpc":"2.0","method":"notifications/initialized"}`, sessionHeader, session)
 	ping := `{"jsonrpc":"2.0","id":7,"method":"ping"}`
+	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}`
+	const list = `{"jsonrpc":"2.0","id":8,"method":"tools/list","params":{` + meta + `}}`
+	const named = `{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"name":"dö",` + meta + `}}`
 	for name, tt := range map[string]struct {
 		body    string
 		headers []string
@@ -402,8 +405,17 @@ func TestRequests(t *testing.T) {
 		"another media type":           {ping, []string{"Content-Type", "text/plain"}, 415, "application/json"},
 		"nothing acceptable":           {ping, []string{"Accept", "text/html"}, 406, "Accept"},
 		"a web page":                   {ping, []string{"Origin", "https://evil.example"}, 403, "--allow-origin"},
+		"a web page of this machine":   {ping, []string{sessionHeader, session, "Origin", "http://localhost:3000"}, 200, `"result":{}`},
 		"another host":                 {ping, []string{"Host", "evil.example"}, 403, "--allow-host"},
-		"the revision without session": {ping, []string{versionHeader, "2026-07-28"}, 400, `"supported":["2025-11-25"`},
+		"the revision without session": {list, []string{versionHeader, "2026-07-28", "Mcp-Method", "tools/list"}, 400, `"supported":["2025-11-25"`},
+		"a method that is gone":        {strings.Replace(list, "tools/list", "ping", 1), []string{versionHeader, "2026-07-28", "Mcp-Method", "ping"}, 404, "-32601"},
+		"another method":               {list, []string{versionHeader, "2026-07-28", "Mcp-Method", "tools/call"}, 400, "-32020"},
+		"no method in the headers":     {list, []string{versionHeader, "2026-07-28"}, 400, "-32020"},
+		"another name":                 {named, []string{versionHeader, "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "harmless"}, 400, "-32020"},
+		"a name in Base64":             {named, []string{versionHeader, "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "=?base64?ZMO2?="}, 400, `"supported"`},
+		"another revision":             {list, []string{versionHeader, "2026-08-01", "Mcp-Method", "tools/list"}, 400, "-32020"},
+		"no revision in the headers":   {list, nil, 400, "-32020"},
+		"no revision in the body":      {strings.Replace(list, "protocolVersion", "x", 1), []string{versionHeader, "2026-07-28", "Mcp-Method", "tools/list"}, 400, "-32602"},
 	} {
 		if a := post(t, x.url, tt.body, tt.headers...); a.StatusCode != tt.status || !strings.Contains(a.body, tt.says) {
 			t.Errorf("%s: %d %s", name, a.StatusCode, a.body)

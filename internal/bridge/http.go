@@ -63,7 +63,7 @@ func (b *Bridge) asker(r *http.Request) (owner string, status int, err error) {
 		owner, err = b.who.person(r.Context(), r)
 		return owner, http.StatusForbidden, err
 	}
-	if o := r.Header.Get("Origin"); o != "" && !slices.Contains(b.s.AllowedOrigin, o) {
+	if o := r.Header.Get("Origin"); o != "" && !slices.Contains(b.s.AllowedOrigin, o) && !(b.local() && localOrigin(o)) {
 		return "", http.StatusForbidden, fmt.Errorf("the origin %q is not allowed; --allow-origin allows it", o)
 	}
 	if host := hostname(r.Host); b.local() && !isLocal(host) && !slices.Contains(b.s.AllowedHosts, host) {
@@ -77,6 +77,11 @@ func hostname(host string) string {
 		return u.Hostname()
 	}
 	return host
+}
+
+func localOrigin(o string) bool {
+	u, err := url.Parse(o)
+	return err == nil && isLocal(u.Hostname())
 }
 
 func isLocal(host string) bool {
@@ -131,6 +136,12 @@ func (b *Bridge) post(w http.ResponseWriter, r *http.Request, owner string) {
 	if err != nil {
 		refuse(w, http.StatusBadRequest, nil, codeParse, err.Error(), nil)
 		return
+	}
+	for _, m := range messages {
+		if bad := agree(r, m); bad != nil {
+			refuse(w, bad.status, m.ID, bad.code, bad.text, nil)
+			return
+		}
 	}
 	b.route(w, r, owner, messages)
 }
@@ -239,7 +250,7 @@ func (b *Bridge) pass(w http.ResponseWriter, r *http.Request, p *process, owner 
 			p.withdraw(to)
 		}
 	}()
-	to.answer(w, r, len(messages) == 1)
+	to.answer(w, r, len(messages) == 1, current)
 }
 
 // get opens the stream for what belongs to no request.

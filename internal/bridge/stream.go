@@ -93,27 +93,28 @@ func (s *stream) next(r *http.Request, patience time.Duration) (i item, more boo
 
 // answer writes what comes for requests: as JSON where the one answer is all that
 // comes, and soon, else as events.
-func (s *stream) answer(w http.ResponseWriter, r *http.Request, one bool) {
+func (s *stream) answer(w http.ResponseWriter, r *http.Request, one, current bool) {
 	first, more := s.next(r, streamSoon)
 	json, events := accepts(r)
 	switch {
 	case !more:
 	case json && one && first.final:
-		writeJSON(w, first.data)
+		writeJSON(w, first.data, current)
 	case events:
 		s.events(w, r, first)
 	default:
 		for i := first; more; i, more = s.next(r, beat) { // what comes beside the answer is left out
 			if i.final {
-				writeJSON(w, i.data)
+				writeJSON(w, i.data, current)
 				return
 			}
 		}
 	}
 }
 
-func writeJSON(w http.ResponseWriter, data []byte) {
+func writeJSON(w http.ResponseWriter, data []byte, current bool) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(statusOf(data, current))
 	_, _ = w.Write(data)
 }
 

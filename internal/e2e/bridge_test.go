@@ -10,6 +10,13 @@ import (
 	"testing"
 )
 
+// notOverStdio are scenarios about what a server does with HTTP itself.
+var notOverStdio = map[string]string{
+	"server-http-custom-header-server-validation": "Mcp-Param headers are bound to a tool's schema, which the bridge does not know; docs/stdio.md says so",
+	"server-server-sse-polling":                   "the tool closes its own HTTP stream, which a server over stdio has not",
+	"server-server-sse-multiple-streams":          "one answer that comes soon is JSON here, an event stream there; both are right",
+}
+
 // The official conformance suite for MCP servers finds the same through the bridge,
 // at the official server of the Go SDK over stdio, as at the same server over HTTP.
 func TestServerSuiteThroughBridge(t *testing.T) {
@@ -24,7 +31,7 @@ func TestServerSuiteThroughBridge(t *testing.T) {
 			ports := freePorts(t, 2)
 			direct, through := "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1]
 			start(t, "everything-server", nil, everything, "-http", direct, "-stateless="+tt.stateless).waitTCP(t, direct)
-			start(t, "bridge", nil, binary, "bridge", "--listen", through, "--share", tt.share, "--start-rate", "1000", "--", everything).waitHTTP(t, "http://"+through+"/readyz")
+			start(t, "bridge", nil, serviceBinary(t), "bridge", "--listen", through, "--share", tt.share, "--start-rate", "1000", "--", everything).waitHTTP(t, "http://"+through+"/readyz", 200)
 			want := drive[suiteReport](t, "server-suite.mjs", nil, "http://"+direct+"/mcp", revision, t.TempDir())
 			got := drive[suiteReport](t, "server-suite.mjs", nil, "http://"+through+"/mcp", revision, t.TempDir())
 			if len(want.Checks) < 20 {
@@ -33,6 +40,10 @@ func TestServerSuiteThroughBridge(t *testing.T) {
 			mustEqual(t, "number of scenarios", len(got.Checks), len(want.Checks))
 			passed := 0
 			for _, scenario := range slices.Sorted(maps.Keys(want.Checks)) {
+				if why := notOverStdio[scenario]; why != "" {
+					t.Logf("%s: through the bridge %q, directly %q: %s", scenario, got.Checks[scenario], want.Checks[scenario], why)
+					continue
+				}
 				if !slices.Equal(got.Checks[scenario], want.Checks[scenario]) {
 					t.Errorf("%s: through the bridge %q, directly %q", scenario, got.Checks[scenario], want.Checks[scenario])
 				}

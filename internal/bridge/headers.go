@@ -1,0 +1,115 @@
+package bridge
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// codeHeaders: the headers say something else than the body (2026-07-28).
+const codeHeaders = -32020
+
+const codeParams = -32602
+
+// gone are methods that revision 2026-07-28 has no more.
+var gone = map[string]bool{
+	"initialize": true, "notifications/initialized": true, "ping": true, "logging/setLevel": true, "resources/subscribe": true, "resources/unsubscribe": true,
+}
+
+// nameOf is where the body of a method has what Mcp-Name says.
+var nameOf = map[string]string{
+	"tools/call": "name", "prompts/get": "name", "resources/read": "uri", "tasks/get": "taskId", "tasks/cancel": "taskId", "tasks/update": "taskId",
+}
+
+// wrong is what a request's headers and body do not agree on.
+type wrong struct {
+	status, code int
+	text         string
+}
+
+// agree checks that the headers of a request say what its body says, as revision
+// 2026-07-28 demands of servers. A gateway may have decided by them.
+func agree(r *http.Request, m *message) *wrong {
+	version := r.Header.Get(versionHeader)
+	var params map[string]json.RawMessage
+	_ = json.Unmarshal(m.Params, &params) // what is no object has no members
+	said, has := member(params, "_meta", "io.modelcontextprotocol/protocolVersion")
+	mismatch := func(format string, args ...any) *wrong {
+		return &wrong{http.StatusBadRequest, codeHeaders, fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case version < modern && has:
+		return mismatch("the body says revision %.40q of MCP, and the header %s does not", said, versionHeader)
+	case version < modern || m.response():
+		return nil
+	case m.request() && !has:
+		return &wrong{http.StatusBadRequest, codeParams, "the member _meta lacks io.modelcontextprotocol/protocolVersion"}
+	case has && said != version:
+		return mismatch("%s is %.40q, and the body says %.40q", versionHeader, version, said)
+	case gone[m.Method]:
+		return &wrong{http.StatusNotFound, codeNoMethod, "this revision of MCP has no method " + m.Method}
+	}
+	method := r.Header.Values("Mcp-Method")
+	if len(method) != 1 || strings.TrimSpace(method[0]) != m.Method {
+		return mismatch("Mcp-Method does not say the method of the body, %.80q", m.Method)
+	}
+	key := nameOf[m.Method]
+	if key == "" {
+		return nil
+	}
+	name, _ := member(params, key)
+	if values := r.Header.Values("Mcp-Name"); len(values) != 1 || plainName(values[0]) != name || name == "" {
+		return mismatch("Mcp-Name does not say the %s of the body, %.80q", key, name)
+	}
+	return nil
+}
+
+// member returns the text at a path of an object.
+func member(object map[string]json.RawMessage, path ...string) (text string, ok bool) {
+	raw, there := object[path[0]]
+	if len(path) == 1 {
+		return text, there && json.Unmarshal(raw, &text) == nil
+	}
+	var inner map[string]json.RawMessage
+	if json.Unmarshal(raw, &inner) != nil {
+		return "", false
+	}
+	return member(inner, path[1:]...)
+}
+
+// plainName undoes the form in which a header holds what is not ASCII; "" for a
+// wrong one.
+func plainName(value string) string {
+	value = strings.TrimSpace(value)
+	inner, ok := strings.CutPrefix(value, "=?base64?")
+	if !ok {
+		return value
+	}
+	inner, ok = strings.CutSuffix(inner, "?=")
+	plain, err := base64.StdEncoding.Strict().DecodeString(inner)
+	if !ok || err != nil {
+		return ""
+	}
+	return string(plain)
+}
+
+// statusOf is the HTTP status of an answer, which revision 2026-07-28 binds to the
+// code of an error.
+func statusOf(answer []byte, current bool) int {
+	if !current {
+		return http.StatusOK
+	}
+	var m struct{ Error *struct{ Code int } }
+	if json.Unmarshal(answer, &m) != nil || m.Error == nil {
+		return http.StatusOK
+	}
+	switch m.Error.Code {
+	case codeNoMethod:
+		return http.StatusNotFound
+	case codeParams, codeHeaders, codeUnsupported, -32021: // the last: a capability that the client lacks
+		return http.StatusBadRequest
+	}
+	return http.StatusOK
+}
