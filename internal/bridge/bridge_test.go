@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -82,11 +83,11 @@ func serve(kind string) {
 		return nil, nil, nil
 	})
 	mcp.AddTool(s, &mcp.Tool{Name: "ask"}, func(ctx context.Context, r *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
-		answer, err := r.Session.ListRoots(ctx, nil)
+		answer, err := r.Session.Elicit(ctx, &mcp.ElicitParams{Message: "which?", RequestedSchema: json.RawMessage(`{"type":"object","properties":{}}`)})
 		if err != nil {
 			return nil, nil, err
 		}
-		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: answer.Roots[0].URI}}}, nil, nil
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: answer.Action}}}, nil, nil
 	})
 	_ = s.Run(context.Background(), &mcp.StdioTransport{})
 	if kind == "stays" {
@@ -147,8 +148,13 @@ func startBridge(t testing.TB, kind string, edit func(*Settings)) *tested {
 // connect connects the official SDK.
 func (x *tested) connect(t testing.TB, h http.RoundTripper, o *mcp.ClientOptions) *mcp.ClientSession {
 	t.Helper()
+	if o == nil {
+		o = &mcp.ClientOptions{}
+	}
+	o.ElicitationHandler = func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+		return &mcp.ElicitResult{Action: "decline"}, nil
+	}
 	c := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, o)
-	c.AddRoots(&mcp.Root{URI: "file:///root-of-the-client"})
 	s, err := c.Connect(t.Context(), &mcp.StreamableClientTransport{Endpoint: x.url, HTTPClient: &http.Client{Transport: h}, MaxRetries: -1}, nil)
 	if err != nil {
 		t.Fatalf("connect: %v\n%s", err, x.log)
@@ -202,7 +208,7 @@ func TestSessions(t *testing.T) {
 		defer mu.Unlock()
 		return slices.Equal(progress, []string{"token of hello\n\u2028: hello\n\u2028"})
 	})
-	if got := mustCall(t, first, "ask", ""); got != "file:///root-of-the-client" {
+	if got := mustCall(t, first, "ask", ""); got != "decline" {
 		t.Errorf("the server asked and got %q", got)
 	}
 	one, other := mustCall(t, first, "pid", ""), mustCall(t, second, "pid", "")
@@ -211,9 +217,7 @@ func TestSessions(t *testing.T) {
 	}
 	first.Close()
 	eventually(t, "the process of a session that was deleted", func() bool { return !running(one) && running(other) })
-	if err := x.Ready(); err != nil {
-		t.Error(err)
-	}
+	eventually(t, "the bridge", func() bool { return x.Ready() == nil })
 }
 
 // What the server started ends with it, whatever it did to stay.
@@ -323,7 +327,7 @@ func TestSharedNeverCrosses(t *testing.T) {
 		t.Errorf("%d processes", n)
 	}
 	a := post(t, x.url, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ask","arguments":{}}}`, versionHeader, "2025-06-18")
-	if !strings.Contains(a.body, "several clients share") {
+	if !strings.Contains(a.body, "does not support elicitation") { // the bridge says that it can be asked nothing
 		t.Errorf("the server asked one of several clients: %s", a.body)
 	}
 }
@@ -429,6 +433,26 @@ func TestRequests(t *testing.T) {
 	}
 	if a := get(t, x.url); a.StatusCode != 404 {
 		t.Errorf("a stream without a session: %d", a.StatusCode)
+	}
+}
+
+// A server that asks though it was told that there is no one to ask gets an answer.
+func TestServerThatAsksOneOfSeveral(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{child: &child{in: write}, calls: map[int64]*call{}, asked: map[string]bool{}, hello: json.RawMessage("{}")}
+	for question, want := range map[string]string{
+		`{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{}}`: `"code":-32601`,
+		`{"jsonrpc":"2.0","id":2,"method":"ping"}`:                               `"result":{}`,
+	} {
+		p.take([]byte(question))
+		buf := make([]byte, 1<<10)
+		n, err := read.Read(buf)
+		if err != nil || !strings.Contains(string(buf[:n]), want) {
+			t.Errorf("%s: %s, %v", question, buf[:n], err)
+		}
 	}
 }
 

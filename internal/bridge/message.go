@@ -25,9 +25,8 @@ type message struct {
 	Error  json.RawMessage `json:"error,omitempty"`
 }
 
-func (m *message) request() bool      { return m.Method != "" && m.ID != nil }
-func (m *message) notification() bool { return m.Method != "" && m.ID == nil }
-func (m *message) response() bool     { return m.Method == "" }
+func (m *message) request() bool  { return m.Method != "" && m.ID != nil }
+func (m *message) response() bool { return m.Method == "" }
 
 // line is the message as a process reads it: on one line, which json.Marshal sees to.
 func (m *message) line() ([]byte, error) {
@@ -116,7 +115,7 @@ func failure(id json.RawMessage, code int, text string, data any) *message {
 
 func number(n int64) json.RawMessage { return strconv.AppendInt(nil, n, 10) }
 
-// numbered returns the number that an id or token is, if it is one of ours.
+// numbered returns the number that an id or token is, if it is one of this bridge.
 func numbered(id json.RawMessage) (int64, bool) {
 	n, err := strconv.ParseInt(string(id), 10, 64)
 	return n, err == nil
