@@ -25,7 +25,8 @@ func bridgeCommand() *cobra.Command {
 service or a gateway to lead to. It starts the command without a shell, one
 process for each session, for each person, or for all.
 
-A process gets the variables PATH, HOME, LANG and their like, and those of --env.
+A process gets the variables PATH, HOME, LANG and their like, and those of
+--env.
 It ends with its session, when it is idle, and with everything that it started.
 
 It asks for no sign-in of its own. On this computer it listens for it alone.
