@@ -131,14 +131,30 @@ func (e *Endpoint) workload(c *call, raw string) (*server, error) {
 	if err := e.count(c, id); err != nil {
 		return nil, err
 	}
-	if g.Used != "" {
-		c.spend = func() error { return e.spendGrant(c, g.Used, g.Expires) }
+	if before := c.spend; g.Used != "" {
+		c.spend = func() error {
+			if before != nil { // a DPoP proof
+				if err := before(); err != nil {
+					return err
+				}
+			}
+			return e.spendActor(c, g)
+		}
 	}
 	return &server{
 		workload: resource.Workload{Issuer: g.Issuer().Issuer, Subject: g.Person.Subject}, id: id,
 		policy: policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindWorkload},
 		actor:  &actor.Actor{Issuer: g.Issuer().Issuer, Subject: g.Person.Subject},
 	}, nil
+}
+
+// spendActor uses an assertion up that is good once.
+func (e *Endpoint) spendActor(c *call, g *assertion.Grantee) error {
+	err := e.spendGrant(c, g.Used, g.Expires)
+	if oe, ok := errors.AsType[*oauth.Error](err); ok && oe.Code == oauth.InvalidGrant {
+		return actorRefused(oe)
+	}
+	return err
 }
 
 // actorRefused: an actor_token that is not good is an invalid request, not an invalid
@@ -256,6 +272,9 @@ func (e *Endpoint) target(c *call, s *shown) (*resource.Resource, error) {
 	}
 	for _, name := range names {
 		r := e.exchangeTarget(s.at, name)
+		if len(c.params.All("resource")) == 0 && strings.TrimSuffix(name, "/") == s.at.Host.Issuer {
+			r = s.at // what the server was told says which server of the issuer it is
+		}
 		if r == nil || found != nil && found != r {
 			return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "resource or audience is not one MCP server that this server may call", Reason: reasons.ExchangeTarget}
 		}

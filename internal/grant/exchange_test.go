@@ -1,6 +1,7 @@
 package grant_test
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -113,6 +114,7 @@ func TestExchangeForTheProvidersToken(t *testing.T) {
 	told := x.told(t, servertest.Resource, k.Access)
 	for name, more := range map[string][]string{
 		"named by nothing": nil, "by its resource": {"resource", servertest.Resource}, "by audience": {"audience", servertest.Resource},
+		"by its issuer":      {"audience", servertest.Issuer(servertest.Host)},
 		"as the Go SDK does": {"resource", servertest.Resource, "audience", servertest.Issuer(servertest.Host), "requested_token_type", accessTokenURN},
 	} {
 		a := x.exchange(t, servertest.Host, "notes-server", exchangeForm(told.Get(identityHeader), more...))
@@ -360,6 +362,41 @@ func TestExchangeByAServiceAccount(t *testing.T) {
 		if a := ask(c[0]); a.String("error") != "invalid_request" || x.Log.Last(audit.TokenRefused)["reason"] != c[1] {
 			t.Errorf("%s: %d %s %v", name, a.Status, a.Body, x.Log.Last(audit.TokenRefused)["reason"])
 		}
+	}
+}
+
+// The assertion of a platform about a workload is good once, for an exchange too.
+func TestExchangeByAWorkload(t *testing.T) {
+	t.Parallel()
+	platform := oauthtest.NewIssuer(t)
+	x := startExchanger(t, func(f *config.File) {
+		f.Proxy.Hosts[0].TokenExchange.Workloads = []tokenexchange.Workload{{Issuer: platform.URL, Subject: "server-7"}}
+		var trusted assertion.File
+		conf.SetDefaults(&trusted)
+		trusted.Kind, trusted.Issuer = "workload", platform.URL
+		f.TrustedIssuers = []assertion.File{trusted}
+	})
+	identity := x.told(t, servertest.Resource, x.signIn(t).Access).Get(identityHeader)
+	assertion := func() string {
+		return platform.Token(map[string]any{
+			"iss": platform.URL, "sub": "server-7", "aud": servertest.Issuer(servertest.Host), "jti": rand.Text(), "iat": x.Clock.Now().Unix(), "exp": x.Clock.Now().Add(5 * time.Minute).Unix(),
+		}, map[string]any{"typ": "JWT"})
+	}
+	ask := func(actor string, more ...string) *servertest.Answer {
+		return ofMachine(t, x.Service, servertest.Host, "", "", exchangeForm(identity, append(more, "actor_token", actor, "actor_token_type", jwtTokenType)...))
+	}
+	actor := assertion()
+	if a := ask(actor, "scope", "more"); a.String("error") != "invalid_scope" {
+		t.Errorf("a mistake: %d %s", a.Status, a.Body)
+	}
+	if a := ask(actor); a.Status != 200 {
+		t.Fatalf("the same, put right: %d %s %v", a.Status, a.Body, x.Log.Last(audit.TokenRefused))
+	}
+	if a := ask(actor); a.String("error") != "invalid_request" || x.Log.Last(audit.TokenRefused)["reason"] != "assertion_used_twice" {
+		t.Errorf("once more: %d %s", a.Status, a.Body)
+	}
+	if a := ask(assertion(), "resource", otherResource); a.Status != 200 {
+		t.Errorf("another: %d %s", a.Status, a.Body)
 	}
 }
 
