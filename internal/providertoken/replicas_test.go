@@ -56,6 +56,13 @@ func (p *strict) Recheck(_ context.Context, _ connector.Identity, s connector.Se
 	return jane, next, nil
 }
 
+// then has do run between the use of a refresh token and the answer.
+func (p *strict) then(do func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.between = do
+}
+
 // session is a new one, good for ten minutes.
 func (p *strict) session(want connector.Wanted) connector.Session {
 	p.n++
@@ -90,7 +97,11 @@ func newReplicas(t *testing.T) *replicas {
 		return providertoken.New(keys, 100, &providertoken.Held{
 			Guard: &guard.Shared{Store: r.store, Now: time.Now}, Providers: provider.Set{provider.New(connector.Config{}, r.strict, nil)}, Resources: table,
 			Policy: policy.New(table.All(), nil, nil), Ended: revocation.New(100, time.Now), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-			End: func(_ string, _ time.Time, _ string, why reasons.Reason, _ error) { r.ended = append(r.ended, why) },
+			End: func(_ string, _ time.Time, _ string, why reasons.Reason, _ error) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.ended = append(r.ended, why)
+			},
 		})
 	}
 	r.one, r.two = held(), held()
@@ -132,13 +143,13 @@ func TestGuardLostInBetween(t *testing.T) {
 		t.Run(away.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newReplicas(t)
-				r.between = func() {
+				r.then(func() {
 					r.store.SetDown(true)
 					time.AfterFunc(away, func() { r.store.SetDown(false) })
-				}
+				})
 				time.Sleep(11 * time.Minute)
 				_, _ = r.wait(t, r.one)
-				r.between = nil
+				r.then(nil)
 				r.must(t, r.one, "access-2")
 				time.Sleep(away)
 				r.must(t, r.two, "access-2")
@@ -157,12 +168,12 @@ func TestReplicaDiesInBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReplicas(t)
 		dead := make(chan struct{})
-		r.between = func() { <-dead }
+		r.then(func() { <-dead })
 		time.Sleep(11 * time.Minute)
 		if _, err := r.wait(t, r.one); !errors.Is(err, providertoken.ErrCannotTell) {
 			t.Errorf("the replica that dies: %v", err)
 		}
-		r.between = nil
+		r.then(nil)
 		if _, err := r.wait(t, r.two); !errors.Is(err, providertoken.ErrCannotTell) {
 			t.Errorf("while the other has the lease: %v", err)
 		}
@@ -185,10 +196,10 @@ func TestRevokedInBetween(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newReplicas(t)
 				both := []*providertoken.Held{r.one, r.two}
-				r.between = func() {
+				r.then(func() {
 					both[at].Drop("family")
 					time.Sleep(time.Second)
-				}
+				})
 				time.Sleep(11 * time.Minute)
 				_, _ = r.wait(t, r.one)
 				time.Sleep(time.Minute)
@@ -206,7 +217,7 @@ func TestRevokedInBetween(t *testing.T) {
 func TestReplicasRenewOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReplicas(t)
-		r.between = func() { time.Sleep(300 * time.Millisecond) }
+		r.then(func() { time.Sleep(300 * time.Millisecond) })
 		for generation := 2; generation < 6; generation++ {
 			time.Sleep(11 * time.Minute)
 			var all sync.WaitGroup
