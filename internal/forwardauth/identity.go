@@ -61,7 +61,9 @@ func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource, most 
 	}
 	if r.Exchange != nil && p.Family != "" && p.Outsider == nil {
 		// Without a ticket the server can exchange nothing, which is told there.
-		_ = e.Identities.Tickets.Add(&id, token.Ticket{Family: p.Family, TokenID: p.ID, Issued: p.IssuedAt, Expires: p.Expires, EmailUnknown: p.EmailUnknown})
+		_ = e.Identities.Tickets.Add(&id, token.Ticket{
+			Family: p.Family, TokenID: p.ID, Issued: p.IssuedAt, Expires: p.Expires, EmailUnknown: p.EmailUnknown, Provider: p.ProviderToken != "" || p.ProviderHandle != "",
+		})
 	}
 	least, err := id.Payload()
 	room := most - e.Identities.Size(least)

@@ -89,7 +89,7 @@ func (e *Endpoint) endForDead(c *call, s *shown, dead string) (ended bool, err e
 		if _, err := e.supplyHeld(c, s); err != nil {
 			return false, err
 		}
-	} else if s.identity == nil {
+	} else if !s.ticket.Provider { // the sign-in is for another server, which may have called this one
 		return false, subjectRefused(reasons.NothingToExchange, nil)
 	}
 	if ok, wait := e.Revocations.families.Allow(c.entry.Subject); !ok {

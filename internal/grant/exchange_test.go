@@ -498,10 +498,44 @@ func identityClaims(t *testing.T, raw string) (claims map[string]any) {
 	return claims
 }
 
+// A server that another one called for its caller ends nothing of the caller's sign-in,
+// which is at the other.
+func TestDeadTokenOfAnotherServersSignIn(t *testing.T) {
+	t.Parallel()
+	for _, form := range []string{"client", "held"} {
+		t.Run(form, func(t *testing.T) {
+			t.Parallel()
+			x := startExchanger(t, func(f *config.File) {
+				f.Proxy.Hosts[1].ProviderToken.Token, f.Proxy.Hosts[1].ProviderToken.Form = "access", form
+			})
+			k := x.signIn(t)
+			a := x.exchange(t, servertest.Host, "notes-server", exchangeForm(x.told(t, servertest.Resource, k.Access).Get(identityHeader), "resource", otherResource, "scope", "notes:read"))
+			x.Clock.Advance(2 * time.Minute)
+			there := x.told(t, otherResource, a.String("access_token"))
+			if there.Get(tokenHeader) != "-" {
+				t.Errorf("the other server gets %q", there.Get(tokenHeader))
+			}
+			if b := x.exchange(t, otherHost, "other-server", exchangeForm(there.Get(identityHeader))); b.Status == 200 {
+				t.Errorf("the other server gets the provider's token: %s", b.Body)
+			}
+			said := x.tellDeadAt(t, otherHost, "other-server", there.Get(identityHeader), jwtTokenType, "dead")
+			if said.String("error") != "invalid_request" {
+				t.Errorf("%d %s", said.Status, said.Body)
+			}
+			x.MustPass(t, servertest.Resource, k.Access)
+		})
+	}
+}
+
 func (x exchanger) tellDead(t *testing.T, id, subject, kind, dead string) *servertest.Answer {
 	t.Helper()
+	return x.tellDeadAt(t, servertest.Host, id, subject, kind, dead)
+}
+
+func (x exchanger) tellDeadAt(t *testing.T, host, id, subject, kind, dead string) *servertest.Answer {
+	t.Helper()
 	form := url.Values{"subject_token": {subject}, "subject_token_type": {kind}, "token": {dead}}
-	req := servertest.Request(t, http.MethodPost, servertest.Issuer(servertest.Host)+"/dead-token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	req := servertest.Request(t, http.MethodPost, servertest.Issuer(host)+"/dead-token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
 	req.SetBasicAuth(id, serverSecret)
 	return x.Send(t, req)
 }

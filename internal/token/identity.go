@@ -58,6 +58,8 @@ type Ticket struct {
 	Expires int64  `json:"exp"` // and when it dies
 	// EmailUnknown: the provider told an address that cannot be read.
 	EmailUnknown bool `json:"noemail,omitempty"`
+	// Provider: the server got a token of the identity provider, too.
+	Provider bool `json:"idp,omitempty"`
 }
 
 // Payload is the part of an identity token that stays the same each time it is
