@@ -27,7 +27,7 @@ var errEvent = errors.New("it has a line without an end")
 
 // NewEvents returns the stream from, of whose messages filter makes what is passed on.
 func NewEvents(from io.Reader, filter func(message []byte) ([]byte, error)) *Events {
-	return &Events{from: bufio.NewReaderSize(from, 4<<10), filter: filter}
+	return &Events{from: bufio.NewReaderSize(from, 1<<10), filter: filter}
 }
 
 // Read implements io.Reader.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -87,21 +88,26 @@ func (e *Endpoint) recall(key fingerprint, now int64) (*Token, *Grant) {
 // fingerprint of a good one takes 2^128 tries.
 type fingerprint [16]byte
 
-// digest makes the fingerprint by way of the stack: the conversion to bytes
-// would be the only allocation of a decision. Of the tokens of this service only those
-// that carry one of the identity provider are larger.
+// digest makes the fingerprint by way of a buffer that is used again: the conversion
+// to bytes would be the only allocation of a decision, and a buffer on the stack would
+// make the stack of each connection twice as large for good. Of the tokens of this
+// service only those that carry one of the identity provider are larger.
 func digest(raw string, res *resource.Resource) fingerprint {
-	var buf [token.MaxBytes]byte
+	buf := plainTokens.Get().(*[token.MaxBytes]byte)
 	plain := buf[:]
 	if len(raw) > len(plain) {
 		plain = []byte(raw)
 	}
 	sum := sha256.Sum256(plain[:copy(plain, raw)])
+	clear(buf[:min(len(raw), len(buf))]) // a token that is looked at no more is not kept
+	plainTokens.Put(buf)
 	key := fingerprint(sum[:len(fingerprint{})])
 	place := key[len(key)-4:]
 	binary.BigEndian.PutUint32(place, binary.BigEndian.Uint32(place)^uint32(res.Index))
 	return key
 }
+
+var plainTokens = sync.Pool{New: func() any { return new([token.MaxBytes]byte) }}
 
 // standing says whether t is still to be honoured. The list is asked once for
 // each of its versions; in between that costs an atomic read.

@@ -20,7 +20,7 @@ const (
 	idleConnection   = 4 * time.Second
 	idleConnections  = 128 // of each server
 	maxHeaderBytes   = 64 << 10
-	readBuffer       = 4 << 10
+	readBuffer       = 2 << 10
 	writeTimeout     = 30 * time.Second
 	copyBuffer       = 8 << 10
 	mostTLSHandshake = 5 * time.Second
