@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
@@ -157,7 +159,18 @@ func relaying(ctx context.Context, b bench) error {
 	if err := relayTable(b, tokens[0], lines); err != nil {
 		return err
 	}
-	return openStreams(b, tokens[0], served)
+	if err := openStreams(b, tokens[0], served); err != nil {
+		return err
+	}
+	served.Stop()
+	again, err := start(b.service.program, "serve", "--config", config) // whose memory is as small as at first
+	if err != nil {
+		return err
+	}
+	if err := waitTools(again.HTTP, tokens[0]); err != nil {
+		return err
+	}
+	return openHTTP2Streams(ctx, b, tokens[0], again)
 }
 
 // streams is how many are opened at once. Each takes two files of the service.
@@ -182,18 +195,27 @@ func enoughFiles() int {
 	return max(0, int(limit.Max)-others) / 2
 }
 
-// openStreams measures the memory of streams on which nothing happens.
+// openStreams measures the memory of streams on which nothing happens: each on a
+// connection of its own, and then many on each connection of HTTP/2.
 func openStreams(b bench, token string, served *watched.Process) error {
 	before, err := served.Resident()
 	if err != nil {
 		return err
 	}
+	var open []io.Closer
+	closed := func() {
+		for _, c := range open {
+			c.Close()
+		}
+		open = nil
+	}
+	defer closed()
 	for range b.streams {
 		c, err := net.Dial("tcp", served.HTTP)
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		open = append(open, c)
 		c.SetDeadline(time.Now().Add(5 * time.Minute))
 		fmt.Fprintf(c, "GET /mcp HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", host, token)
 		status := make([]byte, len("HTTP/1.1 200"))
@@ -201,11 +223,56 @@ func openStreams(b bench, token string, served *watched.Process) error {
 			return fmt.Errorf("a stream: %q %w", status, err)
 		}
 	}
+	return perStream(b, "on a connection of its own", len(open), before, served)
+}
+
+// eachConnection is how many streams are opened on one connection of HTTP/2.
+const eachConnection = 100
+
+// openHTTP2Streams is openStreams over HTTP/2. With connections shared, files are no
+// limit to the number.
+func openHTTP2Streams(ctx context.Context, b bench, token string, served *watched.Process) error {
+	before, err := served.Resident()
+	if err != nil {
+		return err
+	}
+	transport := &http2.Transport{AllowHTTP: true}
+	for range streams / eachConnection {
+		c, err := net.Dial("tcp", served.HTTP)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		conn, err := transport.NewClientConn(c)
+		if err != nil {
+			return err
+		}
+		for range eachConnection {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/mcp", nil)
+			if err != nil {
+				return err
+			}
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("Accept", "text/event-stream")
+			resp, err := conn.RoundTrip(r)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("a stream over HTTP/2: %s", resp.Status)
+			}
+		}
+	}
+	return perStream(b, "over HTTP/2", streams, before, served)
+}
+
+func perStream(b bench, how string, n int, before float64, served *watched.Process) error {
 	after, err := served.Resident()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "memory of an open stream, of %d: %.1f KB\n", b.streams, (after-before)*(1<<20)/1000/float64(b.streams))
+	fmt.Fprintf(b.out, "memory of an open stream %s, of %d: %.1f KB\n", how, n, (after-before)*(1<<20)/1000/float64(n))
 	return nil
 }
 
@@ -291,7 +358,7 @@ func relayRequest(bearer, method, text string) []byte {
 func (s *service) servedConfig(upstream string) (string, error) {
 	name := filepath.Join(filepath.Dir(s.config), "served.yaml")
 	return name, os.WriteFile(name, fmt.Appendf(nil, `
-listen: {http: "127.0.0.1:0", management: "127.0.0.1:0"}
+listen: {http: "127.0.0.1:0", management: "127.0.0.1:0", h2c: true}
 provider: {name: oidc, issuerURL: "https://idp.example.com", clientID: bench, clientSecret: bench}
 proxy: {hosts: [{host: %s, endpoint: "http://%s/mcp", serve: {enabled: true}, scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]}]}
 keys: {source: seed, seedFiles: [seed]}
