@@ -403,6 +403,33 @@ func TestHeadersChecked(t *testing.T) {
 	}
 }
 
+// What decisions rest on is named for clients of both kinds of revisions.
+func TestWhatDecisionsRestOn(t *testing.T) {
+	// A call and a list, but not those of the session, which may be of that revision.
+	anyOlder := func(r *http.Request) bool {
+		return isMCP(r) && r.Header.Get("Mcp-Protocol-Version") == older && holds(r, `{"jsonrpc":"2.0","id":1,"method":"tools/`)
+	}
+	for want, gate := range map[string]func(*stack) http.Handler{
+		"decisions rest on the body, for clients of every revision":                                            func(st *stack) http.Handler { return st.good },
+		"decisions rest on headers, and older revisions are refused as a whole":                                func(st *stack) http.Handler { return when(anyOlder, status(http.StatusForbidden))(st, st.bare) },
+		"decisions rest on headers for clients of 2026-07-28 and later, and on the token alone for older ones": func(st *stack) http.Handler { return st.bare },
+	} {
+		st := newStack(t)
+		st.put(gate(st))
+		f := finding(st.run(t, Options{Login: true, Open: signIn(t)}), "older")
+		said := f.Detail
+		for _, s := range f.Faults {
+			said += s.Saw
+		}
+		if !strings.HasPrefix(said, want) {
+			t.Errorf("%q, want %q", said, want)
+		}
+		if open := strings.Contains(want, "token alone"); open != (f.Status == Warned) || !open && f.Status != Passed {
+			t.Errorf("%s: %v", want, f.Status)
+		}
+	}
+}
+
 // A gateway that turns the 403 into a 401 works for some clients only.
 func TestStepUpBy401IsAWarning(t *testing.T) {
 	st := newStack(t)

@@ -320,27 +320,43 @@ func (w *walk) checkHeaders(ctx context.Context) outcome {
 }
 
 // checkOlder asks for a tool as a client of an older revision does, with nothing in
-// the headers. The tool does not exist, so that nothing happens should the request
-// get through.
+// the headers, and says what decisions rest on here. The tool does not exist, so that
+// nothing happens should the request get through.
 func (w *walk) checkOlder(ctx context.Context) outcome {
 	if w.session.outside(strings.Fields(w.token.Scope)) == "" {
 		return skip("every tool is within the granted scopes")
 	}
+	call, err := w.asOlder(ctx, `"tools/call","params":{"name":"mcp-forward-auth-doctor/no-such-tool","arguments":{}}`)
+	if err != nil {
+		return skip(transport(err))
+	}
+	if !refused(call) {
+		return warn("older.open", "decisions rest on headers for clients of "+modern+" and later, and on the token alone for older ones: tools/call under MCP-Protocol-Version: "+older+": "+call.String())
+	}
+	list, err := w.asOlder(ctx, `"tools/list","params":{}`)
+	switch {
+	case err != nil:
+		return skip(transport(err))
+	case refused(list):
+		return pass("decisions rest on headers, and older revisions are refused as a whole: " + list.String())
+	}
+	return pass("decisions rest on the body, for clients of every revision: an older one's tools/call is refused with " + call.String() + ", and its tools/list is let through")
+}
+
+// asOlder sends a message as a client of an older revision does.
+func (w *walk) asOlder(ctx context.Context, message string) (*answer, error) {
 	header := []string{
 		"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "Authorization", "Bearer " + w.token.Access, "MCP-Protocol-Version", older,
 	}
 	if id := w.session.ID(); id != "" {
 		header = append(header, "Mcp-Session-Id", id)
 	}
-	a, err := w.probe.do(ctx, request{http.MethodPost, w.url.String(), header,
-		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"mcp-forward-auth-doctor/no-such-tool","arguments":{}}}`})
-	switch {
-	case err != nil:
-		return skip(transport(err))
-	case a.status == http.StatusForbidden || a.status == http.StatusUnauthorized:
-		return pass("refused with " + a.String())
-	}
-	return warn("older.open", "tools/call under MCP-Protocol-Version: "+older+": "+a.String())
+	return w.probe.do(ctx, request{http.MethodPost, w.url.String(), header, `{"jsonrpc":"2.0","id":1,"method":` + message + `}`})
+}
+
+// refused reports whether the gate let a request not through.
+func refused(a *answer) bool {
+	return a.status == http.StatusForbidden || a.status == http.StatusUnauthorized
 }
 
 // outside returns a tool that no granted scope has, "" if there is none.
