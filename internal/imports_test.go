@@ -136,6 +136,7 @@ var rules = []rule{
 	{"certificate", []string{"*"}, []string{"conf", "reload", "resource", "web"}, "what ends TLS knows hosts, and nothing of what is asked of them"},
 	{"relay", []string{"*"}, []string{"filter", "audit", "conf", "forwardauth", "outbound", "reasons", "resource", "web"}, "what stands in the place of a gateway knows decisions and MCP servers, and no flow"},
 	{"envoy", []string{"*"}, []string{"filter", "forwardauth"}, "what speaks Envoy's protocols translates, and decides nothing"},
+	{"migrate", []string{"*"}, []string{"conf", "credential/apikey", "strictjson"}, "a translation makes text of text, and runs nothing of what it writes about"},
 	{"kuadrant", []string{"*"}, []string{"clientauth", "conf"}, "the header for another gateway's filter is made of names, whoever may see them"},
 	{"web", []string{"*"}, []string{"conf", "oauth", "reasons", "resource", "audit"}, "the HTTP kit decides nothing"},
 	{"sample", []string{"*"}, nil, "the sample MCP server knows nothing of authorization"},

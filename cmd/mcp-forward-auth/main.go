@@ -86,7 +86,7 @@ client does.`,
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(usageError)
 	root.AddCommand(
-		serveCommand(), checkConfigCommand(), doctorCommand(), explainCommand(), demoCommand(), hashPasswordCommand(), newAPIKeyCommand(), sessionsCommand(), bridgeCommand(), probeCommand(), versionCommand())
+		serveCommand(), checkConfigCommand(), doctorCommand(), explainCommand(), demoCommand(), hashPasswordCommand(), newAPIKeyCommand(), sessionsCommand(), bridgeCommand(), migrateCommand(), probeCommand(), versionCommand())
 	root.AddCommand(unlisted()...)
 	return root
 }

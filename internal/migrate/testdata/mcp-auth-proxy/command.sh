@@ -1,0 +1,1 @@
+mcp-auth-proxy npx -y @modelcontextprotocol/server-filesystem ./

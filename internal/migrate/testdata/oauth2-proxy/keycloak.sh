@@ -1,0 +1,12 @@
+oauth2-proxy \
+    --provider=keycloak-oidc \
+    --client-id=mcp \
+    --client-secret=72341b6d-7065-4518-a0e4-50ee15025608 \
+    --redirect-url=https://internal.yourcompany.com/oauth2/callback \
+    --oidc-issuer-url=https://keycloak.yourcompany.com/realms/corp \
+    --email-domain=yourcompany.com \
+    --allowed-group=/engineers \
+    --allowed-group=/admins \
+    --set-xauthrequest \
+    --upstream=static://202 \
+    --code-challenge-method=S256
