@@ -3,7 +3,6 @@ package migrate_test
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -211,7 +210,7 @@ func FuzzTranslate(f *testing.F) {
 		for _, name := range []string{"a.cfg", "a.sh"} {
 			result, err := migrate.Translate(migrate.Request{Kind: k, URL: "https://mcp.example.com/mcp", Server: "http://a/mcp", SecretsDir: "/s", Files: []migrate.File{{Name: name, Text: text}}})
 			if err == nil && len(result.Config) == 0 {
-				t.Error(fmt.Sprint("nothing came of it"))
+				t.Error("nothing came of it")
 			}
 		}
 	})
