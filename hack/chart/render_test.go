@@ -332,6 +332,31 @@ func documents(t *testing.T) map[string]string {
 	return out
 }
 
+// The values that migrate writes for the chart can be installed.
+func TestMigratedValues(t *testing.T) {
+	files, err := filepath.Glob("../../internal/migrate/testdata/*/*.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(text), "# values.yaml") {
+			continue
+		}
+		rendered++
+		if _, err := helm4.render(t, file); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	if rendered < 2 {
+		t.Errorf("%d translations are values of the chart", rendered)
+	}
+}
+
 // The values that documents show can be installed as they are pasted, from a file
 // or into the command.
 func TestDocuments(t *testing.T) {

@@ -105,6 +105,8 @@ func (t *translation) oauth2ProxyProvider() {
 	}
 	if scopes := strings.Fields(t.text("scope")); len(scopes) > 0 {
 		t.carry("scope", "provider.scopes", scopes)
+	} else if name == "oidc" && t.has("allowed-group") {
+		t.doc.set("provider.scopes", []string{"openid", "email", "profile", "groups"}, "allowed-group: the scope groups was asked for by itself")
 	}
 	t.oauth2ProxyClaims(kind)
 	t.oauth2ProxyPeople(kind, name)

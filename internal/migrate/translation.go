@@ -179,6 +179,7 @@ func (t *translation) host(n int, public, upstream *url.URL, served bool) string
 		p := public.Path
 		if p == "" || p == "/" {
 			p = "/mcp"
+			t.step("Check the path in %s.endpoint: nothing said it, and /mcp is usual", dotted(at))
 		}
 		upstream = joined(upstream, p)
 	}
@@ -226,7 +227,7 @@ func dotted(key string) string { return listEntry.ReplaceAllString(key, "[$1]") 
 const closed = `example\.invalid`
 
 // domains is who may sign in where the provider admits strangers: by the domains of
-// the request, or else those that the predecessor had, or nobody of whom it is said.
+// the request, or else those that the predecessor had. With neither it admits no account and says so.
 func (t *translation) domains(at string, had []string, option, how string) {
 	asked := t.request.EmailDomains
 	switch {

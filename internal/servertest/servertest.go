@@ -53,6 +53,8 @@ const (
 // sample MCP server, the static provider with one user, keys from a seed, so
 // that a restart changes nothing.
 type Options struct {
+	// Text is a whole configuration file, in the place of the default and of Edit.
+	Text []byte
 	// Edit changes the configuration file; nil leaves it.
 	Edit func(*config.File)
 	// Files are what the configuration names besides "seed".
@@ -202,6 +204,9 @@ func (s *Service) load(o Options) (*config.Config, error) {
 	text, err := json.Marshal(conftest.Document(f)) // JSON is YAML
 	if err != nil {
 		return nil, err
+	}
+	if o.Text != nil {
+		text = o.Text
 	}
 	return config.Parse(text, func(name string) ([]byte, error) {
 		if content, ok := o.Files[name]; ok {
