@@ -15,16 +15,33 @@ import (
 	"time"
 )
 
-// request is what nginx sends to forward-auth: the client's headers and its own.
-func request(bearer string) []byte { return requestTo(host, bearer) }
+// decide is the path of a decision.
+const decide = "/authenticate"
 
-func requestTo(host, bearer string) []byte {
+// request is what nginx sends to forward-auth: the client's headers and its own.
+func request(token string) []byte {
+	if token == "" {
+		return requestTo(host, "", "")
+	}
+	return requestTo(host, "Bearer "+token, "")
+}
+
+// requestTo is request for another host, with the value of Authorization and a DPoP
+// proof; "" for none of either.
+func requestTo(host, authorization, proof string) []byte {
+	return requestAt(decide, host, authorization, proof)
+}
+
+func requestAt(path, host, authorization, proof string) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "GET /authenticate HTTP/1.1\r\nHost: %s\r\nX-Original-URL: https://%s/mcp\r\nX-Original-Method: POST\r\n", host, host)
+	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nX-Original-URL: https://%s/mcp\r\nX-Original-Method: POST\r\n", path, host, host)
 	b.WriteString("X-Real-IP: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n" +
 		"User-Agent: mcp-client/1.0\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/list\r\n")
-	if bearer != "" {
-		b.WriteString("Authorization: Bearer " + bearer + "\r\n")
+	if authorization != "" {
+		b.WriteString("Authorization: " + authorization + "\r\n")
+	}
+	if proof != "" {
+		b.WriteString("DPoP: " + proof + "\r\n")
 	}
 	b.WriteString("\r\n")
 	return b.Bytes()

@@ -11,6 +11,7 @@ import (
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop/dpoptest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
@@ -24,14 +25,21 @@ const (
 	coldSlice = 300
 )
 
-// rs256Line is the line with one verification, which first uses are compared with.
-const rs256Line = 12
+// Lines that others are read beside, and what their costs are counted in.
+const (
+	bareToken = "bare net/http, request with a token"
+	bareProof = "bare net/http, token and proof"
+	bareNone  = "bare net/http, request without"
+	bareCall  = "bare gRPC"
+	oneRS256  = "one RS256 verification"
+	bareES256 = "the same and one ES256 verification"
+)
 
 // slice is one line of the table: something of which n are done in a round, and
 // the CPU time that they took.
 type slice struct {
 	name   string
-	beside int // the line that it is to be read beside
+	beside string // the line that it is to be read beside
 	n      int
 	run    func(round int) (time.Duration, error)
 }
@@ -42,117 +50,212 @@ func cost(ctx context.Context, b bench) error {
 	if err != nil {
 		return err
 	}
-	external, err := b.service.external.mint(1 + coldSlice*(b.rounds+1))
-	if err != nil {
-		return err
-	}
-	carrying, err := b.service.mintFor(driveHost, token.Provider(strings.Repeat("p", 1200)), 1)
-	if err != nil {
-		return err
-	}
-	bareHTTP, err := dial(b.reference.HTTP, connections)
-	if err != nil {
-		return err
-	}
-	defer bareHTTP.close()
-	ourHTTP, err := dial(b.subject.HTTP, connections)
-	if err != nil {
-		return err
-	}
-	defer ourHTTP.close()
-	bareGRPC, err := dialGRPC(b.reference.GRPC, connections)
-	if err != nil {
-		return err
-	}
-	defer bareGRPC.close()
-	ourGRPC, err := dialGRPC(b.subject.GRPC, connections)
-	if err != nil {
-		return err
-	}
-	defer ourGRPC.close()
+	l := &lines{ctx: ctx, bench: b, tokens: tokens}
+	defer l.close()
 	rs256, err := newVerification()
 	if err != nil {
 		return err
 	}
-
-	http := func(p *watched.Process, to *pool, n int, status string, tokens func(round int) []string) func(int) (time.Duration, error) {
-		return func(round int) (time.Duration, error) {
-			messages := requests(tokens(round))
-			return spent(p, func() error { _, err := to.send(messages, n, status); return err })
+	slices := append(l.overHTTP(), l.overGRPC()...)
+	slices = append(slices, slice{oneRS256, bareToken, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }})
+	for _, more := range []func() ([]slice, error){l.external, l.carrying, l.bound} {
+		some, err := more()
+		if err != nil {
+			return err
 		}
+		slices = append(slices, some...)
 	}
-	grpc := func(p *watched.Process, to callers, n int, tokens func(round int) []string) func(int) (time.Duration, error) {
+	if err := l.dial(); err != nil { // now, for a server closes what is idle
+		return err
+	}
+	return measure(b, slices)
+}
+
+// lines makes the slices. It has the connections to both processes.
+type lines struct {
+	ctx context.Context
+	bench
+	tokens            []string // the first is seen before
+	bareHTTP, ourHTTP *pool
+	bareGRPC, ourGRPC callers
+	closers           []func()
+}
+
+func (l *lines) close() {
+	for _, f := range l.closers {
+		f()
+	}
+}
+
+func (l *lines) dial() error {
+	for _, to := range []struct {
+		into    **pool
+		address string
+	}{{&l.bareHTTP, l.reference.HTTP}, {&l.ourHTTP, l.subject.HTTP}} {
+		p, err := dial(to.address, connections)
+		if err != nil {
+			return err
+		}
+		*to.into, l.closers = p, append(l.closers, p.close)
+	}
+	for _, to := range []struct {
+		into    *callers
+		address string
+	}{{&l.bareGRPC, l.reference.GRPC}, {&l.ourGRPC, l.subject.GRPC}} {
+		c, err := dialGRPC(to.address, connections)
+		if err != nil {
+			return err
+		}
+		*to.into, l.closers = c, append(l.closers, c.close)
+	}
+	return nil
+}
+
+// http is the CPU time of p for n requests, each of which is answered with status.
+func (l *lines) http(p *watched.Process, n int, status string, messages func(round int) [][]byte) func(int) (time.Duration, error) {
+	return func(round int) (time.Duration, error) {
+		to, made := l.ourHTTP, messages(round)
+		if p == l.reference {
+			to = l.bareHTTP
+		}
+		return spent(p, func() error { _, err := to.send(made, n, status); return err })
+	}
+}
+
+// with are requests with tokens.
+func with(tokens func(round int) []string) func(int) [][]byte {
+	return func(round int) [][]byte { return requests(tokens(round)) }
+}
+
+func (l *lines) known(int) []string { return l.tokens[:1] }
+
+// fresh are tokens that only this kind of slice and this round use.
+func (l *lines) fresh(kind int) func(int) []string {
+	return func(round int) []string {
+		from := 1 + coldSlice*(3*round+kind)
+		return l.tokens[from : from+coldSlice]
+	}
+}
+
+func (l *lines) overHTTP() []slice {
+	none := with(func(int) []string { return []string{""} })
+	invalid := with(func(round int) []string { return spoil(l.fresh(2)(round)) })
+	forged := with(func(round int) []string { return forge(l.fresh(2)(round)) })
+	key := with(func(int) []string { return []string{l.service.apiKey} })
+	return []slice{
+		{bareToken, bareToken, warmSlice, l.http(l.reference, warmSlice, "200", with(l.known))},
+		{bareNone, bareNone, warmSlice, l.http(l.reference, warmSlice, "200", none)},
+		{"no token: 401", bareNone, warmSlice, l.http(l.subject, warmSlice, "401", none)},
+		{"token seen before: 200", bareToken, warmSlice, l.http(l.subject, warmSlice, "200", with(l.known))},
+		{"token's first use: 200", bareToken, coldSlice, l.http(l.subject, coldSlice, "200", with(l.fresh(0)))},
+		{"good token, other signature: 401", bareToken, coldSlice, l.http(l.subject, coldSlice, "401", invalid)},
+		{"forged token: 401", bareToken, coldSlice, l.http(l.subject, coldSlice, "401", forged)},
+		{"API key, seen before: 200", bareToken, warmSlice, l.http(l.subject, warmSlice, "200", key)},
+	}
+}
+
+func (l *lines) overGRPC() []slice {
+	grpc := func(p *watched.Process, to *callers, n int, tokens func(round int) []string) func(int) (time.Duration, error) {
 		return func(round int) (time.Duration, error) {
 			var messages []*auth.CheckRequest = checks(tokens(round))
-			return spent(p, func() error { return to.send(ctx, messages, n) })
+			return spent(p, func() error { return to.send(l.ctx, messages, n) })
 		}
 	}
-	none := func(int) []string { return []string{""} }
-	known := func(int) []string { return tokens[:1] }
-	fresh := func(kind int) func(int) []string { // tokens that only this kind of slice and this round use
-		return func(round int) []string {
-			from := 1 + coldSlice*(3*round+kind)
-			return tokens[from : from+coldSlice]
-		}
+	return []slice{
+		{bareCall, bareCall, warmSlice, grpc(l.reference, &l.bareGRPC, warmSlice, l.known)},
+		{"gRPC, token seen before", bareCall, warmSlice, grpc(l.subject, &l.ourGRPC, warmSlice, l.known)},
+		{"gRPC, token's first use", bareCall, coldSlice, grpc(l.subject, &l.ourGRPC, coldSlice, l.fresh(1))},
 	}
-	invalid := func(round int) []string { return spoil(fresh(2)(round)) }
-	forged := func(round int) []string { return forge(fresh(2)(round)) }
+}
 
-	return measure(b, []slice{
-		{"bare net/http, request with a token", 0, warmSlice, http(b.reference, bareHTTP, warmSlice, "200", known)},
-		{"bare net/http, request without", 1, warmSlice, http(b.reference, bareHTTP, warmSlice, "200", none)},
-		{"no token: 401", 1, warmSlice, http(b.subject, ourHTTP, warmSlice, "401", none)},
-		{"token seen before: 200", 0, warmSlice, http(b.subject, ourHTTP, warmSlice, "200", known)},
-		{"token's first use: 200", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "200", fresh(0))},
-		{"good token, other signature: 401", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "401", invalid)},
-		{"forged token: 401", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "401", forged)},
-		{"bare gRPC", 7, warmSlice, grpc(b.reference, bareGRPC, warmSlice, known)},
-		{"gRPC, token seen before", 7, warmSlice, grpc(b.subject, ourGRPC, warmSlice, known)},
-		{"gRPC, token's first use", 7, coldSlice, grpc(b.subject, ourGRPC, coldSlice, fresh(1))},
-		{"another server's JWT, seen before: 200", 0, warmSlice, http(b.subject, ourHTTP, warmSlice, "200", func(int) []string { return external[:1] })},
-		{"another server's JWT, first use: 200", 0, coldSlice, http(b.subject, ourHTTP, coldSlice, "200", func(round int) []string {
-			return external[1+coldSlice*round : 1+coldSlice*(round+1)]
-		})},
-		{"one RS256 verification", rs256Line, coldSlice, func(int) (time.Duration, error) { return rs256(coldSlice) }},
-		{"carrying a provider's token of 1.2 KB, seen before: 200", 0, warmSlice, func(int) (time.Duration, error) {
-			messages := [][]byte{requestTo(driveHost, carrying[0])}
-			return spent(b.subject, func() error { _, err := ourHTTP.send(messages, warmSlice, "200"); return err })
-		}},
-		{"API key, seen before: 200", 0, warmSlice, http(b.subject, ourHTTP, warmSlice, "200", func(int) []string { return []string{b.service.apiKey} })},
-	})
+// external are the lines of tokens of another authorization server.
+func (l *lines) external() ([]slice, error) {
+	external, err := l.service.external.mint(1 + coldSlice*(l.rounds+1))
+	known := with(func(int) []string { return external[:1] })
+	fresh := with(func(round int) []string { return external[1+coldSlice*round : 1+coldSlice*(round+1)] })
+	return []slice{
+		{"another server's JWT, seen before: 200", bareToken, warmSlice, l.http(l.subject, warmSlice, "200", known)},
+		{"another server's JWT, first use: 200", bareToken, coldSlice, l.http(l.subject, coldSlice, "200", fresh)},
+	}, err
+}
+
+// carrying is the line of an MCP server that gets the identity provider's token.
+func (l *lines) carrying() ([]slice, error) {
+	tokens, err := l.service.mintFor(driveHost, token.Provider(strings.Repeat("p", 1200)), "", 1)
+	if err != nil {
+		return nil, err
+	}
+	message := func(int) [][]byte { return [][]byte{requestTo(driveHost, "Bearer "+tokens[0], "")} }
+	return []slice{{"carrying a provider's token of 1.2 KB, seen before: 200", bareToken, warmSlice, l.http(l.subject, warmSlice, "200", message)}}, nil
+}
+
+// bound are the lines of tokens that are bound to a key (RFC 9449). Each request has a
+// proof of its own, made beforehand.
+func (l *lines) bound() ([]slice, error) {
+	known := dpoptest.New("ES256")
+	tokens, err := l.service.mintFor(boundHost, "", known.Thumbprint(), 1)
+	if err != nil {
+		return nil, err
+	}
+	keys, strangers, err := l.service.mintBound((l.rounds + 1) * coldSlice)
+	if err != nil {
+		return nil, err
+	}
+	ask := func(path string, key *dpoptest.Key, raw string) []byte {
+		return requestAt(path, boundHost, "DPoP "+raw, key.Proof("POST", "https://"+boundHost+"/mcp", dpoptest.Token(raw)))
+	}
+	proven := func(path string) func(int) [][]byte {
+		return func(int) (out [][]byte) {
+			for range warmSlice {
+				out = append(out, ask(path, known, tokens[0]))
+			}
+			return out
+		}
+	}
+	first := func(round int) (out [][]byte) {
+		for i := round * coldSlice; i < (round+1)*coldSlice; i++ {
+			out = append(out, ask(decide, keys[i], strangers[i]))
+		}
+		return out
+	}
+	return []slice{
+		{bareProof, bareProof, warmSlice, l.http(l.reference, warmSlice, "200", proven(decide))},
+		{bareES256, bareProof, warmSlice, l.http(l.reference, warmSlice, "200", proven(verifyPath))},
+		{"bound token, proof of a key seen before: 200", bareProof, warmSlice, l.http(l.subject, warmSlice, "200", proven(decide))},
+		{"bound token and key, both new: 200", bareProof, coldSlice, l.http(l.subject, coldSlice, "200", first)},
+	}, nil
 }
 
 // measure takes every slice in turn, round after round, and prints the table.
-// The first round warms up and does not count.
 func measure(b bench, slices []slice) error {
 	costs, err := b.rounded(slices)
 	if err != nil {
 		return err
 	}
-	rs256 := costs[rs256Line]
-	fmt.Fprintf(b.out, "\nCPU time of the server per request\n%-38s %10s %8s %19s\n", "", "µs", "x bare", "(above bare)/RS256")
-	for i, s := range slices {
-		bare := costs[s.beside]
-		above := make([]float64, len(bare))
-		for r := range above {
-			above[r] = (costs[i][r] - bare[r]) / rs256[r]
+	fmt.Fprintf(b.out, "\nCPU time of the server per request\n%-56s %10s %8s %23s\n", "", "µs", "x bare", "(above bare)/signature")
+	for _, s := range slices {
+		bare, one, name := costs[s.beside], costs[oneRS256], "RS256"
+		if s.beside == bareProof {
+			one, name = differences(costs[bareES256], bare), "ES256"
 		}
-		fmt.Fprintf(b.out, "%-38s %10.1f %8.2f %19.2f\n", s.name, median(costs[i]), median(ratios(costs[i], bare)), median(above))
+		above := ratios(differences(costs[s.name], bare), one)
+		fmt.Fprintf(b.out, "%-56s %10.1f %8.2f %15.2f %s\n", s.name, median(costs[s.name]), median(ratios(costs[s.name], bare)), median(above), name)
 	}
 	return nil
 }
 
-// rounded returns what each slice took in each round, in µs.
-func (b bench) rounded(slices []slice) ([][]float64, error) {
-	costs := make([][]float64, len(slices))
+// rounded returns what each slice, by its name, took in each round, in µs. The first
+// round warms up and does not count.
+func (b bench) rounded(slices []slice) (map[string][]float64, error) {
+	costs := map[string][]float64{}
 	for round := range b.rounds + 1 {
-		for i, s := range slices {
+		for _, s := range slices {
 			took, err := s.run(round)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
 			if round > 0 {
-				costs[i] = append(costs[i], float64(took.Nanoseconds())/1000/float64(s.n))
+				costs[s.name] = append(costs[s.name], float64(took.Nanoseconds())/1000/float64(s.n))
 			}
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop/dpoptest"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keyset"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
@@ -29,6 +30,8 @@ const (
 	issuer = "https://" + host
 	// driveHost is that of an MCP server that gets the identity provider's token.
 	driveHost = "drive.example.com"
+	// boundHost is that of an MCP server that takes tokens bound to a key.
+	boundHost = "bound.example.com"
 )
 
 // service is the program under measurement with its configuration: one MCP
@@ -64,9 +67,10 @@ proxy:
     providerToken: {token: access}
   - {host: %s, endpoint: %q, body: true, scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]}
   - {host: %s, endpoint: %q, envoyMCP: true, scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]}
+  - {host: %s, endpoint: %q, dpop: accepted, scopes: [{name: "notes:read", tools: ["tool_1*", "tool_2*", "tool_3*"]}]}
 apiKeys: {keys: [{name: bench, hashes: [%q], scopes: ["notes:read"], neverExpires: true}]}
 keys: {source: seed, seedFiles: [seed]}
-`, host, s.tools.URL+"/mcp", externalIssuer, driveHost, s.tools.URL+"/mcp", bodyHost, s.tools.URL+"/mcp", readingHost, s.tools.URL+"/mcp", hash)
+`, host, s.tools.URL+"/mcp", externalIssuer, driveHost, s.tools.URL+"/mcp", bodyHost, s.tools.URL+"/mcp", readingHost, s.tools.URL+"/mcp", boundHost, s.tools.URL+"/mcp", hash)
 	var set []byte
 	var err error
 	if s.external, set, err = newExternal(); err != nil {
@@ -95,11 +99,11 @@ func (s *service) start(ctx context.Context) (*watched.Process, error) {
 
 // mint makes tokens as the service would: of many people, who use clients that
 // registered themselves.
-func (s *service) mint(n int) ([]string, error) { return s.mintFor(host, "", n) }
+func (s *service) mint(n int) ([]string, error) { return s.mintFor(host, "", "", n) }
 
 // mintFor is mint for the MCP server of a host, with a token of the identity provider in
-// each, "" for none.
-func (s *service) mintFor(host string, provider token.Provider, n int) ([]string, error) {
+// each, and bound to the key with a thumbprint; "" for none of either.
+func (s *service) mintFor(host string, provider token.Provider, thumbprint string, n int) ([]string, error) {
 	tokens := make([]string, n)
 	failed := make([]error, runtime.NumCPU())
 	var wg sync.WaitGroup
@@ -111,6 +115,7 @@ func (s *service) mintFor(host string, provider token.Provider, n int) ([]string
 					token.Claims{
 						Issuer: "https://" + host, Audience: "https://" + host + "/mcp", Subject: "idp.example.com:" + user, ClientID: "dcr1." + strings.Repeat(rand.Text(), 11),
 						Scope: "notes:read notes:write", Family: rand.Text(),
+						Confirmation: token.Confirmation{Thumbprint: thumbprint},
 					},
 					token.Person{Email: user + "@example.com", Name: "A User", Groups: []string{"engineering", "admins"}, Provider: provider})
 			}
@@ -118,6 +123,19 @@ func (s *service) mintFor(host string, provider token.Provider, n int) ([]string
 	}
 	wg.Wait()
 	return tokens, errors.Join(failed...)
+}
+
+// mintBound makes n keys of clients, and a token that is bound to each.
+func (s *service) mintBound(n int) (keys []*dpoptest.Key, tokens []string, err error) {
+	for range n {
+		key := dpoptest.New("ES256")
+		one, err := s.mintFor(boundHost, "", key.Thumbprint(), 1)
+		if err != nil {
+			return nil, nil, err
+		}
+		keys, tokens = append(keys, key), append(tokens, one[0])
+	}
+	return keys, tokens, nil
 }
 
 // forge returns tokens with other claims, and so with another seal and signature

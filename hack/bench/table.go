@@ -36,6 +36,15 @@ func ratios(a, b []float64) []float64 {
 	return out
 }
 
+// differences subtracts round by round.
+func differences(a, b []float64) []float64 {
+	out := make([]float64, len(a))
+	for i := range a {
+		out[i] = a[i] - b[i]
+	}
+	return out
+}
+
 // quantile of values that are not sorted.
 func quantile[T int64 | float64](values []T, q float64) T {
 	sorted := slices.Sorted(slices.Values(values))
