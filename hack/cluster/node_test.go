@@ -17,7 +17,7 @@ import (
 var testdata embed.FS
 
 // clusterDNS are names that only this network has, beside the cluster's own.
-var clusterDNS = []string{"id.example.com"}
+var clusterDNS = []string{"id.example.com", "agents.example.com"}
 
 // private prepares the namespaces that run.sh made: a network with nothing but
 // this node, and places of our own for what programs write where they like.

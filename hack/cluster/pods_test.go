@@ -55,6 +55,7 @@ func TestPods(t *testing.T) {
 	step(t, "rotation of the seed", r.rotate)
 	step(t, "uninstall", func(t *testing.T) { c.uninstall(t, 4, release, namespace) })
 	step(t, "helm 3 and an OpenID provider", c.openID)
+	step(t, "a pod with its ServiceAccount", c.machines)
 	step(t, "kind.md behind Traefik", c.laptop)
 }
 

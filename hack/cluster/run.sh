@@ -96,7 +96,7 @@ image() {
     "${b[@]}" push -q "localhost/$1:test" "oci-archive:$3:localhost/$1:test"
 }
 if [ -z "$pods" ]; then
-  say "images: this repository's Dockerfile, an MCP server, pause"
+  say "images: this repository's Dockerfile, an MCP server, a client of its own, pause"
   mkdir "$work/images"
   if [ -f "${CLUSTER_IMAGE:-}" ]; then
     cp "$CLUSTER_IMAGE" "$work/images/mcp-forward-auth.tar"
@@ -110,8 +110,8 @@ if [ -z "$pods" ]; then
   fi
 fi
 if [ -z "$pods" ]; then
-  (cd "$repository" && build "$work/mcpserver" ./hack/mcpserver) && build "$work/pause" ./pause || { cat "$work/log"; echo 'FAILED: the build of the test programs'; exit 1; }
-  for name in mcpserver pause; do
+  (cd "$repository" && build "$work/mcpserver" ./hack/mcpserver && build "$work/workload" ./hack/workload) && build "$work/pause" ./pause || { cat "$work/log"; echo 'FAILED: the build of the test programs'; exit 1; }
+  for name in mcpserver workload pause; do
     image $name "$work/$name" "$work/images/$name.tar" >"$work/log" 2>&1 || { no_pods "buildah makes no image here: $(log)"; break; }
   done
 fi
