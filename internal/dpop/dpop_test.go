@@ -7,7 +7,9 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -64,6 +66,28 @@ func TestEveryAlgorithm(t *testing.T) {
 				t.Errorf("%d keys are remembered", len(v.keys.by))
 			}
 		})
+	}
+}
+
+// JSON may spell any character with an escape (RFC 8259, section 7).
+func TestEscapes(t *testing.T) {
+	k := clientKey("ES256")
+	spelt := func(method string) string {
+		header, claims := map[string]any{"typ": "dpop+jwt", "alg": "ES256", "jwk": k.JWK()}, fmt.Sprintf(
+			`{"jti":"1","htm":%s,"htu":"https:\/\/mcp.example.com\/mcp","iat":%d,"ath":%q}`, method, start.Unix(), dpoptest.Hash(token))
+		text, err := json.Marshal(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Sign(string(text), claims)
+	}
+	for method, want := range map[string]reasons.Reason{
+		`"POST"`: "", `"\u0050OST"`: "", `"P\u004fST"`: "",
+		`"\u0070OST"`: reasons.DPoPProofMethod, `"POST\u0000"`: reasons.DPoPProofMethod, `"POST\\"`: reasons.DPoPProofMethod, `""`: reasons.DPoPProofMalformed, `1`: reasons.DPoPProofMalformed,
+	} {
+		if _, err := New(nil, fixedClock).Verify([]string{spelt(method)}, request()); reasonOf(err) != want {
+			t.Errorf("htm %s: %v, want %q", method, err, want)
+		}
 	}
 }
 
