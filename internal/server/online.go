@@ -16,7 +16,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
@@ -43,7 +42,7 @@ const (
 )
 
 // Online asks what the configuration names, as the service would: identity providers
-// (discovery, the clock), other authorization servers (their keys), MCP servers (their list
+// (discovery, the clock), other authorization servers and trusted issuers (their keys), MCP servers (their list
 // of tools), and the public names (DNS, the certificate). It changes nothing anywhere. The
 // order is that of the configuration.
 func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contact {
@@ -64,9 +63,15 @@ func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contac
 			func(ctx context.Context) Contact { return askName(ctx, at, h, roots) })
 		for j, c := range cfg.AuthorizationServers[i] {
 			questions = append(questions, func(ctx context.Context) Contact {
-				return askKeys(ctx, conf.Element(conf.Join(at, "authorizationServers"), j), c)
+				at := conf.Element(conf.Join(at, "authorizationServers"), j)
+				return askKeys(ctx, at, c.JWKSFile, &jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: jwks.BearerFile(c.TokenFile)}, c.Authorities)
 			})
 		}
+	}
+	for _, c := range cfg.TrustedIssuers {
+		questions = append(questions, func(ctx context.Context) Contact {
+			return askKeys(ctx, c.At, c.JWKSFile, &jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: jwks.BearerFile(c.TokenFile)}, c.Authorities)
+		})
 	}
 	found := make([]Contact, len(questions))
 	places := make(chan struct{}, contacts)
@@ -227,14 +232,14 @@ func askName(ctx context.Context, at string, h resource.Entry, roots *tls.Config
 	return c
 }
 
-// askKeys reads the keys of another authorization server.
-func askKeys(ctx context.Context, at string, c issuer.Config) Contact {
-	said := Contact{Path: at, Asked: c.Issuer + ": its keys"}
-	if c.JWKSFile != "" {
+// askKeys reads the keys that another server publishes, if they are not in a file.
+func askKeys(ctx context.Context, at, file string, source *jwks.Source, authorities []byte) Contact {
+	said := Contact{Path: at, Asked: source.Issuer + ": its keys"}
+	if file != "" {
 		said.OK, said.Said = true, "they are in a file"
 		return said
 	}
-	document, err := (&jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL}).Over(trusting(nil, c.Authorities)).Fetch(ctx)
+	document, err := source.Over(trusting(nil, authorities)).Fetch(ctx)
 	if err != nil {
 		said.Said = err.Error()
 		return said

@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,19 @@ func TestOnline(t *testing.T) {
 	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
 	t.Cleanup(refuses.Close)
 
+	asks := oauthtest.NewIssuer(t) // as the API server of Kubernetes does
+	asks.Behave(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer token-of-the-service" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Write(keys.JWKS())
+	})
+	bearer := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(bearer, []byte("token-of-the-service\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
 	provider := func(issuer string) string {
 		return fmt.Sprintf("provider: {name: oidc, issuerURL: %q, clientID: a, clientSecret: b}\n", issuer)
 	}
@@ -43,11 +58,16 @@ func TestOnline(t *testing.T) {
 			[]string{"-provider: unavailable", "-proxy.hosts[0].endpoint: unreachable", "+proxy.hosts[0].host: 127.0.0.1", "-proxy.hosts[0].authorizationServers[0]: connection refused"}},
 		{"the server wants a credential", provider(idp.URL) + "proxy: {hosts: [" + host(local, refuses.URL+"/mcp", "") + "]}",
 			[]string{"+provider: the clocks agree", "-proxy.hosts[0].endpoint: unauthorized", "+proxy.hosts[0].host: 127.0.0.1"}},
+		{"trusted issuers, and keys for which a token is needed", provider(idp.URL) + "proxy: {hosts: [" + host(local, tools.URL+"/mcp", "") + "]}\ntrustedIssuers:\n" +
+			fmt.Sprintf("- {kind: kubernetes, issuer: %[1]q, jwksURL: %[2]q, tokenFile: %[3]q, rules: [{namespaces: [ci], scopes: [read], resources: ['http://%[4]s/mcp']}]}\n- {kind: workload, issuer: %[5]q, rules: [{anyone: true, scopes: [read], resources: ['http://%[4]s/mcp']}]}\n", asks.URL, asks.URL+"/keys", bearer, local, closed.URL),
+			[]string{"+provider: the clocks agree", "+proxy.hosts[0].endpoint: tools", "+proxy.hosts[0].host: 127.0.0.1", "+trustedIssuers[0]: 1 keys", "-trustedIssuers[1]: connection refused"}},
+		{"another server's keys, for which a token is needed", provider(idp.URL) + "proxy: {hosts: [" + host(local, tools.URL+"/mcp", fmt.Sprintf(", authorizationServers: [{issuer: %q, jwksURL: %q, tokenFile: %q}]", asks.URL, asks.URL+"/keys", bearer)) + "]}",
+			[]string{"+provider: the clocks agree", "+proxy.hosts[0].endpoint: tools", "+proxy.hosts[0].host: 127.0.0.1", "+proxy.hosts[0].authorizationServers[0]: 1 keys"}},
 		{"a name that is nowhere", provider(idp.URL) + fmt.Sprintf("proxy: {hosts: [{host: no-such-name.invalid, endpoint: %q}]}", tools.URL+"/mcp"),
 			[]string{"+provider: the clocks agree", "+proxy.hosts[0].endpoint: tools", "-proxy.hosts[0].host: the name is not found from here"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cfg, err := config.Parse([]byte(test.config), nil)
+			cfg, err := config.Parse([]byte(test.config), os.ReadFile)
 			if err != nil {
 				t.Fatal(err)
 			}
