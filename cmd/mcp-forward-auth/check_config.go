@@ -38,8 +38,9 @@ func checkConfigCommand() *cobra.Command {
 the file means. No address is asked and nothing is changed.
 
 With --online it asks what the file names as well, and changes nothing there:
-identity providers and their clocks, keys of other authorization servers, the
-tools of MCP servers, public names in DNS and their certificates.
+identity providers and their clocks, the keys of other authorization servers and
+of trusted issuers, the tools of MCP servers, public names in DNS and their
+certificates.
 
 With --as it prints what the policy lets a person have. WHO names what matters
 of user=…,email=…,groups=a|b,provider=…,client=…, with a backslash before ","
@@ -109,7 +110,7 @@ func (f checkFlags) run(c *cobra.Command) error {
 	q := whatif.Question{As: *f.as, AgentClient: *f.client, Resource: *f.resource, Scopes: *f.scopes}
 	switch {
 	case c.Flags().Changed("as-agent"):
-		if q.Agent, err = readAssertion(*f.agent); err != nil {
+		if q.Agent, err = readAssertion("--as-agent", *f.agent); err != nil {
 			return err
 		}
 		return tryPolicy(c, *f.path, q, asJSON)
@@ -138,20 +139,20 @@ func describe(c *cobra.Command, path string, online bool) error {
 	return printContacts(c.OutOrStdout(), server.Online(c.Context(), cfg, nil))
 }
 
-// readAssertion reads the file of --as-agent.
-func readAssertion(path string) (string, error) {
+// readAssertion reads the file that a flag names.
+func readAssertion(flag, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("--as-agent: %w", err)
+		return "", fmt.Errorf("%s: %w", flag, err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, assertion.MaxBytes+2))
 	if err != nil {
-		return "", fmt.Errorf("--as-agent: %w", err)
+		return "", fmt.Errorf("%s: %w", flag, err)
 	}
 	raw := strings.TrimSpace(string(text))
 	if raw == "" {
-		return "", fmt.Errorf("--as-agent: %s holds no assertion", path)
+		return "", fmt.Errorf("%s: %s holds no assertion", flag, path)
 	}
 	return raw, nil
 }

@@ -49,6 +49,7 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 	flags.BoolVar(&v.Register, "register", false, "register a client, which some servers store")
 	flags.BoolVar(&v.Login, "login", false, "sign in with a browser on this computer and test what comes after; registers a client")
 	flags.StringVar(&v.ClientID, "client-id", "", "sign in as this client `id` instead of registering one")
+	assertion := flags.String("assertion", "", "show the workload's token in this `file` in the place of a sign-in and test what comes after")
 	flags.StringVar(&v.Origin, "origin", "", "the web page's `origin` that the browser checks speak for (default http://localhost:6274, MCP Inspector)")
 	flags.StringSliceVar(&v.Skip, "skip", nil, "leave out checks: `ids` separated by commas; cors leaves out all that begin with cors-")
 	flags.DurationVar(&v.LoginTimeout, "login-timeout", 5*time.Minute, "how long to wait for the sign-in")
@@ -76,6 +77,9 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 		case len(args) != 1:
 			return usageError(c, errors.New("give the URL of one MCP server, such as https://mcp.example.com/mcp"))
 		}
+		if err := v.show(*assertion); err != nil {
+			return usageError(c, err)
+		}
 		v.URL, v.Version = args[0], buildVersion()
 		v.Open = func(at string) {
 			fmt.Fprintf(c.ErrOrStderr(), "\n  Open this address in a browser on this computer and sign in:\n\n    %s\n\n", at)
@@ -83,6 +87,18 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 		return v.run(c.Context())
 	}
 	return c
+}
+
+// show has the doctor show the assertion in a file, if there is one.
+func (v *visit) show(path string) (err error) {
+	switch {
+	case path == "":
+		return nil
+	case v.Login || v.Register:
+		return errors.New("--assertion is in the place of a sign-in; leave --login and --register out")
+	}
+	v.Assertion, err = readAssertion("--assertion", path)
+	return err
 }
 
 // run examines the server and prints the report.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +13,10 @@ import (
 )
 
 func TestDoctorCommand(t *testing.T) {
+	assertion := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(assertion, []byte("e30.e30.c2ln\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name string
 		args []string
@@ -23,6 +29,9 @@ func TestDoctorCommand(t *testing.T) {
 		{"two URLs", []string{"https://a.invalid", "https://b.invalid"}, exitNotRun, ""},
 		{"unknown flag", []string{"--colour"}, exitNotRun, ""},
 		{"unknown gateway", []string{"--gateway", "../nginx", "https://a.invalid"}, exitNotRun, ""},
+		{"an assertion and a sign-in", []string{"--assertion", assertion, "--login", "http://mcp.example.com/mcp"}, exitNotRun, ""},
+		{"an assertion that is not there", []string{"--assertion", assertion + ".gone", "http://mcp.example.com/mcp"}, exitNotRun, ""},
+		{"an assertion", []string{"--assertion", assertion, "http://mcp.example.com/mcp"}, exitFaults, "url.insecure"},
 		{"a recipe alone", []string{"--gateway", "ingress-nginx"}, 0, "auth-url"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -24,6 +24,9 @@ type serverDocument struct {
 	AuthMethods            []string `json:"token_endpoint_auth_methods_supported"`
 	IssParameter           bool     `json:"authorization_response_iss_parameter_supported"`
 	ClientMetadataDocument bool     `json:"client_id_metadata_document_supported"`
+	Grants                 []string `json:"grant_types_supported"`
+	Profiles               []string `json:"authorization_grant_profiles_supported"`
+	ProofAlgorithms        []string `json:"dpop_signing_alg_values_supported"`
 }
 
 // variant is one address where the metadata may be.

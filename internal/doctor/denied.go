@@ -17,6 +17,9 @@ func (w *walk) denied(r *http.Response) outcome {
 	if r.StatusCode == http.StatusServiceUnavailable {
 		return fail("session.unverified", saw)
 	}
+	if w.prover != nil && strings.Contains(saw, "invalid_dpop_proof") {
+		return fail("session.proof", saw)
+	}
 	if sameServer(w.server.Issuer, w.url.Scheme+"://"+w.url.Host) { // its tokens are its own affair
 		return fail("session.denied", saw)
 	}
@@ -39,12 +42,14 @@ func (w *walk) denied(r *http.Response) outcome {
 	return fail("session.denied", saw)
 }
 
-// foreignClaims are what is looked at of an access token, unverified.
+// foreignClaims are what is looked at of an access token or an assertion, unverified.
 type foreignClaims struct {
 	Issuer    string          `json:"iss"`
+	Subject   string          `json:"sub"`
 	Audience  json.RawMessage `json:"aud"`
 	IssuedAt  float64         `json:"iat"`
 	NotBefore float64         `json:"nbf"`
+	Expires   float64         `json:"exp"`
 }
 
 // claimsOf reads a token that is a JWT in its compact form (RFC 7519).

@@ -26,8 +26,11 @@ type Options struct {
 	Register bool
 	// Login lets it sign a user in: Open is given the authorization URL, and
 	// the answer is awaited on a loopback port for at most LoginTimeout.
-	Login        bool
-	ClientID     string // used instead of a registration; may be empty
+	Login    bool
+	ClientID string // used instead of a registration; may be empty
+	// Assertion is a JWT that is shown at the token endpoint in the place of a sign-in
+	// (RFC 7523, section 2.1); "" for none.
+	Assertion    string
 	Open         func(authorizationURL string)
 	LoginTimeout time.Duration // 5 minutes if zero
 	// Origin is the web page that the CORS checks speak for; MCP Inspector's if empty.
@@ -117,6 +120,8 @@ var steps = []struct {
 	{"pkce", hasServer, (*walk).checkPKCE},
 	{"iss", hasServer, (*walk).checkIss},
 	{"clients", hasServer, (*walk).checkClients},
+	{"machines", hasServer, (*walk).checkMachines},
+	{"proofs", hasServer, (*walk).checkProofs},
 	{"keys", hasServer, (*walk).checkKeys},
 	{"register", hasServer, (*walk).checkRegister},
 	{"redirects", mayRegister, (*walk).checkRedirects},
@@ -134,6 +139,7 @@ var steps = []struct {
 	{"large-body", gated, (*walk).checkLargeBody},
 	{"spoof", gated, (*walk).checkSpoof},
 	{"unasked", gated, (*walk).checkUnasked},
+	{"assertion", hasAssertion, (*walk).checkAssertion},
 	{"login", canLogin, (*walk).checkLogin},
 	{"exchange", hasCode, (*walk).checkExchange},
 	{"session", hasToken, (*walk).checkSession},
@@ -250,6 +256,8 @@ type walk struct {
 	callback *callback
 	code     string
 	verifier string
+	granted  *answer // of the token endpoint, to an assertion
+	prover   *prover // nil unless tokens are bound
 	token    *tokens
 	session  *session
 }
@@ -303,16 +311,26 @@ func hasServer(w *walk) string {
 }
 
 func canLogin(w *walk) string {
+	if w.opt.Assertion != "" {
+		return "an assertion takes its place"
+	}
 	if !w.opt.Login {
 		return "not asked for; --login signs you in and tests the rest"
 	}
 	if why := hasServer(w); why != "" {
 		return why
 	}
-	if w.boundOnly {
-		return "the MCP server takes tokens that are bound to a key alone (DPoP), and the doctor has no key; try with dpop: accepted"
-	}
 	return unless(w.client != nil, "there is no client to sign in with; name one with --client-id")
+}
+
+func hasAssertion(w *walk) string {
+	if w.opt.Assertion == "" {
+		return "not asked for; --assertion FILE shows a token of a workload and tests the rest"
+	}
+	if why := hasServer(w); why != "" {
+		return why
+	}
+	return documented(w)
 }
 
 func mayRegister(w *walk) string {
@@ -324,7 +342,7 @@ func mayRegister(w *walk) string {
 
 func hasClient(w *walk) string { return mayRegister(w) }
 
-func hasCode(w *walk) string    { return unless(w.code != "", "no one signed in") }
+func hasCode(w *walk) string    { return unless(w.code != "" || w.granted != nil, "no one signed in") }
 func hasToken(w *walk) string   { return unless(w.token != nil, "there is no token") }
 func hasSession(w *walk) string { return unless(w.session != nil, "there is no session") }
 

@@ -1,9 +1,59 @@
 package doctor
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 )
+
+// Where tokens have to be bound, the doctor signs in with a key of its own, with nonces
+// and without.
+func TestSignInWithProofs(t *testing.T) {
+	for name, sections := range map[string]string{"without nonces": "", "with nonces": "dpop: {nonces: true}\n"} {
+		t.Run(name, func(t *testing.T) {
+			st := newStackOf(t, ", dpop: required", func(string) string { return sections })
+			r := st.run(t, Options{Login: true, Open: signIn(t)})
+			if got := faults(r); got != "" {
+				t.Errorf("faults in a good set-up: %s\n%s", got, text(r, ""))
+			}
+			for _, id := range []string{"proofs", "login", "exchange", "session", "stream", "step-up"} {
+				if f := finding(r, id); f.Status != Passed {
+					t.Errorf("%s: %s %s", id, f.Status, f.Detail)
+				}
+			}
+		})
+	}
+}
+
+// What goes wrong with proofs on their way.
+func TestBrokenProofs(t *testing.T) {
+	without := func(match func(*http.Request) bool) func(*stack, http.Handler) http.Handler {
+		return func(_ *stack, next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if match(r) {
+					r.Header.Del("DPoP")
+				}
+				next.ServeHTTP(w, r)
+			})
+		}
+	}
+	token := func(r *http.Request) bool { return r.URL.Path == "/token" }
+	for name, b := range map[string]broken{
+		"the gateway drops proofs for the MCP server": {want: "session.proof", wrap: without(isMCP)},
+		"the gateway drops proofs for /token":         {want: "exchange.refused", wrap: without(token)},
+		"the token is not bound":                      {want: "exchange.unbound", wrap: replace("/token", `"token_type":"DPoP"`, `"token_type":"Bearer"`)},
+		"no algorithms":                               {want: "proofs.unsupported", wrap: replace("/.well-known/o", "dpop_signing_alg_values_supported", "x")},
+		"other algorithms":                            {want: "proofs.algorithms", wrap: replace("/.well-known/o", `"ES256",`, "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStackOf(t, ", dpop: required", nil)
+			st.put(b.wrap(st, st.good))
+			if got := faults(st.run(t, Options{Login: true, Open: signIn(t)})); got != b.want {
+				t.Errorf("found %q, want %q", got, b.want)
+			}
+		})
+	}
+}
 
 // A challenge of DPoP stands in the place of one of Bearer, or beside it (RFC 9449,
 // section 7.1).

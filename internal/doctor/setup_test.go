@@ -43,12 +43,22 @@ type stack struct {
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
+	return newStackOf(t, "", nil)
+}
+
+// newStackOf is newStack with more keys of the host, each after a comma, and more
+// sections, for the URL of the MCP server.
+func newStackOf(t *testing.T, host string, sections func(mcpURL string) string) *stack {
+	t.Helper()
+	more := host
 	st := &stack{}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*st.front.Load()).ServeHTTP(w, r) }))
 	t.Cleanup(front.Close)
 	tools := httptest.NewServer(http.StripPrefix("/mcp", sample.Handler(sample.Options{})))
 	t.Cleanup(tools.Close)
-	host := strings.TrimPrefix(front.URL, "http://")
+	if host = strings.TrimPrefix(front.URL, "http://"); sections == nil {
+		sections = func(string) string { return "" }
+	}
 	cfg, err := config.Parse(fmt.Appendf(nil, `
 provider:
   name: static
@@ -56,8 +66,8 @@ provider:
     - {username: demo, passwordHash: %q, email: demo@example.com, name: Demo User}
 proxy:
   hosts:
-    - {host: %q, scheme: http, endpoint: "%s/mcp"}
-`, passwordHash(), host, tools.URL), nil)
+    - {host: %q, scheme: http, endpoint: "%s/mcp"%s}
+%s`, passwordHash(), host, tools.URL, more, sections(front.URL+"/mcp")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

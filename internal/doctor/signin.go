@@ -136,6 +136,9 @@ type tokens struct {
 }
 
 func (w *walk) checkExchange(ctx context.Context) outcome {
+	if w.granted != nil {
+		return w.keepToken(w.granted)
+	}
 	form := url.Values{
 		"grant_type": {"authorization_code"}, "code": {w.code}, "redirect_uri": {w.callback.url},
 		"code_verifier": {w.verifier}, "client_id": {w.client.ID}, "resource": {w.resource.Resource},
@@ -143,7 +146,12 @@ func (w *walk) checkExchange(ctx context.Context) outcome {
 	if w.client.Secret != "" {
 		form.Set("client_secret", w.client.Secret)
 	}
-	a, err := w.postForm(ctx, w.server.TokenEndpoint, form)
+	if err := w.prove(); err != nil {
+		return skip(err.Error())
+	}
+	a, err := w.postProven(ctx, w.server.TokenEndpoint, func(header ...string) (*answer, error) {
+		return w.postForm(ctx, w.server.TokenEndpoint, form, header...)
+	})
 	if err != nil {
 		return fail("exchange.malformed", transport(err))
 	}
@@ -153,13 +161,7 @@ func (w *walk) checkExchange(ctx context.Context) outcome {
 		}
 		return fail("exchange.refused", a.String())
 	}
-	// From here on the body holds a token and is not shown.
-	var t tokens
-	if a.status != http.StatusOK || !a.isJSON() || json.Unmarshal(a.body, &t) != nil || t.Access == "" || !strings.EqualFold(t.Type, "Bearer") {
-		return fail("exchange.malformed", fmt.Sprintf("%d, %s, token_type %q", a.status, a.media(), t.Type))
-	}
-	w.token = &t
-	return pass(fmt.Sprintf("%d bytes, good for %s, scope %q", len(t.Access), time.Duration(t.Expires)*time.Second, t.Scope))
+	return w.keepToken(a)
 }
 
 // session is a connection to the MCP server through the gate.
@@ -185,14 +187,34 @@ func (t *withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !sameOrigin(r.URL, t.walk.url) {
 		return nil, errors.New("the doctor takes its token nowhere else")
 	}
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+t.walk.token.Access)
-	t.walk.probe.note(r)
-	resp, err := t.walk.probe.client.Transport.RoundTrip(r)
+	resp, err := t.send(r)
+	if err == nil && t.walk.prover != nil && t.walk.prover.learn(r.URL.String(), &answer{status: resp.StatusCode, header: resp.Header}) {
+		resp.Body.Close()
+		resp, err = t.send(r)
+	}
 	if err == nil && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusServiceUnavailable) {
 		t.refused = resp
 	}
 	return resp, err
+}
+
+// send sends r, or a copy of it, with the token.
+func (t *withToken) send(r *http.Request) (*http.Response, error) {
+	credentials, err := t.walk.credentials(r.Method, r.URL.String())
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	if r.GetBody != nil {
+		if r.Body, err = r.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	for i := 0; i+1 < len(credentials); i += 2 {
+		r.Header.Set(credentials[i], credentials[i+1])
+	}
+	t.walk.probe.note(r)
+	return t.walk.probe.client.Transport.RoundTrip(r)
 }
 
 func (w *walk) checkSession(ctx context.Context) outcome {
@@ -237,8 +259,8 @@ func (w *walk) checkStream(ctx context.Context) outcome {
 	if id == "" {
 		return skip("the MCP server keeps no session, so it has no stream that stays open")
 	}
-	a, err := w.probe.within(ctx, w.opt.StreamTimeout, request{http.MethodGet, w.url.String(), []string{
-		"Accept", "text/event-stream", "Authorization", "Bearer " + w.token.Access,
+	a, err := w.authorized(ctx, w.opt.StreamTimeout, request{http.MethodGet, w.url.String(), []string{
+		"Accept", "text/event-stream",
 		"Mcp-Session-Id", id, "MCP-Protocol-Version", w.session.InitializeResult().ProtocolVersion,
 	}, ""})
 	switch {
@@ -268,8 +290,8 @@ func (w *walk) checkStepUp(ctx context.Context) outcome {
 	if tool == "" {
 		return skip("every tool is within the granted scopes")
 	}
-	a, err := w.probe.do(ctx, request{http.MethodPost, w.url.String(), []string{
-		"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "Authorization", "Bearer " + w.token.Access,
+	a, err := w.authorized(ctx, w.opt.Timeout, request{http.MethodPost, w.url.String(), []string{
+		"Content-Type", "application/json", "Accept", "application/json, text/event-stream",
 		"MCP-Protocol-Version", modern, "Mcp-Method", "tools/call", "Mcp-Name", tool,
 	}, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"mcp-forward-auth-doctor/no-such-tool","arguments":{},` + requestMeta + `}}`})
 	if err != nil {
@@ -296,11 +318,11 @@ func (w *walk) checkStepUp(ctx context.Context) outcome {
 // effect on the server (MCP 2026-07-28, transports, "Server Validation").
 func (w *walk) checkHeaders(ctx context.Context) outcome {
 	header := []string{
-		"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "Authorization", "Bearer " + w.token.Access,
+		"Content-Type", "application/json", "Accept", "application/json, text/event-stream",
 		"MCP-Protocol-Version", modern, "Mcp-Method",
 	}
 	ask := func(method string) (*answer, error) {
-		return w.probe.do(ctx, request{http.MethodPost, w.url.String(), append(slices.Clone(header), method), `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{` + requestMeta + `}}`})
+		return w.authorized(ctx, w.opt.Timeout, request{http.MethodPost, w.url.String(), append(slices.Clone(header), method), `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{` + requestMeta + `}}`})
 	}
 	plain, err := ask("tools/list")
 	if err != nil {
@@ -346,12 +368,12 @@ func (w *walk) checkOlder(ctx context.Context) outcome {
 // asOlder sends a message as a client of an older revision does.
 func (w *walk) asOlder(ctx context.Context, message string) (*answer, error) {
 	header := []string{
-		"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "Authorization", "Bearer " + w.token.Access, "MCP-Protocol-Version", older,
+		"Content-Type", "application/json", "Accept", "application/json, text/event-stream", "MCP-Protocol-Version", older,
 	}
 	if id := w.session.ID(); id != "" {
 		header = append(header, "Mcp-Session-Id", id)
 	}
-	return w.probe.do(ctx, request{http.MethodPost, w.url.String(), header, `{"jsonrpc":"2.0","id":1,"method":` + message + `}`})
+	return w.authorized(ctx, w.opt.Timeout, request{http.MethodPost, w.url.String(), header, `{"jsonrpc":"2.0","id":1,"method":` + message + `}`})
 }
 
 // refused reports whether the gate let a request not through.

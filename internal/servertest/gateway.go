@@ -72,7 +72,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		relay(g.toServer, w, r)
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
-		for _, name := range []string{"WWW-Authenticate", "Content-Type", "Cache-Control"} {
+		for _, name := range []string{"WWW-Authenticate", "DPoP-Nonce", "Content-Type", "Cache-Control"} {
 			if v := answer.Header.Get(name); v != "" {
 				w.Header().Set(name, v)
 			}
