@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,23 +15,27 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
-// proofEdits are the changes of each gateway's recipe by which proofs do not reach the
-// MCP server and nonces reach the client, as docs/dpop.md has them.
+// proofEdits are the changes of each gateway's recipe by which nonces reach the client
+// with an answer of the MCP server, as docs/dpop.md has them. That proofs end at the
+// gateway is in the recipes.
 var proofEdits = map[string][]string{
-	"nginx": {`proxy_set_header Authorization "";`, `proxy_set_header Authorization "";
-        proxy_set_header DPoP "";
+	"nginx": {`proxy_set_header DPoP "";`, `proxy_set_header DPoP "";
         auth_request_set $mcp_dpop_nonce $upstream_http_dpop_nonce;
         add_header DPoP-Nonce $mcp_dpop_nonce always;`},
-	"Caddy":      {"header_up -Authorization", "header_up -Authorization\n\t\t\t\theader_up -DPoP"},
-	"HAProxy":    {"http-request del-header authorization if !is_service", "http-request del-header authorization if !is_service\n    http-request del-header dpop if !is_service\n    http-response set-header DPoP-Nonce %[var(txn.mcp_nonce)] if { var(txn.mcp_nonce) -m found }"},
+	"HAProxy":    {"http-request del-header dpop if !is_service", "http-request del-header dpop if !is_service\n    http-response set-header DPoP-Nonce %[var(txn.mcp_nonce)] if { var(txn.mcp_nonce) -m found }"},
 	"Envoy HTTP": {"allowed_upstream_headers: {patterns: [{prefix: x-auth-request-, ignore_case: true}]}", "allowed_upstream_headers: {patterns: [{prefix: x-auth-request-, ignore_case: true}]}\n                          allowed_client_headers_on_success: {patterns: [{exact: dpop-nonce, ignore_case: true}]}"},
-	"Traefik":    {"^(X-Auth-Request-.*|Authorization)$", "^(X-Auth-Request-.*|Authorization|Dpop)$"},
 }
 
 // proofLua are those of HAProxy's script.
 var proofLua = []string{
 	`local told = { "www-authenticate",`, `local told = { "www-authenticate", "dpop-nonce",`,
 	`    txn:set_var("txn.mcp_auth", "allowed")`, `    if headers["dpop-nonce"] then txn:set_var("txn.mcp_nonce", headers["dpop-nonce"][0]) end` + "\n" + `    txn:set_var("txn.mcp_auth", "allowed")`,
+}
+
+// pushEdits are the changes by which /par reaches the service, as docs/dpop.md has them.
+var pushEdits = map[string][]string{
+	"nginx": {"|token|revoke|", "|token|par|revoke|"}, "Envoy HTTP": {"|token|revoke|", "|token|par|revoke|"}, "Traefik": {"|token|revoke|", "|token|par|revoke|"},
+	"Envoy gRPC": {"|token|revoke|", "|token|par|revoke|"}, "Caddy": {" /token /revoke ", " /token /par /revoke "}, "HAProxy": {" /token /revoke ", " /token /par /revoke "},
 }
 
 // proving is kind with its recipe for proofs.
@@ -40,7 +45,7 @@ func proving(kind gateway) gateway {
 		return kind
 	}
 	kind.start = func(t *testing.T, path string, site gatewaySite) *process {
-		site.edit = func(recipe string) string { return substitute(t, recipe, proofEdits[kind.name]...) }
+		site.edit = func(recipe string) string { return substitute(t, recipe, append(slices.Clone(proofEdits[kind.name]), pushEdits[kind.name]...)...) }
 		if kind.name == "HAProxy" {
 			return startHAProxy(t, path, site, substitute(t, block(t, "haproxy", "Gate", "lua", 0), proofLua...))
 		}
@@ -179,11 +184,7 @@ func TestDPoPClients(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			kind.path(t)
 			st := withProofs(t, kind, "required", true)
-			libraries := []string{"oauth4webapi", "openid-client", "dpop"}
-			if strings.HasPrefix(kind.name, "none") { // recipes of gateways have no route to /par
-				libraries = append(libraries, "oauth4webapi pushed", "openid-client pushed")
-			}
-			for _, library := range libraries {
+			for _, library := range []string{"oauth4webapi", "openid-client", "dpop", "oauth4webapi pushed", "openid-client pushed"} {
 				t.Run(library, func(t *testing.T) {
 					name, pushed := strings.CutSuffix(library, " pushed")
 					var env []string

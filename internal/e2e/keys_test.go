@@ -23,7 +23,7 @@ var keyEdits = map[string][]string{
 	"HAProxy":    {"http-request del-header authorization if !is_service", "http-request del-header authorization if !is_service\n    http-request del-header x-api-key if !is_service"},
 	"Envoy HTTP": {"{exact: origin, ignore_case: true}", "{exact: origin, ignore_case: true}, {exact: x-api-key, ignore_case: true}, {exact: x-forwarded-for, ignore_case: true}"},
 	"Envoy gRPC": {},
-	"Traefik":    {"^(X-Auth-Request-.*|Authorization)$", "^(X-Auth-Request-.*|Authorization|X-Api-Key)$"},
+	"Traefik":    {"^(X-Auth-Request-.*|Authorization|Dpop)$", "^(X-Auth-Request-.*|Authorization|Dpop|X-Api-Key)$"},
 }
 
 // A key opens the MCP server through each real gateway, in either header, and does

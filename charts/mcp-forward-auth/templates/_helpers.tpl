@@ -535,13 +535,13 @@ port, url}. It fails for an endpoint that is none. Arguments: root, what.
 
 {{/*
 Headers that a gateway takes from the answer of this service, in place of the
-client's own. The service answers without Authorization, so its name in this list
-takes the client's token away.
+client's own. The service answers without Authorization and DPoP, so their names in
+this list take the client's token, and the proof of its key, away.
 */}}
 {{- define "mcp-forward-auth.responseHeaders" -}}
 {{- $headers := (include "mcp-forward-auth.identityHeaders" . | fromYaml).list }}
 {{- if not .Values.protection.passAuthorization }}
-{{- $headers = append $headers "Authorization" | uniq }}
+{{- $headers = concat $headers (list "Authorization" "DPoP") | uniq }}
 {{- end }}
 {{- toYaml (dict "list" $headers) }}
 {{- end }}
