@@ -423,7 +423,7 @@ func TestProtection(t *testing.T) {
 			}
 		}
 		slices.Sort(headers)
-		headers = append(headers, "Authorization") // taken from the answer, which has none: the token ends at the gateway
+		headers = append(headers, "Authorization", "DPoP") // taken from the answer, which has none: the token and its proof end at the gateway
 		for _, o := range r.of("Ingress") {
 			if o.Metadata.Name == service.Name {
 				if len(o.Metadata.Annotations) > 0 && o.Metadata.Annotations["nginx.ingress.kubernetes.io/auth-url"] != "" {
