@@ -22,10 +22,12 @@ type workload struct {
 	RefreshToken bool
 }
 
+const machinesNamespace = "auth-agents"
+
 // machines has a pod call an MCP server through nginx with the tokens of its
 // ServiceAccount alone, and another account try the same.
 func (c *cluster) machines(t *testing.T) {
-	const name, namespace = "agents", "auth-agents"
+	const name, namespace = "agents", machinesNamespace
 	c.restricted(t, namespace, "ci")
 	ca, err := os.ReadFile(filepath.Join(c.dir, "tls.crt"))
 	if err != nil {

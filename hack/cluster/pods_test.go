@@ -383,6 +383,7 @@ func (c *cluster) explain(t *testing.T) {
 		{"get", "pods", "--all-namespaces", "-o", "wide"},
 		{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
 		{"-n", namespace, "logs", "-l", "app.kubernetes.io/component=server", "--tail=40"},
+		{"-n", machinesNamespace, "logs", "-l", "app.kubernetes.io/component=server", "--tail=40"},
 	} {
 		out, err := c.output("", "kubectl", args...)
 		t.Logf("---- kubectl %s ----\n%s%v", strings.Join(args, " "), out[max(0, len(out)-8<<10):], err)

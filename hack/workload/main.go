@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +56,8 @@ func outcome(who any, err error) any {
 	return who
 }
 
+const bearerGrant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
 // exchange gets an access token for the one in the file.
 func exchange(ctx context.Context, server, file string) (*oauth2.Token, error) {
 	raw, err := os.ReadFile(file)
@@ -67,7 +70,7 @@ func exchange(ctx context.Context, server, file string) (*oauth2.Token, error) {
 	}
 	// No client is in the request: the assertion says who asks.
 	config := oauth2.Config{Endpoint: oauth2.Endpoint{TokenURL: endpoint, AuthStyle: oauth2.AuthStyleInParams}}
-	return config.Exchange(ctx, "", oauth2.SetAuthURLParam("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+	return config.Exchange(ctx, "", oauth2.SetAuthURLParam("grant_type", bearerGrant),
 		oauth2.SetAuthURLParam("assertion", strings.TrimSpace(string(raw))), oauth2.SetAuthURLParam("resource", server))
 }
 
@@ -87,26 +90,51 @@ func tokenEndpoint(ctx context.Context, server string) (string, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || len(challenges) == 0 {
 		return "", fmt.Errorf("without a token: %s, challenge %q, %v", resp.Status, resp.Header.Values("WWW-Authenticate"), err)
 	}
-	resource, err := oauthex.GetProtectedResourceMetadata(ctx, challenges[0].Params["resource_metadata"], server, http.DefaultClient)
-	if err != nil {
+	// The SDK reads both documents too, but at no private address, such as those in a cluster.
+	var resource struct {
+		Resource             string   `json:"resource"`
+		AuthorizationServers []string `json:"authorization_servers"`
+	}
+	if err := read(ctx, challenges[0].Params["resource_metadata"], &resource); err != nil {
 		return "", err
 	}
-	if len(resource.AuthorizationServers) == 0 {
-		return "", errors.New("the MCP server names no authorization server")
+	if resource.Resource != server || len(resource.AuthorizationServers) == 0 {
+		return "", fmt.Errorf("the resource is %q, with %d authorization servers", resource.Resource, len(resource.AuthorizationServers))
 	}
 	issuer := resource.AuthorizationServers[0]
 	u, err := url.Parse(issuer)
 	if err != nil {
 		return "", err
 	}
-	meta, err := oauthex.GetAuthServerMeta(ctx, u.Scheme+"://"+u.Host+"/.well-known/oauth-authorization-server"+u.Path, issuer, http.DefaultClient)
-	if err != nil {
+	var meta struct {
+		Issuer        string   `json:"issuer"`
+		TokenEndpoint string   `json:"token_endpoint"`
+		Grants        []string `json:"grant_types_supported"`
+	}
+	if err := read(ctx, u.Scheme+"://"+u.Host+"/.well-known/oauth-authorization-server"+u.Path, &meta); err != nil {
 		return "", err
 	}
-	if meta == nil {
-		return "", fmt.Errorf("%s publishes no metadata", issuer)
+	if meta.Issuer != issuer || !slices.Contains(meta.Grants, bearerGrant) {
+		return "", fmt.Errorf("the issuer is %q, with the grants %q", meta.Issuer, meta.Grants)
 	}
 	return meta.TokenEndpoint, nil
+}
+
+// read gets a JSON document.
+func read(ctx context.Context, at string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", at, resp.Status)
+	}
+	return json.NewDecoder(resp.Body).Decode(into)
 }
 
 // whoami calls the tool that says whom the MCP server was told of.
