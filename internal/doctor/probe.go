@@ -17,6 +17,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 )
 
 // Bounds on what an answer may bring.
@@ -134,7 +136,7 @@ func (p *prober) note(req *http.Request) {
 }
 
 func (p *prober) get(ctx context.Context, at string, header ...string) (*answer, error) {
-	return p.do(ctx, request{http.MethodGet, at, append([]string{"Accept", "application/json"}, header...), ""})
+	return p.do(ctx, request{http.MethodGet, at, append([]string{"Accept", jwks.Accept}, header...), ""})
 }
 
 func (a *answer) media() string {

@@ -138,13 +138,18 @@ func wellKnown(issuer string) []string {
 	return []string{bare + openID, origin + oauth + u.EscapedPath(), origin + openID + u.EscapedPath()}
 }
 
+// Accept is for requests for key sets, and for the documents that lead to them. The API
+// server of Kubernetes sends key sets under their own type alone (RFC 7517, section
+// 8.5.2), and answers 406 to who does not name it.
+const Accept = "application/json, application/jwk-set+json"
+
 // get reads one JSON document of bounded size, and follows no redirect.
 func (s *Source) get(ctx context.Context, address string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", Accept)
 	req.Header.Set("User-Agent", "mcp-forward-auth")
 	if err := s.authorize(req); err != nil {
 		return err

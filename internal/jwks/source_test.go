@@ -54,3 +54,27 @@ func TestSourceToken(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// The API server of Kubernetes, 1.37 among them, answers 406 to a request that does not
+// name the type of key sets, and sends its discovery document as JSON alone.
+func TestSourceAsKubernetesWantsIt(t *testing.T) {
+	var api *httptest.Server
+	api = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		media, body := "application/json", `{"issuer":"`+api.URL+`","jwks_uri":"`+api.URL+`/openid/v1/jwks"}`
+		if r.URL.Path == "/openid/v1/jwks" {
+			media, body = "application/jwk-set+json", `{"keys":[]}`
+		}
+		if !strings.Contains(r.Header.Get("Accept"), media) {
+			w.WriteHeader(http.StatusNotAcceptable)
+			return
+		}
+		w.Header().Set("Content-Type", media)
+		w.Write([]byte(body))
+	}))
+	defer api.Close()
+	for _, s := range []*Source{{Issuer: api.URL}, {Issuer: "https://kubernetes.default.svc", URL: api.URL + "/openid/v1/jwks"}} {
+		if _, err := s.Over(http.DefaultTransport).Fetch(t.Context()); err != nil {
+			t.Errorf("%s: %v", s.Issuer, err)
+		}
+	}
+}
