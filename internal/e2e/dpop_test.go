@@ -45,7 +45,9 @@ func proving(kind gateway) gateway {
 		return kind
 	}
 	kind.start = func(t *testing.T, path string, site gatewaySite) *process {
-		site.edit = func(recipe string) string { return substitute(t, recipe, append(slices.Clone(proofEdits[kind.name]), pushEdits[kind.name]...)...) }
+		site.edit = func(recipe string) string {
+			return substitute(t, recipe, append(slices.Clone(proofEdits[kind.name]), pushEdits[kind.name]...)...)
+		}
 		if kind.name == "HAProxy" {
 			return startHAProxy(t, path, site, substitute(t, block(t, "haproxy", "Gate", "lua", 0), proofLua...))
 		}
