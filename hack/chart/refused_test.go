@@ -29,6 +29,8 @@ func TestRefused(t *testing.T) {
 		{"secret inline and in a file", "provider: {clientSecret: x, clientSecretFile: file}\nexistingSecrets: {clientSecret: {name: ''}}", "The client secret is given twice: keep one of provider.clientSecret and provider.clientSecretFile."},
 		{"two replicas with ephemeral keys", "replicaCount: 2\nkeys: {source: ephemeral}", "Several replicas cannot work with keys.source ephemeral"},
 		{"autoscaling with ephemeral keys", "autoscaling: {enabled: true}\nkeys: {source: ephemeral}", "Several replicas cannot work with keys.source ephemeral"},
+		{"ID-JAGs at several replicas", "replicaCount: 2\ntrustedIssuers: [{kind: kubernetes, issuer: 'https://k', rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.com/mcp']}]}, {kind: id-jag, issuer: 'https://idp.example.com', rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.com/mcp']}]}]", "would each accept an assertion of trustedIssuers[1] once"},
+		{"workloads at several replicas", "autoscaling: {enabled: true}\ntrustedIssuers: [{kind: workload, issuer: 'https://agents.example.com', rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.com/mcp']}]}]\nguard: {backend: memory}", "would each accept an assertion of trustedIssuers[0] once"},
 		{"seed that would not be used", "existingSecrets: {seed: {name: s}}\nkeys: {source: ephemeral}", "Seeds are given, but keys.source is ephemeral"},
 		{"seeds twice", "existingSecrets: {seed: {name: s}}\nkeys: {source: seed, seedFiles: [a]}", "The seeds are given twice"},
 		{"whole configuration twice", "existingSecrets: {config: {name: c}}", "existingSecrets.config names a Secret with the whole configuration, so provider and proxy must stay empty."},
@@ -74,6 +76,24 @@ func TestRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What the case before would refuse is taken where nothing has to be remembered in common.
+func TestAssertionsAtSeveralReplicas(t *testing.T) {
+	const rules = "rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.com/mcp']}]"
+	for name, values := range map[string]string{
+		"one replica":      "trustedIssuers: [{kind: id-jag, issuer: 'https://idp.example.com', " + rules + "}]",
+		"a shared guard":   "replicaCount: 2\nguard: {backend: redis, redis: {addresses: ['redis:6379']}}\ntrustedIssuers: [{kind: id-jag, issuer: 'https://idp.example.com', " + rules + "}]",
+		"shown many times": "replicaCount: 2\ntrustedIssuers: [{kind: workload, issuer: 'https://a.example.com', reusable: true, " + rules + "}, {kind: kubernetes, issuer: 'https://k', " + rules + "}]",
+	} {
+		file := filepath.Join(t.TempDir(), "values.yaml")
+		write(t, file, []byte(values))
+		for _, helm := range []tool{helm4, helm3} {
+			if _, err := helm.render(t, filepath.Join(chartDir, "ci", "minimal-values.yaml"), "--values", file); err != nil {
+				t.Errorf("%s, %s: %v", name, helm.path, err)
+			}
+		}
 	}
 }
 
