@@ -14,7 +14,6 @@
 package dpop
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -176,40 +175,65 @@ type claims struct {
 	expires, notBefore                time.Time // zero where the proof does not say
 }
 
+// maxClaims bounds the claims of a proof, most of which are not looked at.
+const maxClaims = 64
+
 func readClaims(encoded string) (c claims, err error) {
 	malformed := Refused{reasons.DPoPProofMalformed}
 	plain, ok := decode(encoded)
 	if !ok {
 		return c, malformed
 	}
-	members, err := strictjson.Members(plain, maxDepth)
-	if err != nil {
+	r, err := strictjson.New(plain, strictjson.Bounds{Depth: maxDepth, Members: maxClaims})
+	if err != nil || r.Object(nil, func(name string) error { return c.take(name, r) }) != nil {
 		return c, malformed
-	}
-	for _, m := range []struct {
-		name string
-		into *string
-	}{{"jti", &c.id}, {"htm", &c.method}, {"htu", &c.url}, {"ath", &c.tokenHash}, {"nonce", &c.nonce}} {
-		if raw, there := members[m.name]; there {
-			if *m.into, ok = text(raw); !ok {
-				return c, malformed
-			}
-		}
-	}
-	for _, m := range []struct {
-		name string
-		into *time.Time
-	}{{"iat", &c.issued}, {"exp", &c.expires}, {"nbf", &c.notBefore}} {
-		if raw, there := members[m.name]; there {
-			if *m.into, ok = numericDate(raw); !ok {
-				return c, malformed
-			}
-		}
 	}
 	if c.id == "" || len(c.id) > maxID || c.method == "" || c.url == "" || c.issued.IsZero() {
 		return c, malformed
 	}
 	return c, nil
+}
+
+// take reads the claim with a name.
+func (c *claims) take(name string, r *strictjson.Reader) error {
+	var text *string
+	var date *time.Time
+	switch name {
+	case "jti":
+		text = &c.id
+	case "htm":
+		text = &c.method
+	case "htu":
+		text = &c.url
+	case "ath":
+		text = &c.tokenHash
+	case "nonce":
+		text = &c.nonce
+	case "iat":
+		date = &c.issued
+	case "exp":
+		date = &c.expires
+	case "nbf":
+		date = &c.notBefore
+	default:
+		return r.Skip()
+	}
+	ok := false
+	if text != nil {
+		if *text, ok = r.Text(); !ok {
+			return strictjson.Err
+		}
+		return nil
+	}
+	r.Next()
+	from := r.Offset()
+	if err := r.Skip(); err != nil {
+		return err
+	}
+	if *date, ok = numericDate(r.Since(from)); !ok {
+		return strictjson.Err
+	}
+	return nil
 }
 
 // check holds the claims to the request.
@@ -228,24 +252,17 @@ func (c *claims) check(r Request, now time.Time) error {
 	return nil
 }
 
-// text reads a JSON string of a document that strictjson has read. Most have no
-// escapes, and stand there as they are.
+// text reads a JSON string.
 func text(raw json.RawMessage) (s string, ok bool) {
-	if len(raw) < 2 || raw[0] != '"' {
-		return "", false
-	}
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1 : len(raw)-1]), true
-	}
-	return s, json.Unmarshal(raw, &s) == nil
+	return s, len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &s) == nil
 }
 
 // maxDate is far in the future and within every number that times are made of.
 const maxDate = 1 << 40
 
 // numericDate reads a NumericDate (RFC 7519, section 2).
-func numericDate(raw json.RawMessage) (time.Time, bool) {
-	seconds, err := strconv.ParseFloat(string(raw), 64)
+func numericDate(raw string) (time.Time, bool) {
+	seconds, err := strconv.ParseFloat(raw, 64)
 	if err != nil || !(seconds >= 1 && seconds <= maxDate) {
 		return time.Time{}, false
 	}

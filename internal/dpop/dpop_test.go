@@ -83,7 +83,7 @@ func TestEscapes(t *testing.T) {
 	}
 	for method, want := range map[string]reasons.Reason{
 		`"POST"`: "", `"\u0050OST"`: "", `"P\u004fST"`: "",
-		`"\u0070OST"`: reasons.DPoPProofMethod, `"POST\u0000"`: reasons.DPoPProofMethod, `"POST\\"`: reasons.DPoPProofMethod, `""`: reasons.DPoPProofMalformed, `1`: reasons.DPoPProofMalformed,
+		`"\u0070OST"`: reasons.DPoPProofMethod, `"POST\u0000"`: reasons.DPoPProofMalformed, `"POST\\"`: reasons.DPoPProofMethod, `""`: reasons.DPoPProofMalformed, `1`: reasons.DPoPProofMalformed,
 	} {
 		if _, err := New(nil, fixedClock).Verify([]string{spelt(method)}, request()); reasonOf(err) != want {
 			t.Errorf("htm %s: %v, want %q", method, err, want)
