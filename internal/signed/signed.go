@@ -138,12 +138,22 @@ func (t *Token) Texts(name string) (list []string, ok bool) {
 	return list, json.Unmarshal(t.Claims[name], &list) == nil && !slices.Contains(list, "")
 }
 
+// otherConfirmations are the ways beside jkt in which a token can be bound (the registry
+// of RFC 7800, section 6.2), none of which is checked here.
+var otherConfirmations = []string{"jwk", "jwe", "kid", "jku", "x5t#S256", "osc", "ckt"}
+
 // Thumbprint reads the claim cnf of a token that is bound to a key by the key's
-// thumbprint, and says nothing else there (RFC 9449, section 6.1).
+// thumbprint, and in no other way (RFC 9449, section 6.1). Members that mean nothing
+// here are ignored (RFC 7800, section 3.1): Keycloak adds kc-jkt-type.
 func (t *Token) Thumbprint() (jkt string, ok bool) {
 	members, err := strictjson.Members(t.Claims["cnf"], 1)
-	if err != nil || len(members) != 1 {
+	if err != nil {
 		return "", false
+	}
+	for _, name := range otherConfirmations {
+		if _, bound := members[name]; bound {
+			return "", false
+		}
 	}
 	jkt, problem := claim.Set(members).Text("jkt")
 	return jkt, problem == "" && oauth.ValidThumbprint(jkt)

@@ -113,7 +113,7 @@ func TestBoundToken(t *testing.T) {
 	as := oauthtest.NewIssuer(t)
 	f := newFixture(t, File{Issuer: as.URL})
 	for name, claims := range map[string]map[string]any{
-		"by its thumbprint": {"cnf": map[string]any{"jkt": thumb}}, "as Keycloak says it": {"typ": "DPoP", "cnf": map[string]any{"jkt": thumb}},
+		"by its thumbprint": {"cnf": map[string]any{"jkt": thumb}}, "as Keycloak says it": {"typ": "DPoP", "cnf": map[string]any{"jkt": thumb, "kc-jkt-type": "DPoP"}},
 	} {
 		if p, reason := f.present(t.Context(), as.Token(as.Claims(f.notes.URI, f.now(), claims), nil), f.notes); reason != reasons.Allowed || p.Bound != thumb {
 			t.Errorf("%s: %s, bound to %q", name, reason, p.Bound)
@@ -201,6 +201,8 @@ func TestWrongTokens(t *testing.T) {
 		"bound to what is no thumbprint":       {token(with("cnf", map[string]any{"jkt": "x"})), reasons.BoundToken},
 		"bound to a key twice":                 {token(with("cnf", map[string]any{"jkt": thumb, "kid": "1"})), reasons.BoundToken},
 		"bound to a certificate":               {token(with("cnf", map[string]any{"x5t#S256": thumb})), reasons.BoundToken},
+		"bound to a certificate and a key":     {token(with("cnf", map[string]any{"x5t#S256": thumb, "jkt": thumb})), reasons.BoundToken},
+		"bound to a key that it holds":         {token(with("cnf", map[string]any{"jkt": thumb, "jwk": map[string]any{"kty": "EC"}})), reasons.BoundToken},
 		"bound to nothing":                     {token(with("cnf", map[string]any{})), reasons.BoundToken},
 		"bound to a text":                      {token(with("cnf", thumb)), reasons.BoundToken},
 		"bound to a list":                      {token(with("cnf", map[string]any{"jkt": []string{thumb}})), reasons.BoundToken},
