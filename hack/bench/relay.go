@@ -20,8 +20,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"github.com/mcp-forward-auth/mcp-forward-auth/hack/watched"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/server"
@@ -236,17 +234,14 @@ func openHTTP2Streams(ctx context.Context, b bench, token string, served *watche
 	if err != nil {
 		return err
 	}
-	transport := &http2.Transport{AllowHTTP: true}
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
 	for range streams / eachConnection {
-		c, err := net.Dial("tcp", served.HTTP)
+		conn, err := transport.NewClientConn(ctx, "http", served.HTTP)
 		if err != nil {
 			return err
 		}
-		defer c.Close()
-		conn, err := transport.NewClientConn(c)
-		if err != nil {
-			return err
-		}
+		defer conn.Close()
 		for range eachConnection {
 			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/mcp", nil)
 			if err != nil {
