@@ -96,6 +96,8 @@ type Fetcher struct {
 	TLS *tls.Config
 	// Proxy is what requests go through; nil for none.
 	Proxy *url.URL
+	// Dial, if set, reaches servers in place of the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Version is what the client calls itself besides its name; may be empty.
 	Version string
 	// Now is time.Now if nil.
@@ -152,9 +154,13 @@ func (f *Fetcher) init() {
 		f.base = f.transport()
 		return
 	}
+	dial := f.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 3 * time.Second}).DialContext
+	}
 	f.base = &http.Transport{
 		Proxy:                  http.ProxyURL(f.Proxy), // never the environment's
-		DialContext:            (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        f.TLS,
 		TLSHandshakeTimeout:    3 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,

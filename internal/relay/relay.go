@@ -14,6 +14,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
@@ -59,6 +60,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// Proxy is what requests go through; nil for none.
 	Proxy *url.URL
+	// Dial, if set, reaches MCP servers in place of the network.
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	Audit *audit.Log
 	// Ready, if set, is called before a list is asked for. It may wait until what the
 	// server has is known, by which the list is filtered.
@@ -103,7 +106,7 @@ func New(o Options) *Endpoint {
 		e.App = func(client string) string { return client }
 	}
 	e.draining, e.drain = context.WithCancel(context.Background())
-	transports := transports{proxy: o.Proxy, by: map[string]http.RoundTripper{}}
+	transports := transports{proxy: o.Proxy, dial: o.Dial, by: map[string]http.RoundTripper{}}
 	for _, r := range o.Resources.All() {
 		if r.Serving != nil {
 			e.servers[r] = e.newServer(r, r, transports.to(r.Authorities), pathsOf(r))

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -30,6 +31,7 @@ const (
 // each other set.
 type transports struct {
 	proxy *url.URL
+	dial  func(ctx context.Context, network, address string) (net.Conn, error) // nil is the network
 	by    map[string]http.RoundTripper
 }
 
@@ -37,9 +39,13 @@ func (t *transports) to(authorities []byte) http.RoundTripper {
 	if known := t.by[string(authorities)]; known != nil {
 		return known
 	}
+	dial := t.dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	}
 	made := &http.Transport{
 		Proxy:       http.ProxyURL(t.proxy), // never the environment's
-		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext, TLSHandshakeTimeout: mostTLSHandshake,
+		DialContext: dial, TLSHandshakeTimeout: mostTLSHandshake,
 		MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: idleConnection,
 		MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true, // the bytes pass as they are
 		ReadBufferSize: readBuffer, WriteBufferSize: readBuffer,

@@ -19,7 +19,7 @@ type fetcherKey struct{ proxy, authorities string }
 // before, with its connections and with what it learnt of servers.
 func (b *builder) fetcher(authorities []byte) *catalog.Fetcher {
 	key := fetcherKey{"", string(authorities)}
-	f := &catalog.Fetcher{Version: b.opt.Version}
+	f := &catalog.Fetcher{Version: b.opt.Version, Dial: b.opt.Dial}
 	if b.cfg.Egress.ProxyMCPServers {
 		f.Proxy = b.cfg.Egress.Proxy()
 		key.proxy = f.Proxy.String()

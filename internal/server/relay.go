@@ -17,7 +17,7 @@ func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
 	routes := everyRoute()
 	o := relay.Options{
 		Credentials: b.credentials(), Decisions: decisions, Resources: b.table, Identity: b.cfg.IdentityHeaders.Names(), Keys: b.sessionKeys, App: registration.App,
-		Owned: func(path string) bool { return owns(routes, path) }, TrustedProxies: b.cfg.Listen.TrustedProxies, Audit: b.audit,
+		Owned: func(path string) bool { return owns(routes, path) }, TrustedProxies: b.cfg.Listen.TrustedProxies, Audit: b.audit, Dial: b.opt.Dial,
 	}
 	o.Ready = func(ctx context.Context, r *resource.Resource) {
 		if b.peek(r).Unavailable {

@@ -115,14 +115,8 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 		go func() { report(s.Envoy.Serve(l.GRPC)) }()
 		s.log.Info("serving ext_authz", "grpc", l.GRPC.Addr().String())
 	}
-	go func() { report(s.keys.Run(work)) }()
-	go s.audit.Run(work)
-	defer s.flush()
-	s.memory.begin(work)
-	defer s.memory.close()
-	go s.memory.run(work)
-	first := s.begin(work)
-	s.ready.set(true)
+	first, end := s.run(work, report)
+	defer end()
 	s.log.Info("serving", "protocol", l.Protocol.Addr().String(), "management", l.Management.Addr().String(), "resources", len(first.cfg.Hosts))
 
 	var cause error
@@ -133,6 +127,41 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	s.ready.set(false)
 	s.log.Info("draining")
 	return errors.Join(cause, s.drain(servers))
+}
+
+// run does what goes on besides answering, until work ends, and then end is called.
+func (s *Server) run(work context.Context, report func(error)) (first *service, end func()) {
+	go func() { report(s.keys.Run(work)) }()
+	go s.audit.Run(work)
+	s.memory.begin(work)
+	go s.memory.run(work)
+	first = s.begin(work)
+	s.ready.set(true)
+	return first, func() {
+		s.memory.close()
+		s.flush()
+	}
+}
+
+// Embed does what goes on besides answering, until ctx ends, for a program that serves
+// Protocol with a server of its own.
+func (s *Server) Embed(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	failed := make(chan error, 1)
+	_, end := s.run(work, func(err error) {
+		if err != nil {
+			failed <- err
+		}
+	})
+	defer end()
+	var cause error
+	select {
+	case <-ctx.Done():
+	case cause = <-failed:
+	}
+	s.ready.set(false)
+	return errors.Join(cause, s.drain(nil))
 }
 
 // begin has the service in force, and those that take over from it, do what they do by themselves.

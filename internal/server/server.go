@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -77,6 +78,8 @@ type Options struct {
 	SpanExporter sdktrace.SpanExporter
 	// Network is how URLs that strangers name are reached; zero is the internet.
 	Network egress.Network
+	// Dial, if set, reaches MCP servers in place of the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Gateways, if set, is what the gate watch asks instead of the network, for tests.
 	Gateways http.RoundTripper
 	// KeySource, if set, stands before each source of signing keys: deriving a
