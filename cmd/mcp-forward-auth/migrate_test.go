@@ -76,3 +76,20 @@ func TestMigrateMisused(t *testing.T) {
 		}
 	}
 }
+
+// The command that migrate tells for a server of stdio is one that bridge takes.
+func TestMigratedBridge(t *testing.T) {
+	_, said, err := call(t, "", "migrate", "--from", "wso2", filepath.Join("..", "..", "internal", "migrate", "testdata", "wso2", "stdio.yaml"))
+	if err != nil || strings.Contains(said, "gitPAT") {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	_, line, _ := strings.Cut(said, "beside this service: mcp-forward-auth ")
+	line, _, _ = strings.Cut(line, "\n")
+	found, args, err := program().Find(strings.Fields(line))
+	if err != nil || found.Name() != "bridge" {
+		t.Fatalf("%q: %v", line, err)
+	}
+	if err := found.ParseFlags(args); err != nil || strings.Join(found.Flags().Args(), " ") != "npx -y @modelcontextprotocol/server-github" {
+		t.Errorf("%q: %v, %q", line, err, found.Flags().Args())
+	}
+}

@@ -208,6 +208,23 @@ func (g *given) list(path string) []string {
 	return out
 }
 
+// lines returns an option that is a list of texts, each as it stands: a comma is
+// part of it.
+func (g *given) lines(path string) []string {
+	var out []string
+	all, ok := g.raw(path).([]any)
+	for _, e := range all {
+		text, is := e.(string)
+		ok = ok && is
+		out = append(out, text)
+	}
+	if g.has(path) && !ok {
+		g.mistake(path, "must be a list of texts")
+		return nil
+	}
+	return out
+}
+
 // count returns how many entries the list at path has.
 func (g *given) count(path string) int {
 	n := 0

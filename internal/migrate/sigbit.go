@@ -120,7 +120,7 @@ func (t *translation) sigbitTarget() *url.URL {
 	if strings.HasPrefix(words[0], "http://") || strings.HasPrefix(words[0], "https://") {
 		return t.upstream("TARGET", words[0])
 	}
-	return t.stdio("TARGET", strings.Join(words, " "), "", nil)
+	return t.stdio("TARGET", strings.Join(words, " "), "", "", nil)
 }
 
 // sigbitProviders writes the providers down: one as provider, several as providers.

@@ -27,9 +27,9 @@ func wso2() Kind {
 			{Name: "mode", Note: "the program overwrote it"},
 			{Name: "stdio.enabled", Becomes: "mcp-forward-auth bridge"},
 			{Name: "stdio.user_command", Becomes: "mcp-forward-auth bridge -- COMMAND"},
-			{Name: "stdio.work_dir", Becomes: "mcp-forward-auth bridge", Note: "start the bridge in that directory"},
+			{Name: "stdio.work_dir", Becomes: "mcp-forward-auth bridge --dir"},
 			{Name: "stdio.args", Note: "the program did not pass them on"},
-			{Name: "stdio.env", Becomes: "mcp-forward-auth bridge", Secret: true, Note: "in a file of its own, for the environment of the bridge"},
+			{Name: "stdio.env", Becomes: "mcp-forward-auth bridge --env", Secret: true, Note: "in a file of its own, for the environment of the bridge"},
 			{Name: "path_mapping", Note: "nothing of the authorization server is relayed here: clients find it by its metadata"},
 			{Name: "cors.allowed_origins", Becomes: "proxy.hosts[].cors.allowedOrigins"},
 			{Name: "cors.allowed_methods", Note: "those of MCP are allowed"},
@@ -127,7 +127,7 @@ func (t *translation) wso2Upstream() *url.URL {
 	case stdio && command == "":
 		t.mistake("stdio.enabled", "needs stdio.user_command")
 	case stdio:
-		return t.stdio("stdio.user_command", command, "stdio.env", t.list("stdio.env"))
+		return t.stdio("stdio.user_command", command, t.text("stdio.work_dir"), "stdio.env", t.lines("stdio.env"))
 	case mode == "streamable_http":
 		if path = streamable; path == "" {
 			path = "/mcp"
