@@ -199,6 +199,10 @@ var firing = map[string]struct{ fires, silent series }{
 		series{`mcp_forward_auth_catalogue_known` + labels + `,resource="https://a/mcp"}`: "0x90", `mcp_forward_auth_catalogue_known` + labels + `,resource="https://b/mcp"}`: "1x90"},
 		series{`mcp_forward_auth_catalogue_known` + labels + `,resource="https://a/mcp"}`: "1x90"},
 	},
+	"McpForwardAuthToolsChanged": {
+		series{`mcp_forward_auth_tools_changed_timestamp_seconds` + labels + `,resource="https://a/mcp"}`: "4000x90"},
+		series{`mcp_forward_auth_tools_changed_timestamp_seconds` + labels + `,resource="https://a/mcp"}`: "1x90"},
+	},
 	"McpForwardAuthCodesNotRedeemed": {
 		series{
 			`mcp_forward_auth_login_steps_total` + labels + `,step="code_issued"}`: "0+5x90",

@@ -148,12 +148,18 @@ func (e *Endpoint) wanted(v *visit) (key personal.Key, name string, notice page.
 	case r == nil, err != nil, days < 1, days > int(e.KeyLifetime/(24*time.Hour)):
 		return key, name, page.AccountNoScopes
 	}
-	scopes := e.grantable(v, r, e.Catalogue(v.Context(), r)).Intersect(v.form["scope"])
+	cat := e.Catalogue(v.Context(), r)
+	scopes := e.grantable(v, r, cat).Intersect(v.form["scope"])
 	if len(scopes) == 0 || scopes.Len() > maxKeyScopes {
 		return key, name, page.AccountNoScopes
 	}
+	agreed := ""
+	if r.Rules.HoldChanged {
+		agreed = cat.Agree(scopes)
+	}
 	now := e.Now()
 	return personal.Key{
+		Agreed:   agreed,
 		Identity: v.session.Identity, InGroups: v.session.InGroups, Resource: r.URI, Scopes: scopes, Made: now.Unix(), Expires: now.AddDate(0, 0, days).Unix(),
 	}, name, ""
 }

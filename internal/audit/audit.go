@@ -74,6 +74,8 @@ const (
 	SecurityEventRefused Event = "security_event.refused"
 	// AccessAdvised: an advisory tool policy would have denied it.
 	AccessAdvised Event = "access.advised"
+	// ToolsChanged: an MCP server has other tools than before.
+	ToolsChanged Event = "tools.changed"
 	// RelayFailed: the MCP server gave no answer to a request that was let through,
 	// or none that can be passed on.
 	RelayFailed Event = "relay.failed"
@@ -86,7 +88,7 @@ var Events = []Event{
 	LoginCompleted, TokenIssued, TokenRefreshed, TokenExchanged, TokenRefused, TokenRevoked, ProviderTokenDead,
 	RevocationRefused, FamilyEnded, PolicyNarrowed, IntrospectionRefused, DenyListLoaded, DenyListBroken, UsersLoaded, UsersBroken, APIKeysLoaded, APIKeysBroken, ConfigLoaded, ConfigBroken,
 	FirstUse, AccessDenied, SessionBegun, SessionRenewed, SessionEnded, PersonEnded, KeyMade, SecurityEvent, SecurityEventRefused,
-	AccessAdvised, RelayFailed,
+	AccessAdvised, ToolsChanged, RelayFailed,
 }
 
 // Step is how far a sign-in has come. The set is closed, and ordered; it is also
@@ -127,11 +129,14 @@ type Entry struct {
 	Withheld string // scopes that the rules did not give
 	Method   string // MCP method, where the gateway says it
 	Tool     string // MCP tool, where the gateway says it
-	TokenID  string
-	Family   string // sign-in of a client that its tokens come from; the operator may deny it
-	KeyID    string
-	Cause    error // detail for operators; never a secret
-	Watch    bool  // the gate watch asked; the line has no member for it
+	// ToolsAdded, ToolsChanged and ToolsRemoved are names of tools of the MCP server.
+	ToolsAdded, ToolsChanged, ToolsRemoved string
+
+	TokenID string
+	Family  string // sign-in of a client that its tokens come from; the operator may deny it
+	KeyID   string
+	Cause   error // detail for operators; never a secret
+	Watch   bool  // the gate watch asked; the line has no member for it
 
 	count int // how many entries this one replaces, 0 for itself
 }
@@ -157,10 +162,13 @@ var Fields = []struct{ Name, Meaning string }{
 	{"redirect", "host of the redirect URI"},
 	{"host", "host that was asked, as configured"},
 	{"resource", "the MCP server, by its public URL"},
-	{"scope", "scopes that were granted; of a denial those that would have opened it"},
+	{"scope", "scopes that were granted; of a denial those that would have opened it; of `tools.changed` those that open other tools now"},
 	{"withheld", "scopes that the rules of the policy did not give"},
 	{"mcp_method", "method of the MCP request, where the gateway says it"},
 	{"mcp_tool", "tool, resource or prompt of the MCP request"},
+	{"tools_added", "tools that the MCP server did not have before; ten at most are named, as in the next two"},
+	{"tools_changed", "tools that the MCP server describes in another way than before, with another schema or other hints"},
+	{"tools_removed", "tools that the MCP server has no more"},
 	{"token_id", "claim `jti` of the access token"},
 	{"family", "sign-in of a client that its tokens come from; may stand in the deny-list"},
 	{"key_id", "signing key"},
@@ -239,6 +247,9 @@ func (l *Log) write(ctx context.Context, level slog.Level, e *Entry) {
 	add("withheld", e.Withheld)
 	add("mcp_method", e.Method)
 	add("mcp_tool", e.Tool)
+	add("tools_added", e.ToolsAdded)
+	add("tools_changed", e.ToolsChanged)
+	add("tools_removed", e.ToolsRemoved)
 	add("token_id", e.TokenID)
 	add("family", e.Family)
 	add("key_id", e.KeyID)

@@ -42,7 +42,7 @@ type heldKey struct {
 }
 
 // ofOperator are events that no request can cause as often as it likes.
-var ofOperator = map[Event]bool{KeyGenerated: true, DenyListLoaded: true, DenyListBroken: true, UsersLoaded: true, UsersBroken: true, APIKeysLoaded: true, APIKeysBroken: true, ConfigLoaded: true, ConfigBroken: true}
+var ofOperator = map[Event]bool{KeyGenerated: true, DenyListLoaded: true, DenyListBroken: true, UsersLoaded: true, UsersBroken: true, APIKeysLoaded: true, APIKeysBroken: true, ConfigLoaded: true, ConfigBroken: true, ToolsChanged: true}
 
 // admit reports whether e is within its allowance. If not it is counted. Nil
 // bounds admit everything.

@@ -124,7 +124,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	}
 	before := e.Steps.remembered(r, host, p)
 	cat := e.Catalogue(r.Context(), res)
-	p.Catalogue = cat.Fingerprints(p.choices()) // the answer is to what this page shows
+	p.Catalogue, p.Shown = cat.Fingerprints(p.choices()), catalog.Digest(cat.Agree(p.choices())) // the answer is to what this page shows
 	sealed, err := e.Steps.sealPending(host, browser, p)
 	if err != nil {
 		e.end(w, r, failed(p.Flow, err))
@@ -165,6 +165,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	for _, name := range p.More {
 		view.More = append(view.More, consentScope(cat, name, checked.Contains(name), needed.Contains(name)))
 	}
+	markChanged(&view, cat, before, p.choices())
 	markNew(&view, before.Scopes.of(p.Offered))
 	e.Pages.For(r).Consent(w, http.StatusOK, view)
 }
@@ -214,7 +215,7 @@ func (e *Endpoint) held(res *resource.Resource, p pending) page.Held {
 		return page.HeldAll
 	case rules.ToolPolicy == rule.Advisory:
 		return page.HeldNone
-	case rules.SeeBody(), rules.ToolPolicy == rule.Strict:
+	case rules.SeeBody(), rules.ToolPolicy == rule.Strict, rules.HoldChanged:
 		return page.HeldAll
 	}
 	return page.HeldRecent

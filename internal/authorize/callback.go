@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/authcode"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/device"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
@@ -128,7 +130,9 @@ func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resou
 		return
 	}
 	agreed := st
-	st.Catalogue = e.Catalogue(r.Context(), res).Recall(st.Granted, st.Catalogue)
+	cat := e.Catalogue(r.Context(), res)
+	seen := catalog.Digest(cat.Agree(st.Granted)) == st.Shown
+	st.Catalogue = cat.Recall(st.Granted, st.Catalogue)
 	match := e.Policy.For(st.Resource).Match(identity, st.policyClient())
 	withheld := minus(st.Granted, match.Narrow(st.Granted))
 	switch {
@@ -144,11 +148,23 @@ func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resou
 		e.Audit.Write(r.Context(), narrowed)
 		st.narrow(withheld)
 	}
+	if seen {
+		st.agreed, st.agreedScopes = cat.Agree(st.Granted), cat.AgreeScopes(st.Granted)
+	}
 	e.issue(w, r, host, st, entry, authcode.Authorization{
 		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge, Key: st.Key,
 		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
-		Session: session, Offline: st.Offline, Policy: match.String(),
+		Session: session, Offline: st.Offline, Policy: match.String(), Agreed: st.heldTo(res),
 	}, withheld)
+}
+
+// heldTo is what the tools of a resource are held to, "" for nothing. A list that
+// changed since the page is not what the person agreed to.
+func (st *loginState) heldTo(res *resource.Resource) string {
+	if !res.Rules.HoldChanged {
+		return ""
+	}
+	return cmp.Or(st.agreed, catalog.AgreedToNothing)
 }
 
 // issue makes the code and hands it over.

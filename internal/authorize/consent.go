@@ -101,13 +101,15 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 }
 
 // changed reports whether one of the granted scopes now opens other tools than
-// the page said.
+// the page said or, where that is held back, tools that say something else.
 func (e *Endpoint) changed(r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) bool {
 	res, ok := host.ForSignIn(p.Resource)
 	if !ok {
 		return false // showing the page again would not help; the code finds no resource
 	}
-	return len(granted.Intersect(e.Catalogue(r.Context(), res).Changed(p.choices(), p.Catalogue))) > 0
+	cat := e.Catalogue(r.Context(), res)
+	return len(granted.Intersect(cat.Changed(p.choices(), p.Catalogue))) > 0 ||
+		res.Rules.HoldChanged && catalog.Digest(cat.Agree(p.choices())) != p.Shown
 }
 
 // fingerprintsOf picks the fingerprints of granted out of those of offered.
@@ -146,6 +148,10 @@ func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.H
 // browser on: to the one provider, or to the page where people choose among several.
 func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) {
 	p.Catalogue = catalog.Digest(fingerprintsOf(granted, p.choices(), p.Catalogue))
+	p.Shown = ""
+	if res, ok := host.ForSignIn(p.Resource); ok {
+		p.Shown = catalog.Digest(e.Catalogue(r.Context(), res).Agree(granted))
+	}
 	p.Withheld = nil
 	p.UserCode = ""
 	p.Offered = nil                                  // the cookie carries what was granted

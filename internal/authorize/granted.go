@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -32,6 +33,8 @@ type granted struct {
 	Scopes marks  `json:"s"`
 	// Withheld is what the rules did not give the person then.
 	Withheld marks `json:"w,omitempty"`
+	// Agreed is what the person agreed to, see catalog.Agree; "" for unknown.
+	Agreed string `json:"a,omitempty"`
 }
 
 // marks are short hashes of scopes, markSize bytes each.
@@ -83,29 +86,53 @@ func (s Steps) grants(r *http.Request, host *resource.Host) []granted {
 }
 
 // remember puts what was just granted first and drops the oldest. What does not
-// fit is not remembered: then nothing is marked as new.
+// fit is not remembered: which tools the person agreed to first, then the sign-ins
+// before, and at last this one. Then nothing is marked as new.
 func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, withheld oauth.Scopes, person string, room int) {
 	about := oauth.ClientKey(st.Resource)
 	list := slices.DeleteFunc(s.grants(r, host), func(g granted) bool {
 		return g.Client == st.ClientKey && g.Resource == about
 	})
-	list = slices.Insert(list, 0, granted{st.ClientKey, about, person, marksOf(st.Granted), marksOf(withheld)})
+	list = slices.Insert(list, 0, granted{st.ClientKey, about, person, marksOf(st.Granted), marksOf(withheld), st.agreed})
 	list = list[:min(len(list), maxRemembered)]
 	for ; len(list) > 0; list = list[:len(list)-1] {
-		sealed, err := s.granted.Seal(list, s.now().Add(grantedTTL), host.Issuer)
-		if err == nil && len(sealed) <= room {
-			setCookie(w, host, grantedCookie, sealed, grantedTTL)
-			return
+		for _, agreed := range []string{st.agreed, st.agreedScopes} {
+			list[0].Agreed = agreed
+			sealed, err := s.granted.Seal(list, s.now().Add(grantedTTL), host.Issuer)
+			if err == nil && len(sealed) <= room {
+				setCookie(w, host, grantedCookie, sealed, grantedTTL)
+				return
+			}
+		}
+	}
+}
+
+// markChanged marks the scopes that the client has and whose tools are not as they
+// were when the person agreed, and those of the tools that it is known of.
+func markChanged(view *page.Consent, cat *catalog.Catalogue, before granted, choices oauth.Scopes) {
+	has := before.Scopes.of(choices)
+	for _, list := range [][]page.ConsentScope{view.Scopes, view.More} {
+		for i := range list {
+			s := &list[i]
+			if before.Agreed == "" || !has.Contains(s.Name) {
+				continue
+			}
+			var tools []string
+			tools, s.Changed = cat.Differ(before.Agreed, s.Name)
+			for j := range s.Tools {
+				s.Tools[j].Changed = slices.Contains(tools, s.Tools[j].Name)
+			}
 		}
 	}
 }
 
 // markNew marks the scopes that the client does not have yet, when it comes back
-// for more: it has some of what it asks for, and not all.
+// for more: it has some of what it asks for, and not all, or what it has has changed.
 func markNew(view *page.Consent, before oauth.Scopes) {
 	has := func(s page.ConsentScope) bool { return before.Contains(s.Name) }
 	lacks := func(s page.ConsentScope) bool { return !has(s) }
-	if !slices.ContainsFunc(view.Scopes, has) || !slices.ContainsFunc(view.Scopes, lacks) {
+	more := slices.ContainsFunc(view.Scopes, has) && slices.ContainsFunc(view.Scopes, lacks)
+	if !more && !slices.ContainsFunc(view.Scopes, func(s page.ConsentScope) bool { return s.Changed }) {
 		return
 	}
 	view.NewOnly = true

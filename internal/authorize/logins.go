@@ -43,6 +43,9 @@ type loginState struct {
 	Login    connector.Login `json:"login,omitzero"`
 
 	key string // what the browser's cookie has
+	// agreed is what the person agreed to, in the two forms of package catalog; both are
+	// "" until the sign-in is complete, and where it is not what is there now.
+	agreed, agreedScopes string
 }
 
 // chosen reports whether the person is on the way to a provider.
@@ -53,7 +56,7 @@ func (st *loginState) id() string { return "login " + st.Handle + st.Visit }
 
 // loginDictionary shortens tickets: it has what is in most of them.
 const loginDictionary = `notes:read","notes:write","mcp"],"https://claude.ai/api/mcp/auth_callback","cursor://anysphere.cursor-mcp/oauth/callback",` +
-	`"RedirectURI":"https://.example.com/callback","Prompt":"select_account"},"offline":true,"catalogue":"","prompt":"login",` +
+	`"RedirectURI":"https://.example.com/callback","Prompt":"select_account"},"offline":true,"catalogue":"","shown":"","prompt":"login",` +
 	`"https://mcp.example.com/mcp","kind":"document","by":"http://127.0.0.1:","trusted":true,"name":"Claude Code","flow":"` +
 	`{"id":"","flow":"","client":"","client_id":"dcr1.","name":"","redirect":"http://localhost:/callback","state":"","challenge":"",` +
 	`"resource":"https://","scopes":null,"kind":"dynamic","room":0,"granted":["","handle":"","prov":"","visit":"","login":{"State":"","Nonce":"","Verifier":"`

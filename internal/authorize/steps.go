@@ -55,7 +55,10 @@ type pending struct {
 	// Catalogue is the fingerprints of choices, and in the login step the digest of
 	// those of what was granted.
 	Catalogue string `json:"catalogue,omitempty"`
-	Prompt    string `json:"prompt,omitempty"`
+	// Shown is the digest of what the person agrees to by granting all of choices, see
+	// catalog.Agree, and in the login step by what was granted.
+	Shown  string `json:"shown,omitempty"`
+	Prompt string `json:"prompt,omitempty"`
 	// Device names the record of the device that the answer is for, whose page had
 	// UserCode; then there is no redirect URI.
 	Device   string `json:"device,omitempty"`

@@ -54,6 +54,11 @@ type Options struct {
 	Now func() time.Time
 	// Logger may be nil.
 	Logger *slog.Logger
+	// Secret is known to no MCP server; see Agree.
+	Secret [SecretBytes]byte
+	// Read, if set, is called with what a server was read to have and what it had before,
+	// nil the first time, before the new list is in force. It must not wait for long.
+	Read func(ctx context.Context, key string, now Snapshot, before *Snapshot)
 	// Observe is told how each fetch ended (one of the constants Result…) and how long it took; may be nil.
 	Observe func(result string, took time.Duration)
 }
@@ -197,9 +202,24 @@ func (c *Cache) fetch(ctx context.Context, e *entry) *outcome {
 		if got.FetchedAt.IsZero() {
 			got.FetchedAt = now
 		}
-		e.held.Store(got.with(e.Scopes))
+		c.keep(ctx, e, got)
 	}
 	return &outcome{got, err, now.Sub(begin)}
+}
+
+// keep puts what a server says in force, and tells what is new about it.
+func (c *Cache) keep(ctx context.Context, e *entry, got *Catalogue) {
+	got.salt = c.Secret
+	now := got.with(e.Scopes)
+	if c.Read != nil {
+		var before *Snapshot
+		if held := e.held.Load(); held != nil {
+			s := held.Snapshot()
+			before = &s
+		}
+		c.Read(ctx, e.Key, now.Snapshot(), before)
+	}
+	e.held.Store(now)
 }
 
 // count notes an outcome and returns the failures before it. The caller holds c.mu.

@@ -327,3 +327,34 @@ func TestResult(t *testing.T) {
 		t.Error("wrong result for success")
 	}
 }
+
+// Operators are told of a change before it is in force.
+func TestReadComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tool := "a"
+		var c *Cache
+		var said []string
+		c = New(Options{
+			Targets: []Target{{Key: key, Endpoint: "http://r"}}, Refresh: time.Minute,
+			Fetch: func(context.Context, string) (*Catalogue, error) { return listed(0, toolNamed(tool)), nil },
+			Read: func(_ context.Context, _ string, now Snapshot, before *Snapshot) {
+				d := Difference{}
+				if before != nil {
+					d = now.Since(*before)
+				}
+				said = append(said, fmt.Sprint(before == nil, d, " in force: ", c.Peek(key).ToolNames()))
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go c.Run(ctx)
+		time.Sleep(30 * time.Second)
+		tool = "b"
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		want := []string{"true {[] [] [] []} in force: []", "false {[b] [] [a] [s]} in force: [a]"}
+		if !slices.Equal(said, want) {
+			t.Errorf("%q", said)
+		}
+	})
+}

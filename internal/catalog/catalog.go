@@ -58,6 +58,10 @@ type Catalogue struct {
 	otherwise []string
 	// operator holds the operator's scopes; they come before the server's word.
 	operator []rule.Scope
+	// places of the tools in Tools, by name.
+	places map[string]int
+	// salt is for what people agree to; see Agree.
+	salt [SecretBytes]byte
 }
 
 // Scope is one permission a user can grant, and the tools it opens.
@@ -81,6 +85,8 @@ type Tool struct {
 	Description string // untrusted plain text, one line, at most 300 runes; may be empty
 	ReadOnly    bool
 	Destructive bool // only if the server says so itself
+
+	print [printBytes]byte // of all that the server says of it
 }
 
 // Baseline is what is offered while nothing is known about a server.
@@ -118,9 +124,10 @@ func (c *Catalogue) ScopesForTool(name string) []string {
 }
 
 func (c *Catalogue) buildIndex() {
-	c.byTool = map[string][]string{}
+	c.byTool, c.places = map[string][]string{}, make(map[string]int, len(c.Tools))
 	c.otherwise = []string{DefaultScope}
-	for _, t := range c.Tools {
+	for i, t := range c.Tools {
+		c.places[t.Name] = i
 		if names := c.operatorScopes(t.Name); len(names) > 0 {
 			c.byTool[t.Name] = names
 		}
@@ -137,6 +144,13 @@ func (c *Catalogue) buildIndex() {
 			c.byTool[t] = append(names, s.Name)
 		}
 	}
+}
+
+// place is where the tool stands in Tools, if it does.
+func (c *Catalogue) place(tool string) (int, bool) {
+	c.index.Do(c.buildIndex)
+	i, ok := c.places[tool]
+	return i, ok
 }
 
 // ScopeNames returns the names of all scopes, in order.

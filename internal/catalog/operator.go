@@ -15,7 +15,7 @@ func (c *Catalogue) with(rules []rule.Scope) *Catalogue {
 	}
 	out := &Catalogue{
 		Tools: c.Tools, FetchedAt: c.FetchedAt, Declared: c.Declared, Unavailable: c.Unavailable, Dropped: c.Dropped, TTL: c.TTL,
-		operator: rules,
+		operator: rules, salt: c.salt,
 	}
 	for _, s := range c.Scopes {
 		before := len(s.Tools)

@@ -78,6 +78,7 @@ func readTool(t *mcp.Tool) Tool {
 		// MCP's default for a tool that says nothing is destructive. Most say
 		// nothing, and a page on which everything is marked marks nothing.
 		Destructive: !a.ReadOnlyHint && a.DestructiveHint != nil && *a.DestructiveHint,
+		print:       printOf(t),
 	}
 }
 

@@ -567,6 +567,7 @@ func TestRedirectSchemes(t *testing.T) {
 		want = append(want, "proxy.allowedRedirectSchemes["+strconv.Itoa(i)+"]: "+why)
 	}
 	refused(t, bad, want...)
+	refused(t, strings.Replace(text, "hosts: [{", "hosts: [{holdChangedTools: true, ", 1)+", disableConsentScreen: true, allowedRedirectURLs: ['https://a\\.example/cb']}", "proxy.hosts[0].holdChangedTools: needs the consent screen")
 	refused(t, text+", allowedRedirectSchemes: [vscodium], disableConsentScreen: true, allowedRedirectURLs: ['https://a\\.example/cb']}", "proxy.allowedRedirectSchemes: needs the consent screen")
 }
 

@@ -207,6 +207,8 @@ type HostFile struct {
 	RefuseRefreshAfterStepUp bool `json:"refuseRefreshAfterStepUp"`
 	// Lists that this service filters leave out what a token does not open, also where the person could get it by agreeing to more. Clients ask for more when they are refused a tool that they see, so this ends step-up for what was not agreed to at first. Lists are filtered at served hosts, behind Envoy with its MCP filter, behind agentgateway, and by Kuadrant's MCP gateway. Default false.
 	HideGrantable bool `json:"hideGrantable"`
+	// A tool that is new, or that the MCP server describes in another way than when the person agreed, is closed until they agree again: clients are asked to sign in for it, and the consent page marks it. Tools that did not change stay open. As nothing is known of what a request of an older revision of MCP does, that is refused unless body, envoyMCP, extMCP or serve is set. It holds for what people agree to, and for their own keys; API keys and machines have the operator's word. See docs/tool-policy.md. Default false.
+	HoldChangedTools bool `json:"holdChangedTools"`
 	// Pages beside the MCP server that people open in a browser, with a session that they sign in for once. Programs are never sent to sign in there, and the session opens no MCP server. See docs/browser-sessions.md. Default: none.
 	Pages []session.PageFile `json:"pages" max:"32"`
 	// Serve /account on this host, where people see what they allowed, end it, and make keys for themselves. It holds for all entries of the host. See docs/account.md. Default false.

@@ -166,6 +166,11 @@ func (r *resolver) redirectURLs(f ProxyFile) []*regexp.Regexp {
 	if len(f.AllowedRedirectURLs) == 0 && !r.IsMalformed(at) {
 		r.Add("proxy.disableConsentScreen", "needs proxy.allowedRedirectURLs; without it every client would get tokens unasked")
 	}
+	for i, h := range f.Hosts {
+		if h.HoldChangedTools {
+			r.Add(conf.Element("proxy.hosts", i)+".holdChangedTools", "needs the consent screen, where people agree again; remove one of the two")
+		}
+	}
 	for i, re := range compiled {
 		if re == nil {
 			continue

@@ -20,6 +20,7 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 		ExtMCP:         f.ExtMCP,
 		RefuseRefresh:  f.RefuseRefreshAfterStepUp,
 		HideGrantable:  f.HideGrantable,
+		HoldChanged:    f.HoldChangedTools,
 		AllowedOrigins: f.CORS.AllowedOrigins,
 	}
 	rules.StepUpStatus, _ = strconv.Atoi(f.StepUp) // 0 for what suits the gateway
@@ -38,7 +39,20 @@ func (r *resolver) rules(at string, f HostFile) rule.Rules {
 	}
 	r.origins(at+".cors.allowedOrigins", f.CORS.AllowedOrigins)
 	r.promised(at+".toolPolicy", &rules, f.Serve.Enabled)
+	if f.HoldChangedTools {
+		r.held(at+".holdChangedTools", &rules, f.Serve.Enabled)
+	}
 	return rules
+}
+
+// held checks what holds changed tools back.
+func (r *resolver) held(at string, rules *rule.Rules, served bool) {
+	switch {
+	case rules.ToolPolicy == rule.Advisory:
+		r.Add(at, `holds nothing back where toolPolicy is "advisory"; remove one of the two`)
+	case rules.ToolPolicy == rule.Enforce && !rules.SeeBody() && !served:
+		r.Warn(at, "refuses every request of an MCP revision before 2026-07-28, because nothing tells which tool it uses; body: true or, behind Envoy, envoyMCP: true, behind agentgateway extMCP: true lets such clients in, see docs/tool-policy.md")
+	}
 }
 
 // promised warns where the operator has written scopes that people choose from, and

@@ -45,6 +45,7 @@ func TestRules(t *testing.T) {
 		"credential of none": {"serverCredential: {toGateway: true}", []string{at + "serverCredential.toGateway: has no effect without"}},
 		"header of the key":  {"apiKeys: {enabled: true, header: X-Api-Key}, serverCredential: {file: secret, header: x-api-key}", []string{at + "serverCredential.header: has another meaning"}},
 		"nothing to tell":    {"envoyMCP: true", []string{at + "envoyMCP: needs listen.grpc"}},
+		"holds nothing":      {"holdChangedTools: true, toolPolicy: advisory", []string{at + "holdChangedTools: holds nothing back"}},
 		"nameless scope":     {"scopes: [{tools: [a]}]", []string{at + "scopes[0].name: is required"}},
 		"odd scope":          {"scopes: [{name: a b, tools: [a]}, {name: offline_access, tools: [a]}]", []string{at + "scopes[0].name: not a scope", at + "scopes[1].name: meaning of its own"}},
 		"scope twice":        {"scopes: [{name: a, tools: [a]}, {name: a, tools: [b]}]", []string{at + "scopes[1].name: listed twice"}},
@@ -76,9 +77,12 @@ func TestMatch(t *testing.T) {
 // Scopes that people choose from on the consent page, and that clients are not held to.
 func TestPromisedScopes(t *testing.T) {
 	for keys, want := range map[string]string{
-		"":                                "",
-		"toolPolicy: advisory":            "",
-		"scopes: [{name: a, tools: [b]}]": `"enforce" holds clients of MCP revision 2026-07-28 and later`,
+		"":                       "",
+		"toolPolicy: advisory":   "",
+		"holdChangedTools: true": "refuses every request of an MCP revision before 2026-07-28",
+		"holdChangedTools: true, toolPolicy: strict":                                  "",
+		"holdChangedTools: true, body: true":                                          "",
+		"scopes: [{name: a, tools: [b]}]":                                             `"enforce" holds clients of MCP revision 2026-07-28 and later`,
 		"scopes: [{name: a, tools: [b]}], toolPolicy: advisory":                       `"advisory" holds no client`,
 		"scopes: [{name: a, tools: [b]}], toolPolicy: advisory, body: true":           `"advisory" holds no client`,
 		"scopes: [{name: a, tools: [b]}], toolPolicy: strict":                         "",
@@ -90,7 +94,7 @@ func TestPromisedScopes(t *testing.T) {
 	} {
 		c := mustParse(t, oidc+"listen: {grpc: ':9001'}\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://mcp:8080/mcp', "+keys+"}]}\n")
 		got := c.Warnings.Error()
-		if want == "" && strings.Contains(got, "toolPolicy") || !strings.Contains(got, want) {
+		if want == "" && (strings.Contains(got, "toolPolicy") || strings.Contains(got, "holdChangedTools")) || !strings.Contains(got, want) {
 			t.Errorf("%s: warnings %q, want %q", keys, got, want)
 		}
 	}

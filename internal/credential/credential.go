@@ -64,6 +64,10 @@ type Principal struct {
 	// are matched with it once, when the credential is first seen.
 	Outsider *policy.Outsider
 
+	// Agreed is what the person agreed to, see catalog.Agree; "" where no person was
+	// asked, and where nothing is held to it.
+	Agreed string
+
 	// Key is set for an API key.
 	Key *Key
 

@@ -33,7 +33,7 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	}
 	a := d.told()
 	d.Status = d.Reason.status(q.Dialect)
-	if d.Reason == InsufficientScope && d.Resource.Rules.StepUpStatus != 0 {
+	if d.Reason.asksForMore() && d.Resource.Rules.StepUpStatus != 0 {
 		d.Status = d.Resource.Rules.StepUpStatus
 	}
 	d.Headers = corsHeaders(q, d)
@@ -76,7 +76,7 @@ func (e *Endpoint) challenge(q *Request, d *Decision) string {
 		c.ResourceMetadata = ""
 		return challenges(c, d)
 	}
-	if d.Reason == InsufficientScope {
+	if d.Reason.asksForMore() {
 		c.Scope = stepUp(d)
 	} else {
 		c.Scope = d.Resource.Named("", e.baseline(d.Resource))

@@ -75,7 +75,7 @@ func (e *Endpoint) recall(key fingerprint, now int64) (*Token, *Grant) {
 	case e.upToDate(t.Grant):
 		return t, t.Grant
 	}
-	g := e.grant(t.Resource, t.Scope, t.policy, t.Grant.issuer, t.key())
+	g := e.grant(t.Resource, t.Scope, t.policy, t.Grant.issuer, t.agreed, t.key())
 	if !slices.Equal(g.Scopes, t.Scopes) {
 		return nil, nil
 	}

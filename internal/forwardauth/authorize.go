@@ -47,7 +47,7 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 		}
 		return e.permit(op, d)
 	case evidence == rule.Message: // the gateway asks again
-	case rules.ToolPolicy == rule.Strict, d.grant.bound.LimitsTools:
+	case rules.ToolPolicy == rule.Strict, d.grant.bound.LimitsTools, d.grant.agreed != "":
 		return OldProtocol
 	}
 	return Allowed // the coarse rule: any valid token of the resource
@@ -90,7 +90,7 @@ func (e *Endpoint) permitAll(ops []operation, d *Decision) Reason {
 	for _, op := range ops {
 		switch reason := e.permit(op, d); reason {
 		case Allowed:
-		case InsufficientScope:
+		case InsufficientScope, ToolChanged:
 			result = reason
 		default:
 			return reason
@@ -105,7 +105,7 @@ func (e *Endpoint) permit(op operation, d *Decision) Reason {
 	switch reason {
 	case Allowed:
 		return Allowed
-	case InsufficientScope:
+	case InsufficientScope, ToolChanged:
 		d.needed = d.needed.Union(oauth.Scopes{needed})
 	case AmbiguousURI: // the URI is not one to write down
 		return reason
@@ -115,7 +115,7 @@ func (e *Endpoint) permit(op operation, d *Decision) Reason {
 }
 
 // judge says whether g opens an operation at an MCP server of which this is known,
-// and for InsufficientScope with which scope it would. What a list shows is
+// and where agreeing to more would help for which scope. What a list shows is
 // decided by it too.
 func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) {
 	rules := &g.Resource.Rules
@@ -127,8 +127,18 @@ func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) 
 	if op.method == toolsCall {
 		tool = op.name
 	}
+	missing := InsufficientScope
 	if slices.ContainsFunc(openers, func(s string) bool { return g.opens[s] }) && (tool == "" || g.bound.MayCall(tool, openers)) {
-		return Allowed, ""
+		switch {
+		case tool == "" || g.agreed == "" || known.Agrees(g.agreed, tool):
+			return Allowed, ""
+		case len(known.Advertised()) == 0: // the list is not known now
+			return CatalogueUnavailable, ""
+		case !known.Lists(tool): // no page could show it
+			return ToolNotListed, ""
+		}
+		missing = ToolChanged
+		openers = slices.DeleteFunc(slices.Clone(openers), func(s string) bool { return !g.opens[s] })
 	}
 	if op.method == toolsCall && !known.Knows(op.name) {
 		return CatalogueUnavailable, ""
@@ -145,7 +155,7 @@ func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) 
 	if !ok {
 		return NotAllowed, ""
 	}
-	return InsufficientScope, needed
+	return missing, needed
 }
 
 // openersOf returns the scopes any one of which opens an operation, or the reason

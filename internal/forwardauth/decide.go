@@ -35,11 +35,11 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 		d.proven = true
 		d.pass(e.authorize(ctx, q, &d))
 	}
-	if d.Reason == InsufficientScope && e.Refused != nil {
+	if d.Reason.asksForMore() && e.Refused != nil {
 		e.Refused(d.Resource.URI, d.Token.Client(), d.Token.Subject(), d.needed)
 	}
 	e.answer(ctx, q, &d)
-	if d.Reason == InsufficientScope && d.Resource.Rules.RefuseRefresh && e.Challenged != nil {
+	if d.Reason.asksForMore() && d.Resource.Rules.RefuseRefresh && e.Challenged != nil {
 		e.Challenged(d.Token.part(family))
 	}
 	if !d.Allowed() {

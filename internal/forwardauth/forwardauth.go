@@ -46,6 +46,11 @@ type Scopes interface {
 	Knows(tool string) bool
 	// ToolNames returns the names of the tools that the server lists.
 	ToolNames() []string
+	// Lists reports whether the server lists the tool.
+	Lists(tool string) bool
+	// Agrees reports whether the tool is as it was when the person agreed to what
+	// Principal.Agreed holds.
+	Agrees(agreed, tool string) bool
 }
 
 // Endpoint serves Path.

@@ -63,6 +63,12 @@ func (f fixed) Advertised() []string               { return f.names }
 func (f fixed) ScopesForTool(name string) []string { return f.tools[name] }
 func (f fixed) Knows(string) bool                  { return f.known }
 func (f fixed) ToolNames() []string                { return slices.Sorted(maps.Keys(f.tools)) }
+func (f fixed) Lists(name string) bool             { return f.tools[name] != nil }
+
+// Agrees takes the names of the tools for what was agreed to, with spaces.
+func (f fixed) Agrees(agreed, name string) bool {
+	return f.Lists(name) && slices.Contains(strings.Fields(agreed), name)
+}
 
 // fixture is an endpoint in front of a few MCP servers.
 type fixture struct {

@@ -48,6 +48,8 @@ const (
 	BodyTooLarge
 	OldProtocol
 	InsufficientScope
+	ToolChanged
+	ToolNotListed
 	NoScope
 	NotAllowed
 	PolicyChanged
@@ -118,7 +120,7 @@ var slugs = [numReasons]reasons.Reason{
 	RepeatedHeader: reasons.RepeatedMCPHeader, MissingHeader: reasons.MissingMCPHeader, MalformedHeader: reasons.MalformedMCPHeader,
 	HeaderMismatch: reasons.HeaderBodyMismatch, MalformedBody: reasons.MalformedBody,
 	MediaTypeMissing: reasons.MediaTypeMissing, WrongMediaType: reasons.WrongMediaType, EncodedBody: reasons.EncodedBody, BodyMissing: reasons.BodyMissing, BodyTooLarge: reasons.BodyTooLarge,
-	OldProtocol: reasons.OldProtocolVersion, InsufficientScope: reasons.InsufficientScope, NoScope: reasons.NoScopeOpensIt, NotAllowed: reasons.NotAllowedByPolicy, PolicyChanged: reasons.PolicyChanged,
+	OldProtocol: reasons.OldProtocolVersion, InsufficientScope: reasons.InsufficientScope, ToolChanged: reasons.ToolChanged, ToolNotListed: reasons.ToolNotListed, NoScope: reasons.NoScopeOpensIt, NotAllowed: reasons.NotAllowedByPolicy, PolicyChanged: reasons.PolicyChanged,
 	CatalogueUnavailable: reasons.CatalogueUnavailable, AmbiguousURI: reasons.AmbiguousURI,
 	UnknownIssuer: reasons.UnknownIssuer, OwnTokenNotAccepted: reasons.OwnTokenNotAccepted, WrongTokenType: reasons.WrongTokenType,
 	AlgorithmRefused: reasons.AlgorithmRefused, ForbiddenTokenHeader: reasons.ForbiddenTokenHeader, NoAudience: reasons.NoAudience,
@@ -166,6 +168,9 @@ func Reasons() []Reason {
 	}
 	return out
 }
+
+// asksForMore reports whether the person could get what is denied by agreeing to it.
+func (r Reason) asksForMore() bool { return r == InsufficientScope || r == ToolChanged }
 
 func (r Reason) String() string { return string(slugs[r]) }
 
@@ -287,6 +292,9 @@ var answers = func() (all [numReasons]answer) {
 		status: http.StatusForbidden, strict: http.StatusUnauthorized, code: oauth.InsufficientScope,
 		text: "the access token lacks a scope that this request needs", challenge: true,
 	}
+	all[ToolChanged] = all[InsufficientScope]
+	all[ToolChanged].text = "this tool is new, or has changed since the person agreed; they have to agree again"
+	all[ToolNotListed] = denied("the MCP server does not list this tool, so the person cannot have agreed to it")
 	all[NoScope] = denied("no scope opens this to anyone")
 	all[NotAllowed] = denied("the rules of this service do not allow this")
 	all[CatalogueUnavailable] = denied("the tools of this MCP server are not known here, so only those that the configuration names are open")

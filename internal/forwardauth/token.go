@@ -181,6 +181,8 @@ type Grant struct {
 	catalogue Scopes
 	// key: it is of API keys, which no sign-in gives more.
 	key bool
+	// agreed is what the person agreed to, and what tools are held to; "" for nothing.
+	agreed string
 	// issuer has its own names for scopes; this service itself has none.
 	issuer string
 	// changed: the rules that the claim is about are not those of today.
@@ -204,7 +206,7 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 	if p.Outsider != nil {
 		issuer, matched = p.Issuer, e.Policy.For(r.Server().URI).MatchOutsider(p.Outsider).String()
 	}
-	g := e.grant(r, p.Scope, matched, issuer, p.Key)
+	g := e.grant(r, p.Scope, matched, issuer, p.Agreed, p.Key)
 	known := *p
 	known.Scope = g.bound.Scopes.String() // not what the rules have taken away
 	identity, signing := e.headers(&known, r)
@@ -239,13 +241,17 @@ type grantKey struct {
 	issuer   string
 	key      bool
 	tools    string // with line breaks between
+	agreed   string
 }
 
 const manyGrants = 1 << 12
 
-func (e *Endpoint) grant(r *resource.Resource, scope, matched, issuer string, key *credential.Key) *Grant {
+func (e *Endpoint) grant(r *resource.Resource, scope, matched, issuer, agreed string, key *credential.Key) *Grant {
 	g, tools := e.grants, toolsOf(key)
-	of := grantKey{r, scope, matched, issuer, key != nil, strings.Join(tools, "\n")}
+	if !r.Server().Rules.HoldChanged {
+		agreed = ""
+	}
+	of := grantKey{r, scope, matched, issuer, key != nil, strings.Join(tools, "\n"), agreed}
 	g.mu.RLock()
 	found := g.of[of]
 	g.mu.RUnlock()
@@ -253,12 +259,12 @@ func (e *Endpoint) grant(r *resource.Resource, scope, matched, issuer string, ke
 		return found
 	}
 	catalogue := e.Scopes(r.Server()) // before the rules look, so that a change meanwhile is seen next time
-	scope, matched, issuer = strings.Clone(scope), strings.Clone(matched), strings.Clone(issuer)
-	of.scope, of.policy, of.issuer = scope, matched, issuer
+	scope, matched, issuer, agreed = strings.Clone(scope), strings.Clone(matched), strings.Clone(issuer), strings.Clone(agreed)
+	of.scope, of.policy, of.issuer, of.agreed = scope, matched, issuer, agreed
 	scopes := oauth.Scopes(strings.Fields(scope))
 	match, known := e.Policy.For(r.Server().URI).Parse(matched)
 	bound := match.Bound(scopes).Only(tools)
-	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}, policy: matched, issuer: issuer, catalogue: catalogue, key: key != nil, changed: !known}
+	made := &Grant{Resource: r, Scope: scope, Scopes: bound.Scopes, bound: bound, opens: map[string]bool{}, policy: matched, issuer: issuer, catalogue: catalogue, key: key != nil, agreed: agreed, changed: !known}
 	for _, s := range r.Server().Rules.WithIncluded(bound.Scopes) {
 		made.opens[s] = true
 	}

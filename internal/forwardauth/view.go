@@ -32,7 +32,7 @@ func (v View) Shows(method, name string) bool {
 	switch reason, _ := judge(operation{method, name}, v.grant, v.known); reason {
 	case Allowed:
 		return true
-	case InsufficientScope:
+	case InsufficientScope, ToolChanged:
 		return !v.grant.Resource.Rules.HideGrantable
 	}
 	return false

@@ -65,7 +65,7 @@ func (e *Endpoint) redeem(c *call, a authcode.Authorization) (_ *Response, err e
 		e.endFamily(c, refreshToken{Family: a.ID, AuthTime: a.AuthTime}, reasons.CodeUsedTwice)
 		return nil, invalidGrant(reasons.CodeUsedTwice)
 	}
-	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity, Policy: a.Policy, Key: a.Key, Provider: supplied})
+	resp, err := e.mint(c, grantee{Flow: a.Flow, Family: a.ID, Resource: a.Resource, Scopes: a.Scopes, Identity: a.Identity, Policy: a.Policy, Agreed: a.Agreed, Key: a.Key, Provider: supplied})
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +154,7 @@ type grantee struct {
 	Scopes                 oauth.Scopes
 	Identity               connector.Identity
 	Policy                 string    // which rules hold for them
+	Agreed                 string    // what the person agreed to, see catalog.Agree
 	Generation             int       // of the refresh token that comes with it
 	Client                 string    // "" for the one that authenticated
 	Until                  time.Time // bounds the token's life; zero is no bound
@@ -185,7 +186,7 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 			Subject: g.Identity.FullSubject(), Family: g.Family, Expires: unix(g.Until), Act: g.Actor, Confirmation: token.Confirmation{Thumbprint: key},
 		},
 		token.Person{
-			Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation, Roles: g.Roles, Context: g.Context,
+			Email: g.Identity.Email, Name: g.Identity.Name, Groups: g.Identity.Groups, Flow: g.Flow, Policy: g.Policy, Generation: g.Generation, Roles: g.Roles, Context: g.Context, Agreed: held(c.host, g.Resource, g.Agreed),
 			GroupsCut: g.Identity.Unknown.Groups, Provider: g.Provider.Value, Held: g.Provider.For != nil && g.Provider.For.Held,
 		},
 	)
@@ -212,6 +213,20 @@ func (c *call) resource(g grantee) (*resource.Resource, error) {
 		return nil, oauth.Errorf(oauth.InvalidTarget, "the MCP server is not one of this host any more")
 	}
 	return res, nil
+}
+
+// held is what a person agreed to, where tools are held to it.
+func held(host *resource.Host, uri, agreed string) string {
+	if !holdsChanged(host, uri) {
+		return ""
+	}
+	return agreed
+}
+
+// holdsChanged reports whether tools that changed are held back at a resource.
+func holdsChanged(host *resource.Host, uri string) bool {
+	r, ok := host.ForSignIn(uri)
+	return ok && r.Rules.HoldChanged
 }
 
 // tokenType is that of an access token which is bound to the key, "" for none.

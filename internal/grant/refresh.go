@@ -36,6 +36,9 @@ type Refresh struct {
 	// Changed returns the scopes of a resource whose set of tools differs from
 	// fingerprints. It does no I/O.
 	Changed func(resource string, scopes []string, fingerprints string) []string
+	// Agree returns what a person agrees to who grants the scopes of a resource now, see
+	// catalog.Agree. It does no I/O.
+	Agree func(resource string, scopes []string) string
 	// Exists reports whether a resource has a scope, or may have it because what
 	// it has is not known. It does no I/O.
 	Exists func(resource, scope string) bool
@@ -71,6 +74,7 @@ type refreshToken struct {
 	Resource   string            `json:"resource"`
 	Scopes     oauth.Scopes      `json:"scopes"`
 	Catalogue  string            `json:"catalogue,omitempty"`
+	Agreed     string            `json:"agreed,omitempty"` // see catalog.Agree
 	Session    connector.Session `json:"session,omitzero"`
 	// InGroups: the person was in some when they signed in, or may have been.
 	InGroups bool `json:"in_groups,omitempty"`
@@ -114,7 +118,7 @@ func (r *Refresh) first(c *call, a authcode.Authorization, key string) (string, 
 	return r.seal(c, refreshToken{
 		Family: a.ID, AuthTime: a.AuthTime, Flow: a.Flow, ClientKey: a.ClientKey,
 		Provider: a.Identity.Provider, Namespace: a.Identity.Namespace, Subject: a.Identity.Subject,
-		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Session: session, InGroups: inGroups(a.Identity), Held: held,
+		Resource: a.Resource, Scopes: a.Scopes, Catalogue: a.Catalogue, Agreed: a.Agreed, Session: session, InGroups: inGroups(a.Identity), Held: held,
 		Key: c.refreshKey(key),
 	})
 }
@@ -201,7 +205,7 @@ func (e *Endpoint) refresh(c *call) (*Response, error) {
 	}
 	c.entry.Scope = r.scopes.String()
 	t := &r.token
-	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: r.scopes, Identity: r.identity, Policy: r.match.String(), Generation: t.Generation + 1, Key: t.Key, Provider: r.supplied})
+	resp, err := e.mint(c, grantee{Flow: t.Flow, Family: t.Family, Resource: t.Resource, Scopes: r.scopes, Identity: r.identity, Policy: r.match.String(), Agreed: t.Agreed, Generation: t.Generation + 1, Key: t.Key, Provider: r.supplied})
 	if err != nil {
 		return nil, err
 	}
@@ -320,13 +324,21 @@ func narrow(asked string, granted oauth.Scopes, exists func(scope string) bool) 
 // dropChangedScopes leaves out scopes that now open other tools than the user
 // agreed to: the client that needs one asks for it, and the user sees the new
 // list. The refresh token keeps them, so that a tool that was there only for a
-// while costs nothing for good.
+// while costs nothing for good. Where such tools are held back one by one, all scopes
+// stay; who agreed before the operator wanted that is taken to agree to what there is now.
 func (e *Endpoint) dropChangedScopes(r *refreshing) error {
+	held := holdsChanged(r.host, r.token.Resource)
+	if held && r.token.Agreed != "" {
+		return nil
+	}
 	for _, name := range e.Refresh.Changed(r.token.Resource, r.token.Scopes, r.token.Catalogue) {
 		r.scopes = r.scopes.Without(name)
 	}
 	if len(r.scopes) == 0 {
 		return invalidRefresh(reasons.ScopesChanged, nil)
+	}
+	if held {
+		r.token.Agreed = e.Refresh.Agree(r.token.Resource, r.scopes)
 	}
 	return nil
 }

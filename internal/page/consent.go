@@ -3,6 +3,7 @@ package page
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 )
 
@@ -89,6 +90,7 @@ type ConsentScope struct {
 	Name, Description string
 	Checked           bool
 	New               bool // not granted before
+	Changed           bool // granted before, for tools that are others now
 	Needed            bool // the app was refused lately because it lacked it
 	Broad             bool // opens every tool of the server
 	// Everything is the one scope of a server that declares none; it has no Description.
@@ -100,6 +102,7 @@ type ConsentScope struct {
 type ConsentTool struct {
 	Name, Title, Description string
 	ReadOnly, Destructive    bool
+	Changed                  bool // new, or not as it was when the person agreed
 }
 
 // foldAbove is how many scopes make a short page; beyond, those not ticked are
@@ -123,6 +126,7 @@ type consentView struct {
 	Folded                       []scopeView
 	More, MoreFolded             []scopeView
 	CatalogueUnavailable, StepUp bool
+	NothingNew, Changed          bool // in a step-up
 	Held                         Held
 	Choices, Many, Long, Again   bool
 	Before                       Outcome
@@ -157,6 +161,7 @@ const (
 type scopeView struct {
 	ID, Value, Name, Description string
 	Checked, New, Broad, Needed  bool
+	Changed                      bool
 	Everything                   bool
 	ReadOnly                     bool // every tool is
 	Destructive                  int  // how many tools are
@@ -204,6 +209,8 @@ func newConsentView(v Consent) consentView {
 			out.MoreFolded = append(out.MoreFolded, sv)
 		}
 	}
+	out.NothingNew = !slices.ContainsFunc(v.Scopes, func(s ConsentScope) bool { return s.New })
+	out.Changed = slices.ContainsFunc(slices.Concat(v.Scopes, v.More), func(s ConsentScope) bool { return s.Changed })
 	out.Main = grouped(main)
 	out.Many = len(main)+len(out.More) > manyAbove
 	return out
@@ -268,7 +275,7 @@ func foldRule(v Consent) func(ConsentScope) bool {
 	fold := func(ConsentScope) bool { return false }
 	switch {
 	case v.NewOnly:
-		fold = func(s ConsentScope) bool { return !s.New }
+		fold = func(s ConsentScope) bool { return !s.New && !s.Changed }
 	case len(v.Scopes) > foldAbove:
 		fold = func(s ConsentScope) bool { return !s.Checked }
 	}
@@ -284,7 +291,7 @@ func newScopeView(i int, s ConsentScope) scopeView {
 	out := scopeView{
 		ID: "scope-" + strconv.Itoa(i), Value: s.Name,
 		Name: DisplayText(s.Name, maxScope), Description: DisplayText(s.Description, maxDescription),
-		Checked: s.Checked, New: s.New, Needed: s.Needed, Broad: s.Broad && len(s.Tools) > 1, Everything: s.Everything, ReadOnly: len(s.Tools) > 0,
+		Checked: s.Checked, New: s.New, Changed: s.Changed, Needed: s.Needed, Broad: s.Broad && len(s.Tools) > 1, Everything: s.Everything, ReadOnly: len(s.Tools) > 0,
 	}
 	for _, t := range s.Tools {
 		if t.Destructive {
@@ -295,7 +302,7 @@ func newScopeView(i int, s ConsentScope) scopeView {
 			Name: DisplayText(t.Name, maxToolName), Title: DisplayText(t.Title, maxToolTitle),
 			Description: DisplayText(t.Description, maxDescription),
 			// A tool that says both is believed in the worse.
-			ReadOnly: t.ReadOnly && !t.Destructive, Destructive: t.Destructive,
+			ReadOnly: t.ReadOnly && !t.Destructive, Destructive: t.Destructive, Changed: t.Changed,
 		})
 	}
 	return out
@@ -305,4 +312,4 @@ func newScopeView(i int, s ConsentScope) scopeView {
 func (s scopeView) Described() bool { return s.Everything || s.Description != "" }
 
 // noted reports whether something stands below the label.
-func (s scopeView) noted() bool { return s.Described() || s.New || s.Broad || s.Needed }
+func (s scopeView) noted() bool { return s.Described() || s.New || s.Changed || s.Broad || s.Needed }

@@ -134,6 +134,21 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 		v.Scopes[1].New = true
 		r.Consent(w, 200, v)
 	},
+	"consent-changed": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.NewOnly = true
+		v.Scopes[1].Changed = true
+		for i := range v.Scopes[1].Tools {
+			v.Scopes[1].Tools[i].Changed = i == 0
+		}
+		r.Consent(w, 200, v)
+	},
+	"consent-changed-and-new": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.NewOnly = true
+		v.Scopes[0].Changed, v.Scopes[1].New = true, true
+		r.Consent(w, 200, v)
+	},
 	"consent-notice": func(r *Renderer, w http.ResponseWriter) {
 		v := fewScopes()
 		v.Notice = NothingChosen

@@ -460,6 +460,10 @@ var (
 		"use a newer client, or let the body decide: `body`, `envoyMCP` or `serve` at the host; docs/tool-policy.md")
 	InsufficientScope = define("insufficient_scope", "the access token lacks a scope",
 		"the client asks the person for the scope in the entry; if no one can have it, `check-config --as` says why")
+	ToolChanged = define("tool_changed", "`holdChangedTools`: the tool is new, or not as it was when the person agreed; they have to agree again",
+		"the client has the person sign in, and they agree to the tool; see `tools.changed` for what the MCP server changed")
+	ToolNotListed = define("tool_not_listed", "`holdChangedTools`: the MCP server does not list the tool, so no person can have agreed to it",
+		"the MCP server lists the tool in tools/list, if people are to have it")
 	NoScopeOpensIt = define("no_scope_opens_it", "no scope opens the tool, resource or prompt; it may not exist",
 		"add the tool to `proxy.hosts[].scopes`, if it is to be used; the name may be mistyped")
 	CatalogueUnavailable = define("catalogue_unavailable", "this replica has not read the MCP server's list, and no entry of `proxy.hosts[].scopes` names the tool",

@@ -266,6 +266,7 @@ func (b *builder) refresh() *grant.Refresh {
 		Changed: func(uri string, scopes []string, fingerprints string) []string {
 			return b.catalogue.Peek(uri).Changed(scopes, fingerprints)
 		},
+		Agree: func(uri string, scopes []string) string { return b.catalogue.Peek(uri).Agree(scopes) },
 		Exists: func(uri, scope string) bool {
 			cat := b.catalogue.Peek(uri)
 			return cat.Unavailable || slices.Contains(cat.ScopeNames(), scope)

@@ -65,7 +65,12 @@ func (b *builder) fetch() func(context.Context, string) (*catalog.Catalogue, err
 
 // listTools makes what knows the tools of the MCP servers.
 func (b *builder) listTools() error {
+	secret, err := b.sealing.Derive("tools that people agree to", catalog.SecretBytes)
+	if err != nil {
+		return err
+	}
 	b.catalogue = catalog.New(catalog.Options{
+		Secret: [catalog.SecretBytes]byte(secret), Read: b.watchTools().read,
 		Targets: targets(b.table), Fetch: tracedFetch(b.tracer, b.fetch()), Now: b.opt.Now, Logger: b.log, Observe: b.metrics.catalogueFetch,
 	})
 	if b.before != nil {

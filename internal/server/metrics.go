@@ -35,6 +35,7 @@ type metrics struct {
 	requests    *prometheus.CounterVec
 	durations   *prometheus.HistogramVec
 	catalogues  *prometheus.HistogramVec
+	toolChanges *prometheus.GaugeVec
 	keys        prometheus.Histogram
 	guardCalls  map[guard.Operation]map[bool]prometheus.Observer // by whether it failed
 	guardUp     prometheus.Gauge
@@ -142,6 +143,9 @@ func (m *metrics) makeSignIns() {
 		Name: "mcp_forward_auth_catalogue_fetch_duration_seconds", Help: "Time to list an MCP server's tools, by result.",
 		Buckets: []float64{.01, .05, .25, 1, 5, 10},
 	}, []string{"result"})
+	m.toolChanges = m.make.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "mcp_forward_auth_tools_changed_timestamp_seconds", Help: "When this replica last saw that an MCP server's tools are not what they were, in Unix seconds. No series for a server whose tools did not change.",
+	}, []string{"resource"})
 	m.keys = m.make.NewHistogram(prometheus.HistogramOpts{
 		Name: "mcp_forward_auth_signing_key_generation_seconds", Help: "Time to make a signing key.",
 		Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5},

@@ -43,6 +43,7 @@ func filled(t *testing.T) *metrics {
 	m.watchLoad(&load{inFlight: new(atomic.Int64)}, everyRoute())
 	m.instrument(http.NewServeMux()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	m.catalogueFetch("ok", time.Millisecond)
+	m.toolChanges.WithLabelValues("https://mcp.example.com/mcp").Set(1)
 	table, err := resource.NewTable([]resource.Entry{{Host: "mcp.example.com", Scheme: "https", Path: "/mcp", Endpoint: &url.URL{Scheme: "http", Host: "mcp", Path: "/mcp"}}})
 	if err != nil {
 		t.Fatal(err)

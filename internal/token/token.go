@@ -85,6 +85,9 @@ type Person struct {
 	// the access token carries it. Held: it does not, but there is one.
 	Provider Provider `json:"idp,omitempty"`
 	Held     bool     `json:"held,omitempty"`
+	// Agreed is what the person agreed to, see catalog.Agree; "" where nothing is held
+	// to it.
+	Agreed string `json:"agreed,omitempty"`
 }
 
 // Provider is a token of an identity provider. Only an MCP server ever gets it.

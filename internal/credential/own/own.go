@@ -98,7 +98,7 @@ func (k Kind) principal(raw string, r *resource.Resource) (p credential.Principa
 	person := &c.Person
 	p = credential.Principal{
 		Issuer: c.Issuer, Audience: c.Audience, Subject: c.Subject, Actor: c.Act, Client: c.ClientID, Scope: c.Scope,
-		Email: person.Email, Name: person.Name, Groups: person.Groups, GroupsCut: person.GroupsCut, Roles: person.Roles, Context: person.Context, Policy: person.Policy,
+		Email: person.Email, Name: person.Name, Groups: person.Groups, GroupsCut: person.GroupsCut, Roles: person.Roles, Context: person.Context, Policy: person.Policy, Agreed: person.Agreed,
 		ID: c.ID, Family: c.Family, Flow: person.Flow, Generation: person.Generation,
 		Bound: c.Confirmation.Thumbprint, IssuedAt: c.IssuedAt, Expires: c.Expires,
 	}

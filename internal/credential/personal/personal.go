@@ -42,8 +42,10 @@ type Key struct {
 	InGroups bool         `json:"in_groups,omitempty"`
 	Resource string       `json:"resource"`
 	Scopes   oauth.Scopes `json:"scopes"`
-	Made     int64        `json:"made"` // in Unix seconds, as is Expires
-	Expires  int64        `json:"exp"`
+	// Agreed is what the scopes opened then, see catalog.Agree; "" where nothing is held to it.
+	Agreed  string `json:"agreed,omitempty"`
+	Made    int64  `json:"made"` // in Unix seconds, as is Expires
+	Expires int64  `json:"exp"`
 }
 
 // Keys makes and reads keys.
@@ -108,6 +110,7 @@ func (k Kind) Verify(raw string, r *resource.Resource) (credential.Principal, er
 	return credential.Principal{
 		Issuer: r.Host.Issuer, Audience: r.URI, Subject: id.FullSubject(), Client: ClientID, Scope: v.Scopes.String(),
 		Email: id.Email, EmailUnknown: id.Unknown.Email, Name: id.Name, Groups: id.Groups, GroupsCut: id.Unknown.Groups,
+		Agreed: v.Agreed,
 		Policy: k.Policy.For(r.URI).Rematch(id, v.InGroups, Client()).String(),
 		Key:    &credential.Key{}, ID: v.ID, Family: v.ID, IssuedAt: v.Made, SignedIn: v.Made, Expires: v.Expires,
 	}, nil

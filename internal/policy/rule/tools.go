@@ -20,6 +20,9 @@ type Rules struct {
 	// HideGrantable: lists do not show what a token does not open, also where
 	// another could.
 	HideGrantable bool
+	// HoldChanged: a tool that is new, or not as it was when the person agreed, is
+	// closed until they agree again.
+	HoldChanged bool
 	// AllowedOrigins are serialized origins, or "*"; empty means that Origin is
 	// not looked at and no preflight passes.
 	AllowedOrigins []string
