@@ -11,6 +11,7 @@
 // RESOURCE_TOKENS=jwt|opaque makes it an authorization server for MCP servers: clients
 //                            register themselves, and name the MCP server in resource
 // SIGNED_ANSWERS=1           signs what it says of a token (RFC 9701)
+// BACKCHANNEL_LOGOUT=URL     is told when a person's session here ends
 // ISSUER                     the whole issuer, if a proxy with TLS is in front
 //
 // DELETE /users/NAME removes a user, as an administrator would who lets somebody go.
@@ -69,6 +70,7 @@ const provider = new Provider(issuer, {
     redirect_uris: redirectURIs,
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
+    ...(env.BACKCHANNEL_LOGOUT && { backchannel_logout_uri: env.BACKCHANNEL_LOGOUT }),
     ...(env.SIGNED_ANSWERS && { introspection_signed_response_alg: 'RS256' }),
   }],
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'e2e', use: 'sig', alg: 'RS256' }] },
@@ -83,14 +85,15 @@ const provider = new Provider(issuer, {
   },
   conformIdTokenClaims: env.CLAIMS !== 'id_token',
   issueRefreshToken: async (_, client, code) => client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
-  features: { devInteractions: { enabled: false }, ...forResources },
+  features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: Boolean(env.BACKCHANNEL_LOGOUT) }, ...forResources },
   extraTokenClaims: (_, token) => env.RESOURCE_TOKENS && token.accountId && said(bySubject[token.accountId]),
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options), // its own reaches no address of this machine
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   findAccount: async (_, sub) => bySubject[sub] && { accountId: sub, claims: async () => bySubject[sub] },
   ttl: { AccessToken: 600, AuthorizationCode: 60, IdToken: 600, RefreshToken: 3600, Interaction: 600, Session: 3600, Grant: 3600 },
 });
 provider.on('server_error', (_, err) => console.error('idp: server_error', err));
-for (const event of ['authorization.error', 'grant.error', 'userinfo.error']) {
+for (const event of ['authorization.error', 'grant.error', 'userinfo.error', 'backchannel.error']) {
   provider.on(event, (_, err) => console.error(`idp: ${event}: ${err.message} ${err.error_description ?? ''}`));
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -126,4 +127,37 @@ func TestSessions(t *testing.T) {
 			t.Logf("Chromium %s, the deny-list took %d ms", got.Browser, got.DeniedAfter)
 		})
 	}
+}
+
+// TestSignOutAtProvider has a person in Chromium sign out at the identity provider: the
+// page of the MCP host hears of it over the back channel, and the next sign-in asks for
+// the password. Signed out here, the person can go on to sign out there.
+func TestSignOutAtProvider(t *testing.T) {
+	track(t)
+	chromium := program(t, "chromium", "/usr/bin/chromium")
+	served := gatewayKinds[slices.IndexFunc(gatewayKinds, func(g gateway) bool { return g.serves })]
+	st := newStack(t, setup{provider: "oidc", gateway: &served, change: func(file map[string]any) {
+		for _, host := range file["proxy"].(map[string]any)["hosts"].([]any) {
+			host.(map[string]any)["pages"] = []any{map[string]any{"path": "/mcp/probe"}}
+		}
+	}})
+	got := drive[struct {
+		Browser                                string
+		AskedFirst, AskedAgain, AskedAfterBoth bool
+		Status, EndedAfter                     int
+		AfterBoth                              bool
+		Error, At                              string
+	}](t, "signout.mjs", []string{"CHROMIUM=" + chromium}, st.statelessURL+"/probe/echo", st.issuer+"/session/end")
+	if got.Error != "" {
+		t.Fatalf("the browser's journey ended early at %s: %s", got.At, got.Error)
+	}
+	mustEqual(t, "the provider asks for the password at first", got.AskedFirst, true)
+	mustEqual(t, "a script of the page after the sign-out there", got.Status, http.StatusUnauthorized)
+	if got.EndedAfter > 2000 {
+		t.Errorf("the sign-out there took %d ms", got.EndedAfter)
+	}
+	mustEqual(t, "the provider asks again", got.AskedAgain, true)
+	mustEqual(t, "the page after both needs a sign-in", got.AfterBoth, true)
+	mustEqual(t, "the provider asks after both", got.AskedAfterBoth, true)
+	t.Logf("Chromium %s, the sign-out at the provider took %d ms", got.Browser, got.EndedAfter)
 }

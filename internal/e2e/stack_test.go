@@ -174,7 +174,7 @@ func (st *stack) callbacks() []string {
 // startIDP runs the certified OpenID provider and returns its configuration.
 func (st *stack) startIDP(t *testing.T, port, claims string, redirectURIs ...string) map[string]any {
 	t.Helper()
-	st.idp = start(t, "oidc-provider", []string{"CLIENT_SECRET=" + clientSecret, "CLAIMS=" + claims},
+	st.idp = start(t, "oidc-provider", []string{"CLIENT_SECRET=" + clientSecret, "CLAIMS=" + claims, "BACKCHANNEL_LOGOUT=" + origin(st.statelessURL) + "/account/backchannel-logout"},
 		node(t), append([]string{filepath.Join(drivers, "idp.mjs"), port}, redirectURIs...)...)
 	issuer := "http://127.0.0.1:" + port
 	st.issuer = issuer
