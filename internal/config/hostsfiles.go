@@ -65,7 +65,7 @@ var operatorKeys = map[string]string{
 
 // teamKeys are the others.
 var teamKeys = []string{
-	"host", "endpoint", "path", "displayName", "defaultScopes", "toolPolicy", "scopes", "refuseRefreshAfterStepUp", "hideGrantable", "dpop", "cors", "policy",
+	"host", "endpoint", "path", "displayName", "defaultScopes", "toolPolicy", "scopes", "refuseRefreshAfterStepUp", "hideGrantable", "holdChangedTools", "dpop", "cors", "policy",
 }
 
 // Bounds of all hosts files together.
