@@ -25,6 +25,11 @@ import (
 // serverKind is the variable that makes the test program an MCP server.
 const serverKind = "BRIDGE_TEST_SERVER"
 
+// mark is how long what a server starts would sleep, by which a run of the tests knows its own.
+const mark = "BRIDGE_TEST_MARK"
+
+var sleep = fmt.Sprintf("777%d", os.Getpid())
+
 func TestMain(m *testing.M) {
 	if kind := os.Getenv(serverKind); kind != "" {
 		serve(kind)
@@ -58,7 +63,8 @@ func serve(kind string) {
 		signal.Ignore(syscall.SIGTERM)
 	}
 	if kind == "forks" || kind == "stays" {
-		for _, args := range [][]string{{"sleep", "7771"}, {"setsid", "sleep", "7772"}, {"sh", "-c", "(setsid sleep 7773 &) &"}} {
+		long := os.Getenv(mark)
+		for _, args := range [][]string{{"sleep", long}, {"setsid", "sleep", long}, {"sh", "-c", "(setsid sleep " + long + " &) &"}} {
 			_ = exec.Command(args[0], args[1:]...).Start()
 		}
 	}
@@ -122,7 +128,7 @@ func (b *buffer) String() string {
 
 func startBridge(t testing.TB, kind string, edit func(*Settings)) *tested {
 	t.Helper()
-	s := Settings{Command: []string{os.Args[0]}, Env: []string{serverKind + "=" + kind}, StartRate: 1000, Grace: 300 * time.Millisecond, MaxProcesses: 300}
+	s := Settings{Command: []string{os.Args[0]}, Env: []string{serverKind + "=" + kind, mark + "=" + sleep}, StartRate: 1000, Grace: 300 * time.Millisecond, MaxProcesses: 300}
 	if edit != nil {
 		edit(&s)
 	}
@@ -288,7 +294,7 @@ func TestEnvironment(t *testing.T) {
 	seen := mustCall(t, x.connect(t, nil, nil), "environ", "")
 	for line := range strings.SplitSeq(seen, "\n") {
 		name, _, _ := strings.Cut(line, "=")
-		if !slices.Contains(append([]string{serverKind, "MFA_PASSED", "MFA_SET", "MCP_BRIDGE_PROCESS"}, Basic...), name) {
+		if !slices.Contains(append([]string{serverKind, mark, "MFA_PASSED", "MFA_SET", "MCP_BRIDGE_PROCESS"}, Basic...), name) {
 			t.Errorf("the process has %s", name)
 		}
 	}
@@ -554,7 +560,7 @@ func sleepers(t testing.TB) (n int) {
 		t.Fatal(err)
 	}
 	for _, d := range dirs {
-		if line, err := os.ReadFile("/proc/" + d.Name() + "/cmdline"); err == nil && strings.HasPrefix(string(line), "sleep\x00777") {
+		if line, err := os.ReadFile("/proc/" + d.Name() + "/cmdline"); err == nil && string(line) == "sleep\x00"+sleep+"\x00" {
 			n++
 		}
 	}
