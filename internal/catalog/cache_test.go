@@ -331,12 +331,15 @@ func TestResult(t *testing.T) {
 // Operators are told of a change before it is in force.
 func TestReadComesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tool := "a"
+		var tool atomic.Value
+		tool.Store("a")
 		var c *Cache
 		var said []string
 		c = New(Options{
 			Targets: []Target{{Key: key, Endpoint: "http://r"}}, Refresh: time.Minute,
-			Fetch: func(context.Context, string) (*Catalogue, error) { return listed(0, toolNamed(tool)), nil },
+			Fetch: func(context.Context, string) (*Catalogue, error) {
+				return listed(0, toolNamed(tool.Load().(string))), nil
+			},
 			Read: func(_ context.Context, _ string, now Snapshot, before *Snapshot) {
 				d := Difference{}
 				if before != nil {
@@ -349,7 +352,7 @@ func TestReadComesFirst(t *testing.T) {
 		defer cancel()
 		go c.Run(ctx)
 		time.Sleep(30 * time.Second)
-		tool = "b"
+		tool.Store("b")
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		want := []string{"true {[] [] [] []} in force: []", "false {[b] [] [a] [s]} in force: [a]"}
