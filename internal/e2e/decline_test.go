@@ -45,7 +45,8 @@ func TestMCPRemoteOnDecline(t *testing.T) {
 	start := ""
 	waitFor(t, "the address for the sign-in", func() bool {
 		start = strings.TrimSpace(addressForSignIn.FindString(said.String()))
-		return start != ""
+		// An answer that comes while it tries to open a browser is lost to it.
+		return start != "" && strings.Contains(said.String(), "Waiting for authorization")
 	})
 	person := s.NewBrowser()
 	answer := person.Submit(t, person.Consent(t, start), "decision", "deny").Location()

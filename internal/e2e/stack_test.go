@@ -174,7 +174,11 @@ func (st *stack) callbacks() []string {
 // startIDP runs the certified OpenID provider and returns its configuration.
 func (st *stack) startIDP(t *testing.T, port, claims string, redirectURIs ...string) map[string]any {
 	t.Helper()
-	st.idp = start(t, "oidc-provider", []string{"CLIENT_SECRET=" + clientSecret, "CLAIMS=" + claims, "BACKCHANNEL_LOGOUT=" + origin(st.statelessURL) + "/account/backchannel-logout"},
+	env := []string{"CLIENT_SECRET=" + clientSecret, "CLAIMS=" + claims}
+	if st.statelessURL != "" { // several replicas have none of their own
+		env = append(env, "BACKCHANNEL_LOGOUT="+origin(st.statelessURL)+"/account/backchannel-logout")
+	}
+	st.idp = start(t, "oidc-provider", env,
 		node(t), append([]string{filepath.Join(drivers, "idp.mjs"), port}, redirectURIs...)...)
 	issuer := "http://127.0.0.1:" + port
 	st.issuer = issuer
