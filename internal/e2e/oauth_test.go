@@ -156,6 +156,16 @@ func (c *oauthClient) signIn(t *testing.T, person visitor) (grant, *attempt) {
 // do sends one request, following nothing. header is name, value, name, value …
 func do(t *testing.T, method, target string, body io.Reader, header ...string) (*http.Response, []byte) {
 	t.Helper()
+	resp, text, err := doUnlessCut(t, method, target, body, header...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, text
+}
+
+// doUnlessCut is do. The error is that of an answer that ends early.
+func doUnlessCut(t *testing.T, method, target string, body io.Reader, header ...string) (*http.Response, []byte, error) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, body)
 	if err != nil {
 		t.Fatal(err)
@@ -173,10 +183,7 @@ func do(t *testing.T, method, target string, body io.Reader, header ...string) (
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, text
+	return resp, text, err
 }
 
 func bearer(g grant) []string { return []string{"Authorization", "Bearer " + g.AccessToken} }

@@ -25,7 +25,7 @@ var providerTokenEdits = map[string][]string{
 	"Envoy HTTP": {"allowed_upstream_headers: {patterns: [{prefix: x-auth-request-, ignore_case: true}",
 		"allowed_upstream_headers: {patterns: [{prefix: x-forwarded-access-token, ignore_case: true}, {prefix: x-auth-request-, ignore_case: true}"},
 	"Envoy gRPC": {},
-	"Traefik":    {"^(X-Auth-Request-.*|Authorization)$", "^(X-Auth-Request-.*|X-Forwarded-Access-Token.*|Authorization)$"},
+	"Traefik":    {"^(X-Auth-Request-.*|Authorization|Dpop)$", "^(X-Auth-Request-.*|X-Forwarded-Access-Token.*|Authorization|Dpop)$"},
 }
 
 // providerTokenLua is the same for HAProxy's script.
