@@ -3,13 +3,17 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop/dpoptest"
 )
 
 // Known to hack/e2e/install.sh as well.
@@ -64,16 +68,17 @@ func callsWith(t *testing.T, st *stack, token string) identity {
 }
 
 // A service account of Keycloak is a workload: the token that Keycloak gives it, for this
-// service alone, becomes one for the MCP server.
+// service alone, becomes one for the MCP server. Where Keycloak binds its tokens to a key,
+// they are taken at the MCP server with the proofs of that key.
 func TestKeycloakWorkload(t *testing.T) {
 	k := startKeycloak(t)
 	const realm, secret = "workloads", "a-secret-of-the-job"
 	issuer := k.base + "/realms/" + realm
 	k.admin(t, http.MethodPost, "/admin/realms", map[string]any{"realm": realm, "enabled": true}, http.StatusCreated)
-	client := func(id, audience string) {
+	client := func(id, audience string, attributes map[string]any) {
 		k.admin(t, http.MethodPost, "/admin/realms/"+realm+"/clients", map[string]any{
 			"clientId": id, "enabled": true, "protocol": "openid-connect", "publicClient": false, "secret": secret, "serviceAccountsEnabled": true, "standardFlowEnabled": false, "fullScopeAllowed": false,
-			"defaultClientScopes": []string{"basic", "service_account"},
+			"attributes": attributes, "defaultClientScopes": []string{"basic", "service_account"},
 			"protocolMappers": []any{map[string]any{
 				"name": "audience", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
 				"config": map[string]any{"included.custom.audience": audience, "access.token.claim": "true"},
@@ -88,9 +93,9 @@ func TestKeycloakWorkload(t *testing.T) {
 		return got.AccessToken
 	}
 	st := trusting(t, issuer, nil, map[string]any{"claims": map[string]any{"client_id": "nightly-job"}}, func(audience string) {
-		client("nightly-job", audience)
-		client("other-job", audience)
-		client("elsewhere", audience+"/elsewhere")
+		client("nightly-job", audience, nil)
+		client("other-job", audience, nil)
+		client("elsewhere", audience+"/elsewhere", nil)
 	})
 	at, resource := origin(st.statelessURL)+"/token", st.statelessURL
 	show := func(assertion string) (int, grant) {
@@ -112,6 +117,42 @@ func TestKeycloakWorkload(t *testing.T) {
 	}
 	if resp, _ := do(t, http.MethodGet, resource, nil, bearer(grant{AccessToken: token("nightly-job")})...); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("Keycloak's token at the MCP server itself: %d", resp.StatusCode)
+	}
+	t.Run("bound to a key", func(t *testing.T) {
+		boundByKeycloak(t, issuer, func(id, audience string) { client(id, audience, map[string]any{"dpop.bound.access.tokens": "true"}) }, token)
+	})
+}
+
+// boundByKeycloak is RS-DPOP-03 with the tokens of a real authorization server.
+func boundByKeycloak(t *testing.T, issuer string, client func(id, audience string), token func(id string, header ...string) string) {
+	t.Helper()
+	front := gatewayKinds[slices.IndexFunc(gatewayKinds, func(g gateway) bool { return g.name == "nginx" })]
+	st := newStack(t, setup{provider: "none", gateway: &front, change: func(file map[string]any) {
+		host := file["proxy"].(map[string]any)["hosts"].([]any)[0].(map[string]any)
+		client("bound-job", "http://"+host["host"].(string)+"/mcp")
+		host["authorizationServers"], host["ownTokens"], host["dpop"] = []any{map[string]any{"issuer": issuer, "addScopes": []string{scopeRead}}}, false, "required"
+		host["policy"] = map[string]any{"rules": []any{map[string]any{"effect": "allow", "anyone": true}}}
+		file["proxy"].(map[string]any)["hosts"] = []any{host}
+	}})
+	key, other := dpoptest.New("ES256"), dpoptest.New("ES256")
+	raw := token("bound-job", "DPoP", key.Proof("POST", issuer+"/protocol/openid-connect/token"))
+	echo := st.statelessURL + "/probe/echo"
+	if payload, err := base64.RawURLEncoding.DecodeString(strings.Split(raw, ".")[1]); err != nil || !strings.Contains(string(payload), key.Thumbprint()) {
+		t.Fatalf("Keycloak does not bind the token: %s", payload)
+	}
+	for name, tt := range map[string]struct {
+		header []string
+		status int
+	}{
+		"its proof":          {[]string{"Authorization", "DPoP " + raw, "DPoP", key.Proof("GET", echo, dpoptest.Token(raw))}, http.StatusOK},
+		"another key":        {[]string{"Authorization", "DPoP " + raw, "DPoP", other.Proof("GET", echo, dpoptest.Token(raw))}, http.StatusUnauthorized},
+		"no proof":           {[]string{"Authorization", "DPoP " + raw}, http.StatusUnauthorized},
+		"as Bearer":          {[]string{"Authorization", "Bearer " + raw, "DPoP", key.Proof("GET", echo, dpoptest.Token(raw))}, http.StatusUnauthorized},
+		"for another method": {[]string{"Authorization", "DPoP " + raw, "DPoP", key.Proof("POST", echo, dpoptest.Token(raw))}, http.StatusUnauthorized},
+	} {
+		if resp, _ := do(t, http.MethodGet, echo, nil, tt.header...); resp.StatusCode != tt.status {
+			t.Errorf("%s: %d %v", name, resp.StatusCode, resp.Header)
+		}
 	}
 }
 
