@@ -470,7 +470,7 @@ func TestSettings(t *testing.T) {
 		"no command":            {func(s *Settings) { s.Command = nil }, "after --"},
 		"a command that is not": {func(s *Settings) { s.Command = []string{"no-such-program"} }, "no-such-program"},
 		"a way of sharing":      {func(s *Settings) { s.Sharing = "all" }, `"shared"`},
-		"per user for nobody":   {func(s *Settings) { s.Sharing = PerUser }, "--issuer"},
+		"per user, unchecked":   {func(s *Settings) { s.Sharing = PerUser }, "--issuer"},
 		"an issuer alone":       {func(s *Settings) { s.Issuer = "https://a.example" }, "go together"},
 		"an issuer with a path": {func(s *Settings) { s.Issuer, s.Resource = "https://a.example/x", "y" }, "not an origin"},
 		"a variable":            {func(s *Settings) { s.Env = []string{"NO_SUCH_VARIABLE"} }, "NO_SUCH_VARIABLE=VALUE"},

@@ -102,7 +102,7 @@ func (s *Settings) Check() error {
 		wrong = append(wrong, fmt.Errorf("the command cannot be run: %w", err))
 	}
 	say(s.Sharing != PerSession && s.Sharing != PerUser && s.Sharing != Shared, `--share %q is none of "session", "user" and "shared"`, s.Sharing)
-	say(s.Sharing == PerUser && s.Issuer == "", "--share user needs --issuer and --resource: without the signed identity header nobody knows who asks")
+	say(s.Sharing == PerUser && s.Issuer == "", "--share user needs --issuer and --resource: the bridge learns who asks from the signed identity header")
 	say((s.Issuer == "") != (s.Resource == ""), "--issuer and --resource go together")
 	say(s.Issuer != "" && !origin(s.Issuer), `--issuer %q is not an origin; write the public one, such as "https://mcp.example.com"`, s.Issuer)
 	say(s.KeysURL != "" && s.Issuer == "", "--keys-url goes with --issuer")

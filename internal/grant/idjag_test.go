@@ -86,7 +86,7 @@ func TestIdentityAssertions(t *testing.T) {
 		"AS-JAG-04 another client's":         {map[string]any{"client_id": "nightly"}, "invalid_assertion"},
 		"AS-JAG-05 a foreign resource":       {map[string]any{"resource": "https://elsewhere.example/mcp"}, "no_rule_for_assertion"},
 		"AS-JAG-05 resources of no one":      {map[string]any{"resource": []string{"https://a.example/", "https://b.example/"}}, "no_rule_for_assertion"},
-		"AS-JAG-05 a resource of ours":       {map[string]any{"resource": "https://mcp.example.com/wiki"}, "no_rule_for_assertion"},
+		"AS-JAG-05 another MCP server here":  {map[string]any{"resource": "https://mcp.example.com/wiki"}, "no_rule_for_assertion"},
 		"AS-JAG-05 a number":                 {map[string]any{"resource": 1}, "invalid_assertion"},
 		"AS-JAG-07 scopes of another":        {map[string]any{"scope": "notes:delete"}, "no_rule_for_assertion"},
 		"AS-JAG-07 no scope in the claim":    {map[string]any{"scope": ""}, "no_rule_for_assertion"},

@@ -202,7 +202,7 @@ func (t *translation) oauth2ProxyPeople(kind, name string) {
 		if len(patterns) > 0 || len(t.request.EmailDomains) > 0 {
 			t.domains("provider", patterns, "email-domain", "")
 		} else if all {
-			t.unsafe("email-domain", "every account of the provider could sign in, and can here, as far as rules of the policy do not say otherwise; provider.allowedEmailDomains says whose may")
+			t.unsafe("email-domain", "every account of the provider could sign in. Here it can too, unless a rule of the policy refuses it. provider.allowedEmailDomains limits who may sign in")
 		}
 	default:
 		t.domains("provider", patterns, "email-domain", "every account of "+name+" could sign in")
