@@ -64,6 +64,7 @@ func filled(t *testing.T) *metrics {
 // TestMetricsReference holds docs/reference/metrics.md to the registry.
 func TestMetricsReference(t *testing.T) {
 	m := filled(t)
+	m.seeds([]string{"0a1b2c3d"})
 	families, err := m.make.Gatherer().Gather()
 	if err != nil {
 		t.Fatal(err)
