@@ -15,7 +15,8 @@ import (
 // they do: a credential that is known is decided from memory whatever happens to
 // others.
 const (
-	// maxAsking is how many requests wait for the answers about one kind of credential.
+	// maxAsking is how many requests wait for the answers about one kind of credential,
+	// and how many for what MCP servers advertise.
 	maxAsking = 128
 	// askTime is the longest that one waits.
 	askTime = 5 * time.Second
@@ -71,6 +72,31 @@ func (e *Endpoint) ask(ctx context.Context, kind int, raw string, res *resource.
 		return credential.Principal{}, VerifierUnavailable
 	}
 	return credential.Principal{}, refusal(err)
+}
+
+// learn waits until it is known what the MCP server of an authenticated request
+// advertises, and then looks again at what the credential is good for. Where that
+// stays unknown, or too many wait already, the answer is CatalogueUnavailable. A
+// policy that only advises is no reason to wait.
+func (e *Endpoint) learn(ctx context.Context, q *Request, d *Decision) Reason {
+	if d.grant.advised() || !e.learned(ctx, d.Resource) {
+		return CatalogueUnavailable
+	}
+	lookup := d.lookup
+	defer func() { d.lookup = lookup }() // of the request, not of this second look
+	raw, _, reason := presented(q, d)
+	if reason != Allowed {
+		return reason
+	}
+	return e.find(ctx, raw, d)
+}
+
+func (e *Endpoint) learned(ctx context.Context, r *resource.Resource) bool {
+	if e.Learn == nil {
+		return false
+	}
+	defer e.learning.Add(-1)
+	return e.learning.Add(1) <= maxAsking && e.Learn(ctx, r)
 }
 
 // asking counts the requests that wait, by kind.

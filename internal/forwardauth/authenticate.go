@@ -31,7 +31,27 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 }
 
 // known finds out what a credential is good for, at d.Resource.
-func (e *Endpoint) known(ctx context.Context, raw string, q *Request, d *Decision, inHeader bool) (reason Reason) {
+func (e *Endpoint) known(ctx context.Context, raw string, q *Request, d *Decision, inHeader bool) Reason {
+	if reason := e.find(ctx, raw, d); reason != Allowed {
+		return reason
+	}
+	t := d.Token
+	if reason := e.keyFits(t, q, inHeader); reason != Allowed {
+		return reason
+	}
+	if reason := e.standing(t); reason != Allowed {
+		return reason
+	}
+	if reason := e.possession(q, d, raw); reason != Allowed {
+		return reason
+	}
+	e.firstUse(ctx, t)
+	return Allowed
+}
+
+// find notes whose credential raw is, and what it is good for at d.Resource by
+// what is known of its MCP server now.
+func (e *Endpoint) find(ctx context.Context, raw string, d *Decision) (reason Reason) {
 	key, now := digest(raw, d.Resource), e.Now().Unix()
 	t, g := e.recall(key, now)
 	d.lookup = Hit
@@ -50,16 +70,6 @@ func (e *Endpoint) known(ctx context.Context, raw string, q *Request, d *Decisio
 		return t.expired()
 	}
 	d.Token, d.grant = t, g
-	if reason := e.keyFits(t, q, inHeader); reason != Allowed {
-		return reason
-	}
-	if reason := e.standing(t); reason != Allowed {
-		return reason
-	}
-	if reason := e.possession(q, d, raw); reason != Allowed {
-		return reason
-	}
-	e.firstUse(ctx, t)
 	return Allowed
 }
 

@@ -13,7 +13,7 @@ import (
 // authorize asks whether the token opens what the request does. An advisory
 // policy writes the answer down and lets the request pass.
 func (e *Endpoint) authorize(ctx context.Context, q *Request, d *Decision) Reason {
-	reason := e.permitted(q, d)
+	reason := e.permitted(ctx, q, d)
 	if reason == Allowed || !d.grant.advised() {
 		return reason
 	}
@@ -23,7 +23,7 @@ func (e *Endpoint) authorize(ctx context.Context, q *Request, d *Decision) Reaso
 
 // permitted finds out what the request does, and whether the token's scopes
 // open all of it.
-func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
+func (e *Endpoint) permitted(ctx context.Context, q *Request, d *Decision) Reason {
 	rules := &d.Resource.Rules
 	provable, reason := modern(q.ProtocolVersion)
 	if reason != Allowed {
@@ -39,13 +39,13 @@ func (e *Endpoint) permitted(q *Request, d *Decision) Reason {
 		if provable && !agree(&q.Headers, body) {
 			return HeaderMismatch
 		}
-		return e.permitAll(body.ops, d)
+		return e.permitAll(ctx, body.ops, q, d)
 	case provable: // at a gateway that asks again about each message, too
 		op, reason := fromHeaders(&q.Headers)
 		if reason != Allowed {
 			return reason
 		}
-		return e.permit(op, d)
+		return e.permit(ctx, op, q, d)
 	case evidence == rule.Message: // the gateway asks again
 	case rules.ToolPolicy == rule.Strict, d.grant.bound.LimitsTools, d.grant.agreed != "":
 		return OldProtocol
@@ -85,10 +85,10 @@ func agree(h *Headers, body content) bool {
 
 // permitAll permits all or nothing. What no scope can cure comes first, and the
 // scopes that are missing are named all at once.
-func (e *Endpoint) permitAll(ops []operation, d *Decision) Reason {
+func (e *Endpoint) permitAll(ctx context.Context, ops []operation, q *Request, d *Decision) Reason {
 	result := Allowed
 	for _, op := range ops {
-		switch reason := e.permit(op, d); reason {
+		switch reason := e.permit(ctx, op, q, d); reason {
 		case Allowed:
 		case InsufficientScope, ToolChanged:
 			result = reason
@@ -100,8 +100,13 @@ func (e *Endpoint) permitAll(ops []operation, d *Decision) Reason {
 }
 
 // permit decides one operation. If a scope is missing it notes which.
-func (e *Endpoint) permit(op operation, d *Decision) Reason {
+func (e *Endpoint) permit(ctx context.Context, op operation, q *Request, d *Decision) Reason {
 	reason, needed := judge(op, d.grant, e.Scopes(d.Resource))
+	if reason == CatalogueUnavailable {
+		if reason = e.learn(ctx, q, d); reason == Allowed {
+			reason, needed = judge(op, d.grant, e.Scopes(d.Resource))
+		}
+	}
 	switch reason {
 	case Allowed:
 		return Allowed

@@ -12,8 +12,8 @@ import (
 )
 
 // Decide answers q, writes the audit entry and counts. It waits for nothing but,
-// where the configuration asks for the body, q.Body, and for a kind of credential
-// that has to ask about one it does not know.
+// where the configuration asks for the body, q.Body, for a kind of credential
+// that has to ask about one it does not know, and in Learn.
 func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	began := time.Now()
 	var d Decision
@@ -33,7 +33,9 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	case !d.pass(e.authenticate(ctx, q, &d)):
 	default:
 		d.proven = true
-		d.pass(e.authorize(ctx, q, &d))
+		if d.pass(e.authorize(ctx, q, &d)) && q.Dialect == Served {
+			d.pass(e.readList(ctx, q, &d))
+		}
 	}
 	if d.Reason.asksForMore() && e.Refused != nil {
 		e.Refused(d.Resource.URI, d.Token.Client(), d.Token.Subject(), d.needed)

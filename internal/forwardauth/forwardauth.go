@@ -2,8 +2,9 @@
 // the MCP server? It decides from memory alone: no network, no file, no lock
 // that another request could hold for long, and it never waits for a body that
 // does not come. A kind of credential may ask over the network about one that it
-// sees for the first time; only such requests wait, and not many of them. What it
-// cannot place or verify is denied.
+// sees for the first time, and an MCP server that was never read may be asked for
+// its list; only such requests wait, and not many of them. What it cannot place or
+// verify is denied.
 //
 // A gateway's dialect becomes a Request, Decide makes a Decision of it, and the
 // transport writes that down; nothing else knows a gateway.
@@ -16,6 +17,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
@@ -64,6 +66,11 @@ type Endpoint struct {
 	// Scopes returns the known scopes of a resource, without I/O. The value is
 	// replaced, never changed, so == tells whether it is still current.
 	Scopes func(r *resource.Resource) Scopes
+	// Learn, if set, is called where a request can only be decided by what its MCP
+	// server advertises, and that has not been read: after a start, or when a host is
+	// new. It waits for it a few seconds at most, and not at all for a server that
+	// failed a moment ago. It reports whether Scopes knows the server now.
+	Learn func(ctx context.Context, r *resource.Resource) bool
 	// Policy bounds what a token is good for beyond its scopes.
 	Policy  *policy.Policy
 	Headers outbound.Headers
@@ -102,8 +109,9 @@ type Endpoint struct {
 	verified *cache
 	grants   *grants
 	asking   asking
-	names    []string // of the identity headers
-	out      []out    // by resource.Resource.Index
+	learning *atomic.Int32 // requests that wait in Learn
+	names    []string      // of the identity headers
+	out      []out         // by resource.Resource.Index
 }
 
 // out is what is set on every request to a resource that passes, and taken from it.
@@ -130,7 +138,7 @@ func New(e Endpoint) *Endpoint {
 		o.unknown = append(provided(&credential.Principal{}, r.ProviderToken), e.values(&credential.Principal{}, maxIdentityBytes)...)
 		o.removal = e.removalOf(r)
 	}
-	e.verified, e.grants, e.asking = newCache(e.MostTokens), new(grants), make(asking, len(e.Credentials))
+	e.verified, e.grants, e.asking, e.learning = newCache(e.MostTokens), new(grants), make(asking, len(e.Credentials)), new(atomic.Int32)
 	return &e
 }
 

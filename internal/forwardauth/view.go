@@ -56,12 +56,28 @@ func (e *Endpoint) Reads(ctx context.Context, q *Request) (v View, lists, ok boo
 		return View{}, false, false
 	}
 	d.asked = read.ops
+	if !d.pass(e.readList(ctx, q, &d)) {
+		return View{}, false, false
+	}
 	return e.View(&d), d.Lists(), true
 }
 
 // MessageID is the id of the request that the body holds, as it is written in
 // JSON; "null" where there is none, or several.
 func (d *Decision) MessageID() string { return cmp.Or(d.id, "null") }
+
+// readList waits, before a list is filtered, until it is known what the MCP server
+// advertises, because a list of nothing looks like an answer. What stays unknown
+// is not shown.
+func (e *Endpoint) readList(ctx context.Context, q *Request, d *Decision) Reason {
+	if !d.Lists() || len(e.Scopes(d.Resource).Advertised()) > 0 {
+		return Allowed
+	}
+	if reason := e.learn(ctx, q, d); reason != CatalogueUnavailable {
+		return reason
+	}
+	return Allowed
+}
 
 // Lists reports whether the answer to the request holds a list that View is about.
 // It is known where the body decides.

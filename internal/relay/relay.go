@@ -63,9 +63,6 @@ type Options struct {
 	// Dial, if set, reaches MCP servers in place of the network.
 	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	Audit *audit.Log
-	// Ready, if set, is called before a list is asked for. It may wait until what the
-	// server has is known, by which the list is filtered.
-	Ready func(context.Context, *resource.Resource)
 	// TokenRefused, if set, is told of a decision whose request a server answered with
 	// 401, where the server gets a token of the person's identity provider. It must not wait.
 	TokenRefused func(*forwardauth.Decision)
@@ -194,9 +191,6 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = conn.SetReadDeadline(time.Time{})
 	e.open.Add(1)
 	defer e.open.Add(-1)
-	if e.Ready != nil && d.Lists() {
-		e.Ready(r.Context(), d.Resource)
-	}
 	x.relay(w, conn)
 }
 

@@ -366,6 +366,7 @@ func (b *builder) decide(tokens *grant.Endpoint) *forwardauth.Endpoint {
 	d := forwardauth.New(forwardauth.Endpoint{
 		Resources: b.table, Credentials: b.kinds(), Ended: b.memory.ended, Policy: b.rules,
 		Scopes:    func(r *resource.Resource) forwardauth.Scopes { return b.catalogue.Want(r.URI) },
+		Learn:     b.learn,
 		Additions: b.additions(),
 		Headers:   b.cfg.IdentityHeaders, Identities: identities(b.cfg, b.keys, token.NewTickets(b.sealing)), TrustedProxies: b.cfg.Listen.TrustedProxies,
 		MostTokens: b.cfg.Tokens.Remembered, Proofs: b.proofs, UsedProofs: b.usedProofs, Used: news.Used, Challenged: news.Challenge, Audit: b.audit,

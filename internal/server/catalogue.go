@@ -88,3 +88,8 @@ func (b *builder) ask(ctx context.Context, r *resource.Resource) *catalog.Catalo
 	c, _ := b.catalogue.Get(ctx, r.URI) // every resource is a target
 	return c
 }
+
+// learn is ask for a decision that cannot be made without.
+func (b *builder) learn(ctx context.Context, r *resource.Resource) bool {
+	return !b.ask(ctx, r).Unavailable
+}

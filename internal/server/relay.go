@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,11 +17,6 @@ func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
 	o := relay.Options{
 		Credentials: b.credentials(), Decisions: decisions, Resources: b.table, Identity: b.cfg.IdentityHeaders.Names(), Keys: b.sessionKeys, App: registration.App,
 		Owned: func(path string) bool { return owns(routes, path) }, TrustedProxies: b.cfg.Listen.TrustedProxies, Audit: b.audit, Dial: b.opt.Dial,
-	}
-	o.Ready = func(ctx context.Context, r *resource.Resource) {
-		if b.peek(r).Unavailable {
-			b.ask(ctx, r)
-		}
 	}
 	o.TokenRefused = b.tokenRefused
 	if b.cfg.Egress.ProxyMCPServers {
