@@ -12,6 +12,7 @@
 //                            register themselves, and name the MCP server in resource
 // SIGNED_ANSWERS=1           signs what it says of a token (RFC 9701)
 // BACKCHANNEL_LOGOUT=URL     is told when a person's session here ends
+// LOGOUT_SID=beside|alone    names that session, beside the person or in their place
 // ISSUER                     the whole issuer, if a proxy with TLS is in front
 //
 // DELETE /users/NAME removes a user, as an administrator would who lets somebody go.
@@ -70,7 +71,7 @@ const provider = new Provider(issuer, {
     redirect_uris: redirectURIs,
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
-    ...(env.BACKCHANNEL_LOGOUT && { backchannel_logout_uri: env.BACKCHANNEL_LOGOUT }),
+    ...(env.BACKCHANNEL_LOGOUT && { backchannel_logout_uri: env.BACKCHANNEL_LOGOUT, backchannel_logout_session_required: Boolean(env.LOGOUT_SID) }),
     ...(env.SIGNED_ANSWERS && { introspection_signed_response_alg: 'RS256' }),
   }],
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'e2e', use: 'sig', alg: 'RS256' }] },
@@ -95,6 +96,14 @@ const provider = new Provider(issuer, {
 provider.on('server_error', (_, err) => console.error('idp: server_error', err));
 for (const event of ['authorization.error', 'grant.error', 'userinfo.error', 'backchannel.error']) {
   provider.on(event, (_, err) => console.error(`idp: ${event}: ${err.message} ${err.error_description ?? ''}`));
+}
+
+if (env.LOGOUT_SID === 'alone') {
+  const payload = provider.IdToken.prototype.payload;
+  provider.IdToken.prototype.payload = async function () {
+    const { sub, ...rest } = await payload.call(this);
+    return rest.events ? rest : { sub, ...rest };
+  };
 }
 
 const escape = (s) => String(s).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);

@@ -27,7 +27,7 @@ try {
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
   // signIn returns whether the provider asked for the password.
-  const signIn = async () => {
+  const signIn = async (page) => {
     await page.goto(target);
     const asked = (await page.locator('input[name=password]').count()) > 0;
     if (asked) {
@@ -47,7 +47,13 @@ try {
     if (await yes.count()) await yes.click();
     await page.waitForURL((url) => url.href.startsWith(`${endSession}/success`));
   };
-  report.askedFirst = await signIn();
+  report.askedFirst = await signIn(page);
+
+  // The same person at another device, with a session of its own at the provider.
+  const device = await (await browser.newContext({ locale: 'en-US' })).newPage();
+  device.setDefaultTimeout(15_000);
+  await signIn(device);
+  const ask = (from) => from.evaluate((url) => fetch(url).then((r) => r.status), target);
 
   // At the provider, in another tab: the page hears of it over the back channel.
   const open = await context.newPage();
@@ -56,22 +62,23 @@ try {
   const began = Date.now();
   await leave();
   for (;;) {
-    report.status = await open.evaluate((url) => fetch(url).then((r) => r.status), target);
+    report.status = await ask(open);
     if (report.status !== 200 || Date.now() - began > 20_000) break;
     await new Promise((done) => setTimeout(done, 50));
   }
   report.endedAfter = Date.now() - began;
+  report.otherDevice = await ask(device);
   await open.close();
 
   // Here, and from here at the provider.
-  report.askedAgain = await signIn();
+  report.askedAgain = await signIn(page);
   await page.goto(`${origin}/account/sign-out`);
   await page.locator('button[name=provider]').click();
   await page.waitForURL((url) => url.origin === provider);
   await leave();
   await page.goto(target);
   report.afterBoth = new URL(page.url()).origin === provider;
-  report.askedAfterBoth = await signIn();
+  report.askedAfterBoth = await signIn(page);
 } catch (e) {
   report.error = String(e.stack ?? e);
   report.at = await browser.contexts()[0]?.pages()[0]?.evaluate(() => location.href + ' ' + document.documentElement.outerHTML).catch(() => '');

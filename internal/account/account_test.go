@@ -324,19 +324,8 @@ func TestBackChannelLogout(t *testing.T) {
 	b := s.NewBrowser()
 	servertest.Account(t, b)
 	access := s.NewClient(t, servertest.Host, nil).AccessToken(t, s.NewBrowser())
-	event := map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}
-	claims := func(change map[string]any) map[string]any {
-		now := time.Now()
-		c := map[string]any{
-			"iss": idp.Issuer, "aud": oauthtest.ClientID, "sub": servertest.Person.Subject, "iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(), "jti": "one", "events": event, "sid": "x",
-		}
-		maps.Copy(c, change)
-		maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
-		return c
-	}
-	send := func(token string) *servertest.Answer {
-		return s.Send(t, servertest.Request(t, http.MethodPost, account+"/backchannel-logout", url.Values{"logout_token": {token}}.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
-	}
+	claims := func(change map[string]any) map[string]any { return logoutClaims(idp, change) }
+	send := func(token string) *servertest.Answer { return sendLogout(t, s, token) }
 	other := oauthtest.NewOIDCProvider(t)
 	good, wrong := idp.AccessToken(claims(nil)), idp.AccessToken(claims(map[string]any{"jti": "two"}))
 	unsigned, signature := good[:strings.LastIndexByte(good, '.')], wrong[strings.LastIndexByte(wrong, '.')+1:]
@@ -345,7 +334,10 @@ func TestBackChannelLogout(t *testing.T) {
 		"another signature": unsigned + "." + signature, "an ID token": idp.AccessToken(claims(map[string]any{"events": nil, "nonce": "n"})),
 		"a nonce": idp.AccessToken(claims(map[string]any{"nonce": "n"})), "no event": idp.AccessToken(claims(map[string]any{"events": map[string]any{"x": 1}})),
 		"no id": idp.AccessToken(claims(map[string]any{"jti": nil})), "expired": idp.AccessToken(claims(map[string]any{"exp": time.Now().Add(-time.Hour).Unix()})),
-		"no subject": idp.AccessToken(claims(map[string]any{"sub": nil})), "empty": "", "no JWT": "a.b.c",
+		"neither subject nor session": idp.AccessToken(claims(map[string]any{"sub": nil, "sid": nil})), "a session that is no text": idp.AccessToken(claims(map[string]any{"sub": nil, "sid": 7})),
+		"a session without end": idp.AccessToken(claims(map[string]any{"sub": nil, "sid": strings.Repeat("x", 1000)})), "an empty session": idp.AccessToken(claims(map[string]any{"sub": nil, "sid": ""})),
+		"a session and a nonce": idp.AccessToken(claims(map[string]any{"sub": nil, "nonce": "n"})), "a session and no event": idp.AccessToken(claims(map[string]any{"sub": nil, "events": nil})),
+		"empty": "", "no JWT": "a.b.c",
 	} {
 		if a := send(token); a.Status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", name, a.Status, a.Body)
@@ -373,6 +365,91 @@ func TestBackChannelLogout(t *testing.T) {
 		}
 		if p := b.Open(t, account); p.Status != http.StatusOK {
 			t.Error("an old logout token ends a new session")
+		}
+	})
+}
+
+// logoutClaims are those of a logout token; nil takes one away.
+func logoutClaims(idp *oauthtest.OIDCProvider, change map[string]any) map[string]any {
+	now := time.Now()
+	c := map[string]any{
+		"iss": idp.Issuer, "aud": oauthtest.ClientID, "sub": servertest.Person.Subject, "iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(), "jti": "one",
+		"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}, "sid": "x",
+	}
+	maps.Copy(c, change)
+	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
+	return c
+}
+
+func sendLogout(t *testing.T, s *servertest.Service, token string) *servertest.Answer {
+	t.Helper()
+	return s.Send(t, servertest.Request(t, http.MethodPost, account+"/backchannel-logout", url.Values{"logout_token": {token}}.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
+}
+
+// A provider that names the session which ended ends the browsers that signed in with
+// that one, and no other of the person's. It need not name the person then.
+func TestBackChannelLogoutOfOneSession(t *testing.T) {
+	t.Parallel()
+	idp := oauthtest.NewOIDCProvider(t)
+	idp.SignInAs(servertest.Person)
+	s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(servertest.UseOIDC(idp), servertest.WithAccount)})
+	in := func(sid any) *servertest.Browser {
+		idp.EditClaims(func(c map[string]any) {
+			if sid != nil {
+				c["sid"] = sid
+			}
+		})
+		b := s.NewBrowser()
+		servertest.Account(t, b)
+		return b
+	}
+	signedIn := func(b *servertest.Browser) bool { return b.Open(t, account).Status == http.StatusOK }
+	logout := func(change map[string]any) {
+		t.Helper()
+		change["iat"] = time.Now().Add(time.Second).Unix()
+		if a := sendLogout(t, s, idp.AccessToken(logoutClaims(idp, change))); a.Status != http.StatusOK {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+	}
+	phone, laptop, tablet, unnamed, odd := in("phone"), in("laptop"), in("tablet"), in(nil), in(strings.Repeat("x", 1000))
+
+	logout(map[string]any{"sub": nil, "sid": "another", "jti": "a"})
+	if !signedIn(phone) || !signedIn(laptop) || !signedIn(unnamed) {
+		t.Error("the end of an unknown session ends one that is known")
+	}
+	logout(map[string]any{"sub": nil, "sid": "phone", "jti": "b"})
+	if signedIn(phone) {
+		t.Error("sid alone: the browser is still signed in")
+	}
+	if e := s.Log.Last(audit.SessionEnded); e["reason"] != "ended_by_provider" || e["subject"] != "" {
+		t.Errorf("audit: %v", e)
+	}
+	if !signedIn(laptop) || !signedIn(tablet) || !signedIn(unnamed) || !signedIn(odd) {
+		t.Error("sid alone: a browser of another session is signed out")
+	}
+	logout(map[string]any{"sid": "laptop", "jti": "c"})
+	if signedIn(laptop) || !signedIn(tablet) {
+		t.Error("sid and sub: not exactly the session that is named has ended")
+	}
+	if signedIn(unnamed) || signedIn(odd) {
+		t.Error("sid and sub: a session that may be the one goes on")
+	}
+	logout(map[string]any{"sid": nil, "jti": "d"})
+	if signedIn(tablet) {
+		t.Error("sub alone: a session goes on")
+	}
+	t.Run("of another provider", func(t *testing.T) {
+		s.Clock.Advance(10 * time.Second) // past what was ended by the subject alone
+		b := in("shared")
+		other := oauthtest.NewOIDCProvider(t)
+		if a := sendLogout(t, s, other.AccessToken(logoutClaims(other, map[string]any{"sub": nil, "sid": "shared"}))); a.Status != http.StatusBadRequest || !signedIn(b) {
+			t.Errorf("%d", a.Status)
+		}
+	})
+	t.Run("replayed", func(t *testing.T) {
+		logout(map[string]any{"sub": nil, "sid": "phone", "jti": "b"})
+		if e := s.Log.Last(audit.SessionEnded); e["reason"] != "used_twice" {
+			t.Errorf("audit: %v", e)
 		}
 	})
 }

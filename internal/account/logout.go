@@ -23,7 +23,8 @@ const logoutRemembered = time.Hour
 
 // ProviderLogout answers POST /account/backchannel-logout (OpenID Connect
 // Back-Channel Logout 1.0, section 2.5): the person's browsers are signed out here as
-// well. Apps keep the access that the person gave them.
+// well, or only those that the session which ended there had signed in. Apps keep the
+// access that the person gave them.
 func (e *Endpoint) ProviderLogout(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	if !host.SignsIn() {
 		notHere(w)
@@ -54,9 +55,12 @@ func (e *Endpoint) ProviderLogout(w http.ResponseWriter, r *http.Request, host *
 	}
 	now := e.Now()
 	who := said.Identity.FullSubject()
-	entry := audit.Entry{Event: audit.SessionEnded, Reason: reasons.EndedByProvider, Host: host.Name, Name: p.ID, Subject: who, TokenID: said.ID}
-	if err := e.Ended.EndPerson(revocation.BrowsersOf(who), said.IssuedAt, now.Add(e.Sessions.Lifetime)); err != nil {
-		if !errors.Is(err, revocation.ErrUntold) {
+	entry := audit.Entry{Event: audit.SessionEnded, Reason: reasons.EndedByProvider, Host: host.Name, Name: p.ID, TokenID: said.ID}
+	if said.Identity.Subject != "" {
+		entry.Subject = who
+	}
+	if err := e.endAsSaid(said, now.Add(e.Sessions.Lifetime)); err != nil {
+		if !errors.Is(err, revocation.ErrUntold) || errors.Is(err, revocation.ErrFull) {
 			e.refuseLogout(w, r, host, p.ID, connector.ErrUnavailable)
 			return
 		}
@@ -68,6 +72,24 @@ func (e *Endpoint) ProviderLogout(w http.ResponseWriter, r *http.Request, host *
 	}
 	e.Audit.Write(r.Context(), entry)
 	w.WriteHeader(http.StatusOK)
+}
+
+// endAsSaid ends the sessions that a logout token is about: those of the session that it
+// names (sid), or else all of the person (section 2.4). Of a session that began before
+// the provider named any, it cannot be known which it was, so a token that names the
+// person as well ends that too.
+func (e *Endpoint) endAsSaid(said connector.Logout, until time.Time) error {
+	who := said.Identity.FullSubject()
+	switch {
+	case said.Session == "":
+		return e.Ended.EndPerson(revocation.BrowsersOf(who), said.IssuedAt, until)
+	case said.Identity.Subject == "":
+		return e.Ended.RevokeProviderSession(revocation.ProviderSession(said.Identity.Namespace, said.Session), until)
+	}
+	return errors.Join(
+		e.Ended.RevokeProviderSession(revocation.ProviderSession(said.Identity.Namespace, said.Session), until),
+		e.Ended.EndPerson(revocation.UnnamedBrowsersOf(who), said.IssuedAt, until),
+	)
 }
 
 func (e *Endpoint) refuseLogout(w http.ResponseWriter, r *http.Request, host *resource.Host, provider string, cause error) {

@@ -122,9 +122,11 @@ func (e *Endpoint) signedIn(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	now := e.Now().Unix()
+	atProvider := revocation.ProviderSession(identity.Namespace, kept.ID)
+	kept.ID = ""
 	v := session.Session{
 		ID: rand.Text(), Flow: st.Flow, Provider: vouching.ID, Identity: identity, InGroups: len(identity.Groups) > 0 || identity.Unknown.Groups,
-		AuthTime: now, Checked: now, Kept: kept,
+		AuthTime: now, Checked: now, Kept: kept, AtProvider: atProvider,
 	}
 	sealed, err := e.Sessions.Seal(v, host, e.keep(r.Context(), &v))
 	if err != nil {

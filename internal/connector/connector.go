@@ -109,8 +109,12 @@ type Leaver interface {
 
 // Logout is what a provider said about the end of a person's session there.
 type Logout struct {
-	ID       string // jti
+	ID string // jti
+	// Identity has the Namespace, and the Subject where the provider named the person.
 	Identity Identity
+	// Session is the sid of the one session that ended, "" for all of the person's. It
+	// or the Subject is there.
+	Session  string
 	IssuedAt time.Time
 }
 

@@ -28,6 +28,9 @@ type Session struct {
 	// Client stands for the client of the provider that the tokens are bound to, see
 	// package provider.
 	Client string `json:"client,omitempty"`
+	// ID is what the provider calls the person's session in its own browser (sid, see
+	// Logout), "" where it does not say. Identify alone sets it, and it does not travel.
+	ID string `json:"-"`
 }
 
 // Wanted is a token of the provider that an MCP server gets.

@@ -93,6 +93,9 @@ type Principal struct {
 	// when a browser that comes with it should fetch another. In Unix seconds; 0 for
 	// unknown and for never.
 	SignedIn, Renew int64
+	// AtProvider is the session at the provider that a browser's session comes from, see
+	// revocation.ProviderSession; "" for unknown.
+	AtProvider string
 	// Until is when the kind wants to see the credential again, in Unix seconds; 0
 	// for not before Expires.
 	Until int64

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"net/http"
 	"os"
 	"regexp"
@@ -131,12 +132,20 @@ func TestSessions(t *testing.T) {
 
 // TestSignOutAtProvider has a person in Chromium sign out at the identity provider: the
 // page of the MCP host hears of it over the back channel, and the next sign-in asks for
-// the password. Signed out here, the person can go on to sign out there.
+// the password. Signed out here, the person can go on to sign out there. A provider
+// that names the session ends that one; one that names the person alone ends the
+// sessions of their other devices too.
 func TestSignOutAtProvider(t *testing.T) {
 	track(t)
 	chromium := program(t, "chromium", "/usr/bin/chromium")
+	for sid, otherDevice := range map[string]int{"": http.StatusUnauthorized, "beside": http.StatusOK, "alone": http.StatusOK} {
+		t.Run(cmp.Or(sid, "none"), func(t *testing.T) { signOutAtProvider(t, chromium, sid, otherDevice) })
+	}
+}
+
+func signOutAtProvider(t *testing.T, chromium, sid string, otherDevice int) {
 	served := gatewayKinds[slices.IndexFunc(gatewayKinds, func(g gateway) bool { return g.serves })]
-	st := newStack(t, setup{provider: "oidc", gateway: &served, change: func(file map[string]any) {
+	st := newStack(t, setup{provider: "oidc", sid: sid, gateway: &served, change: func(file map[string]any) {
 		for _, host := range file["proxy"].(map[string]any)["hosts"].([]any) {
 			host.(map[string]any)["pages"] = []any{map[string]any{"path": "/mcp/probe"}}
 		}
@@ -144,13 +153,14 @@ func TestSignOutAtProvider(t *testing.T) {
 	got := drive[struct {
 		Browser                                string
 		AskedFirst, AskedAgain, AskedAfterBoth bool
-		Status, EndedAfter                     int
+		Status, OtherDevice, EndedAfter        int
 		AfterBoth                              bool
 		Error, At                              string
 	}](t, "signout.mjs", []string{"CHROMIUM=" + chromium}, st.statelessURL+"/probe/echo", st.issuer+"/session/end")
 	if got.Error != "" {
 		t.Fatalf("the browser's journey ended early at %s: %s", got.At, got.Error)
 	}
+	mustEqual(t, "a script at the other device after the sign-out there", got.OtherDevice, otherDevice)
 	mustEqual(t, "the provider asks for the password at first", got.AskedFirst, true)
 	mustEqual(t, "a script of the page after the sign-out there", got.Status, http.StatusUnauthorized)
 	if got.EndedAfter > 2000 {

@@ -42,6 +42,8 @@ type setup struct {
 	// claims says where the oidc provider puts e-mail and groups: "userinfo",
 	// as the specification has it, or "id_token".
 	claims string
+	// sid says how the oidc provider names a session that ended, see LOGOUT_SID of its driver.
+	sid string
 	// authHost is the Host header of the forward-auth sub-request.
 	authHost string
 	// snippet is the configuration-snippet annotation, and modules what it needs.
@@ -108,14 +110,14 @@ func newStack(t *testing.T, s setup) *stack {
 		for i := range redirectURIs {
 			redirectURIs[i] += "/corp"
 		}
-		corp, guests := st.startIDP(t, ports[3], s.claims, redirectURIs...), staticProvider(t)
+		corp, guests := st.startIDP(t, ports[3], s.claims, s.sid, redirectURIs...), staticProvider(t)
 		corp["id"], corp["displayName"], guests["id"] = "corp", "Example Corp", "guests"
 		file["providers"] = []any{corp, guests}
 	case "none":
 	case "own":
 		file["provider"] = s.idp(t, st, ports[3])
 	default:
-		file["provider"] = st.startIDP(t, ports[3], s.claims, redirectURIs...)
+		file["provider"] = st.startIDP(t, ports[3], s.claims, s.sid, redirectURIs...)
 	}
 	if s.change != nil {
 		s.change(file)
@@ -172,9 +174,9 @@ func (st *stack) callbacks() []string {
 }
 
 // startIDP runs the certified OpenID provider and returns its configuration.
-func (st *stack) startIDP(t *testing.T, port, claims string, redirectURIs ...string) map[string]any {
+func (st *stack) startIDP(t *testing.T, port, claims, sid string, redirectURIs ...string) map[string]any {
 	t.Helper()
-	env := []string{"CLIENT_SECRET=" + clientSecret, "CLAIMS=" + claims}
+	env := []string{"CLIENT_SECRET=" + clientSecret, "CLAIMS=" + claims, "LOGOUT_SID=" + sid}
 	if st.statelessURL != "" { // several replicas have none of their own
 		env = append(env, "BACKCHANNEL_LOGOUT="+origin(st.statelessURL)+"/account/backchannel-logout")
 	}

@@ -117,7 +117,7 @@ func newStorm(t *testing.T, guard map[string]any, edits ...func(s *storm, file m
 	var provider map[string]any
 	if len(edits) == 0 {
 		st := &stack{port: s.port}
-		provider = st.startIDP(t, ports[1], "userinfo", st.callbacks()...)
+		provider = st.startIDP(t, ports[1], "userinfo", "", st.callbacks()...)
 		s.idp = st.idp
 	}
 	for i := range 3 {

@@ -50,6 +50,7 @@ type terms struct {
 	renew     int64           // when a browser should fetch another, in Unix seconds; 0 for never
 	bound     string          // thumbprint of the key that the client must prove, "" for none
 	actor     string          // who acts for the subject, for the log
+	provider  string          // the session at the provider, see credential.Principal.AtProvider
 }
 
 // Actor is who acts for the subject, "" if it acts alone.
@@ -161,7 +162,7 @@ func (t *Token) facts() revocation.Facts {
 		Since: t.Issued - revocation.IssueSlack,
 	}
 	if t.terms != nil && t.terms.signedIn != 0 {
-		f.Since, f.Browser = t.terms.signedIn, t.terms.renew != 0
+		f.Since, f.Browser, f.AtProvider = t.terms.signedIn, t.terms.renew != 0, t.terms.provider
 	}
 	return f
 }
@@ -215,7 +216,7 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 	}, identity)
 	t.Issued, t.signing = p.IssuedAt, signing
 	if p.Until != 0 || p.Withdrawn != nil || p.Key != nil || p.Renew != 0 || p.SignedIn != 0 || p.Bound != "" || p.Actor != nil {
-		t.terms = &terms{cmp.Or(p.Until, p.Expires), e.Now().Unix(), p.Withdrawn, p.Key, p.SignedIn, p.Renew, strings.Clone(p.Bound), p.Actor.String()}
+		t.terms = &terms{cmp.Or(p.Until, p.Expires), e.Now().Unix(), p.Withdrawn, p.Key, p.SignedIn, p.Renew, strings.Clone(p.Bound), p.Actor.String(), strings.Clone(p.AtProvider)}
 	}
 	t.emailUnknown = p.EmailUnknown || p.Outsider != nil && p.Outsider.Person.Unknown.Email
 	return t

@@ -78,7 +78,7 @@ func (p *Provider) Clocked(now func() time.Time) *Provider {
 // just now by this service's clock.
 func (p *Provider) bound(s connector.Session) connector.Session {
 	if s.IsZero() {
-		return connector.Session{}
+		return connector.Session{ID: s.ID}
 	}
 	s.Client = p.client
 	if s.Life > 0 {

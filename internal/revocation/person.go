@@ -16,6 +16,7 @@ const (
 	bySubject  = "subject"
 	byEmail    = "email"
 	byBrowsers = "browsers"
+	byUnnamed  = "unnamed"
 )
 
 // BySubject names a person by the full subject, see connector.Identity.
@@ -26,6 +27,10 @@ func ByEmail(email string) Person { return Person{byEmail, strings.ToLower(email
 
 // BrowsersOf names the browser sessions of a person alone.
 func BrowsersOf(subject string) Person { return Person{byBrowsers, subject} }
+
+// UnnamedBrowsersOf names those browser sessions of a person alone of which it is not
+// known with which session at the provider they began.
+func UnnamedBrowsersOf(subject string) Person { return Person{byUnnamed, subject} }
 
 // IssueSlack, in seconds, is to be taken off the time of tokens that do not say when
 // the person signed in: a replica that has not heard yet that everything of a
@@ -96,5 +101,6 @@ func (l *List) personEnded(f Facts) bool {
 		at, ok := l.people.Get(kind + " " + value)
 		return ok && value != "" && f.Since <= at
 	}
-	return ended(bySubject, f.Subject) || ended(byEmail, strings.ToLower(f.Email)) || f.Browser && ended(byBrowsers, f.Subject)
+	return ended(bySubject, f.Subject) || ended(byEmail, strings.ToLower(f.Email)) ||
+		f.Browser && (ended(byBrowsers, f.Subject) || f.AtProvider == "" && ended(byUnnamed, f.Subject))
 }

@@ -17,10 +17,17 @@ func TestEndPerson(t *testing.T) {
 	one, two := NewShared(100, clock, store), NewShared(100, clock, store)
 	at := now.Unix()
 	until := now.Add(time.Hour)
-	for _, p := range []Person{BySubject("corp:jane"), ByEmail("Joe@Example.com"), BrowsersOf("corp:jim")} {
+	for _, p := range []Person{BySubject("corp:jane"), ByEmail("Joe@Example.com"), BrowsersOf("corp:jim"), UnnamedBrowsersOf("corp:jill")} {
 		if err := one.EndPerson(p, now, until); err != nil {
 			t.Fatal(err)
 		}
+	}
+	session := ProviderSession("corp", "s1")
+	if err := one.RevokeProviderSession(session, until); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.RevokeProviderSession(ProviderSession("corp", ""), until); err != nil {
+		t.Fatal(err)
 	}
 	if err := two.Poll(context.Background()); err != nil {
 		t.Fatal(err)
@@ -39,6 +46,11 @@ func TestEndPerson(t *testing.T) {
 		"a browser":             {Facts{Subject: "corp:jim", Browser: true, Since: at - 1}, reasons.PersonEnded},
 		"an app, not a browser": {Facts{Subject: "corp:jim", Since: at - 1}, None},
 		"no one":                {Facts{Family: "f"}, None},
+		"a session":             {Facts{Subject: "corp:x", Browser: true, AtProvider: session, Since: at + 1}, reasons.FamilyRevoked},
+		"another's session":     {Facts{Subject: "corp:x", Browser: true, AtProvider: ProviderSession("corp", "s2")}, None},
+		"another provider's":    {Facts{Subject: "x:x", Browser: true, AtProvider: ProviderSession("x", "s1")}, None},
+		"a browser, unnamed":    {Facts{Subject: "corp:jill", Browser: true, Since: at}, reasons.PersonEnded},
+		"a browser, named":      {Facts{Subject: "corp:jill", Browser: true, AtProvider: session[1:] + "x", Since: at}, None},
 	} {
 		for i, l := range []*List{one, two} {
 			if got := l.Check(tt.f); got != tt.want {

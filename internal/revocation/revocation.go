@@ -11,6 +11,8 @@ package revocation
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -38,6 +40,8 @@ type Facts struct {
 	// says that it is a session of the person's own browser.
 	Since   int64
 	Browser bool
+	// AtProvider is the ProviderSession that a session of the browser comes from, "" for unknown.
+	AtProvider string
 }
 
 // ErrFull: the list cannot take another entry, so what was to be revoked lives on.
@@ -82,6 +86,27 @@ func (l *List) RevokeToken(id string, expires time.Time) error { return l.revoke
 // from them; the last of these would expire at expires.
 func (l *List) RevokeFamily(id string, expires time.Time) error {
 	return l.revoke("family "+id, expires)
+}
+
+// RevokeProviderSession ends the browser sessions that people signed in for with one
+// session at their identity provider; the last of them would expire at expires. It ends
+// none if id is "".
+func (l *List) RevokeProviderSession(id string, expires time.Time) error {
+	if id == "" {
+		return nil
+	}
+	return l.revoke("session "+id, expires)
+}
+
+// ProviderSession stands for a session at an identity provider, in 22 characters
+// whatever the provider calls it; it is "" if sid is. The namespace is that of the
+// provider's people: another provider may use the same name.
+func ProviderSession(namespace, sid string) string {
+	if sid == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(namespace + "\x00" + sid))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // revoke ends key here at once, and then for the other replicas. If only they
@@ -137,7 +162,7 @@ func (l *List) Check(f Facts) reasons.Reason {
 	if l.has("token ", f.TokenID) {
 		return reasons.TokenRevoked
 	}
-	if l.has("family ", f.Family) {
+	if l.has("family ", f.Family) || l.has("session ", f.AtProvider) {
 		return reasons.FamilyRevoked
 	}
 	if l.personEnded(f) {

@@ -36,12 +36,20 @@ func (c *Connector) ReadLogout(ctx context.Context, raw string) (connector.Logou
 	if nonce || !ends || id == "" {
 		return connector.Logout{}, upstream.Rejected("this is no logout token: it has a nonce, or lacks the event or jti", nil)
 	}
+	said := connector.Logout{ID: id, Identity: connector.Identity{Namespace: c.options.Namespace}, Session: sessionID(claims), IssuedAt: token.IssuedAt}
 	subject, err := c.subject(token, claims)
-	if err != nil || claim.Subject(subject) == "" {
-		return connector.Logout{}, upstream.Rejected("the logout token does not say whose session ended", err)
+	if err == nil {
+		said.Identity.Subject = claim.Subject(subject)
 	}
-	return connector.Logout{ID: id, Identity: connector.Identity{Namespace: c.options.Namespace, Subject: subject}, IssuedAt: token.IssuedAt}, nil
+	if said.Session == "" && said.Identity.Subject == "" {
+		return connector.Logout{}, upstream.Rejected("the logout token says neither whose session ended (sub) nor which (sid)", err)
+	}
+	return said, nil
 }
+
+// sessionID is what the provider calls the person's session, "" if it does not say, or
+// says it in a form that cannot be kept.
+func sessionID(claims Claims) string { return claim.Subject(claims.String("sid")) }
 
 // LogoutURL implements connector.Leaver. The provider knows by client_id whose
 // browser comes, asks the person where it has to, and shows its own last page: an

@@ -178,48 +178,51 @@ func (c *Connector) AuthorizationURL(ctx context.Context, login connector.Login)
 
 // Identify implements connector.Connector.
 func (c *Connector) Identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, connector.Session, error) {
-	id, token, err := c.identify(ctx, login, query)
+	if err := upstream.CheckLogin(login); err != nil {
+		return connector.Identity{}, connector.Session{}, err
+	}
+	id, claims, token, err := c.identify(ctx, login, query)
 	if err != nil {
 		return connector.Identity{}, connector.Session{}, err
 	}
-	return id, session(token, login.Want, connector.Session{}), nil
+	s := session(token, login.Want, connector.Session{})
+	s.ID = sessionID(claims)
+	return id, s, nil
 }
 
-func (c *Connector) identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, *oauth2.Token, error) {
-	if err := upstream.CheckLogin(login); err != nil {
-		return connector.Identity{}, nil, err
-	}
+// identify also returns the claims of the ID token, and the token response that had it.
+func (c *Connector) identify(ctx context.Context, login connector.Login, query url.Values) (connector.Identity, Claims, *oauth2.Token, error) {
 	ctx, cancel := c.client.Context(ctx)
 	defer cancel()
 	p, err := c.provider(ctx)
 	if err != nil {
-		return connector.Identity{}, nil, upstream.Failed("discovery", err)
+		return connector.Identity{}, nil, nil, upstream.Failed("discovery", err)
 	}
 	// Before anything else of the response is believed, its error included (RFC 9207, section 2.4).
 	if err := c.checkResponseIssuer(p, query); err != nil {
-		return connector.Identity{}, nil, err
+		return connector.Identity{}, nil, nil, err
 	}
 	code, err := upstream.AuthorizationCode(query)
 	if err != nil {
-		return connector.Identity{}, nil, err
+		return connector.Identity{}, nil, nil, err
 	}
 	token, err := c.exchange(ctx, p, login, code)
 	if err != nil {
-		return connector.Identity{}, nil, upstream.Failed("token request", err)
+		return connector.Identity{}, nil, nil, upstream.Failed("token request", err)
 	}
 	subject, claims, err := c.verify(ctx, p, login, token)
 	if err != nil {
-		return connector.Identity{}, nil, upstream.Failed("ID token", err)
+		return connector.Identity{}, nil, nil, upstream.Failed("ID token", err)
 	}
 	// The issuer of the response, where it has one, is that of the token.
 	if query.Has("iss") && query.Get("iss") != claims.String("iss") {
-		return connector.Identity{}, nil, upstream.Rejected("ID token is of another issuer than the authorization response", nil)
+		return connector.Identity{}, nil, nil, upstream.Rejected("ID token is of another issuer than the authorization response", nil)
 	}
 	id, err := c.identity(ctx, p, token, subject, answers{idToken: claims})
 	if err != nil {
-		return connector.Identity{}, nil, upstream.Failed("identity", err)
+		return connector.Identity{}, nil, nil, upstream.Failed("identity", err)
 	}
-	return id, token, nil
+	return id, claims, token, nil
 }
 
 func (c *Connector) provider(ctx context.Context) (*provider, error) {

@@ -48,6 +48,6 @@ func (k Kind) Verify(raw string, r *resource.Resource) (credential.Principal, er
 		Email: id.Email, EmailUnknown: id.Unknown.Email, Name: id.Name, Groups: id.Groups, GroupsCut: id.Unknown.Groups,
 		Policy: k.Policy.For(r.Server().URI).Rematch(id, v.InGroups, Client()).String(),
 		ID:     v.ID, Family: v.ID, Flow: v.Flow, Generation: v.Generation,
-		IssuedAt: v.Made, SignedIn: v.AuthTime, Expires: k.Sessions.Expires(&v), Renew: k.Sessions.Renew(&v),
+		IssuedAt: v.Made, SignedIn: v.AuthTime, Expires: k.Sessions.Expires(&v), Renew: k.Sessions.Renew(&v), AtProvider: v.AtProvider,
 	}, nil
 }

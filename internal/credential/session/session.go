@@ -30,6 +30,9 @@ type Session struct {
 	Tried int64 `json:"tried,omitempty"`
 	// Kept is what the provider can be asked with, zero if that is kept elsewhere.
 	Kept connector.Session `json:"kept,omitzero"`
+	// AtProvider stands for the session at the provider that the person signed in with,
+	// see revocation.ProviderSession; "" where the provider does not name it.
+	AtProvider string `json:"sid,omitempty"`
 }
 
 // maxCookie bounds the value of the cookie: browsers cap name, value and attributes
@@ -60,7 +63,7 @@ const again = time.Minute
 func (v *Session) Facts() revocation.Facts {
 	return revocation.Facts{
 		Family: v.ID, Subject: v.Identity.FullSubject(), Email: v.Identity.Email, EmailUnknown: v.Identity.Unknown.Email, Client: ClientID,
-		Since: v.AuthTime, Browser: true,
+		Since: v.AuthTime, Browser: true, AtProvider: v.AtProvider,
 	}
 }
 
