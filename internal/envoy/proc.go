@@ -102,7 +102,9 @@ type answering struct {
 	host   string // as the client named it
 	list   bool   // the client asked for a list
 	stream bool   // the answer is an event stream
-	held   []byte
+	// acknowledged: the answer is a word, and the list comes over a stream of HTTP+SSE.
+	acknowledged bool
+	held         []byte
 }
 
 // request decides by the headers of the request, and what Envoy's MCP filter has
@@ -167,6 +169,11 @@ func (a *answering) headers(e *event) (out message, more bool) {
 		out.common(answerResponseHeaders, change{})
 		out.mode(headersSkip, bodyNone)
 		return out, false
+	case e.status == "202" && !a.stream && media != "application/json":
+		a.acknowledged = true
+		out.common(answerResponseHeaders, change{remove: append([]string{"content-type", "content-encoding"}, filter.Stale...)})
+		out.mode(headersSend, bodyBuffered)
+		return out, true
 	case e.contentEncoding != "" && !strings.EqualFold(e.contentEncoding, "identity"):
 		return a.refused("its answer is compressed, which was not asked for"), false
 	case a.stream:
@@ -184,6 +191,9 @@ func (a *answering) headers(e *event) (out message, more bool) {
 // document filters a JSON document, which comes whole.
 func (a *answering) document(e *event) (out message) {
 	body := e.body
+	if a.acknowledged {
+		body = nil
+	}
 	if len(body) > 0 {
 		var err error
 		if body, err = a.lists.Message(body, a.view); err != nil {

@@ -211,6 +211,19 @@ func TestUnreadableLists(t *testing.T) {
 	}
 }
 
+// A server of HTTP+SSE acknowledges the request for a list, and no word of that passes.
+func TestAcknowledgedList(t *testing.T) {
+	c := begin(t)
+	c.request("POST", "tools/list")
+	r := c.headers(":status", "202", "content-type", "text/plain")
+	if !slices.Contains(r.GetResponseHeaders().GetResponse().GetHeaderMutation().GetRemoveHeaders(), "content-type") {
+		t.Errorf("headers: %v", r)
+	}
+	if r := c.body("Accepted: delete", true); shown(t, r) != "" {
+		t.Errorf("body: %v", r)
+	}
+}
+
 // A request that would not be let pass is answered as the decision says, and so is one
 // of which Envoy does not say what it asks for.
 func TestRequestsThatAreDenied(t *testing.T) {

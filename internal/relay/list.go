@@ -33,6 +33,9 @@ func (x *exchange) filter(resp *http.Response) *fault {
 	switch asked := x.decision.Lists(); {
 	case !stream && !asked, resp.StatusCode == http.StatusNoContent:
 		return nil
+	case !stream && resp.StatusCode == http.StatusAccepted && !isJSON(resp.Header):
+		acknowledged(resp)
+		return nil
 	case encoded(resp.Header):
 		return errAnswer.with(errors.New("it is compressed, which was not asked for, so that lists in it cannot be read"))
 	case stream:
@@ -44,6 +47,18 @@ func (x *exchange) filter(resp *http.Response) *fault {
 		return errAnswer.with(fmt.Errorf("it answered the request for a list with another type than JSON or an event stream"))
 	}
 	return nil
+}
+
+// acknowledged takes the body away from an answer of 202: servers of HTTP+SSE answer so
+// to each message, some with a word, and send the list over their stream.
+func acknowledged(resp *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, smallList)) // so that the connection lives on
+	resp.Body.Close()
+	resp.Body, resp.ContentLength, resp.TransferEncoding, resp.Trailer = http.NoBody, 0, nil, nil
+	for _, name := range []string{"Content-Type", "Content-Encoding"} {
+		delete(resp.Header, name)
+	}
+	resp.Header["Content-Length"] = []string{"0"}
 }
 
 func encoded(h http.Header) bool {

@@ -95,6 +95,11 @@ func TestListAnswers(t *testing.T) {
 			io.WriteString(w, body)
 		}
 	}
+	worded := func(w http.ResponseWriter, r *http.Request) { // as servers of HTTP+SSE do
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(202)
+		io.WriteString(w, "secret")
+	}
 	for name, tt := range map[string]struct {
 		answer http.HandlerFunc
 		status int
@@ -108,6 +113,7 @@ func TestListAnswers(t *testing.T) {
 		"another id":         {typed("application/json", strings.Replace(full, `"id":1`, `"id":"7"`, 1)), 200, strings.Replace(shown, `"id":1`, `"id":"7"`, 1)},
 		"no id":              {typed("application/json", strings.Replace(full, `"id":1,`, "", 1)), 200, strings.Replace(shown, `"id":1,`, "", 1)},
 		"accepted":           {status(202), 202, ""},
+		"accepted, in words": {worded, 202, ""},
 		"error":              {typed("application/json", `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}`), 200, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}`},
 		"compressed":         {typed("application/json", packed.String(), "Content-Encoding", "gzip"), 502, ""},
 		"compressed events":  {typed("text/event-stream", packed.String(), "Content-Encoding", "br"), 502, ""},
