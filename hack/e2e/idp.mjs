@@ -10,6 +10,10 @@
 // ISSUER_HOST                127.0.0.1
 // RESOURCE_TOKENS=jwt|opaque makes it an authorization server for MCP servers: clients
 //                            register themselves, and name the MCP server in resource
+// AUDIENCE=NAME              is in tokens in the place of the MCP server's URL
+// SCOPES="NAME NAME"         are scopes besides
+// ALICE=ADDRESS              is the e-mail address of alice (alice@example.com)
+// JWKS_PATH=, INTROSPECTION_PATH=  where these are (/jwks, /token/introspection)
 // SIGNED_ANSWERS=1           signs what it says of a token (RFC 9701)
 // BACKCHANNEL_LOGOUT=URL     is told when a person's session here ends
 // LOGOUT_SID=beside|alone    names that session, beside the person or in their place
@@ -36,7 +40,7 @@ const users = {
     password: 'alice-password',
     claims: {
       sub: 'u-1001', preferred_username: 'alice', name: 'Alice Example',
-      email: 'alice@example.com', email_verified: true, groups: ['engineering', 'admins', ...Array.from({ length: Number(process.env.EXTRA_GROUPS ?? 0) }, (_, i) => `department-team-${1000 + i}`)],
+      email: env.ALICE ?? 'alice@example.com', email_verified: true, groups: ['engineering', 'admins', ...Array.from({ length: Number(process.env.EXTRA_GROUPS ?? 0) }, (_, i) => `department-team-${1000 + i}`)],
     },
   },
   bob: {
@@ -51,6 +55,8 @@ const bySubject = Object.fromEntries(Object.values(users).map((u) => [u.claims.s
 
 // What an access token, or the answer about one, says of the person.
 const said = ({ email, email_verified, name, groups }) => ({ email, email_verified, name, groups });
+const more = (env.SCOPES ?? '').split(' ').filter(Boolean);
+const guarded = ['notes:read', 'notes:write', ...more];
 const forResources = env.RESOURCE_TOKENS && {
   registration: { enabled: true },
   introspection: { enabled: true, allowedPolicy: () => true },
@@ -59,7 +65,7 @@ const forResources = env.RESOURCE_TOKENS && {
   resourceIndicators: {
     enabled: true,
     useGrantedResource: () => true,
-    getResourceServerInfo: (_, resource) => ({ scope: 'notes:read notes:write', audience: resource, accessTokenTTL: 300, accessTokenFormat: env.RESOURCE_TOKENS }),
+    getResourceServerInfo: (_, resource) => ({ scope: guarded.join(' '), audience: env.AUDIENCE ?? resource, accessTokenTTL: 300, accessTokenFormat: env.RESOURCE_TOKENS }),
   },
 };
 
@@ -76,8 +82,9 @@ const provider = new Provider(issuer, {
   }],
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'e2e', use: 'sig', alg: 'RS256' }] },
   cookies: { keys: ['only-for-tests'] },
+  routes: { ...(env.JWKS_PATH && { jwks: env.JWKS_PATH }), ...(env.INTROSPECTION_PATH && { introspection: env.INTROSPECTION_PATH }) },
   pkce: { required: () => true },
-  scopes: ['openid', 'offline_access', 'profile', 'email', 'groups', ...(env.RESOURCE_TOKENS ? ['notes:read', 'notes:write'] : [])],
+  scopes: ['openid', 'offline_access', 'profile', 'email', 'groups', ...(env.RESOURCE_TOKENS ? guarded : more)],
   claims: {
     openid: ['sub'],
     profile: ['name', 'preferred_username'],

@@ -1,7 +1,10 @@
 """The official Python SDK as a user has it: signs in, lists, calls echo, calls
 get-sum, which the first token does not open, and lists again.
 
-    PERSON=URL python sdk-client.py MCP_URL
+    PERSON=URL python sdk-client.py MCP_URL [TOOL ARGUMENTS]
+
+With a tool it calls that one alone, with arguments in JSON, and speaks HTTP+SSE, of
+MCP 2024-11-05, where the URL ends in /sse.
 
 A person stands at PERSON: it takes the address that a browser would open, and
 answers with the parameters of the redirect. Prints one JSON line.
@@ -16,6 +19,7 @@ from urllib.parse import parse_qs
 import httpx2
 from mcp import Client
 from mcp.client.auth import OAuthClientProvider
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 
@@ -78,9 +82,13 @@ async def main(report):
         callback_handler=person.answered,
     )
     async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
-        async with Client(streamable_http_client(TARGET, http_client=http)) as client:
+        transport = sse_client(TARGET, auth=auth) if TARGET.endswith("/sse") else streamable_http_client(TARGET, http_client=http)
+        async with Client(transport) as client:
             report["revision"] = client.session.protocol_version
             report["before"] = await names(client)
+            if len(sys.argv) > 2:
+                report["echo"] = text(await client.call_tool(sys.argv[2], json.loads(sys.argv[3])))
+                return
             report["echo"] = text(await client.call_tool("echo", {"message": "hello"}))
             report["sum"] = text(await client.call_tool("get-sum", {"a": 2, "b": 3}))
             report["after"] = await names(client)

@@ -123,9 +123,15 @@ func foreignClient(t *testing.T, st *stack, issuer string, env []string) {
 // startAuthorizationServer runs the certified provider as an authorization server.
 func startAuthorizationServer(t *testing.T, format string, env ...string) (issuer string) {
 	t.Helper()
+	return startOIDC(t, append([]string{"RESOURCE_TOKENS=" + format, "CLIENT_SECRET=" + clientSecret}, env...), "http://127.0.0.1/unused")
+}
+
+// startOIDC runs the certified provider.
+func startOIDC(t *testing.T, env []string, redirectURIs ...string) (issuer string) {
+	t.Helper()
 	port := freePorts(t, 1)[0]
 	issuer = "http://127.0.0.1:" + port
-	p := start(t, "oidc-provider", append([]string{"RESOURCE_TOKENS=" + format, "CLIENT_SECRET=" + clientSecret}, env...), node(t), filepath.Join(drivers, "idp.mjs"), port, issuer+"/unused")
+	p := start(t, "oidc-provider", env, node(t), append([]string{filepath.Join(drivers, "idp.mjs"), port}, redirectURIs...)...)
 	p.waitHTTP(t, issuer+"/.well-known/openid-configuration", http.StatusOK)
 	return issuer
 }

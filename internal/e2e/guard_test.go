@@ -462,7 +462,13 @@ func (s *postgresServer) sql(t *testing.T, statements string) {
 
 func (s *postgresServer) count(t *testing.T, query string) (n int) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), s.admin())
+	return s.countIn(t, "postgres", query)
+}
+
+// countIn is count in another database than postgres.
+func (s *postgresServer) countIn(t *testing.T, database, query string) (n int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), strings.Replace(s.admin(), "/postgres?", "/"+database+"?", 1))
 	if err != nil {
 		t.Fatal(err)
 	}

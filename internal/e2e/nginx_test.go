@@ -35,6 +35,7 @@ type nginxRoute struct {
 	AuthHost string
 	// Snippet is the value of the configuration-snippet annotation.
 	Snippet string
+	Service string // that of the site
 }
 
 // AuthLocation is the name ingress-nginx gives to the internal location.
@@ -74,7 +75,21 @@ http {
   server {
     listen 127.0.0.1:{{$.Port}};
     server_name {{.Host}};
-
+{{template "locations" .}}
+  }
+  {{- end}}
+  {{- with .Callback}}
+  server {
+    listen {{.}}:{{$.Port}};
+    server_name {{.}};
+    location ~ ^/callback(/[a-z0-9-]+)?$ {
+      proxy_set_header Host $http_host;
+      proxy_pass http://{{$.Service}};
+    }
+  }
+  {{- end}}
+}
+{{define "locations"}}
     location = {{.AuthLocation}} {
       internal;
       proxy_pass_request_body off;
@@ -94,7 +109,7 @@ http {
       proxy_request_buffering on;
       proxy_pass_request_headers on;
       client_max_body_size 8m;
-      set $target http://{{$.Service}}/authenticate?host=$host;
+      set $target http://{{.Service}}/authenticate?host=$host;
       proxy_pass $target;
     }
 
@@ -111,21 +126,8 @@ http {
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_buffering off;
-      proxy_pass http://{{$.Service}};
-    }
-  }
-  {{- end}}
-  {{- with .Callback}}
-  server {
-    listen {{.}}:{{$.Port}};
-    server_name {{.}};
-    location ~ ^/callback(/[a-z0-9-]+)?$ {
-      proxy_set_header Host $http_host;
-      proxy_pass http://{{$.Service}};
-    }
-  }
-  {{- end}}
-}
+      proxy_pass http://{{.Service}};
+    }{{end}}
 {{define "protected"}}
       auth_request {{.AuthLocation}};
       auth_request_set $auth_cookie $upstream_http_set_cookie;
@@ -157,6 +159,9 @@ func startNginx(t *testing.T, site nginxSite) *process {
 	t.Helper()
 	binary := program(t, "nginx", "/usr/sbin/nginx")
 	site.Dir, site.Root = t.TempDir(), os.Getuid() == 0
+	for i := range site.Routes {
+		site.Routes[i].Service = site.Service
+	}
 	conf := filepath.Join(site.Dir, "nginx.conf")
 	f, err := os.Create(conf)
 	if err != nil {

@@ -152,6 +152,7 @@ func TestRealClientsThroughServedHost(t *testing.T) {
 // but for get-sum the first time, and for the scope that opens every other tool.
 type person struct {
 	*httptest.Server
+	agrees bool // to all
 	t      *testing.T
 	mu     sync.Mutex
 	scopes []string
@@ -182,7 +183,7 @@ func (p *person) signIn(start string) (answer url.Values, redirect string, err e
 	visitor, first := alice, len(p.scopes) == 0
 	p.scopes = append(p.scopes, u.Query().Get("scope"))
 	p.mu.Unlock()
-	visitor.keep = func(scope string) bool { return scope != "mcp" && !(first && scope == scopeSum) }
+	visitor.keep = func(scope string) bool { return p.agrees || scope != "mcp" && !(first && scope == scopeSum) }
 	redirect = u.Query().Get("redirect_uri")
 	answer, err = visitor.walk(p.t, start, redirect)
 	return answer, redirect, err
@@ -196,12 +197,18 @@ func (p *person) asked() []string {
 }
 
 // reported runs a client that prints its report.
-func reported(t *testing.T, p *person, program string, args ...string) (got servedReport) {
+func reported(t *testing.T, p *person, program string, args ...string) servedReport {
+	t.Helper()
+	return reportedIn(t, p, nil, program, args...)
+}
+
+// reportedIn is reported with variables besides.
+func reportedIn(t *testing.T, p *person, env []string, program string, args ...string) (got servedReport) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "PERSON="+p.URL)
+	cmd.Env = append(append(os.Environ(), env...), "PERSON="+p.URL)
 	var said output
 	cmd.Stderr = &said
 	out, err := cmd.Output()
