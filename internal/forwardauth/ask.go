@@ -20,6 +20,10 @@ const (
 	maxAsking = 128
 	// askTime is the longest that one waits.
 	askTime = 5 * time.Second
+	// learnTime is the longest that a request waits for what an MCP server advertises:
+	// less than the three seconds that the recipes let gateways wait, so that the
+	// client gets an answer of this service.
+	learnTime = 2 * time.Second
 )
 
 // principal has a kind of credential verify raw, and ask about it if it does not
@@ -95,6 +99,8 @@ func (e *Endpoint) learned(ctx context.Context, r *resource.Resource) bool {
 	if e.Learn == nil {
 		return false
 	}
+	ctx, cancel := context.WithTimeout(ctx, learnTime)
+	defer cancel()
 	defer e.learning.Add(-1)
 	return e.learning.Add(1) <= maxAsking && e.Learn(ctx, r)
 }
