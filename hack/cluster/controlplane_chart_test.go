@@ -68,12 +68,7 @@ func (c *cluster) lifecycle(t *testing.T, major int, values string) {
 	start := time.Now()
 	chart := []string{chartDir, "--namespace", "mcp", "--values", values}
 	rendered := c.helm(t, major, append([]string{"template", "mcp", "--kube-version=1.37.1", "--dry-run=server"}, chart...)...)
-	namespaces := []string{"mcp"}
-	for _, m := range namespaceLine.FindAllStringSubmatch(rendered, -1) {
-		namespaces = append(namespaces, strings.Trim(m[1], `'"`))
-	}
-	slices.Sort(namespaces)
-	c.restricted(t, slices.Compact(namespaces)...)
+	c.restricted(t, namespacesOf(rendered)...)
 
 	t.Cleanup(func() {
 		if t.Failed() { // and must not be in the way of the next
@@ -114,4 +109,14 @@ func (c *cluster) lifecycle(t *testing.T, major int, values string) {
 	c.helm(t, major, "uninstall", "mcp", "--namespace", "mcp", "--wait")
 	c.nothingLeft(t)
 	say("helm %d, %s: %d objects installed, upgraded, rolled back, uninstalled in %.1f s", major, filepath.Base(values), installed, time.Since(start).Seconds())
+}
+
+// namespacesOf is the namespace of the release and those that its objects name.
+func namespacesOf(rendered string) []string {
+	namespaces := []string{"mcp"}
+	for _, m := range namespaceLine.FindAllStringSubmatch(rendered, -1) {
+		namespaces = append(namespaces, strings.Trim(m[1], `'"`))
+	}
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces)
 }

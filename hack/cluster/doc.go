@@ -7,8 +7,8 @@
 // nothing of them is in the product's go.mod; what only the system has comes
 // from Debian, and Traefik from hack/e2e/install.sh. No Docker, no registry, no daemon. Run it with `make cluster`.
 //
-// There are two tiers. TestControlPlane wants nothing but Go: the API server
-// checks and takes every object of the chart, and nothing runs in pods.
+// There are two tiers. TestControlPlane and TestUpgradeFromRelease want nothing but Go: the
+// API server checks and takes every object of the chart, and nothing runs in pods.
 // TestPods wants root on Linux, because the node has network, mount and process
 // namespaces of its own, which nothing leaves and which end with the test. Where
 // that is not to be had the test says "NOT RUN", and so does the exit status 2
