@@ -6,6 +6,7 @@
 // PAGE_URL   a page, with a query
 // CHROMIUM   the browser (/usr/bin/chromium)
 // LOGIN      user:password (alice:alice-password)
+// CLOSED     a page that the rules keep the person out of
 // DENY       a file to write a deny-list to, which ends the second session
 //
 // Prints one JSON line about what happened; the Go test judges.
@@ -45,6 +46,16 @@ try {
   report.form = await page.evaluate((url) => fetch(url, { method: 'POST', body: 'x' }).then((r) => r.status), target);
   report.mcp = await page.evaluate((url) => fetch(url, { redirect: 'manual' }).then((r) => r.status), `${origin}/mcp`);
   report.account = await page.evaluate((url) => fetch(url).then((r) => r.status), `${origin}/account`);
+
+  // A page that the rules keep the person out of.
+  report.closedScript = await page.evaluate((url) => fetch(url).then((r) => `${r.status} ${r.headers.get('content-type')}`), env.CLOSED);
+  const closed = await page.goto(env.CLOSED);
+  report.closed = closed.status();
+  report.refusal = await page.evaluate(() => document.body.innerText);
+  report.refusalStyled = await page.evaluate(() => getComputedStyle(document.querySelector('main')).borderRadius !== '0px');
+  await page.locator('a[href*="prompt=select_account"]').click();
+  report.another = new URL(page.url()).pathname;
+  await page.goto(target);
 
   // Another site: the same machine by another name is cross-site to Chromium.
   const evil = await context.newPage();

@@ -87,6 +87,7 @@ func (e *Endpoint) Routes() []web.Route {
 	ofProvider.Pattern += "/{provider}"
 	return []web.Route{
 		logout, ofProvider,
+		route(web.RefusedPath, get, e.Refused),
 		route(Path, get, e.Account), route(EndPath, post, e.End), route(KeysPath, post, e.MakeKey), route(SignOutPath, both, e.SignOut),
 	}
 }

@@ -102,7 +102,7 @@ func (p pending) ending(host *resource.Host, oe *oauth.Error) ending {
 		if oe.Code == oauth.AccessDenied {
 			x.view.Problem = page.SessionRefused
 		}
-		x.view.Retry = page.Link(signInURL(host, p.Page))
+		x.view.Retry = page.Link(web.SignInAgain(host, p.Page))
 		return x
 	}
 	if p.onDevice() {

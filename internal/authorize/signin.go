@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -91,11 +90,6 @@ func returnTo(host *resource.Host, asked string) (path string, beside *resource.
 		return target, at.Beside, nil
 	}
 	return "", nil, errReturn
-}
-
-// signInURL is where a person begins again.
-func signInURL(host *resource.Host, to string) string {
-	return host.Issuer + web.SignInPath + "?" + url.Values{web.ReturnParam: {to}, "prompt": {"select_account"}}.Encode()
 }
 
 // currentSession returns the session of a browser, if it is good and nothing is

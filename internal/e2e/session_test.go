@@ -24,6 +24,11 @@ type sessionReport struct {
 	Form           int    `json:"form"`
 	MCP            int    `json:"mcp"`
 	Account        int    `json:"account"`
+	Closed         int    `json:"closed"`
+	Refusal        string `json:"refusal"`
+	RefusalStyled  bool   `json:"refusalStyled"`
+	ClosedScript   string `json:"closedScript"`
+	Another        string `json:"another"`
 	CrossSite      string `json:"crossSite"`
 	SignedOut      string `json:"signedOut"`
 	AfterSignOut   string `json:"afterSignOut"`
@@ -97,12 +102,13 @@ func TestSessions(t *testing.T) {
 			}
 			st := newStack(t, setup{provider: "static", gateway: &kind, change: func(file map[string]any) {
 				for _, host := range file["proxy"].(map[string]any)["hosts"].([]any) {
-					host.(map[string]any)["pages"] = []any{map[string]any{"path": "/mcp/probe"}}
+					host.(map[string]any)["pages"] = []any{map[string]any{"path": "/mcp/probe"}, map[string]any{"path": "/mcp/probe/closed", "scope": "closed"}}
 				}
+				file["policy"] = map[string]any{"rules": []any{map[string]any{"effect": "allow", "anyone": true}, map[string]any{"effect": "deny", "anyone": true, "scopes": []any{"closed"}}}}
 				file["denyList"] = map[string]any{"file": deny}
 			}})
 			target := st.statelessURL + "/probe/echo?note=a%20b&sort=1"
-			got := drive[sessionReport](t, "session.mjs", []string{"CHROMIUM=" + chromium, "DENY=" + deny}, target)
+			got := drive[sessionReport](t, "session.mjs", []string{"CHROMIUM=" + chromium, "DENY=" + deny, "CLOSED=" + st.statelessURL + "/probe/closed?a=1&b=%20"}, target)
 			if got.Error != "" {
 				t.Fatalf("the browser's journey ended early: %s", got.Error)
 			}
@@ -117,6 +123,14 @@ func TestSessions(t *testing.T) {
 			mustEqual(t, "a form of the page", got.Form, http.StatusOK)
 			mustEqual(t, "the MCP server with a session", got.MCP, http.StatusUnauthorized)
 			mustEqual(t, "/account for a script", got.Account != http.StatusOK, true)
+			mustEqual(t, "a page that is not for the person", got.Closed, http.StatusForbidden)
+			if !strings.Contains(got.Refusal, "may not open this page") || !strings.Contains(got.Refusal, "alice@example.com") || !got.RefusalStyled {
+				t.Errorf("the person reads: %s", got.Refusal)
+			}
+			if !strings.HasPrefix(got.ClosedScript, "403 ") || kind.name != "nginx" && got.ClosedScript != "403 application/json" {
+				t.Errorf("a script there: %s", got.ClosedScript)
+			}
+			mustEqual(t, "the way to another account", got.Another, "/login")
 			if !strings.Contains(got.SignedOut, "signed out") {
 				t.Errorf("sign-out: %s", got.SignedOut)
 			}

@@ -120,7 +120,7 @@ func ofGateWatch(q *Request) bool {
 // auditDenial writes down who was denied what, and why. What the client itself
 // says stands there only beside a good token: strangers have no place in the log.
 func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Reason, q *Request, d *Decision) {
-	entry := audit.Entry{Event: event, Reason: slugs[reason], Method: d.refused.method, Tool: d.refused.name}
+	entry := audit.Entry{Event: event, Reason: slugs[reason], Method: d.refused.method, Tool: d.refused.name, Flow: d.flow}
 	if entry.Method == "" && d.proven { // what the client says
 		entry.Method, _ = one(q.MCPMethod)
 		entry.Tool, _ = one(q.MCPName)

@@ -86,6 +86,11 @@ type Endpoint struct {
 	// Session takes a browser's session out of the Cookie lines of a request, "" for
 	// none; two are none. It is set where there are pages.
 	Session func(lines []string, host *resource.Host) (value string, several bool)
+	// Refusal, if set, renders what a person reads whom the rules keep out of a page: the
+	// one at target, a path of host. It gets the Cookie and Accept-Language lines of the
+	// request. ok is false where there is no person. It is called only for requests that
+	// a window of a browser made.
+	Refusal func(host *resource.Host, target string, cookies, languages []string) (page Refusal, ok bool)
 	// Used, if set, is called when a token is first used here, with its family, the
 	// generation of the refresh token that came with it, and when it was issued. It
 	// must not wait.
@@ -112,6 +117,14 @@ type Endpoint struct {
 	learning *atomic.Int32 // requests that wait in Learn
 	names    []string      // of the identity headers
 	out      []out         // by resource.Resource.Index
+}
+
+// Refusal is a page for a person.
+type Refusal struct {
+	Header http.Header
+	Body   string
+	// Flow is what the page gives for a reference, and the audit log has.
+	Flow string
 }
 
 // out is what is set on every request to a resource that passes, and taken from it.

@@ -138,7 +138,7 @@ func (e *Endpoint) Others() []string {
 		}
 	}
 	if e.Session != nil {
-		names = append(names, cookieHeader, fetchSite, fetchMode, fetchDest)
+		names = append(names, cookieHeader, fetchSite, fetchMode, fetchDest, languageHeader)
 	}
 	if len(e.TrustedProxies) > 0 {
 		names = append(names, http.CanonicalHeaderKey(forwardedFor))

@@ -2,9 +2,11 @@ package forwardauth
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
@@ -16,6 +18,8 @@ const (
 	fetchSite    = "Sec-Fetch-Site"
 	fetchMode    = "Sec-Fetch-Mode"
 	fetchDest    = "Sec-Fetch-Dest"
+	// languageHeader has no part in the decision: a refusal is told in the person's language.
+	languageHeader = "Accept-Language"
 )
 
 // page decides about a request to a page: it must come from the host's own pages,
@@ -103,27 +107,36 @@ func navigation(q *Request) bool {
 // maxReturn bounds the address that a person comes back to.
 const maxReturn = 2 << 10
 
-// signIn is where a person signs in, and comes back from.
-func signIn(q *Request, d *Decision) string {
-	target := q.Path
-	if q.NoPath || len(target) > maxReturn {
-		target = "/"
-	} else if q.Query != "" && len(target)+len(q.Query) < maxReturn {
-		target += "?" + q.Query
+// target is what a person asked for, as far as it is kept.
+func target(q *Request) string {
+	switch {
+	case q.NoPath || len(q.Path) > maxReturn:
+		return "/"
+	case q.Query != "" && len(q.Path)+len(q.Query) < maxReturn:
+		return q.Path + "?" + q.Query
 	}
-	return d.Host.Issuer + web.SignInPath + "?" + url.Values{web.ReturnParam: {target}}.Encode()
+	return q.Path
+}
+
+// by is path with where it leads on to.
+func by(path, target string) string {
+	return path + "?" + url.Values{web.ReturnParam: {target}}.Encode()
 }
 
 // answerPage fills in the answer to a request to a page that does not pass. A
-// person is sent to sign in; programs and scripts get the status.
+// person is sent to sign in, or reads why the page is not for them; programs and
+// scripts get the status.
 func (e *Endpoint) answerPage(q *Request, d *Decision) {
 	a := &answers[d.Reason]
 	d.Status = d.Reason.status(q.Dialect)
+	if d.Reason == NotAllowed && navigation(q) && e.showRefusal(q, d) {
+		return
+	}
 	d.Headers = Lines{make([]string, 0, 2), make([]string, 0, 2)}
 	d.Headers.add("Content-Type", "application/json")
 	if a.status == http.StatusUnauthorized {
 		if navigation(q) {
-			d.Headers.add("Location", signIn(q, d))
+			d.Headers.add("Location", d.Host.Issuer+by(web.SignInPath, target(q)))
 			if !traits[q.Dialect].strict {
 				d.Status = http.StatusSeeOther
 			}
@@ -133,4 +146,24 @@ func (e *Endpoint) answerPage(q *Request, d *Decision) {
 		}
 	}
 	d.Body = a.body
+}
+
+// showRefusal fills in a page that says why, and reports whether there is one. nginx
+// drops the body of a denial; there the answer names the path where the same page is.
+func (e *Endpoint) showRefusal(q *Request, d *Decision) bool {
+	if e.Refusal == nil {
+		return false
+	}
+	r, ok := e.Refusal(d.Host, target(q), q.Other[cookieHeader], q.Other[languageHeader])
+	if !ok {
+		return false
+	}
+	d.Body, d.flow = r.Body, r.Flow
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		d.Headers.add(name, strings.Join(r.Header[name], ", "))
+	}
+	if q.Dialect == NGINX {
+		d.Headers.add("Location", by(web.RefusedPath, target(q)))
+	}
+	return true
 }

@@ -124,7 +124,7 @@ type Decision struct {
 	// Client are headers for the client's answer to an allowed request, where
 	// the gateway can add to what the MCP server answers.
 	Client Lines
-	// Body of the client's answer, JSON.
+	// Body of the client's answer: JSON, or a page for a person.
 	Body string
 
 	// proven says that a good token stands behind the request, whatever it may do.
@@ -133,6 +133,8 @@ type Decision struct {
 	// client's next proofs, "" for none.
 	byDPoP    bool
 	nextNonce string
+	// flow is the reference of the page that a person gets, "" for none.
+	flow string
 	// grant is what the token is good for now.
 	grant *Grant
 	// lookup says whether the token was known.

@@ -249,6 +249,9 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 		v.ClientHost, v.RedirectURI, v.RedirectHost, v.UserCode = "", "", "", "BCDF-GHJK"
 		r.Consent(w, 200, v)
 	},
+	"error-page-account": func(r *Renderer, w http.ResponseWriter) {
+		r.Error(w, Error{Status: 403, Problem: SessionRefused, FlowID: "9f2c-41ab", Account: "ada@analytical-engines.example.com", Retry: "https://wiki.mcp.example.com/account/sign-in?rd=%2Fui"})
+	},
 	"login-rejected":  loginPage(401, LoginRejected),
 	"login-throttled": loginPage(429, LoginThrottled),
 	"login-busy":      loginPage(503, LoginBusy),
@@ -305,6 +308,9 @@ func init() {
 		case InvalidRequest:
 			v.Detail = "code_challenge is missing; PKCE is required"
 			v.ContinueURL, v.ContinueHost = "https://claude.ai/api/mcp/auth_callback?error=invalid_request", "claude.ai"
+		case PageNotAllowed:
+			v.Account = "ada.lovelace+private@analytical-engines.example.com"
+			v.Retry, v.SignOut = "https://wiki.mcp.example.com/account/sign-in?prompt=select_account&rd=%2Fui", "https://wiki.mcp.example.com/account/sign-out"
 		case NoSuchPage, SessionRefused:
 			v.Retry = "https://wiki.mcp.example.com/account/sign-in?rd=%2Fui"
 		case AccountNotAllowed, NotAllowed:

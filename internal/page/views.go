@@ -58,8 +58,9 @@ type Error struct {
 	// Account names whom the identity provider sent, and Another, the hidden field
 	// "another" of a form to Action, lets the person sign in as someone else; "" for none.
 	Account, Action, Another string
-	// Retry is set for a person who came without an app: where they begin again.
-	Retry Link
+	// Retry is set for a person who came without an app: where they begin again. SignOut
+	// is where one who is signed in leaves; "" for none.
+	Retry, SignOut Link
 
 	FlowID string
 }
@@ -98,6 +99,7 @@ const (
 	ProviderFault             Problem = "provider_fault"
 	NoSuchPage                Problem = "no_such_page"
 	SessionRefused            Problem = "access_denied"
+	PageNotAllowed            Problem = "page_not_allowed" // NotAllowed, and there is no app
 )
 
 // Problems lists every problem.
@@ -106,7 +108,7 @@ var Problems = []Problem{
 	InvalidScope, InvalidTarget, InvalidRequest, InteractionRequired, ClientNotAllowed, NotAllowed,
 	TemporarilyUnavailable, ServerError, TooManyRequests,
 	ConsentExpired, UsedTwice, CrossSiteForm, UnknownProvider, OtherProvider, OtherBrowser, Displaced,
-	ProviderMisconfigured, AccountNotAllowed, ProviderRejected, ProviderFault, NoSuchPage, SessionRefused,
+	ProviderMisconfigured, AccountNotAllowed, ProviderRejected, ProviderFault, NoSuchPage, SessionRefused, PageNotAllowed,
 }
 
 // Error renders an error page.

@@ -279,7 +279,7 @@ func (b *builder) listen(e endpoints, limits *limits) {
 	load := &load{limit: b.cfg.Limits.RequestsInFlight, pages: b.pages, log: b.log, now: b.opt.Now, inFlight: &b.inFlight}
 	b.metrics.watchLoad(load, everyRoute())
 	rest := b.tracer.Handler(b.metrics.instrument(e.mux(b.table, b.pages, limits, load)))
-	b.decisions = b.decide(e.tokens)
+	b.decisions = b.decide(e)
 	b.named = envoy.Named(b.decisions.Others())
 	asked, served := pageForPeople(b.pages, web.Navigates, b.decisions), b.serve(b.decisions)
 	if served != nil {
@@ -361,7 +361,7 @@ func (b *builder) additions() map[string][]forwardauth.Addition {
 // decide makes what answers gateways. It hears of the tokens that are issued, and
 // tells the guard of the first use of each. It remembers nothing of the service
 // before: what was decided there may be decided otherwise here.
-func (b *builder) decide(tokens *grant.Endpoint) *forwardauth.Endpoint {
+func (b *builder) decide(e endpoints) *forwardauth.Endpoint {
 	news := guard.NewNews(b.replay, grant.Grace+keyset.Skew, b.opt.Now, b.metrics.newsLost)
 	d := forwardauth.New(forwardauth.Endpoint{
 		Resources: b.table, Credentials: b.kinds(), Ended: b.memory.ended, Policy: b.rules,
@@ -375,8 +375,12 @@ func (b *builder) decide(tokens *grant.Endpoint) *forwardauth.Endpoint {
 	d.Refused = b.refused.Note
 	if b.table.HasPages() {
 		d.Session = session.Presented
+		d.Refusal = func(host *resource.Host, target string, cookies, languages []string) (forwardauth.Refusal, bool) {
+			r, ok := e.account.Refusal(host, target, cookies, languages)
+			return forwardauth.Refusal{Header: r.Header, Body: r.Body, Flow: r.Reference}, ok
+		}
 	}
-	tokens.Used, tokens.Issued = news.Used, d.Issued
+	e.tokens.Used, e.tokens.Issued = news.Used, d.Issued
 	b.metrics.watchTokens(d.Remembered)
 	return d
 }

@@ -2,9 +2,11 @@ package web
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 // Route is a path of the protocol listener, with everything that the server has
@@ -68,10 +70,17 @@ func Covers(routes []Route, path string) bool {
 	return false
 }
 
-// Where a person's browser signs in for the pages of a host, and the parameter that
-// says where it goes on to.
+// Where a person's browser signs in for the pages of a host, where it reads that a page
+// is not for its person, and the parameter that says where it goes on to.
 const (
 	AccountPath = "/account"
 	SignInPath  = AccountPath + "/sign-in"
+	RefusedPath = AccountPath + "/refused"
 	ReturnParam = "rd"
 )
+
+// SignInAgain is where a person whose browser may be signed in begins again, with an
+// account of their choice, and goes on to a path of the host.
+func SignInAgain(host *resource.Host, to string) string {
+	return host.Issuer + SignInPath + "?" + url.Values{ReturnParam: {to}, "prompt": {"select_account"}}.Encode()
+}

@@ -3,6 +3,7 @@ package session_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -398,4 +399,82 @@ func TestDeniedPersonIsOut(t *testing.T) {
 	if a := open(t, b, "/notes"); a.Header.Get("X-Auth-Request-Scope") != "notes:read" && a.Header.Get("X-Auth-Request-Scopes") != "notes:read" {
 		t.Logf("headers: %v", a.Header)
 	}
+}
+
+// A person whom the rules keep out of a page reads so, in their language: which account
+// it is, what to quote, and how to go on with another one. Programs get the status.
+func TestRefusedAtAPage(t *testing.T) {
+	t.Parallel()
+	s := servertest.Start(t, servertest.Options{Edit: servertest.Edits(withPages, func(f *config.File) {
+		f.Policy.Rules = []rule.Rule{{Effect: "allow", Anyone: true, Scopes: []string{"notes:*"}}}
+		f.Proxy.Hosts[0].Pages = append(f.Proxy.Hosts[0].Pages, session.PageFile{Path: "/admin", Scope: "admin", Tokens: true})
+	})})
+	b := s.NewBrowser()
+	window := []string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
+	enter(t, b, "/ui")
+	again := host + "/account/sign-in?prompt=select_account&rd=" + url.QueryEscape("/admin/users?of=a&sort=1")
+	checked := func(t *testing.T, p *servertest.Page) {
+		t.Helper()
+		servertest.CheckPage(t, p)
+		entry := s.Log.Last(audit.AccessDenied)
+		if entry["reason"] != "not_allowed_by_policy" || entry["subject"] != "static:jane" || entry["flow"] == "" || !strings.Contains(p.Body, entry["flow"]) {
+			t.Errorf("the page has not the reference of the audit log, %v", entry)
+		}
+		if p.Status != http.StatusForbidden || !strings.Contains(p.Body, servertest.Email) || !slices.Equal(p.Links, []string{again, host + "/account/sign-out"}) {
+			t.Errorf("%d %q %s", p.Status, p.Links, p.Text())
+		}
+	}
+	at := func(header ...string) *servertest.Answer {
+		return look(t, b, "GET", "/admin/users?of=a&sort=1", header...)
+	}
+
+	t.Run("in the answer", func(t *testing.T) {
+		req := servertest.Request(t, "GET", host+"/authenticate/forwarded", "", append(window, "Accept-Language", "de")...)
+		req.Header.Set("X-Forwarded-Method", "GET")
+		req.Header.Set("X-Forwarded-Host", servertest.Host)
+		req.Header.Set("X-Forwarded-Uri", "/admin/users?of=a&sort=1")
+		a := b.Send(t, req)
+		if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Location") != "" || !strings.Contains(a.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+			t.Errorf("%v", a.Header)
+		}
+		checked(t, a)
+		if !strings.Contains(a.Body, "Ihr Konto darf diese Seite nicht öffnen") {
+			t.Errorf("not in German: %s", a.Text())
+		}
+	})
+	t.Run("behind nginx", func(t *testing.T) {
+		req := servertest.Request(t, "GET", host+"/authenticate", "", append(window, "X-Original-URL", host+"/admin/users?of=a&sort=1", "X-Original-Method", "GET")...)
+		for _, c := range b.Cookies(servertest.Host) {
+			req.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+		}
+		a := s.Send(t, req)
+		if a.Status != http.StatusForbidden || a.Header.Get("Location") != "/account/refused?rd="+url.QueryEscape("/admin/users?of=a&sort=1") {
+			t.Fatalf("%d %q", a.Status, a.Header.Get("Location"))
+		}
+		checked(t, b.Open(t, host+a.Header.Get("Location")))
+	})
+	t.Run("another account", func(t *testing.T) {
+		p := b.Open(t, again)
+		if !strings.HasPrefix(p.Location(), "/login?") {
+			t.Errorf("the browser is not asked who the person is: %d %q", p.Status, p.Location())
+		}
+	})
+	t.Run("no window", func(t *testing.T) {
+		for name, header := range map[string][]string{
+			"a script": {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"},
+			"a frame":  {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"},
+		} {
+			if a := at(header...); a.Status != http.StatusForbidden || a.Header.Get("Content-Type") != "application/json" || strings.Contains(a.Body, servertest.Email) {
+				t.Errorf("%s: %d %q %s", name, a.Status, a.Header.Get("Content-Type"), a.Body)
+			}
+		}
+		if p := s.Send(t, servertest.Request(t, "GET", host+"/account/refused?rd=/admin", "", "Sec-Fetch-Mode", "cors")); p.Status != http.StatusForbidden || strings.Contains(p.Body, servertest.Email) {
+			t.Errorf("a script at /account/refused: %d", p.Status)
+		}
+	})
+	t.Run("without a session", func(t *testing.T) {
+		if p := s.NewBrowser().Open(t, host+"/account/refused?rd=/admin"); !strings.HasPrefix(p.Location(), signIn) {
+			t.Errorf("%d %q", p.Status, p.Location())
+		}
+	})
 }
