@@ -105,7 +105,12 @@ func (e *Endpoint) askAgain(ctx context.Context, host *resource.Host, vouching *
 			}
 		},
 	}
-	return e.Guard.Rotate(ctx, rotation, func(ctx context.Context) (string, error) {
+	return e.Guard.Rotate(ctx, rotation, func(ctx context.Context, keep func(string)) (string, error) {
+		ctx = connector.OnExchange(ctx, func(s connector.Session) {
+			if sealed, err := e.sealKept(v.ID, s, e.Sessions.End(&v)); err == nil {
+				keep(sealed)
+			}
+		})
 		who := connector.Identity{Provider: v.Identity.Provider, Namespace: v.Identity.Namespace, Subject: v.Identity.Subject}
 		identity, kept, err := vouching.Recheck(ctx, who, v.Kept)
 		if err != nil {
@@ -126,11 +131,16 @@ func (e *Endpoint) unfinished(id string, kept connector.Session, end int64, err 
 	if kept == (connector.Session{}) {
 		return err
 	}
-	sealed, problem := e.Steps.kept.Seal(kept, time.Unix(end, 0), id)
+	sealed, problem := e.sealKept(id, kept, end)
 	if problem != nil {
 		return errors.Join(err, problem)
 	}
 	return &guard.Unfinished{Keep: sealed, Err: err}
+}
+
+// sealKept is a session of the provider's as the guard keeps it for the next try.
+func (e *Endpoint) sealKept(id string, kept connector.Session, end int64) (string, error) {
+	return e.Steps.kept.Seal(kept, time.Unix(end, 0), id)
 }
 
 // keptID is what the guard holds a provider's session under that no cookie has room for.

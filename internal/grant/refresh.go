@@ -434,8 +434,13 @@ func (e *Endpoint) exchange(r *refreshing) (string, error) {
 		},
 	}
 	repeated := true
-	sealed, err := e.Guard.Rotate(r.Context(), rotation, func(ctx context.Context) (string, error) {
+	sealed, err := e.Guard.Rotate(r.Context(), rotation, func(ctx context.Context, keep func(string)) (string, error) {
 		repeated = false
+		ctx = connector.OnExchange(ctx, func(s connector.Session) {
+			if sealed, ok := e.Refresh.kept(*t, s.Lean()); ok {
+				keep(sealed)
+			}
+		})
 		return e.successor(ctx, r)
 	})
 	switch {
@@ -559,14 +564,21 @@ func (e *Endpoint) end(r *refreshing, reason reasons.Reason, cause error) error 
 // provider before it. The client goes on with the token it has, whose session is
 // spent: without this its next try would look like a thief's to the provider.
 func (r *Refresh) unfinished(t refreshToken, session connector.Session, failure error) error {
-	if session.IsZero() || session.Size() > authcode.MaxSession {
-		return failure
-	}
-	sealed, err := r.sessions.Seal(session, r.expires(t, r.Now()), t.Family)
-	if err != nil {
+	sealed, ok := r.kept(t, session)
+	if !ok {
 		return failure
 	}
 	return &guard.Unfinished{Keep: sealed, Err: failure}
+}
+
+// kept is a session as the guard keeps it for the next try of the exchange of t; ok is
+// false if there is none, or no room for it.
+func (r *Refresh) kept(t refreshToken, session connector.Session) (sealed string, ok bool) {
+	if session.IsZero() || session.Size() > authcode.MaxSession {
+		return "", false
+	}
+	sealed, err := r.sessions.Seal(session, r.expires(t, r.Now()), t.Family)
+	return sealed, err == nil
 }
 
 // endFamily revokes everything that came of a sign-in. That the list is full

@@ -38,7 +38,7 @@ type Guard interface {
 	// itself wrap ErrUnavailable.
 	//
 	// The grace period ends early: with the next exchange, with Used, and after MaxRepeats.
-	Rotate(ctx context.Context, r Rotation, next func(context.Context) (answer string, err error)) (string, error)
+	Rotate(ctx context.Context, r Rotation, next Next) (string, error)
 	// Used ends the grace period of the exchange that u came of: the client has
 	// the answer, so a lost answer is no longer a reason to ask again. Requests
 	// that arrived before u.At still get it. Errors wrap ErrUnavailable.
@@ -53,7 +53,17 @@ type Guard interface {
 	// of edit is returned as it is, and nothing is written. Others wrap ErrUnavailable,
 	// but for ErrTooLarge.
 	Change(ctx context.Context, id string, edit Edit) error
+	// Replace is Change for one who knows what is held under id because they wrote it: it
+	// puts value in the place of old for life, and reports false if something else is
+	// there. It takes one step where Change takes two.
+	Replace(ctx context.Context, id, old, value string, life time.Duration) (bool, error)
 }
+
+// Next exchanges a generation. With keep it has the guard write down at once what it has
+// done that cannot be done again: if it does not come to its end, the next try of the same
+// exchange, and no other, is told of that, at whatever replica. That the guard cannot
+// write is no error of keep's: what next returns is written as well.
+type Next func(ctx context.Context, keep func(value string)) (answer string, err error)
 
 // Edit makes a new value of old, which is "" for nothing. now is the time by the
 // clock that all replicas share, for leases in the value. The new value dies after life.
@@ -94,7 +104,7 @@ type Rotation struct {
 	// Expires is when the last token of the family is dead by itself.
 	Expires time.Time
 	// Resume, if set, is told before next of what an earlier try of this exchange
-	// that failed asked to keep.
+	// that failed, or was cut off, asked to keep.
 	Resume func(kept string)
 }
 
@@ -111,8 +121,8 @@ type Use struct {
 // refresh at once.
 const MaxRepeats = 64
 
-// Unfinished is how next fails when what it has done cannot be done again: the
-// next try of the same exchange, and no other, is told of Keep. A guard may lose
+// Unfinished is how next fails when what it has done cannot be done again: Keep is in the
+// place of what it has kept before, see Next. A guard may lose
 // it, as it may lose a family's history.
 type Unfinished struct {
 	Keep string
@@ -232,7 +242,7 @@ func (m *Memory) Redeem(_ context.Context, id string, expires time.Time) (bool, 
 
 // Rotate implements Guard. next runs to its end even if ctx does not: a client
 // that hangs up and comes back finds the answer waiting.
-func (m *Memory) Rotate(ctx context.Context, r Rotation, next func(context.Context) (string, error)) (string, error) {
+func (m *Memory) Rotate(ctx context.Context, r Rotation, next Next) (string, error) {
 	return m.running.rotate(ctx, r, func(ctx context.Context) (string, error) {
 		answer, left, verdict, err := m.judge(r)
 		if verdict != fresh || err != nil {
@@ -241,8 +251,8 @@ func (m *Memory) Rotate(ctx context.Context, r Rotation, next func(context.Conte
 		if left != "" && r.Resume != nil {
 			r.Resume(left)
 		}
-		answer, err = next(ctx)
-		return answer, m.finish(r, left, answer, err)
+		answer, err = next(ctx, func(value string) { m.leave(r, value) })
+		return answer, m.finish(r, answer, err)
 	})
 }
 
@@ -277,8 +287,15 @@ func (m *Memory) judge(r Rotation) (answer, left string, v verdict, err error) {
 	return "", left, v, nil
 }
 
+// leave keeps value for the next try of r.
+func (m *Memory) leave(r Rotation, value string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	set(m.kept, r.Family, kept{r.Generation, value}, r.Expires)
+}
+
 // finish remembers how an exchange ended, and returns its error.
-func (m *Memory) finish(r Rotation, left, answer string, err error) error {
+func (m *Memory) finish(r Rotation, answer string, err error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if unfinished, ok := errors.AsType[*Unfinished](err); ok {
@@ -291,7 +308,7 @@ func (m *Memory) finish(r Rotation, left, answer string, err error) error {
 	now := m.now()
 	set(m.families, r.Family, family{current: r.Generation + 1, since: now, issuedBy: now.Add(-margin)}, r.Expires)
 	set(m.answers, r.Family, answer, now.Add(r.Grace))
-	if left != "" {
+	if _, left := m.kept.Get(r.Family); left {
 		set(m.kept, r.Family, kept{generation: -1}, now) // swept soon
 	}
 	return nil
@@ -341,6 +358,22 @@ func (m *Memory) Change(_ context.Context, id string, edit Edit) error {
 	}
 	set(m.held, id, value, now.Add(life))
 	return nil
+}
+
+// Replace implements Guard.
+func (m *Memory) Replace(_ context.Context, id, old, value string, life time.Duration) (bool, error) {
+	if len(value) > MaxKept {
+		return false, ErrTooLarge
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	m.held.Sweep(now)
+	if is, _ := m.held.Get(id); is != old && is != value {
+		return false, nil
+	}
+	set(m.held, id, value, now.Add(life))
+	return true, nil
 }
 
 // set forgets what would die first to make room.

@@ -22,8 +22,8 @@ func rotation(generation int, issued time.Time) Rotation {
 }
 
 // next returns the answer of a generation's exchange.
-func next(generation int) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return fmt.Sprintf("answer %d", generation), nil }
+func next(generation int) Next {
+	return func(context.Context, func(string)) (string, error) { return fmt.Sprintf("answer %d", generation), nil }
 }
 
 func mustRotate(t *testing.T, m *Memory, generation int, issued time.Time) {
@@ -41,7 +41,7 @@ func mustBeReuse(t *testing.T, m *Memory, generation int, issued time.Time) {
 }
 
 func TestRotate(t *testing.T) {
-	never := func(context.Context) (string, error) { return "", errors.New("called") }
+	never := func(context.Context, func(string)) (string, error) { return "", errors.New("called") }
 	t.Run("AS-RT-04 the same answer within the grace period", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := NewMemory(10, time.Now)
@@ -98,7 +98,7 @@ func TestRotate(t *testing.T) {
 			m := NewMemory(10, time.Now)
 			start, failure := time.Now(), errors.New("provider down")
 			for range 3 {
-				if _, err := m.Rotate(t.Context(), rotation(0, start), func(context.Context) (string, error) { return "", failure }); err != failure {
+				if _, err := m.Rotate(t.Context(), rotation(0, start), func(context.Context, func(string)) (string, error) { return "", failure }); err != failure {
 					t.Fatalf("got %v", err)
 				}
 				time.Sleep(time.Hour)
@@ -110,14 +110,14 @@ func TestRotate(t *testing.T) {
 		m := NewMemory(10, time.Now)
 		func() {
 			defer func() { _ = recover() }()
-			_, _ = m.Rotate(t.Context(), rotation(0, time.Now()), func(context.Context) (string, error) { panic("x") })
+			_, _ = m.Rotate(t.Context(), rotation(0, time.Now()), func(context.Context, func(string)) (string, error) { panic("x") })
 		}()
 		mustRotate(t, m, 0, time.Now())
 	})
 	t.Run("a client that hangs up finds the answer later", func(t *testing.T) {
 		m := NewMemory(10, time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
-		_, err := m.Rotate(ctx, rotation(0, time.Now()), func(ctx context.Context) (string, error) {
+		_, err := m.Rotate(ctx, rotation(0, time.Now()), func(ctx context.Context, _ func(string)) (string, error) {
 			cancel()
 			return "kept", ctx.Err()
 		})
@@ -150,7 +150,7 @@ func TestRotateTogether(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
-				got, err := m.Rotate(t.Context(), rotation(0, time.Now()), func(context.Context) (string, error) {
+				got, err := m.Rotate(t.Context(), rotation(0, time.Now()), func(context.Context, func(string)) (string, error) {
 					calls.Add(1)
 					time.Sleep(20 * time.Millisecond)
 					return "one", nil
@@ -169,7 +169,7 @@ func TestRotateTogether(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := NewMemory(10, time.Now)
 			go func() {
-				_, _ = m.Rotate(context.Background(), rotation(0, time.Now()), func(context.Context) (string, error) {
+				_, _ = m.Rotate(context.Background(), rotation(0, time.Now()), func(context.Context, func(string)) (string, error) {
 					time.Sleep(time.Minute)
 					return "late", nil
 				})

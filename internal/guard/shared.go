@@ -61,11 +61,12 @@ const (
 )
 
 // Shared is the guard of all replicas that use one store. Keys are hashes, and
-// values are numbers, random ids and what next returned, which is sealed.
+// values are numbers, random ids and what next returned or kept, which is sealed.
 //
 // One exchange of a family runs at a time, under a lease. A replica that dies
-// holding it delays the family by at most leaseTime. One that is stopped for
-// longer and then goes on finds its lease taken: what it got is discarded.
+// holding it delays the family by at most leaseTime, and what next has kept is there
+// for the one that takes over. One that is stopped for longer and then goes on finds
+// its lease taken: what it got is discarded.
 type Shared struct {
 	Store Store
 	Now   func() time.Time // the clock of the service
@@ -83,12 +84,12 @@ func (s *Shared) Redeem(ctx context.Context, id string, expires time.Time) (bool
 
 // Rotate implements Guard. Like Memory's, next runs to its end, or for
 // exchangeLimit, even if ctx does not.
-func (s *Shared) Rotate(ctx context.Context, r Rotation, next func(context.Context) (string, error)) (string, error) {
+func (s *Shared) Rotate(ctx context.Context, r Rotation, next Next) (string, error) {
 	return s.running.rotate(ctx, r, func(ctx context.Context) (string, error) { return s.exchange(ctx, r, next) })
 }
 
 // exchange judges r by what the store knows, and calls next if it is fresh.
-func (s *Shared) exchange(ctx context.Context, r Rotation, next func(context.Context) (string, error)) (string, error) {
+func (s *Shared) exchange(ctx context.Context, r Rotation, next Next) (string, error) {
 	giveUp, pause := time.Now().Add(patience), firstPause
 	for {
 		h, err := s.history(ctx, r.Family)
@@ -213,6 +214,14 @@ func (s *Shared) Change(ctx context.Context, id string, edit Edit) error {
 	return errContended
 }
 
+// Replace implements Guard.
+func (s *Shared) Replace(ctx context.Context, id, old, value string, life time.Duration) (bool, error) {
+	if len(value) > MaxKept {
+		return false, ErrTooLarge
+	}
+	return s.swap(ctx, storeKey("kept", id), old, value, max(life, time.Millisecond))
+}
+
 // errContended: others wrote in between, each time.
 var errContended = fmt.Errorf("%w: too many replicas write at once", ErrUnavailable)
 
@@ -257,40 +266,30 @@ func (s *Shared) change(ctx context.Context, family string, generation int, edit
 }
 
 // spend calls next under the lease and writes down what came of it.
-func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased record, next func(context.Context) (string, error)) (string, error) {
-	held := history{record: leased, raw: leased.encode(), key: before.key, now: before.now, read: before.read}
-	released := before.record
-	released.Expires = leased.Expires
-	if before.Kept != "" && before.KeptFor == r.Generation && r.Resume != nil {
-		kept, err := s.answer(ctx, before.Kept)
-		if err != nil && !errors.Is(err, errAnswerLost) {
-			_, _ = s.write(ctx, held, released)
-			return "", err
-		}
-		if err == nil {
-			r.Resume(kept)
-		}
+func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased record, next Next) (string, error) {
+	held := &holding{history: history{record: leased, raw: leased.encode(), key: before.key, now: before.now, read: before.read}}
+	if before.Left != "" && before.LeftFor == r.Generation && r.Resume != nil {
+		r.Resume(before.Left)
 	}
-	exchanged := false
+	written := false
 	defer func() {
-		if !exchanged { // also after a panic; if this fails the lease runs out
-			_, _ = s.write(ctx, held, released)
+		if !written { // also after a panic; if this fails the lease runs out
+			_, _ = s.writeHeld(ctx, held, held.released())
 		}
 	}()
 	bounded, cancel := context.WithTimeout(ctx, exchangeLimit)
 	defer cancel()
-	answer, err := next(bounded)
+	answer, err := next(bounded, func(value string) { s.leave(ctx, held, r, value) })
 	if unfinished, ok := errors.AsType[*Unfinished](err); ok {
+		held.Left, held.LeftFor = unfinished.Keep, r.Generation
 		// What cannot be written down is lost, as with a replica that dies here.
-		if s.keep(ctx, leased.Lease, unfinished.Keep, r.Expires.Sub(s.Now())) == nil {
-			released.Kept, released.KeptFor = leased.Lease, r.Generation
-		}
+		written = untilWritten(func() error { _, err := s.writeHeld(ctx, held, held.released()); return err }) == nil
 		return "", unfinished.Err
 	}
 	if err != nil {
 		return "", err
 	}
-	exchanged = true
+	written = true
 	done := record{
 		Current: r.Generation + 1, Since: held.storeTime().UnixMilli(), Made: s.Now().UnixMilli(), Exchange: leased.Lease, Expires: r.Expires.UnixMilli(),
 	}
@@ -300,13 +299,52 @@ func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased r
 	return answer, nil
 }
 
+// holding is what the store holds of a family while this replica has its lease.
+type holding struct {
+	history
+	// perhaps is what the store holds in the place of raw, after a write of which it is
+	// not known whether it took effect; else "".
+	perhaps string
+}
+
+// released is the record without the lease.
+func (h *holding) released() record {
+	r := h.record
+	r.Lease, r.LeasedUntil = "", 0
+	return r
+}
+
+// leave writes down at once what an exchange must not lose, and goes on without if that
+// cannot be: the end of the exchange is written as well.
+func (s *Shared) leave(ctx context.Context, h *holding, r Rotation, value string) {
+	h.Left, h.LeftFor = value, r.Generation
+	raw := h.encode()
+	switch written, err := s.writeHeld(ctx, h, h.record); {
+	case err != nil:
+		h.perhaps = raw
+	case written:
+		h.raw, h.perhaps = raw, ""
+	}
+}
+
+// writeHeld replaces h, if it is still what the store holds.
+func (s *Shared) writeHeld(ctx context.Context, h *holding, next record) (bool, error) {
+	written, err := s.write(ctx, h.history, next)
+	if !written && err == nil && h.perhaps != "" {
+		other := h.history
+		other.raw = h.perhaps
+		return s.write(ctx, other, next)
+	}
+	return written, err
+}
+
 // commit writes the answer and then that there is one. The client loses what the
 // identity provider gave if this fails, so it is tried again while the store is away.
-func (s *Shared) commit(ctx context.Context, held history, done record, answer string, grace time.Duration) error {
+func (s *Shared) commit(ctx context.Context, held *holding, done record, answer string, grace time.Duration) error {
 	mine := false
 	err := untilWritten(func() (err error) {
 		if _, err = s.swap(ctx, storeKey("answer", done.Exchange), "", answer, grace+leaseTime); err == nil {
-			mine, err = s.write(ctx, held, done)
+			mine, err = s.writeHeld(ctx, held, done)
 		}
 		return err
 	})
@@ -314,14 +352,6 @@ func (s *Shared) commit(ctx context.Context, held history, done record, answer s
 		err = fmt.Errorf("%w: the exchange took so long that another replica has taken over", ErrUnavailable)
 	}
 	return err
-}
-
-// keep writes down what a failed exchange has left, like commit.
-func (s *Shared) keep(ctx context.Context, exchange, value string, ttl time.Duration) error {
-	return untilWritten(func() error {
-		_, err := s.swap(ctx, storeKey("answer", exchange), "", value, max(ttl, 0)+margin)
-		return err
-	})
 }
 
 // untilWritten calls write until it succeeds, for commitTime at most.
@@ -354,8 +384,8 @@ type record struct {
 	Exchange    string `json:"exchange,omitempty"` // names the answer
 	Ended       bool   `json:"ended,omitempty"`
 	Expires     int64  `json:"expires"`
-	Kept        string `json:"kept,omitempty"` // names what a failed exchange has left
-	KeptFor     int    `json:"keptFor,omitempty"`
+	Left        string `json:"left,omitempty"` // what an exchange has left that failed, or has not ended
+	LeftFor     int    `json:"leftFor,omitempty"`
 	Lease       string `json:"lease,omitempty"` // random: who runs an exchange now
 	LeasedUntil int64  `json:"leasedUntil,omitempty"`
 }

@@ -3,6 +3,7 @@ package guard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -33,8 +34,8 @@ func use(generation int) guard.Rotation {
 	return guard.Rotation{Family: "family-id", Generation: generation, Issued: time.Now(), Grace: time.Minute, Expires: time.Now().Add(time.Hour)}
 }
 
-func answer(text string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return text, nil }
+func answer(text string) guard.Next {
+	return func(context.Context, func(string)) (string, error) { return text, nil }
 }
 
 func TestSharedLease(t *testing.T) {
@@ -45,7 +46,7 @@ func TestSharedLease(t *testing.T) {
 			var late string
 			var lateErr error
 			go func() {
-				late, lateErr = dead.Rotate(context.Background(), use(0), func(context.Context) (string, error) {
+				late, lateErr = dead.Rotate(context.Background(), use(0), func(context.Context, func(string)) (string, error) {
 					<-goOn // longer than any lease
 					return "from the dead", nil
 				})
@@ -69,9 +70,52 @@ func TestSharedLease(t *testing.T) {
 			}
 		})
 	})
+	t.Run("what a replica that died has kept is there for the one that takes over", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store, goOn := &guardtest.Store{}, make(chan struct{})
+			dies := func(value string) {
+				go func() {
+					_, _ = shared(store).Rotate(context.Background(), use(0), func(_ context.Context, keep func(string)) (string, error) {
+						if value != "" {
+							keep(value)
+						}
+						<-goOn
+						return "from the dead", nil
+					})
+				}()
+				synctest.Wait()
+				time.Sleep(26 * time.Second)
+			}
+			dies("first")
+			dies("") // the second takes over, and dies before it keeps anything
+			told, r := "", use(0)
+			r.Resume = func(kept string) { told = kept }
+			if got, err := shared(store).Rotate(t.Context(), r, answer("second")); got != "second" || err != nil || told != "first" {
+				t.Errorf("%q, %v, told %q", got, err, told)
+			}
+			close(goOn)
+			synctest.Wait()
+		})
+	})
+	for _, reached := range []bool{false, true} {
+		t.Run(fmt.Sprintf("an exchange goes on if it is not known whether what it kept was written; it was: %v", reached), func(t *testing.T) {
+			store := &flaky{Store: &guardtest.Store{}, reached: reached}
+			got, err := shared(store).Rotate(t.Context(), use(0), func(_ context.Context, keep func(string)) (string, error) {
+				store.fail = true
+				keep("what the provider gave")
+				return "answer", nil
+			})
+			if got != "answer" || err != nil || store.fail {
+				t.Errorf("%q, %v", got, err)
+			}
+			if got, err := shared(store).Rotate(t.Context(), use(0), answer("again")); got != "answer" || err != nil {
+				t.Errorf("then %q, %v", got, err)
+			}
+		})
+	}
 	t.Run("next is bounded", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			_, err := shared(&guardtest.Store{}).Rotate(t.Context(), use(0), func(ctx context.Context) (string, error) {
+			_, err := shared(&guardtest.Store{}).Rotate(t.Context(), use(0), func(ctx context.Context, _ func(string)) (string, error) {
 				<-ctx.Done()
 				return "", ctx.Err()
 			})
@@ -85,7 +129,7 @@ func TestSharedLease(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &guardtest.Store{}
 				one := shared(store)
-				got, err := one.Rotate(t.Context(), use(0), func(context.Context) (string, error) {
+				got, err := one.Rotate(t.Context(), use(0), func(context.Context, func(string)) (string, error) {
 					store.SetDown(true)
 					time.AfterFunc(away, func() { store.SetDown(false) })
 					return "kept", nil
@@ -102,7 +146,7 @@ func TestSharedLease(t *testing.T) {
 	t.Run("an answer that could not be written is given to nobody", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := &guardtest.Store{}
-			got, err := shared(store).Rotate(t.Context(), use(0), func(context.Context) (string, error) {
+			got, err := shared(store).Rotate(t.Context(), use(0), func(context.Context, func(string)) (string, error) {
 				store.SetDown(true)
 				return "lost", nil
 			})
@@ -111,6 +155,25 @@ func TestSharedLease(t *testing.T) {
 			}
 		})
 	})
+}
+
+// flaky is a store whose next Swap fails, after it took effect or before.
+type flaky struct {
+	guard.Store
+	fail, reached bool
+}
+
+func (f *flaky) Swap(ctx context.Context, key, old, value string, ttl time.Duration) (bool, error) {
+	if !f.fail {
+		return f.Store.Swap(ctx, key, old, value, ttl)
+	}
+	f.fail = false
+	if f.reached {
+		if _, err := f.Store.Swap(ctx, key, old, value, ttl); err != nil {
+			return false, err
+		}
+	}
+	return false, errors.New("the connection broke")
 }
 
 func TestSharedClocks(t *testing.T) {

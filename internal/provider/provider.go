@@ -109,6 +109,9 @@ func (p *Provider) Recheck(ctx context.Context, id connector.Identity, s connect
 		return connector.Identity{}, connector.Session{}, fmt.Errorf("%w: clientID of provider %q was another then", connector.ErrSessionOver, p.ID)
 	}
 	s.Client = ""
+	if hear := connector.ExchangeHeard(ctx); hear != nil {
+		ctx = connector.OnExchange(ctx, func(s connector.Session) { hear(p.bound(s)) })
+	}
 	was := id.Namespace
 	id.Namespace = bare
 	now, session, err := r.Recheck(ctx, id, s)

@@ -130,6 +130,7 @@ type turn struct {
 	mine      bool
 	overtaken bool // the holder before did not give it back: it may have asked the provider
 	patience  time.Duration
+	raw       string // what the guard holds meanwhile
 }
 
 // take reads what the guard has of family. If that is good, or over, this replica
@@ -156,7 +157,9 @@ func (h *Held) take(ctx context.Context, family string, good enough) (r record, 
 		life := s.lease(h.Now())
 		took = turn{mine: true, overtaken: was.Lease != "", patience: life - leaseMargin}
 		r.Lease, r.LeasedUntil = newLease(), shared.Add(life).UnixMilli()
-		return h.sealed(r)
+		value, ttl, err := h.sealed(r)
+		took.raw = value
+		return value, ttl, err
 	})
 	switch {
 	case errors.Is(err, errBusy):
@@ -198,6 +201,7 @@ func (h *Held) ask(ctx context.Context, r record, took turn) (record, error) {
 	}
 	ctx, cancel := context.WithTimeout(connector.Patient(ctx), took.patience)
 	defer cancel()
+	ctx = connector.OnExchange(ctx, func(s connector.Session) { h.keep(ctx, r, took.raw, s) })
 	bare := connector.Identity{Namespace: r.Identity.Namespace, Subject: r.Identity.Subject}
 	id, session, err := p.Recheck(ctx, bare, r.Session)
 	if why := refusal(err, took); why != "" {
@@ -213,6 +217,16 @@ func (h *Held) ask(ctx context.Context, r record, took turn) (record, error) {
 		return h.refused(next, policy.ReasonOf(denied), denied), nil
 	}
 	return h.supplied(ctx, next, p, t, id, session)
+}
+
+// keep writes down at once what the session of r was exchanged for, in the place of raw:
+// if this replica dies before the renewal has ended, the next one goes on from there. Where
+// the guard cannot be told, commit tries again.
+func (h *Held) keep(ctx context.Context, r record, raw string, s connector.Session) {
+	r.Session = s.Lean()
+	if value, life, err := h.sealed(r); err == nil {
+		_, _ = h.Guard.Replace(context.WithoutCancel(ctx), sessionID(r.Family), raw, value, life)
+	}
 }
 
 // supplied fills in what a good answer of the provider brought.

@@ -31,6 +31,7 @@ type strict struct {
 	spent   map[string]bool
 	stolen  int
 	between func() // runs between the use of a refresh token and the answer
+	after   func() // runs after the answer, as where the provider is asked for groups
 }
 
 var jane = connector.Identity{Namespace: "idp", Subject: "jane"}
@@ -40,7 +41,7 @@ func (*strict) Identify(context.Context, connector.Login, url.Values) (connector
 	return connector.Identity{}, connector.Session{}, nil
 }
 
-func (p *strict) Recheck(_ context.Context, _ connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
+func (p *strict) Recheck(ctx context.Context, _ connector.Identity, s connector.Session) (connector.Identity, connector.Session, error) {
 	p.mu.Lock()
 	if p.spent[s.RefreshToken] {
 		p.stolen++
@@ -48,10 +49,14 @@ func (p *strict) Recheck(_ context.Context, _ connector.Identity, s connector.Se
 		return connector.Identity{}, connector.Session{}, connector.ErrGone
 	}
 	p.spent[s.RefreshToken] = true
-	next, do := p.session(s.Want), p.between
+	next, do, after := p.session(s.Want), p.between, p.after
 	p.mu.Unlock()
 	if do != nil {
 		do()
+	}
+	connector.Exchanged(ctx, s, next)
+	if after != nil {
+		after()
 	}
 	return jane, next, nil
 }
@@ -61,6 +66,13 @@ func (p *strict) then(do func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.between = do
+}
+
+// thenAsks has do run after the answer to the use of a refresh token.
+func (p *strict) thenAsks(do func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.after = do
 }
 
 // session is a new one, good for ten minutes.
@@ -186,6 +198,31 @@ func TestReplicaDiesInBetween(t *testing.T) {
 		}
 		close(dead)
 		synctest.Wait()
+	})
+}
+
+// Trap: a replica dies when the provider has answered and is asked for more, such as the
+// person's groups. The session is written down by then: the other replica goes on with it,
+// and no one signs in again.
+func TestReplicaDiesAfterTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReplicas(t)
+		dead := make(chan struct{})
+		r.thenAsks(func() { <-dead })
+		time.Sleep(11 * time.Minute)
+		if _, err := r.wait(t, r.one); !errors.Is(err, providertoken.ErrCannotTell) {
+			t.Errorf("the replica that dies: %v", err)
+		}
+		r.thenAsks(nil)
+		r.must(t, r.two, "access-3")
+		if r.stolen != 0 || len(r.ended) != 0 {
+			t.Errorf("%d refresh tokens were used twice, %v", r.stolen, r.ended)
+		}
+		close(dead)
+		synctest.Wait()
+		if got, err := r.wait(t, r.two); got != "access-3" || err != nil {
+			t.Errorf("after the first has come back: %q %v", got, err)
+		}
 	})
 }
 

@@ -208,7 +208,7 @@ func (g tracedGuard) Redeem(ctx context.Context, id string, expires time.Time) (
 	return first, err
 }
 
-func (g tracedGuard) Rotate(ctx context.Context, r guard.Rotation, next func(context.Context) (string, error)) (string, error) {
+func (g tracedGuard) Rotate(ctx context.Context, r guard.Rotation, next guard.Next) (string, error) {
 	ctx, done := g.tracer.Call(ctx, "guard", "rotate")
 	answer, err := g.Guard.Rotate(ctx, r, next)
 	done(guardResult(err), errors.Is(err, guard.ErrUnavailable))

@@ -100,6 +100,10 @@ func (h Harness) recheck(t *testing.T) {
 		}
 	})
 	for _, endpoint := range h.RecheckNeeds {
+		t.Run("AS-RT-06 what the provider gives is told before "+string(endpoint)+" is asked", func(t *testing.T) {
+			t.Parallel()
+			h.exchangeHeard(t, endpoint)
+		})
 		t.Run("AS-RT-06 the provider goes silent at "+string(endpoint)+" and comes back", func(t *testing.T) {
 			t.Parallel()
 			h.interrupted(t, endpoint)
@@ -113,6 +117,36 @@ func (h Harness) recheck(t *testing.T) {
 				h.elsewhere(t, v.Fixture)
 			})
 		}
+	}
+}
+
+// exchangeHeard: the caller hears of an exchanged session while the provider has still to
+// be asked, so that a process that ends there has written it down; and goes on with it.
+func (h Harness) exchangeHeard(t *testing.T, endpoint oauthtest.Endpoint) {
+	v := h.visited(t)
+	v.session.Expires = min(v.session.Expires, 1) // so that an access token that may expire has
+	before, answered := v.Provider.Count(oauthtest.Token), -1
+	var heard connector.Session
+	ctx := connector.OnExchange(t.Context(), func(s connector.Session) { heard, answered = s, v.Provider.Count(endpoint) })
+	asked := v.Provider.Count(endpoint)
+	v.Provider.Break(endpoint, oauthtest.Status503)
+	bare := connector.Identity{Namespace: v.identity.Namespace, Subject: v.identity.Subject}
+	if _, _, err := v.Connector.(connector.Rechecker).Recheck(ctx, bare, v.session); err == nil {
+		t.Fatal("there is no need of the endpoint")
+	}
+	if endpoint == oauthtest.Token || v.Provider.Count(oauthtest.Token) == before { // nothing was exchanged
+		if answered != -1 {
+			t.Error("heard of an exchange that was none")
+		}
+		return
+	}
+	if answered != asked || heard.RefreshToken == "" || heard.RefreshToken == v.session.RefreshToken {
+		t.Fatalf("told when %d requests had reached the endpoint; %d had before (-1: never)", answered, asked)
+	}
+	v.Provider.Break(endpoint, oauthtest.Works)
+	v.session = heard
+	if id, _, err := v.recheck(t); err != nil || !reflect.DeepEqual(id, v.identity) {
+		t.Errorf("with what was heard: %+v, %v", id, err)
 	}
 }
 

@@ -60,10 +60,17 @@ func (c *Connector) Recheck(ctx context.Context, id connector.Identity, s connec
 	}
 	exchanged := s
 	if token != nil {
-		exchanged = session(token, s.Want, s)
-		exchanged.IDToken, exchanged.IDExpires = s.IDToken, s.IDExpires // the new one may be what is wrong
+		exchanged = unchecked(token, s)
 	}
 	return upstream.RecheckSession("re-check", err, s, exchanged)
+}
+
+// unchecked is the session that s was exchanged for, with the ID token of before: the new
+// one may be what is wrong.
+func unchecked(token *oauth2.Token, s connector.Session) connector.Session {
+	exchanged := session(token, s.Want, s)
+	exchanged.IDToken, exchanged.IDExpires = s.IDToken, s.IDExpires
+	return exchanged
 }
 
 // recheck returns a token beside an error if s was exchanged for it before.
@@ -82,6 +89,7 @@ func (c *Connector) recheck(ctx context.Context, id connector.Identity, s connec
 	if err != nil {
 		return connector.Identity{}, nil, err
 	}
+	connector.Exchanged(ctx, s, unchecked(token, s))
 	now, err := c.refreshed(ctx, p, id, token)
 	return now, token, err
 }

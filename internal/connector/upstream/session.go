@@ -111,6 +111,7 @@ func (c *Client) AskAgain(ctx context.Context, config *oauth2.Config, id connect
 		return fail(err)
 	}
 	exchanged = Session(token, s.Want)
+	connector.Exchanged(ctx, s, exchanged)
 	now, err := ask(ctx, token.AccessToken)
 	if err != nil {
 		return fail(err)

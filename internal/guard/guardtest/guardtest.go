@@ -53,6 +53,8 @@ func Run(t *testing.T, b Backend) {
 			{"generations that another memory has seen", skipped},
 			{"AS-RT-06 a failed exchange changes nothing", failedExchange},
 			{"AS-RT-06 what a failed exchange leaves is there for the next try, at either replica", unfinished},
+			{"AS-RT-06 what an exchange keeps is there for the next try if it fails or panics, at either replica", keptAtOnce},
+			{"a value is replaced by who knows it, at either replica", replace},
 			{"AS-RT-04 ATK-34 fifty at once at two replicas are one exchange", rotateTogether},
 			{"a failure is nobody else's success", failTogether},
 			{"a client that hangs up finds the answer later", hangUp},
@@ -80,7 +82,7 @@ func unfinished(t *testing.T, b Backend) {
 	try := func(g guard.Guard, generation int, keep string) (told string, err error) {
 		r := rotation(family, generation, time.Now())
 		r.Resume = func(kept string) { told += kept }
-		_, err = g.Rotate(t.Context(), r, func(context.Context) (string, error) {
+		_, err = g.Rotate(t.Context(), r, func(context.Context, func(string)) (string, error) {
 			if keep == "" {
 				return "done", nil
 			}
@@ -107,6 +109,64 @@ func unfinished(t *testing.T, b Backend) {
 		if told != step.told || err != want {
 			t.Errorf("step %d: told %q, %v, want %q, %v", i, told, err, step.told, want)
 		}
+	}
+}
+
+// keptAtOnce: an exchange says in its midst what must not be lost, and fails without
+// another word, with a later word, or by a panic. What succeeds leaves nothing.
+func keptAtOnce(t *testing.T, b Backend) {
+	one, other, family := b.Open(t), b.Open(t), rand.Text()
+	failure := errors.New("failed half way")
+	for i, step := range []struct {
+		generation      int
+		keep, end, told string
+	}{
+		{0, "first", "fails", ""}, {0, "", "fails", "first"}, {0, "second", "panics", "first"}, {0, "third", "unfinished", "second"},
+		{0, "fifth", "succeeds", "fourth"}, {1, "", "fails", ""}, {1, "sixth", "fails", ""}, {1, "", "succeeds", "sixth"}, {2, "", "succeeds", ""},
+	} {
+		told, r := "", rotation(family, step.generation, time.Now())
+		r.Resume = func(kept string) { told += kept }
+		func() {
+			defer func() { _ = recover() }()
+			_, _ = []guard.Guard{one, other}[i%2].Rotate(t.Context(), r, func(_ context.Context, keep func(string)) (string, error) {
+				if step.keep != "" {
+					keep(step.keep)
+				}
+				switch step.end {
+				case "fails":
+					return "", failure
+				case "panics":
+					panic("x")
+				case "unfinished":
+					return "", &guard.Unfinished{Keep: "fourth", Err: failure}
+				}
+				return "done", nil
+			})
+		}()
+		if told != step.told {
+			t.Errorf("step %d: told %q, want %q", i, told, step.told)
+		}
+	}
+}
+
+func replace(t *testing.T, b Backend) {
+	one, other, id := b.Open(t), b.Open(t), rand.Text()
+	for i, step := range []struct {
+		old, value string
+		done       bool
+	}{{"", "a", true}, {"", "b", false}, {"a", "b", true}, {"a", "b", true}, {"a", "c", false}, {"b", "c", true}} {
+		done, err := []guard.Guard{one, other}[i%2].Replace(t.Context(), id, step.old, step.value, time.Minute)
+		if done != step.done || err != nil {
+			t.Errorf("step %d: %v %v", i, done, err)
+		}
+	}
+	for _, g := range []guard.Guard{one, other} {
+		if held, err := g.Kept(t.Context(), id); held != "c" || err != nil {
+			t.Errorf("held is %q %v", held, err)
+		}
+	}
+	if _, err := one.Replace(t.Context(), id, "c", strings.Repeat("x", guard.MaxKept+1), time.Minute); !errors.Is(err, guard.ErrTooLarge) {
+		t.Errorf("too large: %v", err)
 	}
 }
 
@@ -157,14 +217,14 @@ func rotation(family string, generation int, issued time.Time) guard.Rotation {
 	return guard.Rotation{Family: family, Generation: generation, Issued: issued, Grace: Grace, Expires: time.Now().Add(24 * time.Hour)}
 }
 
-func never(context.Context) (string, error) {
+func never(context.Context, func(string)) (string, error) {
 	return "", errors.New("called though there was nothing to exchange")
 }
 
 func must(t *testing.T, g guard.Guard, r guard.Rotation) {
 	t.Helper()
 	want := fmt.Sprintf("answer %d of %s", r.Generation, rand.Text())
-	if got, err := g.Rotate(t.Context(), r, func(context.Context) (string, error) { return want, nil }); err != nil || got != want {
+	if got, err := g.Rotate(t.Context(), r, func(context.Context, func(string)) (string, error) { return want, nil }); err != nil || got != want {
 		t.Fatalf("generation %d: %q, %v", r.Generation, got, err)
 	}
 }
@@ -179,7 +239,7 @@ func mustBeReuse(t *testing.T, g guard.Guard, r guard.Rotation) {
 func sameAnswer(t *testing.T, b Backend) {
 	one, other := b.Open(t), b.Open(t)
 	r := rotation(rand.Text(), 0, time.Now())
-	first, err := one.Rotate(t.Context(), r, func(context.Context) (string, error) { return "sealed " + rand.Text(), nil })
+	first, err := one.Rotate(t.Context(), r, func(context.Context, func(string)) (string, error) { return "sealed " + rand.Text(), nil })
 	if err != nil || first == "" {
 		t.Fatalf("%q, %v", first, err)
 	}
@@ -296,14 +356,14 @@ func skipped(t *testing.T, b Backend) {
 func failedExchange(t *testing.T, b Backend) {
 	one, other, r, failure := b.Open(t), b.Open(t), rotation(rand.Text(), 0, time.Now()), errors.New("provider down")
 	for _, g := range []guard.Guard{one, other, one} {
-		if _, err := g.Rotate(t.Context(), r, func(context.Context) (string, error) { return "", failure }); err != failure {
+		if _, err := g.Rotate(t.Context(), r, func(context.Context, func(string)) (string, error) { return "", failure }); err != failure {
 			t.Fatalf("got %v", err)
 		}
 	}
 	must(t, other, r)
 	must(t, one, rotation(r.Family, 1, time.Now()))
 	failing := rotation(r.Family, 2, time.Now())
-	if _, err := one.Rotate(t.Context(), failing, func(context.Context) (string, error) { return "", failure }); err != failure {
+	if _, err := one.Rotate(t.Context(), failing, func(context.Context, func(string)) (string, error) { return "", failure }); err != failure {
 		t.Fatalf("got %v", err)
 	}
 	must(t, other, failing)
@@ -316,7 +376,7 @@ func rotateTogether(t *testing.T, b Backend) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			got, err := guards[i%2].Rotate(t.Context(), r, func(context.Context) (string, error) {
+			got, err := guards[i%2].Rotate(t.Context(), r, func(context.Context, func(string)) (string, error) {
 				calls.Add(1)
 				time.Sleep(100 * time.Millisecond)
 				return "one", nil
@@ -338,7 +398,7 @@ func failTogether(t *testing.T, b Backend) {
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {
-			got, err := guards[i%2].Rotate(t.Context(), r, func(context.Context) (string, error) { return "", failure })
+			got, err := guards[i%2].Rotate(t.Context(), r, func(context.Context, func(string)) (string, error) { return "", failure })
 			if got != "" || err != failure {
 				t.Errorf("%q, %v", got, err)
 			}
@@ -352,7 +412,7 @@ func hangUp(t *testing.T, b Backend) {
 	g, r := b.Open(t), rotation(rand.Text(), 0, time.Now())
 	r.Grace = time.Minute
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := g.Rotate(ctx, r, func(ctx context.Context) (string, error) {
+	_, err := g.Rotate(ctx, r, func(ctx context.Context, _ func(string)) (string, error) {
 		cancel()
 		return "kept", ctx.Err()
 	})
@@ -453,7 +513,7 @@ func giveUp(t *testing.T, b Backend) {
 	running, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = g.Rotate(context.Background(), r, func(context.Context) (string, error) {
+		_, _ = g.Rotate(context.Background(), r, func(context.Context, func(string)) (string, error) {
 			close(running)
 			<-goOn
 			return "late", nil
@@ -473,7 +533,7 @@ func panics(t *testing.T, b Backend) {
 	one, other, r := b.Open(t), b.Open(t), rotation(rand.Text(), 0, time.Now())
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = one.Rotate(t.Context(), r, func(context.Context) (string, error) { panic("x") })
+		_, _ = one.Rotate(t.Context(), r, func(context.Context, func(string)) (string, error) { panic("x") })
 	}()
 	must(t, other, r)
 }
