@@ -46,6 +46,13 @@ type storm struct {
 	pool     []*held
 	keys     map[string]time.Time // by kid, what a verifier with a cache knows
 	backend  string               // what nginx passes requests to, "" for mcp
+	deaths   []death
+}
+
+// death is the end of a replica by a signal.
+type death struct {
+	of       *replica
+	at, gone time.Time // when the signal was sent, and when the process was no more
 }
 
 // tally is a row of the table.
@@ -211,6 +218,7 @@ http {
     }
     location /mcp {
       auth_request /_auth;
+      error_page 500 = @mcp_auth_down;
       auth_request_set $challenge $upstream_http_www_authenticate;
       add_header WWW-Authenticate $challenge always;
       auth_request_set $user $upstream_http_x_auth_request_user;
@@ -226,6 +234,11 @@ http {
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_pass http://mcp;
+    }
+    location @mcp_auth_down {
+      internal;
+      add_header Retry-After 5 always;
+      return 503;
     }
     location / {
       proxy_pass http://mcp_forward_auth;
@@ -297,9 +310,14 @@ func (s *storm) kill(r *replica, binary string) {
 	end := s.begin("kill")
 	defer end()
 	r.up.Store(false)
+	d := death{of: r, at: time.Now()}
 	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
 	<-r.done
+	d.gone = time.Now()
 	s.add(func(c *tally) { c.kills++ })
+	s.mu.Lock()
+	s.deaths = append(s.deaths, d)
+	s.mu.Unlock()
 	time.Sleep(200 * time.Millisecond)
 	r.process = start(s.t, "mcp-forward-auth", nil, binary, "serve", "--config", r.config)
 	r.ready(s.t)

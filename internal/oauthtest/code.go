@@ -47,11 +47,12 @@ func (f *fake) redeem(form url.Values, id, secret string) (v visit, accessToken,
 	if f.refuseToken != "" {
 		return visit{}, "", f.refuseToken
 	}
-	if id != ClientID || secret != ClientSecret {
+	by, known := f.owner(secret)
+	if id != ClientID || !known {
 		return visit{}, "", "invalid_client"
 	}
 	if form.Get("grant_type") == "refresh_token" {
-		v, ok := f.useRefreshToken(form.Get("refresh_token"))
+		v, ok := f.useRefreshToken(form.Get("refresh_token"), by)
 		if !ok {
 			return visit{}, "", "invalid_grant"
 		}
@@ -97,10 +98,10 @@ func (f *fake) newRefreshToken(v visit) string {
 	return token
 }
 
-func (f *fake) useRefreshToken(token string) (visit, bool) {
+func (f *fake) useRefreshToken(token, by string) (visit, bool) {
 	if before, used := f.superseded[token]; used {
-		f.reused = append(f.reused, Reuse{before.at, time.Now()})
-		f.remove(before.whose)
+		f.reused = append(f.reused, Reuse{First: *before, By: by, At: time.Now()})
+		f.remove(before.Subject)
 		return visit{}, false
 	}
 	v, ok := f.refresh[token]
@@ -110,8 +111,9 @@ func (f *fake) useRefreshToken(token string) (visit, bool) {
 	}
 	if ok {
 		delete(f.refresh, token)
-		f.superseded[token] = spent{v.user.Subject, time.Now()}
-		f.spent = append(f.spent, time.Now())
+		s := &Spending{Subject: v.user.Subject, By: by, Asked: time.Now()}
+		f.superseded[token] = s
+		f.spent = append(f.spent, s)
 	}
 	if do := f.afterSpend; ok && do != nil {
 		f.mu.Unlock()

@@ -187,12 +187,13 @@ type fake struct {
 	codes       map[string]visit
 	tokens      map[string]User
 	refreshing  bool
-	refresh     map[string]visit // live refresh tokens
-	superseded  map[string]spent // used refresh tokens
+	refresh     map[string]visit     // live refresh tokens
+	superseded  map[string]*Spending // used refresh tokens
 	sizes       Sizes
 	life        time.Duration // of access tokens, 0 for that of the kind of provider
 	ended       map[string]time.Time
-	spent       []time.Time       // when refresh tokens were used
+	secrets     map[string]string // of the client beside ClientSecret: who has each
+	spent       []*Spending       // the first uses of refresh tokens
 	reused      []Reuse           // uses of refresh tokens that were used before
 	keepRefresh bool              // a refresh gives no new refresh token
 	afterSpend  func()            // runs between the use of a refresh token and the answer
@@ -217,7 +218,7 @@ func (f *fake) start(t testing.TB, handler http.Handler) {
 	f.codes = map[string]visit{}
 	f.tokens, f.ended, f.scopes = map[string]User{}, map[string]time.Time{}, map[string]string{}
 	f.refresh = map[string]visit{}
-	f.superseded = map[string]spent{}
+	f.superseded, f.secrets = map[string]*Spending{}, map[string]string{}
 	server := httptest.NewServer(handler)
 	f.URL = server.URL
 	t.Cleanup(func() {
@@ -293,21 +294,43 @@ func (f *fake) KeepRefreshTokens(on bool) { f.set(func() { f.keepRefresh = on })
 // the answer is sent, such as to break the answer, or to take long.
 func (f *fake) AfterSpending(do func()) { f.set(func() { f.afterSpend = do }) }
 
-// spent is a refresh token that was used.
-type spent struct {
-	whose string
-	at    time.Time
+// Spending is the first use of a refresh token.
+type Spending struct {
+	Subject string // whose it is
+	By      string // who has the client's secret that it came with, see KnowAs
+	Asked   time.Time
+	// Answered is when the answer was written, zero while it was not.
+	Answered time.Time
 }
 
 // Reuse is the use of a refresh token that was used before.
-type Reuse struct{ First, Again time.Time }
+type Reuse struct {
+	First Spending
+	By    string
+	At    time.Time
+}
 
-// Spent returns when refresh tokens were used for the first time, and Reused those uses
-// of which there was one before.
-func (f *fake) Spent() []time.Time {
+// KnowAs gives the client one more secret. What comes with it is by this name in
+// Spending and Reuse: so one sees which replica of a service asked.
+func (f *fake) KnowAs(name, secret string) { f.set(func() { f.secrets[secret] = name }) }
+
+// owner says whose secret of the client this is. f.mu is held.
+func (f *fake) owner(secret string) (name string, ok bool) {
+	if secret == ClientSecret {
+		return "", true
+	}
+	name, ok = f.secrets[secret]
+	return name, ok
+}
+
+// Spent returns the first uses of refresh tokens, and Reused the further ones.
+func (f *fake) Spent() (all []Spending) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.spent)
+	for _, s := range f.spent {
+		all = append(all, *s)
+	}
+	return all
 }
 
 // Reused: see Spent.
@@ -315,6 +338,15 @@ func (f *fake) Reused() []Reuse {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.reused)
+}
+
+// answered notes that the answer to the use of a refresh token was written.
+func (f *fake) answered(refreshToken string) {
+	f.set(func() {
+		if s := f.superseded[refreshToken]; s != nil && s.Answered.IsZero() {
+			s.Answered = time.Now()
+		}
+	})
 }
 
 // Live reports whose access token this is, if it is good now, and with which scopes

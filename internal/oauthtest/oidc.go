@@ -195,6 +195,7 @@ func (p *OIDCProvider) serveToken(w http.ResponseWriter, r *http.Request) {
 		answer["id_token"] = p.idToken(v, accessToken)
 	}
 	writeJSON(w, http.StatusOK, answer)
+	p.answered(r.PostForm.Get("refresh_token"))
 }
 
 // Grants of an exchange, in the way of RFC 8693 and in Microsoft's.
