@@ -15,7 +15,7 @@ import (
 
 // TestClientsThroughGateways has the official clients sign in, call a tool, be
 // refused another, ask for more and call it, through every gateway.
-func TestClientsThroughGateways(t *testing.T) { clientsThrough(t, gatewayKinds) }
+func TestClientsThroughGateways(t *testing.T) { clientsThrough(t, withLibrary) }
 
 func clientsThrough(t *testing.T, kinds []gateway) {
 	for _, kind := range kinds {

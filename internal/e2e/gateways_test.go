@@ -31,6 +31,8 @@ type gateway struct {
 	address string
 	// serves: there is none, and the service itself takes the requests.
 	serves bool
+	// inside: the service is a part of the MCP server's program.
+	inside bool
 	// sees is the key of a host's entry by which the gateway shows the body, "" if it does not.
 	sees string
 	// differs is what is known to be otherwise than it should, by case.
@@ -64,6 +66,10 @@ var gatewayKinds = []gateway{
 	{name: "Traefik", path: installed("traefik", cached("traefik-"+traefikVersion, "bin", "traefik")), start: recipeTraefik, differs: without(traefikDiffers, false)},
 	{name: "none: [served](../served-hosts.md)", path: func(*testing.T) string { return "" }, serves: true, differs: servedDiffers},
 }
+
+// withLibrary are gatewayKinds and a program that has the service inside, which has to do
+// what a served host does.
+var withLibrary = append(slices.Clone(gatewayKinds), gateway{name: "none: [a library](../library.md)", path: func(*testing.T) string { return "" }, serves: true, inside: true, differs: servedDiffers})
 
 // Versions that hack/e2e/install.sh installs.
 const (

@@ -178,21 +178,33 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("E2E_BINARY"); path != "" {
 		return filepath.Abs(path)
 	}
-	return build("mcp-forward-auth")
+	return build("mcp-forward-auth", "./cmd/mcp-forward-auth")
 })
+
+// libraryBinary builds the MCP server that has the service inside, once.
+func libraryBinary(t *testing.T) string {
+	t.Helper()
+	path, err := buildLibrary()
+	if err != nil {
+		notRun(t, "the MCP server with the library does not build: %v", err)
+	}
+	return path
+}
+
+var buildLibrary = sync.OnceValues(func() (string, error) { return build("library", "./internal/e2e/library", "-tags", "e2e") })
 
 // buildShortKeys builds a service whose signing keys may rotate every second.
 var buildShortKeys = sync.OnceValues(func() (string, error) {
-	return build("mcp-forward-auth-short-keys", "-tags", "shortkeys")
+	return build("mcp-forward-auth-short-keys", "./cmd/mcp-forward-auth", "-tags", "shortkeys")
 })
 
-func build(name string, flags ...string) (string, error) {
+func build(name, of string, flags ...string) (string, error) {
 	dir, err := makeBuildDir()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, name)
-	build := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, "./cmd/mcp-forward-auth")...)
+	build := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, of)...)
 	build.Dir = repository
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)

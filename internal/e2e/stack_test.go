@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/mcpauth"
 )
 
 // stack is one running installation: nginx in front, two MCP servers and the
@@ -29,6 +31,7 @@ type stack struct {
 	managementAddress         string
 	grpcAddress               string
 	config                    string
+	inside                    bool // the service is a part of the MCP server's program
 	idp                       *process
 	issuer                    string // of idp
 }
@@ -126,7 +129,11 @@ func newStack(t *testing.T, s setup) *stack {
 		for _, host := range file["proxy"].(map[string]any)["hosts"].([]any) {
 			host := host.(map[string]any)
 			host["serve"] = map[string]any{"enabled": true}
-			host["endpoint"] = strings.Replace(host["endpoint"].(string), st.stateless.direct.URL, st.stateless.URL, 1)
+			to := st.stateless.URL
+			if st.inside = s.gateway.inside; st.inside {
+				to = "http://" + mcpauth.InProcess
+			}
+			host["endpoint"] = strings.Replace(host["endpoint"].(string), st.stateless.direct.URL, to, 1)
 		}
 	}
 	st.config = filepath.Join(t.TempDir(), "config.yaml")
@@ -144,7 +151,11 @@ func newStack(t *testing.T, s setup) *stack {
 // startService runs the service, again if the test has stopped it.
 func (st *stack) startService(t *testing.T, binary string) {
 	t.Helper()
-	st.service = start(t, "mcp-forward-auth", nil, binary, "serve", "--config", st.config)
+	if st.inside {
+		st.service = start(t, "library", nil, libraryBinary(t), "-config", st.config, "-listen", st.serviceAddress, "-management", st.managementAddress, "-tools", st.stateless.URL)
+	} else {
+		st.service = start(t, "mcp-forward-auth", nil, binary, "serve", "--config", st.config)
+	}
 	st.service.waitHTTP(t, "http://"+st.managementAddress+"/readyz", http.StatusOK)
 }
 
