@@ -328,7 +328,7 @@ func (b *Bridge) discover(ctx context.Context, p *process) error {
 	ctx, cancel := context.WithTimeout(ctx, b.s.StartTimeout)
 	defer cancel()
 	answer, err := p.exchange(ctx, "server/discover", map[string]any{"_meta": map[string]any{
-		"io.modelcontextprotocol/protocolVersion": modern, "io.modelcontextprotocol/clientInfo": clientInfo,
+		protocolVersion: modern, "io.modelcontextprotocol/clientInfo": clientInfo,
 		"io.modelcontextprotocol/clientCapabilities": struct{}{},
 	}})
 	switch {

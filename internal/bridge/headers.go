@@ -13,6 +13,9 @@ const codeHeaders = -32020
 
 const codeParams = -32602
 
+// protocolVersion is the member of _meta by which a message says its revision.
+const protocolVersion = "io.modelcontextprotocol/protocolVersion"
+
 // gone are methods that revision 2026-07-28 has no more.
 var gone = map[string]bool{
 	"initialize": true, "notifications/initialized": true, "ping": true, "logging/setLevel": true, "resources/subscribe": true, "resources/unsubscribe": true,
@@ -33,9 +36,12 @@ type wrong struct {
 // 2026-07-28 demands of servers. A gateway may have decided by them.
 func agree(r *http.Request, m *message) *wrong {
 	version := r.Header.Get(versionHeader)
+	if version < modern && !mayHave(m.Params, protocolVersion) {
+		return nil
+	}
 	var params map[string]json.RawMessage
 	_ = json.Unmarshal(m.Params, &params) // what is no object has no members
-	said, has := member(params, "_meta", "io.modelcontextprotocol/protocolVersion")
+	said, has := member(params, "_meta", protocolVersion)
 	mismatch := func(format string, args ...any) *wrong {
 		return &wrong{http.StatusBadRequest, codeHeaders, fmt.Sprintf(format, args...)}
 	}
@@ -45,7 +51,7 @@ func agree(r *http.Request, m *message) *wrong {
 	case version < modern || m.response():
 		return nil
 	case m.request() && !has:
-		return &wrong{http.StatusBadRequest, codeParams, "the member _meta lacks io.modelcontextprotocol/protocolVersion"}
+		return &wrong{http.StatusBadRequest, codeParams, "the member _meta lacks " + protocolVersion}
 	case has && said != version:
 		return mismatch("%s is %.40q, and the body says %.40q", versionHeader, version, said)
 	case gone[m.Method]:

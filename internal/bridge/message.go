@@ -28,17 +28,46 @@ type message struct {
 func (m *message) request() bool  { return m.Method != "" && m.ID != nil }
 func (m *message) response() bool { return m.Method == "" }
 
-// line is the message as a process reads it: on one line, which json.Marshal sees to.
+// line is the message as a process reads it: on one line.
 func (m *message) line() ([]byte, error) {
 	data, err := m.encode()
 	return append(data, '\n'), err
 }
 
+// encode writes the message on one line. What its members hold was read as JSON, or made
+// by this package, and stays as it is but for line ends.
 func (m *message) encode() ([]byte, error) {
-	return json.Marshal(struct {
-		Version string `json:"jsonrpc"`
-		*message
-	}{"2.0", m})
+	out := make([]byte, 0, 64+len(m.ID)+len(m.Method)+len(m.Params)+len(m.Result)+len(m.Error))
+	out = append(out, `{"jsonrpc":"2.0"`...)
+	method := json.RawMessage(nil)
+	if m.Method != "" {
+		var err error
+		if method, err = json.Marshal(m.Method); err != nil {
+			return nil, err
+		}
+	}
+	for _, member := range []struct {
+		name  string
+		value json.RawMessage
+	}{{`,"id":`, m.ID}, {`,"method":`, method}, {`,"params":`, m.Params}, {`,"result":`, m.Result}, {`,"error":`, m.Error}} {
+		if member.value != nil {
+			out = appendOneLine(append(out, member.name...), member.value)
+		}
+	}
+	return append(out, '}'), nil
+}
+
+// appendOneLine appends JSON without its line ends, which stand between its tokens alone.
+func appendOneLine(out []byte, value json.RawMessage) []byte {
+	if !bytes.ContainsAny(value, "\n\r") {
+		return append(out, value...)
+	}
+	for _, c := range value {
+		if c != '\n' && c != '\r' {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 var errMessage = errors.New(`not a message of JSON-RPC 2.0: "jsonrpc", and a method or the answer to an id`)
@@ -121,10 +150,16 @@ func numbered(id json.RawMessage) (int64, bool) {
 	return n, err == nil
 }
 
+// mayHave reports whether an object may have a member, so that most need not be read.
+// Its name may be written with escapes.
+func mayHave(object json.RawMessage, name string) bool {
+	return bytes.Contains(object, []byte(name)) || bytes.IndexByte(object, '\\') >= 0
+}
+
 // edit changes members of an object at a path; what is missing on the way is not made.
 // It returns the former value, nil for none.
 func edit(object json.RawMessage, value func(old json.RawMessage) json.RawMessage, path ...string) (changed, old json.RawMessage) {
-	if !bytes.Contains(object, []byte(path[len(path)-1])) {
+	if !mayHave(object, path[len(path)-1]) {
 		return object, nil
 	}
 	var members map[string]json.RawMessage
