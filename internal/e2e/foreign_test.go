@@ -44,7 +44,7 @@ var foreignServers = []foreign{
 			}}, nil
 		}
 	}},
-	{"Keycloak", func(t *testing.T) guarding { return startKeycloak(t, "--features=resource-indicators").guards }},
+	{"Keycloak", func(t *testing.T) guarding { return startKeycloak(t).guards }},
 }
 
 // Where an MCP server takes the tokens of another authorization server alone, the
@@ -151,7 +151,7 @@ func (k *keycloak) guards(t *testing.T, resource string) (map[string]any, []stri
 	scope := func(name string) map[string]any {
 		return map[string]any{"name": name, "protocol": "openid-connect", "attributes": map[string]any{"include.in.token.scope": "true", "display.on.consent.screen": "false"}}
 	}
-	k.admin(t, http.MethodPost, "/admin/realms", map[string]any{
+	k.create(t, map[string]any{
 		"realm": realm, "enabled": true,
 		"groups": []any{map[string]any{"name": "engineering"}, map[string]any{"name": "admins"}},
 		"users": []any{map[string]any{
@@ -164,7 +164,7 @@ func (k *keycloak) guards(t *testing.T, resource string) (map[string]any, []stri
 			"realmRoles":  []string{"offline_access"},
 			"credentials": []any{map[string]any{"type": "password", "value": "bob-password", "temporary": false}},
 		}},
-	}, http.StatusCreated)
+	})
 	for _, name := range []string{scopeRead, scopeWrite} {
 		k.admin(t, http.MethodPost, "/admin/realms/"+realm+"/client-scopes", scope(name), http.StatusCreated)
 	}

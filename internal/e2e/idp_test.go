@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -126,17 +128,43 @@ type keycloak struct {
 	process *process
 }
 
-// startKeycloak runs it, with args beside the usual ones.
-func startKeycloak(t *testing.T, args ...string) *keycloak {
+// keycloaks is the one that all tests share, because it takes half a minute to
+// start. Each test makes a realm of its own.
+var keycloaks struct {
+	sync.Mutex
+	shared *keycloak
+}
+
+// keycloakArguments are all that any test needs. Keycloak sends the events that wait
+// every 30 seconds unless told otherwise.
+var keycloakArguments = []string{
+	"start-dev", "--db=dev-mem", "--http-host=127.0.0.1", "--features=resource-indicators,ssf",
+	"--spi-ssf-transmitter--default--allow-insecure-push-targets=true", "--spi-ssf-transmitter--default--outbox-drainer-interval=500ms",
+}
+
+// startKeycloak returns the Keycloak of all tests, and starts it if need be.
+func startKeycloak(t *testing.T) *keycloak {
 	t.Helper()
 	home := cached("keycloak-" + keycloakVersion)
 	_, err := os.Stat(filepath.Join(home, "bin", "kc.sh"))
 	optional(t, home != "" && err == nil, "Keycloak in the cache (hack/e2e/install.sh)")
-	port := freePorts(t, 1)[0]
-	k := &keycloak{base: "http://127.0.0.1:" + port}
-	k.process = start(t, "keycloak", []string{
-		"KC_BOOTSTRAP_ADMIN_USERNAME=admin", "KC_BOOTSTRAP_ADMIN_PASSWORD=admin", "JAVA_OPTS_KC_HEAP=-Xms64m -Xmx512m",
-	}, filepath.Join(home, "bin", "kc.sh"), append([]string{"start-dev", "--db=dev-mem", "--http-host=127.0.0.1", "--http-port=" + port}, args...)...)
+	keycloaks.Lock()
+	defer keycloaks.Unlock()
+	k := keycloaks.shared
+	if k == nil {
+		port := freePorts(t, 1)[0]
+		k = &keycloak{base: "http://127.0.0.1:" + port}
+		k.process = launch(t, nil, "keycloak", []string{
+			"KC_BOOTSTRAP_ADMIN_USERNAME=admin", "KC_BOOTSTRAP_ADMIN_PASSWORD=admin", "JAVA_OPTS_KC_HEAP=-Xms64m -Xmx768m",
+		}, filepath.Join(home, "bin", "kc.sh"), append(slices.Clone(keycloakArguments), "--http-port="+port)...)
+		keycloaks.shared = k
+	}
+	said := len(k.process.out.String())
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("---- keycloak ----\n%s", tail(k.process.out.String()[said:], 16<<10))
+		}
+	})
 	k.wait(t)
 	ledger.mu.Lock()
 	defer ledger.mu.Unlock()
@@ -145,6 +173,26 @@ func startKeycloak(t *testing.T, args ...string) *keycloak {
 	}
 	ledger.versions["keycloak"] = keycloakVersion
 	return k
+}
+
+// stopShared ends what tests share.
+func stopShared() {
+	keycloaks.Lock()
+	defer keycloaks.Unlock()
+	if k := keycloaks.shared; k != nil {
+		_ = syscall.Kill(-k.process.cmd.Process.Pid, syscall.SIGKILL)
+		<-k.process.done
+	}
+}
+
+// create makes a realm, in the place of one of that name from an earlier run of the test.
+func (k *keycloak) create(t *testing.T, realm map[string]any) {
+	t.Helper()
+	name := realm["realm"].(string)
+	if resp, _ := do(t, http.MethodGet, k.base+"/realms/"+name, nil); resp.StatusCode == http.StatusOK {
+		k.admin(t, http.MethodDelete, "/admin/realms/"+name, nil, http.StatusNoContent)
+	}
+	k.admin(t, http.MethodPost, "/admin/realms", realm, http.StatusCreated)
 }
 
 // wait: the first start of a distribution takes a minute.
@@ -200,7 +248,7 @@ func (k *keycloak) makeRealm(t *testing.T, realm string, client map[string]any, 
 	for name, value := range client {
 		full[name] = value
 	}
-	k.admin(t, http.MethodPost, "/admin/realms", map[string]any{
+	k.create(t, map[string]any{
 		"realm": realm, "enabled": true, "revokeRefreshToken": true, "refreshTokenMaxReuse": 0,
 		"groups": []any{map[string]any{"name": "engineering"}, map[string]any{"name": "admins"}},
 		"users": []any{map[string]any{
@@ -210,7 +258,7 @@ func (k *keycloak) makeRealm(t *testing.T, realm string, client map[string]any, 
 			"credentials": []any{map[string]any{"type": "password", "value": alice.password, "temporary": false}},
 		}},
 		"clients": []any{full},
-	}, http.StatusCreated)
+	})
 }
 
 func (k *keycloak) disable(t *testing.T, realm string) {

@@ -74,7 +74,7 @@ func TestKeycloakWorkload(t *testing.T) {
 	k := startKeycloak(t)
 	const realm, secret = "workloads", "a-secret-of-the-job"
 	issuer := k.base + "/realms/" + realm
-	k.admin(t, http.MethodPost, "/admin/realms", map[string]any{"realm": realm, "enabled": true}, http.StatusCreated)
+	k.create(t, map[string]any{"realm": realm, "enabled": true})
 	client := func(id, audience string, attributes map[string]any) {
 		k.admin(t, http.MethodPost, "/admin/realms/"+realm+"/clients", map[string]any{
 			"clientId": id, "enabled": true, "protocol": "openid-connect", "publicClient": false, "secret": secret, "serviceAccountsEnabled": true, "standardFlowEnabled": false, "fullScopeAllowed": false,

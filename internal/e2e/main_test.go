@@ -27,6 +27,7 @@ var (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	stopShared()
 	if dir := buildDir; dir != "" {
 		os.RemoveAll(dir)
 	}

@@ -54,6 +54,19 @@ func start(t *testing.T, name string, env []string, path string, args ...string)
 // startAs is start as another user, if there is one.
 func startAs(t *testing.T, as *syscall.Credential, name string, env []string, path string, args ...string) *process {
 	t.Helper()
+	p := launch(t, as, name, env, path, args...)
+	t.Cleanup(func() {
+		p.stop(t)
+		if t.Failed() {
+			t.Logf("---- %s ----\n%s", name, tail(p.out.String(), 16<<10))
+		}
+	})
+	return p
+}
+
+// launch runs a program until it is stopped, or the tests end.
+func launch(t *testing.T, as *syscall.Credential, name string, env []string, path string, args ...string) *process {
+	t.Helper()
 	p := &process{name: name, cmd: exec.Command(path, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.Env = append(os.Environ(), env...)
@@ -66,12 +79,6 @@ func startAs(t *testing.T, as *syscall.Credential, name string, env []string, pa
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
-	t.Cleanup(func() {
-		p.stop(t)
-		if t.Failed() {
-			t.Logf("---- %s ----\n%s", name, tail(p.out.String(), 16<<10))
-		}
-	})
 	return p
 }
 

@@ -28,10 +28,8 @@ const (
 // TestKeycloakSecurityEvents has a real Keycloak's transmitter say that a person was
 // signed out, or got another password: a call with the token of before is refused at
 // both of two replicas within two seconds of Keycloak's event, by push and by poll.
-// Keycloak sends what waits every 30 seconds unless told otherwise, here every half second.
 func TestKeycloakSecurityEvents(t *testing.T) {
-	k := startKeycloak(t, "--features=ssf",
-		"--spi-ssf-transmitter--default--allow-insecure-push-targets=true", "--spi-ssf-transmitter--default--outbox-drainer-interval=500ms")
+	k := startKeycloak(t)
 	store := startRedis(t)
 	for _, delivery := range []string{"push", "poll"} {
 		t.Run(delivery, func(t *testing.T) {
