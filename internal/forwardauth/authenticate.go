@@ -100,10 +100,10 @@ type fingerprint [16]byte
 
 // digest makes the fingerprint by way of a buffer that is used again: the conversion
 // to bytes would be the only allocation of a decision, and a buffer on the stack would
-// make the stack of each connection twice as large for good. Of the tokens of this
-// service only those that carry one of the identity provider are larger.
+// make the stack of each connection twice as large for good. Only tokens of other issuers
+// may be larger.
 func digest(raw string, res *resource.Resource) fingerprint {
-	buf := plainTokens.Get().(*[token.MaxBytes]byte)
+	buf := plainTokens.Get().(*[token.MaxWithProvider]byte)
 	plain := buf[:]
 	if len(raw) > len(plain) {
 		plain = []byte(raw)
@@ -117,7 +117,7 @@ func digest(raw string, res *resource.Resource) fingerprint {
 	return key
 }
 
-var plainTokens = sync.Pool{New: func() any { return new([token.MaxBytes]byte) }}
+var plainTokens = sync.Pool{New: func() any { return new([token.MaxWithProvider]byte) }}
 
 // standing says whether t is still to be honoured. The list is asked once for
 // each of its versions; in between that costs an atomic read.
