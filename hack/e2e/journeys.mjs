@@ -70,7 +70,9 @@ report.browser = browser.version();
 
 const heading = (page) => page.locator('h1').innerText();
 const text = (page) => page.locator('body').innerText();
-const allow = (page) => page.locator('button[name=decision][value=allow]').click();
+// A page that is left before it is there cannot be reloaded or gone back from.
+const leave = (page, press) => Promise.all([page.waitForEvent('load'), press]);
+const allow = (page) => leave(page, page.locator('button[name=decision][value=allow]').click());
 const arrived = (page) => page.waitForURL((url) => url.href.startsWith(redirectURI));
 async function logIn(page, name = username, secret = password) {
   await page.fill('#username', name);
