@@ -318,6 +318,11 @@ func (b *Bridge) greet(ctx context.Context, p *process) error {
 	return err
 }
 
+// ownMeta is what the bridge says of itself in requests of the revision without sessions.
+var ownMeta = map[string]any{
+	protocolVersion: modern, "io.modelcontextprotocol/clientInfo": clientInfo, "io.modelcontextprotocol/clientCapabilities": struct{}{},
+}
+
 var clientInfo = map[string]string{"name": "mcp-forward-auth-bridge", "version": "1"}
 
 // errOld: the MCP server speaks only revisions that begin with initialize.
@@ -327,10 +332,7 @@ var errOld = errors.New("the MCP server does not speak " + modern)
 func (b *Bridge) discover(ctx context.Context, p *process) error {
 	ctx, cancel := context.WithTimeout(ctx, b.s.StartTimeout)
 	defer cancel()
-	answer, err := p.exchange(ctx, "server/discover", map[string]any{"_meta": map[string]any{
-		protocolVersion: modern, "io.modelcontextprotocol/clientInfo": clientInfo,
-		"io.modelcontextprotocol/clientCapabilities": struct{}{},
-	}})
+	answer, err := p.exchange(ctx, "server/discover", map[string]any{"_meta": ownMeta})
 	switch {
 	case err != nil:
 		b.penalize()

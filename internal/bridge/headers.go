@@ -88,17 +88,23 @@ func member(object map[string]json.RawMessage, path ...string) (text string, ok 
 // plainName undoes the form in which a header holds what is not ASCII; "" for a
 // wrong one.
 func plainName(value string) string {
+	if plain, ok := decodeHeader(value); ok {
+		return plain
+	}
+	return ""
+}
+
+// decodeHeader undoes the form in which a header holds what is not ASCII. A value that
+// only begins or ends so means what it says.
+func decodeHeader(value string) (plain string, ok bool) {
 	value = strings.TrimSpace(value)
-	inner, ok := strings.CutPrefix(value, "=?base64?")
-	if !ok {
-		return value
+	inner, begins := strings.CutPrefix(value, "=?base64?")
+	inner, ends := strings.CutSuffix(inner, "?=")
+	if !begins || !ends {
+		return value, true
 	}
-	inner, ok = strings.CutSuffix(inner, "?=")
-	plain, err := base64.StdEncoding.Strict().DecodeString(inner)
-	if !ok || err != nil {
-		return ""
-	}
-	return string(plain)
+	decoded, err := base64.StdEncoding.Strict().DecodeString(inner)
+	return string(decoded), err == nil
 }
 
 // statusOf is the HTTP status of an answer, which revision 2026-07-28 binds to the
@@ -107,15 +113,22 @@ func statusOf(answer []byte, current bool) int {
 	if !current {
 		return http.StatusOK
 	}
-	var m struct{ Error *struct{ Code int } }
+	var m struct{ Error json.RawMessage }
 	if json.Unmarshal(answer, &m) != nil || m.Error == nil {
 		return http.StatusOK
 	}
-	switch m.Error.Code {
+	switch codeOf(m.Error) {
 	case codeNoMethod:
 		return http.StatusNotFound
 	case codeParams, codeHeaders, codeUnsupported, -32021: // the last: a capability that the client lacks
 		return http.StatusBadRequest
 	}
 	return http.StatusOK
+}
+
+// codeOf is the code of an error of JSON-RPC, 0 where it has none.
+func codeOf(raw json.RawMessage) int {
+	var e struct{ Code int }
+	_ = json.Unmarshal(raw, &e)
+	return e.Code
 }

@@ -217,8 +217,14 @@ func (b *Bridge) shared(w http.ResponseWriter, r *http.Request, owner string, cu
 		body, _ := (&message{ID: first.ID, Result: p.hello}).encode()
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(body)
+	case current:
+		if bad := p.tools.agree(r.Context(), r.Header, first); bad != nil {
+			refuse(w, bad.status, first.ID, bad.code, bad.text, nil)
+			return
+		}
+		b.pass(w, r, p, owner, messages, true)
 	default:
-		b.pass(w, r, p, owner, messages, current)
+		b.pass(w, r, p, owner, messages, false)
 	}
 }
 

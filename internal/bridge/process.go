@@ -31,6 +31,7 @@ type process struct {
 	// hello is the server's answer to the bridge's own initialize; nil where the
 	// client's own was passed on.
 	hello json.RawMessage
+	tools toolHeaders
 
 	mu        sync.Mutex
 	next      int64
@@ -64,6 +65,7 @@ func startProcess(s *Settings, log *slog.Logger, ended func(*process)) (*process
 		return nil, err
 	}
 	p := &process{child: c, s: s, calls: map[int64]*call{}, asked: map[string]bool{}, used: time.Now(), log: log.With("pid", c.cmd.Process.Pid)}
+	p.tools.list = p.listTools
 	go func() {
 		err := c.lines(s.MaxLine, p.take)
 		if err != nil {

@@ -12,7 +12,6 @@ import (
 
 // notOverStdio are scenarios about what a server does with HTTP itself.
 var notOverStdio = map[string]string{
-	"server-http-custom-header-server-validation": "Mcp-Param headers are bound to a tool's schema, which the bridge does not know; docs/stdio.md says so",
 	"server-server-sse-polling":                   "the tool closes its own HTTP stream, which a server over stdio has not",
 	"server-server-sse-multiple-streams":          "one answer that comes soon is JSON here, an event stream there; both are right",
 }
