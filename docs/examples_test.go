@@ -53,6 +53,11 @@ func examples(t *testing.T) map[string]string {
 			"# Certificates of Let's Encrypt, in /var/lib/mcp-forward-auth.\nStateDirectory=mcp-forward-auth\nStateDirectoryMode=0700\n\n"+
 				"# Ports 80 and 443, and nothing else.\nAmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n"),
 
+		"compose-stdio/compose.yaml":                 replaced(t, compose, "  mcp:\n    image: example.com/your-mcp-server:1\n    networks: [inside]\n    restart: unless-stopped\n", plain(t, "stdio.md", "yml")),
+		"compose-stdio/Caddyfile":                    gateways.Blocks("caddy", gateways.Whole)[0].Text,
+		"compose-stdio/mcp-forward-auth/config.yaml": service,
+
+		"kubernetes-stdio/values.yaml":       block(t, "stdio.md", "# values.yaml for an MCP server that speaks stdio"),
 		"kubernetes-gateway-api/values.yaml": block(t, "kubernetes.md", "# values.yaml for Envoy Gateway"),
 	}
 }
@@ -159,7 +164,7 @@ func TestExampleConfigurations(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if checked != 4 {
+	if checked != 5 {
 		t.Errorf("%d configurations", checked)
 	}
 }

@@ -81,7 +81,55 @@ func write(t *testing.T, path string, data []byte) {
 	}
 }
 
-// The golden files, which are what Helm renders, are valid for each release,
+// examples are what comes of the values in docs/examples, in files.
+func examples(t *testing.T) (files []string) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join("..", "..", "docs", "examples", "*", "values.yaml"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("docs/examples has no values: %v", err)
+	}
+	for _, values := range all {
+		out, err := helm4.render(t, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), filepath.Base(filepath.Dir(values))+".yaml")
+		write(t, path, []byte(out))
+		files = append(files, path)
+	}
+	return files
+}
+
+// The MCP server that the values for the bridge make is the one that they protect.
+func TestBridgeBesideServer(t *testing.T) {
+	values := filepath.Join("..", "..", "docs", "examples", "kubernetes-stdio", "values.yaml")
+	text, err := os.ReadFile(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint := regexp.MustCompile(`endpoint: http://([a-z]+):(\d+)/mcp`).FindStringSubmatch(string(text))
+	if endpoint == nil {
+		t.Fatal("the values have no endpoint")
+	}
+	out, err := helm4.render(t, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := objects(t, out)
+	for kind, wants := range map[string][]string{
+		"Service":    {`"port":` + endpoint[2] + `,"targetPort":"mcp"`, `"selector":{"app":"notes"}`},
+		"Deployment": {`"containerPort":` + endpoint[2] + `,"name":"mcp"`, `":` + endpoint[2] + `"`, `"labels":{"app":"notes"}`, `"--issuer","https://mcp.example.com"`},
+	} {
+		object := all[kind+" /"+endpoint[1]]
+		for _, want := range wants {
+			if !strings.Contains(object, want) {
+				t.Errorf("the %s lacks %s: %s", kind, want, object)
+			}
+		}
+	}
+}
+
+// The golden files, which are what Helm renders, and the examples are valid for each release,
 // with its rules in CEL and without unknown fields.
 func TestKubernetesTakesIt(t *testing.T) {
 	resources := customResources(t)
@@ -104,7 +152,7 @@ func TestKubernetesTakesIt(t *testing.T) {
 				write(t, path, data)
 				files = append(files, path)
 			}
-			if out, err := validate(t, files...); err != nil {
+			if out, err := validate(t, append(files, examples(t)...)...); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
 			// The check can fail.

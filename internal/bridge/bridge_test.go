@@ -381,11 +381,11 @@ func TestCrashes(t *testing.T) {
 		}
 	}
 	eventually(t, "open files", func() bool { return openFiles(t) <= before+2 })
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if len(x.sessions) != 0 || x.running != 0 {
-		t.Errorf("%d sessions, %d processes", len(x.sessions), x.running)
-	}
+	eventually(t, "sessions and processes", func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return len(x.sessions) == 0 && x.running == 0
+	})
 }
 
 func TestRequests(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 
 // notOverStdio are scenarios about what a server does with HTTP itself.
 var notOverStdio = map[string]string{
-	"server-server-sse-polling":                   "the tool closes its own HTTP stream, which a server over stdio has not",
-	"server-server-sse-multiple-streams":          "one answer that comes soon is JSON here, an event stream there; both are right",
+	"server-server-sse-polling":          "the tool closes its own HTTP stream, which a server over stdio has not",
+	"server-server-sse-multiple-streams": "one answer that comes soon is JSON here, an event stream there; both are right",
 }
 
 // The official conformance suite for MCP servers finds the same through the bridge,

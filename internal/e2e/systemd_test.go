@@ -24,15 +24,7 @@ func TestSystemdUnit(t *testing.T) {
 	if m == nil {
 		t.Fatal("docs/linux.md shows no unit")
 	}
-	dir := t.TempDir()
-	check := func(unit string) (string, error) {
-		path := filepath.Join(dir, "mcp-forward-auth.service")
-		if err := os.WriteFile(path, []byte(unit), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		out, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", path).CombinedOutput()
-		return string(out), err
-	}
+	check := func(unit string) (string, error) { return verifyUnit(t, analyze, unit) }
 	unit := substitute(t, string(m[1]), "/usr/local/bin/mcp-forward-auth", serviceBinary(t))
 	if out, err := check(unit); err != nil || strings.Contains(out, "mcp-forward-auth.service") {
 		t.Errorf("%v\n%s", err, out)
@@ -58,5 +50,30 @@ func TestSystemdUnit(t *testing.T) {
 	}
 	if out, _ := check(strings.Replace(unit, "ProtectSystem=strict", "ProtectSytem=strict", 1)); !strings.Contains(out, "ProtectSytem") {
 		t.Errorf("a slip is not noticed: %s", out)
+	}
+}
+
+// verifyUnit has systemd read a unit.
+func verifyUnit(t *testing.T, analyze, unit string) (said string, err error) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", write(t, "mcp-forward-auth.service", unit)).CombinedOutput()
+	return string(out), err
+}
+
+// TestSystemdUnitOfBridge has systemd read the unit of docs/stdio.md.
+func TestSystemdUnitOfBridge(t *testing.T) {
+	track(t)
+	analyze := program(t, "systemd-analyze", "/usr/bin/systemd-analyze")
+	text, err := os.ReadFile(filepath.Join(repository, "docs", "stdio.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?ms)^```ini\n(.*?)^```$").FindSubmatch(text)
+	if m == nil {
+		t.Fatal("docs/stdio.md shows no unit")
+	}
+	unit := substitute(t, string(m[1]), "/usr/local/bin/mcp-forward-auth", serviceBinary(t))
+	if out, err := verifyUnit(t, analyze, unit); err != nil || strings.Contains(out, "mcp-forward-auth.service") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
