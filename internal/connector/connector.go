@@ -100,6 +100,13 @@ type Connector interface {
 	Identify(ctx context.Context, login Login, query url.Values) (Identity, Session, error)
 }
 
+// Adopter is what a connector can do besides: take over what another with the same
+// settings has learnt of the provider, so that the provider is not asked again.
+type Adopter interface {
+	// Adopt must be called before the connector is used.
+	Adopt(from Connector)
+}
+
 // Leaver is what a connector can do besides: say where a browser ends the person's
 // session at the provider (OpenID Connect RP-Initiated Logout).
 type Leaver interface {

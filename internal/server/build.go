@@ -118,7 +118,7 @@ func (b *builder) signIns() (err error) {
 			What: "users file", Path: usersFile, MaxBytes: static.MaxFileBytes, Apply: users(c), Loaded: usersLoaded(b.audit, b.metrics, id),
 		})
 	}
-	b.providers, err = identityProviders(b.cfg.Providers, b.opt.Now, client, watched, follow)
+	b.providers, err = identityProviders(b.cfg.Providers, b.opt.Now, client, watched, b.adoptProvider, follow)
 	return err
 }
 
@@ -303,6 +303,7 @@ func (b *builder) kinds() credential.Kinds {
 	if hook := &b.cfg.APIKeys.Webhook; hook.On() {
 		started := *hook // a configuration may be used by several services
 		started.Start(b.way("the webhook for API keys", hook.Authorities), b.opt.Now)
+		b.adoptWebhook(&started)
 		kinds = append(kinds, &started)
 	}
 	return append(kinds, b.introspection(), own.Kind{Verifier: b.verifier, Held: b.held}, b.foreign)

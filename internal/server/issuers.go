@@ -67,6 +67,7 @@ func (b *builder) introspection() *introspection.Kind {
 			})
 		}
 	}
+	b.adoptIntrospection(k)
 	return k
 }
 

@@ -222,13 +222,14 @@ func keyMaterial(c keyset.Settings) (secrets [][]byte, sources []keyset.Source) 
 }
 
 // identityProviders makes the providers of the configuration.
-func identityProviders(list []connector.Config, now func() time.Time, client func(connector.Config) *http.Client, watched func(connector.Config) watch, follow func(id, usersFile string, c *static.Connector)) (provider.Set, error) {
+func identityProviders(list []connector.Config, now func() time.Time, client func(connector.Config) *http.Client, watched func(connector.Config) watch, known func(connector.Config, connector.Connector), follow func(id, usersFile string, c *static.Connector)) (provider.Set, error) {
 	var set provider.Set
 	for _, p := range list {
 		browser, password, err := p.Settings.New(p.Unused, client(p))
 		if err != nil {
 			return nil, err
 		}
+		known(p, browser)
 		if s, ok := p.Settings.(*static.Settings); ok && s.UsersFile != "" {
 			follow(p.ID, s.UsersFile, password.(*static.Connector))
 		}

@@ -49,7 +49,8 @@ type service struct {
 	gates        *gatewatch.Watch // nil for none
 	foreign      *issuer.Kind     // tokens of other authorization servers
 	clients      *registration.Clients
-	trusted      []*jwks.Set   // keys of those whose assertions are taken
+	trusted      []*jwks.Set // keys of those whose assertions are taken, in the order of the configuration
+	learnt       learnt
 	events       *ssf.Receiver // nil for none
 	limiters     limiters
 	// files may change while the service runs.

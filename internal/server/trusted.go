@@ -22,6 +22,7 @@ func (b *builder) trust() error {
 	var problems []error
 	b.assertions = assertion.NewRegistry(kinds.All(), b.cfg.TrustedIssuers, func(c *assertion.Config) *jwks.Set {
 		set := b.keysOf(c, report)
+		b.adoptTrusted(c, set)
 		b.trusted = append(b.trusted, set)
 		if c.JWKSFile == "" {
 			return set

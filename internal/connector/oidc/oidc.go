@@ -145,6 +145,18 @@ func New(o Options) *Connector {
 	return c
 }
 
+// learnt is what c knows of the provider: its discovery document with the key set.
+func (c *Connector) learnt() *upstream.Refetched[*provider] { return c.discovery }
+
+// Adopt implements connector.Adopter.
+func (c *Connector) Adopt(from connector.Connector) {
+	if other, ok := from.(interface {
+		learnt() *upstream.Refetched[*provider]
+	}); ok {
+		c.discovery.Adopt(other.learnt())
+	}
+}
+
 // OptionsOf returns what follows from the keys of an application.
 func OptionsOf(a upstream.KeyedApp, client *http.Client) Options {
 	return Options{

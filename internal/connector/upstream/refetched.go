@@ -57,6 +57,14 @@ func (r *Refetched[T]) Get(ctx context.Context, after int) (Snapshot[T], error) 
 	}
 }
 
+// Adopt takes over what another that fetches the same knows. It must be called before r
+// is used.
+func (r *Refetched[T]) Adopt(from *Refetched[T]) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	r.current, r.err, r.failed = from.current, from.err, from.failed
+}
+
 func (r *Refetched[T]) run(ctx context.Context) {
 	value, err := r.Fetch(ctx)
 	r.mu.Lock()

@@ -94,6 +94,10 @@ func (w *Webhook) Start(transport http.RoundTripper, now func() time.Time) {
 	w.client, w.answers, w.now = asked.NewClient(transport, w.Timeout), asked.New[holder](w.Cache, w.Negative, now), now
 }
 
+// Adopt takes over what from was told about keys, which has the same settings. It must be
+// called after Start and before w is used.
+func (w *Webhook) Adopt(from *Webhook) { w.answers = from.answers }
+
 // Recognises reports whether raw begins as keys do that the webhook knows.
 func (w *Webhook) Recognises(raw string, _ *resource.Resource) bool {
 	return slices.ContainsFunc(w.Prefixes, func(p string) bool { return strings.HasPrefix(raw, p) })

@@ -68,6 +68,14 @@ func (k *Kind) Accept(r *resource.Resource, s Server) {
 	k.at[r] = &asking{s, asked.NewClient(s.Transport, s.Timeout), asked.New[credential.Principal](s.Cache, s.Negative, k.now)}
 }
 
+// Adopt takes over what from was told about tokens at old, which is the same MCP server
+// with the same settings. It must be called after Accept and before k is used.
+func (k *Kind) Adopt(r *resource.Resource, from *Kind, old *resource.Resource) {
+	if a, before := k.at[r], from.at[old]; a != nil && before != nil {
+		a.answers = before.answers
+	}
+}
+
 // maxOpaque bounds an opaque token, in bytes.
 const maxOpaque = 4 << 10
 
