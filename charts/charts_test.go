@@ -386,6 +386,9 @@ func TestRoutes(t *testing.T) {
 				}
 				continue
 			}
+			if strings.HasPrefix(ro.host, "*.") {
+				continue // of hosts in files, which the configuration does not show
+			}
 			host := c.Hosts[slices.IndexFunc(c.Hosts, func(h resource.Entry) bool { return strings.HasPrefix(h.Host, ro.host) })]
 			appended := strings.HasSuffix(ro.path, "/.well-known/openid-configuration") && !strings.HasPrefix(ro.path, host.Path+"/")
 			path := ro.path

@@ -159,6 +159,10 @@ var firing = map[string]struct{ fires, silent series }{
 		series{`mcp_forward_auth_config_last_reload_successful` + labels + `}`: "0x90"},
 		series{`mcp_forward_auth_config_last_reload_successful` + labels + `}`: "1x90"},
 	},
+	"McpForwardAuthHostsFilesBroken": {
+		series{`mcp_forward_auth_hosts_files_broken` + labels + `}`: "2x90"},
+		series{`mcp_forward_auth_hosts_files_broken` + labels + `}`: "0x90"},
+	},
 	"McpForwardAuthConfigPending": {
 		series{`mcp_forward_auth_config_restart_pending` + labels + `}`: "2x90"},
 		series{`mcp_forward_auth_config_restart_pending` + labels + `}`: "0x90"},

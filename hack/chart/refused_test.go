@@ -57,6 +57,13 @@ func TestRefused(t *testing.T) {
 		{"a secret file that is not mounted", "provider: {clientSecretFile: secrets/other/secret}\nexistingSecrets: {clientSecret: {name: ''}, files: [{name: mine, keys: [secret]}]}", "provider.clientSecretFile: there is no such file; mount the Secret"},
 		{"a seed file that is not mounted", "keys: {source: seed, seedFiles: [/run/seed]}", "keys.seedFiles[0]: there is no such file"},
 		{"a key file of a client that is not mounted", "clients: [{id: a, authMethod: private_key_jwt, jwksFile: /jwks.json}]", "clients[0].jwksFile: there is no such file"},
+		{"files of no namespace", "hostsFiles: {sidecar: {enabled: true, hosts: ['*.{1}.example.com']}}", "hostsFiles.sidecar.namespaces is empty"},
+		{"files of all namespaces and one", "hostsFiles: {sidecar: {enabled: true, hosts: ['*.{1}.example.com'], namespaces: [ALL, a]}}", "hostsFiles.sidecar.namespaces has ALL and others"},
+		{"files that may claim nothing", "hostsFiles: {sidecar: {enabled: true, namespaces: [ALL]}}", "hostsFiles.sidecar.hosts is empty"},
+		{"files at the default account", "serviceAccount: {create: false}\nhostsFiles: {sidecar: {enabled: true, hosts: ['*.{1}.example.com'], namespaces: [ALL]}}", "hostsFiles.sidecar needs a ServiceAccount of its own"},
+		{"a port of two containers", "listen: {grpc: ':9180'}\nhostsFiles: {sidecar: {enabled: true, hosts: ['*.{1}.example.com'], namespaces: [ALL]}}", "hostsFiles.sidecar.healthPort and listen.grpc are both 9180"},
+		{"files beside a configuration elsewhere", nothing + "existingSecrets: {config: {name: c}, clientSecret: {name: ''}}\nhostsFiles: {sidecar: {enabled: true, hosts: ['*.{1}.example.com'], namespaces: [ALL]}}", "hostsFiles.sidecar needs proxy.hostsFiles"},
+		{"files without a provider", nothing + "existingSecrets: {clientSecret: {name: ''}}\nhostsFiles: {sidecar: {enabled: true, hosts: ['*.{1}.example.com'], namespaces: [ALL]}}", "provider.name is empty"},
 		{"a port that is none", "service: {port: 70000}", "at '/service/port': maximum: got 70,000, want 65,535"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

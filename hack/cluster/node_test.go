@@ -23,7 +23,7 @@ var clusterDNS = []string{"id.example.com", "agents.example.com"}
 // this node, and places of our own for what programs write where they like.
 func private(dir string) error {
 	hosts := filepath.Join(dir, "hosts")
-	if err := write(hosts, "127.0.0.1 localhost "+strings.Join(publicHosts, " ")+"\n"+nodeIP+" "+strings.Join(clusterDNS, " ")+"\n"); err != nil {
+	if err := write(hosts, "127.0.0.1 localhost "+strings.Join(publicHosts, " ")+" "+hostOf(0, 0)+"\n"+nodeIP+" "+strings.Join(clusterDNS, " ")+"\n"); err != nil {
 		return err
 	}
 	// What runs outside of pods asks the cluster's name service too.

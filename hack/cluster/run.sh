@@ -9,6 +9,8 @@
 # CLUSTER_SERVE          no tests: keep the control plane until standard input ends, and
 #                        write the name of its kubeconfig into this file
 # CLUSTER_IMAGE          OCI archive of hack/image/test.sh, if there is one already
+# CLUSTER_SIDECAR        OCI archive of the image in hostsFiles.sidecar of the chart's values;
+#                        without it a registry is asked
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 
@@ -111,9 +113,24 @@ if [ -z "$pods" ]; then
 fi
 if [ -z "$pods" ]; then
   (cd "$repository" && build "$work/mcpserver" ./hack/mcpserver && build "$work/workload" ./hack/workload) && build "$work/pause" ./pause || { cat "$work/log"; echo 'FAILED: the build of the test programs'; exit 1; }
-  for name in mcpserver workload pause; do
+  build "$work/collector" ./collector || { cat "$work/log"; echo 'FAILED: the build of the test programs'; exit 1; }
+  for name in mcpserver workload pause collector; do
     image $name "$work/$name" "$work/images/$name.tar" >"$work/log" 2>&1 || { no_pods "buildah makes no image here: $(log)"; break; }
   done
+fi
+# The sidecar that gathers the hosts of teams. Without it a stand-in does, and the test says so.
+sidecar() {
+  local values=$repository/charts/mcp-forward-auth/values.yaml name
+  name=$(sed -nE '/^hostsFiles:/,/^[a-z]/{s/^ *repository: (.*)/\1/p;s/^ *tag: (.*)/:\1/p}' "$values" | tr -d '\n')
+  if [ -f "${CLUSTER_SIDECAR:-}" ]; then
+    cp "$CLUSTER_SIDECAR" "$work/images/sidecar.tar"
+  else
+    local b=(buildah --storage-driver vfs --root "$work/buildah" --runroot "$work/buildah-run")
+    timeout --kill-after=5 60 "${b[@]}" pull -q "docker://$name" && "${b[@]}" push -q "$name" "oci-archive:$work/images/sidecar.tar:$name"
+  fi
+}
+if [ -z "$pods" ]; then
+  sidecar >"$work/log" 2>&1 && export CLUSTER_SIDECAR_REAL=yes || say "the sidecar's image cannot be had: $(log)"
 fi
 if [ -z "$pods" ]; then
   e2e=$repository/hack/e2e

@@ -58,16 +58,21 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* The image. global.imageRegistry takes the place of the registry in its name: the part before the first slash, if it is a host. */}}
+{{/* The image of the service. */}}
 {{- define "mcp-forward-auth.image" -}}
-{{- $name := .Values.image.repository }}
-{{- with .Values.global.imageRegistry }}
+{{- include "mcp-forward-auth.imageName" (dict "root" . "image" .Values.image) }}
+{{- end }}
+
+{{/* The name of an image. global.imageRegistry takes the place of the registry in it: the part before the first slash, if it is a host. Arguments: root, image. */}}
+{{- define "mcp-forward-auth.imageName" -}}
+{{- $name := .image.repository }}
+{{- with .root.Values.global.imageRegistry }}
 {{- $name = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $name "") }}
 {{- end }}
-{{- if .Values.image.digest -}}
-{{ $name }}@{{ .Values.image.digest }}
+{{- if .image.digest -}}
+{{ $name }}@{{ .image.digest }}
 {{- else -}}
-{{ $name }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{ $name }}:{{ default .root.Chart.AppVersion .image.tag }}
 {{- end }}
 {{- end }}
 
@@ -178,13 +183,13 @@ podLabels podSecurityContext securityContext service resources startupProbe live
 lifecycle terminationGracePeriodSeconds strategy revisionHistoryLimit env envFrom extraArgs volumes volumeMounts initContainers
 extraContainers nodeSelector tolerations affinity topologySpreadConstraints priorityClassName runtimeClassName
 hostUsers dnsConfig hostAliases ingress httpRoute protection networkPolicy podMonitor serviceMonitor
-prometheusRule dashboard extraObjects tests global caBundle deploymentAnnotations
+prometheusRule dashboard extraObjects tests global caBundle deploymentAnnotations hostsFiles
 {{ range $name, $_ := (include "mcp-forward-auth.otherNames" . | fromYaml) }} {{ $name }}{{ end }}
 {{- end }}
 
 {{/* "true" where no MCP server takes tokens of this service, so that people never sign in here. */}}
 {{- define "mcp-forward-auth.needsNoProvider" -}}
-{{- $own := false }}
+{{- $own := ne (include "mcp-forward-auth.hasHostsFiles" .) "" }}
 {{- range .Values.proxy.hosts }}
 {{- $own = or $own (dig "ownTokens" true .) }}
 {{- end }}
@@ -251,7 +256,129 @@ configuration: the sections of the configuration themselves, such as proxy and t
 {{- end }}
 {{- $_ := set $config "keys" $keys }}
 {{- end }}
+{{- with .Values.hostsFiles.sidecar }}
+{{- if and .enabled .hosts }}
+{{- $endpoints := .endpoints | default (list "*.{1}.svc" (printf "*.{1}.svc.%s" $.Values.clusterDomain)) }}
+{{- $rule := dict "files" (include "mcp-forward-auth.gathered" $) "hosts" .hosts "endpoints" $endpoints }}
+{{- with .maySet }}
+{{- $_ := set $rule "maySet" . }}
+{{- end }}
+{{- $_ := set $config.proxy "hostsFiles" (append ($config.proxy.hostsFiles | default list) $rule) }}
+{{- end }}
+{{- end }}
 {{- toYaml $config }}
+{{- end }}
+
+{{/* "true" if entries of hosts come from files as well. */}}
+{{- define "mcp-forward-auth.hasHostsFiles" -}}
+{{- if or .Values.hostsFiles.sidecar.enabled .Values.proxy.hostsFiles }}true{{ end }}
+{{- end }}
+
+{{/* Where the sidecar writes, and the names that it gives to files with UNIQUE_FILENAMES. A namespace has no dot, so the first asterisk is the whole of it. */}}
+{{- define "mcp-forward-auth.gatheredFolder" -}}
+/etc/mcp-forward-auth-hosts
+{{- end }}
+{{- define "mcp-forward-auth.gathered" -}}
+{{ include "mcp-forward-auth.gatheredFolder" . }}/namespace_*.configmap_*.yaml
+{{- end }}
+
+{{/* The environment of the sidecar. A ConfigMap can have it fetch a URL: the proxy that is none sees to it that no request leaves but those to the API server. */}}
+{{- define "mcp-forward-auth.sidecarEnv" -}}
+{{- $s := .Values.hostsFiles.sidecar }}
+{{- $env := list
+  (list "LABEL" $s.label)
+  (list "LABEL_VALUE" $s.labelValue)
+  (list "RESOURCE" "configmap")
+  (list "NAMESPACE" (join "," $s.namespaces))
+  (list "FOLDER" (include "mcp-forward-auth.gatheredFolder" .))
+  (list "FOLDER_ANNOTATION" "/")
+  (list "UNIQUE_FILENAMES" "true")
+  (list "METHOD" $s.method)
+  (list "SLEEP_TIME" (toString $s.sleepSeconds))
+  (list "HEALTH_PORT" (toString $s.healthPort))
+  (list "LOG_LEVEL" "WARNING")
+  (list "REQ_RETRY_TOTAL" "2")
+  (list "REQ_RETRY_CONNECT" "2")
+  (list "REQ_RETRY_BACKOFF_FACTOR" "0.2")
+  (list "HTTP_PROXY" "http://127.0.0.1:1")
+  (list "HTTPS_PROXY" "http://127.0.0.1:1")
+  (list "NO_PROXY" "$(KUBERNETES_SERVICE_HOST)")
+}}
+{{- range $env }}
+{{- if and (last .) (include "mcp-forward-auth.lacks" (dict "list" $s.env "key" "name" "value" (first .))) }}
+- name: {{ first . }}
+  value: {{ last . | quote }}
+{{- end }}
+{{- end }}
+{{- with $s.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/*
+The sidecar, as an init container that goes on: the service starts once the
+sidecar has written what there is. It alone has a token of the API.
+*/}}
+{{- define "mcp-forward-auth.sidecar" -}}
+{{- $s := .Values.hostsFiles.sidecar -}}
+- name: hosts-files
+  image: {{ include "mcp-forward-auth.imageName" (dict "root" . "image" $s.image) | quote }}
+  imagePullPolicy: {{ $s.image.pullPolicy }}
+  restartPolicy: Always
+  env:
+    {{- include "mcp-forward-auth.sidecarEnv" . | trim | nindent 4 }}
+  ports:
+    - name: hosts-files
+      containerPort: {{ $s.healthPort }}
+      protocol: TCP
+  startupProbe:
+    httpGet:
+      path: /healthz
+      port: hosts-files
+    periodSeconds: 1
+    failureThreshold: 120
+  livenessProbe:
+    httpGet:
+      path: /healthz
+      port: hosts-files
+    periodSeconds: 20
+    timeoutSeconds: 5
+    failureThreshold: 6
+  {{- with $s.resources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with include "mcp-forward-auth.securityContext" . | trim }}
+  securityContext:
+    {{- . | nindent 4 }}
+  {{- end }}
+  volumeMounts:
+    - name: hosts-files
+      mountPath: {{ include "mcp-forward-auth.gatheredFolder" . }}
+    - name: hosts-files-token
+      mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+      readOnly: true
+{{- end }}
+
+{{/* The volumes of the sidecar: the files, and its token of the API. */}}
+{{- define "mcp-forward-auth.sidecarVolumes" -}}
+# In memory, so that too many files are refused to the sidecar, and do not have the pod evicted.
+- name: hosts-files
+  emptyDir:
+    medium: Memory
+    sizeLimit: {{ .Values.hostsFiles.sidecar.sizeLimit }}
+- name: hosts-files-token
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: 3607
+      - configMap:
+          name: kube-root-ca.crt
+          items: [{key: ca.crt, path: ca.crt}]
+      - downwardAPI:
+          items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]
 {{- end }}
 
 {{/* Sources of the volume that holds the configuration and every secret file. */}}
