@@ -1,6 +1,6 @@
 tool = go tool -modfile=hack/tools/go.mod
 
-.PHONY: reloads all $(MAKECMDGOALS) # none of these is a file
+.PHONY: all $(MAKECMDGOALS) # none of these is a file
 all: build lint test
 
 demo: ## the whole picture on this computer
@@ -31,7 +31,7 @@ rotation: ## a stream of a served host outlives six signing keys, in a minute or
 	go test -count=1 -tags shortkeys -run TestStreamOutlivesSixKeys ./internal/relay
 
 reloads: ## N (200) changes of the configuration while clients of every kind go through nginx
-	E2E_RELOADS=$${N:-200} go test -tags e2e -count=1 -v -timeout 20m -run TestReloadUnderLoad ./internal/e2e
+	E2E_RELOADS=$(or $(N),200) go test -tags e2e -count=1 -v -timeout 20m -run TestReloadUnderLoad ./internal/e2e
 
 lint: ## gofmt, words, vet, staticcheck, templ
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }

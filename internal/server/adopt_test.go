@@ -122,7 +122,9 @@ func TestReloadAsksNoOneAgain(t *testing.T) {
 	s := servertest.Start(t, n.options(tools.URL))
 	n.good(t, s)
 	first := n.asked.next()
-	of := func(asked map[string]int, base, path string) int { return asked[strings.TrimPrefix(base, "http://")+path] }
+	of := func(asked map[string]int, base, path string) int {
+		return asked[strings.TrimPrefix(base, "http://")+path]
+	}
 	learnt := []struct{ what, base, path string }{
 		{"the provider's discovery document", n.idp.Issuer, "/.well-known/openid-configuration"},
 		{"the issuer's keys", n.issuer.URL, "/keys"},

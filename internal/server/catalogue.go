@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -53,14 +54,22 @@ func (b *builder) fetch() func(context.Context, string) (*catalog.Catalogue, err
 	credentials := credentialsByEndpoint(b.cfg)
 	return func(ctx context.Context, endpoint string) (*catalog.Catalogue, error) {
 		f, c := cmp.Or(byEndpoint[endpoint], system), credentials[endpoint]
+		got, err := fetchTools(ctx, f, endpoint, c)
 		if c == nil {
-			return f.Fetch(ctx, endpoint)
+			return got, err
 		}
-		got, err := f.FetchWith(ctx, endpoint, c.Header, c.Value())
 		failed, _ := errors.AsType[*catalog.Error](err)
 		c.Answered(failed != nil && failed.Result == catalog.ResultUnauthorized)
 		return got, err
 	}
+}
+
+// fetchTools lists the tools at an endpoint, showing a credential where there is one.
+func fetchTools(ctx context.Context, f *catalog.Fetcher, endpoint string, c *outbound.Credential) (*catalog.Catalogue, error) {
+	if c == nil {
+		return f.Fetch(ctx, endpoint)
+	}
+	return f.FetchWith(ctx, endpoint, c.Header, c.Value())
 }
 
 // listTools makes what knows the tools of the MCP servers.

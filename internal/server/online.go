@@ -17,6 +17,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -59,7 +60,7 @@ func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contac
 	for i, h := range cfg.Hosts {
 		at := conf.Element("proxy.hosts", i)
 		questions = append(questions,
-			func(ctx context.Context) Contact { return askEndpoint(ctx, at, h, cfg) },
+			func(ctx context.Context) Contact { return askEndpoint(ctx, at, i, cfg) },
 			func(ctx context.Context) Contact { return askName(ctx, at, h, roots) })
 		for j, c := range cfg.AuthorizationServers[i] {
 			questions = append(questions, func(ctx context.Context) Contact {
@@ -99,9 +100,12 @@ func askProvider(ctx context.Context, at string, p connector.Config, cfg *config
 		c.Said = "it cannot be used: " + fmt.Sprint(err)
 		return c
 	}
-	h := cfg.Hosts[0]
+	host := "https://mcp.invalid" // where all hosts are in files, and there is none yet
+	if len(cfg.Hosts) > 0 {
+		host = cfg.Hosts[0].Scheme + "://" + cfg.Hosts[0].Host
+	}
 	address, err := browser.AuthorizationURL(ctx, connector.Login{
-		State: "check-config", Nonce: "check-config", Verifier: strings.Repeat("c", 43), RedirectURI: h.Scheme + "://" + h.Host + "/callback",
+		State: "check-config", Nonce: "check-config", Verifier: strings.Repeat("c", 43), RedirectURI: host + "/callback",
 	})
 	if err == nil && clock.asked() == 0 { // a kind without discovery: its page answers
 		err = clock.visit(ctx, address)
@@ -182,8 +186,9 @@ func (t *clockReader) visit(ctx context.Context, address string) error {
 	return nil
 }
 
-// askEndpoint reads the list of tools.
-func askEndpoint(ctx context.Context, at string, h resource.Entry, cfg *config.Config) Contact {
+// askEndpoint reads the list of tools of host i, with the credential that the service shows.
+func askEndpoint(ctx context.Context, at string, i int, cfg *config.Config) Contact {
+	h := cfg.Hosts[i]
 	c := Contact{Path: conf.Join(at, "endpoint"), Asked: h.Endpoint.Redacted() + ": its tools"}
 	f := &catalog.Fetcher{}
 	if cfg.Egress.ProxyMCPServers {
@@ -192,13 +197,25 @@ func askEndpoint(ctx context.Context, at string, h resource.Entry, cfg *config.C
 	if len(h.Authorities) > 0 {
 		f.TLS = trust(h.Authorities)
 	}
-	list, err := f.Fetch(ctx, h.Endpoint.String())
-	if err != nil {
+	list, err := fetchTools(ctx, f, h.Endpoint.String(), cfg.ServerCredentials[i])
+	if failed, ok := errors.AsType[*catalog.Error](err); ok && failed.Result == catalog.ResultUnauthorized {
+		c.Said = err.Error() + "; " + credentialAdvice(at, cfg.ServerCredentials[i])
+		return c
+	} else if err != nil {
 		c.Said = err.Error()
 		return c
 	}
 	c.OK, c.Said = true, fmt.Sprintf("%d tools, %d scopes", len(list.Tools), len(list.Scopes))
 	return c
+}
+
+// credentialAdvice is what to do about an MCP server that refuses the question.
+func credentialAdvice(at string, shown *outbound.Credential) string {
+	key := conf.Join(at, "serverCredential")
+	if shown == nil {
+		return "if it wants a credential of this service, name it in " + key
+	}
+	return "it was shown the credential of " + key + ", in the header " + shown.Header
 }
 
 // askName looks the public name up, and at the certificate that is shown under it.

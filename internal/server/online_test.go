@@ -36,6 +36,21 @@ func TestOnline(t *testing.T) {
 		}
 		w.Write(keys.JWKS())
 	})
+	guarded := http.StripPrefix("/mcp", sample.Handler(sample.Options{}))
+	protected := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Api-Key") != "key-of-the-service" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	}))
+	t.Cleanup(protected.Close)
+	right, wrong := filepath.Join(t.TempDir(), "right"), filepath.Join(t.TempDir(), "wrong")
+	for file, text := range map[string]string{right: "key-of-the-service\n", wrong: "another-key\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	bearer := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(bearer, []byte("token-of-the-service\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -57,7 +72,13 @@ func TestOnline(t *testing.T) {
 		{"nothing answers", provider(closed.URL) + "proxy: {hosts: [" + host(local, closed.URL+"/mcp", fmt.Sprintf(", authorizationServers: [{issuer: %q}]", closed.URL)) + "]}",
 			[]string{"-provider: unavailable", "-proxy.hosts[0].endpoint: unreachable", "+proxy.hosts[0].host: 127.0.0.1", "-proxy.hosts[0].authorizationServers[0]: connection refused"}},
 		{"the server wants a credential", provider(idp.URL) + "proxy: {hosts: [" + host(local, refuses.URL+"/mcp", "") + "]}",
-			[]string{"+provider: the clocks agree", "-proxy.hosts[0].endpoint: unauthorized", "+proxy.hosts[0].host: 127.0.0.1"}},
+			[]string{"+provider: the clocks agree", "-proxy.hosts[0].endpoint: name it in proxy.hosts[0].serverCredential", "+proxy.hosts[0].host: 127.0.0.1"}},
+		{"the server gets the credential", provider(idp.URL) + "proxy: {hosts: [" + host(local, protected.URL+"/mcp", fmt.Sprintf(", serverCredential: {file: %q, header: X-Api-Key}", right)) + "]}",
+			[]string{"+provider: the clocks agree", "+proxy.hosts[0].endpoint: tools", "+proxy.hosts[0].host: 127.0.0.1"}},
+		{"the server refuses the credential", provider(idp.URL) + "proxy: {hosts: [" + host(local, protected.URL+"/mcp", fmt.Sprintf(", serverCredential: {file: %q, header: X-Api-Key}", wrong)) + "]}",
+			[]string{"+provider: the clocks agree", "-proxy.hosts[0].endpoint: it was shown the credential of proxy.hosts[0].serverCredential, in the header X-Api-Key", "+proxy.hosts[0].host: 127.0.0.1"}},
+		{"all hosts are in files, of which there is none yet", provider(idp.URL) + "proxy: {hosts: [], hostsFiles: [{files: " + t.TempDir() + "/*.yaml, hosts: ['*.example.com'], endpoints: ['*.svc']}]}",
+			[]string{"+provider: the clocks agree"}},
 		{"trusted issuers, and keys for which a token is needed", provider(idp.URL) + "proxy: {hosts: [" + host(local, tools.URL+"/mcp", "") + "]}\ntrustedIssuers:\n" +
 			fmt.Sprintf("- {kind: kubernetes, issuer: %[1]q, jwksURL: %[2]q, tokenFile: %[3]q, rules: [{namespaces: [ci], scopes: [read], resources: ['http://%[4]s/mcp']}]}\n- {kind: workload, issuer: %[5]q, rules: [{anyone: true, scopes: [read], resources: ['http://%[4]s/mcp']}]}\n", asks.URL, asks.URL+"/keys", bearer, local, closed.URL),
 			[]string{"+provider: the clocks agree", "+proxy.hosts[0].endpoint: tools", "+proxy.hosts[0].host: 127.0.0.1", "+trustedIssuers[0]: 1 keys", "-trustedIssuers[1]: connection refused"}},
