@@ -296,6 +296,39 @@ func TestCABundle(t *testing.T) {
 	}
 }
 
+// The doctor's CronJob asks every MCP server, with the authorities of the service, and
+// the program takes its arguments.
+func TestDoctor(t *testing.T) {
+	if with(t, "{}")["CronJob"] != nil {
+		t.Error("there is a CronJob with the values as they are")
+	}
+	job := with(t, "doctor: {enabled: true, args: ['--skip=cors']}\ncaBundle: {configMap: corp-ca}\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a.b.svc/mcp'}, {host: 'b.example.com:8443', path: /tools, endpoint: 'http://b.b.svc/mcp'}]}")["CronJob"]
+	pod := func(path ...any) []any {
+		return append([]any{"spec", "jobTemplate", "spec", "template", "spec"}, path...)
+	}
+	var asked []string
+	for _, c := range at(t, job, pod("containers")...).([]any) {
+		asked = append(asked, fmt.Sprint(at(t, c, "args")))
+		if at(t, c, "volumeMounts", 0, "name") != "ca-bundle" || at(t, c, "env", 0, "name") != "SSL_CERT_DIR" || at(t, c, "securityContext", "readOnlyRootFilesystem") != true {
+			t.Errorf("a container is %v", c)
+		}
+	}
+	if want := []string{"[doctor --skip=cors https://a.example.com/mcp]", "[doctor --skip=cors https://b.example.com:8443/tools]"}; !slices.Equal(asked, want) {
+		t.Errorf("the doctor is asked %q, want %q", asked, want)
+	}
+	if at(t, job, pod("volumes", 0, "name")...) != "ca-bundle" || at(t, job, pod("restartPolicy")...) != "Never" || fmt.Sprint(at(t, job, "spec", "jobTemplate", "spec", "backoffLimit")) != "0" {
+		t.Errorf("the job is %v", at(t, job, "spec"))
+	}
+	long := with(t, "doctor: {enabled: true}\nfullnameOverride: "+strings.Repeat("n", 50))["CronJob"]
+	if name := fmt.Sprint(at(t, long, "metadata", "name")); len(name) != 52 {
+		t.Errorf("the longest name is %s, and a CronJob may have 52 characters", name)
+	}
+	own := with(t, "doctor: {enabled: true, urls: ['https://c.example.com/mcp']}")["CronJob"]
+	if got := at(t, own, pod("containers", 0, "args")...); fmt.Sprint(got) != "[doctor https://c.example.com/mcp]" {
+		t.Errorf("with URLs of its own it is asked %v", got)
+	}
+}
+
 // Fields of the Service are those that Kubernetes has, and absent where they are not set.
 func TestServiceFields(t *testing.T) {
 	service := with(t, "service: {type: LoadBalancer, loadBalancerClass: a.example/b, loadBalancerSourceRanges: [192.0.2.0/24], externalTrafficPolicy: Local, trafficDistribution: PreferClose, ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv6, IPv4], nodePort: 30080}")["Service"]

@@ -64,6 +64,8 @@ func TestRefused(t *testing.T) {
 		{"a port of two containers", "listen: {grpc: ':9180'}\nhostsFiles: {sidecar: {enabled: true, hosts: ['*.{1}.example.com'], namespaces: [ALL]}}", "hostsFiles.sidecar.healthPort and listen.grpc are both 9180"},
 		{"files beside a configuration elsewhere", nothing + "existingSecrets: {config: {name: c}, clientSecret: {name: ''}}\nhostsFiles: {sidecar: {enabled: true, hosts: ['*.{1}.example.com'], namespaces: [ALL]}}", "hostsFiles.sidecar needs proxy.hostsFiles"},
 		{"files without a provider", nothing + "existingSecrets: {clientSecret: {name: ''}}\nhostsFiles: {sidecar: {enabled: true, hosts: ['*.{1}.example.com'], namespaces: [ALL]}}", "provider.name is empty"},
+		{"a doctor without a patient", nothing + "existingSecrets: {config: {name: c}, clientSecret: {name: ''}}\ndoctor: {enabled: true}", "doctor.enabled needs doctor.urls"},
+		{"a doctor of something else", "doctor: {enabled: true, urls: [mcp.example.com]}", "at '/doctor/urls/0'"},
 		{"a port that is none", "service: {port: 70000}", "at '/service/port': maximum: got 70,000, want 65,535"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -269,6 +269,7 @@ func fakeCluster(t *testing.T, name, seed string) string {
 // kindsOfTheCluster are the kinds that the chart makes, by group and version.
 var kindsOfTheCluster = map[string][]string{
 	"apps/v1":                           {"Deployment"},
+	"batch/v1":                          {"CronJob"},
 	"autoscaling/v2":                    {"HorizontalPodAutoscaler"},
 	"policy/v1":                         {"PodDisruptionBudget"},
 	"networking.k8s.io/v1":              {"Ingress", "NetworkPolicy"},

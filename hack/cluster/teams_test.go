@@ -324,7 +324,7 @@ func (l *load) call(client *http.Client, url, token string) {
 		}
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 		resp.Body.Close()
-		ok := resp.StatusCode == want && (token == "" || strings.Contains(string(body), "read_notes"))
+		ok := resp.StatusCode == want && (token == "" || strings.Contains(string(body), `"notes_list"`))
 		l.record(ok, fmt.Sprintf("%s: %d instead of %d, %.80s", url, resp.StatusCode, want, body))
 	}
 }

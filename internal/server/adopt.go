@@ -12,7 +12,7 @@ import (
 
 // learnt is what a service was told by others and keeps for a while. The next one takes
 // over what comes from settings that are the same, so that a reload asks no one anything.
-// What is decided by it is decided anew.
+// Decisions are made again.
 type learnt struct {
 	connectors map[string]connector.Connector // by the ids of providers
 	introspect *introspection.Kind

@@ -140,6 +140,32 @@ user and group ids, and refuses pods that ask for others.
 {{- if or .Values.caBundle.configMap .Values.caBundle.secret }}true{{ end }}
 {{- end }}
 
+{{/* Their volume, and where it is mounted. */}}
+{{- define "mcp-forward-auth.caVolume" -}}
+{{- if include "mcp-forward-auth.caBundle" . }}
+- name: ca-bundle
+  projected:
+    sources:
+      {{- with .Values.caBundle.configMap }}
+      - configMap:
+          name: {{ . }}
+          items: [{key: {{ $.Values.caBundle.key }}, path: configmap.crt}]
+      {{- end }}
+      {{- with .Values.caBundle.secret }}
+      - secret:
+          name: {{ . }}
+          items: [{key: {{ $.Values.caBundle.key }}, path: secret.crt}]
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- define "mcp-forward-auth.caMount" -}}
+{{- if include "mcp-forward-auth.caBundle" . }}
+- name: ca-bundle
+  mountPath: /etc/mcp-forward-auth-ca
+  readOnly: true
+{{- end }}
+{{- end }}
+
 {{/* The gateway of each parentRef: its namespace, without repeats. */}}
 {{- define "mcp-forward-auth.parentNamespaces" -}}
 {{- $out := list }}
@@ -183,7 +209,7 @@ podLabels podSecurityContext securityContext service resources startupProbe live
 lifecycle terminationGracePeriodSeconds strategy revisionHistoryLimit env envFrom extraArgs volumes volumeMounts initContainers
 extraContainers nodeSelector tolerations affinity topologySpreadConstraints priorityClassName runtimeClassName
 hostUsers dnsConfig hostAliases ingress httpRoute protection networkPolicy podMonitor serviceMonitor
-prometheusRule dashboard extraObjects tests global caBundle deploymentAnnotations hostsFiles
+prometheusRule dashboard extraObjects tests global caBundle deploymentAnnotations hostsFiles doctor
 {{ range $name, $_ := (include "mcp-forward-auth.otherNames" . | fromYaml) }} {{ $name }}{{ end }}
 {{- end }}
 
@@ -427,20 +453,8 @@ sidecar has written what there is. It alone has a token of the API.
     sources:
       {{- include "mcp-forward-auth.configSources" . | nindent 6 }}
 {{- end }}
-{{- if include "mcp-forward-auth.caBundle" . }}
-- name: ca-bundle
-  projected:
-    sources:
-      {{- with .Values.caBundle.configMap }}
-      - configMap:
-          name: {{ . }}
-          items: [{key: {{ $.Values.caBundle.key }}, path: configmap.crt}]
-      {{- end }}
-      {{- with .Values.caBundle.secret }}
-      - secret:
-          name: {{ . }}
-          items: [{key: {{ $.Values.caBundle.key }}, path: secret.crt}]
-      {{- end }}
+{{- with include "mcp-forward-auth.caVolume" . | trim }}
+{{ . }}
 {{- end }}
 {{- with .Values.volumes }}
 {{ toYaml . }}
@@ -452,10 +466,8 @@ sidecar has written what there is. It alone has a token of the API.
   mountPath: /etc/mcp-forward-auth
   readOnly: true
 {{- end }}
-{{- if include "mcp-forward-auth.caBundle" . }}
-- name: ca-bundle
-  mountPath: /etc/mcp-forward-auth-ca
-  readOnly: true
+{{- with include "mcp-forward-auth.caMount" . | trim }}
+{{ . }}
 {{- end }}
 {{- with .Values.volumeMounts }}
 {{ toYaml . }}
