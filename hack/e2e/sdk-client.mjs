@@ -3,15 +3,44 @@
 //
 //   PERSON=URL node sdk-client.mjs v1|v2 MCP_URL
 //
+//   PERSON=URL STEPS=1 node sdk-client.mjs v1|v2|ai MCP_URL
+//
 // A person stands at PERSON: it takes the address that a browser would open, and
-// answers with the parameters of the redirect. Prints one JSON line.
+// answers with the parameters of the redirect. Prints one JSON line. With STEPS it
+// calls the tool that each line of the input names, and prints a line for each; ai is
+// the Vercel AI SDK.
 import { randomBytes } from 'node:crypto';
+import { createInterface } from 'node:readline';
 
 const [version, target] = process.argv.slice(2);
 const redirectURL = 'http://127.0.0.1:33418/callback';
 
-// newClient is all that the two differ in, and how they take the person's answer.
+// newClient is all that they differ in, and how they take the person's answer.
 async function sdk() {
+  if (version === 'ai') {
+    const { auth, createMCPClient, UnauthorizedError } = await import('@ai-sdk/mcp');
+    return {
+      UnauthorizedError,
+      StreamableHTTPClientTransport: function Transport(url, { authProvider }) {
+        Object.assign(this, { type: 'http', url: String(url), authProvider });
+      },
+      newClient: () => {
+        let inner;
+        return {
+          connect: async (transport) => { inner = await createMCPClient({ transport }); },
+          callTool: async ({ name, arguments: args }) => {
+            const tools = await inner.tools();
+            if (!tools[name]) throw new Error(`the list has no tool ${name}`);
+            return tools[name].execute(args, {});
+          },
+          close: () => inner?.close(),
+        };
+      },
+      finish: (_, params) => auth(provider, {
+        serverUrl: target, authorizationCode: params.get('code'), callbackState: params.get('state'), callbackIssuer: params.get('iss'),
+      }),
+    };
+  }
   if (version === 'v2') {
     const { Client, StreamableHTTPClientTransport, UnauthorizedError } = await import('@modelcontextprotocol/client');
     return {
@@ -44,6 +73,8 @@ const provider = {
     token_endpoint_auth_method: 'none',
   },
   state: () => state,
+  storedState: () => state,
+  isClientInformationDynamicallyRegistered: () => true,
   clientInformation: () => provider.client,
   saveClientInformation: (client) => { provider.client = client; },
   tokens: () => provider.stored,
@@ -88,6 +119,36 @@ async function connected() {
 const names = async (client) => (await client.listTools()).tools.map((t) => t.name).sort();
 const text = (result) => `${result.isError ? 'error: ' : ''}${result.content.map((c) => c.text ?? '').join('')}`;
 const call = async (client, name, args) => text(await client.callTool({ name, arguments: args }));
+
+// steps calls a tool for each line, as an application does that opens a new connection
+// after an error.
+async function steps() {
+  let client;
+  const once = async (name) => {
+    client ??= await connected();
+    return call(client, name, {});
+  };
+  for await (const name of createInterface({ input: process.stdin })) {
+    const answer = {};
+    try {
+      answer.text = await once(name).catch(async (err) => {
+        if (!provider.callback) throw err;
+        const { callback } = provider;
+        provider.callback = undefined;
+        await finish(client?.transport ?? new StreamableHTTPClientTransport(new URL(target), { authProvider: provider }), callback);
+        client = undefined;
+        return once(name);
+      });
+    } catch (err) {
+      answer.error = `${err.name}: ${err.message}`;
+      await client?.close().catch(() => {});
+      client = undefined;
+    }
+    console.log(JSON.stringify(answer));
+  }
+  process.exit(0);
+}
+if (process.env.STEPS) await steps();
 
 const report = {};
 try {

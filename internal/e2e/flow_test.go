@@ -94,7 +94,16 @@ func tryGoSDK(t *testing.T, mcpURL, version string, person visitor) (session *mc
 
 // dialGoSDK has signIn open what the SDK would open in a browser.
 func dialGoSDK(t *testing.T, mcpURL, version string, signIn func(start string) (url.Values, error)) (*mcp.ClientSession, error) {
-	handler, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
+	handler, err := goSDKHandler(signIn)
+	if err != nil {
+		return nil, err
+	}
+	return connectBy(t, mcpURL, version, handler)
+}
+
+// goSDKHandler is what the SDK signs in with, and keeps what that brought.
+func goSDKHandler(signIn func(start string) (url.Values, error)) (*auth.AuthorizationCodeHandler, error) {
+	return auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
 			ClientName: "End-to-end Go client", RedirectURIs: []string{redirectURI},
 			GrantTypes: []string{"authorization_code", "refresh_token"}, ResponseTypes: []string{"code"},
@@ -109,9 +118,9 @@ func dialGoSDK(t *testing.T, mcpURL, version string, signIn func(start string) (
 		},
 		RequestRefreshToken: true,
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+func connectBy(t *testing.T, mcpURL, version string, handler auth.OAuthHandler) (*mcp.ClientSession, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return mcp.NewClient(&mcp.Implementation{Name: "e2e-go", Version: "1.0.0"}, nil).Connect(ctx,

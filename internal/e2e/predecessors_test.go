@@ -320,7 +320,7 @@ func movesFromWSO2(t *testing.T) {
 // HTTP+SSE where the target is a stream of that.
 func byPython(t *testing.T, target string, env []string, tool, arguments, answer string) servedReport {
 	t.Helper()
-	p := newPerson(t)
+	p := newPerson(t, "")
 	p.agrees = true
 	got := reportedIn(t, p, env, python(t), filepath.Join(drivers, "sdk-client.py"), target, tool, arguments)
 	if !strings.Contains(got.Echo, answer) || got.Error != "" {

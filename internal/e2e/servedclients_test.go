@@ -123,7 +123,7 @@ func TestRealClientsThroughServedHost(t *testing.T) {
 			t.Run(client.name+" and "+server.name, func(t *testing.T) {
 				track(t)
 				seen[i].take()
-				p := newPerson(t)
+				p := newPerson(t, scopeSum)
 				got := client.run(t, urls[i], p)
 				if got.Error != "" {
 					t.Fatalf("%s; signed in %d times", got.Error, len(p.asked()))
@@ -149,17 +149,18 @@ func TestRealClientsThroughServedHost(t *testing.T) {
 }
 
 // person signs in wherever a client sends them. They agree to what is asked of them,
-// but for get-sum the first time, and for the scope that opens every other tool.
+// but for the scope later the first time, and for the one that opens every other tool.
 type person struct {
 	*httptest.Server
 	agrees bool // to all
 	t      *testing.T
+	later  string
 	mu     sync.Mutex
 	scopes []string
 }
 
-func newPerson(t *testing.T) *person {
-	p := &person{t: t}
+func newPerson(t *testing.T, later string) *person {
+	p := &person{t: t, later: later}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start, _ := io.ReadAll(r.Body)
 		answer, _, err := p.signIn(string(start))
@@ -183,7 +184,7 @@ func (p *person) signIn(start string) (answer url.Values, redirect string, err e
 	visitor, first := alice, len(p.scopes) == 0
 	p.scopes = append(p.scopes, u.Query().Get("scope"))
 	p.mu.Unlock()
-	visitor.keep = func(scope string) bool { return p.agrees || scope != "mcp" && !(first && scope == scopeSum) }
+	visitor.keep = func(scope string) bool { return p.agrees || scope != "mcp" && !(first && scope == p.later) }
 	redirect = u.Query().Get("redirect_uri")
 	answer, err = visitor.walk(p.t, start, redirect)
 	return answer, redirect, err
@@ -271,14 +272,7 @@ func usedBy(t *testing.T, session *mcp.ClientSession) (got servedReport) {
 // server. The person opens each address that it prints.
 func mcpRemoteAtServed(t *testing.T, target string, p *person) servedReport {
 	t.Helper()
-	cmd := exec.Command(node(t), filepath.Join(drivers, "node_modules", "mcp-remote", "dist", "proxy.js"), target, "--allow-http")
-	cmd.Env = append(os.Environ(), "MCP_REMOTE_CONFIG_DIR="+t.TempDir(), "PATH="+t.TempDir()) // with no browser to open
-	said := &opener{person: p}
-	cmd.Stderr = said
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	session, err := mcp.NewClient(&mcp.Implementation{Name: "e2e-stdio", Version: "1.0.0"}, nil).Connect(ctx,
-		&mcp.CommandTransport{Command: cmd}, &mcp.ClientSessionOptions{ProtocolVersion: legacy})
+	session, said, err := dialMCPRemote(t, target, t.TempDir(), p)
 	if err != nil {
 		t.Fatalf("connect: %v\n%s", err, said.out.String())
 	}
@@ -288,6 +282,20 @@ func mcpRemoteAtServed(t *testing.T, target string, p *person) servedReport {
 		t.Logf("mcp-remote: %s", tail(said.out.String(), 4<<10))
 	}
 	return got
+}
+
+// dialMCPRemote starts mcp-remote, which keeps what it has in dir.
+func dialMCPRemote(t *testing.T, target, dir string, p *person) (*mcp.ClientSession, *opener, error) {
+	t.Helper()
+	cmd := exec.Command(node(t), filepath.Join(drivers, "node_modules", "mcp-remote", "dist", "proxy.js"), target, "--allow-http")
+	cmd.Env = append(os.Environ(), "MCP_REMOTE_CONFIG_DIR="+dir, "PATH="+dir) // with no browser to open
+	said := &opener{person: p}
+	cmd.Stderr = said
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "e2e-stdio", Version: "1.0.0"}, nil).Connect(ctx,
+		&mcp.CommandTransport{Command: cmd}, &mcp.ClientSessionOptions{ProtocolVersion: legacy})
+	return session, said, err
 }
 
 // opener opens each address for a sign-in that is written to it, as a person would.

@@ -1,0 +1,375 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// stepper calls a tool as one client does, which signs in, refreshes and asks for more
+// as it sees fit. After an error it begins with a new connection.
+type stepper func(tool string) error
+
+// matrixClient is a row of docs/reference/clients.md.
+type matrixClient struct {
+	name    string
+	version func(t *testing.T) string
+	start   func(t *testing.T, target string, p *person) stepper
+	// fails is what does not end as it should, by the name of a stage.
+	fails map[string]difference
+}
+
+const again = "signs in again"
+
+var matrixClients = []matrixClient{
+	{"Go SDK", goModule("github.com/modelcontextprotocol/go-sdk"), goSDKSteps, nil},
+	{"TypeScript SDK v2 (`@modelcontextprotocol/client`)", npmPackage("@modelcontextprotocol/client"), nodeSteps("v2"), nil},
+	{"TypeScript SDK v1 (`@modelcontextprotocol/sdk`)", npmPackage("@modelcontextprotocol/sdk"), nodeSteps("v1"), map[string]difference{"step-up": {"no", "The client's: it refreshes its token, which brings the same scopes, and gives up. `refuseRefreshAfterStepUp` of the host entry has it ask."}}},
+	{"Vercel AI SDK (`@ai-sdk/mcp`)", npmPackage("@ai-sdk/mcp"), nodeSteps("ai"), map[string]difference{"step-up": {"no", "The client's: a 403 is an error to it, which the application shows; it does not ask for more. The application has to call `auth` with the scope of the challenge."}}},
+	{"Python SDK (`mcp`)", pythonPackage("mcp"), pythonSteps("sdk"), nil},
+	{"FastMCP", pythonPackage("fastmcp"), pythonSteps("fastmcp"), nil},
+	{"mcp-remote", npmPackage("mcp-remote"), mcpRemoteSteps, nil},
+}
+
+// stage is a column: what happens, and how often a person may be asked in it.
+type stage struct {
+	name, means string
+	tool        string
+	before      func(t *testing.T, st *stack, seed string)
+	least, most int // sign-ins
+}
+
+var stages = []stage{
+	{"sign-in", "the client finds the authorization server, registers, a person signs in, and a tool answers", "read_notes", nil, 1, 1},
+	{"refresh", "the access token is over; the next call works, and no person is asked", "read_notes", expire, 0, 0},
+	{"restart", "the service starts again with the same seed; the next call works, and no person is asked", "read_notes", restartWith(""), 0, 0},
+	{"step-up", "a tool needs a scope that the person withheld; the client asks for it, and the person agrees", "write_note", nil, 1, 1},
+	{"dead registration", "the service starts with another seed, so that it knows neither tokens nor registrations; the client registers and signs in again", "read_notes", restartWith("another seed for tests! "), 1, 1},
+}
+
+// expire waits until a token that is younger than those of all clients is refused, and
+// clients know so too: they count whole seconds from when the answer came.
+func expire(t *testing.T, st *stack, _ string) {
+	g, _ := signIn(t, st.statelessURL, alice)
+	for deadline := time.Now().Add(4 * time.Minute); ; time.Sleep(500 * time.Millisecond) {
+		resp, _ := callTool(t, st.statelessURL, "read_notes", g)
+		if resp.StatusCode == http.StatusUnauthorized {
+			time.Sleep(3 * time.Second)
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a token of a minute is good after four")
+		}
+	}
+}
+
+// restartWith starts the service again, with a seed of its own unless text is "".
+func restartWith(text string) func(t *testing.T, st *stack, seed string) {
+	return func(t *testing.T, st *stack, seed string) {
+		st.service.stop(t)
+		if text != "" {
+			if err := os.WriteFile(seed, []byte(strings.Repeat(text, 4)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		st.startService(t, serviceBinary(t))
+		known := fmt.Sprintf(`mcp_forward_auth_catalogue_known{resource=%q} 1`, st.statelessURL)
+		for start := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+			if _, all := do(t, http.MethodGet, "http://"+st.managementAddress+"/metrics", nil); strings.Contains(string(all), known) {
+				return
+			}
+			if time.Since(start) > 30*time.Second {
+				t.Fatal("the service does not know the tools of its MCP server")
+			}
+		}
+	}
+}
+
+// TestClientMatrix takes real clients through the life of a sign-in, at a host that
+// the service serves with the configuration as it comes, and compares what they do with
+// docs/reference/clients.md.
+func TestClientMatrix(t *testing.T) {
+	track(t)
+	seed := filepath.Join(t.TempDir(), "seed")
+	if err := os.WriteFile(seed, []byte(strings.Repeat("only for tests! ", 4)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	st := newStack(t, setup{provider: "static", gateway: servedKind(t), change: func(file map[string]any) {
+		file["keys"] = map[string]any{"source": "seed", "seedFiles": []string{seed}}
+		file["tokens"] = map[string]any{"accessTokenLifetime": "1m"}
+	}})
+	people, call := make([]*person, len(matrixClients)), make([]stepper, len(matrixClients))
+	versions := make([]string, len(matrixClients))
+	for i, c := range matrixClients {
+		people[i] = newPerson(t, scopeWrite)
+		versions[i], call[i] = c.version(t), c.start(t, st.statelessURL, people[i])
+	}
+	results := make([]map[string]string, len(matrixClients))
+	for _, s := range stages {
+		if s.before != nil {
+			s.before(t, st, seed)
+		}
+		var all sync.WaitGroup
+		for i, c := range matrixClients {
+			if results[i] == nil {
+				results[i] = map[string]string{}
+			}
+			all.Go(func() {
+				asked := len(people[i].asked())
+				err := call[i](s.tool)
+				asked = len(people[i].asked()) - asked
+				cell := s.cell(err, asked)
+				results[i][s.name] = cell
+				if known := c.fails[s.name]; cell != "yes" && cell != known.got || cell == "yes" && known.got != "" {
+					t.Errorf("%s, %s: %s (%d sign-ins, %v), want %q", c.name, s.name, cell, asked, err, known.got)
+				}
+			})
+		}
+		all.Wait()
+	}
+	compareClients(t, clientsPage(versions, results))
+}
+
+// cell is what came of a stage, in the words of the table.
+func (s stage) cell(err error, asked int) string {
+	switch {
+	case err != nil:
+		return "no"
+	case asked >= s.least && asked <= s.most:
+		return "yes"
+	case s.most == 0:
+		return again
+	}
+	return fmt.Sprintf("after %d sign-ins", asked)
+}
+
+func compareClients(t *testing.T, want string) {
+	t.Helper()
+	file := filepath.Join(repository, "docs", "reference", "clients.md")
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != want {
+		t.Errorf("docs/reference/clients.md is not what this run found (%v); go test -tags e2e ./internal/e2e -run TestClientMatrix -update writes it", err)
+	}
+}
+
+const clientsHead = `# What each client does
+
+<!-- Generated by ` + "`go test -tags e2e ./internal/e2e -run TestClientMatrix -update`" + ` from what real clients did. -->
+
+Real clients, each in the version that is named, at a [served host](../served-hosts.md) with the configuration as it comes. A person stands behind each, who withholds one scope at first.
+A number is a difference, which the notes explain; any other difference fails the test. What other clients do, and how they register, was measured by hand: [clients.md](../clients.md#what-real-clients-do).
+
+`
+
+func clientsPage(versions []string, results []map[string]string) string {
+	var b, notes strings.Builder
+	b.WriteString(clientsHead + "| Client | Version |")
+	for _, s := range stages {
+		fmt.Fprintf(&b, " %s |", s.name)
+	}
+	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(stages)) + "\n")
+	var known []string
+	for i, c := range matrixClients {
+		fmt.Fprintf(&b, "| %s | %s |", c.name, versions[i])
+		for _, s := range stages {
+			cell := results[i][s.name]
+			if why := c.fails[s.name].why; why != "" {
+				at := slices.Index(known, why)
+				if at < 0 {
+					at, known = len(known), append(known, why)
+					fmt.Fprintf(&notes, "%d. %s\n", len(known), why)
+				}
+				cell += fmt.Sprintf(" (%d)", at+1)
+			}
+			fmt.Fprintf(&b, " %s |", cell)
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n")
+	for _, s := range stages {
+		fmt.Fprintf(&b, "- **%s**: %s.\n", s.name, s.means)
+	}
+	if notes.Len() > 0 {
+		b.WriteString("\n" + notes.String())
+	}
+	return b.String()
+}
+
+func goModule(path string) func(t *testing.T) string {
+	return func(t *testing.T) string {
+		t.Helper()
+		out, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", path).Output()
+		if err != nil {
+			t.Fatalf("go list -m %s: %v", path, err)
+		}
+		return strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+	}
+}
+
+func npmPackage(name string) func(t *testing.T) string {
+	return func(t *testing.T) string {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(drivers, "node_modules", filepath.FromSlash(name), "package.json"))
+		var p struct{ Version string }
+		if err == nil {
+			err = json.Unmarshal(text, &p)
+		}
+		if err != nil {
+			notRun(t, "there is no %s (hack/e2e/install.sh): %v", name, err)
+		}
+		return p.Version
+	}
+}
+
+func pythonPackage(name string) func(t *testing.T) string {
+	return func(t *testing.T) string {
+		t.Helper()
+		out, err := exec.Command(python(t), "-c", "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))", name).Output()
+		if err != nil {
+			notRun(t, "there is no %s (hack/e2e/install.sh): %v", name, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+}
+
+// stepTime bounds one call with what it takes.
+const stepTime = 45 * time.Second
+
+// bySession calls through sessions of the Go SDK, of which dial makes the next after an error.
+func bySession(t *testing.T, dial func() (*mcp.ClientSession, error)) stepper {
+	var session *mcp.ClientSession
+	t.Cleanup(func() {
+		if session != nil {
+			session.Close()
+		}
+	})
+	return func(tool string) (err error) {
+		if session == nil {
+			if session, err = dial(); err != nil {
+				session = nil
+				return err
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), stepTime)
+		defer cancel()
+		res, err := session.CallTool(ctx, &mcp.CallToolParams{Name: tool})
+		if err == nil && res.IsError {
+			err = fmt.Errorf("the tool failed: %+v", res.Content)
+		}
+		if err != nil {
+			session.Close()
+			session = nil
+		}
+		return err
+	}
+}
+
+func goSDKSteps(t *testing.T, target string, p *person) stepper {
+	t.Helper()
+	handler, err := goSDKHandler(func(start string) (url.Values, error) {
+		answer, _, err := p.signIn(start)
+		return answer, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bySession(t, func() (*mcp.ClientSession, error) { return connectBy(t, target, modern, handler) })
+}
+
+func mcpRemoteSteps(t *testing.T, target string, p *person) stepper {
+	t.Helper()
+	dir := t.TempDir()
+	return bySession(t, func() (*mcp.ClientSession, error) {
+		session, said, err := dialMCPRemote(t, target, dir, p)
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, tail(said.out.String(), 1<<10))
+		}
+		return session, err
+	})
+}
+
+func nodeSteps(version string) func(t *testing.T, target string, p *person) stepper {
+	return func(t *testing.T, target string, p *person) stepper {
+		t.Helper()
+		return byLines(t, p, "1", node(t), filepath.Join(drivers, "sdk-client.mjs"), version, target)
+	}
+}
+
+func pythonSteps(kind string) func(t *testing.T, target string, p *person) stepper {
+	return func(t *testing.T, target string, p *person) stepper {
+		t.Helper()
+		return byLines(t, p, kind, python(t), filepath.Join(drivers, "sdk-client.py"), target)
+	}
+}
+
+// byLines runs a driver that calls the tool of each line that it gets.
+func byLines(t *testing.T, p *person, steps, program string, args ...string) stepper {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "PERSON="+p.URL, "STEPS="+steps, "PYTHONUNBUFFERED=1")
+	var said output
+	cmd.Stderr = &said
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(out); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	return func(tool string) error {
+		if _, err := io.WriteString(in, tool+"\n"); err != nil {
+			return fmt.Errorf("%w: %s", err, tail(said.String(), 1<<10))
+		}
+		select {
+		case line, ok := <-lines:
+			var answer struct{ Text, Error string }
+			if err := json.Unmarshal([]byte(line), &answer); !ok || err != nil {
+				return fmt.Errorf("it printed %q: %s", line, tail(said.String(), 1<<10))
+			}
+			if answer.Error != "" || strings.HasPrefix(answer.Text, "error: ") {
+				return errors.New(answer.Error + answer.Text)
+			}
+			return nil
+		case <-time.After(stepTime):
+			return fmt.Errorf("no answer in %s: %s", stepTime, tail(said.String(), 1<<10))
+		}
+	}
+}
