@@ -107,7 +107,8 @@ func navigation(q *Request) bool {
 // maxReturn bounds the address that a person comes back to.
 const maxReturn = 2 << 10
 
-// target is what a person asked for, as far as it is kept.
+// target is the address that a person asked for, without what is too
+// long to be sent on.
 func target(q *Request) string {
 	switch {
 	case q.NoPath || len(q.Path) > maxReturn:

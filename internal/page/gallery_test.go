@@ -179,6 +179,24 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 		v.ActsWith = []string{"https://www.googleapis.com/auth/drive.readonly", "https://www.googleapis.com/auth/calendar.events"}
 		r.Consent(w, 200, v)
 	},
+	"consent-acts-here": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.Calls = []Call{{Server: "Warehouse", Scopes: []string{"stock:read", "stock:write"}}, {Server: strings.Repeat("Donaudampfschifffahrtsgesellschaft", 2), Scopes: []string{"x"}}}
+		r.Consent(w, 200, v)
+	},
+	"consent-withheld": func(r *Renderer, w http.ResponseWriter) {
+		v := fewScopes()
+		v.Withheld, v.WithheldBefore = []string{"admin:all", strings.Repeat("very_long_scope_name", 8)}, []string{"pages:delete"}
+		r.Consent(w, 200, v)
+	},
+	"login-to-client": func(r *Renderer, w http.ResponseWriter) {
+		r.Login(w, 200, Login{Action: "/login", Sealed: "s", ClientName: "Claude Code", FlowID: "9f2c-41ab"})
+	},
+	"account-nothing": func(r *Renderer, w http.ResponseWriter) {
+		v := fullAccount()
+		v.Apps, v.Keys, v.Browsers = nil, nil, nil
+		r.Account(w, v)
+	},
 	"consent-acts-somewhere": func(r *Renderer, w http.ResponseWriter) {
 		v := fewScopes()
 		v.ActsAs = true
@@ -249,6 +267,9 @@ var gallery = map[string]func(r *Renderer, w http.ResponseWriter){
 		v.ClientHost, v.RedirectURI, v.RedirectHost, v.UserCode = "", "", "", "BCDF-GHJK"
 		r.Consent(w, 200, v)
 	},
+	"error-page-again": func(r *Renderer, w http.ResponseWriter) {
+		r.Error(w, Error{Status: 403, Problem: ConsentExpired, FlowID: "9f2c-41ab", Retry: "https://wiki.mcp.example.com/account/sign-in"})
+	},
 	"error-page-account": func(r *Renderer, w http.ResponseWriter) {
 		r.Error(w, Error{Status: 403, Problem: SessionRefused, FlowID: "9f2c-41ab", Account: "ada@analytical-engines.example.com", Retry: "https://wiki.mcp.example.com/account/sign-in?rd=%2Fui"})
 	},
@@ -297,6 +318,20 @@ func loginPage(status int, problem LoginProblem) func(*Renderer, http.ResponseWr
 }
 
 func init() {
+	for _, n := range []Notice{TooMuchChosen, ScopesChanged} {
+		gallery["consent-notice-"+string(n)] = func(r *Renderer, w http.ResponseWriter) {
+			v := fewScopes()
+			v.Notice = n
+			r.Consent(w, 400, v)
+		}
+	}
+	for _, n := range AccountNotices {
+		gallery["account-notice-"+string(n)] = func(r *Renderer, w http.ResponseWriter) {
+			v := fullAccount()
+			v.Notice = n
+			r.Account(w, v)
+		}
+	}
 	for _, o := range Outcomes {
 		gallery["done-"+string(o)] = func(r *Renderer, w http.ResponseWriter) { r.Done(w, Done{Outcome: o, FlowID: "9f2c-41ab"}) }
 	}
@@ -311,8 +346,6 @@ func init() {
 		case PageNotAllowed:
 			v.Account = "ada.lovelace+private@analytical-engines.example.com"
 			v.Retry, v.SignOut = "https://wiki.mcp.example.com/account/sign-in?prompt=select_account&rd=%2Fui", "https://wiki.mcp.example.com/account/sign-out"
-		case NoSuchPage, SessionRefused:
-			v.Retry = "https://wiki.mcp.example.com/account/sign-in?rd=%2Fui"
 		case AccountNotAllowed, NotAllowed:
 			v.Account, v.Action, v.Another = "ada.lovelace+private@analytical-engines.example.com", "/consent", "ticket"
 			v.ContinueURL, v.ContinueHost = "https://claude.ai/api/mcp/auth_callback?error=access_denied", "claude.ai"

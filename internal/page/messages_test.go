@@ -136,6 +136,47 @@ func TestCatalogueIsComplete(t *testing.T) {
 	}
 }
 
+// The gallery has every state of every page: each text of the catalogue is somewhere
+// in it, so that the tests in a browser see it. A message that counts is there in one of
+// its forms.
+func TestGalleryShowsEveryMessage(t *testing.T) {
+	marked := locale{Lang: "en", Dir: "ltr", Messages: map[string]string{}}
+	for id, m := range locales["en"].Messages {
+		marked.Messages[id] = "⟨" + id + "⟩" + strings.Join(places.FindAllString(m, -1), "")
+	}
+	r := newRenderer(Brand{LogoDataURI: logo, SupportURL: "https://x.example/", PrivacyURL: "https://x.example/", TermsURL: "https://x.example/"}, marked)
+	shown := map[string]bool{}
+	for name := range gallery {
+		for _, m := range regexp.MustCompile(`⟨([^⟩]*)⟩`).FindAllStringSubmatch(record(r, name).Body.String(), -1) {
+			shown[m[1]] = true
+		}
+	}
+	_, counting := usedMessages(t)
+	for id := range marked.Messages {
+		stem := id[:max(0, strings.LastIndexByte(id, '.'))]
+		if counting[stem] && (shown[stem+".one"] || shown[stem+".other"]) {
+			continue
+		}
+		if !shown[id] {
+			t.Errorf("no page of the gallery shows %q", id)
+		}
+	}
+}
+
+// sameInEnglish are messages of which another language has the same word.
+var sameInEnglish = map[string][]string{"de": {"consent.app", "device.code", "account.apps"}}
+
+func TestEveryLanguageIsTranslated(t *testing.T) {
+	for lang, l := range locales {
+		for id, m := range l.Messages {
+			same := m == locales["en"].Messages[id] && places.ReplaceAllString(m, "") != ""
+			if lang != "en" && same != slices.Contains(sameInEnglish[lang], id) {
+				t.Errorf("%s %q: %q, in English %q", lang, id, m, locales["en"].Messages[id])
+			}
+		}
+	}
+}
+
 func TestPlurals(t *testing.T) {
 	for lang, want := range map[string]map[int]string{
 		"en": {0: "other", 1: "one", 2: "other", 11: "other"},
