@@ -43,9 +43,10 @@ type Endpoint struct {
 	Sessions *session.Sessions
 	People   *people.Records
 	Ended    *revocation.List
-	// Keys makes personal keys, for KeyLifetime at most.
-	Keys        *personal.Keys
-	KeyLifetime time.Duration
+	// Keys makes personal keys, for KeyLifetime at most. One rests where the person has not
+	// signed in for KeySignIns.
+	Keys                    *personal.Keys
+	KeyLifetime, KeySignIns time.Duration
 	// Resources are all MCP servers, for their names.
 	Resources []*resource.Resource
 	Catalogue func(ctx context.Context, r *resource.Resource) *catalog.Catalogue

@@ -157,6 +157,53 @@ func TestPersonalKeys(t *testing.T) {
 	})
 }
 
+// A key lives as long as the identity provider vouches for its person now and then: at a
+// sign-in, or when an app renews its access. A person who is shut out there loses it.
+func TestPersonalKeyRests(t *testing.T) {
+	t.Parallel()
+	idp := oauthtest.NewOIDCProvider(t)
+	idp.GiveRefreshTokens(true)
+	idp.SignInAs(servertest.Person)
+	s := servertest.Start(t, servertest.Options{Files: servertest.ProviderFiles, Edit: servertest.Edits(servertest.UseOIDC(idp), servertest.WithAccount, func(f *config.File) {
+		f.PersonalKeys.SignInEvery = 48 * time.Hour
+	})})
+	servertest.WaitForTools(t, s)
+	b := s.NewBrowser()
+	if text := servertest.Account(t, b).Text(); !strings.Contains(text, "do not sign in for 2 days") {
+		t.Errorf("the page does not say when a key rests: %s", text)
+	}
+	key := servertest.PersonalKey(t, b, "notes:read")
+	rests := func(want bool) {
+		t.Helper()
+		a := s.Ask(t, servertest.Resource, key)
+		if !want && a.Status != http.StatusOK || want && (a.Status != http.StatusUnauthorized || s.Log.Last(audit.AccessDenied)["reason"] != "api_key_sign_in_due" || strings.Contains(a.Header.Get("WWW-Authenticate"), "resource_metadata")) {
+			t.Fatalf("%d %v %s", a.Status, a.Header, a.Body)
+		}
+	}
+	s.Clock.Advance(47 * time.Hour)
+	rests(false)
+	s.Clock.Advance(2 * time.Hour)
+	rests(true)
+	servertest.Account(t, s.NewBrowser())
+	s.Clock.Advance(6 * time.Second)
+	rests(false)
+
+	c := s.NewClient(t, servertest.Host, nil)
+	tokens := servertest.SignIn(t, c)
+	for range 4 {
+		s.Clock.Advance(24 * time.Hour)
+		tokens = tokens.Again(t)
+		rests(false)
+	}
+	idp.Remove(servertest.Person.Subject)
+	s.Clock.Advance(24 * time.Hour)
+	if a := c.Token(t, servertest.RefreshForm(c, tokens.Refresh)); a.Status == http.StatusOK {
+		t.Fatal("an app of a person who is gone renews its access")
+	}
+	s.Clock.Advance(25 * time.Hour)
+	rests(true)
+}
+
 func TestSignOut(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -33,7 +33,7 @@ func (e *Endpoint) keyServers(v *visit) (list []page.KeyServer) {
 		if !r.PersonalKeys {
 			continue
 		}
-		s := page.KeyServer{URI: r.URI, Name: r.DisplayName, Days: e.days()}
+		s := page.KeyServer{URI: r.URI, Name: r.DisplayName, Days: e.days(), SignInDays: e.signInDays()}
 		cat := e.Catalogue(v.Context(), r)
 		s.Unavailable = cat.Unavailable
 		for _, name := range e.grantable(v, r, cat) {
@@ -68,6 +68,15 @@ func (e *Endpoint) days() (list []int) {
 		}
 	}
 	return append(list, most)
+}
+
+// signInDays is after how many days without a sign-in a key rests, 0 where each ends
+// before that.
+func (e *Endpoint) signInDays() int {
+	if e.KeySignIns >= e.KeyLifetime {
+		return 0
+	}
+	return max(1, int(e.KeySignIns/(24*time.Hour)))
 }
 
 // MakeKey answers POST /account/keys. The answer is the one place where the key is seen.

@@ -35,8 +35,10 @@ func (e *Endpoint) renew(w http.ResponseWriter, r *http.Request, host *resource.
 	sealed, err := e.askAgain(r.Context(), host, vouching, v)
 	switch {
 	case err == nil:
+		v.Checked = e.Now().Unix()
 		e.Audit.Write(r.Context(), audit.Entry{
 			Event: audit.SessionRenewed, Host: host.Name, Flow: v.Flow, Family: v.ID, Subject: v.Identity.FullSubject(), Email: v.Identity.Email, Client: session.ClientID,
+			Cause: e.note(r.Context(), host, &v),
 		})
 		session.Set(w.Header(), host, sealed)
 		redirect(w, host.Issuer+p.Page)

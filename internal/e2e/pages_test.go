@@ -35,7 +35,10 @@ func TestPages(t *testing.T) {
 	chromium := program(t, "chromium", "/usr/bin/chromium")
 	server := httptest.NewServer(gallery(t, rendered(t), looked))
 	defer server.Close()
-	for frames, only := range map[string]string{"left to right": "^en/", "right to left": "^ar/", "other brands and words": "^(de|brand|yellow)/"} {
+	for frames, only := range map[string]string{
+		"consent, left to right": "^en/consent", "consent, right to left": "^ar/consent", "left to right": "^en/(?!consent)", "right to left": "^ar/(?!consent)",
+		"other brands and words": "^(de|brand|yellow)/",
+	} {
 		t.Run(frames, func(t *testing.T) {
 			track(t)
 			lookAtPages(t, chromium, server.URL+"/", only)

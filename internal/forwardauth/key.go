@@ -83,7 +83,7 @@ func toolsOf(k *credential.Key) []string {
 // would help: clients must not be sent to one.
 func (d *Decision) aboutKey() bool {
 	switch d.Reason {
-	case APIKeyMalformed, APIKeyUnknown, APIKeyExpired, APIKeyRevoked, APIKeyNotAccepted, APIKeyWrongSource, APIKeyRefused, NotAnAPIKey:
+	case APIKeyMalformed, APIKeyUnknown, APIKeyExpired, APIKeySignInDue, APIKeyRevoked, APIKeyNotAccepted, APIKeyWrongSource, APIKeyRefused, NotAnAPIKey:
 		return true
 	case NoToken:
 		return d.Resource.KeysOnly()

@@ -92,6 +92,7 @@ const (
 	APIKeyMalformed
 	APIKeyUnknown
 	APIKeyExpired
+	APIKeySignInDue
 	APIKeyRevoked
 	APIKeyNotAccepted
 	APIKeyWrongSource
@@ -134,7 +135,8 @@ var slugs = [numReasons]reasons.Reason{
 	VerifierUnavailable: reasons.VerifierUnavailable, TooManyWaiting: reasons.TooManyWaiting,
 	ProviderSessionOver: reasons.ProviderSessionOver,
 	APIKeyMalformed:     reasons.APIKeyMalformed, APIKeyUnknown: reasons.APIKeyUnknown, APIKeyExpired: reasons.APIKeyExpired,
-	APIKeyRevoked: reasons.APIKeyRevoked, APIKeyNotAccepted: reasons.APIKeyNotAccepted, APIKeyWrongSource: reasons.APIKeyWrongSource,
+	APIKeySignInDue: reasons.APIKeySignInDue,
+	APIKeyRevoked:   reasons.APIKeyRevoked, APIKeyNotAccepted: reasons.APIKeyNotAccepted, APIKeyWrongSource: reasons.APIKeyWrongSource,
 	APIKeyNotEnough: reasons.APIKeyNotEnough, APIKeyRefused: reasons.APIKeyRefused, NotAnAPIKey: reasons.NotAnAPIKey, TwoCredentials: reasons.TwoCredentials,
 	NoSession: reasons.NoSession, SessionExpired: reasons.SessionExpired, SessionInvalid: reasons.SessionInvalid, SessionDue: reasons.SessionDue,
 	CrossSiteRequest: reasons.CrossSiteRequest,
@@ -246,6 +248,7 @@ var answers = func() (all [numReasons]answer) {
 	all[APIKeyMalformed] = unauthorized(oauth.InvalidToken, "the API key is incomplete or mistyped")
 	all[APIKeyUnknown] = unauthorized(oauth.InvalidToken, "the API key is not known here")
 	all[APIKeyExpired] = unauthorized(oauth.InvalidToken, "the API key has expired")
+	all[APIKeySignInDue] = unauthorized(oauth.InvalidToken, "the person who made the API key has to sign in here again, in a browser or with an app")
 	all[APIKeyRevoked] = unauthorized(oauth.InvalidToken, "the API key was revoked")
 	all[APIKeyNotAccepted] = unauthorized(oauth.InvalidToken, "the API key is not for this MCP server")
 	all[APIKeyWrongSource] = unauthorized(oauth.InvalidToken, "the API key may not be used from this network")

@@ -49,6 +49,8 @@ type KeyServer struct {
 	Scopes      []ConsentScope
 	Days        []int
 	Unavailable bool // which scopes there are is not known now
+	// SignInDays is after how many days without a sign-in the key rests, 0 for never.
+	SignInDays int
 }
 
 // AccountNotice is what a page says about the last form.

@@ -302,7 +302,7 @@ func fullAccount() Account {
 		Apps: []AccountEntry{entry("a", "Claude Code", "claude.ai", "Team Wiki", "pages:read", "pages:write"), entry("b", "", "", "Warehouse", "mcp")},
 		Keys: []AccountEntry{entry("c", "Nightly export", "", "Team Wiki", "pages:read")},
 		KeyServers: []KeyServer{
-			{URI: "https://wiki.mcp.example.com/mcp", Name: "Team Wiki", Scopes: few.Scopes, Days: []int{7, 30, 90}},
+			{URI: "https://wiki.mcp.example.com/mcp", Name: "Team Wiki", Scopes: few.Scopes, Days: []int{7, 30, 90}, SignInDays: 30},
 			{URI: "https://wiki.mcp.example.com/other", Name: "Warehouse", Scopes: []ConsentScope{{Name: "mcp", Everything: true}}, Days: []int{1}},
 		},
 		Browsers: []AccountEntry{entry("d", "", "", ""), entry("e", "", "", "")},

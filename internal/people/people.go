@@ -67,6 +67,9 @@ type Record struct {
 	Entries []Entry `json:"entries"`
 	// Forgotten is how many entries there was no room for, although they may be alive.
 	Forgotten int `json:"forgotten,omitempty"`
+	// Vouched is when the identity provider last said that the person is there, in Unix
+	// seconds: the latest Used of the entries, also of those that are gone.
+	Vouched int64 `json:"vouched,omitempty"`
 }
 
 // Bounds on a record.
@@ -119,7 +122,7 @@ func (r *Records) Note(ctx context.Context, who Who, e Entry) error {
 	e.trim()
 	var last int64
 	err := r.change(ctx, who.Subject, func(v *Record, now int64) {
-		v.Who = who
+		v.Who, v.Vouched = who, max(v.Vouched, e.Used)
 		if i := v.find(e.ID); i >= 0 {
 			e.Since = min(e.Since, v.Entries[i].Since)
 			v.Entries = slices.Delete(v.Entries, i, i+1)
@@ -146,6 +149,16 @@ func (r *Records) Forget(ctx context.Context, subject string, ids ...string) err
 			v.Forgotten = 0
 		}
 	})
+}
+
+// Vouched returns when the identity provider last said that the person is there, as
+// far as the record knows; the zero time is never. Errors wrap guard.ErrUnavailable.
+func (r *Records) Vouched(ctx context.Context, subject string, now time.Time) (time.Time, error) {
+	v, err := r.Of(ctx, subject, now)
+	if err != nil || v.Vouched == 0 {
+		return time.Time{}, err
+	}
+	return time.Unix(v.Vouched, 0), nil
 }
 
 // Of returns a person's record as it is now, without what has died.

@@ -396,6 +396,8 @@ var (
 		"make a key with `new-api-key` and put its line into the keys' file, or use one that is there")
 	APIKeyExpired = define("api_key_expired", "the API key has expired",
 		"make a new key, or move the end of this one")
+	APIKeySignInDue = define("api_key_sign_in_due", "the identity provider has not vouched for the person who made the API key for longer than `personalKeys.signInEvery`",
+		"the person signs in, at `/account` or with an app; then the key is good again")
 	APIKeyRevoked = define("api_key_revoked", "the API key was revoked",
 		"make a new key if its owner is to come back")
 	APIKeyNotAccepted = define("api_key_not_accepted", "the API key is not for this MCP server, or the MCP server takes none",

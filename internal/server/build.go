@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -235,7 +236,7 @@ func (b *builder) endpoints() (endpoints, *limits) {
 // account makes the pages where people see what they allowed.
 func (b *builder) account() *account.Endpoint {
 	return &account.Endpoint{
-		Sessions: b.sessions, People: b.people, Ended: b.memory.ended, Keys: b.personal, KeyLifetime: b.cfg.PersonalKeys.MaxLifetime,
+		Sessions: b.sessions, People: b.people, Ended: b.memory.ended, Keys: b.personal, KeyLifetime: b.cfg.PersonalKeys.MaxLifetime, KeySignIns: b.cfg.PersonalKeys.SignInEvery,
 		Resources: b.table.All(), Catalogue: b.ask, Peek: b.peek, Policy: b.rules, Providers: b.providers, Guard: b.replay,
 		Forms: account.NewForms(b.sealing), Pages: b.pages, Audit: b.audit, Now: b.opt.Now, GrantLifetime: b.grantLifetime(),
 	}
@@ -289,6 +290,13 @@ func (b *builder) listen(e endpoints, limits *limits) {
 	b.management = b.manage()
 }
 
+// personSignIns knows whom an identity provider vouched for lately, for their own keys.
+func (b *builder) personSignIns() *personal.SignIns {
+	return personal.NewSignIns(b.cfg.PersonalKeys.SignInEvery, func(ctx context.Context, subject string) (time.Time, error) {
+		return b.people.Vouched(ctx, subject, b.opt.Now())
+	}, b.opt.Now)
+}
+
 // kinds are what a request may prove itself with, in the order in which they are
 // asked whether a credential is theirs.
 func (b *builder) kinds() credential.Kinds {
@@ -297,7 +305,7 @@ func (b *builder) kinds() credential.Kinds {
 		kinds = append(kinds, session.Kind{Sessions: b.sessions, Policy: b.rules})
 	}
 	if slices.ContainsFunc(b.table.All(), func(r *resource.Resource) bool { return r.PersonalKeys }) {
-		kinds = append(kinds, personal.Kind{Keys: b.personal, Policy: b.rules})
+		kinds = append(kinds, personal.Kind{Keys: b.personal, Policy: b.rules, SignIns: b.personSignIns()})
 	}
 	kinds = append(kinds, apikey.Kind{Keys: b.apiKeys, Now: b.opt.Now})
 	if hook := &b.cfg.APIKeys.Webhook; hook.On() {

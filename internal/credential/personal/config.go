@@ -8,6 +8,8 @@ import (
 type Settings struct {
 	// The longest life of a key that a person makes, "24h" to "8760h".
 	MaxLifetime time.Duration `json:"maxLifetime" default:"2160h" min:"24h" max:"8760h"`
+	// How long a key is good after the identity provider last vouched for the person, "24h" to "8760h": at a sign-in, when a session of their browser was checked again, and when an app of theirs renewed its access. After that the key is refused until the person signs in. So a person who is shut out at the provider loses their keys too.
+	SignInEvery time.Duration `json:"signInEvery" default:"720h" min:"24h" max:"8760h"`
 }
 
 // HostFile is the `proxy.hosts[].personalKeys` section.

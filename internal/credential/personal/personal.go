@@ -3,11 +3,13 @@
 //
 // A key holds all that is known of it, sealed, so nothing of it is stored. Its
 // invariants: it is for one MCP server; it never does more than its scopes, nor more
-// than the rules allow the person when it is used; and who is denied, or ends
-// it, has ended it everywhere.
+// than the rules allow the person when it is used; who is denied, or ends it, has
+// ended it everywhere; and it rests once the identity provider has not vouched for the
+// person for a while.
 package personal
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"strings"
@@ -84,8 +86,9 @@ func (k *Keys) Make(v Key, host *resource.Host) (id, key string, err error) {
 
 // Kind verifies keys. It implements credential.Kind.
 type Kind struct {
-	Keys   *Keys
-	Policy *policy.Policy
+	Keys    *Keys
+	Policy  *policy.Policy
+	SignIns *SignIns
 }
 
 // Recognises reports whether raw begins as every key does, so that a key is
@@ -94,18 +97,53 @@ func (Kind) Recognises(raw string, _ *resource.Resource) bool { return strings.H
 
 // Verify returns the principal of a key for r.
 func (k Kind) Verify(raw string, r *resource.Resource) (credential.Principal, error) {
+	v, err := k.open(raw, r)
+	if err != nil {
+		return credential.Principal{}, err
+	}
+	until, err := k.SignIns.known(&v)
+	if err != nil {
+		return credential.Principal{}, err
+	}
+	return k.principal(&v, until, r), nil
+}
+
+// Ask finds out when the identity provider last vouched for the person.
+func (k Kind) Ask(ctx context.Context, raw string, r *resource.Resource) (credential.Principal, error) {
+	v, err := k.open(raw, r)
+	if err != nil {
+		return credential.Principal{}, err
+	}
+	until, err := k.SignIns.ask(ctx, &v)
+	if err != nil {
+		return credential.Principal{}, err
+	}
+	return k.principal(&v, until, r), nil
+}
+
+// open reads a key that is for r.
+func (k Kind) open(raw string, r *resource.Resource) (Key, error) {
 	if !r.PersonalKeys {
-		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyNotAccepted}
+		return Key{}, credential.Refused{Reason: reasons.APIKeyNotAccepted}
 	}
 	v, err := k.Keys.box.Open(strings.TrimPrefix(raw, Prefix), r.Host.Issuer)
 	switch {
 	case errors.Is(err, seal.ErrExpired):
-		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyExpired}
+		return Key{}, credential.Refused{Reason: reasons.APIKeyExpired}
 	case err != nil:
-		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyUnknown}
+		return Key{}, credential.Refused{Reason: reasons.APIKeyUnknown}
 	case v.Resource != r.URI:
-		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyNotAccepted, Subject: v.Identity.FullSubject(), Client: ClientID, ID: v.ID}
+		return Key{}, v.refused(reasons.APIKeyNotAccepted)
 	}
+	return v, nil
+}
+
+func (v *Key) refused(reason reasons.Reason) credential.Refused {
+	return credential.Refused{Reason: reason, Subject: v.Identity.FullSubject(), Client: ClientID, ID: v.ID}
+}
+
+// principal is who comes with the key; until is when the key is to be looked at again.
+func (k Kind) principal(v *Key, until time.Time, r *resource.Resource) credential.Principal {
 	id := v.Identity
 	return credential.Principal{
 		Issuer: r.Host.Issuer, Audience: r.URI, Subject: id.FullSubject(), Client: ClientID, Scope: v.Scopes.String(),
@@ -113,5 +151,6 @@ func (k Kind) Verify(raw string, r *resource.Resource) (credential.Principal, er
 		Agreed: v.Agreed,
 		Policy: k.Policy.For(r.URI).Rematch(id, v.InGroups, Client()).String(),
 		Key:    &credential.Key{}, ID: v.ID, Family: v.ID, IssuedAt: v.Made, SignedIn: v.Made, Expires: v.Expires,
-	}, nil
+		Until: min(until.Unix(), v.Expires),
+	}
 }
