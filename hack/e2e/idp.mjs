@@ -13,6 +13,7 @@
 // AUDIENCE=NAME              is in tokens in the place of the MCP server's URL
 // SCOPES="NAME NAME"         are scopes besides
 // ALICE=ADDRESS              is the e-mail address of alice (alice@example.com)
+// ALICE_GROUPS="NAME NAME"   are her groups, which come with her profile then, as Keycloak's do
 // JWKS_PATH=, INTROSPECTION_PATH=  where these are (/jwks, /token/introspection)
 // SIGNED_ANSWERS=1           signs what it says of a token (RFC 9701)
 // BACKCHANNEL_LOGOUT=URL     is told when a person's session here ends
@@ -40,7 +41,7 @@ const users = {
     password: 'alice-password',
     claims: {
       sub: 'u-1001', preferred_username: 'alice', name: 'Alice Example',
-      email: env.ALICE ?? 'alice@example.com', email_verified: true, groups: ['engineering', 'admins', ...Array.from({ length: Number(process.env.EXTRA_GROUPS ?? 0) }, (_, i) => `department-team-${1000 + i}`)],
+      email: env.ALICE ?? 'alice@example.com', email_verified: true, groups: [...(env.ALICE_GROUPS ?? 'engineering admins').split(' '), ...Array.from({ length: Number(process.env.EXTRA_GROUPS ?? 0) }, (_, i) => `department-team-${1000 + i}`)],
     },
   },
   bob: {
@@ -87,7 +88,7 @@ const provider = new Provider(issuer, {
   scopes: ['openid', 'offline_access', 'profile', 'email', 'groups', ...(env.RESOURCE_TOKENS ? guarded : more)],
   claims: {
     openid: ['sub'],
-    profile: ['name', 'preferred_username'],
+    profile: ['name', 'preferred_username', ...(env.ALICE_GROUPS ? ['groups'] : [])],
     email: ['email', 'email_verified'],
     groups: ['groups'],
   },

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// The examples of the predecessors' READMEs, with values in the place of placeholders,
+// The examples of the predecessors' documents, with values in the place of placeholders,
 // are translated by the program, changed as its comments and its report ask for, and
 // run: a client signs in and calls a tool, over the transport of the example and at its
 // own ports and paths.
@@ -36,6 +36,8 @@ func TestPredecessorsReadme(t *testing.T) {
 	t.Run("mcp-framework with JWTs", movesFromFramework)
 	t.Run("mcp-framework with introspection", movesFromFrameworkWithIntrospection)
 	t.Run("mcp-framework with API keys", movesFromFrameworkWithKeys)
+	t.Run("oauth2-proxy", movesFromOAuth2Proxy)
+	t.Run("mcp-auth-proxy", movesFromMCPAuthProxy)
 }
 
 // managementOfExamples is the default of listen.management.
@@ -172,15 +174,15 @@ func startEcho(t *testing.T, transport, port, path string) {
 	start(t, "FastMCP", nil, python(t), filepath.Join(drivers, "echo-server.py"), transport, port, path).waitTCP(t, "127.0.0.1:"+port)
 }
 
-// httpsTo runs nginx with TLS for mcp.example.com, as the examples have a gateway of
-// their own before them, and has clients find it by that name. locations are those of
-// its one server.
-func httpsTo(t *testing.T, locations string) (address, certificate string) {
+// httpsTo runs nginx with TLS for a host, as the examples have a gateway of their own
+// before them, and has clients find it by that name. locations are those of its one
+// server.
+func httpsTo(t *testing.T, host, locations string) (address, certificate string) {
 	t.Helper()
 	dir := t.TempDir()
-	roots := selfSigned(t, dir, []string{"mcp.example.com"})
+	roots := selfSigned(t, dir, []string{host})
 	address, certificate = "127.0.0.1:"+freePorts(t, 1)[0], filepath.Join(dir, "tls.crt")
-	startConfD(t, program(t, "nginx", "/usr/sbin/nginx"), "server {\n  listen "+address+" ssl;\n  server_name mcp.example.com;\n  ssl_certificate "+certificate+
+	startConfD(t, program(t, "nginx", "/usr/sbin/nginx"), "server {\n  listen "+address+" ssl;\n  server_name "+host+";\n  ssl_certificate "+certificate+
 		";\n  ssl_certificate_key "+filepath.Join(dir, "tls.key")+";\n"+locations+"}\n").waitTCP(t, address)
 	everythingTo(t, address, roots)
 	return address, certificate
@@ -195,6 +197,17 @@ const relayTo = `  location / {
   }
 `
 
+// asking are the locations of a gateway that asks the service, as ingress-nginx makes them.
+func asking(t *testing.T, service, server string) string {
+	t.Helper()
+	var locations bytes.Buffer
+	route := nginxRoute{Service: service, Path: "/mcp", MCP: server, AuthHost: "auth.mcp.svc.cluster.local"}
+	if err := nginxConf.ExecuteTemplate(&locations, "locations", route); err != nil {
+		t.Fatal(err)
+	}
+	return locations.String()
+}
+
 // The values of matheuscscp/mcp-oauth2-proxy: an nginx like that of ingress-nginx asks,
 // the MCP server declares its scopes in tools/list, and people of one domain come in.
 func movesFromMCPOAuth2Proxy(t *testing.T) {
@@ -203,13 +216,8 @@ func movesFromMCPOAuth2Proxy(t *testing.T) {
 	issuer := startOIDC(t, []string{
 		"CLIENT_ID=1234567890-dq9048dt1kjlrmlevevcdb5vb0snc8hd.apps.googleusercontent.com", "CLIENT_SECRET=" + m.secret(t, "client-secret"), "ALICE=alice@my-org.com",
 	}, "https://mcp.example.com/callback")
-	m.change(t, "name: google", "name: oidc\n  issuerURL: "+issuer+"\n  scopes: [openid, email, groups]", "http://mcp.mcp-ns.svc.cluster.local./mcp", notes.direct.URL+"/mcp")
-	var locations bytes.Buffer
-	route := nginxRoute{Service: "127.0.0.1:8080", Path: "/mcp", MCP: notes.address(), AuthHost: "mcp-oauth2-proxy.mcp.svc.cluster.local"}
-	if err := nginxConf.ExecuteTemplate(&locations, "locations", route); err != nil {
-		t.Fatal(err)
-	}
-	httpsTo(t, locations.String())
+	m.change(t, "name: google", "name: oidc\n  issuerURL: "+issuer, "http://mcp.mcp-ns.svc.cluster.local./mcp", notes.direct.URL+"/mcp")
+	httpsTo(t, "mcp.example.com", asking(t, "127.0.0.1:8080", notes.address()))
 	m.serve(t)
 
 	const target = "https://mcp.example.com/mcp"
@@ -383,22 +391,28 @@ func tokenAt(t *testing.T, issuer, resource, scope string) string {
 // bridgeOfReport is the command that the report asks the operator to start.
 var bridgeOfReport = regexp.MustCompile(`(?m)mcp-forward-auth (bridge .*)$`)
 
+// bridge starts what the report asks for, with server-everything of npm in the place of
+// another server, and variables.
+func (m *moved) bridge(t *testing.T, server string, env []string) {
+	t.Helper()
+	found := bridgeOfReport.FindStringSubmatch(m.report)
+	if found == nil {
+		t.Fatalf("the report names no bridge:\n%s", m.report)
+	}
+	args := strings.Fields(substitute(t, found[1], server, "@modelcontextprotocol/server-everything"))
+	program(t, "npx")
+	// npx finds what is installed in that directory, and fetches nothing.
+	bridge := start(t, "bridge", env, serviceBinary(t), slices.Insert(args, 1, "--dir", drivers)...)
+	bridge.waitHTTP(t, "http://127.0.0.1:3000/readyz", http.StatusOK)
+}
+
 // WSO2's stdio mode, with the command of another server from npm: the bridge starts
 // it, as the report says.
 func movesFromWSO2WithStdio(t *testing.T) {
 	m := migrated(t, []string{"8080", "3000"}, "wso2", "stdio.yaml")
 	issuer := startAuthorizationServer(t, "jwt", "SCOPES=github")
 	m.change(t, "https://login.example.com/realms/corp", issuer)
-	found := bridgeOfReport.FindStringSubmatch(m.report)
-	if found == nil {
-		t.Fatalf("the report names no bridge:\n%s", m.report)
-	}
-	args := strings.Fields(substitute(t, found[1], "@modelcontextprotocol/server-github", "@modelcontextprotocol/server-everything"))
-	// npx finds what is installed there, and fetches nothing.
-	args = slices.Insert(args, 1, "--dir", filepath.Join(drivers))
-	program(t, "npx")
-	bridge := start(t, "bridge", strings.Fields(m.secret(t, "bridge.env")), serviceBinary(t), args...)
-	bridge.waitHTTP(t, "http://127.0.0.1:3000/readyz", http.StatusOK)
+	m.bridge(t, "@modelcontextprotocol/server-github", strings.Fields(m.secret(t, "bridge.env")))
 	m.serve(t)
 
 	const target = "http://localhost:8080/mcp"
@@ -412,7 +426,7 @@ func movesFromFramework(t *testing.T) {
 	startEverything(t, "streamableHttp", "8080")
 	issuer := startAuthorizationServer(t, "jwt", "AUDIENCE=https://mcp.example.com", "JWKS_PATH=/.well-known/jwks.json")
 	m.change(t, "https://auth.example.com", issuer)
-	address, certificate := httpsTo(t, relayTo)
+	address, certificate := httpsTo(t, "mcp.example.com", relayTo)
 	m.serve(t)
 	m.refuses(t, "https://mcp.example.com/mcp")
 	byPython(t, "https://mcp.example.com/mcp", named(t, address, certificate), "echo", hello, "Echo: hello")
@@ -425,7 +439,7 @@ func movesFromFrameworkWithIntrospection(t *testing.T) {
 	issuer := startAuthorizationServer(t, "opaque", "AUDIENCE=https://mcp.example.com", "INTROSPECTION_PATH=/oauth/introspect",
 		"CLIENT_ID=mcp-server", "CLIENT_SECRET="+m.secret(t, "introspection-secret"))
 	m.change(t, "https://auth.example.com", issuer)
-	address, certificate := httpsTo(t, relayTo)
+	address, certificate := httpsTo(t, "mcp.example.com", relayTo)
 	m.serve(t)
 	m.refuses(t, "https://mcp.example.com/sse")
 	byPython(t, "https://mcp.example.com/sse", named(t, address, certificate), "echo", hello, "Echo: hello")
@@ -472,7 +486,7 @@ func tunnelTo(t *testing.T, address string) (url string) {
 func movesFromFrameworkWithKeys(t *testing.T) {
 	m := migrated(t, []string{"8080", "8081"}, "mcp-framework", "apikey.json", "--url", "https://mcp.example.com")
 	startEverything(t, "sse", "8080")
-	httpsTo(t, relayTo)
+	httpsTo(t, "mcp.example.com", relayTo)
 	m.serve(t)
 	connect := func(key string) (*mcp.ClientSession, error) {
 		return mcp.NewClient(&mcp.Implementation{Name: "e2e-go", Version: "1.0.0"}, nil).Connect(t.Context(), &mcp.SSEClientTransport{
@@ -487,6 +501,47 @@ func movesFromFrameworkWithKeys(t *testing.T) {
 	echoes(t, session)
 	if _, err := connect("an-old-key-of-the-framework"); err == nil {
 		t.Error("the old key opens")
+	}
+}
+
+// oauth2-proxy's command for Keycloak: an nginx asks, and people of the groups come in.
+func movesFromOAuth2Proxy(t *testing.T) {
+	port := freePorts(t, 1)[0]
+	m := migrated(t, []string{"4180"}, "oauth2-proxy", "keycloak.sh", "--server", "http://127.0.0.1:"+port+"/mcp")
+	startEverything(t, "streamableHttp", port)
+	issuer := startOIDC(t, []string{"CLIENT_ID=mcp", "CLIENT_SECRET=" + m.secret(t, "client-secret"), "ALICE=alice@yourcompany.com", "ALICE_GROUPS=/engineers /others"},
+		"https://internal.yourcompany.com/callback")
+	m.change(t, "https://keycloak.yourcompany.com/realms/corp", issuer)
+	httpsTo(t, "internal.yourcompany.com", asking(t, "127.0.0.1:4180", "127.0.0.1:"+port))
+	m.serve(t)
+	const target = "https://internal.yourcompany.com/mcp"
+	m.refuses(t, target)
+	echoes(t, connectGoSDK(t, target, legacy, alice))
+	m.refusesBob(t, target)
+}
+
+// sigbit/mcp-auth-proxy's README: one program with a certificate by ACME, a password,
+// and a server that speaks stdio, which the bridge starts.
+func movesFromMCPAuthProxy(t *testing.T) {
+	m := migrated(t, []string{"3000"}, "mcp-auth-proxy", "readme.sh")
+	a := startPebble(t)
+	m.change(t, ":443", "127.0.0.1:"+a.tlsPort, "redirect: :80", "redirect: 127.0.0.1:"+a.httpPort,
+		"agreeToTerms: true", "agreeToTerms: true\n    directoryURL: "+a.directory+"\n    caFile: "+a.caFile)
+	m.bridge(t, "@modelcontextprotocol/server-filesystem ./", nil)
+	m.serve(t)
+	everythingTo(t, "127.0.0.1:"+a.tlsPort, a.roots)
+	const target = "https://mcp.example.com/mcp"
+	waitFor(t, "the certificate", func() bool {
+		resp, err := browser.Get(target)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil
+	})
+	m.refuses(t, target)
+	echoes(t, connectGoSDK(t, target, legacy, visitor{username: "admin", password: "changeme"}))
+	if _, _, err := tryGoSDK(t, target, legacy, visitor{username: "admin", password: "changeyou"}); err == nil {
+		t.Error("another password opens")
 	}
 }
 
