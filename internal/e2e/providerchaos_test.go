@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+	"sigs.k8s.io/yaml"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 )
@@ -59,9 +60,14 @@ type blaze struct {
 	*storm
 	form     string
 	provider *oauthtest.OIDCProvider
-	taps     map[string]*tap // by the name that the provider knows the replica by
-	names    map[*replica]string
-	signing  sync.Mutex // the fake signs in one person at a time
+	// What the provider knows a process by is its name. A replica that starts again is
+	// another process, and has another secret: what the one before it had asked for may
+	// come to the provider when the next one runs.
+	names   map[*replica]string
+	files   map[*replica]map[string]any
+	taps    map[string]*tap // by name
+	deaths  map[string]death
+	signing sync.Mutex // the fake signs in one person at a time
 
 	good, refreshes atomic.Int64
 
@@ -103,7 +109,8 @@ func clientsInChaos() int {
 
 func newBlaze(t *testing.T, form string, d time.Duration, redis string) *blaze {
 	b := &blaze{
-		form: form, provider: oauthtest.NewOIDCProvider(t), taps: map[string]*tap{}, names: map[*replica]string{}, families: map[string]string{}, told: map[string]int{},
+		form: form, provider: oauthtest.NewOIDCProvider(t), families: map[string]string{}, told: map[string]int{},
+		names: map[*replica]string{}, files: map[*replica]map[string]any{}, taps: map[string]*tap{}, deaths: map[string]death{},
 	}
 	b.provider.GiveRefreshTokens(true)
 	b.provider.SetLife(providerLife(d))
@@ -122,14 +129,14 @@ func newBlaze(t *testing.T, form string, d time.Duration, redis string) *blaze {
 	} else {
 		section["minLifetime"] = "10s"
 	}
+	var files []map[string]any
 	b.storm = newStorm(t, map[string]any{"backend": "redis"}, func(s *storm, file map[string]any) {
 		name := fmt.Sprint("replica-", len(s.replicas))
-		secret := oauthtest.ClientSecret + name
-		b.provider.KnowAs(name, secret)
 		b.taps[name] = tapped(t, redis)
+		files = append(files, file)
 		s.backend = strings.TrimPrefix(server.URL, "http://")
 		file["guard"] = map[string]any{"backend": "redis", "redis": map[string]any{"addresses": []string{b.taps[name].address}, "passwordFile": "password", "keyPrefix": tapPrefix}}
-		file["provider"] = map[string]any{"name": "oidc", "issuerURL": b.provider.Issuer, "clientID": oauthtest.ClientID, "clientSecret": secret}
+		file["provider"] = map[string]any{"name": "oidc", "issuerURL": b.provider.Issuer, "clientID": oauthtest.ClientID, "clientSecret": b.secretOf(name)}
 		file["keys"].(map[string]any)["rotation"] = "10m"
 		file["tokens"] = map[string]any{"accessTokenLifetime": "1h"}
 		file["limits"] = map[string]any{"addressRequests": 0, "clientRequests": 0}
@@ -138,9 +145,32 @@ func newBlaze(t *testing.T, form string, d time.Duration, redis string) *blaze {
 		proxy["hosts"].([]any)[0].(map[string]any)["providerToken"] = section
 	})
 	for i, r := range b.replicas {
-		b.names[r] = fmt.Sprint("replica-", i)
+		b.names[r], b.files[r] = fmt.Sprint("replica-", i), files[i]
 	}
+	b.died = b.rename
 	return b
+}
+
+// secretOf is the client's secret of one process.
+func (b *blaze) secretOf(name string) string {
+	secret := oauthtest.ClientSecret + name
+	b.provider.KnowAs(name, secret)
+	return secret
+}
+
+// rename gives a replica that was killed another name, before it starts again.
+func (b *blaze) rename(r *replica, d death) {
+	before := b.names[r]
+	name := fmt.Sprintf("%s again", before)
+	b.deaths[before], b.names[r], b.taps[name] = d, name, b.taps[before]
+	b.files[r]["provider"].(map[string]any)["clientSecret"] = b.secretOf(name)
+	text, err := yaml.Marshal(b.files[r])
+	if err == nil {
+		err = os.WriteFile(r.config, text, 0o600)
+	}
+	if err != nil {
+		b.t.Error(err)
+	}
 }
 
 func (b *blaze) burn(d time.Duration, stopGuard, startGuard func(t *testing.T)) {

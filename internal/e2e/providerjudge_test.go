@@ -13,18 +13,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 )
 
-// deathOf is the first end of a replica after then; ok is false if it lived on.
-func (b *blaze) deathOf(name string, then time.Time) (death, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, d := range b.deaths {
-		if b.names[d.of] == name && d.gone.After(then) {
-			return d, true
-		}
-	}
-	return death{}, false
-}
-
 // kept are the writes of what a replica got for a refresh token, in order: from the moment
 // it asked the provider until then. While it has the lease of the family, it alone writes
 // there.
@@ -56,7 +44,7 @@ const longestWrite = time.Second
 // then the time from the provider's answer to the signal; less than 0 where the signal was
 // first.
 func (b *blaze) fault(r oauthtest.Reuse) (why string, between time.Duration) {
-	d, died := b.deathOf(r.First.By, r.First.Asked)
+	d, died := b.deaths[r.First.By]
 	switch {
 	case b.families[r.First.Subject] == "" || b.taps[r.First.By] == nil:
 		return "it is not known whose it is, or who used it", 0
@@ -95,7 +83,7 @@ func (b *blaze) exposed() (all []time.Duration, lost []oauthtest.Spending) {
 		}
 		if writes := b.kept(s, s.Answered.Add(10*longestWrite)); len(writes) > 0 {
 			all = append(all, writes[0].done.Sub(s.Answered))
-		} else if d, died := b.deathOf(s.By, s.Asked); !died || d.at.Sub(s.Answered) > longestWrite {
+		} else if d, died := b.deaths[s.By]; !died || d.at.Sub(s.Answered) > longestWrite {
 			lost = append(lost, s)
 		}
 	}
@@ -167,6 +155,7 @@ func TestChaosJudge(t *testing.T) {
 		}{
 			{name: "killed before the write", kill: 115, by: "replica-0", whose: "jane"},
 			{name: "killed while the provider answers", kill: 105, by: "replica-0", whose: "jane"},
+			{name: "killed before the provider began to", kill: 50, by: "replica-0", whose: "jane"},
 			{name: "killed while the guard was away", kill: 1800, outage: 120, by: "replica-0", whose: "jane"},
 			{name: "killed after the write", kill: 115, write: 112, by: "replica-0", whose: "jane", want: "reached the guard 2ms after"},
 			{name: "the lease alone was written", kill: 115, write: 90, by: "replica-0", whose: "jane"},
@@ -177,10 +166,9 @@ func TestChaosJudge(t *testing.T) {
 			{name: "a stranger", kill: 115, by: "replica-0", whose: "joe", want: "not known"},
 		} {
 			t.Run(form+" "+tt.name, func(t *testing.T) {
-				dying := &replica{}
-				b := &blaze{storm: &storm{t: t}, form: form, names: map[*replica]string{dying: "replica-0"}, families: map[string]string{"jane": "the-family"}, taps: map[string]*tap{"replica-0": {writes: map[string][]guardWrite{}}, "replica-1": {}}}
+				b := &blaze{storm: &storm{t: t}, form: form, deaths: map[string]death{}, families: map[string]string{"jane": "the-family"}, taps: map[string]*tap{"replica-0": {writes: map[string][]guardWrite{}}, "replica-1": {}}}
 				if tt.kill != 0 {
-					b.deaths = []death{{of: dying, at: at(tt.kill), gone: at(tt.kill + 1)}}
+					b.deaths["replica-0"] = death{at: at(tt.kill), gone: at(tt.kill + 1)}
 				}
 				if tt.write != 0 {
 					b.taps["replica-0"].writes[tapKey(kind, id)] = []guardWrite{{value: "{}", sent: at(tt.write), done: at(tt.write)}}

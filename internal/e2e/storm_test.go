@@ -46,12 +46,12 @@ type storm struct {
 	pool     []*held
 	keys     map[string]time.Time // by kid, what a verifier with a cache knows
 	backend  string               // what nginx passes requests to, "" for mcp
-	deaths   []death
+	// died, if set, is told of each replica that was killed, before it starts again.
+	died func(r *replica, d death)
 }
 
 // death is the end of a replica by a signal.
 type death struct {
-	of       *replica
 	at, gone time.Time // when the signal was sent, and when the process was no more
 }
 
@@ -310,14 +310,14 @@ func (s *storm) kill(r *replica, binary string) {
 	end := s.begin("kill")
 	defer end()
 	r.up.Store(false)
-	d := death{of: r, at: time.Now()}
+	d := death{at: time.Now()}
 	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
 	<-r.done
 	d.gone = time.Now()
 	s.add(func(c *tally) { c.kills++ })
-	s.mu.Lock()
-	s.deaths = append(s.deaths, d)
-	s.mu.Unlock()
+	if s.died != nil {
+		s.died(r, d)
+	}
 	time.Sleep(200 * time.Millisecond)
 	r.process = start(s.t, "mcp-forward-auth", nil, binary, "serve", "--config", r.config)
 	r.ready(s.t)
