@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,19 @@ type Key struct {
 	Private *rsa.PrivateKey
 	// Start and End bound the period in which the key signs.
 	Start, End time.Time
+}
+
+// signing has a place for each signature that is made at once.
+var signing = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+// Sign signs a digest with RS256 (RFC 7518, section 3.3). That takes about a millisecond of
+// a processor, so there are no more signatures under way than processors: more would not
+// be made sooner, and everything else that is ready to run would wait behind them, such as
+// a decision, or what an identity provider gave and is not written down.
+func (k Key) Sign(digest [sha256.Size]byte) ([]byte, error) {
+	signing <- struct{}{}
+	defer func() { <-signing }()
+	return rsa.SignPKCS1v15(nil, k.Private, crypto.SHA256, digest[:])
 }
 
 // Source makes the key of a period.

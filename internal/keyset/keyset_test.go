@@ -3,9 +3,12 @@ package keyset
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -174,4 +177,64 @@ func contains(ids []string, id string) bool {
 		}
 	}
 	return false
+}
+
+// Of many that sign at once no more are at it than there are processors.
+func TestSignersTakeTurns(t *testing.T) {
+	key, digest := Key{Private: testKey(t)}, sha256.Sum256([]byte("x"))
+	for range cap(signing) {
+		signing <- struct{}{}
+	}
+	done := make(chan error, 1)
+	go func() {
+		sig, err := key.Sign(digest)
+		if err == nil {
+			err = rsa.VerifyPKCS1v15(&key.Private.PublicKey, crypto.SHA256, digest[:], sig)
+		}
+		done <- err
+	}()
+	for range 50 { // which takes as long as fifty signatures
+		if _, err := rsa.SignPKCS1v15(nil, key.Private, crypto.SHA256, digest[:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-done:
+		t.Errorf("signed without a place: %v", err)
+		done <- err
+	default:
+	}
+	for range cap(signing) {
+		<-signing
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// BenchmarkBesideSigners is how late a timer is while 64 sign without a pause: as they are,
+// and without taking turns.
+func BenchmarkBesideSigners(b *testing.B) {
+	key, digest := Key{Private: testKey(b)}, sha256.Sum256([]byte("x"))
+	for name, sign := range map[string]func(){
+		"in turn": func() { _, _ = key.Sign(digest) },
+		"at once": func() { _, _ = rsa.SignPKCS1v15(nil, key.Private, crypto.SHA256, digest[:]) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			var over atomic.Bool
+			var signers sync.WaitGroup
+			for range 64 {
+				signers.Go(func() {
+					for !over.Load() {
+						sign()
+					}
+				})
+			}
+			for b.Loop() {
+				time.Sleep(time.Millisecond)
+			}
+			over.Store(true)
+			signers.Wait()
+		})
+	}
 }

@@ -2,8 +2,6 @@ package token
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -196,8 +194,7 @@ func (i *Identities) Sign(payload string, now, expires time.Time) (string, error
 	out = b64.AppendEncode(out, []byte(headerStart+key.ID+identityHeaderEnd))
 	out = append(out, '.')
 	out = b64.AppendEncode(out, plain)
-	digest := sha256.Sum256(out)
-	sig, err := rsa.SignPKCS1v15(nil, key.Private, crypto.SHA256, digest[:])
+	sig, err := key.Sign(sha256.Sum256(out))
 	if err != nil {
 		return "", fmt.Errorf("signing: %w", err)
 	}

@@ -6,9 +6,7 @@ package token
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -174,8 +172,7 @@ func (i *Issuer) mint(c Claims, person Person) (string, Claims, error) {
 	if len(out)+1+b64.EncodedLen(key.Private.Size()) > most {
 		return "", c, ErrTooLarge
 	}
-	digest := sha256.Sum256(out)
-	sig, err := rsa.SignPKCS1v15(nil, key.Private, crypto.SHA256, digest[:])
+	sig, err := key.Sign(sha256.Sum256(out))
 	if err != nil {
 		return "", c, fmt.Errorf("signing: %w", err)
 	}
