@@ -226,6 +226,28 @@ func TestReplicaDiesAfterTheAnswer(t *testing.T) {
 	})
 }
 
+// Trap: a replica is told to end (SIGTERM) while it asks the provider. It waits for the
+// answer and writes it down, and the other replica has it.
+func TestReplicaEndsInBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReplicas(t)
+		r.then(func() { time.Sleep(8 * time.Second) })
+		time.Sleep(11 * time.Minute)
+		if _, err := r.wait(t, r.one); !errors.Is(err, providertoken.ErrCannotTell) {
+			t.Errorf("the provider takes long: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		r.one.Close(ctx)
+		if got, err := r.wait(t, r.two); got != "access-2" || err != nil {
+			t.Errorf("when the first has ended: %q %v", got, err)
+		}
+		if r.stolen != 0 || len(r.ended) != 0 || r.n != 2 {
+			t.Errorf("%d refresh tokens were used twice, %v, %d sessions", r.stolen, r.ended, r.n)
+		}
+	})
+}
+
 // Trap: the sign-in is revoked while the provider is asked. What it gives goes nowhere.
 func TestRevokedInBetween(t *testing.T) {
 	for at := range 2 {
