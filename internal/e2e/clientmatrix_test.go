@@ -36,7 +36,10 @@ type matrixClient struct {
 	fails map[string]difference
 }
 
-const again = "signs in again"
+const (
+	again       = "signs in again"
+	anotherPort = "The client's: each process registers again, for another loopback port, and shows the refresh token of the registration before, which is another client's."
+)
 
 var matrixClients = []matrixClient{
 	{"Go SDK", goModule("github.com/modelcontextprotocol/go-sdk"), goSDKSteps, nil},
@@ -46,6 +49,7 @@ var matrixClients = []matrixClient{
 	{"Python SDK (`mcp`)", pythonPackage("mcp"), pythonSteps("sdk"), nil},
 	{"FastMCP", pythonPackage("fastmcp"), pythonSteps("fastmcp"), nil},
 	{"mcp-remote", npmPackage("mcp-remote"), mcpRemoteSteps, nil},
+	{"mcporter", npmPackage("mcporter"), mcporterSteps, map[string]difference{"refresh": {again, anotherPort}, "restart": {again, anotherPort}}},
 }
 
 // stage is a column: what happens, and how often a person may be asked in it.
@@ -308,6 +312,52 @@ func mcpRemoteSteps(t *testing.T, target string, p *person) stepper {
 		}
 		return session, err
 	})
+}
+
+// mcporterSteps runs the command line of mcporter for each call, with a browser in its
+// path. It keeps what it has in its home.
+func mcporterSteps(t *testing.T, target string, p *person) stepper {
+	t.Helper()
+	home, bin := t.TempDir(), t.TempDir()
+	program, err := filepath.Abs(node(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := filepath.Abs(filepath.Join(drivers, "opened.mjs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{
+		filepath.Join(bin, "xdg-open"):                 fmt.Sprintf("#!/bin/sh\nexec %q %q \"$1\"\n", program, script),
+		filepath.Join(home, "config", "mcporter.json"): fmt.Sprintf(`{"mcpServers": {"notes": {"url": %q, "auth": "oauth"}}}`, target),
+	} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cli, err := filepath.Abs(filepath.Join(drivers, "node_modules", "mcporter", "dist", "cli.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(tool string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), stepTime)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, program, cli, "call", "notes."+tool, "--output", "json")
+		cmd.Dir = home
+		cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home, "PERSON="+p.URL, "PATH="+bin+":/usr/bin:/bin", "DISPLAY=:0")
+		cmd.WaitDelay = time.Second
+		out, err := cmd.CombinedOutput()
+		if err == nil && !strings.Contains(string(out), "buy milk") && !strings.Contains(string(out), "note") {
+			err = errors.New("no answer of the tool")
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, tail(string(out), 1<<10))
+		}
+		return nil
+	}
 }
 
 func nodeSteps(version string) func(t *testing.T, target string, p *person) stepper {
