@@ -71,7 +71,7 @@ var rules = []rule{
 	{"gatewatch", []string{"*"}, []string{"conf", "resource"}, "what looks from outside knows what everyone may know, and no key or token"},
 	{"flows", []string{"*"}, []string{"audit", "reasons", "web"}, "what is shown of a sign-in comes from the audit log and nowhere else"},
 	{"explain", []string{"*"}, []string{"audit", "flows", "reasons"}, "what became of a sign-in is told from the audit log, far from the service"},
-	{"bridge", []string{"*"}, []string{"jwks", "signed"}, "what starts programs shares nothing with what holds keys; it checks one signed header"},
+	{"bridge", []string{"*"}, []string{"jwks", "signed", "strictjson"}, "what starts programs shares nothing with what holds keys; it checks one signed header, and reads messages as the service does"},
 	{"conf", []string{"*"}, nil, "the kinds of values that sections are made of know no section"},
 	{"policy/rule", []string{"*"}, nil, "rules are words of the operator; what they mean is for policy and forwardauth"},
 	{"policy/lint", []string{"*"}, []string{"policy/rule", "registration"}, "the linter of rules sees rules and clients, not the file they come from"},

@@ -132,7 +132,7 @@ func (b *Bridge) post(w http.ResponseWriter, r *http.Request, owner string) {
 		refuse(w, status, nil, codeInvalid, "the body cannot be read, or is longer than --max-message", nil)
 		return
 	}
-	messages, err := decodeBatch(body)
+	messages, err := readClient(body)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, nil, codeParse, err.Error(), nil)
 		return

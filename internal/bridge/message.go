@@ -72,7 +72,7 @@ func appendOneLine(out []byte, value json.RawMessage) []byte {
 
 var errMessage = errors.New(`not a message of JSON-RPC 2.0: "jsonrpc", and a method or the answer to an id`)
 
-// decode reads one message.
+// decode reads one message of the MCP server.
 func decode(data []byte) (*message, error) {
 	var m struct {
 		Version string `json:"jsonrpc"`
@@ -84,12 +84,16 @@ func decode(data []byte) (*message, error) {
 	if bytes.Equal(m.ID, []byte("null")) {
 		m.ID = nil
 	}
-	answers := m.Result != nil || m.Error != nil
-	switch {
-	case m.Version != "2.0", m.Method == "" && !answers, m.Method != "" && answers, m.ID != nil && !validID(m.ID), m.Method == "" && m.ID == nil && m.Error == nil:
+	if m.Version != "2.0" || !m.valid() {
 		return nil, errMessage
 	}
 	return &m.message, nil
+}
+
+// valid reports whether it is a request, a notification or an answer.
+func (m *message) valid() bool {
+	answers := m.Result != nil || m.Error != nil
+	return answers != (m.Method != "") && (m.ID == nil || validID(m.ID)) && (m.Method != "" || m.ID != nil || m.Error != nil)
 }
 
 // validID: a text or a whole number (JSON-RPC 2.0, section 4; MCP forbids null).
@@ -102,30 +106,6 @@ func validID(id json.RawMessage) bool {
 	}
 	_, err := strconv.ParseInt(string(id), 10, 64)
 	return err == nil
-}
-
-// decodeBatch reads one message, or the list of them that 2025-03-26 has.
-func decodeBatch(data []byte) (all []*message, err error) {
-	data = bytes.TrimSpace(data)
-	if len(data) == 0 || data[0] != '[' {
-		m, err := decode(data)
-		return []*message{m}, err
-	}
-	var raw []json.RawMessage
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return nil, err
-	}
-	if len(raw) == 0 || len(raw) > 100 {
-		return nil, errors.New("a batch has 1 to 100 messages")
-	}
-	for _, r := range raw {
-		m, err := decode(r)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, m)
-	}
-	return all, nil
 }
 
 // failure is the answer to a request that the bridge could not pass on.

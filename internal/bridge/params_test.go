@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -45,12 +46,12 @@ func TestHeadersOfArguments(t *testing.T) {
 		"text that is no number":  {`{"size":{"count":3}}`, []string{"Mcp-Param-Count", "many"}, "something else"},
 		"a fraction":              {`{"size":{"count":3.5}}`, []string{"Mcp-Param-Count", "3.5"}, "something else"},
 		"an object":               {`{"region":{}}`, []string{"Mcp-Param-Region", "{}"}, "something else"},
+		"in a list of many":       {`{"region":"eu"` + manyMembers() + `}`, []string{"Mcp-Param-Region", "us"}, "something else"},
 		"missing":                 {`{"region":"eu"}`, nil, "is missing"},
 		"of what is not there":    {`{}`, []string{"Mcp-Param-Region", "eu"}, "no such argument"},
 		"of null":                 {`{"region":null}`, []string{"Mcp-Param-Region", "eu"}, "no such argument"},
 		"no Base64 after all":     {`{"region":"=?base64?eu"}`, []string{"Mcp-Param-Region", "=?base64?eu"}, ""},
 		"bad Base64":              {`{"region":"eu"}`, []string{"Mcp-Param-Region", "=?base64?*?="}, "base64"},
-		"a name in another case":  {`{"region":"eu"}, "NAME": "echo"`, []string{"Mcp-Param-Region", "us"}, "something else"},
 	} {
 		a := call("deploy", tt.arguments, tt.headers...)
 		switch {
@@ -63,6 +64,15 @@ func TestHeadersOfArguments(t *testing.T) {
 	if a := call("echo", `{"text":"hello"}`, "Mcp-Param-Region", "x"); a.StatusCode != http.StatusOK {
 		t.Errorf("a tool without bindings: %d %s", a.StatusCode, a.body)
 	}
+}
+
+// manyMembers are more than a message may have beside its arguments.
+func manyMembers() string {
+	var b strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&b, `,"a%d":%d`, i, i)
+	}
+	return b.String()
 }
 
 // What is known is read again: before a refusal, for a tool that is not known, and when

@@ -61,6 +61,11 @@ func TestEnvoyLists(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a server of HTTP+SSE acknowledges", func(t *testing.T) {
+		resp, text := do(t, http.MethodPost, st.statelessURL+"/probe/accepted", strings.NewReader(rpc("tools/list", `{}`)), header(some)...)
+		mustEqual(t, "status", resp.StatusCode, http.StatusAccepted)
+		mustEqual(t, "body", string(text), "")
+	})
 	t.Run("a call is not touched", func(t *testing.T) {
 		resp, text := do(t, http.MethodPost, st.statelessURL, strings.NewReader(rpc("tools/call", `{"name":"read_notes","arguments":{}}`)), header(some)...)
 		mustEqual(t, "status", resp.StatusCode, http.StatusOK)

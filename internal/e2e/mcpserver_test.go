@@ -58,6 +58,10 @@ func startMCP(t *testing.T, stateless bool) *mcpServer {
 	mux.Handle(strictPath, streamable)
 	mux.HandleFunc("/mcp/probe/events", slowEvents)
 	mux.HandleFunc("/mcp/probe/echo", echo)
+	mux.HandleFunc("/mcp/probe/accepted", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusAccepted) // as a server of HTTP+SSE does
+		_, _ = io.WriteString(w, "Accepted")
+	})
 	mux.HandleFunc("/mcp/probe/page", func(w http.ResponseWriter, r *http.Request) {
 		// An MCP server that cares for web pages itself.
 		w.Header().Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
