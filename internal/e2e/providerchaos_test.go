@@ -161,8 +161,10 @@ func (b *blaze) secretOf(name string) string {
 // rename gives a replica that was killed another name, before it starts again.
 func (b *blaze) rename(r *replica, d death) {
 	before := b.names[r]
-	name := fmt.Sprintf("%s again", before)
-	b.deaths[before], b.names[r], b.taps[name] = d, name, b.taps[before]
+	b.deaths[before] = d
+	first, _, _ := strings.Cut(before, ".")
+	name := fmt.Sprintf("%s.%d", first, len(b.deaths))
+	b.names[r], b.taps[name] = name, b.taps[before]
 	b.files[r]["provider"].(map[string]any)["clientSecret"] = b.secretOf(name)
 	text, err := yaml.Marshal(b.files[r])
 	if err == nil {
