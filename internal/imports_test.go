@@ -75,7 +75,7 @@ var rules = []rule{
 	{"conf", []string{"*"}, nil, "the kinds of values that sections are made of know no section"},
 	{"policy/rule", []string{"*"}, nil, "rules are words of the operator; what they mean is for policy and forwardauth"},
 	{"policy/lint", []string{"*"}, []string{"policy/rule", "registration"}, "the linter of rules sees rules and clients, not the file they come from"},
-	{"policy/whatif", []string{"*"}, []string{"assertion", "jwks", "connector", "connector/kinds", "credential/apikey", "credential/issuer", "oauth", "policy", "policy/rule", "provider", "reasons", "registration", "resource", "revocation"}, "what would be decided follows from the configuration and the deny-list"},
+	{"policy/whatif", []string{"*"}, []string{"assertion", "jwks", "connector", "connector/kinds", "credential/apikey", "credential/issuer", "credential/session", "oauth", "policy", "policy/rule", "provider", "reasons", "registration", "resource", "revocation"}, "what would be decided follows from the configuration and the deny-list"},
 	{"outbound", []string{"*"}, []string{"conf"}, "the names of headers know nothing of who sets them"},
 	{"config", []string{"forwardauth", "authorize", "discovery", "catalog", "authcode", "policy"}, nil, "the configuration fills in the settings of its owners, and runs nothing"},
 	{"page", []string{"*"}, []string{"conf"}, "pages show text; they decide nothing"},

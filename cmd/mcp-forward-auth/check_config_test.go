@@ -126,6 +126,75 @@ func TestTryPolicy(t *testing.T) {
 	})
 }
 
+// The person's own browser is asked about by pages.
+func TestCheckConfigPages(t *testing.T) {
+	t.Parallel()
+	const host = "https://notes.example.com"
+	file := write(t, `
+provider: {name: oidc, issuerURL: "https://login.example.com", clientID: x, clientSecret: do-not-print-me, groupsClaim: groups}
+policy:
+  rules:
+    - {name: admins, effect: allow, groups: [admins]}
+    - {name: readers, effect: allow, anyone: true, scopes: ["notes:read"]}
+    - {name: no-export, effect: deny, emails: [joe@example.com], clients: [browser], scopes: [export]}
+proxy:
+  hosts:
+    - host: notes.example.com
+      endpoint: http://notes.default.svc:8080/mcp
+      pages:
+        - {path: /ui}
+        - {path: /ui/admin, scope: admin}
+        - {path: /ui/read, scope: "notes:read"}
+        - {path: /export, scope: export}
+    - {host: other.example.com, endpoint: "http://other.default.svc:8080/mcp"}
+`)
+	for _, tt := range []struct {
+		name, as, resource string
+		code               int
+		says               []string
+	}{
+		{"all pages", "email=kim@example.com,client=browser", host + "/mcp", 0, []string{
+			"client browser (browser)", "allowed " + host + "/ui everybody who may sign in", "refused " + host + "/ui/admin scope admin, which no rule allows",
+			"allowed " + host + "/ui/read scope notes:read, by policy.rules[1] (readers)",
+		}},
+		{"below a page", "email=kim@example.com,client=browser", host + "/ui/admin/users", exitRefused, []string{"refused " + host + "/ui/admin "}},
+		{"a page with another inside", "email=kim@example.com,client=browser", host + "/ui/other", 0, []string{"allowed " + host + "/ui "}},
+		{"by a group", "email=joe@example.com,groups=admins,client=browser", host + "/ui/admin", 0, []string{"by policy.rules[0] (admins)"}},
+		{"denied to the browser alone", "email=joe@example.com,groups=admins,client=browser", host + "/export", exitRefused, []string{"refused " + host + "/export scope export, by policy.rules[2] (no-export)"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			args := []string{"check-config", "--config", file, "--as", tt.as, "--resource", tt.resource}
+			out, _, err := call(t, "", args...)
+			exit, _ := errors.AsType[exitError](err)
+			if exit.code != tt.code {
+				t.Errorf("exit %d, want %d: %v", exit.code, tt.code, err)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(strings.Join(strings.Fields(out), " "), strings.Join(strings.Fields(want), " ")) {
+					t.Errorf("does not say %q:\n%s", want, out)
+				}
+			}
+			out, _, _ = call(t, "", append(args, "--output", "json")...)
+			var d whatif.Decision
+			if err := json.Unmarshal([]byte(out), &d); err != nil || d.OK != (tt.code == 0) || len(d.Pages) == 0 || len(d.Scopes) > 0 {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	for want, args := range map[string][]string{
+		"a page has one scope":         {"--resource", host + "/ui", "--scopes", "admin"},
+		"at no host":                   {"--resource", "https://elsewhere.example/ui"},
+		"neither a page nor an MCP":    {"--resource", "https://other.example.com/mcp"},
+		"--resource URL is required":   nil,
+		"is neither a page nor an MCP": {"--resource", host + "/nothing"},
+	} {
+		args = append([]string{"check-config", "--config", file, "--as", "email=kim@example.com,client=browser"}, args...)
+		if out, _, err := call(t, "", args...); err == nil || out != "" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v %q, want %q", args, err, out, want)
+		}
+	}
+}
+
 // What check-config prints for scripts holds what it prints for people.
 func TestCheckConfigJSON(t *testing.T) {
 	var said checked

@@ -27,12 +27,39 @@ func (d *Decision) String() string {
 		width = max(width, len(s.Scope))
 	}
 	for _, s := range d.Scopes {
-		fmt.Fprintf(&b, "  %-8s %-*s  %s\n", map[bool]string{true: "allowed", false: "refused"}[s.Allowed], width, s.Scope, s.why(d))
+		fmt.Fprintf(&b, "  %-8s %-*s  %s\n", verdict(s.Allowed), width, s.Scope, s.why(d))
+	}
+	for _, p := range d.Pages {
+		width = max(width, len(p.Page))
+	}
+	for _, p := range d.Pages {
+		fmt.Fprintf(&b, "  %-8s %-*s  %s\n", verdict(p.Allowed), width, p.Page, p.why(d))
 	}
 	for _, n := range d.Notes {
 		fmt.Fprintf(&b, "\nnote: %s\n", n)
 	}
 	return b.String()
+}
+
+func verdict(allowed bool) string {
+	if allowed {
+		return "allowed"
+	}
+	return "refused"
+}
+
+func (p Page) why(d *Decision) string {
+	switch {
+	case !d.Admitted:
+		return "the person may not sign in"
+	case p.Scope == "":
+		return "everybody who may sign in"
+	case p.Rule != "":
+		return "scope " + p.Scope + ", by " + p.Rule
+	case p.Allowed:
+		return "scope " + p.Scope + ", there are no rules"
+	}
+	return "scope " + p.Scope + ", which no rule allows"
 }
 
 func (s Scope) why(d *Decision) string {

@@ -17,6 +17,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/apikey"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
@@ -46,12 +47,13 @@ type Service struct {
 type Question struct {
 	// As is "user=…,email=…,groups=a|b,provider=…,client=…". Each part may be
 	// missing; a backslash takes the meaning of "," and "|". The provider may be the
-	// issuer URL of another authorization server.
+	// issuer URL of another authorization server. The client "browser" is the person's own,
+	// at pages.
 	As string
 	// Agent is an assertion of a trusted issuer, in the place of As; AgentClient is the
 	// client that shows it, "" for none.
 	Agent, AgentClient string
-	// Resource is a URL of the MCP server; "" is the only one.
+	// Resource is a URL of the MCP server, or of a page; "" is the only server.
 	Resource string
 	// Scopes are separated by commas; "" is every scope that the configuration names.
 	Scopes string
@@ -66,6 +68,7 @@ type Decision struct {
 	Admitted bool     `json:"admitted"`
 	Reason   string   `json:"reason,omitempty"` // why not
 	Scopes   []Scope  `json:"scopes"`
+	Pages    []Page   `json:"pages,omitempty"` // in the place of Scopes, for the person's own browser
 	Notes    []string `json:"notes"`
 	OK       bool     `json:"ok"`
 }
@@ -101,16 +104,19 @@ type Scope struct {
 // Decide answers q. An error is a mistake in the question, or a deny-list that
 // cannot be read.
 func (s Service) Decide(q Question) (*Decision, error) {
+	given, err := readAs(q.As)
+	if err != nil {
+		return nil, err
+	}
+	if q.Agent == "" && plain(given["client"]) == session.ClientID {
+		return s.decidePages(q, given)
+	}
 	host, uri, err := s.host(q.Resource)
 	if err != nil {
 		return nil, err
 	}
 	if q.Agent != "" {
 		return s.decideAgent(q, host, uri)
-	}
-	given, err := readAs(q.As)
-	if err != nil {
-		return nil, err
 	}
 	if name, ok := strings.CutPrefix(plain(given["client"]), rule.KeyNamespace+":"); ok {
 		return s.decideKey(q, host, uri, name, given)
