@@ -50,6 +50,8 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 	flags.BoolVar(&v.Login, "login", false, "sign in with a browser on this computer and test what comes after; registers a client")
 	flags.StringVar(&v.ClientID, "client-id", "", "sign in as this client `id` instead of registering one")
 	assertion := flags.String("assertion", "", "show the workload's token in this `file` in the place of a sign-in and test what comes after")
+	flags.StringArrayVar(&v.Pages, "page", nil, "look at this page that people sign in for, by `URL`; may come several times")
+	flags.StringVar(&v.Events, "security-events", "", "look at the `URL` where the identity provider pushes security events")
 	flags.StringVar(&v.Origin, "origin", "", "the web page's `origin` that the browser checks speak for (default http://localhost:6274, MCP Inspector)")
 	flags.StringSliceVar(&v.Skip, "skip", nil, "leave out checks: `ids` separated by commas; cors leaves out all that begin with cors-")
 	flags.DurationVar(&v.LoginTimeout, "login-timeout", 5*time.Minute, "how long to wait for the sign-in")

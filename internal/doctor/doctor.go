@@ -30,7 +30,11 @@ type Options struct {
 	ClientID string // used instead of a registration; may be empty
 	// Assertion is a JWT that is shown at the token endpoint in the place of a sign-in
 	// (RFC 7523, section 2.1); "" for none.
-	Assertion    string
+	Assertion string
+	// Pages are addresses that people sign in for, and Events where events of security are
+	// pushed to (RFC 8935); both may be empty.
+	Pages        []string
+	Events       string
 	Open         func(authorizationURL string)
 	LoginTimeout time.Duration // 5 minutes if zero
 	// Origin is the web page that the CORS checks speak for; MCP Inspector's if empty.
@@ -139,6 +143,10 @@ var steps = []struct {
 	{"large-body", gated, (*walk).checkLargeBody},
 	{"spoof", gated, (*walk).checkSpoof},
 	{"unasked", gated, (*walk).checkUnasked},
+	{"pages", hasPages, (*walk).checkPages},
+	{"page-mcp", gated, (*walk).checkPageMCP},
+	{"account", hasPages, (*walk).checkAccount},
+	{"events", hasEvents, (*walk).checkEvents},
 	{"assertion", hasAssertion, (*walk).checkAssertion},
 	{"login", canLogin, (*walk).checkLogin},
 	{"exchange", hasCode, (*walk).checkExchange},
@@ -242,6 +250,7 @@ type walk struct {
 	bearer    map[string]string // parameters of the Bearer challenge; nil if there is none
 	boundOnly bool              // the challenge is one of DPoP
 	judged    map[string]string // the same for a bad token that was told from none
+	getOpen   bool              // GET gets to the MCP server without a token
 
 	metadataURL string // named by the challenge and usable, or ""
 	resourceAt  string // where the document was found

@@ -36,6 +36,7 @@ func (w *walk) checkMethod(ctx context.Context, method, open, unasked string) ou
 			return warn(unasked, method+" without a token: "+a.String())
 		}
 	}
+	w.getOpen = w.getOpen || method == http.MethodGet
 	return fail(open, method+" without a token: "+a.String())
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,7 +68,7 @@ provider:
 proxy:
   hosts:
     - {host: %q, scheme: http, endpoint: "%s/mcp"%s}
-%s`, passwordHash(), host, tools.URL, more, sections(front.URL+"/mcp")), nil)
+%s`, passwordHash(), host, tools.URL, more, sections(front.URL+"/mcp")), os.ReadFile)
 	if err != nil {
 		t.Fatal(err)
 	}

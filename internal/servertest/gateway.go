@@ -79,6 +79,9 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w.WriteHeader(answer.StatusCode)
 		io.Copy(w, io.LimitReader(answer.Body, 64<<10))
+	case http.StatusSeeOther: // a person is sent to sign in for a page
+		w.Header().Set("Location", answer.Header.Get("Location"))
+		w.WriteHeader(answer.StatusCode)
 	default: // fail closed
 		http.Error(w, fmt.Sprintf("the authorization service answered %d", answer.StatusCode), http.StatusServiceUnavailable)
 	}
