@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/doctor"
 )
@@ -50,10 +51,7 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 	flags.BoolVar(&v.Login, "login", false, "sign in with a browser on this computer and test what comes after; registers a client")
 	flags.StringVar(&v.ClientID, "client-id", "", "sign in as this client `id` instead of registering one")
 	assertion := flags.String("assertion", "", "show the workload's token in this `file` in the place of a sign-in and test what comes after")
-	flags.StringArrayVar(&v.Pages, "page", nil, "look at this page that people sign in for, by `URL`; may come several times")
-	flags.StringVar(&v.Events, "security-events", "", "look at the `URL` where the identity provider pushes security events")
-	flags.StringVar(&v.Origin, "origin", "", "the web page's `origin` that the browser checks speak for (default http://localhost:6274, MCP Inspector)")
-	flags.StringSliceVar(&v.Skip, "skip", nil, "leave out checks: `ids` separated by commas; cors leaves out all that begin with cors-")
+	v.scope(flags)
 	flags.DurationVar(&v.LoginTimeout, "login-timeout", 5*time.Minute, "how long to wait for the sign-in")
 	all := flags.Bool("all", false, "look once at the gate of every MCP server of --config, as the gate watch does")
 	path := configFlag(c)
@@ -89,6 +87,14 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 		return v.run(c.Context())
 	}
 	return c
+}
+
+// scope adds the flags that say what else is looked at, and what is not.
+func (v *visit) scope(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&v.Pages, "page", nil, "look at this page that people sign in for, by `URL`; may come several times")
+	flags.StringVar(&v.Events, "security-events", "", "look at the `URL` where the identity provider pushes security events")
+	flags.StringVar(&v.Origin, "origin", "", "the web page's `origin` that the browser checks speak for (default http://localhost:6274, MCP Inspector)")
+	flags.StringSliceVar(&v.Skip, "skip", nil, "leave out checks: `ids` separated by commas; cors leaves out all that begin with cors-")
 }
 
 // show has the doctor show the assertion in a file, if there is one.
