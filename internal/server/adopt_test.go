@@ -1,8 +1,10 @@
 package server_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +21,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/issuer"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/sample"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/servertest"
 )
 
@@ -112,16 +116,46 @@ func (n *neighbours) good(t *testing.T, s *servertest.Service) {
 	}
 }
 
+// toolsKnown waits until the service knows the tools of a resource.
+func toolsKnown(t *testing.T, s *servertest.Service, resource string) {
+	t.Helper()
+	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		_, all := s.Management(t, "/metrics")
+		if metric(all, `mcp_forward_auth_catalogue_known{resource="`+resource+`"}`) == "1" {
+			return
+		}
+		if time.Since(start) > 30*time.Second {
+			t.Fatalf("the tools of %s are not known", resource)
+		}
+	}
+}
+
 // A reload costs the neighbours nothing: what they said before counts for as long as it
 // would have. Where a key changes that it depends on, they are asked again.
 func TestReloadAsksNoOneAgain(t *testing.T) {
 	t.Parallel()
 	n := newNeighbours(t)
-	tools := httptest.NewServer(http.NotFoundHandler())
+	handler := http.StripPrefix("/mcp", sample.Handler(sample.Options{}))
+	var listed atomic.Int32
+	tools := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if strings.Contains(string(body), `"tools/list"`) {
+			listed.Add(1)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		handler.ServeHTTP(w, r)
+	}))
 	t.Cleanup(tools.Close)
 	s := servertest.Start(t, n.options(tools.URL))
+	toolsKnown(t, s, "https://"+otherHost+"/mcp")
 	n.good(t, s)
-	first := n.asked.next()
+	first, lists := n.asked.next(), listed.Load()
+	if lists == 0 {
+		t.Fatal("the MCP server was never asked for its tools")
+	}
 	of := func(asked map[string]int, base, path string) int {
 		return asked[strings.TrimPrefix(base, "http://")+path]
 	}
@@ -142,6 +176,9 @@ func TestReloadAsksNoOneAgain(t *testing.T) {
 		n.good(t, s)
 	}
 	again := n.asked.next()
+	if more := listed.Load() - lists; more > 0 {
+		t.Errorf("the MCP server's tools: asked again %d times by reloads", more)
+	}
 	for _, l := range learnt {
 		if times := of(again, l.base, l.path); times > 0 {
 			t.Errorf("%s: asked again %d times by reloads", l.what, times)
