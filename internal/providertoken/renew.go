@@ -39,13 +39,19 @@ func (h *Held) await(ctx context.Context, family string, good enough) error {
 		case s != nil && good(s, now):
 			return nil
 		}
+		h.open.Add(1) // here, where the request is: what begins later Close does not see
 		done := h.flights.DoChan(family, func() (any, error) {
 			return nil, h.renew(context.WithoutCancel(ctx), family, good)
 		})
 		select {
 		case <-ctx.Done():
+			go func() {
+				<-done
+				h.open.Done()
+			}()
 			return ErrCannotTell
 		case result := <-done:
+			h.open.Done()
 			if err := result.Err; err != nil && !errors.Is(err, errBusy) {
 				return err
 			}
@@ -102,8 +108,6 @@ var errBusy = errors.New("another replica renews the session")
 // renew brings what this replica knows of family up to date: with what the guard has,
 // if that is good, else with what the provider says under a lease.
 func (h *Held) renew(ctx context.Context, family string, good enough) error {
-	h.open.Add(1)
-	defer h.open.Done()
 	r, took, err := h.take(ctx, family, good)
 	if err != nil || !took.mine {
 		return err
