@@ -20,6 +20,7 @@ var federationChecks = []Check{
 	{IDs: "AS-FED-06", Run: onlyVerifiedEmail, Twins: twins(acceptsCallbacks(), configTwin("  allowedEmailDomains: ['example\\.com']\n", ""))},
 	{IDs: "AS-FED-08 ATK-21", Run: upstreamTokensStay, Twins: twins(members("/token", func(m map[string]any) { m["upstream"] = "at-" + strings.Repeat("LEAKED", 5)[:26] }), errorsBecomePasses("/authenticate", 401))},
 	{IDs: "AS-FED-10", Run: keysAreRefetchedSlowly, Twins: twins(Twin{Flaw: true})},
+	{IDs: "AS-FED-13", Run: logoutTokensAreChecked, Twins: twins(answers("/account/backchannel-logout", 400, 200, ""))},
 	{IDs: "AS-FED-11 ATK-13", Run: redirectOnlyInTheSameBrowser, Twins: twins(acceptsCallbacks())},
 }
 
@@ -32,6 +33,35 @@ func acceptsCallbacks() Twin {
 			a.Header.Set("Location", callback+"?code=granted&state=client-state&iss="+url.QueryEscape(issuerMCP))
 		}
 	})
+}
+
+func logoutTokensAreChecked(t *T) {
+	w := t.World(own, configured("displayName: Team notes}", "displayName: Team notes, account: true}"))
+	send := func(changes ...any) int {
+		now := w.clock.Now()
+		claims := map[string]any{
+			"iss": w.idp.Issuer, "aud": oauthtest.ClientID, "sub": "alice", "iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(), "jti": "one",
+			"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+		}
+		for i := 0; i < len(changes); i += 2 {
+			if name := changes[i].(string); changes[i+1] == nil {
+				delete(claims, name)
+			} else {
+				claims[name] = changes[i+1]
+			}
+		}
+		return w.form(issuerMCP+"/account/backchannel-logout", url.Values{"logout_token": {w.idp.AccessToken(claims)}}).Status
+	}
+	for _, good := range [][]any{nil, {"sid", "s1"}, {"sub", nil, "sid", "s1"}} {
+		status := send(good...)
+		t.Want(status == 200, "a logout token with %v: %d", good, status)
+	}
+	for _, bad := range [][]any{
+		{"nonce", "n"}, {"events", nil}, {"events", map[string]any{"x": 1}}, {"jti", nil}, {"sub", nil}, {"iat", nil}, {"aud", "another"}, {"iss", "https://elsewhere.example"}, {"exp", w.clock.Now().Add(-time.Hour).Unix()},
+	} {
+		status := send(bad...)
+		t.Want(status == 400, "a logout token with %v: %d", bad, status)
+	}
 }
 
 func pkceAndNonceUpstream(t *T) {
