@@ -11,8 +11,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/docs/shell"
 )
 
-// run says which test runs a block of commands, or why none does. All of them run the
-// program's own commands as far as that they are taken: TestDocumentsCallWhatThereIs.
+// run says which test runs a block of commands, or why none does. Whether the program
+// takes its own commands in them is tested for all: TestDocumentsCallWhatThereIs.
 type run struct{ test, why string }
 
 // Reasons that several blocks have.

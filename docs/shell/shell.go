@@ -54,7 +54,8 @@ func Blocks(page string) []string {
 	return blocks
 }
 
-// Words splits a command as a shell does, as far as quotes and ends of lines go.
+// Words splits a command at its spaces. It knows quotes and lines that go on; nothing is
+// expanded.
 func Words(command string) (words []string) {
 	word, inside, quote := "", false, rune(0)
 	for _, c := range strings.ReplaceAll(command, "\\\n", " ") {
