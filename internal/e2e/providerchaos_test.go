@@ -76,13 +76,14 @@ type blaze struct {
 	families map[string]string // by subject
 	felt     []feeling
 	told     map[string]int // 5xx of calls by what they say
+	refused  []string       // lines of the replicas' logs about what was refused or ended
 }
 
 // feeling is what a person should not come to feel: a call with a token that is not good,
 // or that they have to sign in again.
 type feeling struct {
-	subject, what string
-	at            time.Time
+	subject, what, answer string
+	at                    time.Time
 }
 
 // providerLife is how long access tokens of the provider live: in a short run less, so
@@ -158,8 +159,18 @@ func (b *blaze) secretOf(name string) string {
 	return secret
 }
 
+// keepRefusals keeps what the process of a replica wrote about refusals.
+func (b *blaze) keepRefusals(r *replica) {
+	for line := range strings.Lines(r.out.String()) {
+		if strings.Contains(line, `.denied"`) || strings.Contains(line, `.refused"`) || strings.Contains(line, `.ended"`) {
+			b.refused = append(b.refused, b.names[r]+" "+line)
+		}
+	}
+}
+
 // rename gives a replica that was killed another name, before it starts again.
 func (b *blaze) rename(r *replica, d death) {
+	b.keepRefusals(r)
 	before := b.names[r]
 	b.deaths[before] = d
 	first, _, _ := strings.Cut(before, ".")
@@ -196,6 +207,9 @@ func (b *blaze) burn(d time.Duration, stopGuard, startGuard func(t *testing.T)) 
 	}
 	close(b.over)
 	all.Wait()
+	for _, r := range b.replicas {
+		b.keepRefusals(r)
+	}
 }
 
 // signedIn is a person and what their client has.
@@ -229,10 +243,10 @@ func (b *blaze) use(client string) {
 	}
 }
 
-func (b *blaze) feels(g *signedIn, what string) {
+func (b *blaze) feels(g *signedIn, what string, a answer) {
 	b.feel.Lock()
 	defer b.feel.Unlock()
-	b.felt = append(b.felt, feeling{g.subject, what, time.Now()})
+	b.felt = append(b.felt, feeling{g.subject, what, fmt.Sprintf("%d %s %s", a.status, a.header.Get("Www-Authenticate"), a.body), time.Now()})
 }
 
 // What may be felt, see feeling.
@@ -250,9 +264,9 @@ func (b *blaze) call(g *signedIn) {
 	case a.status == http.StatusOK && string(a.body) == "good":
 		b.good.Add(1)
 	case a.status == http.StatusOK:
-		b.feels(g, deadToken)
+		b.feels(g, deadToken, a)
 	case a.status == http.StatusUnauthorized:
-		b.feels(g, forcedSignIn)
+		b.feels(g, forcedSignIn, a)
 		*g = signedIn{}
 	case a.status == http.StatusServiceUnavailable && a.retryAfter != "" && b.disturbed(asked, "kill", "guard"):
 		b.feel.Lock()
@@ -274,7 +288,7 @@ func (b *blaze) renew(client string, g signedIn) (next grant, over bool) {
 			b.refreshes.Add(1)
 			return next, false
 		case a.status == http.StatusBadRequest:
-			b.feels(&g, forcedSignIn)
+			b.feels(&g, forcedSignIn, a)
 			return next, true
 		case !b.disturbed(asked, "kill", "guard") && !b.disturbed(asked.Add(-leaseOfGuard), "kill"):
 			b.problem("/token: %d %s %v", a.status, a.body, a.err)

@@ -91,6 +91,18 @@ func (b *blaze) exposed() (all []time.Duration, lost []oauthtest.Spending) {
 	return all, lost
 }
 
+// refusalsAt are the lines about refusals of that second and the one before.
+func (b *blaze) refusalsAt(at time.Time) (lines []string) {
+	for _, line := range b.refused {
+		for _, then := range []time.Time{at, at.Add(-time.Second)} {
+			if strings.Contains(line, then.UTC().Format(`"time":"2006-01-02T15:04:05`)) {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
+}
+
 // judge says whether what happened may happen.
 func (b *blaze) judge() {
 	t := b.t
@@ -110,7 +122,7 @@ func (b *blaze) judge() {
 	for _, f := range b.felt {
 		counts[f.what]++
 		if since, ok := cut[f.subject]; !ok || f.at.Before(since) {
-			t.Errorf("%s at %s, of %s, whose session no kill cut off", f.what, f.at.Format("15:04:05.000"), f.subject)
+			t.Errorf("%s at %s, of %s, whose session no kill cut off: %s\n%s", f.what, f.at.Format("15:04:05.000"), f.subject, f.answer, strings.Join(b.refusalsAt(f.at), ""))
 		}
 	}
 	all, lost := b.exposed()
