@@ -149,7 +149,7 @@ fi
 go test -buildvcs=false -c -o "$work/cluster.test" . || exit 1
 export CLUSTER_BIN=$bin CLUSTER_WORK=$work CLUSTER_NO_PODS=$pods
 say "ready to test${pods:+, without pods}"
-run=("$work/cluster.test" -test.v -test.count=1 -test.timeout=15m "$@")
+run=("$work/cluster.test" -test.v -test.count=1 -test.timeout=25m "$@")
 if [ -z "$pods" ]; then
   # Nothing in these namespaces reaches the network, and all of it ends with them.
   unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private "${run[@]}"
