@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,6 +38,7 @@ type Bridge struct {
 	mu       sync.Mutex
 	sessions map[string]*process
 	groups   map[group]*starting
+	started  map[*process]bool // those that are not gone, also before they are of a session or a group
 	running  int
 	backOff  time.Duration
 	notUntil time.Time
@@ -69,7 +72,7 @@ func (u unavailable) Error() string { return u.text }
 // machine reaches the listener.
 func New(s Settings, log *slog.Logger, local func() bool) *Bridge {
 	b := &Bridge{
-		s: s, log: log, local: local, sessions: map[string]*process{}, groups: map[group]*starting{},
+		s: s, log: log, local: local, sessions: map[string]*process{}, groups: map[group]*starting{}, started: map[*process]bool{},
 		starts: rate.NewLimiter(rate.Limit(s.StartRate), max(1, int(s.StartRate))), ready: errors.New("the MCP server has not been started yet"),
 	}
 	if s.Issuer != "" {
@@ -164,15 +167,7 @@ func (s *starting) finished() bool {
 func (b *Bridge) close() {
 	b.mu.Lock()
 	b.closed = true
-	var all []*process
-	for _, p := range b.sessions {
-		all = append(all, p)
-	}
-	for _, s := range b.groups {
-		if s.finished() && s.p != nil {
-			all = append(all, s.p)
-		}
-	}
+	all := slices.Collect(maps.Keys(b.started))
 	b.mu.Unlock()
 	for _, p := range all {
 		go p.stop("the bridge ends")
@@ -194,7 +189,23 @@ func (b *Bridge) start(own bool) (*process, error) {
 		return nil, unavailable{"the MCP server cannot be started", firstBackOff}
 	}
 	p.own = own
+	if !b.keep(p) {
+		go p.stop("the bridge ends")
+		return nil, unavailable{"the bridge ends", firstBackOff}
+	}
 	return p, nil
+}
+
+// keep notes a process, so that close ends it. It reports whether the bridge goes on.
+func (b *Bridge) keep(p *process) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-p.child.gone:
+	default:
+		b.started[p] = true
+	}
+	return !b.closed
 }
 
 // admit counts a process that is to be started, or says why there cannot be one now.
@@ -222,6 +233,7 @@ func (b *Bridge) gone(p *process) {
 	defer b.mu.Unlock()
 	b.running--
 	b.all.Done()
+	delete(b.started, p)
 	for id, q := range b.sessions {
 		if q == p && p != nil {
 			delete(b.sessions, id)

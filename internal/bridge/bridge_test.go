@@ -363,6 +363,23 @@ func TestClientsThatVanish(t *testing.T) {
 	eventually(t, "the processes", func() bool { return !slices.ContainsFunc(pids, running) })
 }
 
+// A process that has not answered initialize yet ends with the bridge too.
+func TestEndWhileStarting(t *testing.T) {
+	x := startBridge(t, "silent", func(s *Settings) { s.Sharing, s.StartTimeout = Shared, time.Hour })
+	eventually(t, "a process", func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return len(x.started) == 1
+	})
+	done := make(chan struct{})
+	go func() { defer close(done); x.stop() }()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("it does not end")
+	}
+}
+
 // Crashes and new sessions leave no file open and no process behind.
 func TestCrashes(t *testing.T) {
 	n := 30
