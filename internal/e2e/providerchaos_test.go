@@ -284,7 +284,7 @@ func (b *blaze) renew(client string, g signedIn) (next grant, over bool) {
 		asked := time.Now()
 		a, next := b.token(b.gateway(), form)
 		switch {
-		case a.status == http.StatusOK:
+		case a.status == http.StatusOK && next.AccessToken != "": // else a kill has cut the answer
 			b.refreshes.Add(1)
 			return next, false
 		case a.status == http.StatusBadRequest:
@@ -337,7 +337,7 @@ func (b *blaze) enter(client string) signedIn {
 	a, g := b.token(b.gateway(), url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {redirectURI}, "code_verifier": {verifier}, "client_id": {client}, "resource": {b.mcpURL},
 	})
-	if a.status != http.StatusOK {
+	if a.status != http.StatusOK || g.AccessToken == "" {
 		if !b.disturbed(began, "kill", "guard") {
 			b.problem("/token: %d %s %v", a.status, a.body, a.err)
 		}
