@@ -39,7 +39,9 @@ func (c *cluster) releaseBefore(t *testing.T) string {
 		return from
 	}
 	if out, err := c.git("rev-parse", "--is-shallow-repository"); err != nil || out != "false" {
-		t.Skip("NOT RUN: the releases before this commit are not in this clone")
+		const why = "the releases before this commit are not in this clone"
+		missing = append(missing, t.Name()+" because "+why)
+		t.Skip("NOT RUN: " + why)
 	}
 	tag, _ := c.git("describe", "--tags", "--abbrev=0", "--match=v*", "HEAD^")
 	return tag
