@@ -25,8 +25,9 @@ const (
 // runs are the blocks of commands in the documents: page, then how the block begins.
 var runs = map[string]map[string]run{
 	"../README.md": {
-		"go run ./cmd/mcp-forward-auth demo":                   {test: "TestDemo"},
-		"docker build -t YOUR-REGISTRY/mcp-forward-auth:dev .": {test: "TestDocumentsHelmCommands", why: "the image is built by hack/image/test.sh"},
+		"git clone https://github.com/mcp-forward-auth/":       {test: "TestDemo", why: "the test runs in a checkout"},
+		"go build ./cmd/mcp-forward-auth":                      {test: "TestFilesByCommands"},
+		"docker build -t YOUR-REGISTRY/mcp-forward-auth:dev .": {test: "TestDocumentsHelmCommands", why: "the image is built by hack/image/test.sh; TestDocumentsKubectl makes the same Secret"},
 	},
 	"../CONTRIBUTING.md": {
 		"go run ./cmd/mcp-forward-auth demo": {test: "TestDemo"},

@@ -208,14 +208,14 @@ func readmeWithoutGateway(t *testing.T, a *authority, mcp *mcpServer, management
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile("(?ms)^## Or run it without a gateway$.*?^```yaml\n(.*?)^```$").FindSubmatch(text)
+	m := regexp.MustCompile("(?ms)^### Or run it without a gateway$.*?^```yaml\n(.*?)^```$").FindSubmatch(text)
 	if m == nil {
 		t.Fatal("README.md shows no configuration without a gateway")
 	}
 	var file map[string]any
 	if err := yaml.Unmarshal([]byte(substitute(t, string(m[1]),
 		`":443"`, `"127.0.0.1:`+a.tlsPort+`"`, `":80"`, `"127.0.0.1:`+a.httpPort+`"`, "http://127.0.0.1:3000/mcp", mcp.URL+"/mcp",
-		"/var/lib/mcp-forward-auth/acme", filepath.Join(t.TempDir(), "acme"), "/etc/mcp-forward-auth/seed", write(t, "seed", seedOfTests))), &file); err != nil {
+		"/var/lib/mcp-forward-auth/acme", filepath.Join(t.TempDir(), "acme"), "[seed]", "["+write(t, "seed", seedOfTests)+"]")), &file); err != nil {
 		t.Fatal(err)
 	}
 	acme := file["tls"].(map[string]any)["acme"].(map[string]any)

@@ -28,8 +28,23 @@ func shellBlock(t *testing.T, page, begins string) string {
 	return ""
 }
 
+// firstYAML is the first YAML block of a document: its configuration file.
+func firstYAML(t *testing.T, page string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository, "docs", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, config, _ := strings.Cut(string(text), "```yaml\n")
+	config, _, found := strings.Cut(config, "```\n")
+	if !found {
+		t.Fatalf("docs/%s shows no configuration", page)
+	}
+	return config
+}
+
 // paste runs commands as a person would who has the program in the path. Files keep
-// the group of who runs the test.
+// the group of the user who runs the test.
 func paste(t *testing.T, dir, commands string) {
 	t.Helper()
 	bin := t.TempDir()
@@ -50,6 +65,20 @@ func paste(t *testing.T, dir, commands string) {
 // TestFilesByCommands makes the files of a set-up by the commands of the documents, and
 // the program takes the configuration with them.
 func TestFilesByCommands(t *testing.T) {
+	t.Run("README.md", func(t *testing.T) {
+		track(t)
+		dir := t.TempDir()
+		block := substitute(t, shellBlock(t, "../README.md", "go build"), "YOUR-SECRET", "a-secret",
+			"go build ./cmd/mcp-forward-auth", `ln -s "$(command -v mcp-forward-auth)" mcp-forward-auth`)
+		files, _, found := strings.Cut(block, "./mcp-forward-auth serve")
+		if !found {
+			t.Fatal("the block does not end with serve")
+		}
+		if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(firstYAML(t, "../README.md")), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		paste(t, dir, files)
+	})
 	t.Run("linux.md", func(t *testing.T) {
 		track(t)
 		dir := filepath.Join(t.TempDir(), "etc")
@@ -60,14 +89,8 @@ func TestFilesByCommands(t *testing.T) {
 			t.Fatal("the block does not end with check-config")
 		}
 		paste(t, ".", files)
-		text, err := os.ReadFile(filepath.Join(repository, "docs", "linux.md"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, config, _ := strings.Cut(string(text), "```yaml\n")
-		config, _, _ = strings.Cut(config, "```\n")
 		// What the person writes with an editor.
-		for name, content := range map[string]string{"config.yaml": config, "client-secret": "a-secret\n"} {
+		for name, content := range map[string]string{"config.yaml": firstYAML(t, "linux.md"), "client-secret": "a-secret\n"} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o640); err != nil {
 				t.Fatal(err)
 			}
