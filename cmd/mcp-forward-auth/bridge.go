@@ -26,8 +26,8 @@ service or a gateway to lead to. It starts the command without a shell, one
 process for each session, for each person, or for all.
 
 A process gets the variables PATH, HOME, LANG and their like, and those of
---env.
-It ends with its session, when it is idle, and with everything that it started.
+--env. It ends with its session, when it is idle, and with everything that it
+started.
 
 It asks for no sign-in of its own. On this computer it listens for it alone.
 Elsewhere it wants the signed identity header of the service, which --issuer and
@@ -91,7 +91,7 @@ func runBridge(c *cobra.Command, s bridge.Settings, address string, open bool) e
 	log := slog.New(slog.NewJSONHandler(c.ErrOrStderr(), nil))
 	b := bridge.New(s, log, func() bool { return local })
 	server := &http.Server{Handler: b, ReadHeaderTimeout: bridgeHeaderTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-	ctx, cancel := context.WithCancel(c.Context())
+	ctx, cancel := untilStopped(c.Context())
 	defer cancel()
 	ended := make(chan struct{})
 	go func() { defer close(ended); b.Run(ctx) }()

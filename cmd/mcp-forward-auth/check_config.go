@@ -294,7 +294,10 @@ func describeJSON(c *cobra.Command, path string, online bool) error {
 // tryPolicy prints what the policy of the file at path says.
 func tryPolicy(c *cobra.Command, path string, q whatif.Question, asJSON bool) error {
 	cfg, err := loadFile(path)
-	if err != nil {
+	switch {
+	case err != nil && asJSON:
+		return describeJSON(c, path, false) // which says what is wrong with the file
+	case err != nil:
 		return err
 	}
 	printWarnings(c.ErrOrStderr(), path, cfg)

@@ -28,7 +28,14 @@ called wrongly.`,
 		if *verbose {
 			level = slog.LevelDebug
 		}
-		return demo.Run(c.Context(), demo.Options{Address: *address, Logger: logger(c.ErrOrStderr(), level), Version: buildVersion(), Out: c.OutOrStdout()})
+		if *address != "" {
+			if err := demo.CheckAddress(*address); err != nil {
+				return usageError(c, err)
+			}
+		}
+		ctx, stop := untilStopped(c.Context())
+		defer stop()
+		return demo.Run(ctx, demo.Options{Address: *address, Logger: logger(c.ErrOrStderr(), level), Version: buildVersion(), Out: c.OutOrStdout()})
 	}
 	return c
 }

@@ -77,7 +77,7 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 		case len(args) != 1:
 			return usageError(c, errors.New("give the URL of one MCP server, such as https://mcp.example.com/mcp"))
 		}
-		if err := v.show(*assertion); err != nil {
+		if err := errors.Join(v.knowsSkipped(), v.show(*assertion)); err != nil {
 			return usageError(c, err)
 		}
 		v.URL, v.Version = args[0], buildVersion()
@@ -97,6 +97,16 @@ func (v *visit) scope(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&v.Skip, "skip", nil, "leave out checks: `ids` separated by commas; cors leaves out all that begin with cors-")
 }
 
+// knowsSkipped refuses to leave out what is no check.
+func (v *visit) knowsSkipped() error {
+	for _, s := range v.Skip {
+		if !doctor.Leaves(s) {
+			return fmt.Errorf("--skip %q is no check; docs/doctor.md lists their ids", s)
+		}
+	}
+	return nil
+}
+
 // show has the doctor show the assertion in a file, if there is one.
 func (v *visit) show(path string) (err error) {
 	switch {
@@ -111,6 +121,8 @@ func (v *visit) show(path string) (err error) {
 
 // run examines the server and prints the report.
 func (v visit) run(ctx context.Context) error {
+	ctx, stop := untilStopped(ctx)
+	defer stop()
 	out := &doctor.Printer{Out: v.out, Colour: colour(v.out), Gateway: v.gateway}
 	if !v.asJSON {
 		out.Heading(v.URL)

@@ -119,7 +119,9 @@ func (x explaining) story(c *cobra.Command, about string) (*explain.Story, error
 		if err != nil && err != io.EOF {
 			return nil, fmt.Errorf("explain: %w", err)
 		}
-		about = line
+		if about = line; strings.TrimSpace(line) == "" {
+			return nil, usageError(c, errors.New("there is no line on standard input"))
+		}
 	}
 	if strings.Contains(about, "{") || !flowID.MatchString(strings.ToLower(about)) {
 		e, err := explain.Parse([]byte(about))

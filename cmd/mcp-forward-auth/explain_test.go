@@ -50,7 +50,7 @@ func TestExplain(t *testing.T) {
 		"nothing that can be explained":  {[]string{"what"}, "", 2, "no id of a sign-in"},
 		"nothing":                        {nil, "", 2, "give the id"},
 		"a line of another kind":         {[]string{`{"msg":"ready"}`}, "", 1, "no audit entry"},
-		"standard input without a line":  {[]string{"-"}, "", 2, "no id of a sign-in"},
+		"standard input without a line":  {[]string{"-"}, "", 2, "no line on standard input"},
 		"a configuration with a mistake": {[]string{refusedLine, "--config", log}, "", 1, "audit.jsonl"},
 	} {
 		t.Run(name, func(t *testing.T) {

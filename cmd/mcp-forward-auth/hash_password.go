@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/argon2"
@@ -58,7 +61,7 @@ const maxPassword = 1 << 10 // bytes
 // showing it, and reads a line of it elsewhere.
 func readPassword(c *cobra.Command) (string, error) {
 	if f, ok := c.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return promptTwice(c.ErrOrStderr(), func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
+		return promptTwice(c.ErrOrStderr(), func() ([]byte, error) { return readHidden(c.Context(), int(f.Fd())) })
 	}
 	line, err := bufio.NewReader(io.LimitReader(c.InOrStdin(), maxPassword)).ReadString('\n')
 	if err != nil && err != io.EOF {
@@ -69,6 +72,32 @@ func readPassword(c *cobra.Command) (string, error) {
 		return "", errors.New(`no password on standard input; try  printf %s 'secret' | mcp-forward-auth hash-password`)
 	}
 	return password, nil
+}
+
+// readHidden reads a line from the terminal fd, which does not show it. A signal
+// ends it, and the terminal shows again what is typed.
+func readHidden(ctx context.Context, fd int) ([]byte, error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
+	defer stop()
+	type answer struct {
+		typed []byte
+		err   error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		typed, err := term.ReadPassword(fd)
+		got <- answer{typed, err}
+	}()
+	select {
+	case a := <-got:
+		return a.typed, a.err
+	case <-ctx.Done(): // the goroutine ends with the program
+		return nil, errors.Join(errors.New("interrupted"), term.Restore(fd, before))
+	}
 }
 
 // promptTwice has a person type a password until it comes out the same twice, three

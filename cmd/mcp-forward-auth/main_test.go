@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,4 +177,68 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%v\n%s", err, out.String())
 		}
 	})
+}
+
+// What is called wrongly is told in one line, which names what was probably meant,
+// and ends with the exit code for it.
+func TestMisused(t *testing.T) {
+	for line, want := range map[string]string{
+		"--nosuchflag":                           `unknown flag: --nosuchflag; "mcp-forward-auth --help" lists what there is`,
+		"serve --confg x":                        "serve: unknown flag: --confg; did you mean --config?",
+		"serve config.yaml":                      `serve: unexpected argument "config.yaml"; did you mean --config config.yaml?`,
+		"check-config config.yaml":               "did you mean --config config.yaml?",
+		"doctr":                                  `unknown command "doctr"; did you mean "doctor"?`,
+		"help doctr":                             `unknown command "doctr"; did you mean "doctor"?`,
+		"help nothing":                           `unknown command "nothing"`,
+		"help sessions lst":                      `sessions: unknown command "lst"; did you mean "list"?`,
+		"completion":                             "completion: say bash, fish, powershell or zsh",
+		"completion fis":                         `completion: unknown command "fis"; did you mean "fish"?`,
+		"sessions":                               "sessions: say list or end",
+		"sessions lst":                           `sessions: unknown command "lst"; did you mean "list"?`,
+		"sessions list --nope":                   "sessions list: unknown flag: --nope",
+		"sessions list":                          "sessions list: --token-file is required",
+		"sessions end --email a@example.com":     "sessions end: --token-file is required",
+		"new-api-key ci --days many":             `--days "many" is not a whole number`,
+		"doctor https://a.example --page":        "flag needs an argument",
+		"doctor https://a.example --skip nosuch": `--skip "nosuch" is no check`,
+		"doctor https://a.example --login-timeout soon": `--login-timeout "soon" is not a time, such as "90s"`,
+		"probe nothing":            `"nothing" is no URL`,
+		"probe ftp://a.example":    `"ftp://a.example" is no URL`,
+		"demo --address localhost": "is not of the form ip:port",
+		"demo --address 8.8.8.8:1": "on a loopback IP only",
+	} {
+		out, _, err := call(t, "", strings.Fields(line)...)
+		if exitCode(err) != exitUsage || err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "strconv") || out != "" {
+			t.Errorf("%s: %v %q, want %s", line, err, out, want)
+		}
+	}
+}
+
+// With --output json standard output is JSON whatever happens.
+func TestJSONWhateverHappens(t *testing.T) {
+	bad := write(t, "nosuchkey: 1\n")
+	good := write(t, goodConfig)
+	for _, args := range [][]string{
+		{"version", "--nope", "-o", "json"},
+		{"version", "-ojson", "extra"},
+		{"check-config", "-o", "json"},
+		{"check-config", "--confg", good, "--output=json"},
+		{"check-config", "--output", "json", "--config", "/no/such/file"},
+		{"check-config", "--output", "json", "--config", bad},
+		{"check-config", "--output", "json", "--config", bad, "--as", ""},
+		{"check-config", "--output", "json", "--config", good, "--as", "nosuch=1"},
+		{"check-config", "--output", "json", "--config", good, "--as-agent", "/no/such/file"},
+		{"doctor", "-o", "json"},
+		{"doctor", "-o", "json", "--all", "--config", bad},
+		{"doctor", "-o", "json", "--gateway", "nosuch"},
+		{"explain", "-o", "json", "nosuch"},
+		{"explain", "-o", "json", "mzxw6ytboi2dqmrt", "--log", "/no/such/file"},
+		{"sessions", "list", "-o", "json"},
+	} {
+		out, _, err := call(t, "", args...)
+		var said map[string]any
+		if decoded := json.Unmarshal([]byte(out), &said); err == nil || exitCode(err) == 0 || decoded != nil || said["error"] == nil && said["mistakes"] == nil {
+			t.Errorf("%v: %v, %v %s", args, err, decoded, out)
+		}
+	}
 }

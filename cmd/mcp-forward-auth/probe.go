@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -37,6 +38,9 @@ wrongly.`,
 			}
 			headers.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 		}
+		if u, err := url.Parse(args[0]); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return usageError(c, fmt.Errorf("%q is no URL with http or https", args[0]))
+		}
 		answer, err := probe(c.Context(), args[0], *host, headers, *status)
 		if err != nil {
 			return fmt.Errorf("probe: %w", err)
@@ -48,10 +52,10 @@ wrongly.`,
 }
 
 // probe returns the status line of the answer, or an error if it is another than wanted.
-func probe(ctx context.Context, url, host string, headers http.Header, wanted int) (string, error) {
+func probe(ctx context.Context, at, host string, headers http.Header, wanted int) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return "", err
 	}
@@ -63,7 +67,7 @@ func probe(ctx context.Context, url, host string, headers http.Header, wanted in
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != wanted {
-		return "", fmt.Errorf("%s answers %s, want %d", url, resp.Status, wanted)
+		return "", fmt.Errorf("%s answers %s, want %d", at, resp.Status, wanted)
 	}
 	return resp.Status, nil
 }

@@ -18,8 +18,13 @@ var update = flag.Bool("update", false, "write docs/reference/commands.md")
 // reference is the page about all commands.
 func reference() string {
 	var b strings.Builder
-	b.WriteString("# Commands\n\nWhat `mcp-forward-auth COMMAND --help` says, written by `go test ./cmd/mcp-forward-auth -run Reference -update`. Releases hold the same as man pages.\n")
+	b.WriteString("# Commands\n\nWhat `mcp-forward-auth COMMAND --help` says, written by `go test ./cmd/mcp-forward-auth -run Reference -update`. Releases hold the same as man pages.\n\n" +
+		"A command that is called wrongly says so in one line on standard error. With `--output json` standard output is JSON also then, and wherever else a command fails: an object with `error`.\n")
+	var all []*cobra.Command
 	for _, c := range program().Commands() {
+		all = append(append(all, c), c.Commands()...)
+	}
+	for _, c := range all {
 		if c.Hidden || c.Name() == "help" {
 			continue
 		}
@@ -27,7 +32,7 @@ func reference() string {
 		if long == "" {
 			long = c.Short + "."
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n```text\n%s\n```\n", c.Name(), strings.TrimSpace(long), c.UseLine())
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n```text\n%s\n```\n", strings.TrimSuffix(label(c), ": "), strings.TrimSpace(long), c.UseLine())
 		if c.Example != "" {
 			fmt.Fprintf(&b, "\nExamples:\n\n```text\n%s\n```\n", dedent(c.Example))
 		}

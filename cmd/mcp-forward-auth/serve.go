@@ -19,7 +19,8 @@ func serveCommand() *cobra.Command {
 		Use:   "serve --config FILE",
 		Short: "Run the service",
 		Long: `Run the service until it gets SIGTERM or SIGINT. It then refuses readiness
-probes for a moment, lets requests under way end, and exits.
+probes for a moment, lets requests under way end, and exits; a second signal
+ends it at once.
 
 The configuration file and the files it names are read again when they change,
 and on SIGHUP, which also opens the audit file again. A mistake leaves in force
@@ -42,6 +43,12 @@ address cannot be listened on, 2 if called wrongly.`,
 }
 
 func serve(ctx context.Context, path string, out io.Writer) error {
+	// Without this the signal would end the process, and it may come while that starts.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	ctx, stop := untilStopped(ctx)
+	defer stop()
 	source := config.NewReader(path)
 	cfg, err := goodFile(path, source.Load)
 	if err != nil {
@@ -52,10 +59,6 @@ func serve(ctx context.Context, path string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// Without this the signal would end the process.
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	go s.Follow(ctx, source, hangup)
 	return s.Run(ctx)
 }

@@ -37,9 +37,8 @@ names.
 
 Exit codes: 0 with an answer, 1 if the service gives none, 2 if called wrongly.`,
 		Example: "  mcp-forward-auth sessions list --token-file operators.token",
-		Args:    exactly(0, ""),
-		RunE:    func(c *cobra.Command, _ []string) error { return usageError(c, errors.New("say list or end")) },
 	}
+	isGroup(c, "say list or end")
 	var at operatorCall
 	c.PersistentFlags().StringVar(&at.server, "server", "http://127.0.0.1:9090", "`URL` of the management listener")
 	c.PersistentFlags().StringVar(&at.tokenFile, "token-file", "", "`file` with the operators' token")
@@ -61,8 +60,15 @@ Exit codes: 0 with an answer, 1 if the service gives none, 2 if called wrongly.`
 	subject := c.Flags().String("subject", "", "the person with this `subject`, as in the audit log")
 	email := c.Flags().String("email", "", "people with this e-mail `address`")
 	resource := c.Flags().String("resource", "", "those who gave access to the MCP server at this `URL`")
-	asJSON := c.Flags().Bool("json", false, "print JSON")
+	wantsJSON := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		asJSON, err := wantsJSON()
+		if err != nil {
+			return err
+		}
+		if err := at.complete(c); err != nil {
+			return err
+		}
 		query := url.Values{}
 		for name, value := range map[string]string{"subject": *subject, "email": *email, "resource": *resource} {
 			if value != "" {
@@ -73,7 +79,7 @@ Exit codes: 0 with an answer, 1 if the service gives none, 2 if called wrongly.`
 		if err := at.call(c.Context(), http.MethodGet, operator.Path+"?"+query.Encode(), nil, &answer); err != nil {
 			return fmt.Errorf("sessions list: %w", err)
 		}
-		if *asJSON {
+		if asJSON {
 			return printJSON(c.OutOrStdout(), answer)
 		}
 		return printPeople(c.OutOrStdout(), c.ErrOrStderr(), answer)
@@ -145,6 +151,9 @@ Exit codes: 0 once it is ended, 1 if that is not certain, 2 if called wrongly.`,
 		case asked.ID != "" && asked.Subject == "":
 			return usageError(c, errors.New("--id needs --subject"))
 		}
+		if err := at.complete(c); err != nil {
+			return err
+		}
 		var answer struct{ Status string }
 		if err := at.call(c.Context(), http.MethodPost, operator.EndPath, asked, &answer); err != nil {
 			return fmt.Errorf("sessions end: %w", err)
@@ -155,11 +164,16 @@ Exit codes: 0 once it is ended, 1 if that is not certain, 2 if called wrongly.`,
 	return c
 }
 
+// complete reports a flag of c that is missing.
+func (at *operatorCall) complete(c *cobra.Command) error {
+	if at.tokenFile == "" {
+		return usageError(c, errors.New("--token-file is required: the file that operators.tokenFile of the service names"))
+	}
+	return nil
+}
+
 // call sends one request and reads its answer.
 func (at *operatorCall) call(ctx context.Context, method, path string, body, into any) error {
-	if at.tokenFile == "" {
-		return errors.New("--token-file is required: the file that operators.tokenFile of the service names")
-	}
 	token, err := conf.ReadBounded(at.tokenFile, conf.MaxSecretBytes)
 	if err != nil {
 		return err

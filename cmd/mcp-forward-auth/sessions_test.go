@@ -33,7 +33,7 @@ func TestSessions(t *testing.T) {
 	if !strings.Contains(notes, "memory of one replica") {
 		t.Errorf("what may be missing is not said: %q", notes)
 	}
-	if out, _, err := call(t, "", append([]string{"sessions", "list", "--json"}, at...)...); err != nil || !strings.Contains(out, `"sub": "static:jane"`) {
+	if out, _, err := call(t, "", append([]string{"sessions", "list", "-o", "json"}, at...)...); err != nil || !strings.Contains(out, `"sub": "static:jane"`) {
 		t.Errorf("list --json: %v\n%s", err, out)
 	}
 	if out, _, err := call(t, "", append([]string{"sessions", "end", "--subject", "static:jane"}, at...)...); err != nil || out != "ended\n" {
@@ -49,7 +49,7 @@ func TestSessions(t *testing.T) {
 		says string
 	}{
 		{[]string{"list", "--token-file", wrong}, exitFailed, "does not take this token"},
-		{[]string{"list"}, exitFailed, "--token-file is required"},
+		{[]string{"list"}, exitUsage, "--token-file is required"},
 		{[]string{"end", "--token-file", file}, exitUsage, "one of --subject and --email"},
 		{[]string{"end", "--token-file", file, "--email", "a", "--id", "b"}, exitUsage, "needs --subject"},
 		{nil, exitUsage, "say list or end"},

@@ -239,7 +239,7 @@ func (c *Check) decodeSection(at string, value any, target reflect.Value) {
 		if slices.Contains(known, key) {
 			continue
 		}
-		likely := nearest(key, known)
+		likely := Nearest(key, known)
 		if likely == "" {
 			c.Add(Join(at, ShowKey(key)), "unknown key; known are %s", strings.Join(known, ", "))
 			continue
@@ -363,8 +363,8 @@ func quoteHint(value any) string {
 	return ""
 }
 
-// nearest returns the known key that was probably meant by key.
-func nearest(key string, known []string) string {
+// Nearest returns the known key that was probably meant by key, or "".
+func Nearest(key string, known []string) string {
 	best, distance := "", 3
 	for _, candidate := range known {
 		if strings.EqualFold(key, candidate) {

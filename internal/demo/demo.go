@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -121,13 +122,21 @@ proxy:
 }
 
 // listenLoopback refuses to put plain http on a network.
-func listenLoopback(addr string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(addr)
+// CheckAddress reports what is wrong with an address for the demo.
+func CheckAddress(addr string) error {
+	at, err := netip.ParseAddrPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("address %q: %w", addr, err)
+		return fmt.Errorf("address %q is not of the form ip:port, such as 127.0.0.1:8970", addr)
 	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return nil, fmt.Errorf("address %q: the demo speaks plain http and listens on a loopback IP only, such as 127.0.0.1:8970", addr)
+	if !at.Addr().Unmap().IsLoopback() {
+		return fmt.Errorf("address %q: the demo speaks plain http and listens on a loopback IP only, such as 127.0.0.1:8970", addr)
+	}
+	return nil
+}
+
+func listenLoopback(addr string) (net.Listener, error) {
+	if err := CheckAddress(addr); err != nil {
+		return nil, err
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -223,7 +223,15 @@ func (w *walk) examine(ctx context.Context, c Check, needs func(*walk) string, r
 }
 
 func (w *walk) leftOut(id string) bool {
-	return slices.ContainsFunc(w.opt.Skip, func(s string) bool { return id == s || strings.HasPrefix(id, s+"-") })
+	return slices.ContainsFunc(w.opt.Skip, func(s string) bool { return leaves(s, id) })
+}
+
+// leaves reports whether an entry of Options.Skip leaves out the check id.
+func leaves(entry, id string) bool { return id == entry || strings.HasPrefix(id, entry+"-") }
+
+// Leaves reports whether an entry of Options.Skip leaves out any check.
+func Leaves(entry string) bool {
+	return slices.ContainsFunc(checks, func(c Check) bool { return leaves(entry, c.ID) })
 }
 
 func (r *Report) add(f Finding) {
