@@ -47,6 +47,9 @@ type Check struct {
 	// Pinned are paths of mappings, and what stands there whatever the document says;
 	// nil is an absent key.
 	Pinned map[string]any
+	// Untrusted: the document is not the operator's own, so it may hold no YAML alias.
+	// A short document can say a long text very often with them.
+	Untrusted bool
 	// Warnings are not mistakes; the operator should know them.
 	Warnings Errors
 	// Inline: the document itself holds a secret.

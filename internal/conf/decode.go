@@ -3,6 +3,7 @@ package conf
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	node "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 )
 
@@ -26,6 +28,12 @@ func (c *Check) Decode(data []byte, target any) {
 	if line := secondDocument(data); line > 0 {
 		c.addMalformed("", "line %d: a second YAML document begins here; the configuration is one document", line)
 		return
+	}
+	if c.Untrusted {
+		if problem := aliasProblem(data); problem != "" {
+			c.addMalformed("", "%s", problem)
+			return
+		}
 	}
 	text, err := yaml.YAMLToJSONStrict(data)
 	if err != nil && c.addRepeatedKeys(err) {
@@ -45,6 +53,32 @@ func (c *Check) Decode(data []byte, target any) {
 	c.tree = document
 	setDefaults(root)
 	c.decodeValue("", document, root, "")
+}
+
+// aliasProblem returns where the first alias of a document is, or why that cannot be
+// said. It expands nothing.
+func aliasProblem(data []byte) string {
+	var document node.Node
+	if err := node.Unmarshal(data, &document); err != nil {
+		return syntaxProblem(err)
+	}
+	if line := firstAlias(&document); line > 0 {
+		return fmt.Sprintf("line %d: an alias (%q); write out what it stands for", line, "*name")
+	}
+	return ""
+}
+
+// firstAlias returns the line of the first alias in a tree, or 0.
+func firstAlias(n *node.Node) int {
+	if n.Kind == node.AliasNode {
+		return n.Line
+	}
+	for _, below := range n.Content {
+		if line := firstAlias(below); line > 0 {
+			return line
+		}
+	}
+	return 0
 }
 
 // secondDocument returns the line on which a second document of the stream
@@ -105,7 +139,7 @@ func syntaxProblem(err error) string {
 	parts := yamlLine.FindStringSubmatch(err.Error())
 	line, problem := parts[1], parts[2]
 	switch {
-	case strings.HasPrefix(problem, "unknown anchor"):
+	case strings.HasPrefix(problem, "unknown anchor"), strings.HasPrefix(problem, "did not find expected alphabetic"):
 		problem = `a value that begins with "*" needs quotes`
 	case !staticProblem.MatchString(problem):
 		problem = "a value cannot be read; text with special characters needs quotes"

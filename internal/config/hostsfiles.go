@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"regexp"
@@ -117,22 +118,46 @@ func (l *loading) readClaim(c *claim) {
 		c.refuse("", "the file cannot be read: %v", errors.Unwrap(err))
 		return
 	}
-	check := conf.Check{ReadFile: l.file, Below: l.below}
+	check := conf.Check{ReadFile: l.file, Below: l.below, Untrusted: true}
+	if len(c.rule.MaySet) == 0 {
+		check.ReadFile = func(string) ([]byte, error) { return nil, fs.ErrNotExist } // so it can name none
+	}
 	var document hostsDocument
 	check.Decode(data, &document)
-	if err := check.Err(); err != nil {
-		c.Mistakes, _ = errors.AsType[conf.Errors](err)
+	c.raw, _ = check.Written("hosts").([]any)
+	err = check.Err()
+	c.checkKeys(err != nil)
+	if err != nil {
+		found, _ := errors.AsType[conf.Errors](err)
+		c.addBesides(found)
 		return
 	}
-	c.raw, _ = check.Written("hosts").([]any)
 	for i, h := range document.Hosts {
-		at := conf.Element("hosts", i)
-		c.checkHost(at, h)
-		entry, _ := c.raw[i].(map[string]any)
+		c.checkHost(conf.Element("hosts", i), h)
+	}
+}
+
+// checkKeys refuses the keys that only the operator may set. In a file that is broken
+// there may be keys that do not exist, which are refused already.
+func (c *claim) checkKeys(broken bool) {
+	for i, raw := range c.raw {
+		entry, _ := raw.(map[string]any)
 		for _, key := range slices.Sorted(maps.Keys(entry)) {
-			if reason := operatorKeys[key]; !slices.Contains(teamKeys, key) && !slices.Contains(c.rule.MaySet, key) && entry[key] != nil {
-				c.refuse(at+"."+key, "is for the operator alone: %s; %s.maySet admits it here", reason, c.at)
+			reason := operatorKeys[key]
+			if slices.Contains(teamKeys, key) || slices.Contains(c.rule.MaySet, key) || entry[key] == nil || broken && reason == "" {
+				continue
 			}
+			c.refuse(conf.Element("hosts", i)+"."+key, "is for the operator alone: %s; %s.maySet admits it here", reason, c.at)
+		}
+	}
+}
+
+// addBesides adds mistakes, but for those in what is refused as a whole.
+func (c *claim) addBesides(found conf.Errors) {
+	refused := slices.Clone(c.Mistakes)
+	for _, m := range found {
+		if !slices.ContainsFunc(refused, func(r conf.Mistake) bool { return m.Path == r.Path || strings.HasPrefix(m.Path, r.Path+".") }) {
+			c.Mistakes = append(c.Mistakes, m)
 		}
 	}
 }

@@ -69,18 +69,24 @@ func names(c *Config) (all []string) {
 func TestHostsFilesCostOnlyThemselves(t *testing.T) {
 	const good = `{host: a.team.mcp.example.com, endpoint: "http://a.team.svc/mcp"}`
 	for name, tt := range map[string]struct{ file, content, problem string }{
-		"no YAML":                 {teamFile("team", "x"), "\t{", "not valid YAML"},
-		"an unknown key":          {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", displayname: x}`), "hosts[0].displayname: unknown key; did you mean displayName?"},
-		"a mistake in a policy":   {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", policy: {rules: [{effect: allow}]}}`), "hosts[0].policy.rules[0]"},
-		"another team's host":     {teamFile("team", "x"), hostsOf(`{host: a.other.mcp.example.com, endpoint: "http://b.team.svc/mcp"}`), `hosts[0].host: "a.other.mcp.example.com" is no host name that this file may claim`},
-		"another team's endpoint": {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://a.other.svc/mcp"}`), `hosts[0].endpoint: "a.other.svc" is no host that this file may name`},
-		"the metadata server":     {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://169.254.169.254/latest"}`), "hosts[0].endpoint"},
-		"a namespace in a key":    {teamFile("team", "x.configmap_y"), hostsOf(`{host: a.x.mcp.example.com, endpoint: "http://a.x.svc/mcp"}`), "hosts[0].host"},
-		"an odd namespace":        {"hosts.d/namespace_a.secret_b.configmap_c.yaml", hostsOf(`{host: a.a.mcp.example.com, endpoint: "http://a.a.svc/mcp"}`), "hosts[0].host"},
-		"the operator's key":      {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", serve: {enabled: true}}`), "hosts[0].serve: is for the operator alone: each open stream"},
-		"the operator's host":     {"hosts.d/operator_x.yaml", hostsOf(`{host: mcp.example.com, endpoint: "http://b.team.svc/mcp", path: /other}`), `hosts[0].host: "mcp.example.com" is of the configuration file already`},
-		"a host of another file":  {"hosts.d/operator_x.yaml", hostsOf(`{host: a.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", path: /b}`), `is of`},
-		"the endpoint of another": {"hosts.d/operator_x.yaml", hostsOf(`{host: localhost:8081, scheme: http, endpoint: "http://mcp:8080/mcp"}`), "hosts[0].scheme: is for the operator alone"},
+		"no YAML":                                {teamFile("team", "x"), "\t{", "not valid YAML"},
+		"an unknown key":                         {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", displayname: x}`), "hosts[0].displayname: unknown key; did you mean displayName?"},
+		"a mistake in a policy":                  {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", policy: {rules: [{effect: allow}]}}`), "hosts[0].policy.rules[0]"},
+		"another team's host":                    {teamFile("team", "x"), hostsOf(`{host: a.other.mcp.example.com, endpoint: "http://b.team.svc/mcp"}`), `hosts[0].host: "a.other.mcp.example.com" is no host name that this file may claim`},
+		"another team's endpoint":                {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://a.other.svc/mcp"}`), `hosts[0].endpoint: "a.other.svc" is no host that this file may name`},
+		"the metadata server":                    {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://169.254.169.254/latest"}`), "hosts[0].endpoint"},
+		"a namespace in a key":                   {teamFile("team", "x.configmap_y"), hostsOf(`{host: a.x.mcp.example.com, endpoint: "http://a.x.svc/mcp"}`), "hosts[0].host"},
+		"an odd namespace":                       {"hosts.d/namespace_a.secret_b.configmap_c.yaml", hostsOf(`{host: a.a.mcp.example.com, endpoint: "http://a.a.svc/mcp"}`), "hosts[0].host"},
+		"the operator's key":                     {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", serve: {enabled: true}}`), "hosts[0].serve: is for the operator alone: each open stream"},
+		"a bomb of aliases":                      {teamFile("team", "x"), "a: &a " + strings.Repeat("x", 1000) + "\nhosts: [*a, *a, *a]\n", `line 2: an alias`},
+		"an alias":                               {teamFile("team", "x"), "hosts:\n- &a {host: b.team.mcp.example.com, endpoint: \"http://b.team.svc/mcp\"}\n- {<<: *a, path: /b}\n", `line 3: an alias`},
+		"a name without quotes":                  {teamFile("team", "x"), "hosts: [{host: *.team.mcp.example.com}]\n", `a value that begins with "*" needs quotes`},
+		"an operator's key with a mistake in it": {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", serve: {enabled: maybe}}`), "hosts[0].serve: is for the operator alone"},
+		"an operator's file":                     {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", caFile: secret}`), "hosts[0].caFile: is for the operator alone"},
+		"the same twice":                         {teamFile("team", "x"), hostsOf(`{host: b.team.mcp.example.com, endpoint: "http://b.team.svc/mcp"}`, `{host: b.team.mcp.example.com, endpoint: "http://c.team.svc/mcp"}`), `with path "/mcp" is hosts[0] already`},
+		"the operator's host":                    {"hosts.d/operator_x.yaml", hostsOf(`{host: mcp.example.com, endpoint: "http://b.team.svc/mcp", path: /other}`), `hosts[0].host: "mcp.example.com" is of the configuration file already`},
+		"a host of another file":                 {"hosts.d/operator_x.yaml", hostsOf(`{host: a.team.mcp.example.com, endpoint: "http://b.team.svc/mcp", path: /b}`), `is of`},
+		"the endpoint of another":                {"hosts.d/operator_x.yaml", hostsOf(`{host: localhost:8081, scheme: http, endpoint: "http://mcp:8080/mcp"}`), "hosts[0].scheme: is for the operator alone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, dir := teamReader(t, teams, map[string]string{teamFile("team", "good"): hostsOf(good), tt.file: tt.content})
@@ -90,7 +96,7 @@ func TestHostsFilesCostOnlyThemselves(t *testing.T) {
 			}
 			for _, f := range c.HostsFiles {
 				broken := f.Path == filepath.Join(dir, tt.file)
-				if broken != (len(f.Mistakes) > 0) || broken && !strings.Contains(f.Mistakes.Error(), tt.problem) {
+				if broken != (len(f.Mistakes) > 0) || broken && (!strings.Contains(f.Mistakes.Error(), tt.problem) || len(f.Mistakes) > 2) {
 					t.Errorf("%s: %v", f.Path, f.Mistakes)
 				}
 			}
@@ -108,6 +114,45 @@ func TestHostsFileThatBreaksAnother(t *testing.T) {
 	c := mustLoad(t, r)
 	if got := names(c); !slices.Equal(got, []string{"mcp.example.com", "fine.example.com"}) || !strings.Contains(c.HostsFiles[0].Mistakes.Error(), "is a public address") {
 		t.Errorf("%v %v", got, c.HostsFiles)
+	}
+}
+
+// Those that make a mistake of something elsewhere are found among many good ones, by
+// checking the whole a few times only.
+func TestHostsFilesThatBreakAnotherAmongMany(t *testing.T) {
+	hosts := map[string]string{}
+	for n := range 200 {
+		hosts[fmt.Sprintf("hosts.d/operator_%03d.yaml", n)] = hostsOf(fmt.Sprintf(`{host: h%d.example.com, endpoint: "http://x.svc/mcp"}`, n))
+	}
+	bad := []string{"hosts.d/operator_003a.yaml", "hosts.d/operator_150a.yaml"}
+	hosts[bad[0]] = hostsOf(`{host: inner.example.com, endpoint: "http://x.svc/mcp"}`)
+	hosts[bad[1]] = hostsOf(`{host: other.example.com, endpoint: "http://x.svc/mcp"}`)
+	r, dir := teamReader(t, strings.Replace(teams, `{host: mcp.example.com, endpoint: "http://mcp:8080/mcp"}`,
+		`{host: mcp.example.com, endpoint: "https://inner.example.com/mcp"}, {host: mcp2.example.com, endpoint: "https://other.example.com/mcp"}`, 1), hosts)
+	c := mustLoad(t, r)
+	if len(c.Hosts) != 202 {
+		t.Errorf("%d hosts are in force", len(c.Hosts))
+	}
+	for _, f := range c.HostsFiles {
+		if wrong := slices.ContainsFunc(bad, func(b string) bool { return f.Path == filepath.Join(dir, b) }); wrong != (len(f.Mistakes) > 0) {
+			t.Errorf("%s: %v", f.Path, f.Mistakes)
+		}
+	}
+}
+
+// A file that the configuration names is read once for each time that the whole is
+// loaded: hosts files would be left out for what changes meanwhile.
+func TestFilesAreReadOnce(t *testing.T) {
+	path := files(t, map[string]string{"config.yaml": "", "secret": "one"})
+	l := loading{path: path, read: sums{}}
+	if text, err := l.file("secret"); err != nil || string(text) != "one" {
+		t.Fatalf("%s %v", text, err)
+	}
+	if err := os.Remove(filepath.Join(filepath.Dir(path), "secret")); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := l.file("secret"); err != nil || string(text) != "one" {
+		t.Errorf("the second time: %q %v", text, err)
 	}
 }
 

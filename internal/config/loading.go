@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,9 +14,10 @@ import (
 
 // loading is one reading of a configuration file and of what it names.
 type loading struct {
-	path string
-	pins map[string]any // what stands in the document whatever it says
-	read sums           // what was read
+	path  string
+	pins  map[string]any // what stands in the document whatever it says
+	read  sums           // what was read
+	files map[string]fileContent
 	// owners are the hosts files in force, by the host names that they claim.
 	owners map[string]string
 }
@@ -28,10 +30,26 @@ func (l *loading) below(name string) string {
 	return filepath.Join(filepath.Dir(l.path), name)
 }
 
-// file reads a file that the configuration names.
+// fileContent is what was in a file, or why that is not known.
+type fileContent struct {
+	data []byte
+	err  error
+}
+
+// file reads a file that the configuration names, once: the document is checked
+// several times, which must not differ by what changes meanwhile.
 func (l *loading) file(name string) ([]byte, error) {
-	l.read.note(l.below(name)) // before, so that a change while it is read is seen later
-	return conf.ReadBounded(l.below(name), conf.MaxSecretBytes)
+	path := l.below(name)
+	if known, ok := l.files[path]; ok {
+		return known.data, known.err
+	}
+	l.read.note(path) // before, so that a change while it is read is seen later
+	data, err := conf.ReadBounded(path, conf.MaxSecretBytes)
+	if l.files == nil {
+		l.files = map[string]fileContent{}
+	}
+	l.files[path] = fileContent{data, err}
+	return data, err
 }
 
 // load reads and checks the file. It has to be good by itself; then the hosts files
@@ -48,7 +66,7 @@ func (l *loading) load() (*Config, error) {
 	}
 	claims := l.gather(c.hostsRules)
 	l.settle(c, claims)
-	return l.add(data, c, claims), nil
+	return l.add(data, c, claims)
 }
 
 // parse checks the document with the hosts of claims after its own.
@@ -116,10 +134,13 @@ func (l *loading) settle(own *Config, claims []*claim) {
 
 // add returns the configuration own with the hosts of those claims with which it is
 // good.
-func (l *loading) add(data []byte, own *Config, claims []*claim) *Config {
+func (l *loading) add(data []byte, own *Config, claims []*claim) (*Config, error) {
 	c := own
 	for {
 		good := slices.DeleteFunc(slices.Clone(claims), func(c *claim) bool { return len(c.Mistakes) > 0 })
+		if len(good) == 0 {
+			break
+		}
 		whole, err := l.parse(data, good)
 		if err == nil {
 			c = whole
@@ -127,7 +148,10 @@ func (l *loading) add(data []byte, own *Config, claims []*claim) *Config {
 			break
 		}
 		if !blame(err, good, len(own.Hosts)) {
-			l.addOneByOne(data, good)
+			if _, err := l.parse(data, nil); err != nil {
+				return nil, err // of what changed since own was checked, and not of claims
+			}
+			l.admit(data, nil, good)
 		}
 	}
 	c.owners = map[string]string{}
@@ -140,7 +164,7 @@ func (l *loading) add(data []byte, own *Config, claims []*claim) *Config {
 		}
 		c.HostsFiles = append(c.HostsFiles, file.HostsFile)
 	}
-	return c
+	return c, nil
 }
 
 // blame hands the mistakes in the hosts of claims, which come after the first ones, to
@@ -149,7 +173,7 @@ func blame(err error, claims []*claim, first int) (any bool) {
 	found, _ := errors.AsType[conf.Errors](err)
 	for _, m := range found {
 		if c, at := whose(m.Path, claims, first); c != nil {
-			c.refuse(at, "%s", m.Problem)
+			c.refuse(at, "%s", inClaims(m.Problem, c, claims, first))
 			any = true
 		}
 	}
@@ -174,16 +198,37 @@ func whose(path string, claims []*claim, first int) (*claim, string) {
 	return nil, ""
 }
 
-// addOneByOne finds the claims that make a mistake of something that is not in them.
-func (l *loading) addOneByOne(data []byte, claims []*claim) {
-	var good []*claim
-	for _, c := range claims {
-		if _, err := l.parse(data, append(slices.Clone(good), c)); err != nil {
-			c.refuse("", "with this file there is a mistake elsewhere: %v", err)
-			continue
+var hostsPath = regexp.MustCompile(`proxy\.hosts\[[0-9]+\]`)
+
+// inClaims says a problem of claim c with the paths that its author knows.
+func inClaims(problem string, c *claim, claims []*claim, first int) string {
+	return hostsPath.ReplaceAllStringFunc(problem, func(path string) string {
+		switch of, at := whose(path, claims, first); of {
+		case nil:
+			return path
+		case c:
+			return at
+		default:
+			return at + " of " + of.Path
 		}
-		good = append(good, c)
+	})
+}
+
+// admit adds claims to good ones in their order, and refuses those that make a
+// mistake of something that is not in them. It halves the list, because there are
+// few of these and each check is of the whole configuration.
+func (l *loading) admit(data []byte, good, claims []*claim) []*claim {
+	all := slices.Concat(good, claims)
+	_, err := l.parse(data, all)
+	switch {
+	case err == nil:
+		return all
+	case len(claims) == 1:
+		claims[0].refuse("", "with this file there is a mistake elsewhere: %v", err)
+		return good
 	}
+	half := len(claims) / 2
+	return l.admit(data, l.admit(data, good, claims[:half]), claims[half:])
 }
 
 // tell names the files that warnings are about.
