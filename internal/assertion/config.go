@@ -9,7 +9,7 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/signed"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keysource"
 )
 
 // File is one entry of `trustedIssuers`.
@@ -18,14 +18,7 @@ type File struct {
 	Kind string `json:"kind"`
 	// Issuer exactly as assertions have it in iss; https, http on a loopback host, or "spiffe://TRUST-DOMAIN" for JWT-SVIDs. Required.
 	Issuer string `json:"issuer"`
-	// URL of its key set. May use http, which is for networks of your own. Default: what its metadata names, at either well-known address.
-	JWKSURL string `json:"jwksURL"`
-	// File with its key set, in JSON, in the place of jwksURL. It is read again every two seconds; content that cannot be used changes nothing.
-	JWKSFile string `json:"jwksFile"`
-	// File with the certificates of the authorities to trust for it, in PEM, and no others. Default: those of the system.
-	Authorities []byte `json:"caFile" file:"pem"`
-	// File with a bearer token that is sent with requests for keys, to the host of jwksURL or else of issuer alone. In a pod /var/run/secrets/kubernetes.io/serviceaccount/token, which the API server wants. It is read for each request.
-	TokenFile string `json:"tokenFile"`
+	keysource.Keys
 	// Signature algorithms that are accepted, as for authorizationServers. Default: "RS256", "PS256", "ES256" and "EdDSA".
 	Algorithms []string `json:"algorithms" max:"20" check:"unique"`
 	// How far the two clocks may differ.
@@ -143,9 +136,8 @@ func find(kinds []Kind, name string) Kind {
 
 func (f File) resolve(c conf.Section, kinds []Kind, resources []string) Config {
 	f.issuer(c)
-	f.keys(c)
-	config := Config{File: f, At: c.At, Namespace: namespace(f.Issuer), Algorithms: f.algorithms(c)}
-	config.JWKSFile, config.TokenFile = c.Path(f.JWKSFile), c.Path(f.TokenFile)
+	f.Keys = f.Keys.Resolve(c, "make assertions")
+	config := Config{File: f, At: c.At, Namespace: namespace(f.Issuer), Algorithms: keysource.Algorithms(c, f.Algorithms)}
 	config.Kind = find(kinds, f.Kind)
 	if config.Kind == nil {
 		var names []string
@@ -182,57 +174,6 @@ func (f File) issuer(c conf.Section) {
 			c.Add(at, "%s is a pattern; write one entry for each issuer, exactly as its assertions have it in iss", conf.ShowURL(f.Issuer))
 		}
 	}
-}
-
-func (f File) keys(c conf.Section) {
-	if f.JWKSFile != "" {
-		switch {
-		case f.JWKSURL != "":
-			c.Add(c.Key("jwksURL"), "excludes jwksFile; set one of the two, or none for discovery")
-		case len(f.Authorities) > 0:
-			c.Add(c.Key("caFile"), "has no meaning beside jwksFile: nothing is fetched")
-		case f.TokenFile != "":
-			c.Add(c.Key("tokenFile"), "has no meaning beside jwksFile: nothing is fetched")
-		}
-		c.Exists(c.Key("jwksFile"), f.JWKSFile)
-	}
-	if f.TokenFile != "" {
-		c.Exists(c.Key("tokenFile"), f.TokenFile)
-	}
-	if f.JWKSURL == "" {
-		return
-	}
-	u, problem := conf.AbsoluteURL(f.JWKSURL)
-	switch {
-	case problem != "":
-		c.Add(c.Key("jwksURL"), "%s %s", conf.ShowURL(f.JWKSURL), problem)
-	case u.Scheme == "http" && f.TokenFile != "" && !conf.IsLoopback(u.Hostname()):
-		c.Add(c.Key("jwksURL"), "uses http, which would show the token of tokenFile to everyone on the way; use https")
-	case u.Scheme == "http" && !conf.IsLoopback(u.Hostname()):
-		c.Warn(c.Key("jwksURL"), "uses http: who can change what is sent on the way to %s can make assertions; use https where that network is not yours alone", conf.Show(u.Host))
-	}
-}
-
-func (f File) algorithms(c conf.Section) []jose.SignatureAlgorithm {
-	at := c.Key("algorithms")
-	switch {
-	case f.Algorithms == nil:
-		return []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.EdDSA}
-	case len(f.Algorithms) == 0:
-		c.Add(at, "is empty, which would accept nothing; name algorithms, or remove the key")
-	}
-	var names []string
-	for _, a := range signed.Algorithms {
-		names = append(names, string(a))
-	}
-	var out []jose.SignatureAlgorithm
-	for i, name := range f.Algorithms {
-		if !slices.Contains(names, name) {
-			c.Add(conf.Element(at, i), "%s is not one of %s; with a symmetric one, everyone who can verify could sign", conf.Show(name), conf.Quoted(names))
-		}
-		out = append(out, jose.SignatureAlgorithm(name))
-	}
-	return out
 }
 
 // conditions are the lists of a rule, by key.

@@ -40,7 +40,7 @@ type ACME struct {
 	// URL of the authority's directory.
 	DirectoryURL string `json:"directoryURL" default:"https://acme-v02.api.letsencrypt.org/directory"`
 	// File with the certificates of the authorities to trust for directoryURL, in PEM. Default: those of the system.
-	Authorities []byte `json:"caFile" file:"pem"`
+	Authorities []byte `json:"caFile"`
 }
 
 // Enabled reports whether the protocol listener speaks TLS.

@@ -17,8 +17,7 @@ import (
 //	enum     the values of a text, with spaces between
 //	min, max bounds of a number or a duration; of a list max alone
 //	check    names of checks: of a text "text", of a list those of lists and "unique"
-//	file     the value is the name of a file, and the field its content:
-//	         "line" for a secret of one line, "pem" for certificates of authorities
+//	file     "line": the value is the name of a file, and the field, a Secret, its one line
 //	like     a text that is mistaken for a number where it lacks quotes
 //
 // A tag that cannot be read is a mistake of the program, and panics.

@@ -49,7 +49,7 @@ func TestTrustedIssuers(t *testing.T) {
 		"a tenant with a colon": {"kind: id-jag, issuer: 'https://a.example', tenants: ['a:b'], " + rules, "tenants[0]: is not a tenant"},
 		"two ways to keys":      {"kind: workload, issuer: 'https://a.example', jwksFile: seed, jwksURL: 'https://a.example/keys', " + rules, "jwksURL: excludes jwksFile"},
 		"a token over http":     {"kind: kubernetes, issuer: 'https://a.example', tokenFile: seed, jwksURL: 'http://a.example/keys', " + rules, "jwksURL: uses http, which would show the token"},
-		"symmetric":             {"kind: workload, issuer: 'https://a.example', algorithms: [HS256], " + rules, "algorithms[0]: is not one of"},
+		"symmetric":             {"kind: workload, issuer: 'https://a.example', algorithms: [HS256], " + rules, "algorithms[0]: is refused"},
 		"a long life":           {"kind: workload, issuer: 'https://a.example', maxLifetime: 72h, " + rules, "maxLifetime: is not between"},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, one(tt.entry), "trustedIssuers[0]."+tt.want) })

@@ -42,7 +42,7 @@ func (b *builder) adoptTrusted(c *assertion.Config, keys *jwks.Set) {
 		return
 	}
 	for i, old := range b.before.cfg.TrustedIssuers {
-		if old.Issuer == c.Issuer && old.JWKSURL == c.JWKSURL && old.JWKSFile == "" && old.TokenFile == c.TokenFile && string(old.Authorities) == string(c.Authorities) {
+		if old.Of(old.Issuer) == c.Of(c.Issuer) {
 			keys.Adopt(b.before.trusted[i])
 			return
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keysource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
@@ -65,13 +65,13 @@ func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contac
 		for j, c := range cfg.AuthorizationServers[i] {
 			questions = append(questions, func(ctx context.Context) Contact {
 				at := conf.Element(conf.Join(at, "authorizationServers"), j)
-				return askKeys(ctx, at, c.JWKSFile, &jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: jwks.BearerFile(c.TokenFile)}, c.Authorities)
+				return askKeys(ctx, at, c.Issuer, c.Keys)
 			})
 		}
 	}
 	for _, c := range cfg.TrustedIssuers {
 		questions = append(questions, func(ctx context.Context) Contact {
-			return askKeys(ctx, c.At, c.JWKSFile, &jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: jwks.BearerFile(c.TokenFile)}, c.Authorities)
+			return askKeys(ctx, c.At, c.Issuer, c.Keys)
 		})
 	}
 	found := make([]Contact, len(questions))
@@ -250,18 +250,18 @@ func askName(ctx context.Context, at string, h resource.Entry, roots *tls.Config
 }
 
 // askKeys reads the keys that another server publishes, if they are not in a file.
-func askKeys(ctx context.Context, at, file string, source *jwks.Source, authorities []byte) Contact {
-	said := Contact{Path: at, Asked: source.Issuer + ": its keys"}
-	if file != "" {
+func askKeys(ctx context.Context, at, issuer string, keys keysource.Keys) Contact {
+	said := Contact{Path: at, Asked: issuer + ": its keys"}
+	if keys.JWKSFile != "" {
 		said.OK, said.Said = true, "they are in a file"
 		return said
 	}
-	document, err := source.Over(trusting(nil, authorities)).Fetch(ctx)
+	document, err := keys.Source(issuer).Over(trusting(nil, keys.Authorities)).Fetch(ctx)
 	if err != nil {
 		said.Said = err.Error()
 		return said
 	}
-	keys, left := document.Usable()
-	said.OK, said.Said = len(keys) > 0, fmt.Sprintf("%d keys, %d of them of no use here", len(keys)+len(left), len(left))
+	usable, left := document.Usable()
+	said.OK, said.Said = len(usable) > 0, fmt.Sprintf("%d keys, %d of them of no use here", len(usable)+len(left), len(left))
 	return said
 }

@@ -49,8 +49,7 @@ func (b *builder) keysOf(c *assertion.Config, report func(jwks.Fetch)) *jwks.Set
 	if b.opt.HTTPClient != nil {
 		base = b.opt.HTTPClient.Transport
 	}
-	source := &jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: jwks.BearerFile(c.TokenFile)}
-	return jwks.NewSet(c.Issuer, source.Over(trusting(base, c.Authorities)).Fetch, report, b.opt.Now)
+	return jwks.NewSet(c.Issuer, c.Source(c.Issuer).Over(trusting(base, c.Authorities)).Fetch, report, b.opt.Now)
 }
 
 // checkTrusted reads the files with keys.

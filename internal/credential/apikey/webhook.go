@@ -36,7 +36,7 @@ type Webhook struct {
 	// File with a token that proves this service to the webhook, in the header X-Forward-Auth-Token. Default: none.
 	Token conf.Secret `json:"tokenFile" file:"line"`
 	// File with the certificates of the authorities to trust for it, in PEM, and no others. Default: those of the system.
-	Authorities []byte `json:"caFile" file:"pem"`
+	Authorities []byte `json:"caFile"`
 	// How long a question may take. A webhook that does not answer makes 503; no key is let in or thrown away for it.
 	Timeout time.Duration `json:"timeout" default:"2s" min:"100ms" max:"4s"`
 	// How long an answer that allows a key counts; a key that the webhook allows no more dies within it.

@@ -9,21 +9,14 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/signed"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keysource"
 )
 
 // File is one entry of `proxy.hosts[].authorizationServers`.
 type File struct {
 	// Issuer URL of the authorization server, exactly as its tokens have it in iss; https, or http on a loopback host. Required.
 	Issuer string `json:"issuer"`
-	// URL of its key set. May use http, which is for networks of your own. Default: what its metadata names, which is looked for at both well-known addresses, of OpenID Connect Discovery and of RFC 8414.
-	JWKSURL string `json:"jwksURL"`
-	// File with its key set, in JSON, in the place of jwksURL. It is read again every two seconds; content that cannot be used changes nothing.
-	JWKSFile string `json:"jwksFile"`
-	// File with the certificates of the authorities to trust for it, in PEM, and no others. Default: those of the system; the environment variable SSL_CERT_DIR names directories with more.
-	Authorities []byte `json:"caFile" file:"pem"`
-	// File with a bearer token that is sent with requests for keys, to the host of jwksURL or else of issuer alone. In a pod /var/run/secrets/kubernetes.io/serviceaccount/token, which the API server of Kubernetes wants. It is read for each request.
-	TokenFile string `json:"tokenFile"`
+	keysource.Keys
 	// Values of aud that are accepted, each exact; a token must have one of them. Name only what stands for this MCP server alone. Default: the URL of the MCP server, with or without a slash at its end.
 	Audiences []string `json:"audiences" max:"100" check:"unique"`
 	// Values of the header typ that are accepted, without regard to case; "" stands for a token without one. An ID token and a logout token are refused whatever they have there. Default: "at+jwt", "JWT" and "".
@@ -69,11 +62,7 @@ type ClaimsFile struct {
 // Config is one entry when it is checked.
 type Config struct {
 	Issuer string
-	// JWKSURL and JWKSFile say where the keys are; at most one is set, and none for
-	// discovery.
-	JWKSURL, JWKSFile string
-	TokenFile         string // with a bearer token for the keys, "" for none
-	Authorities       []byte // PEM; empty for those of the system
+	keysource.Keys
 	// NoKeys: no token of it is verified by a key, see Kind.Told.
 	NoKeys bool
 	// SignedAnswers: answers about its tokens are, see Kind.Answer, so that keys are
@@ -127,11 +116,11 @@ func ResolveAll(c *conf.Check, at string, files []File) []Config {
 
 func (f File) resolve(c conf.Section) Config {
 	f.issuer(c)
-	f.keys(c)
+	keys := f.Keys.Resolve(c, "make tokens for everybody")
 	f.lists(c)
 	return Config{
-		Issuer: f.Issuer, JWKSURL: f.JWKSURL, JWKSFile: c.Path(f.JWKSFile), TokenFile: c.Path(f.TokenFile), Namespace: Namespace(f.Issuer), Authorities: f.Authorities,
-		Audiences: f.Audiences, Types: f.types(c), Algorithms: f.algorithms(c), Claims: f.Claims.resolve(c.Sub("claims")),
+		Issuer: f.Issuer, Keys: keys, Namespace: Namespace(f.Issuer),
+		Audiences: f.Audiences, Types: f.types(c), Algorithms: keysource.Algorithms(c, f.Algorithms), Claims: f.Claims.resolve(c.Sub("claims")),
 		ScopeMap: f.ScopeMap, AddScopes: f.AddScopes, Tenants: f.Tenants, Clients: f.Clients,
 		Leeway: f.Leeway, Delegation: f.Delegation,
 	}
@@ -150,37 +139,6 @@ func (f File) issuer(c conf.Section) {
 		c.Add(at, "%s is the address of a document; the issuer is what that document has in \"issuer\"", conf.ShowURL(f.Issuer))
 	case strings.ContainsAny(f.Issuer, "{}*"):
 		c.Add(at, "%s is a pattern; write one entry for each issuer, exactly as its tokens have it in iss", conf.ShowURL(f.Issuer))
-	}
-}
-
-func (f File) keys(c conf.Section) {
-	at := c.Key("jwksURL")
-	if f.JWKSFile != "" {
-		if f.JWKSURL != "" {
-			c.Add(at, "excludes jwksFile; set one of the two, or none for discovery")
-		}
-		if len(f.Authorities) > 0 {
-			c.Add(c.Key("caFile"), "has no meaning beside jwksFile: nothing is fetched")
-		}
-		if f.TokenFile != "" {
-			c.Add(c.Key("tokenFile"), "has no meaning beside jwksFile: nothing is fetched")
-		}
-		c.Exists(c.Key("jwksFile"), f.JWKSFile)
-	}
-	if f.TokenFile != "" {
-		c.Exists(c.Key("tokenFile"), f.TokenFile)
-	}
-	if f.JWKSURL == "" {
-		return
-	}
-	u, problem := conf.AbsoluteURL(f.JWKSURL)
-	switch {
-	case problem != "":
-		c.Add(at, "%s %s", conf.ShowURL(f.JWKSURL), problem)
-	case u.Scheme == "http" && f.TokenFile != "" && !conf.IsLoopback(u.Hostname()):
-		c.Add(at, "uses http, which would show the token of tokenFile to everyone on the way; use https")
-	case u.Scheme == "http" && !conf.IsLoopback(u.Hostname()):
-		c.Warn(at, "uses http: who can change what is sent on the way to %s can make tokens for everybody; use https where that network is not yours alone", conf.Show(u.Host))
 	}
 }
 
@@ -235,31 +193,6 @@ func (f File) types(c conf.Section) []string {
 		types = append(types, low)
 	}
 	return types
-}
-
-func (f File) algorithms(c conf.Section) []jose.SignatureAlgorithm {
-	if f.Algorithms == nil {
-		return []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.EdDSA}
-	}
-	at := c.Key("algorithms")
-	if len(f.Algorithms) == 0 {
-		c.Add(at, "is empty, which would accept nothing; name algorithms, or remove the key")
-	}
-	var names []string
-	for _, a := range signed.Algorithms {
-		names = append(names, string(a))
-	}
-	var out []jose.SignatureAlgorithm
-	for i, name := range f.Algorithms {
-		switch {
-		case strings.HasPrefix(name, "HS"), strings.EqualFold(name, "none"):
-			c.Add(conf.Element(at, i), "%s is refused: everyone who can verify such a token could make one", conf.Show(name))
-		case !slices.Contains(names, name):
-			c.Add(conf.Element(at, i), "%s is not one of %s", conf.Show(name), conf.Quoted(names))
-		}
-		out = append(out, jose.SignatureAlgorithm(name))
-	}
-	return out
 }
 
 func (f ClaimsFile) resolve(c conf.Section) Claims {

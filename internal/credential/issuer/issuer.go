@@ -20,6 +20,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keysource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
@@ -42,7 +43,7 @@ type Options struct {
 type Kind struct {
 	opt  Options
 	at   map[*resource.Resource]map[string]*accepted // by issuer
-	sets map[sourceKey]*jwks.Set
+	sets map[keysource.Place]*jwks.Set
 	// order is that of the configuration, for reports.
 	order []*accepted
 }
@@ -54,8 +55,6 @@ type accepted struct {
 	set       *jwks.Set
 }
 
-type sourceKey struct{ issuer, url, file, token, authorities string }
-
 // New returns the kind that is turned on nowhere.
 func New(opt Options) *Kind {
 	if opt.Transport == nil {
@@ -64,7 +63,7 @@ func New(opt Options) *Kind {
 	if opt.Report == nil {
 		opt.Report = func(jwks.Fetch) {}
 	}
-	return &Kind{opt: opt, at: map[*resource.Resource]map[string]*accepted{}, sets: map[sourceKey]*jwks.Set{}}
+	return &Kind{opt: opt, at: map[*resource.Resource]map[string]*accepted{}, sets: map[keysource.Place]*jwks.Set{}}
 }
 
 // Accept turns the kind on at r for the tokens of c.Issuer. It must not be called
@@ -85,13 +84,13 @@ func (k *Kind) set(c Config) *jwks.Set {
 	if !c.needsKeys() {
 		return jwks.NewSet(c.Issuer, nil, func(jwks.Fetch) {}, k.opt.Now) // of which nothing is asked
 	}
-	key := sourceKey{c.Issuer, c.JWKSURL, c.JWKSFile, c.TokenFile, string(c.Authorities)}
+	key := c.Of(c.Issuer)
 	if s := k.sets[key]; s != nil {
 		return s
 	}
 	var fetch func(context.Context) (jwks.Document, error)
 	if c.JWKSFile == "" {
-		fetch = (&jwks.Source{Issuer: c.Issuer, URL: c.JWKSURL, Token: jwks.BearerFile(c.TokenFile)}).Over(k.opt.Transport(c.Authorities)).Fetch
+		fetch = c.Source(c.Issuer).Over(k.opt.Transport(c.Authorities)).Fetch
 	}
 	s := jwks.NewSet(c.Issuer, fetch, k.opt.Report, k.opt.Now)
 	k.sets[key] = s
@@ -111,12 +110,13 @@ func (k *Kind) Adopt(from *Kind) {
 // Files are the files with key sets, each with what puts its content in force.
 func (k *Kind) Files() map[string]func(data []byte) (keys int, err error) {
 	files := map[string]func([]byte) (int, error){}
-	for key, s := range k.sets {
-		if key.file == "" {
+	for place, s := range k.sets {
+		name := place.File()
+		if name == "" {
 			continue
 		}
-		before := files[key.file]
-		files[key.file] = func(data []byte) (int, error) {
+		before := files[name]
+		files[name] = func(data []byte) (int, error) {
 			if before != nil { // another issuer has the same file, and a set of its own
 				if n, err := before(data); err != nil {
 					return n, err
