@@ -120,7 +120,7 @@ func TestTryPolicy(t *testing.T) {
 	})
 	t.Run("no rules", func(t *testing.T) {
 		out, _, err := call(t, "", "check-config", "--config", write(t, goodConfig), "--as", "")
-		if err != nil || !strings.Contains(out, "allowed  every other scope  there are no rules") || !strings.Contains(out, "everybody who may sign in may ask for every scope") {
+		if err != nil || !strings.Contains(out, "allowed  every other scope  there are no rules") || !strings.Contains(out, "everyone who may sign in may ask for every scope") {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
@@ -154,7 +154,7 @@ proxy:
 		says               []string
 	}{
 		{"all pages", "email=kim@example.com,client=browser", host + "/mcp", 0, []string{
-			"client browser (browser)", "allowed " + host + "/ui everybody who may sign in", "refused " + host + "/ui/admin scope admin, which no rule allows",
+			"client browser (browser)", "allowed " + host + "/ui everyone who may sign in", "refused " + host + "/ui/admin scope admin, which no rule allows",
 			"allowed " + host + "/ui/read scope notes:read, by policy.rules[1] (readers)",
 		}},
 		{"below a page", "email=kim@example.com,client=browser", host + "/ui/admin/users", exitRefused, []string{"refused " + host + "/ui/admin "}},

@@ -57,7 +57,7 @@ type File struct {
 	Egress egress.Settings `json:"egress"`
 	// Keys for scripts and machines, in the place of tokens. See docs/api-keys.md.
 	APIKeys apikey.File `json:"apiKeys"`
-	// Who may do what: rules for every MCP server that has none of its own. See docs/policy.md. Default: everybody who may sign in may ask for every scope.
+	// Who may do what: rules for every MCP server that has none of its own. See docs/policy.md. Default: everyone who may sign in may ask for every scope.
 	Policy PolicyFile `json:"policy"`
 	// Clients known in advance. They work with every kind of registration off, and no list of redirect URLs applies to them.
 	Clients []registration.Known `json:"clients" max:"1000"`

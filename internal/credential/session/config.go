@@ -33,7 +33,7 @@ func (s *Settings) Resolve(c conf.Section) {
 type PageFile struct {
 	// Public path of the page and of what is below it, such as "/ui"; "/" is all of the host that nothing else has. Where paths of pages and MCP servers overlap, the longest counts. Required.
 	Path string `json:"path"`
-	// Scope that the rules of the policy must allow a person, through the client "browser", before the page opens. Default: everybody who may sign in may open it.
+	// Scope that the rules of the policy must allow a person, through the client "browser", before the page opens. Default: everyone who may sign in may open it.
 	Scope string `json:"scope"`
 	// Tokens and API keys of the MCP server open the page as well, for programs. Default false.
 	Tokens bool `json:"tokens"`

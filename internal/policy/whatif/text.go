@@ -53,7 +53,7 @@ func (p Page) why(d *Decision) string {
 	case !d.Admitted:
 		return "the person may not sign in"
 	case p.Scope == "":
-		return "everybody who may sign in"
+		return "everyone who may sign in"
 	case p.Rule != "":
 		return "scope " + p.Scope + ", by " + p.Rule
 	case p.Allowed:

@@ -358,7 +358,7 @@ func (d *Decision) note(h *resource.Entry) {
 		denied = denied || !s.Allowed
 	}
 	if d.Rules == 0 {
-		d.Notes = append(d.Notes, "there are no rules for this MCP server, so everybody who may sign in may ask for every scope")
+		d.Notes = append(d.Notes, "there are no rules for this MCP server, so everyone who may sign in may ask for every scope")
 	}
 	if h.Rules.SeeBody() || h.Rules.ToolPolicy != rule.Enforce {
 		return
