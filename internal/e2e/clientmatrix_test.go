@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ var matrixClients = []matrixClient{
 	{"Vercel AI SDK (`@ai-sdk/mcp`)", npmPackage("@ai-sdk/mcp"), nodeSteps("ai"), map[string]difference{"step-up": {"no", "The client's: a 403 is an error to it, which the application shows; it does not ask for more. The application has to call `auth` with the scope of the challenge."}}},
 	{"Python SDK (`mcp`)", pythonPackage("mcp"), pythonSteps("sdk"), nil},
 	{"FastMCP", pythonPackage("fastmcp"), pythonSteps("fastmcp"), nil},
+	{"Rust SDK (`rmcp`)", rustPackage("rmcp"), rmcpSteps, nil},
 	{"mcp-remote", npmPackage("mcp-remote"), mcpRemoteSteps, nil},
 	{"mcporter", npmPackage("mcporter"), mcporterSteps, map[string]difference{"refresh": {again, anotherPort}, "restart": {again, anotherPort}}},
 	{"Claude Code", saidVersion("claude", claudeBinary), claudeCodeSteps, map[string]difference{
@@ -287,6 +289,23 @@ func pythonPackage(name string) func(t *testing.T) string {
 	}
 }
 
+// rustPackage is the version that the client of hack/e2e/rmcp-client is built with.
+func rustPackage(name string) func(t *testing.T) string {
+	return func(t *testing.T) string {
+		t.Helper()
+		lock, err := os.ReadFile(filepath.Join(drivers, "rmcp-client", "Cargo.lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, found := strings.Cut(string(lock), fmt.Sprintf("name = %q\nversion = \"", name))
+		version, _, _ := strings.Cut(after, `"`)
+		if !found {
+			t.Fatalf("Cargo.lock has no %s", name)
+		}
+		return version
+	}
+}
+
 // stepTime bounds one call with what it takes.
 const stepTime = 45 * time.Second
 
@@ -355,6 +374,24 @@ func pythonSteps(kind string) func(t *testing.T, target string, p *person) stepp
 		t.Helper()
 		return byLines(t, p, kind, python(t), filepath.Join(drivers, "sdk-client.py"), target)
 	}
+}
+
+// rmcpSteps runs the program that install.sh builds, in a folder named for its sources.
+func rmcpSteps(t *testing.T, target string, p *person) stepper {
+	t.Helper()
+	sources := sha256.New()
+	for _, name := range []string{"Cargo.lock", "src/main.rs"} {
+		text, err := os.ReadFile(filepath.Join(drivers, "rmcp-client", filepath.FromSlash(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources.Write(text)
+	}
+	binary := cached(fmt.Sprintf("rmcp-client-%x", sources.Sum(nil)[:6]), "rmcp-client")
+	if _, err := os.Stat(binary); err != nil {
+		notRun(t, "the client on rmcp is not built (hack/e2e/install.sh): %v", err)
+	}
+	return byLines(t, p, "1", binary, target)
 }
 
 // byLines runs a driver that calls the tool of each line that it gets.

@@ -15,8 +15,8 @@ import (
 )
 
 // standInModel answers agents as a model would: it calls the tool that is wanted, once,
-// and ends when it gets the result. It speaks what the APIs of models stream, as far as
-// agents read that.
+// and ends when it gets the result. Of what the APIs of models stream it has the part that
+// agents read.
 type standInModel struct {
 	*httptest.Server
 	mu     sync.Mutex
