@@ -3,11 +3,15 @@ package page
 import (
 	"net/url"
 	"regexp"
+
+	"github.com/a-h/templ"
 )
 
 type brand struct {
-	Name, Logo                       string
+	Name                             string
 	SupportURL, PrivacyURL, TermsURL string
+	// Logo is "" or what imageData allows: templates take no other address with data in it.
+	Logo templ.SafeURL
 }
 
 // imageData: an image element runs no script and loads nothing, whatever an SVG holds.
@@ -19,7 +23,7 @@ func checkBrand(b Brand) brand {
 		SupportURL: link(b.SupportURL, "https", "mailto"), PrivacyURL: link(b.PrivacyURL, "https"), TermsURL: link(b.TermsURL, "https"),
 	}
 	if imageData.MatchString(b.LogoDataURI) {
-		out.Logo = b.LogoDataURI
+		out.Logo = templ.SafeURL(b.LogoDataURI)
 	}
 	return out
 }
