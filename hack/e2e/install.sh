@@ -133,10 +133,10 @@ codex=$(ls -d "$cache/codex-$codex_version"/node_modules/@openai/codex/vendor/*/
 from_npm inspector $inspector_version @modelcontextprotocol/inspector "@modelcontextprotocol/inspector@$inspector_version"
 
 # The client on rmcp is built into a folder that is named for its sources. It needs Rust
-# 1.88, which Debian 12 does not have.
+# 1.88, which Debian 12 does not have: without it the client matrix leaves this client out.
 rmcp=$cache/rmcp-client-$(cat rmcp-client/Cargo.lock rmcp-client/src/main.rs | sha256sum | cut -c1-12)
 if [ ! -x "$rmcp/rmcp-client" ]; then
-  if CARGO_TARGET_DIR=$rmcp.part cargo build --quiet --locked --manifest-path rmcp-client/Cargo.toml >"$cache/rmcp.log" 2>&1 &&
+  if CARGO_TARGET_DIR=$rmcp.part timeout 600 cargo build --quiet --locked --manifest-path rmcp-client/Cargo.toml >"$cache/rmcp.log" 2>&1 &&
     install -D "$rmcp.part/debug/rmcp-client" "$rmcp/rmcp-client"; then
     echo 'install: the client on rmcp built'
   else
