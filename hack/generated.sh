@@ -7,9 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../internal/page"
 templ=(go tool -modfile=../../hack/tools/go.mod templ)
 "${templ[@]}" version >/dev/null
 status=0
+"${templ[@]}" generate -check -keep-orphaned-files -log-level error || status=1
 for template in *.templ; do
-  code=${template%.templ}_templ.go
-  "${templ[@]}" generate -f "$template" -stdout 2>/dev/null | diff -u --label "$code" --label "made of $template" "$code" - || status=1
   "${templ[@]}" fmt -stdout "$template" 2>/dev/null | diff -u --label "$template" --label 'formatted' "$template" - || status=1
 done
 for code in *_templ.go; do
