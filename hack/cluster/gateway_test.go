@@ -66,6 +66,11 @@ type location struct {
 	BufferSize     string
 }
 
+// plain is a location without annotations, with the defaults of ingress-nginx.
+func plain(path, pathType, backend string) location {
+	return location{Path: path, PathType: pathType, Backend: backend, ReadTimeout: "60", BufferSize: "4k"}
+}
+
 // Matches are the names under which ingress-nginx enters a path.
 func (l location) Matches() []string {
 	if l.PathType == "Exact" {
@@ -89,7 +94,7 @@ func (c *cluster) locations(t *testing.T) map[string][]location {
 		}
 		for _, rule := range o.Spec.Rules {
 			for _, p := range rule.HTTP.Paths {
-				l := location{Path: p.Path, PathType: p.PathType, ReadTimeout: "60", BufferSize: "4k", Backend: c.serviceAddress(t, o.Metadata.Namespace, p.Backend.Service)}
+				l := plain(p.Path, p.PathType, c.serviceAddress(t, o.Metadata.Namespace, p.Backend.Service))
 				if v := o.Metadata.Annotations[prefix+"proxy-read-timeout"]; v != "" {
 					l.ReadTimeout = v
 				}

@@ -372,7 +372,7 @@ func (c *cluster) provider(t *testing.T) {
 	}
 	var paths []location
 	for _, path := range []string{"/.well-known", "/auth", "/token", "/jwks", "/me", "/interaction"} {
-		paths = append(paths, location{Path: path, PathType: "Prefix", Backend: "127.0.0.1:18300", ReadTimeout: "60"})
+		paths = append(paths, plain(path, "Prefix", "127.0.0.1:18300"))
 	}
 	c.gateway(t, nodeIP+":443", map[string][]location{"id.example.com": paths})
 }

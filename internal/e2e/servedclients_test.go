@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -186,8 +187,14 @@ func (p *person) signIn(start string) (answer url.Values, redirect string, err e
 	p.mu.Unlock()
 	visitor.keep = func(scope string) bool { return p.agrees || scope != "mcp" && !(first && scope == p.later) }
 	redirect = u.Query().Get("redirect_uri")
-	answer, err = visitor.walk(p.t, start, redirect)
-	return answer, redirect, err
+	for tries := 1; ; tries++ {
+		answer, err = visitor.walk(p.t, start, redirect)
+		var busy *pageError // "Wait a moment and try again", as many people sign in at once here
+		if tries == 30 || !errors.As(err, &busy) || busy.status != http.StatusServiceUnavailable {
+			return answer, redirect, err
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // asked returns the scopes of each sign-in.
