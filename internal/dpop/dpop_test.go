@@ -133,6 +133,12 @@ func TestRefused(t *testing.T) {
 		"no signature":  {changed(good(), 2, 3, ""), reasons.DPoPProofMalformed},
 		"nested":        {[]string{k.Sign(string(mustDecode(strings.Split(good()[0], ".")[0])), good()[0])}, reasons.DPoPProofMalformed},
 		"claims twice":  {[]string{k.Sign(string(mustDecode(strings.Split(good()[0], ".")[0])), `{"jti":"a","htm":"POST","htm":"GET","htu":"`+here+`","iat":1800000000}`)}, reasons.DPoPProofMalformed},
+		"after claims":  {[]string{k.Sign(string(mustDecode(strings.Split(good()[0], ".")[0])), string(mustDecode(strings.Split(good()[0], ".")[1]))+"{}")}, reasons.DPoPProofMalformed},
+		"cut claims":    {[]string{k.Sign(string(mustDecode(strings.Split(good()[0], ".")[0])), strings.TrimSuffix(string(mustDecode(strings.Split(good()[0], ".")[1])), "}"))}, reasons.DPoPProofMalformed},
+		"no UTF-8":      {good(dpoptest.Claim("x", json.RawMessage("\"\xff\""))), reasons.DPoPProofMalformed},
+		"many claims":   {good(manyClaims(maxClaims)...), reasons.DPoPProofMalformed},
+		"exp of text":   {good(dpoptest.Claim("exp", "1800000060")), reasons.DPoPProofMalformed},
+		"nbf of zero":   {good(dpoptest.Claim("nbf", 0)), reasons.DPoPProofMalformed},
 		"crit":          {good(dpoptest.InHeader("crit", []string{"b64"}), dpoptest.InHeader("b64", false)), reasons.DPoPProofMalformed},
 
 		"typ":             {good(dpoptest.InHeader("typ", "jwt")), reasons.DPoPProofType},
@@ -204,6 +210,13 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+func manyClaims(n int) (changes []dpoptest.Change) {
+	for i := range n {
+		changes = append(changes, dpoptest.Claim(fmt.Sprint("c", i), i))
+	}
+	return changes
+}
+
 // The window is of whole seconds, whatever part of one has passed.
 func TestWindow(t *testing.T) {
 	k := clientKey("ES256")
@@ -227,6 +240,7 @@ func TestTolerated(t *testing.T) {
 		"iat at the start":    dpoptest.Claim("iat", start.Unix()+300),
 		"iat with a fraction": dpoptest.Claim("iat", float64(start.Unix())+0.5),
 		"exp":                 dpoptest.Claim("exp", start.Unix()+60),
+		"the longest jti":     dpoptest.Claim("jti", strings.Repeat("j", maxID)),
 		"nonce not asked for": dpoptest.Claim("nonce", "anything"),
 	} {
 		if _, err := New(nil, fixedClock).Verify([]string{k.Proof("POST", here, dpoptest.Token(token), change)}, request()); err != nil {
@@ -386,6 +400,54 @@ func TestMemory(t *testing.T) {
 	}
 	if m.Len() > 1000 {
 		t.Errorf("%d are held", m.Len())
+	}
+	held := 0
+	for _, proofs := range m.buckets {
+		held += len(proofs)
+	}
+	if held != m.Len() {
+		t.Errorf("%d are held, and %d are counted", held, m.Len())
+	}
+}
+
+// Where there is room nothing is forgotten, and where there is none what expires first.
+func TestMemoryForgetsTheOldest(t *testing.T) {
+	m := NewMemory(3, func() time.Time { return start })
+	proof := func(i int) *Proof {
+		return &Proof{ID: idOf("", fmt.Sprint(i)), Expires: start.Add(time.Duration(i) * time.Minute)}
+	}
+	for _, i := range []int{2, 1, 3} {
+		if !m.First(proof(i)) {
+			t.Fatalf("proof %d is not first", i)
+		}
+	}
+	for _, i := range []int{1, 2, 3} {
+		if m.First(proof(i)) {
+			t.Errorf("proof %d was forgotten", i)
+		}
+	}
+	if !m.First(proof(4)) || m.Len() != 3 {
+		t.Errorf("%d are held", m.Len())
+	}
+	for _, i := range []int{2, 3, 4} {
+		if m.First(proof(i)) {
+			t.Errorf("proof %d was forgotten in the place of proof 1", i)
+		}
+	}
+}
+
+// A key is read once, and then the header finds it.
+func TestKeysAreRemembered(t *testing.T) {
+	v, k := New(nil, fixedClock), clientKey("ES256")
+	proof := k.Proof("POST", here, dpoptest.Token(token))
+	if _, err := v.Verify([]string{proof}, request()); err != nil {
+		t.Fatal(err)
+	}
+	header, _, _ := strings.Cut(proof, ".")
+	first, known, err := v.keys.of(header)
+	again, _, _ := v.keys.of(header)
+	if err != nil || !known || first != again {
+		t.Errorf("known: %v, %v", known, err)
 	}
 }
 

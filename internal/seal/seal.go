@@ -117,7 +117,8 @@ func NewBox[T any](keys *Keyring, purpose string) Box[T] {
 
 // NewPackedBox returns a box for purpose whose values are compressed, for what
 // has to fit a cookie or a URL. The dictionary is text that is common in such
-// values; with another dictionary they do not open. The length of a sealed value
+// values. With another dictionary they do not open, or open as another text: change
+// the purpose with it. The length of a sealed value
 // then says something about its content, so do not seal what a stranger wrote
 // together with a secret that can be guessed.
 func NewPackedBox[T any](keys *Keyring, purpose, dictionary string) Box[T] {
