@@ -50,7 +50,7 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 	flags.BoolVar(&v.Register, "register", false, "register a client, which some servers store")
 	flags.BoolVar(&v.Login, "login", false, "sign in with a browser on this computer and test what comes after; registers a client")
 	flags.StringVar(&v.ClientID, "client-id", "", "sign in as this client `id` instead of registering one")
-	assertion := flags.String("assertion", "", "show the workload's token in this `file` in the place of a sign-in and test what comes after")
+	assertion := flags.String("assertion", "", "show the workload's token in this `file` in place of a sign-in and test what comes after")
 	v.scope(flags)
 	flags.DurationVar(&v.LoginTimeout, "login-timeout", 5*time.Minute, "how long to wait for the sign-in")
 	all := flags.Bool("all", false, "look once at the gate of every MCP server of --config, as the gate watch does")
@@ -113,7 +113,7 @@ func (v *visit) show(path string) (err error) {
 	case path == "":
 		return nil
 	case v.Login || v.Register:
-		return errors.New("--assertion is in the place of a sign-in; leave --login and --register out")
+		return errors.New("--assertion is in place of a sign-in; leave --login and --register out")
 	}
 	v.Assertion, err = readAssertion("--assertion", path)
 	return err

@@ -52,7 +52,7 @@ are named; 2 if called wrongly.`,
 		from:    c.Flags().String("from", "", "`name` of the other proxy: "+strings.Join(names, ", ")),
 		url:     c.Flags().String("url", "", "public `URL` of the MCP server, where the files do not say it"),
 		server:  c.Flags().String("server", "", "`URL` at which this service reaches the MCP server, where the files do not say it"),
-		domains: c.Flags().StringSlice("email-domain", nil, "`domain` of the people who may sign in, where the other proxy let everybody in; may come several times"),
+		domains: c.Flags().StringSlice("email-domain", nil, "`domain` of the people who may sign in, where the other proxy let everyone in; may come several times"),
 		secrets: c.Flags().String("secrets", "", "`directory` to write secrets into"),
 		chart:   c.Flags().Bool("chart", false, "print values of the Helm chart"),
 	}

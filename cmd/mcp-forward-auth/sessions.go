@@ -51,7 +51,7 @@ func listSessionsCommand(at *operatorCall) *cobra.Command {
 		Use:   "list",
 		Short: "Show who has access to what",
 		Long: `Show the apps, browsers and keys that have access by a person's sign-in: of one
-person, of everybody who gave access to one MCP server, or of everybody.
+person, of everyone who gave access to one MCP server, or of everyone.
 
 Exit codes: 0 with an answer, 1 if the service gives none, 2 if called wrongly.`,
 		Example: "  mcp-forward-auth sessions list --token-file operators.token --email jane@example.com\n  mcp-forward-auth sessions list --token-file operators.token --resource https://mcp.example.com/mcp",
@@ -142,7 +142,7 @@ Exit codes: 0 once it is ended, 1 if that is not certain, 2 if called wrongly.`,
 	}
 	var asked operator.End
 	c.Flags().StringVar(&asked.Subject, "subject", "", "the person with this `subject`, as in the audit log")
-	c.Flags().StringVar(&asked.Email, "email", "", "everybody with this e-mail `address`")
+	c.Flags().StringVar(&asked.Email, "email", "", "everyone with this e-mail `address`")
 	c.Flags().StringVar(&asked.ID, "id", "", "only the entry with this `ID`; needs --subject")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		switch {

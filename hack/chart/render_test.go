@@ -32,7 +32,7 @@ func TestLint(t *testing.T) {
 
 var seedLine = regexp.MustCompile(`(?m)^  seed: (\S+)$`)
 
-// withoutSeed puts a fixed value in the place of the random one.
+// withoutSeed puts a fixed value in place of the random one.
 func withoutSeed(rendered string) string {
 	return seedLine.ReplaceAllString(rendered, "  seed: "+base64.StdEncoding.EncodeToString(make([]byte, 32)))
 }

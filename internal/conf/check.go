@@ -70,7 +70,7 @@ func (c *Check) Warn(at, format string, args ...any) {
 }
 
 // File reads a file. Messages do not show its name: the likeliest error is a
-// secret in the place of the name.
+// secret in place of the name.
 func (c *Check) File(at, name string) (content string, ok bool) {
 	if name == "" {
 		c.Add(at, "is empty; name a file")
@@ -148,7 +148,7 @@ var placeholder = regexp.MustCompile(`^(\$[A-Za-z_][A-Za-z0-9_]*|\$\([^)]*\)|<[^
 // does not show it: it may be a real one after all.
 func (c *Check) NotReplaced(at, value string) {
 	if placeholder.MatchString(value) {
-		c.Add(at, "is a placeholder that was not replaced; this file and the files that it names are taken as they are, without variables")
+		c.Add(at, "is still a placeholder; write the real value (variables are not replaced, neither here nor in files that are named here)")
 	}
 }
 

@@ -53,7 +53,7 @@ func (c *Check) Written(at string) any {
 	return node
 }
 
-// pin puts value in the place of what the document says at a path of mappings.
+// pin puts value in place of what the document says at a path of mappings.
 func pin(document any, at string, value any) any {
 	section, ok := document.(map[string]any)
 	if !ok {

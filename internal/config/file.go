@@ -55,7 +55,7 @@ type File struct {
 	Registration registration.Settings `json:"registration"`
 	// How this service reaches what clients name: metadata documents and key sets.
 	Egress egress.Settings `json:"egress"`
-	// Keys for scripts and machines, in the place of tokens. See docs/api-keys.md.
+	// Keys for scripts and machines, in place of tokens. See docs/api-keys.md.
 	APIKeys apikey.File `json:"apiKeys"`
 	// Who may do what: rules for every MCP server that has none of its own. See docs/policy.md. Default: everyone who may sign in may ask for every scope.
 	Policy PolicyFile `json:"policy"`
@@ -63,7 +63,7 @@ type File struct {
 	Clients []registration.Known `json:"clients" max:"1000"`
 	// The sessions of people's browsers, at the pages of an MCP host and at /account.
 	BrowserSessions session.Settings `json:"browserSessions"`
-	// Issuers whose assertions /token takes in the place of a sign-in (RFC 7523): Kubernetes, platforms of agents and workloads, and identity providers for enterprise-managed authorization. See docs/machines.md. Default: none.
+	// Issuers whose assertions /token takes in place of a sign-in (RFC 7523): Kubernetes, platforms of agents and workloads, and identity providers for enterprise-managed authorization. See docs/machines.md. Default: none.
 	TrustedIssuers []assertion.File `json:"trustedIssuers" max:"100"`
 	// Keys that people make for themselves. See docs/account.md.
 	PersonalKeys personal.Settings `json:"personalKeys"`
@@ -213,7 +213,7 @@ type HostFile struct {
 	Pages []session.PageFile `json:"pages" max:"32"`
 	// Serve /account on this host, where people see what they allowed, end it, and make keys for themselves. It holds for all entries of the host. See docs/account.md. Default false.
 	Account bool `json:"account"`
-	// API keys in the place of tokens.
+	// API keys in place of tokens.
 	APIKeys apikey.HostFile `json:"apiKeys"`
 	// Tokens that are bound to a key of the client, which proves with each request that it has the key (DPoP, RFC 9449), so that a stolen token is worth nothing. "accepted": a client that sends a proof to /token gets a bound token, others get ordinary ones; "required": no other tokens are issued or taken; "off": proofs are ignored, and tokens of other authorization servers that are bound are refused. Clients that know nothing of DPoP cannot use an MCP server that requires it. See docs/dpop.md.
 	DPoP string `json:"dpop" default:"off" enum:"off accepted required"`
@@ -221,7 +221,7 @@ type HostFile struct {
 	ProviderToken providertoken.File `json:"providerToken"`
 	// Who the MCP server is when it exchanges what it was told of a caller for a token to act with (RFC 8693).
 	TokenExchange tokenexchange.File `json:"tokenExchange"`
-	// Keys that people make for themselves, in the place of tokens. See docs/account.md.
+	// Keys that people make for themselves, in place of tokens. See docs/account.md.
 	PersonalKeys personal.HostFile `json:"personalKeys"`
 	// Clients that run in a browser.
 	CORS CORSFile `json:"cors"`
@@ -250,7 +250,7 @@ type AuthorizationServerFile struct {
 
 // PolicyFile is the `policy` section, and that of an entry of `proxy.hosts`.
 type PolicyFile struct {
-	// With rules, people may do only what a rule allows and no rule denies; their order means nothing. A rule holds where each of its conditions names the person or the client; a condition that is there and empty is a mistake. Default: no rules, and everybody may ask for every scope.
+	// With rules, people may do only what a rule allows and no rule denies; their order means nothing. A rule holds where each of its conditions names the person or the client; a condition that is there and empty is a mistake. Default: no rules, and everyone may ask for every scope.
 	Rules []rule.Rule `json:"rules" max:"100"`
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 )
 
-// An issuer where everybody can have an account needs a key that says who may
+// An issuer where everyone can have an account needs a key that says who may
 // sign in, whatever its spelling; one of a company does not.
 func TestPublicIssuers(t *testing.T) {
 	const creds = ", clientID: id, clientSecret: x}\n" + proxy

@@ -91,7 +91,7 @@ func (r *resolver) policyRules(section string, f PolicyFile, facts *policyFacts)
 	case f.Rules == nil || r.IsMalformed(at):
 		return nil
 	case len(f.Rules) == 0:
-		r.Add(at, "is empty, which would shut everybody out; name rules, or remove the key for no policy")
+		r.Add(at, "is empty, which would shut everyone out; name rules, or remove the key for no policy")
 		return nil
 	}
 	rules := make([]rule.Rule, len(f.Rules))
@@ -134,7 +134,7 @@ func (r *resolver) policyRule(at string, p rule.Rule, facts *policyFacts) rule.R
 	case p.Anyone && who > 0:
 		r.Add(at+".anyone", "contradicts the conditions beside it; remove one or the other")
 	case !p.Anyone && who == 0 && !r.Wrong(at): // a condition with a slip in its name is reported as such
-		r.Add(at, "does not say whom it is about; add users, emails, emailDomains, groups, actors, roles, providers, clients, clientHosts or clientKinds, or anyone: true for everybody")
+		r.Add(at, "does not say whom it is about; add users, emails, emailDomains, groups, actors, roles, providers, clients, clientHosts or clientKinds, or anyone: true for everyone")
 	}
 	if len(p.Scopes) > 0 && len(p.Tools) > 0 {
 		r.Add(at+".tools", "excludes scopes; write one rule about scopes and one about tools")

@@ -57,7 +57,7 @@ func TestPolicyMistakes(t *testing.T) {
 		at     = "policy.rules"
 	)
 	for _, tt := range []struct{ name, text, want string }{
-		{"nothing", minimal + "policy: {rules: []}", at + ": is empty, which would shut everybody out"},
+		{"nothing", minimal + "policy: {rules: []}", at + ": is empty, which would shut everyone out"},
 		{"only denials", ruled("{effect: deny, groups: [a]}"), at + ": only deny"},
 		{"no effect", ruled("{groups: [a]}"), at + "[0].effect: is required"},
 		{"another effect", ruled("{effect: permit, groups: [a]}"), at + `[0].effect: "permit" is not one of`},

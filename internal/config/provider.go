@@ -56,7 +56,7 @@ func (r providerSection) admitted(f ProviderFile) {
 	if f.Settings == nil || f.AllowAnyUser || narrowed || who.Chosen || r.IsMalformed(at) {
 		return
 	}
-	otherwise := "; to admit everybody, set " + at + ": true"
+	otherwise := "; to admit everyone, set " + at + ": true"
 	if who.Instead != "" {
 		otherwise = "; " + who.Instead + otherwise
 	}
@@ -80,7 +80,7 @@ func (r providerSection) emailDomains(patterns []string) []*regexp.Regexp {
 		case requiresLiteral(pattern, func(c rune) bool { return c == '@' }):
 			r.Add(conf.Element(at, i), `%s holds an "@"; the pattern is compared with the domain alone, such as "example\.com"`, conf.Show(pattern))
 		case compiled[i].MatchString("attacker.example") && compiled[i].MatchString("attacker.invalid"):
-			r.Add(conf.Element(at, i), "%s admits every domain; to admit everybody, set %s: true", conf.Show(pattern), r.Key("allowAnyUser"))
+			r.Add(conf.Element(at, i), "%s admits every domain; to admit everyone, set %s: true", conf.Show(pattern), r.Key("allowAnyUser"))
 		case suffixOnly(pattern) != "":
 			name := suffixOnly(pattern)
 			r.Add(conf.Element(at, i), "%s admits %q too; write %q for a name and those below it", conf.Show(pattern), "attacker-"+name, `(.*\.)?`+regexp.QuoteMeta(name))

@@ -70,7 +70,7 @@ func TestProviders(t *testing.T) {
 			"providers[0].tenants: has no meaning for provider \"oidc\"",
 			"providers[0].issuerURL: is required for \"oidc\"",
 			"providers[1].scopes: must include \"openid\"",
-			"providers[1].allowedEmailDomains: or providers[1].hostedDomains is; to admit everybody, set providers[1].allowAnyUser: true",
+			"providers[1].allowedEmailDomains: or providers[1].hostedDomains is; to admit everyone, set providers[1].allowAnyUser: true",
 		}},
 		"a user twice": {list(edit(guests, "}]}", "}, {username: jane, passwordHash: '"+hash10+"'}]}")),
 			[]string{`providers[0].users[1].username: "jane" is the name of providers[0].users[0] too`}},

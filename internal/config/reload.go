@@ -63,7 +63,7 @@ func (c *Config) keep(started *Config) {
 // they were at the start where they, or something in them, is pending.
 var pinnedKeys = []string{"listen.http", "listen.h2c", "listen.management", "listen.grpc", "tls"}
 
-// pins returns what to put in the place of what the document says at pending keys.
+// pins returns what to put in place of what the document says at pending keys.
 func (c *Config) pins(pending []string) map[string]any {
 	pins := map[string]any{}
 	for _, key := range pinnedKeys {

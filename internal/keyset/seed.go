@@ -16,7 +16,7 @@ const makeSeed = "; `openssl rand -out FILE 32` makes a seed"
 // seedProblem says why content cannot be a seed, without showing any of it.
 func seedProblem(content string) string {
 	if entropy(content) < minSeedBits {
-		return "the file holds the same few bytes again and again, which everybody can guess" + makeSeed
+		return "the file holds the same few bytes again and again, which everyone can guess" + makeSeed
 	}
 	return ""
 }

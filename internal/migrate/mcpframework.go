@@ -22,7 +22,7 @@ func mcpFramework() Kind {
 	satp := "trust scores of agents have no counterpart; rules of the policy name agents by what issuers say of them (actors, roles)"
 	return Kind{
 		Name: "mcp-framework", Title: "mcp-framework's authentication", Home: "https://github.com/QuantGeekDev/mcp-framework", Version: "of April 2026 (ead9c4b)",
-		Reads: "the options of `new MCPServer({…})` as JSON, with values in the place of `process.env.…`, and each provider as `{\"OAuthAuthProvider\": {…}}`", read: readFramework, translate: fromFramework,
+		Reads: "the options of `new MCPServer({…})` as JSON, with values in place of `process.env.…`, and each provider as `{\"OAuthAuthProvider\": {…}}`", read: readFramework, translate: fromFramework,
 		About: "Take `auth` out of the MCP server's options afterwards: this service stands in front of it, and two challenges confuse clients. The server stays at its port, where only this service may reach it. An API key of the framework becomes a new one, since a key of this service is made by it and only its hash is kept; hand the new keys out.",
 		Options: []Option{
 			{Name: "name", Becomes: "proxy.hosts[].displayName"},

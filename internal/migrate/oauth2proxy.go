@@ -285,7 +285,7 @@ func (t *translation) oauth2ProxyHost() string {
 	upstream := t.upstream("upstream", strings.Join(web, ""))
 	served := len(web) > 0
 	if !served {
-		t.step("Let the gateway ask /authenticate in the place of /oauth2/auth, as docs/gateways/README.md shows for each")
+		t.step("Let the gateway ask /authenticate in place of /oauth2/auth, as docs/gateways/README.md shows for each")
 	}
 	return t.host(0, public, upstream, served)
 }

@@ -38,7 +38,7 @@ var oauth2ProxyOptions = []Option{
 	{Name: "google-use-organization-id", Note: "people are known by Google's stable number"},
 	{Name: "google-admin-api-user-scope", Note: "people are known by Google's stable number"},
 	{Name: "azure-graph-group-field", Note: "groups of Microsoft are known by their ids, as tokens have them"},
-	{Name: "entra-id-federated-token-auth", Becomes: "provider.clientKeyFile", Note: "a federated token in the place of a secret has no counterpart; take a key"},
+	{Name: "entra-id-federated-token-auth", Becomes: "provider.clientKeyFile", Note: "a federated token in place of a secret has no counterpart; take a key"},
 	{Name: "redirect-url", Becomes: "proxy.hosts[].host", Note: "the redirect URI becomes https://HOST/callback"},
 	{Name: "relative-redirect-url", Note: "the redirect URI is https://HOST/callback"},
 	{Name: "upstream", Becomes: "proxy.hosts[].endpoint"},

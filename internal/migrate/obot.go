@@ -13,7 +13,7 @@ func obot() Kind {
 		{Name: "OAUTH_CLIENT_ID", Becomes: "provider.clientID"},
 		{Name: "OAUTH_CLIENT_SECRET", Becomes: "provider.clientSecretFile", Secret: true},
 		{Name: "OAUTH_AUTHORIZE_URL", Becomes: "provider.name", Note: "says which provider it is; its endpoints are known or discovered"},
-		{Name: "OAUTH_JWKS_URL", Note: "tokens of the provider were accepted in the place of the proxy's own, whatever their audience; see authorizationServers for a way that names the audience"},
+		{Name: "OAUTH_JWKS_URL", Note: "tokens of the provider were accepted in place of the proxy's own, whatever their audience; see authorizationServers for a way that names the audience"},
 		{Name: "SCOPES_SUPPORTED", Becomes: "proxy.hosts[].providerToken.scopes", Note: "those besides openid, email and profile: what the MCP server may do at the provider in the person's name. Clients ask for the scopes of the MCP server and not for these"},
 		{Name: "MCP_SERVER_URL", Becomes: "proxy.hosts[].endpoint"},
 		{Name: "ENCRYPTION_KEY", Becomes: "keys.seedFiles", Secret: true},

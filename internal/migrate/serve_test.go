@@ -104,7 +104,7 @@ func mustNotCall(t *testing.T, s *servertest.Service, sse bool, name, value stri
 	}
 }
 
-// moved translates an example, with addresses of this test in the place of its own,
+// moved translates an example, with addresses of this test in place of its own,
 // and runs the service with the result.
 func moved(t *testing.T, kind, file string, r migrate.Request, replace ...string) (*servertest.Service, *migrate.Result) {
 	t.Helper()
@@ -207,7 +207,7 @@ func TestFrameworkServes(t *testing.T) {
 	})
 }
 
-// sigbit's README, with a URL in the place of the command that a bridge would start:
+// sigbit's README, with a URL in place of the command that a bridge would start:
 // the password opens the door, for the user name that the report tells.
 func TestMCPAuthProxyServes(t *testing.T) {
 	t.Parallel()

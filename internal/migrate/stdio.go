@@ -12,7 +12,7 @@ const (
 	bridgeURL = "http://" + bridge + "/mcp"
 )
 
-// stdio is the URL of the bridge, which starts the command in the place of the proxy:
+// stdio is the URL of the bridge, which starts the command in place of the proxy:
 // the service that holds the keys starts no program. Variables are named and not shown.
 func (t *translation) stdio(option, command, dir, envOption string, env []string) *url.URL {
 	line := "mcp-forward-auth bridge --listen " + bridge

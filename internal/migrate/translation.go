@@ -195,7 +195,7 @@ func (t *translation) host(n int, public, upstream *url.URL, served bool) string
 		t.doc.set(at+".path", p)
 	}
 	if served {
-		t.doc.set(at+".serve.enabled", true, "this service stands in the place of the proxy and relays; take it away where a gateway is to ask")
+		t.doc.set(at+".serve.enabled", true, "this service stands in place of the proxy and relays; take it away where a gateway is to ask")
 	}
 	if t.request.Chart && loopback(upstream.Hostname()) {
 		t.step("In the cluster %s is the pod itself: name the MCP server's Service in %s.endpoint", upstream.Host, dotted(at))

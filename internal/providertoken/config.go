@@ -27,7 +27,7 @@ type File struct {
 	Header string `json:"header" default:"X-Forwarded-Access-Token"`
 	// Scopes to ask of the provider at sign-ins for this MCP server, besides provider.scopes: what the server may do there in the person's name. The consent page shows them. Default: none.
 	Scopes []string `json:"scopes" max:"50" check:"scopes"`
-	// Further parameters of the authorization request at sign-ins for this MCP server, such as Auth0's audience, in the place of those of provider.authorizationParams. Default: none.
+	// Further parameters of the authorization request at sign-ins for this MCP server, such as Auth0's audience, in place of those of provider.authorizationParams. Default: none.
 	Params map[string]string `json:"authorizationParams"`
 	// How the token is exchanged, for token "exchange".
 	Exchange ExchangeFile `json:"exchange"`

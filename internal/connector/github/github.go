@@ -40,7 +40,7 @@ type Connector struct {
 	client    *upstream.Client
 
 	askGroups     bool
-	organizations []string // any of which admits; empty admits everybody
+	organizations []string // any of which admits; empty admits everyone
 	groupsFilter  []string
 }
 

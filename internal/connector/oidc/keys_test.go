@@ -47,7 +47,7 @@ func TestUsableKeys(t *testing.T) {
 		raw(jose.JSONWebKey{Key: &ecKey.PublicKey, KeyID: "ec"}),
 		raw(jose.JSONWebKey{Key: edPublic, KeyID: "ed"}),
 		// None of these may verify anything.
-		raw(jose.JSONWebKey{Key: []byte("a symmetric key that everybody can read"), KeyID: "oct"}),
+		raw(jose.JSONWebKey{Key: []byte("a symmetric key that everyone can read"), KeyID: "oct"}),
 		raw(jose.JSONWebKey{Key: rsaKey, KeyID: "private"}),
 		raw(jose.JSONWebKey{Key: &rsaKey.PublicKey, KeyID: "enc", Use: "enc"}),
 		raw(jose.JSONWebKey{Key: &rsa.PublicKey{N: new(big.Int).Rsh(rsaKey.N, 1024), E: 65537}, KeyID: "short"}),
@@ -104,7 +104,7 @@ func TestUsableKeys(t *testing.T) {
 		{"ES256", sign(jose.ES256, ecKey, "ec"), true},
 		{"EdDSA", sign(jose.EdDSA, edKey, "ed"), true},
 		{"right key under another kid", sign(jose.RS256, rsaKey, "ec"), false},
-		{"symmetric key of the set", sign(jose.HS256, []byte("a symmetric key that everybody can read"), "oct"), false},
+		{"symmetric key of the set", sign(jose.HS256, []byte("a symmetric key that everyone can read"), "oct"), false},
 	} {
 		t.Run("AS-FED-04 "+c.name, func(t *testing.T) {
 			if payload, _ := verifyWith(keys, c.jws); (payload != nil) != c.ok {

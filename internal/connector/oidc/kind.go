@@ -19,7 +19,7 @@ type Settings struct {
 	upstream.AuthorizationParams
 	// Issuer URL of the OpenID provider; https, or http on a loopback host. Its discovery document must name exactly this issuer. Required.
 	IssuerURL string `json:"issuerURL"`
-	// URL that stands in the place of issuerURL in what this service asks itself: discovery, key set, token and userinfo endpoint. For a provider whose public address cannot be reached from here, such as "http://keycloak.iam.svc.cluster.local:8080/realms/corp". Tokens and the discovery document must name issuerURL all the same, and browsers go to the authorization endpoint that the document names. May use http, which is for networks of your own. Default: none, and the public address is asked.
+	// URL that stands in place of issuerURL in what this service asks itself: discovery, key set, token and userinfo endpoint. For a provider whose public address cannot be reached from here, such as "http://keycloak.iam.svc.cluster.local:8080/realms/corp". Tokens and the discovery document must name issuerURL all the same, and browsers go to the authorization endpoint that the document names. May use http, which is for networks of your own. Default: none, and the public address is asked.
 	BackchannelURL string `json:"backchannelURL"`
 	// Authentication context classes, such as "phr" or "http://schemas.openid.net/pape/policies/2007/06/multi-factor". The provider is asked for them (acr_values), and an ID token of a sign-in must name one of them (acr). Default: none is asked for.
 	ACRValues []string `json:"acrValues" max:"100"`
@@ -124,7 +124,7 @@ func (s *Settings) backChannel(c conf.Section) {
 	case strings.Contains(u.Path, "/.well-known/"):
 		c.Add(at, "%s is the address of a document; write what stands before /.well-known", conf.ShowURL(s.BackchannelURL))
 	case u.Scheme == "http" && !conf.IsLoopback(u.Hostname()):
-		c.Warn(at, "uses http: who can change what is sent on the way to %s can sign in as everybody; use https where that network is not yours alone", conf.Show(u.Host))
+		c.Warn(at, "uses http: who can change what is sent on the way to %s can sign in as everyone; use https where that network is not yours alone", conf.Show(u.Host))
 	}
 }
 

@@ -33,7 +33,7 @@ type Options struct {
 	// Discovery is what stands before /.well-known/openid-configuration, where
 	// that is not Issuer.
 	Discovery string
-	// BackChannel stands in the place of Issuer in what this service asks itself:
+	// BackChannel stands in place of Issuer in what this service asks itself:
 	// discovery, key set, token and userinfo endpoint. See Settings.
 	BackChannel  string
 	ClientID     string
@@ -65,7 +65,7 @@ type Options struct {
 	// of sub. Then the userinfo endpoint is not used: it knows sub only.
 	Subject func(Claims) (string, error)
 	// SubjectClaim names the claim of the ID token, text or a whole number, that
-	// is the stable identifier in the place of sub.
+	// is the stable identifier in place of sub.
 	SubjectClaim string
 	// Admit may refuse an account that the configuration does not admit, with an
 	// error that wraps connector.ErrNotAllowed. It gets the ID token's claims, and

@@ -8,7 +8,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// publicIssuer is an OpenID issuer where everybody can have an account, so that
+// publicIssuer is an OpenID issuer where everyone can have an account, so that
 // an ID token of it says nothing about belonging to the operator.
 type publicIssuer struct {
 	host  string   // "*.example.com" for the names below it

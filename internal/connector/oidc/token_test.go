@@ -21,7 +21,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauthtest"
 )
 
-// The suite, with a key in the place of the secret.
+// The suite, with a key in place of the secret.
 func TestSuiteWithKey(t *testing.T) {
 	_, key, _ := ed25519.GenerateKey(rand.Reader)
 	connectortest.Run(t, connectortest.Harness{

@@ -62,7 +62,7 @@ func New(users []User) (*Connector, error) {
 	return c, nil
 }
 
-// Replace puts users in the place of those there were, or changes nothing.
+// Replace puts users in place of those there were, or changes nothing.
 func (c *Connector) Replace(users []User) error {
 	var accounts []account
 	for _, u := range users {

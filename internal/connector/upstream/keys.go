@@ -80,12 +80,12 @@ func (a *App) MustAskOpenID(c conf.Section, provider string) bool {
 // Tokens are those of an OpenID provider.
 func (*KeyedApp) Tokens() []string { return []string{"access", "id", "exchange"} }
 
-// KeyedApp is an App that may have a private key in the place of its secret.
+// KeyedApp is an App that may have a private key in place of its secret.
 type KeyedApp struct {
 	App
 	// How this service proves itself at the token endpoint: "client_secret_basic", "client_secret_post" or "private_key_jwt". Default: "private_key_jwt" with clientKeyFile; else what the discovery document offers, the body before the header.
 	ClientAuthMethod string `json:"clientAuthMethod"`
-	// File that holds a private key, in the place of a client secret: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK; RSA of at least 2048 bits, P-256 or Ed25519. A certificate in the same PEM file is named in each assertion by its thumbprint (x5t#S256), as Microsoft wants it.
+	// File that holds a private key, in place of a client secret: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK; RSA of at least 2048 bits, P-256 or Ed25519. A certificate in the same PEM file is named in each assertion by its thumbprint (x5t#S256), as Microsoft wants it.
 	ClientKeyFile string `json:"clientKeyFile"`
 	// Key id (kid) by which the provider knows the key. Default: the kid of the JWK, or none.
 	ClientKeyID string `json:"clientKeyID"`

@@ -19,7 +19,7 @@ type File struct {
 	ClientSecret conf.Secret `json:"clientSecret"`
 	// File that holds the client secret; a trailing newline is dropped. Required unless clientSecret or clientKeyFile is set.
 	ClientSecretFile string `json:"clientSecretFile"`
-	// File that holds a private key in the place of a client secret, as that of a provider.
+	// File that holds a private key in place of a client secret, as that of a provider.
 	ClientKeyFile string `json:"clientKeyFile"`
 	// Key id (kid) by which the authorization server knows the key. Default: the kid of the JWK, or none.
 	ClientKeyID string `json:"clientKeyID"`

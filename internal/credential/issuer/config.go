@@ -116,7 +116,7 @@ func ResolveAll(c *conf.Check, at string, files []File) []Config {
 
 func (f File) resolve(c conf.Section) Config {
 	f.issuer(c)
-	keys := f.Keys.Resolve(c, "make tokens for everybody")
+	keys := f.Keys.Resolve(c, "make tokens for everyone")
 	f.lists(c)
 	return Config{
 		Issuer: f.Issuer, Keys: keys, Namespace: Namespace(f.Issuer),
