@@ -36,6 +36,10 @@ func TestPublic(t *testing.T) {
 		"2001:db8::1": false, "2002:7f00:1::": false, "2002:808:808::1": false, "3fff::1": false, "5f00::1": false,
 		"fc00::1": false, "fd00:ec2::254": false, "fe80::1": false, "fe80::1%eth0": false, "fec0::1": false, "ff02::1": false,
 		"2606:4700::5efe:7f00:1": false, "2606:4700::200:5efe:a00:1": false, "2620:4f:8000::1": false,
+		// All but one byte of an ISATAP identifier.
+		"2606:4700::100:5efe:a00:1": true, "2606:4700::1:5efe:a00:1": true, "2606:4700::5ffe:a00:1": true, "2606:4700::5eff:a00:1": true,
+		// Clouds ask these, and they look public.
+		"168.63.129.16": false, "161.26.0.7": false, "166.8.0.1": false, "100.100.2.136": false,
 	} {
 		if got := egress.Public(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("Public(%s) = %v", addr, got)
@@ -101,6 +105,56 @@ func TestCheckURL(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Where one address does not answer the next one is tried, of a few at most, and each is
+// one that was checked.
+func TestAddressesInTurn(t *testing.T) {
+	internet := egresstest.New(t)
+	internet.Site("many.example", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }))
+	network := internet.Network()
+	var tried []string
+	down := map[string]bool{"93.184.215.14": true}
+	network.Dial = func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+		tried = append(tried, addr.Addr().String())
+		if down[addr.Addr().String()] {
+			return nil, errors.New("connection refused")
+		}
+		return internet.Network().Dial(ctx, addr)
+	}
+	internet.Resolve("many.example", "93.184.215.14", "10.0.0.1", "93.184.215.15")
+	client := &egress.Client{Network: network}
+	if _, err := get(client, "https://many.example/"); err != nil || strings.Join(tried, " ") != "93.184.215.14 93.184.215.15" {
+		t.Errorf("%v, tried %v", err, tried)
+	}
+
+	tried = nil
+	var addrs []string
+	for i := range 50 {
+		addrs = append(addrs, fmt.Sprintf("93.184.216.%d", i))
+		down[addrs[i]] = true
+	}
+	internet.Resolve("many.example", addrs...)
+	if _, err := get(&egress.Client{Network: network}, "https://many.example/"); err == nil || len(tried) != 3 {
+		t.Errorf("%v, tried %d of 50 addresses", err, len(tried))
+	}
+}
+
+// In development loopback is for the hosts that say so, and other hosts stay as they are.
+func TestDevelopmentOpensLoopbackAlone(t *testing.T) {
+	internet := egresstest.New(t)
+	internet.Site("client.example", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }))
+	dev := &egress.Client{Network: internet.Network(), Loopback: true}
+	if _, err := get(dev, "https://client.example/"); err != nil {
+		t.Errorf("a public host: %v", err)
+	}
+	internet.Resolve("client.example", "127.0.0.1")
+	if _, err := get(&egress.Client{Network: internet.Network(), Loopback: true}, "https://client.example/"); err == nil {
+		t.Error("a host of the internet leads to this machine")
+	}
+	if dialed := internet.Dialed(); len(dialed) != 1 {
+		t.Errorf("connected to %v", dialed)
+	}
 }
 
 func get(c *egress.Client, url string) (*egress.Response, error) {

@@ -50,6 +50,8 @@ func TestEndPerson(t *testing.T) {
 		"another's session":     {Facts{Subject: "corp:x", Browser: true, AtProvider: ProviderSession("corp", "s2")}, None},
 		"another provider's":    {Facts{Subject: "x:x", Browser: true, AtProvider: ProviderSession("x", "s1")}, None},
 		"a browser, unnamed":    {Facts{Subject: "corp:jill", Browser: true, Since: at}, reasons.PersonEnded},
+		"another's, unnamed":    {Facts{Subject: "corp:x", Browser: true, Since: at}, None},
+		"not a browser":         {Facts{Subject: "corp:jill", Since: at}, None},
 		"a browser, named":      {Facts{Subject: "corp:jill", Browser: true, AtProvider: session[1:] + "x", Since: at}, None},
 	} {
 		for i, l := range []*List{one, two} {

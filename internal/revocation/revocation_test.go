@@ -70,6 +70,7 @@ func TestDenied(t *testing.T) {
 		{Subject: "GOOGLE:1"}:                None,
 		{Email: "jANE@example.com"}:          reasons.DeniedByOperator,
 		{Email: "jane@example.org"}:          None,
+		{EmailUnknown: true}:                 reasons.DeniedByOperator, // it may be hers
 		{Family: "F", Subject: "google:2"}:   reasons.DeniedByOperator,
 		{Family: "google:1"}:                 None,
 		{Client: "short"}:                    reasons.DeniedByOperator,
@@ -80,6 +81,13 @@ func TestDenied(t *testing.T) {
 		if got := l.Check(f); got != want {
 			t.Errorf("%+v: %q, want %q", f, got, want)
 		}
+	}
+	noAddress, err := ParseDenied([]byte("subjects: ['google:1']"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Deny(noAddress); l.Check(Facts{EmailUnknown: true}) != None {
+		t.Error("who has an unknown address is denied by a list without addresses")
 	}
 	if Client(Client(long)) != Client(long) {
 		t.Error("an operator cannot name a client as the audit log does")
@@ -97,6 +105,49 @@ func TestDenied(t *testing.T) {
 		if _, err := ParseDenied([]byte(text)); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// Ending something again for a shorter time does not shorten it, and for a longer time does.
+func TestEndedTwice(t *testing.T) {
+	for name, f := range map[string]struct {
+		end  func(l *List, until time.Time) error
+		what Facts
+	}{
+		"a family": {func(l *List, until time.Time) error { return l.RevokeFamily("f", until) }, Facts{Family: "f"}},
+		"a person": {func(l *List, until time.Time) error {
+			return l.EndPerson(BySubject("corp:jane"), until.Add(-time.Hour), until)
+		}, Facts{Subject: "corp:jane"}},
+	} {
+		for _, order := range [][]time.Duration{{time.Hour, 2 * time.Hour}, {2 * time.Hour, time.Hour}} {
+			for _, store := range []Store{nil, &memoryStore{}} {
+				endTwice(t, fmt.Sprintf("%s, ended for %v, store %T", name, order, store), store, order, f.end, f.what)
+			}
+		}
+	}
+}
+
+func endTwice(t *testing.T, name string, store Store, order []time.Duration, end func(l *List, until time.Time) error, what Facts) {
+	now := time.Now().Truncate(time.Second)
+	start, clock := now, func() time.Time { return now }
+	l := New(10, clock)
+	if store != nil {
+		l = NewShared(10, clock, store)
+	}
+	for _, life := range order {
+		if err := end(l, start.Add(life)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = start.Add(90 * time.Minute)
+	_ = l.RevokeToken("other", now.Add(time.Hour)) // what is dead goes
+	if l.Check(what) == None {
+		t.Errorf("%s: alive after 90 minutes", name)
+	}
+	now = start.Add(2*time.Hour + grace + time.Second)
+	_ = l.RevokeToken("another", now.Add(time.Hour))
+	if got := l.Check(what); got != None {
+		t.Errorf("%s: %s after its time", name, got)
 	}
 }
 
