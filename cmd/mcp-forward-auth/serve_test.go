@@ -169,3 +169,32 @@ func TestHostsFiles(t *testing.T) {
 	log.until(t, "a hosts file is good again")
 	log.until(t, `"resources":3`)
 }
+
+// A file that is followed by itself, and that is broken, is named in the log and by
+// /readyz until it is good again, wherever audit entries go.
+func TestServeNamesBrokenFiles(t *testing.T) {
+	path := write(t, goodConfig+anyPort+"denyList: {file: deny.yaml}\naudit: {file: audit.log}\n")
+	deny := filepath.Join(filepath.Dir(path), "deny.yaml")
+	change := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(deny, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change("subjects: []\n")
+	log, management := serving(t, path)
+	ready := func(want string) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !strings.Contains(get(t, management+"/readyz"), want); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("/readyz does not say %q: %s", want, get(t, management+"/readyz"))
+			}
+		}
+	}
+	ready(`"status":"ready"`)
+	change("subjects: 7\n")
+	log.until(t, `a file that changed cannot be used; what it held before stays in force","file":"`+deny+`"`)
+	ready("the file " + deny + " cannot be used, and what it held before is in force: deny-list: ")
+	change("subjects: [someone]\n")
+	ready(`"status":"ready"`)
+}

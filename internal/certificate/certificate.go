@@ -108,7 +108,6 @@ func (c *Certificates) Files() []*reload.File {
 				c.mu.RUnlock()
 				switch {
 				case err != nil:
-					c.o.Logger.Error("a certificate cannot be used; the one before stays in force", "file", p.CertFile, "error", err)
 					c.o.Loaded(nil, err)
 				case leaf != nil:
 					c.o.Logger.Info("a certificate is in force", "file", p.CertFile, "until", leaf.Leaf.NotAfter)

@@ -81,7 +81,12 @@ type Reader struct {
 	last    *Config // the last good one
 	read    sums    // of the last attempt
 	seen    sums    // of the last look
+	looks   int     // in a row that found other files than the look before
 }
+
+// mostLooks is how often files that go on changing are left alone. Each team may
+// change its own, and must not keep the changes of all others from being read.
+const mostLooks = 10
 
 // sums are the files that were read, and what was in them.
 type sums map[string][sha256.Size]byte
@@ -93,7 +98,7 @@ func NewReader(path string) *Reader { return &Reader{path: path} }
 // that need a restart have the values of the first, and Pending names those that
 // differ. Errors are those of the function Load.
 func (r *Reader) Load() (*Config, error) {
-	r.read = sums{}
+	r.read, r.looks = sums{}, 0
 	load := func(pins map[string]any, read sums) (*Config, error) {
 		l := loading{path: r.path, pins: pins, read: read}
 		if r.last != nil {
@@ -137,6 +142,7 @@ func withoutRestart(pending []string, err error) error {
 
 // Changed reports whether something else is in the files than Load read, and stays:
 // it was there at the last look, so that a file that is half written is left alone.
+// Where something changes at every look, the tenth counts.
 func (r *Reader) Changed() bool {
 	now := sums{}
 	for name := range r.read {
@@ -144,7 +150,10 @@ func (r *Reader) Changed() bool {
 	}
 	settled := maps.Equal(now, r.seen)
 	r.seen = now
-	return settled && !maps.Equal(now, r.read)
+	if r.looks++; settled {
+		r.looks = 0
+	}
+	return (settled || r.looks >= mostLooks) && !maps.Equal(now, r.read)
 }
 
 // note reads a file for what is in it.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -253,5 +254,25 @@ func TestReaderTLS(t *testing.T) {
 	more.TLS.Files = append(slices.Clone(next.TLS.Files), next.TLS.Files[0])
 	if got := next.needsRestart(&more); len(got) > 0 {
 		t.Errorf("one more certificate: %v", got)
+	}
+}
+
+// A file that changes all the time does not keep the changes of others from being read.
+func TestReaderDoesNotWaitForEver(t *testing.T) {
+	r, path := newReader(t, readAgain)
+	secret := filepath.Join(filepath.Dir(path), "secret")
+	seen := 0
+	for n := range 3 * mostLooks {
+		write(t, secret, fmt.Sprint("secret-", n))
+		if !r.Changed() {
+			continue
+		}
+		seen++
+		if _, err := r.Load(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen != 3 {
+		t.Errorf("it was read %d times in %d looks", seen, 3*mostLooks)
 	}
 }

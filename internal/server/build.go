@@ -115,9 +115,9 @@ func (b *builder) signIns() (err error) {
 	client := guarded(b.opt.HTTPClient, b.cfg.Limits.ProviderRequests, b.metrics, b.log)
 	watched := func(p connector.Config) watch { return b.metrics.watchProvider(p, b.tracer, b.log) }
 	follow := func(id, usersFile string, c *static.Connector) {
-		b.files = append(b.files, &reload.File{
+		b.files.add(&reload.File{
 			What: "users file", Path: usersFile, MaxBytes: static.MaxFileBytes, Apply: users(c), Loaded: usersLoaded(b.audit, b.metrics, id),
-		})
+		}, b.log)
 	}
 	b.providers, err = identityProviders(b.cfg.Providers, b.opt.Now, client, watched, b.adoptProvider, follow)
 	return err
@@ -132,7 +132,7 @@ func (b *builder) deny() error {
 		return nil
 	}
 	denied := denyList(b.cfg.DenyList, b.memory.ended, denyListLoaded(b.audit, b.metrics))
-	b.files = append(b.files, denied)
+	b.files.add(denied, b.log)
 	b.begins = append(b.begins, denied.Load)
 	return nil
 }
@@ -150,7 +150,7 @@ func (b *builder) holdKeys() error {
 		return nil
 	}
 	file := apiKeysFile(b.cfg.APIKeys, b.apiKeys, apiKeysLoaded(b.apiKeys, b.audit, b.metrics))
-	b.files = append(b.files, file)
+	b.files.add(file, b.log)
 	return file.Load()
 }
 
@@ -184,9 +184,9 @@ func (b *builder) watchGates() error {
 		b.gates.Adopt(b.before.gates)
 	}
 	b.metrics.watchGates(b.gates)
-	assertions := b.assertions
+	assertions, files := b.assertions, &b.files
 	b.trouble = func() []string {
-		return slices.Concat(b.gates.Trouble(), b.foreign.Trouble(), assertions.Trouble(), b.refusedCredentials())
+		return slices.Concat(files.trouble(), b.gates.Trouble(), b.foreign.Trouble(), assertions.Trouble(), b.refusedCredentials())
 	}
 	return nil
 }

@@ -25,17 +25,15 @@ func (b *builder) followCredentials() error {
 			continue
 		}
 		what := "credential for the MCP server of " + b.table.All()[i].URI
-		b.files = append(b.files, &reload.File{
+		b.files.add(&reload.File{
 			What: what, Path: c.Path, MaxBytes: conf.MaxSecretBytes,
 			Apply: func(data []byte) (int, error) { return 1, c.Set(data) },
 			Loaded: func(_ int, err error) {
-				if err != nil {
-					b.log.Error("a file that changed cannot be used; what it held before stays in force", "error", err)
-				} else {
+				if err == nil {
 					b.log.Info("read the " + what)
 				}
 			},
-		})
+		}, b.log)
 	}
 	return nil
 }

@@ -37,15 +37,10 @@ func (b *builder) issuers() error {
 	}
 	for path, apply := range b.foreign.Files() {
 		f := keyFile(path, apply)
-		f.Loaded = func(_ int, err error) {
-			if err != nil {
-				b.log.Error("a file with the keys of an issuer cannot be used: the keys that are known go on", "file", path, "problem", err)
-			}
-		}
 		if err := f.Load(); err != nil {
 			return err
 		}
-		b.files = append(b.files, f)
+		b.files.add(f, b.log)
 	}
 	return nil
 }

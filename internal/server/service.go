@@ -19,7 +19,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/providertoken"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/registration"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/relay"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/ssf"
 )
@@ -53,8 +52,7 @@ type service struct {
 	learnt       learnt
 	events       *ssf.Receiver // nil for none
 	limiters     limiters
-	// files may change while the service runs.
-	files []*reload.File
+	files        followed
 	// begins are the last things to do before the service is in force, which change
 	// what lasts. The first that fails keeps the service from it.
 	begins []func() error
@@ -77,7 +75,7 @@ func (v *service) run(ctx context.Context) {
 		go keys.Run(ctx)
 	}
 	v.events.Run(ctx)
-	for _, f := range v.files {
+	for _, f := range v.files.files {
 		go f.Watch(ctx)
 	}
 	if v.certificates != nil {

@@ -61,7 +61,7 @@ func (b *builder) secure() error {
 		if err := f.Load(); err != nil {
 			return err
 		}
-		b.files = append(b.files, f)
+		b.files.add(f, b.log)
 	}
 	var hosts []*resource.Host
 	for _, r := range b.table.All() {

@@ -28,13 +28,8 @@ func (b *builder) trust() error {
 			return set
 		}
 		file := keyFile(c.JWKSFile, set.Load)
-		file.Loaded = func(_ int, err error) {
-			if err != nil {
-				b.log.Error("a file with the keys of a trusted issuer cannot be used: the keys that are known go on", "issuer", c.Issuer, "problem", err)
-			}
-		}
 		problems = append(problems, file.Load())
-		b.files = append(b.files, file)
+		b.files.add(file, b.log)
 		return set
 	}, b.opt.Now)
 	return errors.Join(problems...)
