@@ -50,11 +50,15 @@ func TestReferenceRulesInChart(t *testing.T) {
 	for _, section := range []string{"provider", "providers[]"} {
 		rules = append(rules, chartRule{Path: section + ".name", Enum: kinds.Names()})
 	}
-	got, err := json.MarshalIndent(map[string]any{"keys": rules, "needs": needsOfProviders(t)}, "", " ")
-	if err != nil {
+	rules = addWrongTexts(t, rules)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(map[string]any{"keys": rules, "needs": needsOfProviders(t), "kinds": keysOfKinds(), "guards": needsOfGuards(t), "texts": variables(t)}); err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
+	got := b.Bytes()
 	if *update {
 		if err := os.WriteFile(chartRulesPath, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -70,11 +74,14 @@ func TestReferenceRulesInChart(t *testing.T) {
 type chartRule struct {
 	Path string   `json:"path"`
 	Enum []string `json:"enum,omitempty"`
-	// Min and Max bound a duration.
-	Min string `json:"min,omitempty"`
-	Max string `json:"max,omitempty"`
+	// Min and Max bound a duration or, with Number, a number.
+	Min    string `json:"min,omitempty"`
+	Max    string `json:"max,omitempty"`
+	Number bool   `json:"number,omitempty"`
 	// File marks the name of a file.
 	File bool `json:"file,omitempty"`
+	// Wrong are forms of a text that are refused.
+	Wrong []wrongText `json:"wrong,omitempty"`
 }
 
 // need is what a provider of a kind lacks where none of the keys Unless is set.
@@ -138,6 +145,9 @@ func chartRules(rules []chartRule, t reflect.Type, at string) []chartRule {
 			}
 			if f.Type == reflect.TypeFor[time.Duration]() {
 				rule.Min, rule.Max = f.Tag.Get("min"), f.Tag.Get("max")
+			}
+			if kind := f.Type.Kind(); kind == reflect.Int || kind == reflect.Float64 {
+				rule.Min, rule.Max, rule.Number = f.Tag.Get("min"), f.Tag.Get("max"), f.Tag.Get("min") != ""
 			}
 			if len(rule.Enum) > 0 || rule.Min != "" || rule.File {
 				rules = append(rules, rule)

@@ -10,18 +10,26 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- end }}
 {{- $found := dict "list" list }}
 {{- $config := include "mcp-forward-auth.config" . | fromYaml }}
-{{- $place := dict "keys" $keys "found" $found "files" (include "mcp-forward-auth.files" . | fromYaml).list "root" . }}
+{{- $place := dict "keys" $keys "texts" $rules.texts "found" $found "files" (include "mcp-forward-auth.files" . | fromYaml).list "root" . }}
 {{- include "mcp-forward-auth.checkValue" (dict "value" $config "at" "" "pattern" "" "place" $place) }}
 {{- range $i, $provider := $config.providers | default list }}
-{{- include "mcp-forward-auth.checkProvider" (dict "provider" $provider "at" (printf "providers[%d]" $i) "needs" $rules.needs "found" $found) }}
+{{- include "mcp-forward-auth.checkProvider" (dict "provider" $provider "at" (printf "providers[%d]" $i) "needs" $rules.needs "kinds" $rules.kinds "found" $found) }}
 {{- end }}
 {{- with $config.provider }}
-{{- include "mcp-forward-auth.checkProvider" (dict "provider" . "at" "provider" "needs" $rules.needs "found" $found) }}
+{{- include "mcp-forward-auth.checkProvider" (dict "provider" . "at" "provider" "needs" $rules.needs "kinds" $rules.kinds "found" $found) }}
+{{- end }}
+{{- range $rules.guards }}
+{{- $guard := $config.guard | default dict }}
+{{- if eq .kind ($guard.backend | default "") }}
+{{- include "mcp-forward-auth.checkNeed" (dict "need" . "section" (get $guard .kind | default dict) "at" .path "found" $found) }}
+{{- end }}
 {{- end }}
 {{- range $i, $host := .Values.proxy.hosts }}
 {{- $at := printf "proxy.hosts[%d]" $i }}
 {{- $mistake := "" }}
-{{- if contains "@" $host.host }}
+{{- if not $host.host }}
+{{- $mistake = printf "%s.host: is required: the public host name of the MCP server" $at }}
+{{- else if contains "@" $host.host }}
 {{- else if contains "://" $host.host }}
 {{- $mistake = printf "%s.host: %q is a URL; write the host alone, such as \"mcp.example.com\"" $at $host.host }}
 {{- else if contains "/" $host.host }}
@@ -31,6 +39,15 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- end }}
 {{- if $mistake }}
 {{- $_ := set $found "list" (append $found.list $mistake) }}
+{{- end }}
+{{- if and $host.envoyMCP (not (dig "listen" "grpc" "" $config)) }}
+{{- $_ := set $found "list" (append $found.list (printf "%s.envoyMCP: needs listen.grpc, because Envoy says over gRPC alone what its MCP filter read" $at)) }}
+{{- end }}
+{{- range $j, $other := $.Values.proxy.hosts }}
+{{- if and (lt $j $i) $host.host (eq $host.host $other.host) (eq (include "mcp-forward-auth.hostPath" $host) (include "mcp-forward-auth.hostPath" $other)) (not $mistake) }}
+{{- $mistake = printf "%s.host: %q with path %q is proxy.hosts[%d] already; give one of them another path" $at $host.host (include "mcp-forward-auth.hostPath" $host) $j }}
+{{- $_ := set $found "list" (append $found.list $mistake) }}
+{{- end }}
 {{- end }}
 {{- if and $host.endpoint (not (regexMatch "^https?://." $host.endpoint)) (not (contains "@" $host.endpoint)) }}
 {{- $_ := set $found "list" (append $found.list (printf "%s.endpoint: %q is not an http or https URL" $at $host.endpoint)) }}
@@ -54,6 +71,14 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- range $i, $value := .value }}
 {{- include "mcp-forward-auth.checkValue" (dict "value" $value "at" (printf "%s[%d]" $at $i) "pattern" (printf "%s[]" $pattern) "place" $place) }}
 {{- end }}
+{{- else if and (kindIs "float64" .value) (hasKey $place.keys .pattern) }}
+{{- $rule := get $place.keys .pattern }}
+{{- if and $rule.number (or (lt .value ($rule.min | float64)) (gt .value ($rule.max | float64))) }}
+{{- $shown := ternary (printf "%.0f" .value) (printf "%v" .value) (eq (floor .value) .value) }}
+{{- $_ := set $place.found "list" (append $place.found.list (printf "%s: %s is not between %s and %s" .at $shown $rule.min $rule.max)) }}
+{{- end }}
+{{- else if and (kindIs "string" .value) (include "mcp-forward-auth.wrong" (dict "value" .value "forms" $place.texts)) }}
+{{- $_ := set $place.found "list" (append $place.found.list (printf "%s: %s" .at (include "mcp-forward-auth.wrong" (dict "value" .value "forms" $place.texts)))) }}
 {{- else if and (kindIs "string" .value) .value (hasKey $place.keys .pattern) }}
 {{- $rule := get $place.keys .pattern }}
 {{- $mistake := "" }}
@@ -63,6 +88,8 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- $quoted = append $quoted (quote .) }}
 {{- end }}
 {{- $mistake = printf "%q is not one of %s" .value (join ", " $quoted) }}
+{{- else if $rule.wrong }}
+{{- $mistake = include "mcp-forward-auth.wrong" (dict "value" .value "forms" $rule.wrong) }}
 {{- else if $rule.max }}
 {{- if not (regexMatch "^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$" .value) }}
 {{- $mistake = printf "%q is not a duration such as \"30m\" or \"1h\"" .value }}
@@ -82,17 +109,61 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- define "mcp-forward-auth.checkProvider" -}}
 {{- range .needs }}
 {{- if eq .kind ($.provider.name | default "") }}
+{{- include "mcp-forward-auth.checkNeed" (dict "need" . "section" $.provider "at" (printf "%s.%s" $.at .path) "text" (.text | replace "provider." (printf "%s." $.at)) "found" $.found) }}
+{{- end }}
+{{- end }}
+{{- with get .kinds (.provider.name | default "") }}
+{{- $known := . }}
+{{- range $key, $value := $.provider }}
+{{- if and $value (not (has $key $known)) }}
+{{- $_ := set $.found "list" (append $.found.list (printf "%s.%s: has no meaning for provider %q; remove it" $.at $key $.provider.name)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A key that a section needs. Arguments: need, section, at, text (of need, if not given); found gets the mistake. */}}
+{{- define "mcp-forward-auth.checkNeed" -}}
 {{- $set := false }}
-{{- range .unless }}
-{{- if get $.provider . }}
+{{- range .need.unless }}
+{{- if get $.section . }}
 {{- $set = true }}
 {{- end }}
 {{- end }}
 {{- if not $set }}
-{{- $_ := set $.found "list" (append $.found.list (printf "%s.%s: %s" $.at .path (.text | replace "provider." (printf "%s." $.at)))) }}
+{{- $_ := set .found "list" (append .found.list (printf "%s: %s" .at (.text | default .need.text))) }}
+{{- end }}
+{{- end }}
+
+{{/* What is wrong with a text, or nothing. Arguments: value, forms. The first form that it has counts. */}}
+{{- define "mcp-forward-auth.wrong" -}}
+{{- $said := "" }}
+{{- range .forms }}
+{{- $is := false }}
+{{- if .right }}
+{{- $is = not (regexMatch .right $.value) }}
+{{- else if regexMatch .wrong $.value }}
+{{- $is = not (and .except (regexMatch .except $.value)) }}
+{{- end }}
+{{- if and $is (not $said) }}
+{{- $shown := $.value }}
+{{- with .cut }}
+{{- $shown = regexReplaceAll . $shown "" }}
+{{- end }}
+{{- $said = .says }}
+{{- if contains "%[2]q" .says }}
+{{- $said = printf .says $shown (lower $shown) }}
+{{- else if contains "%[1]q" .says }}
+{{- $said = printf .says $shown }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- $said }}
+{{- end }}
+
+{{/* The path of a host, which is that of its endpoint unless it says another. */}}
+{{- define "mcp-forward-auth.hostPath" -}}
+{{- .path | default (urlParse (.endpoint | default "")).path }}
 {{- end }}
 
 {{/* The files that the chart mounts beside the configuration. */}}
