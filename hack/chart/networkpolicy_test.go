@@ -106,6 +106,7 @@ func TestPolicyReachesWhatIsInTheCluster(t *testing.T) {
 		{"proxy: {hosts: [{host: a.example.com, endpoint: 'http://notes/mcp', authorizationServers: [{issuer: 'https://keycloak.iam.svc:8443/realms/x', introspection: {endpoint: 'https://id.example.com:9000/introspect', clientID: a, clientSecretFile: secrets/a/b}}]}]}\nexistingSecrets: {files: [{name: a, keys: [b]}]}", []string{"iam", namespace}, []string{"443", "9000"}},
 		{"apiKeys: {webhook: {url: 'http://keys.teams.svc:8080/check'}}", []string{"default", "teams"}, []string{"443"}},
 		{"branding: {supportURL: 'https://help.example.com:8443/'}\nproxy: {allowedRedirectURLs: ['https://app\\.example\\.com:9443/cb']}\nclients: [{id: a, redirectURIs: ['https://a.example.com:7443/cb']}]", []string{"default"}, []string{"443"}},
+		{"trustedIssuers: [{kind: kubernetes, issuer: 'https://kubernetes.default.svc', rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.com/mcp']}]}]", []string{"default"}, []string{"443", "6443"}},
 		{gathers, []string{"billing", "default", "wiki"}, []string{"443", "6443"}},
 		{"tracing: {otlp: {endpoint: 'http://otel.monitoring:4318'}}", []string{"default", "monitoring"}, []string{"443"}},
 		{"proxy: {hosts: [{host: a.example.com, endpoint: 'http://192.0.2.1:8080/mcp'}, {host: b.example.com, endpoint: 'http://[2001:db8::1]:8081/mcp'}]}", nil, []string{"443", "8080", "8081"}},

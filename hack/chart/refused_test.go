@@ -50,6 +50,8 @@ func TestRefused(t *testing.T) {
 		{"every host is an exception", "protection: {istio: {enabled: true, exceptHosts: ['*'], targetRefs: [{kind: Gateway, name: a}]}}", "at '/protection/istio/exceptHosts/0': '*' does not match pattern"},
 		{"a host with a port is an exception", "protection: {istio: {enabled: true, exceptHosts: ['a.example.com:8443'], targetRefs: [{kind: Gateway, name: a}]}}", "at '/protection/istio/exceptHosts/0'"},
 		{"killed while it sleeps", "terminationGracePeriodSeconds: 5", "lifecycle.preStop.sleep.seconds must be less than terminationGracePeriodSeconds"},
+		{"autoscaling without a request", "autoscaling: {enabled: true}\nresources: {requests: {cpu: null}}", "autoscaling.enabled needs resources.requests.cpu"},
+		{"a name that is none", "fullnameOverride: X_Y", "at '/fullnameOverride': 'X_Y' does not match pattern"},
 		{"less than the least", "autoscaling: {enabled: true, minReplicas: 9}", "autoscaling.minReplicas is greater than autoscaling.maxReplicas."},
 		{"replicas as text", "replicaCount: two", "at '/replicaCount': got string, want integer"},
 		{"an incomplete digest", "image: {digest: sha256:12}", "at '/image/digest': 'sha256:12' does not match pattern"},
