@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,12 +9,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/explain"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/flows"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/whatif"
@@ -25,11 +25,7 @@ import (
 const (
 	explainTimeout = 10 * time.Second
 	maxFlowBody    = 1 << 20
-	maxAuditLine   = 64 << 10
 )
-
-// flowID is what audit.NewFlow makes.
-var flowID = regexp.MustCompile(`^[a-z2-7]{16}$`)
 
 func explainCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -39,8 +35,8 @@ func explainCommand() *cobra.Command {
 
 FLOW is the id of a sign-in, which stands at the foot of every page and in the
 audit log. It is looked up in the logs of --log, or else at the running service.
-LINE is one line of the audit log; "-" reads it from standard input. REASON is a
-reason that stands in one.
+LINE is one line of the audit log, also as a log store shows it or cut short; "-"
+takes the last one of standard input. REASON is a reason that stands in one.
 
 With --config it also says which rule of the policy decided about the person.
 
@@ -50,7 +46,7 @@ Exit codes: 0 with an answer, 1 if nothing is known of it, 2 if called wrongly.`
   mcp-forward-auth explain mzxw6ytboi2dqmrt --log -
   mcp-forward-auth explain -
   mcp-forward-auth explain wrong_client_secret`,
-		Args: exactly(1, `give the id of a sign-in, a line of the audit log, or a reason; "-" reads a line from standard input`),
+		Args: exactly(1, `give the id of a sign-in, a line of the audit log, or a reason; "-" takes the last line of standard input`),
 	}
 	x := explaining{
 		logs:   c.Flags().StringArray("log", nil, "`file` with audit entries; may be repeated; - is standard input"),
@@ -74,8 +70,8 @@ func (x explaining) run(c *cobra.Command, about string) error {
 	if err != nil {
 		return err
 	}
-	if about = strings.TrimSpace(about); reasons.Reason(about).Meaning() != "" {
-		return sayReason(c.OutOrStdout(), reasons.Reason(about), asJSON)
+	if r := explain.Reason(about); r != "" {
+		return sayReason(c.OutOrStdout(), r, asJSON)
 	}
 	story, err := x.story(c, about)
 	if err != nil {
@@ -114,28 +110,17 @@ func sayReason(w io.Writer, r reasons.Reason, asJSON bool) error {
 
 // story finds the entries that it is about, and tells them.
 func (x explaining) story(c *cobra.Command, about string) (*explain.Story, error) {
-	if about == "-" {
-		line, err := bufio.NewReaderSize(io.LimitReader(c.InOrStdin(), maxAuditLine), maxAuditLine).ReadString('\n')
-		if err != nil && err != io.EOF {
-			return nil, fmt.Errorf("explain: %w", err)
+	flow := explain.FlowID(about)
+	if flow == "" {
+		e, err := entry(c, about)
+		if err != nil {
+			return nil, err
 		}
-		if about = line; strings.TrimSpace(line) == "" {
-			return nil, usageError(c, errors.New("there is no line on standard input"))
-		}
-	}
-	if strings.Contains(about, "{") || !flowID.MatchString(strings.ToLower(about)) {
-		e, err := explain.Parse([]byte(about))
-		switch {
-		case err != nil && !strings.Contains(about, "{"):
-			return nil, usageError(c, fmt.Errorf("%.80q is no id of a sign-in (16 letters and digits), no line of the audit log and no reason", about))
-		case err != nil:
-			return nil, fmt.Errorf("explain: %w", err)
-		case e.Flow == "" || len(*x.logs) == 0:
+		if e.Flow == "" || len(*x.logs) == 0 {
 			return explain.Tell(e), nil
 		}
-		about = e.Flow
+		flow = e.Flow
 	}
-	flow := strings.ToLower(about) // as a person reads it out
 	if len(*x.logs) == 0 {
 		entries, err := askFlow(c.Context(), *x.server, flow)
 		if err != nil {
@@ -144,6 +129,30 @@ func (x explaining) story(c *cobra.Command, about string) (*explain.Story, error
 		return explain.Tell(entries...), nil
 	}
 	return x.search(c.InOrStdin(), flow)
+}
+
+// entry reads the line that it is about.
+func entry(c *cobra.Command, about string) (explain.Entry, error) {
+	if about == "-" {
+		e, err := explain.Last(c.InOrStdin())
+		if errors.Is(err, explain.ErrEmpty) {
+			return e, usageError(c, err)
+		}
+		if err != nil {
+			err = fmt.Errorf("explain: %w", err)
+		}
+		return e, err
+	}
+	e, err := explain.Parse([]byte(about))
+	switch {
+	case err == nil:
+		return e, nil
+	case slices.Contains(audit.Events, audit.Event(strings.TrimSpace(about))):
+		return e, usageError(c, fmt.Errorf("%s is an event, which can have many reasons; give its line, or the reason in it", strings.TrimSpace(about)))
+	case !strings.Contains(about, "{"):
+		return e, usageError(c, fmt.Errorf("%.80q is no id of a sign-in (16 letters and digits), no line of the audit log and no reason", about))
+	}
+	return e, fmt.Errorf("explain: %w", err)
 }
 
 // search looks for a flow in the logs.

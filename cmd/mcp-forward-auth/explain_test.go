@@ -51,6 +51,10 @@ func TestExplain(t *testing.T) {
 		"nothing":                        {nil, "", 2, "give the id"},
 		"a line of another kind":         {[]string{`{"msg":"ready"}`}, "", 1, "no audit entry"},
 		"standard input without a line":  {[]string{"-"}, "", 2, "no line on standard input"},
+		"several lines":                  {[]string{"-"}, "Defaulted container\n" + refusedLine + "\n\n", 0, "rules of the policy"},
+		"a line that was cut":            {[]string{refusedLine[:250]}, "", 0, "the line was cut"},
+		"what a page shows":              {[]string{"Reference: mzxw6ytboi2dqmrt", "--log", log}, "", 0, "rules of the policy"},
+		"an event":                       {[]string{"login.refused"}, "", 2, "can have many reasons"},
 		"a configuration with a mistake": {[]string{refusedLine, "--config", log}, "", 1, "audit.jsonl"},
 	} {
 		t.Run(name, func(t *testing.T) {

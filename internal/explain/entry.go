@@ -6,7 +6,7 @@ package explain
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +44,8 @@ type Entry struct {
 	Family   string         `json:"family,omitempty"`
 	Cause    string         `json:"cause,omitempty"`
 	Count    string         `json:"count,omitempty"`
+	// Torn: the line was cut, so that members may be missing.
+	Torn bool `json:"-"`
 }
 
 // OfFlow returns what a service remembers of a sign-in as entries.
@@ -58,39 +60,6 @@ func OfFlow(f flows.Flow) []Entry {
 	return out
 }
 
-// errNoEntry: a line holds no audit entry.
-var errNoEntry = errors.New(`no audit entry: it is a JSON object with "event", or a log line with that in "audit"`)
-
-// Parse reads one line of a log. What stands before the first brace is left out,
-// such as the name of the pod. It fails if the line holds no audit entry.
-func Parse(line []byte) (Entry, error) {
-	start := bytes.IndexByte(line, '{')
-	switch {
-	case len(line) > maxLine:
-		return Entry{}, fmt.Errorf("the line has %d bytes; an audit entry has at most %d", len(line), maxLine)
-	case start < 0:
-		return Entry{}, errNoEntry
-	}
-	var whole struct {
-		Time  time.Time `json:"time"`
-		Audit *Entry    `json:"audit"`
-	}
-	if err := json.Unmarshal(line[start:], &whole); err != nil {
-		return Entry{}, fmt.Errorf("%w: %v", errNoEntry, err)
-	}
-	var e Entry
-	if whole.Audit != nil {
-		e = *whole.Audit
-		e.Time = whole.Time
-	} else if err := json.Unmarshal(line[start:], &e); err != nil {
-		return Entry{}, fmt.Errorf("%w: %v", errNoEntry, err)
-	}
-	if e.Event == "" {
-		return Entry{}, errNoEntry
-	}
-	return e, nil
-}
-
 // Searched is what Find saw of a log, for when it found nothing.
 type Searched struct {
 	Entries     int // audit entries of any flow
@@ -101,6 +70,37 @@ type Searched struct {
 // there. Other lines of the log are passed over, and so are those that are too long.
 func Find(log io.Reader, flow string, seen *Searched) ([]Entry, error) {
 	var found []Entry
+	err := lines(log, func(line []byte) {
+		if e, bad := Parse(line); bad == nil {
+			seen.note(e.Time)
+			if e.Flow == flow {
+				found = append(found, e)
+			}
+		}
+	})
+	return found, err
+}
+
+// ErrEmpty: there is no line to read.
+var ErrEmpty = errors.New("there is no line on standard input")
+
+// Last returns the last entry of a log. Without one it says what is wrong with the
+// last line that is not empty, or ErrEmpty.
+func Last(log io.Reader) (Entry, error) {
+	var last Entry
+	problem := ErrEmpty
+	err := lines(log, func(line []byte) {
+		if e, bad := Parse(line); bad == nil {
+			last, problem = e, nil
+		} else if problem != nil && len(bytes.TrimSpace(line)) > 0 {
+			problem = bad
+		}
+	})
+	return last, cmp.Or(err, problem)
+}
+
+// lines calls see with each line of a log that is not too long.
+func lines(log io.Reader, see func(line []byte)) error {
 	for r := bufio.NewReaderSize(log, maxLine); ; {
 		line, err := r.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -110,16 +110,11 @@ func Find(log io.Reader, flow string, seen *Searched) ([]Entry, error) {
 			line = nil
 		}
 		if err != nil && err != io.EOF {
-			return nil, err
+			return err
 		}
-		if e, bad := Parse(line); bad == nil {
-			seen.note(e.Time)
-			if e.Flow == flow {
-				found = append(found, e)
-			}
-		}
+		see(line)
 		if err == io.EOF {
-			return found, nil
+			return nil
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"regexp"
@@ -16,11 +17,21 @@ const line = `{"time":"2026-01-02T03:04:05.6Z","level":"INFO","msg":"audit","aud
 
 func TestParse(t *testing.T) {
 	for name, text := range map[string]string{
-		"a line of the log":     line,
-		"after a pod's name":    "[pod/a-1/b] " + line,
-		"the entry alone":       line[strings.Index(line, `"audit":`)+len(`"audit":`) : len(line)-1],
-		"with fields of later":  strings.Replace(line, `"schema"`, `"later":{"a":[1]},"schema"`, 1),
-		"with a newline behind": line + "\r\n",
+		"a line of the log":          line,
+		"after a pod's name":         "[pod/a-1/b] " + line,
+		"the entry alone":            line[strings.Index(line, `"audit":`)+len(`"audit":`) : len(line)-1],
+		"with fields of later":       strings.Replace(line, `"schema"`, `"later":{"a":[1]},"schema"`, 1),
+		"with a newline behind":      line + "\r\n",
+		"after journald's date":      "Jan 02 03:04:05 vm1 mcp-forward-auth[123]: " + line,
+		"after labels of Loki":       `2026-01-02T03:04:05Z {app="mcp", pod="x-1"} ` + line,
+		"in a list":                  line + " ,",
+		"in quotes":                  "'" + line + "'",
+		"of docker's file":           `{"log":` + quoted(line+"\n") + `,"stream":"stdout","time":"2026-01-02T03:04:05.7Z"}`,
+		"of journalctl -o json":      `{"__CURSOR":"s=1","MESSAGE":` + quoted(line) + `,"_PID":"12"}`,
+		"of logcli":                  `{"labels":{"app":"x"},"line":` + quoted(line) + `,"timestamp":"2026-01-02T03:04:05Z"}`,
+		"of Elasticsearch":           `{"_index":"a","_source":{"@timestamp":"2026-01-02T03:04:05Z","message":` + quoted(line) + `}}`,
+		"of Cloud Logging":           `{"insertId":"x","jsonPayload":` + line + `,"timestamp":"2026-01-02T03:04:05Z"}`,
+		"of CloudWatch, from docker": `{"events":[{"message":` + quoted(`{"log":`+quoted(line)+`}`) + `}]}`,
 	} {
 		e, err := Parse([]byte(text))
 		if err != nil || e.Event != audit.AccessDenied || e.Reason != reasons.InsufficientScope || e.Tool != "notes_add" || e.Flow != "mzxw6ytboi2dqmrt" {
@@ -29,13 +40,82 @@ func TestParse(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"nothing": "", "text": "level=INFO msg=audit audit.event=access.denied", "another line": `{"level":"INFO","msg":"ready"}`,
-		"cut": line[:80], "no object": `[{"event":1}]`, "of a wrong type": `{"event":7}`, "too long": `{"event":"` + strings.Repeat("x", maxLine) + `"}`,
+		"cut": line[:80], "cut before the event's end": line[:105], "no object": `[{"event":1}]`, "an event of another program": `{"event":"user.login","reason":"access_denied"}`,
+		"another program's, cut": `{"event":"user.login","reason":"access_denied","x":"`, "the gateway's": `192.0.2.1 "GET /callback?event=login.refused HTTP/1.1" 400`, "of a wrong type": `{"event":7}`, "too long": `{"event":"` + strings.Repeat("x", maxLine) + `"}`,
 	} {
 		if e, err := Parse([]byte(text)); err == nil {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}
 	if _, err := Parse([]byte(`{"level":"INFO"}`)); !errors.Is(err, errNoEntry) {
+		t.Error(err)
+	}
+	if _, err := Parse([]byte(`{"level":"ERROR","msg":"an identity provider cannot be used"}`)); err == nil || !strings.Contains(err.Error(), "an identity provider cannot be used") {
+		t.Error(err)
+	}
+}
+
+func quoted(text string) string {
+	b, _ := json.Marshal(text)
+	return string(b)
+}
+
+// A line that was cut says what is left of it, and that it is not whole.
+func TestTorn(t *testing.T) {
+	long := strings.Replace(line, `"mcp_tool"`, `"cause":"Get \"https://x\": no route","mcp_tool"`, 1)
+	for name, tt := range map[string]struct{ text, cause, email string }{
+		"at its end":             {long[:strings.Index(long, `,"client"`)], "", "jane@example.com"},
+		"within a value":         {long[:strings.Index(long, "example.com\",\"client")], "", ""},
+		"within the cause":       {long[:strings.Index(long, ": no route")], `Get "https://x"…`, "jane@example.com"},
+		"at its beginning":       {long[strings.Index(long, `"schema"`):], `Get "https://x": no route`, "jane@example.com"},
+		"with its backslashes":   {strings.Trim(quoted(long), `"`), `Get "https://x": no route`, "jane@example.com"},
+		"and wrapped, at an end": {quoted(quoted(long))[:590], `Get "https://x": no route`, "jane@example.com"},
+	} {
+		e, err := Parse([]byte(tt.text))
+		if err != nil || !e.Torn || e.Event != audit.AccessDenied || e.Reason != reasons.InsufficientScope || e.Cause != tt.cause || e.Email != tt.email {
+			t.Errorf("%s: %+v, %v\n%s", name, e, err, tt.text)
+		}
+	}
+	e, _ := Parse([]byte(long[:300]))
+	if text := Tell(e).String(); !strings.Contains(text, "the line was cut") {
+		t.Error(text)
+	}
+	if text := Tell(Entry{Event: audit.AccessDenied}).String(); strings.Contains(text, "cut") {
+		t.Error(text)
+	}
+}
+
+// What people copy from a page and from a log is taken for what it is.
+func TestWhatIsMeant(t *testing.T) {
+	for text, flow := range map[string]string{
+		"mzxw6ytboi2dqmrt": "mzxw6ytboi2dqmrt", "MZXW6YTBOI2DQMRT\n": "mzxw6ytboi2dqmrt", "flow mzxw6ytboi2dqmrt": "mzxw6ytboi2dqmrt", "Reference: mzxw6ytboi2dqmrt.": "mzxw6ytboi2dqmrt",
+		`"flow":"mzxw6ytboi2dqmrt",`: "mzxw6ytboi2dqmrt", "flow=mzxw6ytboi2dqmrt": "mzxw6ytboi2dqmrt", "mzxw6ytboi2dqmr": "", "mzxw6ytboi2dqmrt2": "", "": "",
+	} {
+		if got := FlowID(text); got != flow {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+	for text, reason := range map[string]reasons.Reason{
+		"wrong_client_secret": reasons.WrongClientSecret, "WRONG_CLIENT_SECRET": reasons.WrongClientSecret, `"reason":"wrong_client_secret",`: reasons.WrongClientSecret,
+		"reason=wrong_client_secret": reasons.WrongClientSecret, "no_such": "", "login.refused": "", "": "",
+	} {
+		if got := Reason(text); got != reason {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
+func TestLast(t *testing.T) {
+	other := strings.Replace(line, "notes_add", "notes_last", 1)
+	if e, err := Last(strings.NewReader("banner\n" + line + "\n" + other + "\n{\"msg\":\"ready\"}\n")); err != nil || e.Tool != "notes_last" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	for text, want := range map[string]string{"": "no line", "\n\n": "no line", `{"level":"INFO","msg":"ready"}` + "\n\n": "ready"} {
+		if _, err := Last(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := Last(iotestErr{}); err == nil || err.Error() != "disk" {
 		t.Error(err)
 	}
 }

@@ -30,6 +30,8 @@ type Story struct {
 	// Who names the person as check-config --as wants it; "" where no rule of the
 	// policy decided.
 	Who string `json:"who,omitempty"`
+	// Torn: a line was cut, so there may have been more.
+	Torn bool `json:"torn,omitempty"`
 }
 
 // Moment is one entry of the audit log.
@@ -59,6 +61,7 @@ func Tell(entries ...Entry) *Story {
 	for i := range entries {
 		e := &entries[i]
 		s.learn(e)
+		s.Torn = s.Torn || e.Torn
 		s.Trail = append(s.Trail, Moment{e.Time, e.Event, e.Reason, e.Count})
 		if slices.Index(audit.Steps, e.Step) > slices.Index(audit.Steps, step) {
 			step = e.Step
@@ -196,6 +199,9 @@ func (s *Story) String() string {
 	line("happened", s.Happened)
 	for _, d := range s.Details {
 		fmt.Fprintf(&b, "%9s %s: %s\n", "", d.Name, printable(d.Value))
+	}
+	if s.Torn {
+		fmt.Fprintf(&b, "%9s the line was cut: this is what could be read of it\n", "")
 	}
 	line("do", s.Remedy)
 	if s.Who != "" {
