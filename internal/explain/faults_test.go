@@ -29,7 +29,36 @@ func TestFaults(t *testing.T) {
 			idp.SetNow(func() time.Time { return s.Clock.Now().Add(-time.Hour) })
 			walk(t, s)
 			return s
-		}, "", []string{"The identity provider's answer does not verify", "cause: ", "expired", "clock"}},
+		}, "", []string{"The identity provider's answer does not verify", "cause: ", "ago, although it is new", "set both by NTP"}},
+		"the provider's clock is ten minutes fast": {func(t *testing.T) *servertest.Service {
+			s, idp := servertest.Quick(t)
+			idp.SetNow(func() time.Time { return s.Clock.Now().Add(10 * time.Minute) })
+			walk(t, s)
+			return s
+		}, "", []string{"in the future", "set both by NTP", "check-config --online"}},
+		"the provider wants to ask and does not": {refusesAuthorization("consent_required"), "", []string{"consent of an administrator"}},
+		"the provider fails by itself":           {refusesAuthorization("server_error"), "", []string{"failed by itself", "its own log"}},
+		"the provider does not take the code": {func(t *testing.T) *servertest.Service {
+			s, idp := servertest.Quick(t)
+			idp.RefuseToken("invalid_grant")
+			walk(t, s)
+			return s
+		}, "", []string{"does not take the code", "redirect URI is another"}},
+		"a page in the place of the provider's keys": {func(t *testing.T) *servertest.Service {
+			s, idp := servertest.Quick(t)
+			idp.Break(oauthtest.Keys, oauthtest.Garbage)
+			walk(t, s)
+			return s
+		}, "", []string{"key set", "a page in the place of JSON"}},
+		"a reload of the page of a refusal": {func(t *testing.T) *servertest.Service {
+			s, idp := servertest.Quick(t)
+			idp.RefuseToken("invalid_client")
+			b := s.NewBrowser()
+			back := servertest.Follow(t, b, b.Open(t, s.NewClient(t, servertest.Host, nil).Begin().URL()))
+			b.Open(t, back.Location())
+			b.Open(t, back.Location())
+			return s
+		}, "", []string{"The step was done before", "the `login.refused` just before"}},
 		"a code that is redeemed late": {func(t *testing.T) *servertest.Service {
 			s, _ := servertest.Quick(t)
 			a := s.NewClient(t, servertest.Host, nil).Begin()
@@ -138,6 +167,16 @@ func explained(t *testing.T, s *servertest.Service, event audit.Event) string {
 		t.Fatalf("the log has nothing about %q: %v", last.Flow, err)
 	}
 	return explain.Tell(found...).String()
+}
+
+// refusesAuthorization is a service whose provider sends people back with an error.
+func refusesAuthorization(code string) func(*testing.T) *servertest.Service {
+	return func(t *testing.T) *servertest.Service {
+		s, idp := servertest.Quick(t)
+		idp.RefuseAuthorization(code)
+		walk(t, s)
+		return s
+	}
 }
 
 // walk lets a browser sign in until it is refused or is at the client.

@@ -221,13 +221,13 @@ var (
 	OtherProvider = define("other_provider", "the answer of an identity provider came to the callback of another; an attacker may be mixing them up",
 		"see that each provider has its own callback registered (/callback/ID); if it has, someone tries to mix them up")
 	UsedTwice = define("used_twice", "the step was done before",
-		"nothing; the person pressed Back or reloaded. The app has its answer, or the person begins again")
+		"nothing, if the app has its answer: the person pressed Back or reloaded. If the page before was an error, its entry has the cause: the `login.refused` just before, at the same host")
 	WrongPassword = define("wrong_password", "the user name and password do not match an account",
 		"the person tries again; `hash-password` makes a new line for the users' file")
 	ProviderCancelled = define("provider_cancelled", "the person or the identity provider cancelled the sign-in",
 		"nothing; the person begins again if they want to. If the provider cancels by itself see its log")
 	ProviderRejected = define("provider_rejected", "the identity provider's answer does not verify, or is an error that blames this service",
-		"see the cause, and the provider's own log: clock, issuer, client id and signing keys are the usual ones")
+		"see the cause, and the provider's own log of that time; `check-config --online` compares the clocks and reads the keys")
 	ProviderMisconfigured = define("provider_misconfigured", "the identity provider cannot be used until something is changed: its certificate is not trusted, its name does not exist, it refuses this service's secret, scopes or redirect URI; the cause says what to do",
 		"do what the cause says: secret, redirect URI, scopes, certificate or name")
 	ProviderUnavailable = define("provider_unavailable", "the identity provider does not answer",

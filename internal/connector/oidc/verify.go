@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
@@ -84,7 +86,7 @@ func (c *Connector) verifyIDToken(ctx context.Context, p *provider, raw string, 
 		return nil, nil, signature.err
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, c.aboutClocks(err)
 	}
 	var claims Claims
 	if err := idToken.Claims(&claims); err != nil {
@@ -121,10 +123,26 @@ func (c *Connector) checkIssuedAt(idToken *gooidc.IDToken, claims Claims) error 
 	if _, present := claims["iat"]; !present {
 		return errors.New("iat is missing")
 	}
-	if idToken.IssuedAt.After(c.options.Now().Add(maxClockSkew)) {
-		return errors.New("iat lies in the future")
+	if ahead := idToken.IssuedAt.Sub(c.options.Now()); ahead > maxClockSkew {
+		return fmt.Errorf("iat lies %s in the future; %s", ahead.Round(time.Second), clocksDiffer)
 	}
 	return nil
+}
+
+const clocksDiffer = "the clock of the provider or of this machine is wrong: set both by NTP"
+
+// aboutClocks says of an ID token that is new and has expired what that means.
+func (c *Connector) aboutClocks(err error) error {
+	expired, ok := errors.AsType[*gooidc.TokenExpiredError](err)
+	switch {
+	case !ok && strings.Contains(err.Error(), "before the nbf"):
+		return fmt.Errorf("%w; %s", err, clocksDiffer)
+	case !ok:
+		return err
+	case expired.Expiry.Unix() <= 0:
+		return errors.New("exp is missing")
+	}
+	return fmt.Errorf("it expired %s ago, although it is new; %s", c.options.Now().Sub(expired.Expiry).Round(time.Second), clocksDiffer)
 }
 
 // oneToken is the key set as go-oidc wants it, for one token. It keeps the

@@ -251,6 +251,9 @@ func Failed(what string, err error) error {
 	if unavailable(err) {
 		return Unavailable(what, err)
 	}
+	if retrieve, ok := errors.AsType[*oauth2.RetrieveError](err); ok && retrieve.ErrorCode == "invalid_grant" {
+		what += ": it does not take the code; it was redeemed before or too late, or the redirect URI is another than at the sign-in"
+	}
 	return Rejected(what, err)
 }
 
@@ -281,7 +284,11 @@ func describe(err error) string {
 	if retrieve, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		return strings.TrimSpace(retrieve.Response.Status + " " + retrieve.ErrorCode + " " + retrieve.ErrorDescription)
 	}
-	return err.Error()
+	text := err.Error()
+	if strings.Contains(text, "invalid character '<'") { // encoding/json's, which golang.org/x/oauth2 keeps as text alone
+		text += "; that is a page in the place of JSON, as of a proxy, a firewall or a maintenance"
+	}
+	return text
 }
 
 // Clip makes text from the identity provider fit for one line of a log: short,
@@ -325,6 +332,11 @@ func authorizationError(code, description string) error {
 		return Unavailable(what, cause)
 	case "unauthorized_client", "invalid_scope", "invalid_request", "unsupported_response_type", "redirect_uri_mismatch":
 		return Rejected(what+": the provider does not take this service's request; check the client, its redirect URI and provider.scopes there", cause)
+	case "server_error":
+		return Rejected(what+": the provider failed by itself; its own log has why", cause)
+	// OpenID Connect Core, section 3.1.2.6.
+	case "interaction_required", "login_required", "consent_required", "account_selection_required":
+		return Rejected(what+": the provider has to ask the person something, and did not; look there for a rule about sign-ins, or for the consent of an administrator", cause)
 	}
 	return Rejected(what, cause)
 }
