@@ -80,7 +80,7 @@ func (w *walk) checkAS(ctx context.Context) outcome {
 	return pass("at " + strings.Join(shown, " and "))
 }
 
-func stopsClients(p problem) bool { return p != missing && p != protected }
+func stopsClients(p problem) bool { return p != missing && p != protected && p != filtered }
 
 func (w *walk) checkIssuer(context.Context) outcome {
 	for _, v := range w.variants {
@@ -171,6 +171,9 @@ func (w *walk) checkAuthorize(ctx context.Context) outcome {
 // endpointFault says what a status shows of an endpoint that should not be behind
 // forward auth, "" for nothing.
 func endpointFault(a *answer, challenged bool) string {
+	if p := front(a); p != fine {
+		return string(p)
+	}
 	switch s := a.status; {
 	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed:
 		return "missing"
@@ -356,6 +359,8 @@ func (w *walk) checkRegister(ctx context.Context) outcome {
 	saw := "POST " + at + ": " + a.String()
 	var client registered
 	switch s := a.status; {
+	case s == http.StatusTooManyRequests:
+		return fail("register.limited", saw)
 	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed || s >= 300 && s < 400:
 		return fail("register.missing", saw)
 	case s == http.StatusUnauthorized || s == http.StatusForbidden && !a.isJSON():

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -36,11 +37,14 @@ func lists(a *answer, header, value string) bool {
 }
 
 func asksForToken(a *answer) bool {
-	return a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
+	return a.status == http.StatusUnauthorized || a.status == http.StatusForbidden && front(a) == fine
 }
 
 func (w *walk) checkPreflight(ctx context.Context) outcome {
 	a, err := w.preflight(ctx, w.url.String(), http.MethodPost, wantedHeaders...)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return skip(transport(err))
+	}
 	if err != nil {
 		return fail("cors-preflight.refused", transport(err))
 	}

@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/url"
 	"slices"
@@ -151,10 +152,12 @@ var steps = []struct {
 	{"login", canLogin, (*walk).checkLogin},
 	{"exchange", hasCode, (*walk).checkExchange},
 	{"session", hasToken, (*walk).checkSession},
+	{"cache", hasSession, (*walk).checkCache},
 	{"stream", hasSession, (*walk).checkStream},
 	{"step-up", hasSession, (*walk).checkStepUp},
 	{"headers", hasSession, (*walk).checkHeaders},
 	{"older", hasSession, (*walk).checkOlder},
+	{"answers", reached, (*walk).checkAnswers},
 }
 
 // outcome is what a check returns.
@@ -212,14 +215,42 @@ func (w *walk) examine(ctx context.Context, c Check, needs func(*walk) string, r
 		o = skip("left out by --skip")
 	} else if why := needs(w); why != "" {
 		o = skip(why)
+	} else if c.ID != "answers" && w.probe.silent() {
+		w.missed++
+		o = skip("the server has stopped answering")
 	} else {
-		o = run(w, ctx)
+		o = w.unlessLimited(c.ID, func() outcome { return run(w, ctx) })
 	}
 	f.Status, f.Detail, f.Faults = o.status, printable(o.detail), o.faults
 	for i := range f.Faults {
 		f.Faults[i].Saw = printable(f.Faults[i].Saw)
 	}
 	return f
+}
+
+// unlessLimited leaves a check out that could not be made because of 429, unless that
+// is the very fault: a limit on requests says nothing of what was asked about.
+func (w *walk) unlessLimited(id string, run func() outcome) outcome {
+	before := w.probe.limits()
+	o := run()
+	told := slices.ContainsFunc(o.faults, func(s Symptom) bool { return strings.HasSuffix(s.ID, "."+string(limited)) })
+	w.limitTold = w.limitTold || told
+	if w.probe.limits() == before || told || id == "reach" { // post will tell
+		return o
+	}
+	w.limited++
+	return skip("429: something limits how often one address may ask")
+}
+
+// checkAnswers says that the doctor was kept from looking: what it did not see may be wrong.
+func (w *walk) checkAnswers(context.Context) outcome {
+	switch {
+	case w.limited > 0 && !w.limitTold:
+		return fail("answers.limited", plural(w.limited, "check")+" ended in 429")
+	case w.missed > 0:
+		return fail("answers.silent", fmt.Sprintf("%d requests in a row got no answer within %s; %s left out", maxSilence, w.opt.Timeout, plural(w.missed, "check")))
+	}
+	return pass("")
 }
 
 func (w *walk) leftOut(id string) bool {
@@ -277,6 +308,9 @@ type walk struct {
 	prover   *prover // nil unless tokens are bound
 	token    *tokens
 	session  *session
+
+	limited, missed int  // checks that could not be made, because of 429 or of silence
+	limitTold       bool // 429 is a fault of the report already
 }
 
 func (w *walk) close() {

@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,6 +151,18 @@ func ping(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
 }
 
+// answers is a fixed answer; header is name, value, name, value, …
+func answers(code int, media, body string, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", media)
+		for i := 0; i+1 < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(code)
+		io.WriteString(w, body)
+	}
+}
+
 func redirect(to string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) }
 }
@@ -169,11 +184,16 @@ var brokenSetups = map[string]broken{
 		w.WriteHeader(http.StatusForbidden)
 		io.WriteString(w, "<title>Attention Required!</title>")
 	})},
-	"an odd status":           {want: "post.unexpected", wrap: when(anonymous("POST"), status(400))},
-	"401 without a challenge": {want: "challenge.missing", wrap: header("WWW-Authenticate", func(*stack, string) string { return "" })},
-	"Basic":                   {want: "challenge.scheme", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Basic realm="x"` })},
-	"garbage for a challenge": {want: "challenge.malformed", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Bearer "` })},
-	"challenge doubled":       {want: "challenge.several", wrap: header("WWW-Authenticate", func(_ *stack, old string) string { return old + ", " + old })},
+	"nginx refuses by itself, or because the service said 403": {want: "post.forbidden", wrap: when(anonymous("POST"), answers(403, "text/html", "<html><center><h1>403 Forbidden</h1></center><hr><center>nginx/1.22.1</center></html>"))},
+	"a challenge for browsers with 503":                        {want: "post.firewall", wrap: when(anonymous("POST"), answers(503, "text/html", "<title>Just a moment...</title>", "Cf-Mitigated", "challenge"))},
+	"a challenge for browsers with 202":                        {want: "post.firewall", wrap: when(anonymous("POST"), answers(202, "text/html", "", "X-Amzn-Waf-Action", "challenge"))},
+	"too many requests":                                        {want: "post.limited", wrap: when(anonymous("POST"), answers(429, "application/json", `{}`, "Retry-After", "3600"))},
+	"a CDN that does not reach the gateway":                    {want: "post.origin", wrap: when(anonymous("POST"), answers(526, "text/html", "<title>Invalid SSL certificate</title>"))},
+	"an odd status":                                            {want: "post.unexpected", wrap: when(anonymous("POST"), status(400))},
+	"401 without a challenge":                                  {want: "challenge.missing", wrap: header("WWW-Authenticate", func(*stack, string) string { return "" })},
+	"Basic":                                                    {want: "challenge.scheme", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Basic realm="x"` })},
+	"garbage for a challenge":                                  {want: "challenge.malformed", wrap: header("WWW-Authenticate", func(*stack, string) string { return `Bearer "` })},
+	"challenge doubled":                                        {want: "challenge.several", wrap: header("WWW-Authenticate", func(_ *stack, old string) string { return old + ", " + old })},
 	"parameters stripped from the challenge": {want: "challenge.stripped", wrap: header("WWW-Authenticate", func(_ *stack, old string) string {
 		if strings.Contains(old, "invalid_token") {
 			return `Bearer error="invalid_token"`
@@ -200,6 +220,10 @@ var brokenSetups = map[string]broken{
 	"the MCP server answers metadata": {want: "metadata.swallowed", wrap: onPath(prmPath, status(400))},
 	"metadata redirected":             {want: "metadata.redirected", wrap: onPath(prmPath, redirect("/.well-known/oauth-protected-resource"))},
 	"metadata 502":                    {want: "metadata.failing", wrap: onPath(prmPath, status(502))},
+	"metadata behind a firewall":      {want: "metadata.filtered", wrap: onPath(prmPath, answers(403, "text/html", "<title>Attention Required!</title>"))},
+	"metadata limited":                {want: "metadata.limited", wrap: onPath(prmPath, answers(429, "text/plain", "slow down", "Retry-After", "3600"))},
+	"metadata of a CDN":               {want: "metadata.origin", wrap: onPath(prmPath, answers(522, "text/html", ""))},
+	"metadata refused by nginx":       {want: "metadata.protected", wrap: onPath(prmPath, answers(403, "text/html", "<hr><center>openresty</center>"))},
 	"metadata 421":                    {want: "metadata.misdirected", wrap: onPath(prmPath, status(421))},
 	"metadata is no JSON":             {want: "metadata.malformed", wrap: replace(prmPath, "{", "")},
 	"challenge names the root, path missing": {want: "metadata-path.missing", wrap: func(st *stack, next http.Handler) http.Handler {
@@ -230,6 +254,8 @@ var brokenSetups = map[string]broken{
 	"authorize behind forward auth":      {want: "authorize.protected", wrap: onPath("/authorize", gate)},
 	"token 404":                          {want: "token.missing", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/token" && r.Method == "POST" }, http.NotFound)},
 	"token behind forward auth":          {want: "token.protected, cors-endpoints.gated", wrap: onPath("/token", gate)},
+	"token behind a firewall":            {want: "token.filtered, cors-endpoints.hidden", wrap: onPath("/token", answers(403, "text/html", "<title>Attention Required!</title>"))},
+	"token limited":                      {want: "token.limited", wrap: onPath("/token", answers(429, "application/json", `{"error":"slow"}`))},
 	"token redirected":                   {want: "token.redirected", wrap: rewrite(func(r *http.Request) bool { return r.URL.Path == "/token" && r.Method == "POST" }, func(_ *stack, a *httptest.ResponseRecorder) { a.Code = 308 })},
 	"token is a page": {want: "token.swallowed", wrap: rewrite(func(r *http.Request) bool { return r.URL.Path == "/token" && r.Method == "POST" }, func(_ *stack, a *httptest.ResponseRecorder) {
 		a.Code = 200
@@ -245,6 +271,7 @@ var brokenSetups = map[string]broken{
 	"no key":                           {want: "keys.unusable", wrap: replace("/openid/v1/jwks", `"use":"sig"`, `"use":"enc"`)},
 	"keys 404":                         {want: "keys.missing", wrap: onPath("/openid/v1/jwks", http.NotFound)},
 	"registration refused":             {want: "register.refused", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && r.Method == "POST" }, status(400))},
+	"registration limited":             {want: "register.limited", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && r.Method == "POST" }, answers(429, "application/json", `{}`))},
 	"registration 404":                 {want: "register.missing", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && r.Method == "POST" }, http.NotFound)},
 	"registration behind forward auth": {want: "register.protected", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && r.Method == "POST" }, gate)},
 
@@ -265,6 +292,8 @@ var brokenSetups = map[string]broken{
 	"DELETE not gated": {want: "delete.open", wrap: when(anonymous("DELETE"), status(400))},
 	"GET is not asked about, the server has none":    {want: "get.unasked", wrap: when(anonymous("GET"), status(405))},
 	"DELETE is not asked about, the server has none": {want: "delete.unasked", wrap: when(anonymous("DELETE"), status(404))},
+	"GET goes past the gate, to nothing":             {want: "get.unasked", wrap: when(anonymous("GET"), status(502))},
+	"GET leads to a sign-in for people":              {want: "get.unasked, page-mcp.redirected", wrap: when(anonymous("GET"), redirect("https://sso.example.com/"))},
 	"GET is not asked about, the server says so": {want: "get.open", wrap: when(anonymous("GET"), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -313,6 +342,7 @@ var brokenSetups = map[string]broken{
 	}, status(200))},
 	"another case not gated": {want: "unasked.path", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/MCP" }, ping)},
 	"a prefix not gated":     {want: "unasked.path", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/mcp;x" }, ping)},
+	"a dot not gated":        {want: "unasked.path", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/./mcp" }, ping)},
 	"dots not gated":         {want: "unasked.path", wrap: when(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/../../mcp") }, ping)},
 	"another host not gated": {want: "unasked.host", wrap: when(func(r *http.Request) bool { return r.Host == stranger && isMCP(r) }, ping)},
 	"a dot after the host not gated": {want: "unasked.host", wrap: when(func(r *http.Request) bool {
@@ -341,6 +371,16 @@ var brokenSetups = map[string]broken{
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if isMCP(r) && !strings.Contains(r.Header.Get("Authorization"), "not-a-token") {
 				r.Header.Del("Authorization")
+			}
+			next.ServeHTTP(w, r)
+		})
+	}},
+	"what the service said of one is kept for others": {want: "cache.admitted", opt: Options{Login: true}, wrap: func(_ *stack, next http.Handler) http.Handler {
+		opened := false // requests come one after the other
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if opened = opened || withRealToken(r); opened && isMCP(r) && !withRealToken(r) {
+				ping(w, r)
+				return
 			}
 			next.ServeHTTP(w, r)
 		})
@@ -521,7 +561,7 @@ func TestConnections(t *testing.T) {
 			return nil, errors.New("connection refused")
 		}}, "reach.connect"},
 		{"no answer", Options{URL: "https://mcp.invalid/mcp", Dial: hangs, Timeout: 50 * time.Millisecond}, "reach.timeout"},
-		{"unknown authority", Options{URL: secure.URL + "/mcp"}, "reach.tls"},
+		{"unknown authority", Options{URL: secure.URL + "/mcp"}, "reach.authority"},
 		{"http behind https", Options{URL: strings.Replace(plain.URL, "http:", "https:", 1)}, "reach.plain"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -550,6 +590,102 @@ func TestConnections(t *testing.T) {
 			t.Errorf("faults %q", got)
 		}
 	})
+}
+
+// TestCertificates are the ways in which a certificate or a handshake is no good.
+func TestCertificates(t *testing.T) {
+	root := newAuthority(t, nil)
+	between := newAuthority(t, root)
+	good := func(*x509.Certificate) {}
+	for name, tt := range map[string]struct {
+		conf      *tls.Config
+		want, saw string
+	}{
+		"good":             {serverTLS(root.issue(t, good)), "post.missing", ""},
+		"expired":          {serverTLS(root.issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })), "reach.expired", "is after"},
+		"not yet valid":    {serverTLS(root.issue(t, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) })), "reach.expired", "is before"},
+		"of another name":  {serverTLS(root.issue(t, func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"other.example.com"} })), "reach.name", "127.0.0.1"},
+		"chain not whole":  {serverTLS(between.issue(t, good)), "reach.authority", "1 certificate shown, and none of"},
+		"vouches for self": {serverTLS(newAuthority(t, nil).certificate()), "reach.authority", "vouches for itself"},
+		"for clients":      {serverTLS(root.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })), "reach.tls", "incompatible key"},
+		"old TLS":          {with(serverTLS(root.issue(t, good)), func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), "reach.tls", "protocol version"},
+		"wants a client's": {with(serverTLS(root.issue(t, good)), func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), "reach.client-certificate", "certificate required"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewUnstartedServer(http.NotFoundHandler())
+			s.TLS = tt.conf
+			s.Config.ErrorLog = log.New(io.Discard, "", 0)
+			s.StartTLS()
+			t.Cleanup(s.Close)
+			r, err := Run(t.Context(), Options{URL: s.URL + "/mcp", Roots: root.pool()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := faults(r); got != tt.want || !strings.Contains(text(r, ""), tt.saw) {
+				t.Errorf("faults %q, want %q and %q\n%s", got, tt.want, tt.saw, text(r, ""))
+			}
+		})
+	}
+}
+
+// What makes a document unreadable is said.
+func TestUnreadable(t *testing.T) {
+	st := newStack(t)
+	for name, tt := range map[string]struct{ body, saw string }{
+		"a byte order mark":   {"\xef\xbb\xbf{}", "byte order mark"},
+		"compressed":          {"\x1f\x8b\x08", "Content-Encoding"},
+		"too long":            {`{"resource":"` + strings.Repeat("x", maxBodyBytes) + `"}`, "more than clients read"},
+		"a list in its place": {`{"authorization_servers":"https://x"}`, "authorization_servers"},
+		"cut":                 {`{"resource":`, "unexpected end"},
+	} {
+		st.put(onPath(prmPath, answers(200, "application/json", tt.body))(st, st.good))
+		f := finding(st.run(t, Options{}), "metadata")
+		if len(f.Faults) != 1 || f.Faults[0].ID != "metadata.malformed" || !strings.Contains(f.Faults[0].Saw, tt.saw) {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+	st.put(onPath(prmPath, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, "{")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})(st, st.good))
+	if f := finding(st.run(t, Options{Timeout: 300 * time.Millisecond}), "metadata"); len(f.Faults) != 1 || !strings.Contains(f.Faults[0].Saw, "no answer in time") {
+		t.Errorf("it never ends: %+v", f)
+	}
+}
+
+// A limit on requests that lets them through a moment later is no fault, and one that
+// does not makes no other faults than its own.
+func TestLimited(t *testing.T) {
+	st := newStack(t)
+	var n atomic.Int32
+	st.put(when(func(*http.Request) bool { return n.Add(1)%5 == 0 }, answers(429, "text/plain", "slow down", "Retry-After", "0"))(st, st.good))
+	if r := st.run(t, Options{Register: true}); faults(r) != "" {
+		t.Errorf("faults %q", faults(r))
+	}
+	n.Store(0)
+	st.put(when(func(*http.Request) bool { return n.Add(1) > 12 }, answers(429, "text/plain", "slow down", "Retry-After", "3600"))(st, st.good))
+	r := st.run(t, Options{Register: true})
+	if got := faults(r); got != "keys.limited, answers.limited" && got != "answers.limited" {
+		t.Errorf("faults %q", got)
+	}
+	for _, id := range []string{"get", "bad-token", "large-token", "spoof", "unasked"} {
+		if f := finding(r, id); f.Status != Skipped || !strings.HasPrefix(f.Detail, "429") {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// A server that stops answering is not asked on and on.
+func TestSilence(t *testing.T) {
+	st := newStack(t)
+	var n atomic.Int32
+	st.put(when(func(*http.Request) bool { return n.Add(1) > 3 }, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })(st, st.good))
+	r := st.run(t, Options{Timeout: 300 * time.Millisecond})
+	if asked := n.Load(); asked > 3+maxSilence || faults(r) != "as.unreachable, answers.silent" {
+		t.Errorf("%d requests\n%s", asked, text(r, ""))
+	}
 }
 
 // Only what it is told to: no registration, no other origin, no redirect.

@@ -63,6 +63,9 @@ const (
 	failing     problem = "failing"
 	misdirected problem = "misdirected"
 	malformed   problem = "malformed"
+	filtered    problem = "filtered"
+	limited     problem = "limited"
+	noOrigin    problem = "origin"
 	unreachable problem = "unreachable"
 )
 

@@ -1,8 +1,10 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,14 +27,35 @@ func (w *walk) read(ctx context.Context, at string, doc any) (problem, string) {
 		return unreachable, "GET " + at + ": " + transport(err)
 	}
 	p := documentProblem(a)
-	if p == fine && json.Unmarshal(a.body, doc) != nil {
-		p = malformed
+	saw := "GET " + at + ": " + a.String()
+	if p == fine {
+		if err := json.Unmarshal(a.body, doc); err != nil {
+			return malformed, saw + ": " + unreadable(a, err)
+		}
 	}
-	return p, "GET " + at + ": " + a.String()
+	return p, saw
+}
+
+// unreadable says why a document is no JSON of the form that is needed.
+func unreadable(a *answer, err error) string {
+	switch {
+	case errors.Is(a.torn, errTooLong):
+		return a.torn.Error()
+	case a.torn != nil:
+		return "it does not come to its end: " + transport(a.torn)
+	case bytes.HasPrefix(a.body, []byte("\xef\xbb\xbf")):
+		return "it begins with a byte order mark, which JSON must not have (RFC 8259, section 8.1)"
+	case bytes.HasPrefix(a.body, []byte("\x1f\x8b")):
+		return "it is compressed, and Content-Encoding does not say so"
+	}
+	return err.Error()
 }
 
 // documentProblem judges the answer to a GET of a JSON document.
 func documentProblem(a *answer) problem {
+	if p := front(a); p != fine {
+		return p
+	}
 	switch s := a.status; {
 	case s == http.StatusOK && !a.isJSON() && (a.media() == "text/html" || a.media() == "text/event-stream" || strings.HasPrefix(strings.TrimSpace(string(a.body)), "<")):
 		return swallowed

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,8 +36,11 @@ type prober struct {
 	timeout   time.Duration
 	plain     bool // http is all right, because the MCP server is on loopback without TLS
 
-	mu      sync.Mutex
-	origins []string
+	mu       sync.Mutex
+	origins  []string
+	limited  int           // answers that were 429
+	waited   time.Duration // because of them
+	timeouts int           // requests in a row without an answer in time
 }
 
 func newProber(opt Options) *prober {
@@ -75,6 +79,7 @@ type answer struct {
 	status  int
 	header  http.Header
 	body    []byte
+	torn    error // why body is not whole
 	tls     *tls.ConnectionState
 	headers time.Duration // until the header was there
 }
@@ -86,10 +91,68 @@ type request struct {
 	body        string
 }
 
+var errTooLong = fmt.Errorf("it has more than %d bytes, which is more than clients read", maxBodyBytes)
+
 var errPlain = errors.New("the doctor does not speak plain http beyond loopback")
 
+const (
+	// maxWait and maxWaits bound how long the doctor waits for a limit on requests to let
+	// it go on, once and in all: it sends more of them than a client.
+	maxWait, maxWaits = 10 * time.Second, 30 * time.Second
+	// maxSilence is how many requests in a row may get no answer in time before the
+	// doctor sends no more.
+	maxSilence = 3
+)
+
+// do sends a request, and once more where a limit on requests says when.
 func (p *prober) do(ctx context.Context, r request) (*answer, error) {
-	return p.within(ctx, p.timeout, r)
+	a, err := p.within(ctx, p.timeout, r)
+	p.mu.Lock()
+	if p.timeouts++; err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		p.timeouts = 0
+	}
+	p.mu.Unlock()
+	if err != nil || a.status != http.StatusTooManyRequests {
+		return a, err
+	}
+	seconds, unknown := strconv.Atoi(a.header.Get("Retry-After"))
+	wait := time.Duration(seconds) * time.Second
+	p.mu.Lock()
+	p.limited++
+	again := unknown == nil && wait >= 0 && wait <= maxWait && p.waited+wait <= maxWaits
+	if again {
+		p.waited += wait
+	}
+	p.mu.Unlock()
+	if !again {
+		return a, nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(wait):
+	}
+	second, err := p.within(ctx, p.timeout, r)
+	if err == nil && second.status != http.StatusTooManyRequests {
+		p.mu.Lock()
+		p.limited--
+		p.mu.Unlock()
+	}
+	return second, err
+}
+
+// limits is how many requests were answered 429 in the end.
+func (p *prober) limits() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limited
+}
+
+// silent reports whether the server has stopped answering, so that no more requests are sent.
+func (p *prober) silent() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.timeouts >= maxSilence
 }
 
 // within sends one request. An event stream is not read: it may never end.
@@ -119,7 +182,9 @@ func (p *prober) within(ctx context.Context, timeout time.Duration, r request) (
 	defer resp.Body.Close()
 	a := &answer{url: r.url, status: resp.StatusCode, header: resp.Header, tls: resp.TLS, headers: time.Since(start)}
 	if a.media() != "text/event-stream" {
-		a.body, _ = io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes)) // a torn body shows when it is parsed
+		if a.body, a.torn = io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1)); len(a.body) > maxBodyBytes {
+			a.body, a.torn = a.body[:maxBodyBytes], errTooLong
+		}
 	}
 	return a, nil
 }

@@ -45,7 +45,7 @@ func (w *walk) post(ctx context.Context, header ...string) (*answer, error) {
 func (w *walk) checkReach(ctx context.Context) outcome {
 	a, err := w.post(ctx)
 	if err != nil {
-		return fail(connectFault(err), transport(err))
+		return fail(connectFault(err), transport(err)+shownChain(err))
 	}
 	w.anonymous = a
 	if a.tls == nil {
@@ -57,10 +57,10 @@ func (w *walk) checkReach(ctx context.Context) outcome {
 
 func connectFault(err error) string {
 	_, dns := errors.AsType[*net.DNSError](err)
-	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	if id := certificateFault(err); id != "" {
+		return id
+	}
 	recordError, record := errors.AsType[tls.RecordHeaderError](err)
-	_, alert := errors.AsType[tls.AlertError](err)
-	_, host := errors.AsType[x509.HostnameError](err)
 	plain := record && bytes.HasPrefix(recordError.RecordHeader[:], []byte("HTTP"))
 	var timeout net.Error
 	switch {
@@ -68,7 +68,7 @@ func connectFault(err error) string {
 		return "reach.dns"
 	case plain || errors.Is(err, http.ErrSchemeMismatch):
 		return "reach.plain"
-	case certificate || record || alert || host:
+	case record || remoteAlert(err) != "":
 		return "reach.tls"
 	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
 		return "reach.timeout"
@@ -76,8 +76,60 @@ func connectFault(err error) string {
 	return "reach.connect"
 }
 
+// certificateFault says what is wrong with a certificate, the server's or the missing one
+// of the client; "" for nothing.
+func certificateFault(err error) string {
+	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
+	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
+	_, name := errors.AsType[x509.HostnameError](err)
+	switch {
+	case name:
+		return "reach.name"
+	case authority:
+		return "reach.authority"
+	case unverified && invalid.Cert != nil && invalid.Reason == x509.Expired:
+		return "reach.expired"
+	case unverified:
+		return "reach.tls"
+	case strings.Contains(remoteAlert(err), "certificate required"):
+		return "reach.client-certificate"
+	}
+	return ""
+}
+
+// remoteAlert is what the server says at which it ends the handshake, "" if it did not.
+func remoteAlert(err error) string {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
+		return e.Err.Error()
+	}
+	return ""
+}
+
+// shownChain says what the server shows of the way to an authority, where that is not
+// known here.
+func shownChain(err error) string {
+	e, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	if _, authority := errors.AsType[x509.UnknownAuthorityError](err); !ok || !authority || len(e.UnverifiedCertificates) == 0 {
+		return ""
+	}
+	last := e.UnverifiedCertificates[len(e.UnverifiedCertificates)-1]
+	if last.Subject.String() == last.Issuer.String() {
+		return fmt.Sprintf("; it ends at %q, which vouches for itself", last.Issuer)
+	}
+	return fmt.Sprintf("; %s shown, and none of %q, which issued the last", plural(len(e.UnverifiedCertificates), "certificate"), last.Issuer)
+}
+
 func (w *walk) checkPost(context.Context) outcome {
 	a := w.anonymous
+	switch front(a) {
+	case filtered:
+		return fail("post.firewall", a.String())
+	case limited:
+		return fail("post.limited", a.String())
+	case noOrigin:
+		return fail("post.origin", a.String())
+	}
 	switch s := a.status; {
 	case s == http.StatusUnauthorized:
 		return pass("")
@@ -87,8 +139,6 @@ func (w *walk) checkPost(context.Context) outcome {
 		return fail("post.unprotected", a.String())
 	case s < 400:
 		return fail("post.redirected", a.String())
-	case (s == http.StatusForbidden || s == http.StatusNotAcceptable || s == http.StatusTooManyRequests) && a.media() == "text/html":
-		return fail("post.firewall", a.String())
 	case s == http.StatusForbidden:
 		return fail("post.forbidden", a.String())
 	case s == http.StatusNotFound:

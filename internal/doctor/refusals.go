@@ -19,22 +19,22 @@ func (w *walk) checkDelete(ctx context.Context) outcome {
 
 // checkMethod wants 401. A 2xx is open, and so is an error about the session, which only
 // the MCP server itself can know. A 404 or 405 may be the MCP server's as well: then every
-// request gets to it, and only those that it has something for show. So it is a warning,
-// but for one that this server certainly wrote.
+// request gets to it, and only those that it has something for show. A redirect and a 5xx
+// are of something else than the gate and the MCP server. So these are warnings, but for one that
+// this server certainly wrote.
 func (w *walk) checkMethod(ctx context.Context, method, open, unasked string) outcome {
 	a, err := w.probe.do(ctx, request{method, w.url.String(), []string{"Accept", "text/event-stream, application/json"}, ""})
 	if err != nil {
 		return skip(transport(err))
 	}
-	switch a.status {
-	case http.StatusUnauthorized:
+	switch s := a.status; {
+	case s == http.StatusUnauthorized:
 		return pass("")
-	case http.StatusForbidden:
+	case s == http.StatusForbidden:
 		return pass("refused, with 403 instead of 401")
-	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		if !gatewatch.FromServer(a.header, a.body) {
-			return warn(unasked, method+" without a token: "+a.String())
-		}
+	case gatewatch.FromServer(a.header, a.body):
+	case s == http.StatusNotFound || s == http.StatusMethodNotAllowed || s >= 300 && s < 400 || s == http.StatusMisdirectedRequest || s == http.StatusTooManyRequests || s >= 500:
+		return warn(unasked, method+" without a token: "+a.String())
 	}
 	w.getOpen = w.getOpen || method == http.MethodGet
 	return fail(open, method+" without a token: "+a.String())

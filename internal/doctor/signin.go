@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -250,6 +251,21 @@ func (w *walk) checkSession(ctx context.Context) outcome {
 		version = init.ProtocolVersion
 	}
 	return pass(fmt.Sprintf("MCP %s, %d tools", version, len(list.Tools)))
+}
+
+// checkCache asks again without the token, and with one that is no good, for what the
+// token has just opened: a cache must not answer.
+func (w *walk) checkCache(ctx context.Context) outcome {
+	for _, header := range [][]string{nil, {"Authorization", "Bearer not-a-token-but-a-question-of-the-doctor"}} {
+		a, err := w.post(ctx, header...)
+		switch {
+		case err != nil:
+			return skip(transport(err))
+		case a.status < 300:
+			return fail("cache.admitted", fmt.Sprintf("a POST with %s, after one with the token: %s", cmp.Or(strings.Join(header, ": "), "no token"), a))
+		}
+	}
+	return pass("")
 }
 
 // checkStream opens the event stream of a session. A good gateway passes the

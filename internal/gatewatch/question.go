@@ -91,7 +91,7 @@ func Spellings(path string) []string {
 	if path == "" {
 		return append(out[:1], "//", "/?"+public)
 	}
-	out = append(out, path+"/", path+"x", path+".", path+";x", path+"%20", path+"%2f", path+"%3fx", "/"+path, "/x/.."+path,
+	out = append(out, path+"/", path+"x", path+".", path+";x", path+"%20", path+"%2f", path+"%3fx", "/"+path, "/."+path, "/x/.."+path,
 		fmt.Sprintf("/%%%02x%s", path[1], path[2:]), public+"/../.."+path)
 	if upper := strings.ToUpper(path); upper != path && !strings.Contains(path, "%") {
 		out = append(out, upper)
