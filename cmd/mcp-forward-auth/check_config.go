@@ -38,9 +38,9 @@ func checkConfigCommand() *cobra.Command {
 the file means. No address is asked and nothing is changed.
 
 With --online it asks what the file names as well, and changes nothing there:
-identity providers and their clocks, the keys of other authorization servers and
-of trusted issuers, the tools of MCP servers, public names in DNS and their
-certificates.
+identity providers, their keys and clocks, the keys of other authorization
+servers and of trusted issuers, the tools of MCP servers, public names in DNS
+and their certificates. To the guard it writes one entry that is gone at once.
 
 With --as it prints what the policy lets a person have. WHO names what matters
 of user=…,email=…,groups=a|b,provider=…,client=…, with a backslash before ","

@@ -114,6 +114,12 @@ type Leaver interface {
 	LogoutURL(ctx context.Context) (string, error)
 }
 
+// KeyReader is what a connector can do besides: read the keys that it verifies with.
+type KeyReader interface {
+	// ReadKeys returns how many keys are of use. Errors are as those of Identify.
+	ReadKeys(ctx context.Context) (int, error)
+}
+
 // Logout is what a provider said about the end of a person's session there.
 type Logout struct {
 	ID string // jti

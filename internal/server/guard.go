@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -23,6 +25,8 @@ const clockPeriod = time.Minute
 type sharedStore interface {
 	guard.Store
 	revocation.Store
+	// Try writes what is gone at once, and returns the store's own time.
+	Try(ctx context.Context) (time.Time, error)
 	Clean(ctx context.Context) error // removes what is dead
 	CleanPeriod() time.Duration
 	Close() error
@@ -35,32 +39,57 @@ type memory struct {
 	guard guard.Guard
 	ended *revocation.List
 	store sharedStore // nil for a memory of this process
+	// advice says what to do about an error of store, "" where nothing is known.
+	advice func(error) string
 
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *metrics
 	down    atomic.Bool
+	// unsure: whether store takes writes is to be tried: at start, and since one failed.
+	// Reading goes on at a replica and with a full disk, where no one can sign in.
+	unsure atomic.Bool
 }
 
 func newMemory(c config.GuardFile, opt Options, m *metrics) (*memory, error) {
 	mem := &memory{log: opt.Logger, now: opt.Now, metrics: m}
-	switch c.Backend {
-	case "redis":
-		mem.store = redis.New(c.Redis, opt.Now)
-	case "postgres":
-		store, err := postgres.New(c.Postgres)
-		if err != nil {
-			return nil, err
-		}
-		mem.store = store
-	default:
+	var err error
+	if mem.store, mem.advice, err = openStore(c, opt.Now); err != nil {
+		return nil, err
+	}
+	if mem.store == nil {
 		mem.guard, mem.ended = guard.NewMemory(liveGuardIDs, opt.Now), revocation.New(liveRevocations, opt.Now)
 		return mem, nil
 	}
 	m.guardUp.Set(1) // until it is asked
-	mem.guard = &guard.Shared{Store: clockedStore{mem.store, opt.Now, m}, Now: opt.Now, Observe: m.guardCall}
-	mem.ended = revocation.NewShared(liveRevocations, opt.Now, observedStore{mem.store, m})
+	mem.unsure.Store(true)
+	mem.guard = &guard.Shared{Store: clockedStore{mem.store, opt.Now, m}, Now: opt.Now, Observe: mem.observe}
+	mem.ended = revocation.NewShared(liveRevocations, opt.Now, observedStore{mem.store, mem.observe})
 	return mem, nil
+}
+
+// openStore returns the back end that the section names, nil for none, and what to do
+// about its errors. It connects when it is first asked.
+func openStore(c config.GuardFile, now func() time.Time) (sharedStore, func(error) string, error) {
+	switch c.Backend {
+	case "redis":
+		return redis.New(c.Redis, now), redis.Advice, nil
+	case "postgres":
+		store, err := postgres.New(c.Postgres)
+		if err != nil {
+			return nil, nil, err
+		}
+		return store, postgres.Advice, nil
+	}
+	return nil, nil, nil
+}
+
+// observe is told of each call of the store.
+func (m *memory) observe(op guard.Operation, took time.Duration, err error) {
+	m.metrics.guardCall(op, took, err)
+	if err != nil && (op == guard.OpSwap || op == guard.OpRevoke) && !errors.Is(err, context.Canceled) {
+		m.unsure.Store(true)
+	}
 }
 
 // begin learns what other replicas revoked, if the store answers.
@@ -117,6 +146,11 @@ func (m *memory) compareClocks(ctx context.Context) {
 
 func (m *memory) poll(ctx context.Context) {
 	err := m.ended.Poll(ctx)
+	if err == nil && m.unsure.Swap(false) {
+		if _, err = m.store.Try(ctx); err != nil {
+			m.unsure.Store(true)
+		}
+	}
 	if ctx.Err() != nil && err == nil {
 		return
 	}
@@ -126,7 +160,7 @@ func (m *memory) poll(ctx context.Context) {
 	}
 	switch was := m.down.Swap(err != nil); {
 	case err != nil && !was:
-		m.log.Error("the guard's back end does not answer: sign-ins and refreshes are refused until it does", "error", err)
+		m.log.Error("the guard's back end does not answer or takes no writes: sign-ins and refreshes are refused until it does", "error", err, "do", cmp.Or(m.advice(err), "see whether it runs, and whether this service reaches it"))
 	case err == nil && was:
 		m.log.Info("the guard's back end answers again")
 	}
@@ -141,7 +175,7 @@ func (m *memory) close() {
 // degraded says what does not work, "" for nothing.
 func (m *memory) degraded() string {
 	if m.down.Load() {
-		return "the guard's back end does not answer: sign-ins and refreshes get 503, requests with valid tokens pass"
+		return "the guard's back end does not answer or takes no writes: sign-ins and refreshes get 503, requests with valid tokens pass"
 	}
 	return ""
 }
@@ -167,19 +201,19 @@ func (s clockedStore) Load(ctx context.Context, key string) (string, time.Time, 
 // observedStore counts and times what a revocation.Store is asked.
 type observedStore struct {
 	revocation.Store
-	metrics *metrics
+	observe func(op guard.Operation, took time.Duration, err error)
 }
 
 func (s observedStore) Revoke(ctx context.Context, key string, expires time.Time) error {
 	began := time.Now()
 	err := s.Store.Revoke(ctx, key, expires)
-	s.metrics.guardCall(guard.OpRevoke, time.Since(began), err)
+	s.observe(guard.OpRevoke, time.Since(began), err)
 	return err
 }
 
 func (s observedStore) Revoked(ctx context.Context, after string, each func(string, time.Time) error) (string, error) {
 	began := time.Now()
 	position, err := s.Store.Revoked(ctx, after, each)
-	s.metrics.guardCall(guard.OpPoll, time.Since(began), err)
+	s.observe(guard.OpPoll, time.Since(began), err)
 	return position, err
 }

@@ -1,9 +1,14 @@
 package server_test
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,4 +100,125 @@ func TestGuardDown(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A replica, or a server whose memory or disk is full, answers when it is read: the poll goes
+// on, and no one can sign in. It is as down as one that is not there.
+func TestGuardTakesNoWrites(t *testing.T) {
+	var refuses atomic.Bool
+	address := fakeRedis(t, &refuses)
+	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) {
+		f.Guard = config.GuardFile{Backend: "redis", Redis: redis.Config{Addresses: []string{address}, KeyPrefix: "x:"}}
+	}})
+	up := func(want float64) bool {
+		for range 200 {
+			if servertest.Metric(t, s, "mcp_forward_auth_guard_up") == want {
+				return true
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		return false
+	}
+	if !up(1) {
+		t.Fatal("it is down from the beginning")
+	}
+	refuses.Store(true)
+	a := s.NewClient(t, servertest.Host, nil).Begin()
+	b := s.NewBrowser()
+	page := b.Consent(t, a.URL())
+	page = b.Open(t, "https://mcp.example.com"+b.Submit(t, page, "decision", "allow").Location())
+	if page = b.Submit(t, page, "", ""); page.Status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", page.Status, page.Text())
+	}
+	if !up(0) {
+		t.Error("the metric says that it is up")
+	}
+	if _, body := s.Management(t, "/readyz"); !strings.Contains(body, "takes no writes") {
+		t.Error(body)
+	}
+	if log := s.Log.String(); !strings.Contains(log, "READONLY") || !strings.Contains(log, "name the primary in guard.redis.addresses") {
+		t.Error("the log does not say what to do")
+	}
+	refuses.Store(false)
+	if !up(1) {
+		t.Error("it stays down")
+	}
+}
+
+// fakeRedis is a server that keeps nothing, and takes no writes while refuses is set.
+func fakeRedis(t *testing.T, refuses *atomic.Bool) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for r := bufio.NewReader(conn); ; {
+					words, err := command(r)
+					if err != nil {
+						return
+					}
+					if _, err := io.WriteString(conn, reply(words, refuses.Load())); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// command reads one command of the protocol of Redis: a list of texts.
+func command(r *bufio.Reader) ([]string, error) {
+	number := func() (n int, err error) {
+		line, err := r.ReadString('\n')
+		if err != nil || len(line) < 2 {
+			return 0, io.EOF
+		}
+		return strconv.Atoi(strings.TrimSpace(line[1:]))
+	}
+	n, err := number()
+	if err != nil {
+		return nil, err
+	}
+	words := make([]string, n)
+	for i := range words {
+		size, err := number()
+		if err != nil {
+			return nil, err
+		}
+		text := make([]byte, size+2)
+		if _, err := io.ReadFull(r, text); err != nil {
+			return nil, err
+		}
+		words[i] = string(text[:size])
+	}
+	return words, nil
+}
+
+func reply(words []string, refuses bool) string {
+	writes := strings.Contains(strings.Join(words, " "), "'SET'") || strings.EqualFold(words[0], "xadd")
+	switch strings.ToLower(words[0]) {
+	case "hello":
+		return "-ERR unknown command 'hello'\r\n"
+	case "xrange":
+		return "*0\r\n"
+	case "eval", "xadd":
+		if writes && refuses {
+			return "-READONLY You can't write against a read only replica.\r\n"
+		}
+		if writes {
+			return ":1\r\n"
+		}
+		return fmt.Sprintf("*2\r\n$-1\r\n*2\r\n$10\r\n%d\r\n$1\r\n0\r\n", time.Now().Unix())
+	}
+	return "+OK\r\n"
 }

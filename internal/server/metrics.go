@@ -197,7 +197,7 @@ func (m *metrics) makeProviders() {
 // makeGuard makes the metrics of the guard's shared back end.
 func (m *metrics) makeGuard() {
 	m.guardUp = m.make.LastingGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer, so that sign-ins and refreshes are refused; else 1.",
+		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer or takes no writes, so that sign-ins and refreshes are refused; else 1.",
 	})
 	m.guardUp.Set(1)
 	calls := m.make.NewHistogramVec(prometheus.HistogramOpts{

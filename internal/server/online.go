@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -38,14 +40,17 @@ const (
 	contacts = 8
 	// maxDrift is what clocks may differ by: tokens are judged within a minute.
 	maxDrift = 30 * time.Second
+	// maxGuardDrift is what the clocks of the guard and of replicas may differ by before it
+	// is told as a fault, as McpForwardAuthClockSkew has it.
+	maxGuardDrift = 5 * time.Second
 	// renewBy is how long before its end a certificate should have been renewed.
 	renewBy = 14 * 24 * time.Hour
 )
 
 // Online asks what the configuration names, as the service would: identity providers
-// (discovery, the clock), other authorization servers and trusted issuers (their keys), MCP servers (their list
+// (discovery, keys, the client's secret, the clock), other authorization servers and trusted issuers (their keys), MCP servers (their list
 // of tools), and the public names (DNS, the certificate). It changes nothing anywhere. The
-// order is that of the configuration.
+// order is that of the configuration, with the guard after the providers. To the guard it writes what is gone at once.
 func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contact {
 	var questions []func(context.Context) Contact
 	for i, p := range cfg.Providers {
@@ -56,6 +61,9 @@ func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contac
 		if p.Settings.Kind() != "static" {
 			questions = append(questions, func(ctx context.Context) Contact { return askProvider(ctx, at, p, cfg) })
 		}
+	}
+	if cfg.Guard.Backend == "redis" || cfg.Guard.Backend == "postgres" {
+		questions = append(questions, func(ctx context.Context) Contact { return askGuard(ctx, cfg.Guard) })
 	}
 	for i, h := range cfg.Hosts {
 		at := conf.Element("proxy.hosts", i)
@@ -93,7 +101,7 @@ func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contac
 // askProvider makes the address of a sign-in, which reads the discovery document, and looks
 // at the clock of what answers.
 func askProvider(ctx context.Context, at string, p connector.Config, cfg *config.Config) Contact {
-	c := Contact{Path: at, Asked: p.DisplayName + ": where people sign in, and its clock"}
+	c := Contact{Path: at, Asked: p.DisplayName + ": where people sign in, its keys, the client and the clock"}
 	clock := &clockReader{base: trusting(nil, p.Settings.Authorities())}
 	browser, _, err := p.Settings.New(p.Unused, &http.Client{Transport: clock, Timeout: contactTimeout})
 	if err != nil || browser == nil {
@@ -104,11 +112,16 @@ func askProvider(ctx context.Context, at string, p connector.Config, cfg *config
 	if len(cfg.Hosts) > 0 {
 		host = cfg.Hosts[0].Scheme + "://" + cfg.Hosts[0].Host
 	}
-	address, err := browser.AuthorizationURL(ctx, connector.Login{
-		State: "check-config", Nonce: "check-config", Verifier: strings.Repeat("c", 43), RedirectURI: host + "/callback",
-	})
+	login := connector.Login{State: "check-config", Nonce: "check-config", Verifier: strings.Repeat("c", 43), RedirectURI: host + "/callback"}
+	address, err := browser.AuthorizationURL(ctx, login)
 	if err == nil && clock.asked() == 0 { // a kind without discovery: its page answers
 		err = clock.visit(ctx, address)
+	}
+	if err == nil {
+		err = readKeys(ctx, browser)
+	}
+	if err == nil {
+		err = tryCredential(ctx, p, browser, login)
 	}
 	drift, known := clock.drift()
 	switch {
@@ -123,6 +136,34 @@ func askProvider(ctx context.Context, at string, p connector.Config, cfg *config
 		}
 	}
 	return c
+}
+
+// readKeys reads the keys that a provider's answers are verified with.
+func readKeys(ctx context.Context, browser connector.Connector) error {
+	reader, ok := browser.(connector.KeyReader)
+	if !ok {
+		return nil
+	}
+	n, err := reader.ReadKeys(ctx)
+	if err == nil && n == 0 {
+		err = errors.New("its key set has no key for signatures, so no answer of it can be verified")
+	}
+	return err
+}
+
+// tryCredential redeems a code that was never issued. A provider that looks at who asks
+// first says so if it does not know the client, its secret or its redirect URI; any other
+// refusal is the right one.
+func tryCredential(ctx context.Context, p connector.Config, browser connector.Connector, login connector.Login) error {
+	answer := url.Values{"code": {"check-config"}, "state": {login.State}}
+	if i, ok := p.Settings.(connector.Issuer); ok {
+		issuer, _ := i.Issuer()
+		answer.Set("iss", issuer)
+	}
+	if _, _, err := browser.Identify(ctx, login, answer); errors.Is(err, connector.ErrMisconfigured) {
+		return err
+	}
+	return nil
 }
 
 func ahead(drift time.Duration) string {
@@ -237,7 +278,7 @@ func askName(ctx context.Context, at string, h resource.Entry, roots *tls.Config
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: contactTimeout}, Config: cmp.Or(roots, &tls.Config{MinVersion: tls.VersionTLS12})}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(name, port))
 	if err != nil {
-		c.Said = "the name is found (" + addresses[0] + "), and the connection fails: " + err.Error()
+		c.Said = "the name is found (" + addresses[0] + "), and the connection fails: " + err.Error() + nameAdvice(err)
 		return c
 	}
 	defer conn.Close()
@@ -246,6 +287,54 @@ func askName(ctx context.Context, at string, h resource.Entry, roots *tls.Config
 	if time.Until(ends) < renewBy {
 		c.OK, c.Said = false, c.Said+": it should have been renewed by now; look at what renews it"
 	}
+	return c
+}
+
+// nameAdvice is what to do about a connection to a public name that fails, as clients
+// meet it too.
+func nameAdvice(err error) string {
+	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
+	_, name := errors.AsType[x509.HostnameError](err)
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case name:
+		return "; a default certificate of the gateway says that no route or secret of it is for this name"
+	case authority:
+		return "; install the certificate with its intermediate ones, or set SSL_CERT_FILE if the authority is private"
+	case invalid.Cert != nil && invalid.Reason == x509.Expired:
+		return "; renew it, or correct the clock of this machine"
+	case plain:
+		return "; it does not speak TLS at this port: set proxy.hosts[].scheme to http only where clients reach it so"
+	}
+	return "; look at the address in DNS, and at a firewall between"
+}
+
+// askGuard writes to the guard's back end what is gone at once, as a sign-in would, and
+// compares its clock.
+func askGuard(ctx context.Context, g config.GuardFile) Contact {
+	c := Contact{Path: "guard." + g.Backend, Asked: "an entry that is written and gone at once, and the clock"}
+	store, advice, err := openStore(g, time.Now)
+	if err != nil {
+		c.Said = err.Error()
+		return c
+	}
+	defer store.Close()
+	before := time.Now()
+	theirs, err := store.Try(ctx)
+	if err != nil {
+		c.Said = err.Error()
+		if do := advice(err); do != "" {
+			c.Said = do + " (" + c.Said + ")"
+		}
+		return c
+	}
+	drift := theirs.Sub(before.Add(time.Since(before) / 2))
+	if drift.Abs() > maxGuardDrift {
+		c.Said = fmt.Sprintf("it answers, and its clock is %s %s this machine's: set the clocks by NTP", drift.Abs().Round(time.Second), ahead(drift))
+		return c
+	}
+	c.OK, c.Said = true, "it answers and takes writes, and the clocks agree"
 	return c
 }
 

@@ -22,6 +22,9 @@ func TestOnline(t *testing.T) {
 	tools := httptest.NewServer(http.StripPrefix("/mcp", sample.Handler(sample.Options{})))
 	t.Cleanup(tools.Close)
 	idp := oauthtest.NewOIDCProvider(t)
+	withoutKeys, empty := oauthtest.NewOIDCProvider(t), oauthtest.NewOIDCProvider(t)
+	withoutKeys.Break(oauthtest.Keys, oauthtest.Status503)
+	empty.EditKey(func(key map[string]any) { key["use"] = "enc" })
 	keys := oauthtest.NewIssuer(t)
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
@@ -57,7 +60,7 @@ func TestOnline(t *testing.T) {
 	}
 
 	provider := func(issuer string) string {
-		return fmt.Sprintf("provider: {name: oidc, issuerURL: %q, clientID: a, clientSecret: b}\n", issuer)
+		return fmt.Sprintf("provider: {name: oidc, issuerURL: %q, clientID: %q, clientSecret: %q}\n", issuer, oauthtest.ClientID, oauthtest.ClientSecret)
 	}
 	host := func(name, endpoint, more string) string {
 		return fmt.Sprintf("{host: %q, scheme: http, endpoint: %q%s}", name, endpoint, more)
@@ -69,6 +72,12 @@ func TestOnline(t *testing.T) {
 	}{
 		{"all is well", provider(idp.URL) + "proxy: {hosts: [" + host(local, tools.URL+"/mcp", fmt.Sprintf(", authorizationServers: [{issuer: %q}]", keys.URL)) + "]}",
 			[]string{"+provider: the clocks agree", "+proxy.hosts[0].endpoint: tools", "+proxy.hosts[0].host: 127.0.0.1", "+proxy.hosts[0].authorizationServers[0]: keys"}},
+		{"the provider does not know the secret", strings.Replace(provider(idp.URL), oauthtest.ClientSecret, "expired", 1) + "proxy: {hosts: [" + host(local, tools.URL+"/mcp", "") + "]}",
+			[]string{"-provider: check clientID, clientSecret and clientAuthMethod, and that the secret has not expired", "+proxy.hosts[0].endpoint: tools", "+proxy.hosts[0].host: 127.0.0.1"}},
+		{"the provider's keys do not come", provider(withoutKeys.URL) + "proxy: {hosts: [" + host(local, tools.URL+"/mcp", "") + "]}",
+			[]string{"-provider: key set", "+proxy.hosts[0].endpoint: tools", "+proxy.hosts[0].host: 127.0.0.1"}},
+		{"the provider has no key", provider(empty.URL) + "proxy: {hosts: [" + host(local, tools.URL+"/mcp", "") + "]}",
+			[]string{"-provider: no key for signatures", "+proxy.hosts[0].endpoint: tools", "+proxy.hosts[0].host: 127.0.0.1"}},
 		{"nothing answers", provider(closed.URL) + "proxy: {hosts: [" + host(local, closed.URL+"/mcp", fmt.Sprintf(", authorizationServers: [{issuer: %q}]", closed.URL)) + "]}",
 			[]string{"-provider: unavailable", "-proxy.hosts[0].endpoint: unreachable", "+proxy.hosts[0].host: 127.0.0.1", "-proxy.hosts[0].authorizationServers[0]: connection refused"}},
 		{"the server wants a credential", provider(idp.URL) + "proxy: {hosts: [" + host(local, refuses.URL+"/mcp", "") + "]}",
@@ -118,7 +127,7 @@ func TestOnlineClock(t *testing.T) {
 		return nil
 	}})
 	t.Cleanup(front.Close)
-	cfg, err := config.Parse(fmt.Appendf(nil, "provider: {name: oidc, issuerURL: %q, backchannelURL: %q, clientID: a, clientSecret: b}\nproxy: {hosts: [{host: '127.0.0.1:2', scheme: http, endpoint: 'http://127.0.0.1:1/mcp'}]}", idp.URL, front.URL), nil)
+	cfg, err := config.Parse(fmt.Appendf(nil, "provider: {name: oidc, issuerURL: %q, backchannelURL: %q, clientID: %q, clientSecret: %q}\nproxy: {hosts: [{host: '127.0.0.1:2', scheme: http, endpoint: 'http://127.0.0.1:1/mcp'}]}", idp.URL, front.URL, oauthtest.ClientID, oauthtest.ClientSecret), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -242,6 +242,21 @@ func (c *Connector) provider(ctx context.Context) (*provider, error) {
 	return s.Value, err
 }
 
+// ReadKeys implements connector.KeyReader.
+func (c *Connector) ReadKeys(ctx context.Context) (int, error) {
+	ctx, cancel := c.client.Context(ctx)
+	defer cancel()
+	p, err := c.provider(ctx)
+	if err != nil {
+		return 0, upstream.Failed("discovery", err)
+	}
+	set, err := p.keys.keys.Get(ctx, 0)
+	if err != nil {
+		return 0, upstream.Failed("key set", err)
+	}
+	return len(set.Value), nil
+}
+
 func (c *Connector) checkResponseIssuer(p *provider, query url.Values) error {
 	if !query.Has("iss") && !p.ResponseIssuer {
 		return nil

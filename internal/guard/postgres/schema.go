@@ -27,31 +27,34 @@ func (s *Store) migrate(ctx context.Context) error {
 	if s.migrated {
 		return nil
 	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtext($1))`, "mcp-forward-auth "+s.schema); err != nil {
-			return err
-		}
-		version, err := s.version(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if version >= len(migrations) { // or a later program was here
-			return nil
-		}
-		for _, m := range migrations[version:] {
-			for statement := range strings.SplitSeq(strings.ReplaceAll(m, "SCHEMA", s.schema), ";") {
-				if statement = strings.TrimSpace(statement); statement == "" {
-					continue
-				}
-				if _, err := tx.Exec(ctx, statement); err != nil {
-					return err
-				}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.upgrade(ctx, tx) })
+	s.migrated = err == nil
+	return err
+}
+
+// upgrade makes the schema and brings it up to date within tx.
+func (s *Store) upgrade(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtext($1))`, "mcp-forward-auth "+s.schema); err != nil {
+		return err
+	}
+	version, err := s.version(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if version >= len(migrations) { // or a later program was here
+		return nil
+	}
+	for _, m := range migrations[version:] {
+		for statement := range strings.SplitSeq(strings.ReplaceAll(m, "SCHEMA", s.schema), ";") {
+			if statement = strings.TrimSpace(statement); statement == "" {
+				continue
+			}
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
 			}
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO `+s.schema+`.migrations (version) VALUES ($1)`, len(migrations))
-		return err
-	})
-	s.migrated = err == nil
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO `+s.schema+`.migrations (version) VALUES ($1)`, len(migrations))
 	return err
 }
 
