@@ -35,8 +35,9 @@ func explainCommand() *cobra.Command {
 
 FLOW is the id of a sign-in, which stands at the foot of every page and in the
 audit log. It is looked up in the logs of --log, or else at the running service.
-LINE is one line of the audit log, also as a log store shows it or cut short; "-"
-takes the last one of standard input. REASON is a reason that stands in one.
+LINE is one line of the audit log, also as a log store shows it or with an end
+missing; "-" takes the last one of standard input. REASON is a reason that
+stands in one.
 
 With --config it also says which rule of the policy decided about the person.
 
