@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,34 +44,34 @@ const (
 	again = "signs in again"
 	// hand is the cell of byHand.
 	hand         = "by hand"
-	withoutTools = "The client's: it works on without the tools of the server, and leaves the sign-in to a person, by the same command as the first."
-	anotherPort  = "The client's: each process registers again, for another loopback port, and shows the refresh token of the registration before, which is another client's."
+	withoutTools = "Client: it goes on without the tools of the server. The person has to sign in again, with the same command as the first time."
+	anotherPort  = "Client: each process registers again, for another loopback port, and presents the refresh token of its earlier registration, which belongs to another client."
 )
 
 var matrixClients = []matrixClient{
 	{"Go SDK", goModule("github.com/modelcontextprotocol/go-sdk"), goSDKSteps, nil},
 	{"TypeScript SDK v2 (`@modelcontextprotocol/client`)", npmPackage("@modelcontextprotocol/client"), nodeSteps("v2"), nil},
-	{"TypeScript SDK v1 (`@modelcontextprotocol/sdk`)", npmPackage("@modelcontextprotocol/sdk"), nodeSteps("v1"), map[string]difference{"step-up": {"no", "The client's: it refreshes its token, which brings the same scopes, and gives up. `refuseRefreshAfterStepUp` of the host entry has it ask."}}},
-	{"Vercel AI SDK (`@ai-sdk/mcp`)", npmPackage("@ai-sdk/mcp"), nodeSteps("ai"), map[string]difference{"step-up": {"no", "The client's: a 403 is an error to it, which the application shows; it does not ask for more. The application has to call `auth` with the scope of the challenge."}}},
+	{"TypeScript SDK v1 (`@modelcontextprotocol/sdk`)", npmPackage("@modelcontextprotocol/sdk"), nodeSteps("v1"), map[string]difference{"step-up": {"no", "Client: it refreshes its token, gets the same scopes, and gives up. With `refuseRefreshAfterStepUp` in the host entry it asks the person."}}},
+	{"Vercel AI SDK (`@ai-sdk/mcp`)", npmPackage("@ai-sdk/mcp"), nodeSteps("ai"), map[string]difference{"step-up": {"no", "Client: it reports the 403 as an error and does not ask for the scope. The application has to call `auth` with the scope of the challenge."}}},
 	{"Python SDK (`mcp`)", pythonPackage("mcp"), pythonSteps("sdk"), nil},
 	{"FastMCP", pythonPackage("fastmcp"), pythonSteps("fastmcp"), nil},
 	{"Rust SDK (`rmcp`)", rustPackage("rmcp"), rmcpSteps, nil},
 	{"mcp-remote", npmPackage("mcp-remote"), mcpRemoteSteps, nil},
 	{"mcporter", npmPackage("mcporter"), mcporterSteps, map[string]difference{"refresh": {again, anotherPort}, "restart": {again, anotherPort}}},
 	{"Claude Code", saidVersion("claude", claudeBinary), claudeCodeSteps, map[string]difference{
-		"step-up":           {hand, "The client's: it says which scope is missing, and leaves the sign-in to a person: `claude mcp login notes`."},
+		"step-up":           {hand, "Client: it says which scope is missing. The person has to sign in again: `claude mcp login notes`."},
 		"dead registration": {hand, withoutTools},
 	}},
 	{"Codex CLI", saidVersion("codex", codexBinary), codexSteps, map[string]difference{
-		"step-up":           {hand, "The client's: it says \"Insufficient scope\", and leaves the sign-in to a person: `codex mcp login notes`."},
+		"step-up":           {hand, "Client: it says \"Insufficient scope\". The person has to sign in again: `codex mcp login notes`."},
 		"dead registration": {hand, withoutTools},
 	}},
 	{"opencode", saidVersion("opencode", openCodeBinary), openCodeSteps, map[string]difference{
-		"step-up":           {hand, "The client's: it refreshes its token, which brings the same scopes, and gives up. A person runs `opencode mcp logout notes` and `opencode mcp auth notes`."},
+		"step-up":           {hand, "Client: it refreshes its token, gets the same scopes, and gives up. The person has to run `opencode mcp logout notes` and `opencode mcp auth notes`."},
 		"dead registration": {hand, withoutTools},
 	}},
 	{"MCP Inspector, its command line", packageAt(inspectorPackage), inspectorSteps, map[string]difference{
-		"step-up": {hand, "The client's: it refreshes its token, which brings the same scopes, and reports a fault of its own. A person runs it with `--relogin`."},
+		"step-up": {hand, "Client: it refreshes its token, gets the same scopes, and reports an internal error. The person has to run it with `--relogin`."},
 	}},
 }
 
@@ -84,10 +85,10 @@ type stage struct {
 
 var stages = []stage{
 	{"sign-in", "the client finds the authorization server, registers, a person signs in, and a tool answers", "read_notes", nil, 1, 1},
-	{"refresh", "the access token is over; the next call works, and no person is asked", "read_notes", expire, 0, 0},
-	{"restart", "the service starts again with the same seed; the next call works, and no person is asked", "read_notes", restartWith(""), 0, 0},
-	{"step-up", "a tool needs a scope that the person withheld; the client asks for it, and the person agrees", "write_note", nil, 1, 1},
-	{"dead registration", "the service starts with another seed, so that it knows neither tokens nor registrations; the client registers and signs in again", "read_notes", restartWith("another seed for tests! "), 1, 1},
+	{"refresh", "the access token has expired; the next call works without a sign-in", "read_notes", expire, 0, 0},
+	{"restart", "the service restarts with the same seed; the next call works without a sign-in", "read_notes", restartWith(""), 0, 0},
+	{"step-up", "a tool needs the scope that the person withheld; the client asks for it, and the person agrees", "write_note", nil, 1, 1},
+	{"dead registration", "the service restarts with another seed, so it knows neither tokens nor registrations; the client registers and the person signs in again", "read_notes", restartWith("another seed for tests! "), 1, 1},
 }
 
 // expire waits until a token that is younger than those of all clients is refused, and
@@ -180,7 +181,7 @@ func TestClientMatrix(t *testing.T) {
 		}
 		_ = all.Wait()
 	}
-	compareClients(t, clientsPage(versions, results))
+	compareClients(t, versions, results)
 }
 
 // cell is what came of a stage, in the words of the table.
@@ -199,17 +200,23 @@ func (s stage) cell(err error, asked int) string {
 	return fmt.Sprintf("after %d sign-ins", asked)
 }
 
-func compareClients(t *testing.T, want string) {
+// compareClients compares the page with what was found, but for its date, or writes it.
+func compareClients(t *testing.T, versions []string, results []map[string]string) {
 	t.Helper()
 	file := filepath.Join(repository, "docs", "reference", "clients.md")
 	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(clientsPage(time.Now().Format(time.DateOnly), versions, results)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if got, err := os.ReadFile(file); err != nil || string(got) != want {
-		t.Errorf("docs/reference/clients.md is not what this run found (%v); go test -tags e2e ./internal/e2e -run TestClientMatrix -update writes it", err)
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	date := regexp.MustCompile(`\d{4}-\d\d-\d\d`).FindString(string(got))
+	if string(got) != clientsPage(date, versions, results) {
+		t.Errorf("docs/reference/clients.md is not what this run found; go test -tags e2e ./internal/e2e -run TestClientMatrix -update writes it")
 	}
 }
 
@@ -217,15 +224,16 @@ const clientsHead = `# What each client does
 
 <!-- Generated by ` + "`go test -tags e2e ./internal/e2e -run TestClientMatrix -update`" + ` from what real clients did. -->
 
-Real clients, each in the version that is named, at a [served host](../served-hosts.md) with the configuration as it comes, but for metadata documents: those of Claude Code and Codex are at addresses that no test reaches, so every client registers.
-A person stands behind each, who withholds one scope at first. Behind Claude Code, Codex and opencode there is a stand-in for a model too, which calls the tool.
-A number is a difference, which the notes explain; any other difference fails the test. What other clients do, and how they register, was measured by hand: [clients.md](../clients.md#what-real-clients-do).
+The end-to-end tests run each of these clients, in the version shown, against a [served host](../served-hosts.md) with the default configuration. Only client metadata documents are off: those of Claude Code and Codex are at addresses that no test can reach, so every client registers. The table was last written on %s.
+The person who signs in withholds one scope at first. For Claude Code, Codex and opencode the test also plays the model, and has it call the tool.
+A number points to a note below, which explains what the client does differently. Any other difference fails the test. How clients register, and what other clients do, was checked by hand: [clients.md](../clients.md#what-real-clients-do).
 
 `
 
-func clientsPage(versions []string, results []map[string]string) string {
+func clientsPage(date string, versions []string, results []map[string]string) string {
 	var b, notes strings.Builder
-	b.WriteString(clientsHead + "| Client | Version |")
+	fmt.Fprintf(&b, clientsHead, date)
+	b.WriteString("| Client | Version |")
 	for _, s := range stages {
 		fmt.Fprintf(&b, " %s |", s.name)
 	}
@@ -251,7 +259,7 @@ func clientsPage(versions []string, results []map[string]string) string {
 	for _, s := range stages {
 		fmt.Fprintf(&b, "- **%s**: %s.\n", s.name, s.means)
 	}
-	b.WriteString("\n\"By hand\": the call fails, a person signs in by the client's own command, and the next call works.\n")
+	b.WriteString("\n\"By hand\" means that the call fails, the person signs in with a command of the client, and the next call works.\n")
 	if notes.Len() > 0 {
 		b.WriteString("\n" + notes.String())
 	}
