@@ -220,7 +220,16 @@ func (s *Server) drain(servers []*http.Server) error {
 // when the heap has grown by its own size. Idle that is two megabytes, so it
 // would run every few hundred requests, for a third of their cost. Memory that
 // is never touched makes the heap larger for it, and takes nothing of the machine.
-func HeapFloor() []byte { return make([]byte, 16<<20) }
+//
+// It comes in pieces because the runtime clears, and so touches, all of an object that
+// begins in memory of the heap that was used before.
+func HeapFloor() [][]byte {
+	floor := make([][]byte, 16)
+	for i := range floor {
+		floor[i] = make([]byte, 1<<20)
+	}
+	return floor
+}
 
 // HTTPServer returns a server of h with the bounds of all our listeners.
 func HTTPServer(h http.Handler, log *slog.Logger) *http.Server {
