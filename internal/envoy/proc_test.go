@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	mode "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	proc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/filter"
@@ -119,6 +122,9 @@ func TestListInJSON(t *testing.T) {
 		t.Errorf("a compressed answer is asked for: %v", r)
 	}
 	r = c.headers(":status", "200", "content-type", "application/json", "content-length", "99")
+	if m := r.GetModeOverride(); m.GetResponseBodyMode() != mode.ProcessingMode_BUFFERED {
+		t.Errorf("the body comes in mode %v", m)
+	}
 	h := r.GetResponseHeaders().GetResponse().GetHeaderMutation()
 	if !slices.Contains(h.GetRemoveHeaders(), "Content-Length") || len(h.GetSetHeaders()) != 1 || string(h.GetSetHeaders()[0].GetHeader().GetRawValue()) != filter.CacheControl {
 		t.Errorf("headers %v", h)
@@ -145,6 +151,90 @@ func TestOtherAnswersStayAtEnvoy(t *testing.T) {
 	if m := c.headers(":status", "405").GetModeOverride(); m.GetResponseBodyMode() != mode.ProcessingMode_NONE || m.GetResponseHeaderMode() != mode.ProcessingMode_SKIP {
 		t.Errorf("an answer to GET that is no stream: %v", m)
 	}
+	for name, lines := range map[string][]string{
+		"a page of an error": {":status", "503", "content-type", "text/html"},
+		"a redirect":         {":status", "307", "location", "/"},
+	} {
+		c := begin(t)
+		c.request("POST", "tools/list")
+		if m := c.headers(lines...).GetModeOverride(); m.GetResponseBodyMode() != mode.ProcessingMode_NONE || m.GetResponseHeaderMode() != mode.ProcessingMode_SKIP {
+			t.Errorf("%s: %v", name, m)
+		}
+	}
+}
+
+// What is like a list in JSON is filtered as one, whatever status and spelling it has.
+func TestListsInOtherWords(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"accepted":      {":status", "202", "content-type", "application/json"},
+		"not encoded":   {":status", "200", "content-type", "application/json", "content-encoding", "Identity"},
+		"in capitals":   {":status", "200", "content-type", "Application/JSON ; charset=utf-8"},
+		"with an error": {":status", "500", "content-type", "application/json"},
+	} {
+		c := begin(t)
+		c.request("POST", "tools/list")
+		if r := c.headers(lines...); r.GetModeOverride().GetResponseBodyMode() != mode.ProcessingMode_BUFFERED {
+			t.Errorf("%s: %v", name, r)
+			continue
+		}
+		if got := shown(t, c.body(twoTools, true)); !strings.Contains(got, oneTool) || strings.Contains(got, "delete") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// What comes out of turn ends the stream, and with it what Envoy has of the answer.
+func TestOutOfTurn(t *testing.T) {
+	for name, say := range map[string]func(c talk) *proc.ProcessingResponse{
+		"the request again": func(c talk) *proc.ProcessingResponse {
+			c.headers(":status", "200", "content-type", "application/json")
+			return c.request("POST", "tools/list")
+		},
+		"trailers": func(c talk) *proc.ProcessingResponse {
+			return c.say(&proc.ProcessingRequest{Request: &proc.ProcessingRequest_ResponseTrailers{ResponseTrailers: &proc.HttpTrailers{}}})
+		},
+		"the body of the request": func(c talk) *proc.ProcessingResponse {
+			return c.say(&proc.ProcessingRequest{Request: &proc.ProcessingRequest_RequestBody{RequestBody: &proc.HttpBody{Body: []byte(twoTools)}}})
+		},
+		"nothing": func(c talk) *proc.ProcessingResponse { return c.say(&proc.ProcessingRequest{}) },
+	} {
+		c := begin(t)
+		c.request("POST", "tools/list")
+		if r := say(c); r != nil {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+}
+
+// One event without an end is held up to the size of a message, and no further.
+func TestEndlessEvent(t *testing.T) {
+	c := begin(t)
+	c.request("POST", "tools/list")
+	c.headers(":status", "200", "content-type", "text/event-stream")
+	part := "data: " + strings.Repeat("x", 1<<20)
+	for sent := len(part); ; sent += len(part) {
+		r := c.body(part, false)
+		if sent <= filter.MaxBytes && r == nil {
+			t.Fatalf("the stream has ended after %d bytes, of %d", sent, filter.MaxBytes)
+		}
+		if sent > filter.MaxBytes {
+			if r != nil {
+				t.Errorf("%d bytes are held, of %d", sent, filter.MaxBytes)
+			}
+			return
+		}
+	}
+}
+
+func TestWholeEvents(t *testing.T) {
+	for stream, want := range map[string]int{
+		"": 0, "data: x": 0, "data: x\n": 0, "data: x\n\n": 9, "data: x\n\ndata: y": 9, "data: x\r\n\r\n": 11, "data: x\r\r": 0, "data: x\r\rd": 9,
+		"\n": 1, "\r\n": 2, "\r": 0, "a\n\nb\n\n": 6, "a\r\n\r": 0, "a\n\r\n": 4,
+	} {
+		if got := wholeEvents([]byte(stream)); got != want {
+			t.Errorf("%q: %d, want %d", stream, got, want)
+		}
+	}
 }
 
 // Events are filtered as they come, however they are cut, and none is held longer
@@ -170,6 +260,14 @@ func TestListInEvents(t *testing.T) {
 			}
 		}
 		got.WriteString(shown(t, c.body("data: cut", true)))
+		for _, once := range []string{": hello", "event: message", oneTool, "notifications/message"} {
+			if strings.Count(got.String(), once) != 1 {
+				t.Errorf("%s: %s comes %d times in %q", method, once, strings.Count(got.String(), once), got.String())
+			}
+		}
+		if _, err := c.Recv(); err != io.EOF {
+			t.Errorf("%s: after the end of the answer %v", method, err)
+		}
 		if !strings.Contains(got.String(), oneTool) || strings.Contains(got.String(), "delete") || !strings.Contains(got.String(), "notifications/message") || strings.Contains(got.String(), "cut") {
 			t.Errorf("%s: %q", method, got.String())
 		}
@@ -232,17 +330,30 @@ func TestRequestsThatAreDenied(t *testing.T) {
 		"two tokens": func(c talk) *proc.ProcessingResponse {
 			return c.request("POST", "tools/list", "authorization", "Bearer other")
 		},
-		"another method": func(c talk) *proc.ProcessingResponse {
-			return c.request("POST", "tools/list", ":authority", "other.example")
-		},
-		"nothing at all":  func(c talk) *proc.ProcessingResponse { return c.say(&proc.ProcessingRequest{}) },
-		"the body first":  func(c talk) *proc.ProcessingResponse { return c.body(twoTools, true) },
-		"an answer first": func(c talk) *proc.ProcessingResponse { return c.headers(":status", "200") },
 	} {
-		r := talk(begin(t))
-		if r != nil && r.GetImmediateResponse().GetStatus().GetCode() < 400 {
+		if r := talk(begin(t)); r.GetImmediateResponse().GetStatus().GetCode() < 400 {
 			t.Errorf("%s: %v", name, r)
 		}
+	}
+}
+
+// A stream that does not begin with the headers of the request says how to set Envoy up.
+func TestFirstMessage(t *testing.T) {
+	for name, first := range map[string]*proc.ProcessingRequest{
+		"nothing at all":  {},
+		"the body first":  {Request: &proc.ProcessingRequest_ResponseBody{ResponseBody: &proc.HttpBody{Body: []byte(twoTools), EndOfStream: true}}},
+		"an answer first": {Request: &proc.ProcessingRequest_ResponseHeaders{ResponseHeaders: headersOf(":status", "200")}},
+	} {
+		c := begin(t)
+		if err := c.Send(first); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := c.Recv(); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "request_header_mode SEND") {
+			t.Errorf("%s: %v, %v", name, r, err)
+		}
+	}
+	if r := begin(t).request("POST", "tools/list", ":authority", "other.example"); r != nil {
+		t.Errorf("a request to two hosts: %v", r)
 	}
 }
 
