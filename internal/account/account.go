@@ -117,7 +117,7 @@ func (e *Endpoint) enter(w http.ResponseWriter, r *http.Request, host *resource.
 	// could otherwise read it and press its buttons.
 	w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 	if !window(r) {
-		e.refuse(w, r, host, http.StatusForbidden, page.CrossSiteForm, reasons.CrossSiteRequest, nil)
+		e.refuse(w, r, host, refusal{http.StatusForbidden, page.CrossSiteForm, reasons.CrossSiteRequest, nil})
 		return nil
 	}
 	raw, several := session.Presented(r.Header["Cookie"], host)
@@ -145,7 +145,7 @@ func (e *Endpoint) submit(w http.ResponseWriter, r *http.Request, host *resource
 		return nil
 	}
 	if err := crossOrigin.Check(r); err != nil || r.Header.Get("Sec-Fetch-Site") != "same-origin" {
-		e.refuse(w, r, host, http.StatusForbidden, page.CrossSiteForm, reasons.CrossSiteForm, err)
+		e.refuse(w, r, host, refusal{http.StatusForbidden, page.CrossSiteForm, reasons.CrossSiteForm, err})
 		return nil
 	}
 	values, err := web.Form(w, r)
@@ -154,7 +154,7 @@ func (e *Endpoint) submit(w http.ResponseWriter, r *http.Request, host *resource
 		v.sealed, err = e.Forms.box.Open(values.Get("form"), host.Issuer, v.session.ID)
 	}
 	if err != nil {
-		e.refuse(w, r, host, http.StatusForbidden, page.ConsentExpired, reasons.ForeignConsent, err)
+		e.refuse(w, r, host, refusal{http.StatusForbidden, page.ConsentExpired, reasons.ForeignConsent, err})
 		return nil
 	}
 	return v
@@ -167,11 +167,18 @@ func (e *Endpoint) sealForm(v *visit) (string, error) {
 	return e.Forms.box.Seal(form{ID: newID()}, e.Now().Add(formTTL), v.host.Issuer, v.session.ID)
 }
 
-// refuse shows why nothing was done.
-func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, host *resource.Host, status int, problem page.Problem, reason reasons.Reason, cause error) {
+// refusal is why nothing was done: what the person reads, and what the audit log says.
+type refusal struct {
+	status  int
+	problem page.Problem
+	reason  reasons.Reason
+	cause   error
+}
+
+func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, host *resource.Host, why refusal) {
 	flow := audit.NewFlow()
-	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: reason, Flow: flow, Host: host.Name, Cause: cause})
-	e.Pages.For(r).Error(w, page.Error{Status: status, Problem: problem, FlowID: flow, Retry: page.Link(host.Issuer + web.SignInPath)})
+	e.Audit.Write(r.Context(), audit.Entry{Event: audit.LoginRefused, Reason: why.reason, Flow: flow, Host: host.Name, Cause: why.cause})
+	e.Pages.For(r).Error(w, page.Error{Status: why.status, Problem: why.problem, FlowID: flow, Retry: page.Link(host.Issuer + web.SignInPath)})
 }
 
 func signIn(host *resource.Host, path string) string {
@@ -275,5 +282,5 @@ func (e *Endpoint) resource(uri string) *resource.Resource {
 // unavailable says that the memory does not answer.
 func (e *Endpoint) unavailable(w http.ResponseWriter, v *visit, err error) {
 	w.Header().Set("Retry-After", "5")
-	e.refuse(w, v.Request, v.host, http.StatusServiceUnavailable, page.TemporarilyUnavailable, reasons.GuardUnavailable, err)
+	e.refuse(w, v.Request, v.host, refusal{http.StatusServiceUnavailable, page.TemporarilyUnavailable, reasons.GuardUnavailable, err})
 }

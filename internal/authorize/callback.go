@@ -18,7 +18,6 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
@@ -69,11 +68,12 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	e.returned(r, host, st)
-	identity, session, err := visited.Identify(r.Context(), forResource(st.Login, host, st.Resource, visited), query)
+	by := vouched{provider: visited}
+	by.identity, by.session, err = visited.Identify(r.Context(), forResource(st.Login, host, st.Resource, visited), query)
 	if err != nil {
 		oe := loginError(err)
 		if errors.Is(err, connector.ErrNotAllowed) {
-			e.end(w, r, e.refusedAccount(w, r, host, st, identity, oe))
+			e.end(w, r, e.refusedAccount(w, r, host, st, by.identity, oe))
 			return
 		}
 		e.end(w, r, st.ending(host, oe))
@@ -83,7 +83,15 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 	if !e.spend(w, r, host, st.Flow, "login "+st.Handle, loginTTL) {
 		return
 	}
-	e.complete(w, r, host, st, visited, identity, session)
+	e.complete(w, r, host, st, by)
+}
+
+// vouched is what a sign-in came to: the provider, who the person is by its word, and
+// its session.
+type vouched struct {
+	provider *provider.Provider
+	identity connector.Identity
+	session  connector.Session
 }
 
 // returned notes that the user is back from the identity provider.
@@ -104,20 +112,21 @@ const maxLocation = 3000
 
 // complete ends the browser conversation: policy, then a code for the client, or
 // a session for the person's own browser.
-func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, session connector.Session) {
+func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, by vouched) {
 	if st.Page != "" {
-		e.signedIn(w, r, host, st, vouching, identity, session)
+		e.signedIn(w, r, host, st, by)
 		return
 	}
-	e.issueCode(w, r, host, st, vouching, identity, session)
+	e.issueCode(w, r, host, st, by)
 }
 
 // issueCode sends the browser back to the client with a code.
-func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, session connector.Session) {
+func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, by vouched) {
+	identity := by.identity
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
 	entry.Subject, entry.Email = identity.FullSubject(), identity.Email
 	entry.Cause = unread(identity)
-	if reason := e.admit(st, vouching, identity); reason != revocation.None {
+	if reason := e.admit(st, by); reason != revocation.None {
 		x := e.refusedAccount(w, r, host, st, identity, &oauth.Error{Code: oauth.AccessDenied, Description: "this account may not use this service", Reason: reasons.AccountNotAllowed})
 		entry.Event, entry.Reason = audit.LoginRefused, reason
 		x.entry = entry
@@ -151,11 +160,19 @@ func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resou
 	if seen {
 		st.agreed, st.agreedScopes = cat.Agree(st.Granted), cat.AgreeScopes(st.Granted)
 	}
-	e.issue(w, r, host, st, entry, authcode.Authorization{
+	e.issue(w, r, host, granting{st, entry, withheld, authcode.Authorization{
 		Flow: st.Flow, ClientKey: st.ClientKey, Redirect: oauth.RedirectKey(st.Redirect.String()), Challenge: st.Challenge, Key: st.Key,
 		Resource: st.Resource, Scopes: st.Granted, Identity: identity, AuthTime: e.Now().Unix(), Catalogue: st.Catalogue,
-		Session: session, Offline: st.Offline, Policy: match.String(), Agreed: st.heldTo(res),
-	}, withheld)
+		Session: by.session, Offline: st.Offline, Policy: match.String(), Agreed: st.heldTo(res),
+	}})
+}
+
+// granting is a sign-in that ends with a code.
+type granting struct {
+	loginState
+	entry    audit.Entry
+	withheld oauth.Scopes // by the rules, of what the person agreed to
+	code     authcode.Authorization
 }
 
 // heldTo is what the tools of a resource are held to, "" for nothing. A list that
@@ -168,36 +185,36 @@ func (st *loginState) heldTo(res *resource.Resource) string {
 }
 
 // issue makes the code and hands it over.
-func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, entry audit.Entry, a authcode.Authorization, withheld oauth.Scopes) {
+func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, host *resource.Host, g granting) {
 	params := url.Values{"code": {""}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
-	if st.State != "" {
-		params.Set("state", st.State)
+	if g.State != "" {
+		params.Set("state", g.State)
 	}
-	if st.onDevice() {
-		a.Life = device.Lifetime // until the device asks
+	if g.onDevice() {
+		g.code.Life = device.Lifetime // until the device asks
 	} else {
-		a.Room = max(1, maxLocation-len(st.Redirect.With(params)))
+		g.code.Room = max(1, maxLocation-len(g.Redirect.With(params)))
 	}
-	sealed, lost, err := e.Codes.Issue(r.Context(), host.Issuer, a)
+	sealed, lost, err := e.Codes.Issue(r.Context(), host.Issuer, g.code)
 	if err != nil {
-		e.end(w, r, st.ending(host, &oauth.Error{Code: oauth.ServerError, Cause: err}))
+		e.end(w, r, g.ending(host, &oauth.Error{Code: oauth.ServerError, Cause: err}))
 		return
 	}
 	// That the session is lost is for the log only: the sign-in is good, but there
 	// will be no refresh token.
-	entry.Scope, entry.Step, entry.Cause = st.Granted.String(), audit.StepCodeIssued, lost
-	e.Audit.Write(r.Context(), entry)
+	g.entry.Scope, g.entry.Step, g.entry.Cause = g.Granted.String(), audit.StepCodeIssued, lost
+	e.Audit.Write(r.Context(), g.entry)
 	if e.Providers.Only() == nil {
-		setCookie(w, host, providerCookie, a.Identity.Provider, grantedTTL)
+		setCookie(w, host, providerCookie, g.code.Identity.Provider, grantedTTL)
 	}
-	if st.onDevice() {
-		e.approveDevice(w, r, host, st, sealed)
+	if g.onDevice() {
+		e.approveDevice(w, r, host, g.loginState, sealed)
 		return
 	}
 	params.Set("code", sealed)
-	target := st.Redirect.With(params)
-	e.Steps.remember(w, r, host, st, withheld, refusal.Person(entry.Subject), min(maxGranted, maxAnswer-len(target)))
-	noteEnds(w, r, host, []string{signedIn + st.Handle[:shortName], allowedRequest + st.Mark})
+	target := g.Redirect.With(params)
+	e.Steps.remember(w, r, host, g, min(maxGranted, maxAnswer-len(target)))
+	noteEnds(w, r, host, []string{signedIn + g.Handle[:shortName], allowedRequest + g.Mark})
 	redirect(w, target)
 }
 
@@ -223,8 +240,9 @@ func (st *loginState) narrow(withheld oauth.Scopes) {
 
 // admit applies the policy and the operator's deny-list. It
 // returns why the account may not use the service, or revocation.None.
-func (e *Endpoint) admit(st loginState, vouching *provider.Provider, identity connector.Identity) reasons.Reason {
-	if err := vouching.Gate.Admit(identity); err != nil {
+func (e *Endpoint) admit(st loginState, by vouched) reasons.Reason {
+	identity := by.identity
+	if err := by.provider.Gate.Admit(identity); err != nil {
 		return policy.ReasonOf(err)
 	}
 	return e.Ended.Check(revocation.Facts{

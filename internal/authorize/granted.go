@@ -11,6 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/catalog"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/refusal"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
@@ -88,15 +89,15 @@ func (s Steps) grants(r *http.Request, host *resource.Host) []granted {
 // remember puts what was just granted first and drops the oldest. What does not
 // fit is not remembered: which tools the person agreed to first, then the sign-ins
 // before, and at last this one. Then nothing is marked as new.
-func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, withheld oauth.Scopes, person string, room int) {
-	about := oauth.ClientKey(st.Resource)
-	list := slices.DeleteFunc(s.grants(r, host), func(g granted) bool {
-		return g.Client == st.ClientKey && g.Resource == about
+func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, g granting, room int) {
+	about := oauth.ClientKey(g.Resource)
+	list := slices.DeleteFunc(s.grants(r, host), func(before granted) bool {
+		return before.Client == g.ClientKey && before.Resource == about
 	})
-	list = slices.Insert(list, 0, granted{st.ClientKey, about, person, marksOf(st.Granted), marksOf(withheld), st.agreed})
+	list = slices.Insert(list, 0, granted{g.ClientKey, about, refusal.Person(g.entry.Subject), marksOf(g.Granted), marksOf(g.withheld), g.agreed})
 	list = list[:min(len(list), maxRemembered)]
 	for ; len(list) > 0; list = list[:len(list)-1] {
-		for _, agreed := range []string{st.agreed, st.agreedScopes} {
+		for _, agreed := range []string{g.agreed, g.agreedScopes} {
 			list[0].Agreed = agreed
 			sealed, err := s.granted.Seal(list, s.now().Add(grantedTTL), host.Issuer)
 			if err == nil && len(sealed) <= room {

@@ -65,7 +65,7 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 		e.end(w, r, notOurs(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q asks for no password", st.Provider)))
 		return
 	}
-	e.showLogin(w, r, host, st, ticket, http.StatusOK, "", "")
+	e.showLogin(w, r, host, st, http.StatusOK, page.Login{State: ticket})
 }
 
 // cancel ends a sign-in that the person gives up on one of our own pages.
@@ -122,7 +122,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	if !ok {
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, reasons.TooManySignIns))
 		(&web.TooMany{Wait: wait}).Headers(w.Header())
-		e.showLogin(w, r, host, st, form.Get("state"), http.StatusTooManyRequests, username, page.LoginThrottled)
+		e.showLogin(w, r, host, st, http.StatusTooManyRequests, page.Login{State: form.Get("state"), Username: username, Problem: page.LoginThrottled})
 		return
 	}
 	identity, err := attempt.authenticate(r.Context(), p, username, password)
@@ -132,7 +132,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	switch {
 	case errors.Is(err, connector.ErrRejected):
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, reasons.WrongPassword))
-		e.showLogin(w, r, host, st, form.Get("state"), http.StatusUnauthorized, username, page.LoginRejected)
+		e.showLogin(w, r, host, st, http.StatusUnauthorized, page.Login{State: form.Get("state"), Username: username, Problem: page.LoginRejected})
 		return
 	case errors.Is(err, connector.ErrUnavailable):
 		reason := reasons.ProviderUnavailable
@@ -141,7 +141,7 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 		}
 		e.Audit.Write(r.Context(), st.auditEntry(host, audit.LoginRefused, reason))
 		w.Header().Set("Retry-After", "5")
-		e.showLogin(w, r, host, st, form.Get("state"), http.StatusServiceUnavailable, username, page.LoginBusy)
+		e.showLogin(w, r, host, st, http.StatusServiceUnavailable, page.Login{State: form.Get("state"), Username: username, Problem: page.LoginBusy})
 		return
 	case err != nil:
 		e.end(w, r, st.ending(host, loginError(err)))
@@ -153,11 +153,13 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	if !e.spend(w, r, host, st.Flow, "login "+st.Handle, loginTTL) {
 		return
 	}
-	e.complete(w, r, host, st, p, identity, connector.Session{})
+	e.complete(w, r, host, st, vouched{provider: p, identity: identity})
 }
 
-func (e *Endpoint) showLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, ticket string, status int, username string, problem page.LoginProblem) {
-	view := page.Login{Action: LoginPath, State: ticket, Username: username, Problem: problem, ClientName: st.ClientName, FlowID: st.Flow, Others: e.Providers.Only() == nil}
+// showLogin renders the page that asks for a password. view has the ticket, and after a
+// try what was typed and what is wrong.
+func (e *Endpoint) showLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, status int, view page.Login) {
+	view.Action, view.ClientName, view.FlowID, view.Others = LoginPath, st.ClientName, st.Flow, e.Providers.Only() == nil
 	if res, ok := host.ForSignIn(st.Resource); ok {
 		view.ServerName = res.DisplayName
 	}

@@ -9,12 +9,10 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/page"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/people"
-	"github.com/mcp-forward-auth/mcp-forward-auth/internal/provider"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
@@ -105,10 +103,11 @@ func (e *Endpoint) currentSession(r *http.Request, host *resource.Host) (session
 
 // signedIn gives a browser its session. It is a new one each time, so that no one
 // can have given it to the browser before.
-func (e *Endpoint) signedIn(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, vouching *provider.Provider, identity connector.Identity, kept connector.Session) {
+func (e *Endpoint) signedIn(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, by vouched) {
+	identity, kept := by.identity, by.session
 	entry := st.auditEntry(host, audit.SessionBegun, "")
 	entry.Subject, entry.Email, entry.Cause = identity.FullSubject(), identity.Email, unread(identity)
-	if reason := e.admit(st, vouching, identity); reason != revocation.None {
+	if reason := e.admit(st, by); reason != revocation.None {
 		x := st.ending(host, oauth.Errorf(oauth.AccessDenied, "this account may not use this service"))
 		entry.Event, entry.Reason = audit.LoginRefused, reason
 		x.entry = entry
@@ -119,7 +118,7 @@ func (e *Endpoint) signedIn(w http.ResponseWriter, r *http.Request, host *resour
 	atProvider := revocation.ProviderSession(identity.Namespace, kept.ID)
 	kept.ID = ""
 	v := session.Session{
-		ID: rand.Text(), Flow: st.Flow, Provider: vouching.ID, Identity: identity, InGroups: len(identity.Groups) > 0 || identity.Unknown.Groups,
+		ID: rand.Text(), Flow: st.Flow, Provider: by.provider.ID, Identity: identity, InGroups: len(identity.Groups) > 0 || identity.Unknown.Groups,
 		AuthTime: now, Checked: now, Kept: kept, AtProvider: atProvider,
 	}
 	sealed, err := e.Sessions.Seal(v, host, e.keep(r.Context(), &v))
@@ -137,7 +136,7 @@ func (e *Endpoint) signedIn(w http.ResponseWriter, r *http.Request, host *resour
 	e.Audit.Write(r.Context(), entry)
 	session.Set(w.Header(), host, sealed)
 	if e.Providers.Only() == nil {
-		setCookie(w, host, providerCookie, vouching.ID, grantedTTL)
+		setCookie(w, host, providerCookie, by.provider.ID, grantedTTL)
 	}
 	redirect(w, host.Issuer+st.Page)
 }
