@@ -153,6 +153,7 @@ func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
 		{"a discovery document as issuer", provider("name: oidc, issuerURL: 'https://id.example.com/.well-known/openid-configuration'"), 1},
 		{"a key of another kind of provider", provider("name: oidc, issuerURL: 'https://id.example.com', hostedDomains: [example.com]"), 1},
 		{"a client id with a space", "provider: {name: google, clientID: 'a ', clientSecret: s, hostedDomains: [example.com]}" + host, 1},
+		{"patterns for file names", "provider: {name: google, clientID: a, clientSecret: s, allowedEmailDomains: ['*.example.com', '*']}" + host, 2},
 		{"a variable", "provider: {name: google, clientID: '${CLIENT_ID}', clientSecret: s, hostedDomains: [example.com]}" + host, 1},
 		{"addresses and networks that are none", google + host + "\nlisten: {http: '8080', grpc: localhost, trustedProxies: [10.0.0.1, 10.0.0.0/33]}", 4},
 		{"numbers out of bounds", google + host + "\nlimits: {requestsInFlight: 999999999, registrations: -1}", 2},

@@ -25,7 +25,8 @@ type wrongText struct {
 	Except string `json:"except,omitempty"`
 	// Cut is what is taken from the value where the message shows it.
 	Cut string `json:"cut,omitempty"`
-	// Says is the message, a format of the value and of the value in lower case.
+	// Says is the message, a format of the value, of the value in lower case, and of the
+	// regular expression that a pattern for file names stands for.
 	Says string `json:"says"`
 
 	sample   string // which is refused
@@ -54,12 +55,15 @@ func wrongTexts() map[string][]wrongText {
 		{Wrong: `^https?://[^?#@]+/\.well-known/openid-configuration$`, Cut: `/\.well-known/openid-configuration$`, sample: "https://id.example.com/.well-known/openid-configuration", document: anyOIDC},
 	}
 	client := []wrongText{{Right: `^[!-~]+$`, sample: "a b", document: "provider: {name: google, clientID: %s, clientSecret: s, hostedDomains: [example.com]}\n" + anyHosts}}
+	domain := []wrongText{{Wrong: `^\*`, sample: "*.example.com", document: "provider: {name: google, clientID: a, clientSecret: s, allowedEmailDomains: [%s]}\n" + anyHosts}}
 	return map[string][]wrongText{
-		"listen.http":           {listen("http")},
-		"listen.management":     {listen("management")},
-		"listen.grpc":           {listen("grpc")},
-		"provider.issuerURL":    issuer,
-		"providers[].issuerURL": issuer,
+		"provider.allowedEmailDomains[]":    domain,
+		"providers[].allowedEmailDomains[]": domain,
+		"listen.http":                       {listen("http")},
+		"listen.management":                 {listen("management")},
+		"listen.grpc":                       {listen("grpc")},
+		"provider.issuerURL":                issuer,
+		"providers[].issuerURL":             issuer,
 		"proxy.hosts[].host": {
 			{Wrong: `^[A-Za-z0-9.-]*[A-Z][A-Za-z0-9.-]*[A-Za-z0-9]$`, sample: "MCP.example.com", document: own},
 			{Wrong: `^[a-z0-9.-]+\.$`, sample: "mcp.example.com.", document: own},
@@ -111,6 +115,7 @@ func (w wrongText) said(t *testing.T) string {
 	if lower := strings.ToLower(shown); lower != shown {
 		says = strings.ReplaceAll(says, fmt.Sprintf("%q", lower), "%[2]q")
 	}
+	says = strings.ReplaceAll(says, fmt.Sprintf("%q", ".*"+regexp.QuoteMeta(strings.TrimPrefix(shown, "*"))), "%[3]q")
 	return strings.ReplaceAll(says, fmt.Sprintf("%q", shown), "%[1]q")
 }
 
@@ -192,7 +197,7 @@ func TestChartRefusesNothingGood(t *testing.T) {
 	var values []string
 	for _, good := range []string{
 		"mcp.example.com", "mcp.example.com:8443", "[::1]:8443", "10.0.0.0/8", "2001:db8::/32", ":8080", "127.0.0.1:0",
-		"https://id.example.com/realms/main", "http://localhost:8080/mcp", "http://notes.default.svc/mcp", "/mcp", "read:notes", "#0a7d55", "*.{1}.example.com", "client-1.apps",
+		"https://id.example.com/realms/main", "http://localhost:8080/mcp", "http://notes.default.svc/mcp", "/mcp", "read:notes", "#0a7d55", "*.{1}.example.com", `example\.com`, "client-1.apps",
 	} {
 		values = append(values, good, strings.ToUpper(good))
 		for _, at := range []int{0, len(good) / 2, len(good)} {

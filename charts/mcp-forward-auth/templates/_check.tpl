@@ -151,8 +151,8 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- $shown = regexReplaceAll . $shown "" }}
 {{- end }}
 {{- $said = .says }}
-{{- if contains "%[2]q" .says }}
-{{- $said = printf .says $shown (lower $shown) }}
+{{- if or (contains "%[2]q" .says) (contains "%[3]q" .says) }}
+{{- $said = printf .says $shown (lower $shown) (printf ".*%s" (regexQuoteMeta (trimPrefix "*" $shown))) }}
 {{- else if contains "%[1]q" .says }}
 {{- $said = printf .says $shown }}
 {{- end }}
