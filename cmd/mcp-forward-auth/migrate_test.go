@@ -68,7 +68,7 @@ func TestMigrateMisused(t *testing.T) {
 		{[]string{"--from", "obot", filepath.Join(dir, "none")}, exitFailed, "no such file"},
 		{[]string{"--from", "obot", old}, exitFailed, "--url https://"},
 		{[]string{"--from", "wso2", old}, exitFailed, "it is not a YAML mapping"},
-		{[]string{"--from", "obot", old, "--url", "https://mcp.example.com/mcp"}, exitFailed, "the result: provider.clientID: is a placeholder"},
+		{[]string{"--from", "obot", old, "--url", "https://mcp.example.com/mcp"}, exitFailed, "the result: provider.clientID: is still a placeholder"},
 	} {
 		_, _, err := call(t, "", append([]string{"migrate"}, c.args...)...)
 		if exitCode(err) != c.code || err == nil || !strings.Contains(err.Error(), c.want) {
