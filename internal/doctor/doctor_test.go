@@ -650,7 +650,7 @@ func TestUnreadable(t *testing.T) {
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	})(st, st.good))
-	if f := finding(st.run(t, Options{Timeout: 300 * time.Millisecond}), "metadata"); len(f.Faults) != 1 || !strings.Contains(f.Faults[0].Saw, "no answer in time") {
+	if f := finding(st.run(t, Options{Timeout: 2 * time.Second}), "metadata"); len(f.Faults) != 1 || !strings.Contains(f.Faults[0].Saw, "no answer in time") {
 		t.Errorf("it never ends: %+v", f)
 	}
 }
@@ -682,7 +682,7 @@ func TestSilence(t *testing.T) {
 	st := newStack(t)
 	var n atomic.Int32
 	st.put(when(func(*http.Request) bool { return n.Add(1) > 3 }, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })(st, st.good))
-	r := st.run(t, Options{Timeout: 300 * time.Millisecond})
+	r := st.run(t, Options{Timeout: 2 * time.Second})
 	if asked := n.Load(); asked > 3+maxSilence || faults(r) != "as.unreachable, answers.silent" {
 		t.Errorf("%d requests\n%s", asked, text(r, ""))
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"golang.org/x/oauth2"
 
@@ -51,6 +52,10 @@ func connectionRemedy(err error) string {
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return "it does not speak TLS at this port; check scheme and port"
+	}
+	// What crypto/tls calls an alert of the other side; an internal error there may pass.
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" && !strings.Contains(alert.Err.Error(), "internal error") {
+		return "it ends the TLS handshake; it may want a certificate of this service, which has none to show, or know neither TLS 1.2 nor 1.3"
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound && !dns.IsTemporary {
 		return "its name does not exist in DNS; check the name, and the DNS of this machine"

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -52,6 +54,23 @@ func TestPermanentFaults(t *testing.T) {
 				if permanent != (tt.says != "") || permanent == errors.Is(err, connector.ErrUnavailable) && name != "moved for now" || !strings.Contains(err.Error(), tt.says) {
 					t.Errorf("%s: %v", when, err)
 				}
+			}
+		})
+	}
+	for name, edit := range map[string]func(*tls.Config){
+		"the provider wants a certificate of the client": func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert },
+		"the provider speaks old TLS alone":              func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewUnstartedServer(http.NotFoundHandler())
+			server.TLS = &tls.Config{}
+			edit(server.TLS)
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.StartTLS()
+			defer server.Close()
+			_, err := NewClient(server.Client()).Get(t.Context(), server.URL, nil, new(any))
+			if err = Failed("discovery", err); !errors.Is(err, connector.ErrMisconfigured) || !strings.Contains(err.Error(), "ends the TLS handshake") {
+				t.Error(err)
 			}
 		})
 	}
