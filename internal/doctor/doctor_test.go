@@ -665,6 +665,11 @@ func TestLimited(t *testing.T) {
 		t.Errorf("faults %q", faults(r))
 	}
 	n.Store(0)
+	st.put(when(func(*http.Request) bool { return n.Add(1)%20 == 0 }, answers(503, "text/html", "<center>nginx</center>"))(st, st.good)) // limit_req
+	if r := st.run(t, Options{Register: true}); faults(r) != "" {
+		t.Errorf("faults %q", faults(r))
+	}
+	n.Store(0)
 	st.put(when(func(*http.Request) bool { return n.Add(1) > 12 }, answers(429, "text/plain", "slow down", "Retry-After", "3600"))(st, st.good))
 	r := st.run(t, Options{Register: true})
 	if got := faults(r); got != "keys.limited, answers.limited" && got != "answers.limited" {

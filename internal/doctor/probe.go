@@ -104,7 +104,8 @@ const (
 	maxSilence = 3
 )
 
-// do sends a request, and once more where a limit on requests says when.
+// do sends a request, and once more after a wait where it meets what may be a limit on
+// requests.
 func (p *prober) do(ctx context.Context, r request) (*answer, error) {
 	a, err := p.within(ctx, p.timeout, r)
 	p.mu.Lock()
@@ -112,14 +113,16 @@ func (p *prober) do(ctx context.Context, r request) (*answer, error) {
 		p.timeouts = 0
 	}
 	p.mu.Unlock()
-	if err != nil || a.status != http.StatusTooManyRequests {
+	// nginx's limit_req says 503 unless told otherwise.
+	if err != nil || a.status != http.StatusTooManyRequests && a.status != http.StatusServiceUnavailable {
 		return a, err
 	}
-	seconds, unknown := strconv.Atoi(a.header.Get("Retry-After"))
-	wait := time.Duration(seconds) * time.Second
+	wait, known := retryAfter(a.header)
 	p.mu.Lock()
-	p.limited++
-	again := unknown == nil && wait >= 0 && wait <= maxWait && p.waited+wait <= maxWaits
+	if a.status == http.StatusTooManyRequests {
+		p.limited++
+	}
+	again := known && wait <= maxWait && p.waited+wait <= maxWaits
 	if again {
 		p.waited += wait
 	}
@@ -133,12 +136,23 @@ func (p *prober) do(ctx context.Context, r request) (*answer, error) {
 	case <-time.After(wait):
 	}
 	second, err := p.within(ctx, p.timeout, r)
-	if err == nil && second.status != http.StatusTooManyRequests {
+	if err == nil && a.status == http.StatusTooManyRequests && second.status != a.status {
 		p.mu.Lock()
 		p.limited--
 		p.mu.Unlock()
 	}
 	return second, err
+}
+
+// retryAfter is how long to wait before another try: a second where the server does not
+// say. A date says nothing that is known here (RFC 9110, section 10.2.3).
+func retryAfter(h http.Header) (time.Duration, bool) {
+	text := h.Get("Retry-After")
+	if text == "" {
+		return time.Second, true
+	}
+	seconds, err := strconv.Atoi(text)
+	return time.Duration(seconds) * time.Second, err == nil && seconds >= 0
 }
 
 // limits is how many requests were answered 429 in the end.
