@@ -131,7 +131,8 @@ func valueOf(field string, line []byte) (value []byte, ok bool) {
 
 // line returns the next line of at most most bytes, with its end: CR, LF or both.
 // To wait for an LF behind a CR would hold back an event that is whole, so the line
-// ends there, and the LF is left out when it comes.
+// ends there, and the LF is left out when it comes. A CR is passed on as an LF: before
+// an empty line that ends in LF the two would read as one end.
 func (e *Events) line(most int) ([]byte, error) {
 	var line []byte
 	for {
@@ -155,7 +156,9 @@ func (e *Events) line(most int) ([]byte, error) {
 		if !ended {
 			continue
 		}
-		e.cr = line[len(line)-1] == '\r'
+		if e.cr = line[len(line)-1] == '\r'; e.cr {
+			line[len(line)-1] = '\n'
+		}
 		if !e.begun {
 			e.begun = true
 			line = bytes.TrimPrefix(line, []byte("\ufeff"))

@@ -148,7 +148,8 @@ func TestEvents(t *testing.T) {
 		"event":             {"event: message\ndata: " + list + "\n\n", "event: message\ndata: " + shown + "\n\n"},
 		"id after":          {"data: " + list + "\nid: 7\nretry: 3\n\n", "data: " + shown + "\nid: 7\nretry: 3\n\n"},
 		"CRLF":              {"event: message\r\ndata: " + list + "\r\n\r\ndata: {}\r\n\r\n", "event: message\r\ndata: " + shown + "\r\n\r\ndata: {}\r\n\r\n"},
-		"CR":                {"data: " + list + "\r\rdata: {}\r\r", "data: " + shown + "\r\rdata: {}\r\r"},
+		"CR":                {"data: " + list + "\r\rdata: {}\r\r", "data: " + shown + "\n\ndata: {}\n\n"},
+		"both ends":         {"data: {}\r\n\ndata: {}\r\r\n", "data: {}\r\n\ndata: {}\n\r\n"},
 		"no space":          {"data:" + list + "\n\n", "data: " + shown + "\n\n"},
 		"several lines":     {"data: {\"id\":1,\ndata: \"result\":{\"tools\":[{\"name\":\"a\"},\ndata: {\"name\":\"b\"}]}}\n\n", "data: {\"id\":1,\ndata: \"result\":{\"tools\":[{\"name\":\"a\"}]}}\n\n"},
 		"comment":           {": ping\n\n", ": ping\n\n"},
@@ -166,7 +167,7 @@ func TestEvents(t *testing.T) {
 				got, err := io.ReadAll(NewEvents(from, func(m []byte) ([]byte, error) { return Message(m, some) }))
 				want := tt.want
 				if kind == "byte by byte" {
-					want, got = strings.ReplaceAll(want, "\r\n", "\r"), bytes.ReplaceAll(got, []byte("\r\n"), []byte("\r"))
+					want, got = lineEnds.Replace(want), []byte(lineEnds.Replace(string(got)))
 				}
 				if err != nil || string(got) != want {
 					t.Errorf("%s: %v\n%q\nwant\n%q", kind, err, got, want)
@@ -291,4 +292,29 @@ func BenchmarkEvents(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// lineEnds makes each end of a line an LF.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
+// However a stream is cut on its way, the same of it is passed on, but for how its lines
+// end: a CR is passed on before it is known whether an LF follows.
+func FuzzEvents(f *testing.F) {
+	for _, seed := range []string{
+		"data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"tools\":[{\"name\":\"read\"},{\"name\":\"delete\"}]}}\n\n", "\ufeff: hello\r\n\r\ndata: {}\r\rdata: x\n\n",
+		"event: endpoint\ndata: /messages\n\n", "data\n\n", "\r", "\n\n\n", "id: 1\ndata: cut", "data: {}\r\n\ndata: {}\n\n",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, stream string) {
+		read := func(from io.Reader) (string, error) {
+			got, err := io.ReadAll(NewEvents(from, func(m []byte) ([]byte, error) { return Message(m, some) }))
+			return string(got), err
+		}
+		whole, err := read(strings.NewReader(stream))
+		pieces, cut := read(iotest.OneByteReader(strings.NewReader(stream)))
+		if lineEnds.Replace(whole) != lineEnds.Replace(pieces) || (err == nil) != (cut == nil) {
+			t.Errorf("%q: whole %q, %v; in pieces %q, %v", stream, whole, err, pieces, cut)
+		}
+	})
 }
