@@ -382,3 +382,19 @@ func TestTimeOfProcessing(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// What has come whole stays whole, whatever follows.
+func FuzzWholeEvents(f *testing.F) {
+	for _, seed := range []string{"data: x\n\n", "\r\r", "a\r\n\r\nb", "\n", "a\n\r"} {
+		f.Add(seed, "data: y\n\n")
+	}
+	f.Fuzz(func(t *testing.T, came, follows string) {
+		n := wholeEvents([]byte(came))
+		if n < 0 || n > len(came) || n > 0 && came[n-1] != '\n' && came[n-1] != '\r' {
+			t.Fatalf("%q: %d", came, n)
+		}
+		if later := wholeEvents([]byte(came + follows)); later < n {
+			t.Errorf("%q is whole for %d bytes, and with %q behind it for %d", came, n, follows, later)
+		}
+	})
+}
