@@ -85,16 +85,23 @@ func portOf(service, port string) (b backend) {
 
 var statusLine = regexp.MustCompile(`(?m)^(Uid|CapEff|NoNewPrivs|Seccomp):\s+(\S+)`)
 
+// serviceProcesses returns the directories below /proc of the service's processes.
+func serviceProcesses(t *testing.T) (dirs []string) {
+	t.Helper()
+	for _, dir := range globbed(t, "/proc/[0-9]*") {
+		command, _ := os.ReadFile(filepath.Join(dir, "cmdline")) // one that has ended is none
+		if strings.HasPrefix(string(command), "/mcp-forward-auth\x00serve\x00") {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
 // restricted looks at the processes as the kernel sees them, beside what the
 // API server has admitted already.
 func (r *installed) restricted(t *testing.T) {
-	found := 0
-	for _, dir := range globbed(t, "/proc/[0-9]*") {
-		command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if !strings.HasPrefix(string(command), "/mcp-forward-auth\x00serve\x00") {
-			continue
-		}
-		found++
+	found := serviceProcesses(t)
+	for _, dir := range found {
 		status, err := os.ReadFile(filepath.Join(dir, "status"))
 		if err != nil {
 			t.Fatal(err)
@@ -116,7 +123,7 @@ func (r *installed) restricted(t *testing.T) {
 			t.Error("it has the token of a ServiceAccount")
 		}
 	}
-	mustEqual(t, "processes", found, 2)
+	mustEqual(t, "processes", len(found), 2)
 	say("2 processes, each of user 65532, no capabilities, seccomp, read-only root, no token of the API")
 }
 

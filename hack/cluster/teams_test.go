@@ -217,13 +217,8 @@ func (r *gathered) rights(t *testing.T) {
 		out, _ := r.output("", "kubectl", "auth", "can-i", c.verb, c.resource, "--namespace", team(0), as)
 		mustEqual(t, "may it "+c.verb+" "+c.resource, strings.TrimSpace(out), c.want)
 	}
-	found := 0
-	for _, dir := range globbed(t, "/proc/[0-9]*") {
-		command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if !strings.HasPrefix(string(command), "/mcp-forward-auth\x00serve\x00") {
-			continue
-		}
-		found++
+	found := serviceProcesses(t)
+	for _, dir := range found {
 		mounts, err := os.ReadFile(filepath.Join(dir, "mounts"))
 		if err != nil {
 			t.Fatal(err)
@@ -232,7 +227,7 @@ func (r *gathered) rights(t *testing.T) {
 			t.Error("the service has the token of a ServiceAccount")
 		}
 	}
-	mustEqual(t, "processes", found, 2)
+	mustEqual(t, "processes", len(found), 2)
 }
 
 // change adds and removes hosts while clients of two that stay call all the time.

@@ -14,8 +14,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
-import axe from 'axe-core';
-import { chromium } from 'playwright-core';
+import { examine, launch } from './chromium.mjs';
 
 const [target] = process.argv.slice(2);
 const env = process.env;
@@ -80,11 +79,7 @@ async function redeem(req, params) {
   return { status: response.status, scope: answer.scope ?? '', error: answer.error ?? '', hasToken: Boolean(answer.access_token) };
 }
 
-const browser = await chromium.launch({
-  executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP client.example ~NOTFOUND'],
-});
+const browser = await launch('--host-resolver-rules=MAP client.example ~NOTFOUND');
 report.browser = browser.version();
 
 async function newPage(options = {}) {
@@ -100,16 +95,7 @@ async function newPage(options = {}) {
 // look takes a screenshot, runs axe and measures sideways scrolling.
 async function look(page, name, variant) {
   const file = path.join(out, `${label}-${name}-${variant}.png`);
-  await page.screenshot({ path: file, fullPage: true });
-  report.screenshots.push(file);
-  // By the debugging protocol, which the page's Content-Security-Policy does not reach.
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-  for (const v of violations) {
-    report.axe.push({ page: name, variant, id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)) });
-  }
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  if (wide > 0) report.overflow.push({ page: name, variant, pixels: wide });
+  await examine(page, file, { page: name, variant }, report);
 }
 
 const allow = (page) => page.locator('button[name=decision][value=allow]');

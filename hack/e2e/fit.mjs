@@ -8,7 +8,7 @@
 // ONLY      a regular expression over the paths (all)
 //
 // Prints one JSON line. Findings are reported, not judged: the Go test decides.
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
 const [target] = process.argv.slice(2);
 const env = process.env;
@@ -16,10 +16,7 @@ const only = new RegExp(env.ONLY ?? '');
 const widths = { narrow: 320, desktop: 1280 };
 const report = { looks: 0, boxes: 0, found: [] };
 
-const browser = await chromium.launch({
-  executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const browser = await launch();
 report.browser = browser.version();
 try {
   const paths = (await (await fetch(target)).json()).filter((p) => only.test(p));

@@ -10,8 +10,7 @@
 // Prints one JSON line. Findings are reported, not judged: the Go test decides.
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import axe from 'axe-core';
-import { chromium } from 'playwright-core';
+import { examine, launch } from './chromium.mjs';
 
 const [target] = process.argv.slice(2);
 const env = process.env;
@@ -27,10 +26,7 @@ const report = { pages: 0, axe: [], overflow: [], screenshots: [], console: [] }
 const unfold = /\/consent-(few|stepup|100-tools)$/;
 const only = new RegExp(env.ONLY ?? '');
 
-const browser = await chromium.launch({
-  executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const browser = await launch();
 report.browser = browser.version();
 try {
   const paths = (await (await fetch(target)).json()).filter((p) => only.test(p));
@@ -69,14 +65,5 @@ async function look(page, name, variant) {
   // As tall as the page, so that what sticks to the window's end is where it belongs.
   const { width, height } = page.viewportSize();
   await page.setViewportSize({ width, height: Math.min(8000, Math.max(height, await page.evaluate(() => document.documentElement.scrollHeight))) });
-  await page.screenshot({ path: file, fullPage: true });
-  report.screenshots.push(file);
-  // By the debugging protocol, which the page's Content-Security-Policy does not reach.
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-  for (const v of violations) {
-    report.axe.push({ page: name, variant, id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)) });
-  }
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  if (wide > 0) report.overflow.push({ page: name, variant, pixels: wide });
+  await examine(page, file, { page: name, variant }, report);
 }

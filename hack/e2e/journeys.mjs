@@ -11,7 +11,7 @@
 // Prints one JSON line: what each journey came to. The Go test judges.
 import { createHash, randomBytes } from 'node:crypto';
 import http from 'node:http';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
 const [target] = process.argv.slice(2);
 const env = process.env;
@@ -62,10 +62,7 @@ async function outcome(req) {
   return out;
 }
 
-const browser = await chromium.launch({
-  executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const browser = await launch();
 report.browser = browser.version();
 
 const heading = (page) => page.locator('h1').innerText();

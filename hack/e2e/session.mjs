@@ -11,7 +11,7 @@
 //
 // Prints one JSON line about what happened; the Go test judges.
 import { writeFileSync } from 'node:fs';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
 const [target] = process.argv.slice(2);
 const env = process.env;
@@ -19,10 +19,7 @@ const origin = new URL(target).origin;
 const [username, password] = (env.LOGIN ?? 'alice:alice-password').split(':');
 const report = {};
 
-const browser = await chromium.launch({
-  executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const browser = await launch();
 report.browser = browser.version();
 try {
   const context = await browser.newContext({ locale: 'en-US' });

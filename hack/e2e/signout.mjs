@@ -8,7 +8,7 @@
 // LOGIN            user:password at the provider
 //
 // Prints one JSON line about what happened; the Go test judges.
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
 const [target, endSession] = process.argv.slice(2);
 const env = process.env;
@@ -17,10 +17,7 @@ const provider = new URL(endSession).origin;
 const [username, password] = (env.LOGIN ?? 'alice:alice-password').split(':');
 const report = {};
 
-const browser = await chromium.launch({
-  executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const browser = await launch();
 report.browser = browser.version();
 try {
   const context = await browser.newContext({ locale: 'en-US' });
