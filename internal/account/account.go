@@ -2,9 +2,10 @@
 // /account and what is below it, but for the sign-in. A browser session opens them,
 // and nothing else does.
 //
-// Its invariants: a page shows and ends what is of the session's own person alone; a
-// form counts only if this service made it for this very session, and comes from its
-// own page; and no script reads a page: each is for a window that a person opens.
+// Its invariants: a page shows and ends only what belongs to the person of the session;
+// a form is accepted only if this service made it for this session and it comes from its
+// own page; and no script can read a page, because pages open only in windows that a
+// person opened.
 package account
 
 import (

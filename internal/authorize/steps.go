@@ -55,8 +55,8 @@ type pending struct {
 	// Catalogue is the fingerprints of choices, and in the login step the digest of
 	// those of what was granted.
 	Catalogue string `json:"catalogue,omitempty"`
-	// Shown is the digest of what the person agrees to by granting all of choices, see
-	// catalog.Agree, and in the login step by what was granted.
+	// Shown is the digest of what the person agrees to by granting all of choices or, in
+	// the login step, by what they granted; see catalog.Agree.
 	Shown  string `json:"shown,omitempty"`
 	Prompt string `json:"prompt,omitempty"`
 	// Device names the record of the device that the answer is for, whose page had
@@ -66,12 +66,12 @@ type pending struct {
 	// Mark is requestMark of the request.
 	Mark    string `json:"mark,omitempty"`
 	Offline bool   `json:"offline,omitempty"` // the client asked for offline_access
-	// Page is where a person goes on to who signs in for this host's pages. Then there
-	// is no client, and nothing of it above.
+	// Page is the address to return to, for a sign-in to this host's pages. Such a
+	// sign-in has no client, and the fields above about one are empty.
 	Page string `json:"page,omitempty"`
 }
 
-// step is s of a client's sign-in; one for pages is none of a client.
+// step maps s to the audit step of a client's sign-in. Sign-ins for pages have none.
 func (p pending) step(s audit.Step) audit.Step {
 	if p.Page != "" {
 		return ""

@@ -1,7 +1,7 @@
 // Package bridge serves over HTTP an MCP server that speaks stdio. It starts the
 // server's command, one process for each session, person or for all, and passes
 // JSON-RPC messages between the processes and the clients of streamable HTTP. It
-// runs in a process of its own: what holds keys starts no programs.
+// runs in a process of its own, because the process with the keys must not start programs.
 //
 // A process gets no variable of the environment that is not listed, has a process
 // group of its own, and is ended with everything that it started.

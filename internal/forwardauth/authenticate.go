@@ -49,8 +49,8 @@ func (e *Endpoint) known(ctx context.Context, raw string, q *Request, d *Decisio
 	return Allowed
 }
 
-// find notes whose credential raw is, and what it is good for at d.Resource by
-// what is known of its MCP server now.
+// find sets whose credential raw is, and what it allows at d.Resource by the
+// catalogue known now.
 func (e *Endpoint) find(ctx context.Context, raw string, d *Decision) (reason Reason) {
 	key, now := digest(raw, d.Resource), e.Now().Unix()
 	t, g := e.recall(key, now)
@@ -136,9 +136,9 @@ func (e *Endpoint) standing(t *Token) Reason {
 	return Revoked
 }
 
-// Issued verifies a token of res as it is issued, and remembers it: where it is
-// used at the replica that issued it, the first request costs what every other
-// does. That it is refused already is for that request to find.
+// Issued verifies a token of res when it is issued, and caches it, so that its first
+// request at this replica costs no more than later ones. An error is ignored: the
+// first request will find it.
 func (e *Endpoint) Issued(raw string, res *resource.Resource) {
 	if len(raw) <= token.MaxWithProvider {
 		e.verify(context.Background(), raw, digest(raw, res), res)
@@ -168,10 +168,9 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res 
 	return t, Allowed
 }
 
-// ClientID returns the whole id of the client behind a decision that let q through;
-// d.Token has the short form of it. It verifies the credential again, which is too
-// much for each request, and asks no one: where only that would tell, it returns the
-// short form.
+// ClientID returns the full id of the client behind a decision that let q through;
+// d.Token has the short form. It verifies the credential again, which is too expensive
+// for every request. It does no I/O: where that would be needed, it returns the short form.
 func (e *Endpoint) ClientID(q *Request, d *Decision) string {
 	short := d.Token.Client()
 	if !strings.HasPrefix(short, oauth.DynamicIDPrefix) {

@@ -92,10 +92,10 @@ func (e *Endpoint) locate(q *Request, d *Decision) Reason {
 	return UnknownResource
 }
 
-// theWayIn refuses a gateway's question about a server that this service relays
-// to, and the other way round. A served host is open to clients, and its
-// identity headers are for the server alone. Questions about single messages are
-// for the hosts whose configuration says that they are asked.
+// theWayIn refuses a gateway's question about a served host, and a client's request
+// to a host behind a gateway. A served host is open to clients, and its identity
+// headers are only for the server. Questions about single messages are refused unless
+// the configuration of the host expects them.
 func theWayIn(q *Request, d *Decision) Reason {
 	if (d.Resource.Serving != nil) != (q.Dialect == Served) || q.Dialect == ExtMCP && !d.Resource.Rules.ExtMCP {
 		return NotServedThatWay
@@ -110,8 +110,8 @@ func (e *Endpoint) agrees(name string, host *resource.Host) bool {
 	return other == nil || other == host || hostname(other.Name) == hostname(host.Name)
 }
 
-// ofGateWatch reports whether q is a question of the gate watch, of this replica
-// or another: it is marked, and has no token or the one that all of them have.
+// ofGateWatch reports whether q comes from the gate watch of this replica or another:
+// it is marked, and has no token or the well-known wrong one.
 func ofGateWatch(q *Request) bool {
 	name, _ := one(q.MCPName)
 	return name == gatewatch.Mark && (len(q.Authorization) == 0 || len(q.Authorization) == 1 && q.Authorization[0] == "Bearer "+gatewatch.WrongToken)

@@ -3,8 +3,8 @@
 // this service: another policy won, a route was added, an annotation is gone.
 //
 // Its invariants: it sends nothing secret; it follows no redirect; it asks one
-// thing at a time at each host, within bounds of time and size; a network that is away
-// makes no gate open; and nothing that it sees stops this service from serving.
+// thing at a time at each host, within bounds of time and size; a network failure never
+// counts as an open gate; and nothing that it sees stops this service from serving.
 package gatewatch
 
 import (

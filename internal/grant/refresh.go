@@ -83,8 +83,8 @@ type refreshToken struct {
 	Held bool `json:"held,omitempty"`
 }
 
-// refreshAnswer is what one exchange came to, as the guard keeps it for those
-// who ask for the same exchange again.
+// refreshAnswer is the result of one exchange. The guard keeps it for repeats of the
+// same exchange.
 type refreshAnswer struct {
 	Token    string             `json:"token"`
 	Identity connector.Identity `json:"identity"`
@@ -97,11 +97,10 @@ func (t *refreshToken) person() connector.Identity {
 	return connector.Identity{Namespace: t.Namespace, Subject: t.Subject}
 }
 
-// first returns the refresh token that comes with a redeemed code, "" if the
-// client is to have none: those that registered the grant get one whether or
-// not they asked for offline_access, the others if they asked. Of a client that
-// the operator configured the operator has said which grants it may use. Key is that
-// of the access token.
+// first returns the refresh token that comes with a redeemed code, "" if the client
+// gets none. A client that registered the grant gets one whether or not it asked for
+// offline_access; others get one if they asked. For a client that the operator
+// configured, its grants decide. Key is that of the access token.
 func (r *Refresh) first(c *call, a authcode.Authorization, key string) (string, error) {
 	if r == nil || !c.client.MayUse("refresh_token") && (!a.Offline || c.client.PreRegistered) {
 		return "", nil
@@ -137,7 +136,7 @@ func (r *Refresh) expires(t refreshToken, now time.Time) time.Time {
 	return idle
 }
 
-// refreshing is one use of a refresh token on its way through the checks.
+// refreshing is the state of one refresh request while it passes the checks.
 type refreshing struct {
 	*call
 	token  refreshToken
@@ -221,8 +220,7 @@ func (r *refreshing) pass(checks []refreshCheck) error {
 	return nil
 }
 
-// mayRefresh: of a client that the operator configured the operator has said
-// which grants it may use.
+// mayRefresh refuses a configured client whose entry does not have the grant.
 func mayRefresh(r *refreshing) error {
 	if r.client.PreRegistered && !r.client.MayUse("refresh_token") {
 		return oauth.Errorf(oauth.UnauthorizedClient, "this client may not use refresh tokens")
@@ -323,8 +321,8 @@ func narrow(asked string, granted oauth.Scopes, exists func(scope string) bool) 
 // dropChangedScopes leaves out scopes that now open other tools than the user
 // agreed to: the client that needs one asks for it, and the user sees the new
 // list. The refresh token keeps them, so that a tool that was there only for a
-// while costs nothing for good. Where such tools are held back one by one, all scopes
-// stay; who agreed before the operator wanted that is taken to agree to what there is now.
+// while has no lasting effect. Where such tools are held back one by one, all scopes
+// stay. People who agreed before that setting was on count as agreeing to the tools of now.
 func (e *Endpoint) dropChangedScopes(r *refreshing) error {
 	held := holdsChanged(r.host, r.token.Resource)
 	if held && r.token.Agreed != "" {
@@ -418,8 +416,8 @@ func refreshUnavailable(cause error) error {
 	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "refresh tokens cannot be used right now", Reason: reasons.GuardUnavailable, Cause: cause}
 }
 
-// endFamily revokes everything that came of a sign-in. That the list is full
-// changes nothing for the caller, who refuses anyway; the entry says it.
+// endFamily revokes every token of a sign-in. If the list of revocations is full, the
+// caller refuses anyway, and the audit entry says so.
 func (e *Endpoint) endFamily(c *call, t refreshToken, reason reasons.Reason) {
 	entry := c.entry
 	entry.Event, entry.Reason = audit.FamilyEnded, reason

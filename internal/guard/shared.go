@@ -265,7 +265,7 @@ func (s *Shared) change(ctx context.Context, family string, generation int, edit
 	return errContended
 }
 
-// spend calls next under the lease and writes down what came of it.
+// spend calls next under the lease and stores its result.
 func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased record, next Next) (string, error) {
 	held := &holding{history: history{record: leased, raw: leased.encode(), key: before.key, now: before.now, read: before.read}}
 	if before.Left != "" && before.LeftFor == r.Generation && r.Resume != nil {

@@ -110,7 +110,8 @@ func (w watchedBrowser) AuthorizationURL(ctx context.Context, login connector.Lo
 	return target, err
 }
 
-// Exchange makes every watched connector an Exchanger; one that is none refuses.
+// Exchange implements connector.Exchanger for every watched connector; it refuses if
+// the connector does not implement it.
 func (w watchedBrowser) Exchange(ctx context.Context, accessToken string, x connector.Exchange) (string, time.Duration, error) {
 	exchanger, ok := w.next.(connector.Exchanger)
 	if !ok {

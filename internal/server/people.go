@@ -43,7 +43,7 @@ func nothingHere(pages *page.Pages) web.HostHandler {
 	}
 }
 
-// pageForPeople puts a page in the place of next's refusal for want of a token, for a
+// pageForPeople shows a page instead of next's refusal for lack of a token, for a
 // person who opened the address of an MCP server, as opened says. The status and the
 // challenge stay. A gateway that asks and shows its own page for a 401 shows that.
 func pageForPeople(pages *page.Pages, opened func(*http.Request) bool, next http.Handler) http.Handler {

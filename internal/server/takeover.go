@@ -11,14 +11,14 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 )
 
-// mostServices bounds how many services are kept for requests that do not end,
-// which are streams. Beyond it, the streams of the oldest that wait for what a
-// server may have to say are ended, as when the process drains; clients open others.
+// mostServices bounds how many services are kept for open streams. Beyond it, those
+// streams of the oldest service that only wait for messages from a server are ended,
+// as when the process drains; clients open new ones.
 const mostServices = 16
 
-// Reload builds a service of cfg beside the one in force, which it then takes the
-// place of, between two requests. Requests under way are answered by the service
-// that they began with. After an error the service in force is the one before.
+// Reload builds a service of cfg beside the one in force and replaces it between two
+// requests. Requests in progress are answered by the service that they began with. If
+// Reload returns an error, the previous service stays in force.
 func (s *Server) Reload(cfg *config.Config) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -68,7 +68,7 @@ func (s *Server) takeOver(next *service) error {
 	return nil
 }
 
-// warn logs what is no mistake in a configuration and was not said before.
+// warn logs the warnings of a configuration that were not logged before.
 func (s *Server) warn(next, before *service) {
 	for _, w := range next.cfg.Warnings {
 		if before == nil || !slices.Contains(before.cfg.Warnings, w) {
@@ -109,7 +109,7 @@ func (s *Server) degraded() []string {
 	return reasons
 }
 
-// inForce answers Envoy by the service that is in force.
+// inForce answers Envoy with the service in force.
 type inForce struct{ *Server }
 
 // Decide implements envoy.Decider.

@@ -1,6 +1,6 @@
 // Package oauth2 signs people in with a provider that speaks OAuth 2.0 without
 // OpenID Connect: there is no ID token, only an endpoint that says whose access
-// token this is. Its invariants: PKCE binds the code to the visit, for want of a
+// token this is. Its invariants: PKCE binds the code to the visit, because there is no
 // nonce; the subject is a claim that the operator named; and a response that
 // names an issuer which the operator did not is refused.
 package oauth2

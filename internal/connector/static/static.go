@@ -120,7 +120,7 @@ func (a account) matches(password string) bool {
 // Authenticate implements connector.PasswordConnector. It waits its turn and
 // fails with ErrBusy if that does not come in time, or at once if too many wait.
 func (c *Connector) Authenticate(ctx context.Context, username, password string) (connector.Identity, error) {
-	// Refused for what was typed alone, so the early return tells nothing about who exists.
+	// This depends only on the input, so returning early does not reveal which users exist.
 	if password == "" || len(password) > maxPassword || len(username) > maxUsername {
 		return connector.Identity{}, connector.ErrRejected
 	}

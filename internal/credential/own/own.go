@@ -1,7 +1,7 @@
 // Package own is the kind of credential that this service issues itself: the
-// access tokens of package token. It has to ask about one alone: whose sign-in has a
-// session with the identity provider that this replica does not know yet, or whose
-// token for the MCP server has died.
+// access tokens of package token. It does I/O only for a token whose sign-in
+// holds a session at the identity provider, if this replica does not know the session
+// yet or its token for the MCP server has expired.
 package own
 
 import (

@@ -3,9 +3,9 @@
 //
 // A key holds all that is known of it, sealed, so nothing of it is stored. Its
 // invariants: it is for one MCP server; it never does more than its scopes, nor more
-// than the rules allow the person when it is used; who is denied, or ends it, has
-// ended it everywhere; and it rests once the identity provider has not vouched for the
-// person for a while.
+// than the rules allow the person at the time of use; a denial, or ending it, takes
+// effect everywhere; and it is suspended while the identity provider has not confirmed
+// the person for some time.
 package personal
 
 import (
