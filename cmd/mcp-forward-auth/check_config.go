@@ -33,28 +33,29 @@ var errNoConfig = errors.New("--config FILE is required")
 func checkConfigCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check-config --config FILE",
-		Short: "Check a configuration file and say what it means, also for one person",
+		Short: "Check a configuration file and say what it means",
 		Long: `Check a configuration file as "serve" does, and print every mistake, or what
-the file means. No address is asked and nothing is changed.
+the file means. It sends no request and changes nothing.
 
-With --online it asks what the file names as well, and changes nothing there:
-identity providers, their keys and clocks, the keys of other authorization
-servers and of trusted issuers, the tools of MCP servers, public names in DNS
-and their certificates. To the guard it writes one entry that is gone at once.
+With --online it also checks everything that the file names, without changing
+anything there: identity providers, their keys and clocks, the keys of other
+authorization servers and of trusted issuers, the tools of MCP servers, public
+names in DNS and their certificates. In the guard it writes one entry and
+removes it at once.
 
-With --as it prints what the policy lets a person have. WHO names what matters
-of user=…,email=…,groups=a|b,provider=…,client=…, with a backslash before ","
-and "|"; --as "" is a person of whom nothing is known.
+With --as it prints what the policy allows a person. WHO is any part of
+user=…,email=…,groups=a|b,provider=…,client=…, with a backslash before "," and
+"|"; --as "" is a person of whom nothing is known.
 
 With --as-agent it prints what an assertion of a trusted issuer would get at
-/token: the file holds the JWT that a workload, a pod or a company's identity
-provider shows. Its signature and its times are not looked at.
+/token. The file holds the JWT of a workload, a pod or a company's identity
+provider. Its signature and its times are not checked.
 
 Exit codes: 0 if the file is good and, with --as, all of --scopes is allowed
 (without --scopes: anything is); 1 if the file has mistakes; 2 if called
 wrongly; 3 if the policy refuses something; 4 if --online found something that
-cannot be used as it is; 5 if the file is good, and one that proxy.hostsFiles
-names has a mistake, so that its hosts are left out.`,
+does not work; 5 if the file is good, but a file of proxy.hostsFiles has a
+mistake, so that its hosts are left out.`,
 		Example: `  mcp-forward-auth check-config --config config.yaml
   mcp-forward-auth check-config --config config.yaml --online
   mcp-forward-auth check-config --config config.yaml --as 'email=ann@example.com,groups=dev' --scopes notes:write`,

@@ -32,11 +32,12 @@ type visit struct {
 func doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor URL",
-		Short: "Look at a protected MCP server as a client does and name each fault",
-		Long: `Ask a protected MCP server some thirty questions, as MCP clients do, and name
+		Short: "Check a protected MCP server from outside and name each fault",
+		Long: `Send a protected MCP server some thirty requests, as MCP clients do, and name
 each fault with its remedy. It works with any authorization server. With
---gateway and no URL it prints the whole recipe for that gateway. With --all and
-no URL it looks once at the gate of every MCP server of a configuration file.
+--gateway and no URL it prints the whole configuration for that gateway. With
+--all and no URL it checks once that every MCP server of a configuration file is
+closed.
 
 Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 		Example: `  mcp-forward-auth doctor https://mcp.example.com/mcp
@@ -48,12 +49,12 @@ Exit codes: 0 without a fault, 1 with faults, 2 if it could not run.`,
 	flags.StringVar(&v.gateway, "gateway", "", "show what to write for this gateway, by `name`: "+strings.Join(doctor.Gateways(), ", "))
 	_ = c.RegisterFlagCompletionFunc("gateway", cobra.FixedCompletions(doctor.Gateways(), cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVar(&v.Register, "register", false, "register a client, which some servers store")
-	flags.BoolVar(&v.Login, "login", false, "sign in with a browser on this computer and test what comes after; registers a client")
+	flags.BoolVar(&v.Login, "login", false, "sign in with a browser on this computer, and test the rest with the token; registers a client")
 	flags.StringVar(&v.ClientID, "client-id", "", "sign in as this client `id` instead of registering one")
-	assertion := flags.String("assertion", "", "show the workload's token in this `file` in place of a sign-in and test what comes after")
+	assertion := flags.String("assertion", "", "present the workload's token in this `file` instead of a sign-in, and test the rest with it")
 	v.scope(flags)
 	flags.DurationVar(&v.LoginTimeout, "login-timeout", 5*time.Minute, "how long to wait for the sign-in")
-	all := flags.Bool("all", false, "look once at the gate of every MCP server of --config, as the gate watch does")
+	all := flags.Bool("all", false, "check once that every MCP server of --config is closed, as the gate watch does")
 	path := configFlag(c)
 	wantsJSON := outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) (err error) {

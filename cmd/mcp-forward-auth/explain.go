@@ -30,7 +30,7 @@ const (
 func explainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain FLOW|LINE|REASON",
-		Short: "Say what became of a sign-in or a request, why, and what to do",
+		Short: "Say what happened in a sign-in or request, why, and what to do",
 		Long: `Say on one screen what happened, why, by which rule, and what to do about it.
 
 FLOW is the id of a sign-in, which stands at the foot of every page and in the

@@ -18,7 +18,7 @@ const probeTimeout = 10 * time.Second
 func probeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "probe URL",
-		Short: "Ask a URL and fail unless it answers as wanted, for probes of containers",
+		Short: "Request a URL and fail unless it answers as expected",
 		Long: `Ask a URL once, within ten seconds, and follow no redirect.
 
 Exit codes: 0 if it answers with the wanted status, 1 if not, 2 if called

@@ -30,7 +30,7 @@ type operatorCall struct{ server, tokenFile string }
 func sessionsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sessions",
-		Short: "Show who has access, and end it, at a running service",
+		Short: "List who has access at a running service, and end it",
 		Long: `Show who has access to what, and end it. It asks the management listener of a
 running service, with the token that operators.tokenFile of its configuration
 names.
@@ -49,7 +49,7 @@ Exit codes: 0 with an answer, 1 if the service gives none, 2 if called wrongly.`
 func listSessionsCommand(at *operatorCall) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "Show who has access to what",
+		Short: "List who has access to what",
 		Long: `Show the apps, browsers and keys that have access by a person's sign-in: of one
 person, of everyone who gave access to one MCP server, or of everyone.
 
@@ -130,7 +130,7 @@ func printable(s string) string {
 func endSessionsCommand(at *operatorCall) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "end",
-		Short: "End what a person has, or one app, browser or key of theirs",
+		Short: "End all access of a person, or that of one app, browser or key",
 		Long: `End all access that came of a person's sign-ins until now, or one entry of it:
 within two seconds no request with it passes at any replica, and no refresh. It
 does not keep the person from signing in again; the deny-list does, or the

@@ -116,7 +116,7 @@ func TestMistakes(t *testing.T) {
 		"level: WARN":                          `level: "WARN" is not one of "debug", "info"`,
 		"level: 3":                             `level: must be text, not a number; put it in quotes, and write it like "info"`,
 		"address: 8080":                        `address: must be text, not a number; put it in quotes, and write it like ":8080"`,
-		"address: '${PORT}'":                   "address: holds a variable that was not replaced; this file and the files that it names are taken as they are, without variables",
+		"address: '${PORT}'":                   "address: holds a variable; write its value (variables are not expanded, here or in the files that this one names)",
 		"name: \"a\\u202eb\"":                  "name: holds a control or invisible character",
 		"count: 1000001":                       "count: 1000001 is not between 0 and 1000000",
 		"count: 1.5":                           "count: must be a whole number, not one with a fraction or that large",

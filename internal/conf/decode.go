@@ -217,7 +217,7 @@ func (c *Check) text(at string, value any, tag reflect.StructTag) (text string, 
 	case !ok:
 		c.addMalformed(at, "must be text, not %s%s", typeOf(value), quoteHint(value))
 	case variable.MatchString(text):
-		c.addMalformed(at, "holds a variable that was not replaced; this file and the files that it names are taken as they are, without variables")
+		c.addMalformed(at, "holds a variable; write its value (variables are not expanded, here or in the files that this one names)")
 		return "", false
 	}
 	return text, ok

@@ -754,16 +754,16 @@ management listener   :9090 (never expose it)
 log level             info
 identity provider     oidc, issuer https://idp.example.com/, client "id"
 who may sign in       every account of the identity provider
-redirect URIs there   https://mcp.example.com/callback
+register at provider  https://mcp.example.com/callback
 consent screen        on
 redirect URLs         https, loopback and private-use schemes
 dynamic registration  on
 metadata documents    of every public host
-clients in advance    0
+configured clients    0
 keys                  ephemeral (a restart ends all tokens; one replica only), a new signing key every 1h
 access tokens         valid for 1h
-refresh tokens        valid for 720h unused, 2160h after the sign-in
-limits a minute       600 registrations, any number of requests of a client, 10 wrong passwords, any number of requests of an address
+refresh tokens        valid for 720h unused, at most 2160h after the sign-in
+limits per minute     600 registrations, any number of requests of a client, 10 wrong passwords, any number of requests of an address
 guard                 in memory (each replica for itself; a restart forgets)
 introspection         off
 deny-list             none

@@ -62,7 +62,7 @@ func (c *Config) Settings() (all []Setting) {
 		line("identity provider", "%s%s", name, what)
 		line("who may sign in", "%s%s", name, providerAudience(p, conditions))
 		if p.Name != "static" {
-			line("redirect URIs there", "%s%s", name, conf.Names(c.redirectURIs(p)))
+			line("register at provider", "%s%s", name, conf.Names(c.redirectURIs(p)))
 		}
 	}
 	line("consent screen", "%s", onOff(c.ConsentScreen))
@@ -75,11 +75,11 @@ func (c *Config) Settings() (all []Setting) {
 	if c.Egress.ProxyURL != "" {
 		line("egress proxy", "%s", c.Egress.ProxyURL)
 	}
-	line("clients in advance", "%d", len(c.Clients))
+	line("configured clients", "%d", len(c.Clients))
 	line("keys", "%s, a new signing key every %s", c.Keys.Summary(), conf.ShowDuration(c.Keys.Rotation))
 	line("access tokens", "valid for %s", conf.ShowDuration(c.Tokens.AccessTokenLifetime))
 	line("refresh tokens", "%s", c.Tokens.RefreshSummary())
-	line("limits a minute", "%s", c.Limits.Summary())
+	line("limits per minute", "%s", c.Limits.Summary())
 	line("guard", "%s", c.Guard.summary())
 	line("introspection", "%s", onOff(c.Introspection))
 	if slices.ContainsFunc(c.Hosts, func(h resource.Entry) bool { return h.DeviceGrant }) {
@@ -124,11 +124,11 @@ func credentialSummary(h resource.Entry) string {
 	case len(h.Issuers) == 0 && !h.OwnTokensOff:
 		return ""
 	case len(h.Issuers) == 0:
-		return ", takes no tokens"
+		return ", accepts no tokens"
 	case h.OwnTokensOff:
-		return ", takes tokens of " + conf.Names(h.Issuers) + " alone"
+		return ", accepts only tokens of " + conf.Names(h.Issuers)
 	}
-	return ", takes tokens of " + conf.Names(h.Issuers) + " too"
+	return ", also accepts tokens of " + conf.Names(h.Issuers)
 }
 
 // dpopSummary says whether tokens are bound to keys, "" if they are not.

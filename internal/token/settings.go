@@ -41,5 +41,5 @@ func (s *Settings) RefreshSummary() string {
 	if !s.Refresh.Enabled {
 		return "off"
 	}
-	return fmt.Sprintf("valid for %s unused, %s after the sign-in", conf.ShowDuration(s.RefreshIdle), conf.ShowDuration(s.RefreshAbsolute))
+	return fmt.Sprintf("valid for %s unused, at most %s after the sign-in", conf.ShowDuration(s.RefreshIdle), conf.ShowDuration(s.RefreshAbsolute))
 }
