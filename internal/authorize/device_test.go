@@ -199,7 +199,7 @@ func TestUserCodesAreBounded(t *testing.T) {
 		d := beginDevice(t, c)
 		try := func(code string) *servertest.Page { return b.Post(t, deviceURL, url.Values{"user_code": {code}}) }
 		for i := range 10 {
-			if p := try("BBBB-BBBB"); p.Status != 400 || !strings.Contains(p.Text(), "No device waits with this code") {
+			if p := try("BBBB-BBBB"); p.Status != 400 || !strings.Contains(p.Text(), "No device is waiting with this code") {
 				t.Fatalf("try %d: %d %s", i, p.Status, p.Text())
 			}
 		}

@@ -171,7 +171,7 @@ func TestDisplacedSignIn(t *testing.T) {
 	}
 	page := servertest.Follow(t, b, servertest.Follow(t, b, first))
 	servertest.RefusedStep(t, s, page, "displaced")
-	if text := page.Text(); !strings.Contains(text, "given up for newer ones") {
+	if text := page.Text(); !strings.Contains(text, "replaced by newer ones") {
 		t.Error(text)
 	}
 }
