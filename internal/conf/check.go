@@ -148,7 +148,7 @@ var placeholder = regexp.MustCompile(`^(\$[A-Za-z_][A-Za-z0-9_]*|\$\([^)]*\)|<[^
 // does not show it: it may be a real one after all.
 func (c *Check) NotReplaced(at, value string) {
 	if placeholder.MatchString(value) {
-		c.Add(at, "is a placeholder; write the real value (variables are not expanded, here or in the files that this one names)")
+		c.Add(at, "is still a placeholder; write the real value (variables are not expanded, here or in the files that this one names)")
 	}
 }
 
