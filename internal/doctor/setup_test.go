@@ -131,7 +131,10 @@ func (st *stack) origin() string { return strings.TrimSuffix(st.mcpURL, "/mcp") 
 func (st *stack) run(t *testing.T, o Options) Report {
 	t.Helper()
 	if o.LoginTimeout == 0 {
-		o.LoginTimeout = 5 * time.Second
+		o.LoginTimeout = time.Minute // hashing a password takes seconds under -race
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 30 * time.Second
 	}
 	if o.URL == "" {
 		o.URL = st.mcpURL
