@@ -38,7 +38,7 @@ type ACME struct {
 	// Address that the authority may write to about certificates. Default: none.
 	Email string `json:"email" check:"text"`
 	// URL of the authority's directory.
-	DirectoryURL string `json:"directoryURL" default:"https://acme-v02.api.letsencrypt.org/directory"`
+	DirectoryURL string `json:"directoryURL" check:"https" default:"https://acme-v02.api.letsencrypt.org/directory"`
 	// File with the certificates of the authorities to trust for directoryURL, in PEM. Default: those of the system.
 	Authorities []byte `json:"caFile"`
 }
@@ -95,7 +95,6 @@ func (a *ACME) resolve(c conf.Section, hosts []string) {
 	if a.CacheDir == "" {
 		c.Add(c.Key("cacheDir"), "is required: without it each start asks for new certificates, and the authority soon refuses")
 	}
-	c.SecureURL(c.Key("directoryURL"), a.DirectoryURL)
 	if a.CacheDir != "" {
 		a.CacheDir = c.Path(a.CacheDir)
 	}

@@ -16,7 +16,7 @@ import (
 //	default  what an absent key means
 //	enum     the values of a text, with spaces between
 //	min, max bounds of a number or a duration; of a list max alone
-//	check    names of checks: of a text "text", of a list those of lists and "unique"
+//	check    names of checks: of a text those of words, of a list those of lists and "unique"
 //	file     "line": the value is the name of a file, and the field, a Secret, its one line
 //	like     a text that is mistaken for a number where it lacks quotes
 //
@@ -34,6 +34,13 @@ var texts = map[reflect.Type]func(c *Check, at, text string, target reflect.Valu
 func IsText(t reflect.Type) bool {
 	_, ok := texts[t]
 	return ok || t.Kind() == reflect.String
+}
+
+// words are the checks of a text.
+var words = map[string]func(c *Check, at, text string){
+	"text":    (*Check).Text,
+	"https":   func(c *Check, at, text string) { c.SecureURL(at, text) },
+	"address": (*Check).ServerAddress,
 }
 
 // lists are the checks of lists of texts.
@@ -86,8 +93,10 @@ func (c *Check) checkText(at, text string, tag reflect.StructTag) {
 	if enum := strings.Fields(tag.Get("enum")); len(enum) > 0 && text != "" && !slices.Contains(enum, text) {
 		c.addMalformed(at, "%s is not one of %s", Show(text), Quoted(enum))
 	}
-	if tag.Get("check") == "text" {
-		c.Text(at, text)
+	for name := range strings.FieldsSeq(tag.Get("check")) {
+		if text != "" {
+			words[name](c, at, text)
+		}
 	}
 }
 

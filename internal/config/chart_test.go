@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,12 +52,12 @@ func TestReferenceRulesInChart(t *testing.T) {
 	for _, section := range []string{"provider", "providers[]"} {
 		rules = append(rules, chartRule{Path: section + ".name", Enum: kinds.Names()})
 	}
-	rules = addWrongTexts(t, rules)
+	rules, forms := addForms(t, rules)
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	if err := e.Encode(map[string]any{"keys": rules, "needs": needsOfProviders(t), "kinds": keysOfKinds(), "guards": needsOfGuards(t), "texts": variables(t)}); err != nil {
+	if err := e.Encode(map[string]any{"keys": rules, "needs": needsOfProviders(t), "kinds": keysOfKinds(), "guards": needsOfGuards(t), "forms": forms}); err != nil {
 		t.Fatal(err)
 	}
 	got := b.Bytes()
@@ -80,8 +82,13 @@ type chartRule struct {
 	Number bool   `json:"number,omitempty"`
 	// File marks the name of a file.
 	File bool `json:"file,omitempty"`
-	// Wrong are forms of a text that are refused.
-	Wrong []wrongText `json:"wrong,omitempty"`
+	// Duration: the text is a duration, which Min and Max may bound.
+	Duration bool `json:"duration,omitempty"`
+	// Most entries may be in a list, and with Unique none twice.
+	Most   int  `json:"most,omitempty"`
+	Unique bool `json:"unique,omitempty"`
+	// Forms are names of forms of a text that are refused.
+	Forms []string `json:"forms,omitempty"`
 }
 
 // need is what a provider of a kind lacks where none of the keys Unless is set.
@@ -144,16 +151,42 @@ func chartRules(rules []chartRule, t reflect.Type, at string) []chartRule {
 				rule.Enum = strings.Fields(f.Tag.Get("enum"))
 			}
 			if f.Type == reflect.TypeFor[time.Duration]() {
-				rule.Min, rule.Max = f.Tag.Get("min"), f.Tag.Get("max")
+				rule.Min, rule.Max, rule.Duration = f.Tag.Get("min"), f.Tag.Get("max"), true
 			}
 			if kind := f.Type.Kind(); kind == reflect.Int || kind == reflect.Float64 {
 				rule.Min, rule.Max, rule.Number = f.Tag.Get("min"), f.Tag.Get("max"), f.Tag.Get("min") != ""
 			}
-			if len(rule.Enum) > 0 || rule.Min != "" || rule.File {
+			checks := strings.Fields(f.Tag.Get("check"))
+			if f.Type.Kind() == reflect.Slice && !conf.IsText(f.Type) {
+				rules = append(rules, listRule(rule, f, checks)...)
+			} else if rule.Forms = checks; len(rule.Enum) > 0 || rule.Min != "" || rule.File || rule.Duration || len(checks) > 0 {
 				rules = append(rules, rule)
 			}
 			rules = chartRules(rules, f.Type, path)
 		}
+	}
+	return rules
+}
+
+// listRule is the rule of a list, and that of its entries.
+func listRule(rule chartRule, f reflect.StructField, checks []string) (rules []chartRule) {
+	rule.Most, _ = strconv.Atoi(f.Tag.Get("max"))
+	entry := chartRule{Path: rule.Path + "[]"}
+	for _, check := range checks {
+		if check == "unique" {
+			rule.Unique = true
+		} else {
+			entry.Forms = append(entry.Forms, check)
+		}
+	}
+	if f.Type == reflect.TypeFor[[]netip.Prefix]() {
+		entry.Forms = []string{"network"}
+	}
+	if rule.Most > 0 || rule.Unique {
+		rules = append(rules, rule)
+	}
+	if len(entry.Forms) > 0 {
+		rules = append(rules, entry)
 	}
 	return rules
 }

@@ -3,15 +3,21 @@ package config
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/kinds"
+)
+
+const (
+	anyProvider = "provider: {name: google, clientID: a, clientSecret: s, hostedDomains: [example.com]}\n"
+	anyHosts    = "proxy: {hosts: [{host: a.example.com, endpoint: 'http://a'}]}\n"
 )
 
 // wrongText is a form of a text that the program refuses, for the chart to refuse it
@@ -25,98 +31,262 @@ type wrongText struct {
 	Except string `json:"except,omitempty"`
 	// Cut is what is taken from the value where the message shows it.
 	Cut string `json:"cut,omitempty"`
-	// Says is the message, a format of the value, of the value in lower case, and of the
-	// regular expression that a pattern for file names stands for.
+	// URL: the message shows the value as conf.ShowURL does.
+	URL bool `json:"url,omitempty"`
+	// Brief leaves out the end of the message, which the chart cannot compute.
+	Brief bool `json:"-"`
+	// Says is the message, a format of the quoted value, of the value in lower case, and of
+	// the regular expression that a pattern for file names stands for.
 	Says string `json:"says"`
 
-	sample   string // which is refused
-	document string // has the sample in the place of %s
+	sample string // which is refused
 }
 
-const (
-	anyProvider = "provider: {name: google, clientID: a, clientSecret: s, hostedDomains: [example.com]}\n"
-	anyHosts    = "proxy: {hosts: [{host: a.example.com, endpoint: 'http://a'}]}\n"
-	anyOIDC     = "provider: {name: oidc, clientID: a, clientSecret: s, issuerURL: %s}\n" + anyHosts
-)
-
-// wrongTexts are the forms by path.
+// wrongTexts are the forms by name. Those of tags have the names that tags have.
 func wrongTexts() map[string][]wrongText {
-	host := func(key string) string {
-		return anyProvider + "proxy: {hosts: [{host: a.example.com, endpoint: 'http://a', " + key + ": %s}]}"
-	}
-	own := anyProvider + "proxy: {hosts: [{host: %s, endpoint: 'http://a'}]}"
-	callback := anyProvider + "proxy: {hosts: [{host: a.example.com, endpoint: 'http://a'}], callbackHost: %s}"
-	listen := func(key string) wrongText {
-		return wrongText{Right: `:[0-9]+$`, sample: "8080", document: anyProvider + anyHosts + "listen: {" + key + ": %s}"}
-	}
-	issuer := []wrongText{
-		{Right: `^(?i)https?://[^/?#]`, sample: "id.example.com", document: anyOIDC},
-		{Wrong: `^(?i)http://`, Except: `^(?i)http://(localhost|127\.|\[::1\])`, sample: "http://id.example.com", document: anyOIDC},
-		{Wrong: `^https?://[^?#@]+/\.well-known/openid-configuration$`, Cut: `/\.well-known/openid-configuration$`, sample: "https://id.example.com/.well-known/openid-configuration", document: anyOIDC},
-	}
-	client := []wrongText{{Right: `^[!-~]+$`, sample: "a b", document: "provider: {name: google, clientID: %s, clientSecret: s, hostedDomains: [example.com]}\n" + anyHosts}}
-	domain := []wrongText{{Wrong: `^\*`, sample: "*.example.com", document: "provider: {name: google, clientID: a, clientSecret: s, allowedEmailDomains: [%s]}\n" + anyHosts}}
-	return map[string][]wrongText{
-		"provider.allowedEmailDomains[]":    domain,
-		"providers[].allowedEmailDomains[]": domain,
-		"listen.http":                       {listen("http")},
-		"listen.management":                 {listen("management")},
-		"listen.grpc":                       {listen("grpc")},
-		"provider.issuerURL":                issuer,
-		"providers[].issuerURL":             issuer,
-		"proxy.hosts[].host": {
-			{Wrong: `^[A-Za-z0-9.-]*[A-Z][A-Za-z0-9.-]*[A-Za-z0-9]$`, sample: "MCP.example.com", document: own},
-			{Wrong: `^[a-z0-9.-]+\.$`, sample: "mcp.example.com.", document: own},
-			{Wrong: `^[a-z0-9.-]*[_ ][a-z0-9._ -]*$`, sample: "m_cp.example.com", document: own},
-			{Wrong: `^[a-z0-9.-]+:([0-9]{6,}|[7-9][0-9]{4}|[^0-9/]*)$`, sample: "mcp.example.com:999999", document: own},
+	forms := map[string][]wrongText{
+		"variable": {{Wrong: `\$\{[A-Za-z_][A-Za-z0-9_.:-]*\}|\{\{.*\}\}`, sample: "${CLIENT_ID}"}},
+		"text": {
+			{Wrong: `(?s)^.{201,}`, sample: strings.Repeat("a", 201)},
+			{Wrong: `^\s|\s$`, sample: " a"},
+			{Wrong: `[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]`, sample: "a\u202eb"},
 		},
-		"proxy.hosts[].path":      {{Right: `^/`, sample: "mcp", document: host("path")}, {Wrong: `//|/\.{1,2}(/|$)`, sample: "/a/../b", document: host("path")}},
-		"proxy.callbackHost":      {{Wrong: `^https?://[^@]+$`, sample: "https://auth.example.com", document: callback}},
-		"egress.proxy":            {{Right: `^(?i)https?://`, sample: "proxy:3128", document: anyProvider + anyHosts + "egress: {proxy: %s}"}},
-		"branding.accentColor":    {{Right: `^#`, sample: "red", document: anyProvider + anyHosts + "branding: {accentColor: %s}"}},
-		"guard.redis.addresses[]": {{Right: `:[0-9]+$`, sample: "redis", document: anyProvider + anyHosts + "guard: {backend: redis, redis: {addresses: [%s]}}"}},
-		"proxy.hosts[].endpoint": {
-			{Wrong: `^(?i)https?://[^/?#]*@`, sample: "http://u:p@notes/mcp", document: anyProvider + "proxy: {hosts: [{host: a.example.com, endpoint: %s}]}"},
-		},
-		"proxy.hosts[].defaultScopes[]": {{Right: `^[!#-\[\]-~]+$`, sample: "a b", document: anyProvider + "proxy: {hosts: [{host: a.example.com, endpoint: 'http://a', defaultScopes: [%s]}]}"}},
-		"proxy.hostsFiles[].hosts[]":    {{Wrong: `[:/ ]`, sample: "https://x", document: anyProvider + "proxy: {hosts: [{host: a.example.com, endpoint: 'http://a'}], hostsFiles: [{files: '/x/*.yaml', hosts: [%s], endpoints: ['*']}]}"}},
-		"provider.clientID":             client,
-		"providers[].clientID":          client,
-		"listen.trustedProxies[]":       networks("listen: {trustedProxies: [%s]}"),
-		"egress.deniedPrefixes[]":       networks("egress: {deniedPrefixes: [%s]}"),
+		"scopes":    {{Right: `^[!#-\[\]-~]{1,200}$`, sample: "a b"}},
+		"patterns":  {{Wrong: `^$|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]`, sample: "a\tb"}, {Wrong: `\*.`, sample: "a*b"}},
+		"groups":    {{Wrong: `^$`, sample: ""}, {Wrong: `,`, sample: "a,b"}},
+		"address":   {{Right: `^(\[[0-9A-Za-z:.-]+\]|[a-z0-9.-]+):[1-9][0-9]{0,4}$`, sample: "redis"}},
+		"network":   networks,
+		"https":     append(urls("id.example.com"), secure...),
+		"url":       urls("notes:8080/mcp"),
+		"issuer":    slices.Concat(urls("id.example.com"), secure[:1], discovery, secure[1:]),
+		"clientID":  {{Right: `^[!-~]+$`, sample: "a b"}},
+		"domain":    {{Wrong: `^\*`, sample: "*.example.com"}},
+		"listen":    {{Right: `:[0-9]{1,5}$`, sample: "8080"}},
+		"host":      hostForms,
+		"path":      pathForms(),
+		"callback":  {{Wrong: `^https?://[^@]+$`, sample: "https://auth.example.com"}},
+		"proxy":     {{Right: `^(?i)https?://`, sample: "proxy:3128", URL: true}},
+		"colour":    {{Right: `^#`, sample: "red"}},
+		"teamHosts": {{Wrong: `[:/ ]`, sample: "https://x"}},
 	}
+	forms["addresses"] = forms["address"]
+	return forms
 }
 
-// networks are the forms of a text that is a network.
-func networks(document string) []wrongText {
-	document = anyProvider + anyHosts + document
+// urls are the forms of a text that is no http or https URL, as sample is none.
+func urls(sample string) []wrongText {
 	return []wrongText{
-		{Right: `^[0-9a-fA-F:.]+/[0-9]+$`, sample: "10.0.0.1", document: document},
-		{Wrong: `^[0-9.]+/(3[3-9]|[4-9][0-9]|[0-9]{3,})$`, sample: "10.0.0.0/33", document: document},
+		{Wrong: `^.{1000}.{1000}.{49}`, URL: true, sample: "https://" + strings.Repeat("a", 2048)},
+		{Right: `^(?i)https?://[^/?#]`, URL: true, sample: sample},
+		{Wrong: `^(?i)https?://[^/?#]*@`, URL: true, sample: "https://u:p@notes/mcp"},
+		{Wrong: `^(?i)https?://[^/?#]*[ <>"^{}|\\]`, URL: true, sample: "https://no tes/mcp"},
+		{Wrong: `#`, URL: true, sample: "https://notes/mcp#a"},
 	}
 }
 
-// said returns what the program says of the sample, as a format.
-func (w wrongText) said(t *testing.T) string {
+// secure are those of a URL to which credentials are sent.
+var secure = []wrongText{
+	{Wrong: `^(?i)http://`, Except: `^(?i)http://(localhost|127\.|\[::1\])`, URL: true, sample: "http://id.example.com"},
+	{Wrong: `\?`, URL: true, sample: "https://id.example.com/a?b=c"},
+}
+
+var discovery = []wrongText{
+	{Wrong: `^https?://[^?#@]+/\.well-known/openid-configuration$`, Cut: `/\.well-known/openid-configuration$`, sample: "https://id.example.com/.well-known/openid-configuration"},
+}
+
+var networks = []wrongText{
+	{Right: `^([0-9a-fA-F:.]+/[0-9]+)?$`, sample: "10.0.0.1"},
+	{Wrong: `^[0-9.]+/(3[3-9]|[4-9][0-9]|[0-9]{3,})$`, sample: "10.0.0.0/33"},
+	{Wrong: `/8$`, Except: `:|\.0\.0\.0/8$`, Brief: true, sample: "10.0.0.1/8"},
+	{Wrong: `/16$`, Except: `:|\.0\.0/16$`, Brief: true, sample: "10.0.0.1/16"},
+	{Wrong: `/24$`, Except: `:|\.0/24$`, Brief: true, sample: "10.0.0.1/24"},
+}
+
+var hostForms = []wrongText{
+	{Wrong: `://`, Except: `@`, sample: "https://mcp.example.com/mcp"},
+	{Wrong: `[/?#\\]`, Except: `@`, sample: "mcp.example.com/mcp"},
+	{Wrong: `\*`, Except: `@`, sample: "*.example.com"},
+	{Wrong: `@`, sample: "u@mcp.example.com"},
+	{Wrong: `^[A-Za-z0-9.-]*[A-Z][A-Za-z0-9.-]*[A-Za-z0-9]$`, sample: "MCP.example.com"},
+	{Wrong: `^[a-z0-9.-]+\.$`, sample: "mcp.example.com."},
+	{Wrong: `^[a-z0-9.-]*[_ ][a-z0-9._ -]*$`, sample: "m_cp.example.com"},
+	{Wrong: `^[a-z0-9.-]+:([0-9]{6,}|[7-9][0-9]{4}|[^0-9/]*)$`, sample: "mcp.example.com:999999"},
+	{Wrong: `^[^:]*[^\x00-\x7f][^:]*$`, Brief: true, sample: "bücher.example.com"},
+	{Wrong: `^([a-z0-9.-]*\.)?(-[a-z0-9-]*|[a-z0-9-]*-|[a-z0-9-]{64,}|)(\.[a-z0-9.-]*)?$`, sample: "-mcp.example.com"},
+	{Wrong: `^[a-z0-9.-]*\.[0-9]+$`, Except: `^[0-9.]+$`, sample: "mcp.example.1"},
+}
+
+// pathForms are the forms of a public path, with each that the service has for itself.
+func pathForms() []wrongText {
+	forms := []wrongText{
+		{Right: `^/`, sample: "mcp"},
+		{Right: "^[A-Za-z0-9._~!$&'()*+,=:@/-]*$", Cut: `/$`, sample: "/m%20p"},
+		{Wrong: `//|/\.{1,2}(/|$)`, Cut: `/$`, sample: "/a/../b"},
+	}
+	for _, own := range ownPaths {
+		forms = append(forms, wrongText{Wrong: `^/` + regexp.QuoteMeta(own) + `(/|$)`, Cut: `/$`, sample: "/" + own + "/a"})
+	}
+	return append(forms, wrongText{Wrong: `/\.well-known(/|$)`, Cut: `/$`, sample: "/a/.well-known"})
+}
+
+// A formed place is a path with names of forms that its value may not have.
+type formed struct {
+	path  string
+	forms []string
+	// beside is what else the document has, for the program to look at the value.
+	beside string
+}
+
+// formedPlaces are those that no tag tells of.
+func formedPlaces() []formed {
+	const none = "{}"
+	places := []formed{
+		{"listen.http", []string{"listen"}, none},
+		{"listen.management", []string{"listen"}, none},
+		{"listen.grpc", []string{"listen"}, none},
+		{"proxy.hosts[].host", []string{"host"}, none},
+		{"proxy.hosts[].path", []string{"path"}, none},
+		{"proxy.hosts[].endpoint", []string{"url"}, none},
+		{"proxy.callbackHost", []string{"callback"}, none},
+		{"proxy.hostsFiles[].hosts[]", []string{"teamHosts"}, "proxy: {hostsFiles: [{files: '/x/*.yaml', endpoints: ['*']}]}"},
+		{"egress.proxy", []string{"proxy"}, none},
+		{"branding.accentColor", []string{"colour"}, none},
+	}
+	for _, provider := range []formed{
+		{"allowedEmailDomains[]", []string{"domain"}, "{name: google}"},
+		{"clientID", []string{"clientID"}, "{name: google}"},
+		{"issuerURL", []string{"issuer"}, "{name: oidc}"},
+	} {
+		places = append(places,
+			formed{"provider." + provider.path, provider.forms, "provider: " + provider.beside},
+			formed{"providers[]." + provider.path, provider.forms, "providers: [" + provider.beside + "]"})
+	}
+	return places
+}
+
+// taggedPlace is the place of a rule whose forms tags tell.
+func taggedPlace(rule chartRule) formed {
+	place := formed{rule.Path, rule.Forms, "{}"}
+	section, key, _ := strings.Cut(rule.Path, ".")
+	key, _, _ = strings.Cut(key, ".")
+	keys := keysOfKinds()
+	for _, kind := range kinds.Names() {
+		switch {
+		case !slices.Contains(keys[kind], strings.TrimSuffix(key, "[]")):
+		case section == "provider":
+			place.beside = "provider: {name: " + kind + "}"
+		case section == "providers[]":
+			place.beside = "providers: [{name: " + kind + "}]"
+		}
+	}
+	return place
+}
+
+// document returns a configuration with a value at the path of a place.
+func (f formed) document(t *testing.T, value string) []byte {
 	t.Helper()
-	_, err := Parse(fmt.Appendf(nil, w.document, "'"+w.sample+"'"), testFiles)
-	found, ok := errors.AsType[conf.Errors](err)
-	if !ok || len(found) != 1 {
-		t.Fatalf("%q is not refused with one mistake: %v", w.sample, err)
+	var tree any
+	if err := yaml.Unmarshal([]byte(anyHosts), &tree); err != nil {
+		t.Fatal(err)
+	}
+	var beside map[string]any
+	if err := yaml.Unmarshal([]byte(f.beside), &beside); err != nil {
+		t.Fatal(err)
+	}
+	for key, section := range beside {
+		for inner, v := range flatten(section) {
+			tree = put(tree, strings.Split(strings.TrimPrefix(key+inner, "."), "."), v)
+		}
+	}
+	text, err := yaml.Marshal(put(tree, strings.Split(strings.ReplaceAll(f.path, "[]", ".[]"), "."), value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// flatten returns the values of a tree by their paths, such as ".hosts.[].path".
+func flatten(tree any) map[string]any {
+	all := map[string]any{}
+	switch tree := tree.(type) {
+	case map[string]any:
+		for key, value := range tree {
+			for path, v := range flatten(value) {
+				all["."+key+path] = v
+			}
+		}
+	case []any:
+		for _, value := range tree {
+			for path, v := range flatten(value) {
+				all[".[]"+path] = v
+			}
+		}
+	default:
+		all[""] = tree
+	}
+	return all
+}
+
+// put stores a value in a tree, at the first entry of lists.
+func put(tree any, path []string, value any) any {
+	if len(path) == 0 {
+		return value
+	}
+	if path[0] == "[]" {
+		list, _ := tree.([]any)
+		if len(list) == 0 {
+			list = []any{nil}
+		}
+		list[0] = put(list[0], path[1:], value)
+		return list
+	}
+	mapping, _ := tree.(map[string]any)
+	if mapping == nil {
+		mapping = map[string]any{}
+	}
+	mapping[path[0]] = put(mapping[path[0]], path[1:], value)
+	return mapping
+}
+
+// said returns what the program says of a value at the place.
+func (f formed) said(t *testing.T, value string) (problem string, refused bool) {
+	t.Helper()
+	_, err := Parse(f.document(t, value), testFiles)
+	found, _ := errors.AsType[conf.Errors](err)
+	for _, m := range found {
+		if m.Path == strings.ReplaceAll(f.path, "[]", "[0]") {
+			return m.Problem, true
+		}
+	}
+	return "", false
+}
+
+// format returns the message of the program about the sample, as a format.
+func (w wrongText) format(t *testing.T, place formed) string {
+	t.Helper()
+	says, refused := place.said(t, w.sample)
+	if !refused || !w.refuses(w.sample) {
+		t.Fatalf("%s: %q is not refused, or %+v is not about it", place.path, w.sample, w)
 	}
 	shown := w.sample
 	if w.Cut != "" {
 		shown = regexp.MustCompile(w.Cut).ReplaceAllString(shown, "")
 	}
-	if !w.refuses(w.sample) || strings.Contains(found[0].Problem, "%") {
-		t.Fatalf("%+v is not about its sample, or its message is no format", w)
-	}
-	says := found[0].Problem
+	says = strings.ReplaceAll(says, "%", "%%")
+	escaped := func(quoted string) string { return strings.ReplaceAll(quoted, "%", "%%") }
 	if lower := strings.ToLower(shown); lower != shown {
-		says = strings.ReplaceAll(says, fmt.Sprintf("%q", lower), "%[2]q")
+		says = strings.ReplaceAll(says, escaped(fmt.Sprintf("%q", lower)), "%[2]q")
 	}
-	says = strings.ReplaceAll(says, fmt.Sprintf("%q", ".*"+regexp.QuoteMeta(strings.TrimPrefix(shown, "*"))), "%[3]q")
-	return strings.ReplaceAll(says, fmt.Sprintf("%q", shown), "%[1]q")
+	says = strings.ReplaceAll(says, escaped(fmt.Sprintf("%q", ".*"+regexp.QuoteMeta(strings.TrimPrefix(shown, "*")))), "%[3]q")
+	if w.URL {
+		says = strings.Replace(says, escaped(conf.ShowURL(shown)), "%[1]s", 1)
+	} else if shown != "" {
+		says = strings.ReplaceAll(says, escaped(conf.Show(shown)), "%[1]s")
+	}
+	if w.Brief {
+		says = regexp.MustCompile(`(; did you mean|: )[^;:]*$`).ReplaceAllString(says, "")
+	}
+	return says
 }
 
 // refuses is what the template decides.
@@ -128,30 +298,37 @@ func (w wrongText) refuses(value string) bool {
 	return match(w.Wrong) && (w.Except == "" || !match(w.Except))
 }
 
-// addWrongTexts adds the forms to rules.
-func addWrongTexts(t *testing.T, rules []chartRule) []chartRule {
+// addForms adds the names of forms to rules, and returns the forms. What the program says
+// of a form is the same at each place.
+func addForms(t *testing.T, rules []chartRule) ([]chartRule, map[string][]wrongText) {
 	t.Helper()
 	forms := wrongTexts()
-	for _, path := range slices.Sorted(maps.Keys(forms)) {
-		rule := chartRule{Path: path}
-		if slices.ContainsFunc(rules, func(r chartRule) bool { return r.Path == path }) {
-			t.Fatalf("two rules for %s", path)
+	places := formedPlaces()
+	for _, rule := range rules {
+		if len(rule.Forms) > 0 {
+			places = append(places, taggedPlace(rule))
 		}
-		for _, w := range forms[path] {
-			w.Says = w.said(t)
-			rule.Wrong = append(rule.Wrong, w)
-		}
-		rules = append(rules, rule)
 	}
-	return rules
-}
-
-// variables are what no text may hold.
-func variables(t *testing.T) []wrongText {
-	t.Helper()
-	w := wrongText{Wrong: `\$\{[A-Za-z_][A-Za-z0-9_.:-]*\}|\{\{.*\}\}`, sample: "${CLIENT_ID}", document: "provider: {name: google, clientID: %s, clientSecret: s, hostedDomains: [example.com]}\n" + anyHosts}
-	w.Says = w.said(t)
-	return []wrongText{w}
+	for _, place := range places {
+		for _, name := range place.forms {
+			for i, w := range forms[name] {
+				says := w.format(t, place)
+				if w.Says != "" && w.Says != says {
+					t.Fatalf("%s, %s: it says %q, and elsewhere %q", place.path, name, says, w.Says)
+				}
+				forms[name][i].Says = says
+			}
+		}
+		i := slices.IndexFunc(rules, func(r chartRule) bool { return r.Path == place.path })
+		if i < 0 {
+			rules, i = append(rules, chartRule{Path: place.path}), len(rules)
+		}
+		rules[i].Forms = place.forms
+	}
+	for i := range forms["variable"] {
+		forms["variable"][i].Says = forms["variable"][i].format(t, formed{"provider.clientID", nil, "provider: {name: google}"})
+	}
+	return rules, forms
 }
 
 // needsOfGuards are what each store needs, as needsOfProviders has it.
@@ -194,10 +371,10 @@ func keysOfKinds() map[string][]string {
 // What the chart refuses the program refuses: changed in one place, values that are
 // good for some key are tried at every key that has forms.
 func TestChartRefusesNothingGood(t *testing.T) {
-	var values []string
+	values := []string{"", strings.Repeat("a", 3000), "a\tb", "a\u202eb", "https://bücher.example.com/", "xn--bcher-kva.example.com", "10.0.0.1/8", "192.168.0.0/16"}
 	for _, good := range []string{
 		"mcp.example.com", "mcp.example.com:8443", "[::1]:8443", "10.0.0.0/8", "2001:db8::/32", ":8080", "127.0.0.1:0",
-		"https://id.example.com/realms/main", "http://localhost:8080/mcp", "http://notes.default.svc/mcp", "/mcp", "read:notes", "#0a7d55", "*.{1}.example.com", `example\.com`, "client-1.apps",
+		"https://id.example.com/realms/main", "http://localhost:8080/mcp", "http://notes.default.svc/mcp", "/mcp", "read:notes", "#0a7d55", "*.{1}.example.com", `example\.com`, "client-1.apps", "tools_*", "Sales Team", "redis.default.svc:6379", "[2001:db8::1]:6379",
 	} {
 		values = append(values, good, strings.ToUpper(good))
 		for _, at := range []int{0, len(good) / 2, len(good)} {
@@ -206,21 +383,33 @@ func TestChartRefusesNothingGood(t *testing.T) {
 			}
 		}
 	}
-	forms := wrongTexts()
-	forms["any text"] = variables(t)
-	for path, list := range forms {
-		refused := 0
-		for _, value := range values {
-			if !slices.ContainsFunc(list, func(w wrongText) bool { return w.refuses(value) }) {
-				continue
+	places := append(formedPlaces(), formed{"provider.clientID", []string{"variable"}, "provider: {name: google}"})
+	for _, rule := range chartRules(nil, reflect.TypeFor[File](), "") {
+		places = append(places, taggedPlace(rule))
+	}
+	tried := map[string]bool{}
+	for _, place := range places {
+		for _, name := range place.forms {
+			refused := 0
+			for _, value := range values {
+				if value == "" && !strings.HasSuffix(place.path, "[]") { // an absent key
+					continue
+				}
+				if !slices.ContainsFunc(wrongTexts()[name], func(w wrongText) bool { return w.refuses(value) }) {
+					continue
+				}
+				refused++
+				if tried[name] && refused > 5 { // the values are many, and a form is the same everywhere
+					break
+				}
+				if _, is := place.said(t, value); !is {
+					t.Errorf("%s: the chart refuses %q for its form %q, and the program takes it", place.path, value, name)
+				}
 			}
-			refused++
-			if _, err := Parse(fmt.Appendf(nil, list[0].document, "'"+value+"'"), testFiles); err == nil {
-				t.Errorf("%s: the chart refuses %q, and the program takes it", path, value)
+			if refused == 0 {
+				t.Errorf("%s: the chart refuses none of the values for the form %q", place.path, name)
 			}
-		}
-		if refused == 0 {
-			t.Errorf("%s: the chart refuses none of the values", path)
+			tried[name] = true
 		}
 	}
 }

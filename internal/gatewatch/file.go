@@ -15,7 +15,7 @@ type File struct {
 	// How often, "10s" to "1h", give or take a tenth. What looks open is looked at again after a quarter of it, and is said after the second time.
 	Interval time.Duration `json:"interval" default:"1m" min:"10s" max:"1h"`
 	// Address of the gateway, such as "gateway.ingress.svc:443", where the public names do not lead to it from here. Requests and certificates keep the public names. Default: what DNS says.
-	Connect string `json:"connect"`
+	Connect string `json:"connect" check:"address"`
 	// File with the certificates of the authorities to trust for the gateway, in PEM, and no others. Default: those of the system.
 	Authorities []byte `json:"caFile"`
 	// What is different for some hosts.
@@ -27,7 +27,7 @@ type HostFile struct {
 	// One of the hosts of proxy.hosts, with its port if it has one there. Required.
 	Host string `json:"host"`
 	// Address of the gateway of this host. Default: that of gateWatch.
-	Connect string `json:"connect"`
+	Connect string `json:"connect" check:"address"`
 	// File with the certificates of the authorities to trust for this host, in PEM. Default: that of gateWatch.
 	Authorities []byte `json:"caFile"`
 	// Leave this host out. Default false.
@@ -53,7 +53,7 @@ type Gateway struct {
 // Resolve checks the section. hosts are the names of proxy.hosts.
 func (f File) Resolve(c conf.Section, hosts []string) Config {
 	out := Config{Enabled: f.Enabled, Interval: f.Interval}
-	out.Default = reached(c, Gateway{}, f.Connect, f.Authorities)
+	out.Default = reached(Gateway{}, f.Connect, f.Authorities)
 	out.Hosts = map[string]Gateway{}
 	for i, h := range f.Hosts {
 		entry := conf.Section{Check: c.Check, At: conf.Element(c.Key("hosts"), i)}
@@ -67,7 +67,7 @@ func (f File) Resolve(c conf.Section, hosts []string) Config {
 		case twice:
 			entry.Add(entry.Key("host"), "%s is listed twice", conf.Show(h.Host))
 		}
-		g := reached(entry, out.Default, h.Connect, h.Authorities)
+		g := reached(out.Default, h.Connect, h.Authorities)
 		g.Skip = h.Skip
 		out.Hosts[h.Host] = g
 	}
@@ -75,11 +75,10 @@ func (f File) Resolve(c conf.Section, hosts []string) Config {
 }
 
 // reached is standard with what an entry says.
-func reached(c conf.Section, standard Gateway, connect string, authorities []byte) Gateway {
+func reached(standard Gateway, connect string, authorities []byte) Gateway {
 	g := standard
 	if connect != "" {
 		g.Connect = connect
-		c.ServerAddress(c.Key("connect"), connect)
 	}
 	if authorities != nil {
 		g.Authorities = authorities

@@ -19,11 +19,11 @@ type StreamFile struct {
 	// Name of the stream: up to 32 of a-z, 0-9 and "-". Events are pushed to /security-events/ID. Required.
 	ID string `json:"id"`
 	// Issuer of the events, to the last slash. Required.
-	Issuer string `json:"issuer"`
+	Issuer string `json:"issuer" check:"https"`
 	// What the events name as their audience. Required.
 	Audience string `json:"audience"`
 	// Where the issuer publishes its keys. Default: the jwks_uri of its metadata, /.well-known/ssf-configuration or /.well-known/openid-configuration.
-	JWKSURL string `json:"jwksURL"`
+	JWKSURL string `json:"jwksURL" check:"https"`
 	// File with the certificates of the authorities to trust for the transmitter, in PEM, and no others. Default: those of the system.
 	Authorities []byte `json:"caFile"`
 	// Id of the identity provider whose people the events name by iss and sub, or by an opaque id. Default: the only one.
@@ -47,7 +47,7 @@ type PushFile struct {
 // PollFile is the `poll` section of a stream.
 type PollFile struct {
 	// URL that events are fetched from. Default: none are.
-	Endpoint string `json:"endpoint"`
+	Endpoint string `json:"endpoint" check:"https"`
 	// File with the token for it.
 	Token conf.Secret `json:"tokenFile" file:"line"`
 	// How long to wait after an answer without events, "1s" to "5m".
@@ -101,12 +101,11 @@ func (f File) Resolve(c conf.Section, namespaces map[string]string) (list []Stre
 }
 
 func (f StreamFile) resolve(c conf.Section, namespaces map[string]string) Stream {
-	c.SecureURL(c.Key("issuer"), f.Issuer)
+	if f.Issuer == "" {
+		c.Add(c.Key("issuer"), "is required: what the transmitter writes into iss")
+	}
 	if f.Audience == "" {
 		c.Add(c.Key("audience"), "is required: what the transmitter writes into aud for this service")
-	}
-	if f.JWKSURL != "" {
-		c.SecureURL(c.Key("jwksURL"), f.JWKSURL)
 	}
 	f.SubjectIssuer = cmp.Or(f.SubjectIssuer, f.Issuer)
 	if len(f.Subjects) == 0 {
@@ -123,7 +122,6 @@ func (f StreamFile) resolve(c conf.Section, namespaces map[string]string) Stream
 	poll := c.Sub("poll")
 	switch {
 	case f.Poll.Endpoint != "":
-		c.SecureURL(poll.Key("endpoint"), f.Poll.Endpoint)
 		if f.Poll.Token.Reveal() == "" {
 			c.Add(poll.Key("tokenFile"), "is required: what the transmitter knows this service by")
 		}

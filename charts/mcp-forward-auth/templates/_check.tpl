@@ -10,7 +10,7 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- end }}
 {{- $found := dict "list" list }}
 {{- $config := include "mcp-forward-auth.config" . | fromYaml }}
-{{- $place := dict "keys" $keys "texts" $rules.texts "found" $found "files" (include "mcp-forward-auth.files" . | fromYaml).list "root" . }}
+{{- $place := dict "keys" $keys "forms" $rules.forms "found" $found "files" (include "mcp-forward-auth.files" . | fromYaml).list "root" . }}
 {{- include "mcp-forward-auth.checkValue" (dict "value" $config "at" "" "pattern" "" "place" $place) }}
 {{- range $i, $provider := $config.providers | default list }}
 {{- include "mcp-forward-auth.checkProvider" (dict "provider" $provider "at" (printf "providers[%d]" $i) "needs" $rules.needs "kinds" $rules.kinds "found" $found) }}
@@ -29,13 +29,6 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- $mistake := "" }}
 {{- if not $host.host }}
 {{- $mistake = printf "%s.host: is required: the public host name of the MCP server" $at }}
-{{- else if contains "@" $host.host }}
-{{- else if contains "://" $host.host }}
-{{- $mistake = printf "%s.host: %q is a URL; write the host alone, such as \"mcp.example.com\"" $at $host.host }}
-{{- else if contains "/" $host.host }}
-{{- $mistake = printf "%s.host: %q has more than a host; the path goes into the key path" $at $host.host }}
-{{- else if contains "*" $host.host }}
-{{- $mistake = printf "%s.host: %q has a wildcard; list every host, because each is an issuer of its own" $at $host.host }}
 {{- end }}
 {{- if $mistake }}
 {{- $_ := set $found "list" (append $found.list $mistake) }}
@@ -48,9 +41,6 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- $mistake = printf "%s.host: %q with path %q is proxy.hosts[%d] already; give one of them another path" $at $host.host (include "mcp-forward-auth.hostPath" $host) $j }}
 {{- $_ := set $found "list" (append $found.list $mistake) }}
 {{- end }}
-{{- end }}
-{{- if and $host.endpoint (not (regexMatch "^https?://." $host.endpoint)) (not (contains "@" $host.endpoint)) }}
-{{- $_ := set $found "list" (append $found.list (printf "%s.endpoint: %q is not an http or https URL" $at $host.endpoint)) }}
 {{- end }}
 {{- end }}
 {{- toYaml $found }}
@@ -68,8 +58,20 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- else if kindIs "slice" .value }}
 {{- $at := .at }}
 {{- $pattern := .pattern }}
+{{- $rule := get $place.keys .pattern | default dict }}
+{{- if and $rule.most (gt (len .value) (int $rule.most)) }}
+{{- $_ := set $place.found "list" (append $place.found.list (printf "%s: has %d entries; at most %d are allowed" $at (len .value) (int $rule.most))) }}
+{{- else }}
+{{- $seen := dict }}
 {{- range $i, $value := .value }}
-{{- include "mcp-forward-auth.checkValue" (dict "value" $value "at" (printf "%s[%d]" $at $i) "pattern" (printf "%s[]" $pattern) "place" $place) }}
+{{- include "mcp-forward-auth.checkValue" (dict "value" $value "at" (printf "%s[%d]" $at $i) "pattern" (printf "%s[]" $pattern) "entry" true "place" $place) }}
+{{- if and $rule.unique (kindIs "string" $value) }}
+{{- if hasKey $seen $value }}
+{{- $_ := set $place.found "list" (append $place.found.list (printf "%s[%d]: %s is listed twice" $at $i (include "mcp-forward-auth.show" $value))) }}
+{{- end }}
+{{- $_ := set $seen $value true }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- else if and (kindIs "float64" .value) (hasKey $place.keys .pattern) }}
 {{- $rule := get $place.keys .pattern }}
@@ -77,26 +79,30 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- $shown := ternary (printf "%.0f" .value) (printf "%v" .value) (eq (floor .value) .value) }}
 {{- $_ := set $place.found "list" (append $place.found.list (printf "%s: %s is not between %s and %s" .at $shown $rule.min $rule.max)) }}
 {{- end }}
-{{- else if and (kindIs "string" .value) (include "mcp-forward-auth.wrong" (dict "value" .value "forms" $place.texts)) }}
-{{- $_ := set $place.found "list" (append $place.found.list (printf "%s: %s" .at (include "mcp-forward-auth.wrong" (dict "value" .value "forms" $place.texts)))) }}
-{{- else if and (kindIs "string" .value) .value (hasKey $place.keys .pattern) }}
+{{- else if and (kindIs "string" .value) (include "mcp-forward-auth.wrong" (dict "value" .value "forms" $place.forms.variable)) }}
+{{- $_ := set $place.found "list" (append $place.found.list (printf "%s: %s" .at (include "mcp-forward-auth.wrong" (dict "value" .value "forms" $place.forms.variable)))) }}
+{{- else if and (kindIs "string" .value) (or .value .entry) (hasKey $place.keys .pattern) }}
 {{- $rule := get $place.keys .pattern }}
 {{- $mistake := "" }}
-{{- if and $rule.enum (not (has .value $rule.enum)) }}
+{{- if and $rule.enum .value (not (has .value $rule.enum)) }}
 {{- $quoted := list }}
 {{- range $rule.enum }}
 {{- $quoted = append $quoted (quote .) }}
 {{- end }}
-{{- $mistake = printf "%q is not one of %s" .value (join ", " $quoted) }}
-{{- else if $rule.wrong }}
-{{- $mistake = include "mcp-forward-auth.wrong" (dict "value" .value "forms" $rule.wrong) }}
-{{- else if $rule.max }}
-{{- if not (regexMatch "^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$" .value) }}
-{{- $mistake = printf "%q is not a duration such as \"30m\" or \"1h\"" .value }}
-{{- else if or (lt (include "mcp-forward-auth.duration" .value | float64) (include "mcp-forward-auth.duration" $rule.min | float64)) (gt (include "mcp-forward-auth.duration" .value | float64) (include "mcp-forward-auth.duration" $rule.max | float64)) }}
-{{- $mistake = printf "%q is not between %s and %s" .value $rule.min $rule.max }}
+{{- $mistake = printf "%s is not one of %s" (include "mcp-forward-auth.show" .value) (join ", " $quoted) }}
+{{- else if $rule.forms }}
+{{- $forms := list }}
+{{- range $rule.forms }}
+{{- $forms = concat $forms (get $place.forms .) }}
 {{- end }}
-{{- else if and $rule.file (not (include "mcp-forward-auth.isMounted" (dict "file" .value "files" $place.files "root" $place.root))) }}
+{{- $mistake = include "mcp-forward-auth.wrong" (dict "value" .value "forms" $forms) }}
+{{- else if and $rule.duration .value }}
+{{- if not (regexMatch "^[-+]?(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$" .value) }}
+{{- $mistake = printf "%s is not a duration such as \"30m\" or \"1h\"" (include "mcp-forward-auth.show" .value) }}
+{{- else if and $rule.max (or (lt (include "mcp-forward-auth.duration" .value | float64) (include "mcp-forward-auth.duration" $rule.min | float64)) (gt (include "mcp-forward-auth.duration" .value | float64) (include "mcp-forward-auth.duration" $rule.max | float64))) }}
+{{- $mistake = printf "%s is not between %s and %s" (include "mcp-forward-auth.show" .value) $rule.min $rule.max }}
+{{- end }}
+{{- else if and $rule.file .value (not (include "mcp-forward-auth.isMounted" (dict "file" .value "files" $place.files "root" $place.root))) }}
 {{- $mistake = printf "there is no such file; mount the Secret that holds %q with existingSecrets.files, and name it secrets/NAME/KEY" .value }}
 {{- end }}
 {{- if $mistake }}
@@ -150,15 +156,27 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- with .cut }}
 {{- $shown = regexReplaceAll . $shown "" }}
 {{- end }}
-{{- $said = .says }}
-{{- if or (contains "%[2]q" .says) (contains "%[3]q" .says) }}
-{{- $said = printf .says $shown (lower $shown) (printf ".*%s" (regexQuoteMeta (trimPrefix "*" $shown))) }}
-{{- else if contains "%[1]q" .says }}
-{{- $said = printf .says $shown }}
+{{- $quoted := include "mcp-forward-auth.show" $shown }}
+{{- if .url }}
+{{- $quoted = include "mcp-forward-auth.showURL" $shown }}
+{{- end }}
+{{- $said = .says | replace "%%" "%" }}
+{{- if contains "%[" .says }}
+{{- $said = printf .says $quoted (lower $shown) (printf ".*%s" (regexQuoteMeta (trimPrefix "*" $shown))) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- $said }}
+{{- end }}
+
+{{/* A text as messages show it: in quotes, and not longer than a line should be. */}}
+{{- define "mcp-forward-auth.show" -}}
+{{- if gt (len .) 100 }}{{ printf "%q…" (trunc 100 .) }}{{ else }}{{ printf "%q" . }}{{ end }}
+{{- end }}
+
+{{/* A URL as messages show it, without what may hold a password. */}}
+{{- define "mcp-forward-auth.showURL" -}}
+{{- if contains "@" . }}the URL{{ else }}{{ include "mcp-forward-auth.show" (regexReplaceAll "([?#]).*" . "${1}…") }}{{ end }}
 {{- end }}
 
 {{/* The path of a host, which is that of its endpoint unless it says another. */}}
@@ -191,11 +209,11 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 
 {{/* A Go duration in milliseconds. */}}
 {{- define "mcp-forward-auth.duration" -}}
-{{- $units := dict "ns" 0.000001 "us" 0.001 "µs" 0.001 "ms" 1.0 "s" 1000.0 "m" 60000.0 "h" 3600000.0 }}
+{{- $units := dict "ns" 0.000001 "us" 0.001 "µs" 0.001 "μs" 0.001 "ms" 1.0 "s" 1000.0 "m" 60000.0 "h" 3600000.0 }}
 {{- $total := 0.0 }}
-{{- range regexFindAll "[0-9.]+(ns|us|µs|ms|s|m|h)" . -1 }}
+{{- range regexFindAll "[0-9.]+(ns|us|µs|μs|ms|s|m|h)" . -1 }}
 {{- $unit := regexFind "[a-zµ]+$" . }}
 {{- $total = addf $total (mulf (trimSuffix $unit . | float64) (get $units $unit)) }}
 {{- end }}
-{{- $total }}
+{{- ternary (mulf $total -1.0) $total (hasPrefix "-" .) }}
 {{- end }}

@@ -20,11 +20,11 @@ type Settings struct {
 	// Issuer that a provider which sends iss with its answers must send. Default: none, and an answer with iss is refused.
 	IssuerURL string `json:"issuerURL"`
 	// Authorization endpoint; https, or http on a loopback host. Required.
-	AuthorizeURL string `json:"authorizeURL"`
+	AuthorizeURL string `json:"authorizeURL" check:"https"`
 	// Token endpoint. Required.
-	TokenURL string `json:"tokenURL"`
+	TokenURL string `json:"tokenURL" check:"https"`
 	// Endpoint that answers a GET with the access token by a JSON object about the person. Its host is part of every subject; changing it gives every user a new subject. Required.
-	UserinfoURL string `json:"userinfoURL"`
+	UserinfoURL string `json:"userinfoURL" check:"https"`
 }
 
 // Kind implements connector.Settings.
@@ -61,8 +61,6 @@ func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
 	for _, endpoint := range []struct{ key, value string }{{"authorizeURL", s.AuthorizeURL}, {"tokenURL", s.TokenURL}, {"userinfoURL", s.UserinfoURL}} {
 		if endpoint.value == "" {
 			c.Add(c.Key(endpoint.key), "is required for %q", p.Name)
-			continue
 		}
-		c.SecureURL(c.Key(endpoint.key), endpoint.value)
 	}
 }

@@ -14,7 +14,7 @@ type Config struct {
 	// File that holds a connection URL, "postgres://user:password@host/database?sslmode=verify-full". Excludes the keys address to tls. Required for backend "postgres" unless address is set.
 	URLFile string `json:"urlFile"`
 	// Address of the server as host:port. Required for backend "postgres" unless urlFile is set.
-	Address string `json:"address"`
+	Address string `json:"address" check:"address"`
 	// Name of the database. Required with address.
 	Database string `json:"database" check:"text"`
 	// Name of the role. Required with address.
@@ -46,7 +46,6 @@ func (f *Config) Resolve(c conf.Section) {
 			c.Add(c.Key("address"), `or urlFile is required where guard.backend is "postgres"`)
 		}
 	default:
-		c.ServerAddress(c.Key("address"), f.Address)
 		for _, required := range []struct{ key, value string }{{"database", f.Database}, {"username", f.Username}} {
 			if required.value == "" {
 				c.Add(c.Key(required.key), "is required with address")
