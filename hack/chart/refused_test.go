@@ -1,11 +1,14 @@
 package chart
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 // Each case is the least change to working values that cannot work, and what
@@ -55,6 +58,9 @@ func TestRefused(t *testing.T) {
 		{"less than the least", "autoscaling: {enabled: true, minReplicas: 9}", "autoscaling.minReplicas is greater than autoscaling.maxReplicas."},
 		{"replicas as text", "replicaCount: two", "at '/replicaCount': got string, want integer"},
 		{"an incomplete digest", "image: {digest: sha256:12}", "at '/image/digest': 'sha256:12' does not match pattern"},
+		{"a host that is not in punycode", "proxy: {hosts: [{host: bücher.example.com, endpoint: 'http://a/mcp'}]}", "proxy.hosts[0].host: \"bücher.example.com\" must be written in punycode"},
+		{"bits beyond a network", "listen: {trustedProxies: [10.1.0.0/8, 10.1.2.0/16, 10.1.2.3/24]}", "listen.trustedProxies[0]: \"10.1.0.0/8\" has bits beyond its length\nlisten.trustedProxies[1]: \"10.1.2.0/16\" has bits beyond its length\nlisten.trustedProxies[2]: \"10.1.2.3/24\" has"},
+		{"names of other charts inside of sections", "ingress: {ingressClassName: nginx}\nimage: {version: '1'}\nservice: {nodePorts: {http: 30000}}\nautoscaling: {minReplicaCount: 2}\nserviceMonitor: {additionalLabels: {a: b}}", "autoscaling.minReplicaCount: unknown; did you mean autoscaling.minReplicas?\nimage.version: unknown; did you mean image.tag?\ningress.ingressClassName: unknown; did you mean ingress.className?\nservice.nodePorts: unknown; did you mean service.nodePort?\nserviceMonitor.additionalLabels: unknown; did you mean serviceMonitor.labels?"},
 		{"names of other charts", "extraEnv: []\nreplicas: 3", "extraEnv: unknown; did you mean env?\nreplicas: unknown; did you mean replicaCount?"},
 		{"a secret file that is not mounted", "provider: {clientSecretFile: secrets/other/secret}\nexistingSecrets: {clientSecret: {name: ''}, files: [{name: mine, keys: [secret]}]}", "provider.clientSecretFile: there is no such file; mount the Secret"},
 		{"a seed file that is not mounted", "keys: {source: seed, seedFiles: [/run/seed]}", "keys.seedFiles[0]: there is no such file"},
@@ -162,6 +168,24 @@ func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
 		{"PostgreSQL without an address", google + host + "\nguard: {backend: postgres}", 1},
 		{"a colour that is none", google + host + "\nbranding: {accentColor: red}", 1},
 		{"a proxy without a scheme", google + host + "\negress: {proxy: 'proxy:3128'}", 1},
+		{"lists too long or empty or with something twice", google + "\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a/mcp', defaultScopes: [" + strings.Repeat("a, ", 100) + "a]}]}\nlisten: {trustedProxies: [10.0.0.0/8, 10.0.0.0/8]}\npolicy: {rules: []}", 3},
+		{"durations that no tag bounds", google + host + "\nkeys: {rotation: 5m}", 1},
+		{"a duration that is none", google + host + "\nkeys: {rotation: hourly}", 1},
+		{"texts that are none", google + host + "\nbranding: {name: \"a\\u202eb\"}\nguard: {backend: postgres, postgres: {address: db:5432, username: ' a', database: b}}", 2},
+		{"a long text that is none", google + host + "\ntokens: {accessTokenLifetime: " + strings.Repeat("long", 40) + "}", 1},
+		{"servers and issuers that are none", google + "\nproxy: {hosts: [{host: a.example.com, endpoint: 'ftp://a/mcp', path: /a, authorizationServers: [{issuer: 'http://b.example.com'}]}]}\ngateWatch: {enabled: true, connect: gateway}\ntls: {acme: {enabled: true, agreeToTerms: true, cacheDir: /tmp, directoryURL: 'https://ca.example.com/?a=b'}}", 4},
+		{"endpoints of OAuth that are none", provider("name: oauth2, allowAnyUser: true, subjectClaim: id, authorizeURL: 'https://a/?b=c', tokenURL: a.example.com, userinfoURL: 'http://a.example.com'"), 3},
+		{"paths of the service itself", google + "\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a/mcp', path: /token/a}, {host: b.example.com, endpoint: 'http://b/mcp', path: /a/.well-known}, {host: c.example.com, endpoint: 'http://c/mcp', path: '/a%20b'}]}", 3},
+		{"more hosts that are none", google + "\nproxy: {hosts: [{host: -a.example.com, endpoint: 'http://a/mcp'}, {host: a.example.1, endpoint: 'http://b/mcp'}], callbackHost: '*.example.com'}", 3},
+		{"redirect URIs that are none", google + host + "\nclients: [{id: a, redirectURIs: ['javascript:alert(1)', 'https://a.example.com/#b', app.example.com/callback]}]", 3},
+		{"a client without a redirect URI", google + host + "\nclients: [{id: a}]", 1},
+		{"API keys that are none", google + host + "\napiKeys: {keys: [{name: a b, hashes: [secret], expires: tomorrow, scopes: [a]}, {name: c}]}", 6},
+		{"headers and links and origins that are none", google + "\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a/mcp', cors: {allowedOrigins: [app.example.com]}}]}\nidentityHeaders: {user: a b}\nbranding: {privacyURL: help.example.com}", 3},
+		{"issuers without rules", google + host + "\ntrustedIssuers: [{kind: workload, issuer: 'https://a.example.com'}]", 1},
+		{"streams that receive nothing", google + host + "\nsecurityEvents: {streams: [{id: a, issuer: 'https://a.example.com', audience: b}]}", 1},
+		{"keys that need others", google + "\nproxy: {disableConsentScreen: true, hosts: [{host: a.example.com, endpoint: 'http://a/mcp', extMCP: true, serve: {cookies: true}, personalKeys: {enabled: true}}, {host: b.example.com, endpoint: 'http://b/mcp', providerToken: {header: X-A}}]}\npushedRequests: {required: true}\ndpop: {nonces: true}\nlimits: {addressRequests: 10}", 8},
+		{"sections without use", google + host + "\nguard: {redis: {addresses: ['redis:6379']}}\ntls: {redirect: ':80', acme: {cacheDir: /tmp}}", 3},
+		{"half of ACME", google + host + "\ntls: {acme: {enabled: true}}", 2},
 		{"a value of a host that is none", google + "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', toolPolicy: off-please}]}", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -196,6 +220,60 @@ func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Every name of another chart passes the schema, or nothing would say the right one, and the
+// schema lets nothing else through.
+func TestOtherNames(t *testing.T) {
+	helpers, err := os.ReadFile(filepath.Join(chartDir, "templates", "_helpers.tpl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(helpers), `{{- define "mcp-forward-auth.otherNames" -}}`)
+	text, _, found := strings.Cut(rest, "{{- end }}")
+	var names map[string]string
+	if err := yaml.Unmarshal([]byte(text), &names); err != nil || !found {
+		t.Fatalf("%v: %s", err, text)
+	}
+	type section struct {
+		Comment    string `json:"$comment"`
+		Properties map[string]section
+	}
+	var schema section
+	content, err := os.ReadFile(filepath.Join(chartDir, "values.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(content, &schema); err != nil {
+		t.Fatal(err)
+	}
+	let := map[string]bool{}
+	const refused = "Refused by templates/validate.yaml"
+	for key, value := range schema.Properties {
+		if strings.HasPrefix(value.Comment, refused) {
+			let[key] = true
+		}
+		for inner, value := range value.Properties {
+			if strings.HasPrefix(value.Comment, refused) {
+				let[key+"."+inner] = true
+			}
+		}
+	}
+	for name, own := range names {
+		if !let[name] {
+			t.Errorf("values.schema.json does not let %s through", name)
+		}
+		delete(let, name)
+		path := strings.Split(own, ".")
+		if value := schema.Properties[path[0]]; len(path) == 2 && !strings.ContainsAny(own, " [") && len(value.Properties) > 0 {
+			if _, known := value.Properties[path[1]]; !known {
+				t.Errorf("%s: there is no %s", name, own)
+			}
+		}
+	}
+	if len(let) > 0 {
+		t.Errorf("values.schema.json lets through what no name explains: %v", let)
 	}
 }
 

@@ -52,12 +52,12 @@ func TestReferenceRulesInChart(t *testing.T) {
 	for _, section := range []string{"provider", "providers[]"} {
 		rules = append(rules, chartRule{Path: section + ".name", Enum: kinds.Names()})
 	}
-	rules, forms := addForms(t, rules)
+	rules, forms := addForms(t, emptyLists(t, rules))
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	if err := e.Encode(map[string]any{"keys": rules, "needs": needsOfProviders(t), "kinds": keysOfKinds(), "guards": needsOfGuards(t), "forms": forms}); err != nil {
+	if err := e.Encode(map[string]any{"keys": rules, "needs": needsOfProviders(t), "kinds": keysOfKinds(), "guards": needsOfGuards(t), "forms": forms, "dependencies": chartDependencies(t)}); err != nil {
 		t.Fatal(err)
 	}
 	got := b.Bytes()
@@ -87,6 +87,8 @@ type chartRule struct {
 	// Most entries may be in a list, and with Unique none twice.
 	Most   int  `json:"most,omitempty"`
 	Unique bool `json:"unique,omitempty"`
+	// Empty is what is wrong with a list without entries.
+	Empty string `json:"empty,omitempty"`
 	// Forms are names of forms of a text that are refused.
 	Forms []string `json:"forms,omitempty"`
 }
@@ -176,6 +178,9 @@ func listRule(rule chartRule, f reflect.StructField, checks []string) (rules []c
 		if check == "unique" {
 			rule.Unique = true
 		} else {
+			if rule.Most == 0 {
+				rule.Most = map[string]int{"scopes": conf.MaxScopes, "patterns": conf.MaxNames, "groups": conf.MaxGroups}[check]
+			}
 			entry.Forms = append(entry.Forms, check)
 		}
 	}

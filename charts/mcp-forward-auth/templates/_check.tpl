@@ -24,6 +24,9 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- include "mcp-forward-auth.checkNeed" (dict "need" . "section" (get $guard .kind | default dict) "at" .path "found" $found) }}
 {{- end }}
 {{- end }}
+{{- range $rules.dependencies }}
+{{- include "mcp-forward-auth.checkDependency" (dict "rule" . "config" $config "found" $found) }}
+{{- end }}
 {{- range $i, $host := .Values.proxy.hosts }}
 {{- $at := printf "proxy.hosts[%d]" $i }}
 {{- $mistake := "" }}
@@ -32,9 +35,6 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- end }}
 {{- if $mistake }}
 {{- $_ := set $found "list" (append $found.list $mistake) }}
-{{- end }}
-{{- if and $host.envoyMCP (not (dig "listen" "grpc" "" $config)) }}
-{{- $_ := set $found "list" (append $found.list (printf "%s.envoyMCP: needs listen.grpc, because Envoy says over gRPC alone what its MCP filter read" $at)) }}
 {{- end }}
 {{- range $j, $other := $.Values.proxy.hosts }}
 {{- if and (lt $j $i) $host.host (eq $host.host $other.host) (eq (include "mcp-forward-auth.hostPath" $host) (include "mcp-forward-auth.hostPath" $other)) (not $mistake) }}
@@ -62,6 +62,9 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- if and $rule.most (gt (len .value) (int $rule.most)) }}
 {{- $_ := set $place.found "list" (append $place.found.list (printf "%s: has %d entries; at most %d are allowed" $at (len .value) (int $rule.most))) }}
 {{- else }}
+{{- if and $rule.empty (not .value) }}
+{{- $_ := set $place.found "list" (append $place.found.list (printf "%s: %s" $at $rule.empty)) }}
+{{- end }}
 {{- $seen := dict }}
 {{- range $i, $value := .value }}
 {{- include "mcp-forward-auth.checkValue" (dict "value" $value "at" (printf "%s[%d]" $at $i) "pattern" (printf "%s[]" $pattern) "entry" true "place" $place) }}
@@ -84,18 +87,20 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- else if and (kindIs "string" .value) (or .value .entry) (hasKey $place.keys .pattern) }}
 {{- $rule := get $place.keys .pattern }}
 {{- $mistake := "" }}
-{{- if and $rule.enum .value (not (has .value $rule.enum)) }}
-{{- $quoted := list }}
-{{- range $rule.enum }}
-{{- $quoted = append $quoted (quote .) }}
-{{- end }}
-{{- $mistake = printf "%s is not one of %s" (include "mcp-forward-auth.show" .value) (join ", " $quoted) }}
-{{- else if $rule.forms }}
+{{- if $rule.forms }}
 {{- $forms := list }}
 {{- range $rule.forms }}
 {{- $forms = concat $forms (get $place.forms .) }}
 {{- end }}
 {{- $mistake = include "mcp-forward-auth.wrong" (dict "value" .value "forms" $forms) }}
+{{- end }}
+{{- if $mistake }}
+{{- else if and $rule.enum .value (not (has .value $rule.enum)) }}
+{{- $quoted := list }}
+{{- range $rule.enum }}
+{{- $quoted = append $quoted (quote .) }}
+{{- end }}
+{{- $mistake = printf "%s is not one of %s" (include "mcp-forward-auth.show" .value) (join ", " $quoted) }}
 {{- else if and $rule.duration .value }}
 {{- if not (regexMatch "^[-+]?(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$" .value) }}
 {{- $mistake = printf "%s is not a duration such as \"30m\" or \"1h\"" (include "mcp-forward-auth.show" .value) }}
@@ -138,6 +143,59 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- end }}
 {{- if not $set }}
 {{- $_ := set .found "list" (append .found.list (printf "%s: %s" .at (.text | default .need.text))) }}
+{{- end }}
+{{- end }}
+
+{{/* A key that needs another one. Arguments: rule, config; found gets the mistakes. */}}
+{{- define "mcp-forward-auth.checkDependency" -}}
+{{- $entries := list .config }}
+{{- if .rule.each }}
+{{- $entries = list }}
+{{- $section := .config }}
+{{- range splitList "." .rule.each }}
+{{- $section = get ($section | default dict) . }}
+{{- end }}
+{{- if kindIs "slice" $section }}
+{{- $entries = $section }}
+{{- end }}
+{{- end }}
+{{- range $i, $entry := $entries }}
+{{- $at := ternary (printf "%s[%d]" $.rule.each $i) "" (hasKey $.rule "each") }}
+{{- $applies := or (not $.rule.when) (include "mcp-forward-auth.has" (dict "tree" $entry "key" $.rule.when)) }}
+{{- range $.rule.unless }}
+{{- $tree := ternary $.config $entry (hasPrefix "/" .) }}
+{{- if include "mcp-forward-auth.has" (dict "tree" $tree "key" (trimPrefix "/" .)) }}
+{{- $applies = "" }}
+{{- end }}
+{{- end }}
+{{- if $applies }}
+{{- $path := printf "%s.%s" $at ($.rule.at | default "") | trimPrefix "." | trimSuffix "." }}
+{{- $_ := set $.found "list" (append $.found.list (printf "%s: %s" $path ($.rule.says | replace "@" $at))) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* "true" if a tree has something at a key such as "a.b" or "a.b=value", in any entry of lists on the way. Arguments: tree, key. */}}
+{{- define "mcp-forward-auth.has" -}}
+{{- $tree := .tree }}
+{{- $key := .key }}
+{{- if kindIs "slice" $tree }}
+{{- if $key }}
+{{- range $tree }}{{ include "mcp-forward-auth.has" (dict "tree" . "key" $key) }}{{ end }}
+{{- else if $tree }}true{{ end }}
+{{- else if not $key }}
+{{- if $tree }}true{{ end }}
+{{- else if kindIs "map" $tree }}
+{{- $first := splitList "." $key | first }}
+{{- $rest := trimPrefix $first $key | trimPrefix "." }}
+{{- $name := splitList "=" $first | first }}
+{{- if hasKey $tree $name }}
+{{- if contains "=" $first }}
+{{- if eq (toString (get $tree $name)) (splitList "=" $first | last) }}true{{ end }}
+{{- else }}
+{{- include "mcp-forward-auth.has" (dict "tree" (get $tree $name) "key" $rest) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -222,7 +222,7 @@ prometheusRule dashboard extraObjects tests global caBundle deploymentAnnotation
 {{- if not $own }}true{{ end }}
 {{- end }}
 
-{{/* Names that other charts have for what this one calls otherwise. values.schema.json lets them through, so that they are refused with the right one. */}}
+{{/* Names that other charts have for what this one calls otherwise, with a dot those inside of a section. values.schema.json lets them through, so that they are refused with the right one. */}}
 {{- define "mcp-forward-auth.otherNames" -}}
 extraEnv: env
 extraEnvVars: env
@@ -252,6 +252,65 @@ existingSecret: existingSecrets.clientSecret.name
 extraConfig: the sections of the configuration themselves, such as proxy and tokens
 config: the sections of the configuration themselves, such as proxy and tokens
 configuration: the sections of the configuration themselves, such as proxy and tokens
+podAnnotation: podAnnotations
+podLabel: podLabels
+nodeSelectors: nodeSelector
+imagePullSecret: imagePullSecrets
+envVars: env
+serviceAccountName: serviceAccount.name
+ingressClassName: ingress.className
+hosts: proxy.hosts
+hostname: proxy.hosts[0].host
+imageTag: image.tag
+imageRegistry: global.imageRegistry
+monitoring: podMonitor or serviceMonitor
+ingress.ingressClassName: ingress.className
+ingress.ingressClass: ingress.className
+ingress.class: ingress.className
+ingress.host: ingress.hosts
+ingress.hostname: ingress.hosts
+ingress.hostnames: ingress.hosts
+ingress.pathType: ingress.wellKnownPathType
+service.nodePorts: service.nodePort
+service.ports: service.port
+service.httpPort: service.port
+service.externalPort: service.port
+service.loadBalancerSourceRange: service.loadBalancerSourceRanges
+autoscaling.minReplicaCount: autoscaling.minReplicas
+autoscaling.maxReplicaCount: autoscaling.maxReplicas
+autoscaling.min: autoscaling.minReplicas
+autoscaling.max: autoscaling.maxReplicas
+autoscaling.targetCPU: autoscaling.targetCPUUtilizationPercentage
+autoscaling.targetCPUUtilization: autoscaling.targetCPUUtilizationPercentage
+image.version: image.tag
+image.name: image.repository
+image.registry: global.imageRegistry
+image.imagePullPolicy: image.pullPolicy
+image.pullSecrets: imagePullSecrets
+image.sha: image.digest
+serviceMonitor.additionalLabels: serviceMonitor.labels
+serviceMonitor.extraLabels: serviceMonitor.labels
+serviceMonitor.selector: serviceMonitor.labels
+serviceMonitor.scrapeInterval: serviceMonitor.interval
+serviceMonitor.timeout: serviceMonitor.scrapeTimeout
+serviceMonitor.relabelConfigs: serviceMonitor.relabelings
+serviceMonitor.metricRelabelConfigs: serviceMonitor.metricRelabelings
+podMonitor.additionalLabels: podMonitor.labels
+podMonitor.extraLabels: podMonitor.labels
+podMonitor.selector: podMonitor.labels
+podMonitor.scrapeInterval: podMonitor.interval
+podMonitor.timeout: podMonitor.scrapeTimeout
+prometheusRule.additionalLabels: prometheusRule.labels
+prometheusRule.rules: prometheusRule.additionalRules
+prometheusRule.extraRules: prometheusRule.additionalRules
+prometheusRule.additionalRuleLabels: prometheusRule.alertLabels
+podDisruptionBudget.create: podDisruptionBudget.enabled
+networkPolicy.enabled: networkPolicy.create
+serviceAccount.enabled: serviceAccount.create
+serviceAccount.automountServiceAccountToken: serviceAccount.automount
+httpRoute.parentRef: httpRoute.parentRefs
+httpRoute.hosts: httpRoute.hostnames
+httpRoute.gateways: httpRoute.parentRefs
 {{- end }}
 
 {{/* The configuration file: the sections as given, and the files that the chart mounts. */}}

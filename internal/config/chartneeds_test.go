@@ -1,0 +1,184 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+)
+
+// A dependency is a key that is a mistake, or makes the lack of another one, while none
+// of others is set. Keys of entries of a list are named from the entry on; a key that
+// begins with "/" is one of the whole document, and "=" says which value counts. A list on
+// the way of a key stands for any of its entries.
+type dependency struct {
+	// Each is the list whose entries are looked at; "" is the document.
+	Each string `json:"each,omitempty"`
+	// When is the key; "" stands for every entry.
+	When string `json:"when,omitempty"`
+	// At is where the mistake is, from the entry on.
+	At     string   `json:"at,omitempty"`
+	Unless []string `json:"unless"`
+	// Says is the message, where "@" stands for the path of the entry.
+	Says string `json:"says"`
+
+	sample string            // a value of When, in YAML
+	mends  map[string]string // values of each of Unless
+}
+
+// dependencies are those that the chart knows.
+func dependencies() []dependency {
+	const host, on = "proxy.hosts", "true"
+	list := []dependency{
+		{When: "pushedRequests.required", sample: on, mends: map[string]string{"pushedRequests.enabled": on}},
+		{When: "limits.addressRequests", sample: "10", mends: map[string]string{"listen.trustedProxies": "[10.0.0.0/8]"}},
+		{When: "proxy.disableConsentScreen", sample: on, mends: map[string]string{"proxy.allowedRedirectURLs": "['https://a/']"}},
+		{When: "provider.id", sample: "a", mends: map[string]string{"providers": "[{id: a}]"}},
+		{When: "provider.keepSubjects", sample: on, mends: map[string]string{"providers": "[{id: a}]"}},
+		{When: "guard.redis", sample: "{username: a}", mends: map[string]string{"guard.backend=redis": "redis"}},
+		{When: "guard.postgres", sample: "{username: a}", mends: map[string]string{"guard.backend=postgres": "postgres"}},
+		{When: "dpop.nonces", sample: on, mends: map[string]string{"proxy.hosts.dpop": "accepted"}},
+		{When: "dpop.nonceLifetime", sample: "1m", mends: map[string]string{"dpop.nonces": on}},
+		{When: "tls.redirect", sample: "':80'", mends: map[string]string{"tls.certificates": "[{certFile: a, keyFile: b}]", "tls.acme.enabled": on}},
+		{When: "tls.acme.enabled", At: "tls.acme.agreeToTerms", sample: on, mends: map[string]string{"tls.acme.agreeToTerms": on}},
+		{When: "tls.acme.enabled", At: "tls.acme.cacheDir", sample: on, mends: map[string]string{"tls.acme.cacheDir": "/a"}},
+		{When: "apiKeys.webhook.prefixes", At: "apiKeys.webhook.url", sample: "[a-]", mends: map[string]string{"apiKeys.webhook.url": "https://a"}},
+		{When: "apiKeys.webhook.url", At: "apiKeys.webhook.prefixes", sample: "https://a", mends: map[string]string{"apiKeys.webhook.prefixes": "[a-]"}},
+		{When: "egress.proxyCredentialsFile", At: "egress.proxy", sample: "a", mends: map[string]string{"egress.proxy": "http://a:1"}},
+		{Each: host, When: "extMCP", sample: on, mends: map[string]string{"/listen.grpc": "':9001'"}},
+		{Each: host, When: "envoyMCP", sample: on, mends: map[string]string{"/listen.grpc": "':9001'"}},
+		{Each: host, When: "personalKeys.enabled", sample: on, mends: map[string]string{"/proxy.hosts.account": on}},
+		{Each: host, When: "apiKeys.header", sample: "X-Key", mends: map[string]string{"apiKeys.enabled": on, "personalKeys.enabled": on}},
+		{Each: host, When: "kuadrant.servers", sample: "[{name: a}]", mends: map[string]string{"kuadrant.signingKeyFile": "a"}},
+		{Each: host, When: "tokenExchange.targets", At: "tokenExchange.clients", sample: "[{resource: 'https://a'}]", mends: map[string]string{"tokenExchange.clients": "[a]", "tokenExchange.workloads": "[{issuer: a, subject: b}]"}},
+		{Each: "apiKeys.keys", At: "hashes", mends: map[string]string{"hashes": "[a]"}},
+		{Each: "apiKeys.keys", At: "scopes", mends: map[string]string{"scopes": "[a]"}},
+		{Each: "apiKeys.keys", At: "expires", mends: map[string]string{"expires": "'2099-01-01'", "neverExpires": on}},
+		{Each: "trustedIssuers", At: "kind", mends: map[string]string{"kind": "workload"}},
+		{Each: "trustedIssuers", At: "rules", mends: map[string]string{"rules": "[{anyone: true}]", "/proxy.hosts.tokenExchange.workloads": ""}},
+		{Each: "securityEvents.streams", mends: map[string]string{"push.tokenFile": "secret", "poll.endpoint": "https://a"}},
+		{Each: "securityEvents.streams", When: "poll.endpoint", At: "poll.tokenFile", sample: "https://a", mends: map[string]string{"poll.tokenFile": "secret"}},
+		{Each: "clients", At: "redirectURIs", mends: map[string]string{"redirectURIs": "['https://a/']", "grantTypes": "[client_credentials]", "/introspection.enabled": ""}},
+	}
+	for key, sample := range map[string]string{"agreeToTerms": on, "cacheDir": "/a", "email": "a@example.com", "directoryURL": "https://a"} {
+		list = append(list, dependency{When: "tls.acme." + key, sample: sample, mends: map[string]string{"tls.acme.enabled": on}})
+	}
+	for key, sample := range map[string]string{"idleTimeout": "10m", "requestHeaders": "[X-A]", "cookies": on} {
+		list = append(list, dependency{Each: host, When: "serve." + key, sample: sample, mends: map[string]string{"serve.enabled": on}})
+	}
+	for key, sample := range map[string]string{"header": "X-A", "scheme": "Bearer", "toGateway": on} {
+		list = append(list, dependency{Each: host, When: "serverCredential." + key, sample: sample, mends: map[string]string{"serverCredential.file": "secret"}})
+	}
+	for key, sample := range map[string]string{"provider": "google", "form": "client", "header": "X-A", "scopes": "[a]", "minLifetime": "1m", "accessTokenLifetime": "1h", "gatewayHeaderBytes": "4000"} {
+		list = append(list, dependency{Each: host, When: "providerToken." + key, At: "providerToken.token", sample: sample, mends: map[string]string{"providerToken.token": "access"}})
+	}
+	slices.SortFunc(list, func(a, b dependency) int {
+		return strings.Compare(a.Each+" "+a.When+" "+a.At, b.Each+" "+b.When+" "+b.At)
+	})
+	return list
+}
+
+// keysOf returns the way to a key, for put.
+func (d dependency) keysOf(key string) []string {
+	key, _, _ = strings.Cut(key, "=")
+	if rest, ok := strings.CutPrefix(key, "/"); ok {
+		key = rest
+	} else if d.Each != "" {
+		key = d.Each + ".[]." + key
+	}
+	key = strings.TrimSuffix(key, ".")
+	if rest, ok := strings.CutPrefix(key, "proxy.hosts."); ok && !strings.HasPrefix(rest, "[]") {
+		key = "proxy.hosts.[]." + rest
+	}
+	return strings.Split(key, ".")
+}
+
+// said returns what the program says at the path of the mistake where keys have values.
+func (d dependency) said(t *testing.T, keys map[string]string) []string {
+	t.Helper()
+	var tree any
+	if err := yaml.Unmarshal([]byte(anyHosts), &tree); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) { // the entry itself comes first
+		var value any
+		if err := yaml.Unmarshal([]byte(keys[key]), &value); err != nil {
+			t.Fatal(err)
+		}
+		if key == "" && value == nil {
+			value = map[string]any{}
+		}
+		tree = put(tree, d.keysOf(key), value)
+	}
+	document, err := json.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Parse(document, testFiles)
+	found, _ := errors.AsType[conf.Errors](err)
+	at := d.At
+	if d.Each != "" {
+		at = strings.TrimSuffix(conf.Join(d.Each+"[0]", at), ".")
+	}
+	var said []string
+	for _, m := range found {
+		if m.Path == at {
+			said = append(said, m.Problem)
+		}
+	}
+	return said
+}
+
+// chartDependencies asks the program for the messages, which end with each of the keys that
+// mend them.
+func chartDependencies(t *testing.T) []dependency {
+	t.Helper()
+	list := dependencies()
+	for i := range list {
+		d := &list[i]
+		if d.At == "" {
+			d.At = d.When
+		}
+		said := d.said(t, map[string]string{d.When: d.sample})
+		for key, value := range d.mends {
+			d.Unless = append(d.Unless, key)
+			if value == "" { // and more, which is not for here
+				continue
+			}
+			left := d.said(t, map[string]string{d.When: d.sample, key: value})
+			said = slices.DeleteFunc(said, func(text string) bool { return slices.Contains(left, text) })
+		}
+		slices.Sort(d.Unless)
+		if len(said) != 1 {
+			t.Errorf("%s[] %s: mended by %v: %q", d.Each, d.When, d.Unless, said)
+			continue
+		}
+		d.Says = said[0]
+		if d.Each != "" {
+			d.Says = strings.ReplaceAll(d.Says, d.Each+"[0]", "@")
+		}
+	}
+	return list
+}
+
+// emptyLists are the messages about lists that are there and empty, by path.
+func emptyLists(t *testing.T, rules []chartRule) []chartRule {
+	t.Helper()
+	for i, rule := range rules {
+		if rule.Most == 0 && !rule.Unique {
+			continue
+		}
+		place := taggedPlace(rule)
+		problem, _ := place.said(strings.ReplaceAll(place.document(t), `"VALUE"`, "[]"), "")
+		if strings.HasPrefix(problem, "is empty") {
+			rules[i].Empty = problem
+		}
+	}
+	return rules
+}
