@@ -114,6 +114,29 @@ func TestAssertionsAtSeveralReplicas(t *testing.T) {
 	}
 }
 
+// What the cases below would refuse is taken where a key is there and says nothing, and at
+// the edges of what is good.
+func TestNothingGoodIsRefused(t *testing.T) {
+	for name, values := range map[string]string{
+		"sections that say nothing": "guard: {backend: memory, redis: {addresses: [], cluster: false, tls: {enabled: false}}, postgres: {tls: {}}}\ndpop: {nonces: false}\ntls: {acme: {enabled: false, agreeToTerms: false}}\npushedRequests: {required: false}\nlimits: {addressRequests: 0}\n" +
+			"proxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', dpop: off, extMCP: false, serve: {enabled: false, cookies: false}, providerToken: {scopes: []}, serverCredential: {}, personalKeys: {enabled: false}}]}",
+		"durations":       "keys: {rotation: 24h}\ntokens: {accessTokenLifetime: 60m, refreshTokenLifetime: 1.5h}\ntrustedIssuers: [{kind: kubernetes, issuer: 'https://k.example.com', leeway: '0', rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.com/mcp']}]}]",
+		"hosts and paths": "listen: {trustedProxies: [10.0.0.0/8, 192.168.1.0/24, '2001:db8::/32']}\nproxy: {hosts: [{host: xn--bcher-kva.example.com, endpoint: 'http://notes:8080/tokens', path: /}, {host: '127.0.0.1:8443', endpoint: 'https://notes.default.svc/mcp', path: /mcp/}, {host: '[::1]:8443', endpoint: 'http://[fd00::1]/a'}]}",
+		"rules":           "policy: {rules: [{effect: allow, anyone: true}, {effect: deny, users: [a], tools: [b]}]}",
+		"ends of others":  "clients: [{id: a, redirectURIs: ['com.example.app:/callback', 'http://127.0.0.1/callback', 'https://a.example.com/?b=c']}]\nbranding: {name: Bücher, accentColor: '#0a7d55', supportURL: 'mailto:help@example.com'}\ntls: {redirect: ':80', certificates: [{certFile: /etc/ssl/a.crt, keyFile: /etc/ssl/a.key}]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "values.yaml")
+			write(t, file, []byte(values))
+			for _, helm := range []tool{helm4, helm3} {
+				if _, err := helm.render(t, filepath.Join(chartDir, "ci", "minimal-values.yaml"), "--values", file); err != nil {
+					t.Errorf("%s: %v", helm.path, err)
+				}
+			}
+		})
+	}
+}
+
 // What the program would refuse at its start Helm refuses before, in the program's words and
 // all at once: each case is a configuration that holds alone.
 func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
@@ -185,6 +208,10 @@ func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
 		{"streams that receive nothing", google + host + "\nsecurityEvents: {streams: [{id: a, issuer: 'https://a.example.com', audience: b}]}", 1},
 		{"keys that need others", google + "\nproxy: {disableConsentScreen: true, hosts: [{host: a.example.com, endpoint: 'http://a/mcp', extMCP: true, serve: {cookies: true}, personalKeys: {enabled: true}}, {host: b.example.com, endpoint: 'http://b/mcp', providerToken: {header: X-A}}]}\npushedRequests: {required: true}\ndpop: {nonces: true}\nlimits: {addressRequests: 10}", 8},
 		{"sections without use", google + host + "\nguard: {redis: {addresses: ['redis:6379']}}\ntls: {redirect: ':80', acme: {cacheDir: /tmp}}", 3},
+		{"a path of the service itself in an endpoint", google + "\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a/token/'}]}", 1},
+		{"rules about no one or too many", google + "\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a/mcp', policy: {rules: [{effect: allow}, {effect: allow, anyone: true, emails: [a@example.com]}]}}]}\npolicy: {rules: [{effect: deny, anyone: true, scopes: [a], tools: [b]}, {effect: allow, anyone: true}]}", 3},
+		{"rules of issuers about no one", google + host + "\ntrustedIssuers: [{kind: kubernetes, issuer: 'https://k.example.com', rules: [{scopes: [a], resources: ['https://mcp.example.com/mcp']}, {serviceAccounts: [a], scopes: [a], resources: ['https://mcp.example.com/mcp']}]}]", 2},
+		{"keys that exclude others", "provider: {name: google, clientID: a, clientSecret: s, hostedDomains: [example.com], allowAnyUser: true}" + host + "\nguard: {backend: redis, redis: {addresses: ['a:1'], cluster: true, sentinelMaster: b}}", 2},
 		{"half of ACME", google + host + "\ntls: {acme: {enabled: true}}", 2},
 		{"a value of a host that is none", google + "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', toolPolicy: off-please}]}", 1},
 	} {

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
 // A dependency is a key that is a mistake, or makes the lack of another one, while none
@@ -22,13 +23,16 @@ type dependency struct {
 	Each string `json:"each,omitempty"`
 	// When is the key; "" stands for every entry.
 	When string `json:"when,omitempty"`
+	// With are keys that have to be set as well.
+	With []string `json:"with,omitempty"`
 	// At is where the mistake is, from the entry on.
 	At     string   `json:"at,omitempty"`
-	Unless []string `json:"unless"`
+	Unless []string `json:"unless,omitempty"`
 	// Says is the message, where "@" stands for the path of the entry.
 	Says string `json:"says"`
 
 	sample string            // a value of When, in YAML
+	beside map[string]string // values of each of With
 	mends  map[string]string // values of each of Unless
 }
 
@@ -51,6 +55,7 @@ func dependencies() []dependency {
 		{When: "apiKeys.webhook.prefixes", At: "apiKeys.webhook.url", sample: "[a-]", mends: map[string]string{"apiKeys.webhook.url": "https://a"}},
 		{When: "apiKeys.webhook.url", At: "apiKeys.webhook.prefixes", sample: "https://a", mends: map[string]string{"apiKeys.webhook.prefixes": "[a-]"}},
 		{When: "egress.proxyCredentialsFile", At: "egress.proxy", sample: "a", mends: map[string]string{"egress.proxy": "http://a:1"}},
+		{When: "egress.proxyMCPServers", At: "egress.proxy", sample: on, mends: map[string]string{"egress.proxy": "http://a:1"}},
 		{Each: host, When: "extMCP", sample: on, mends: map[string]string{"/listen.grpc": "':9001'"}},
 		{Each: host, When: "envoyMCP", sample: on, mends: map[string]string{"/listen.grpc": "':9001'"}},
 		{Each: host, When: "personalKeys.enabled", sample: on, mends: map[string]string{"/proxy.hosts.account": on}},
@@ -78,10 +83,61 @@ func dependencies() []dependency {
 	for key, sample := range map[string]string{"provider": "google", "form": "client", "header": "X-A", "scopes": "[a]", "minLifetime": "1m", "accessTokenLifetime": "1h", "gatewayHeaderBytes": "4000"} {
 		list = append(list, dependency{Each: host, When: "providerToken." + key, At: "providerToken.token", sample: sample, mends: map[string]string{"providerToken.token": "access"}})
 	}
+	list = append(list, exclusions()...)
+	list = append(list, rulesThatSayTooLittle()...)
 	slices.SortFunc(list, func(a, b dependency) int {
 		return strings.Compare(a.Each+" "+a.When+" "+a.At, b.Each+" "+b.When+" "+b.At)
 	})
 	return list
+}
+
+// exclusions are keys that may not be set at the same time.
+func exclusions() (list []dependency) {
+	const on = "true"
+	for section, key := range map[string]string{"": "provider.", "providers": ""} {
+		for other, sample := range map[string]string{"hostedDomains": "[example.com]", "allowedEmailDomains": "['example\\.com']"} {
+			list = append(list, dependency{Each: section, When: key + "allowAnyUser", sample: on, beside: map[string]string{key + "name=google": "google", key + other: sample}})
+		}
+	}
+	return append(list,
+		dependency{Each: "apiKeys.keys", When: "neverExpires", sample: on, beside: map[string]string{"expires": "'2099-01-01'"}},
+		dependency{Each: "clients", When: "jwksURI", sample: "https://a.example.com", beside: map[string]string{"jwksFile": "secret"}},
+		dependency{Each: "trustedIssuers", When: "jwksURL", sample: "https://a", beside: map[string]string{"jwksFile": "secret", "kind": "workload"}},
+		dependency{When: "guard.redis.cluster", sample: on, beside: map[string]string{"guard.backend=redis": "redis", "guard.redis.sentinelMaster": "a"}},
+		dependency{When: "guard.postgres.urlFile", sample: "secret", beside: map[string]string{"guard.backend=postgres": "postgres", "guard.postgres.address": "'a:1'"}},
+	)
+}
+
+// rulesThatSayTooLittle, or too much: about whom they are, and what for.
+func rulesThatSayTooLittle() (list []dependency) {
+	const on, names = "true", "[a]"
+	about := func(each string, beside map[string]string, conditions ...string) {
+		whom := map[string]string{"anyone": on}
+		for _, key := range conditions {
+			whom[key] = names
+			list = append(list, dependency{Each: each, When: "anyone", sample: on, beside: map[string]string{key: names}})
+		}
+		list = append(list, dependency{Each: each, beside: beside, mends: whom})
+	}
+	var conditions []string
+	for _, condition := range rule.Conditions {
+		if !condition.What {
+			conditions = append(conditions, condition.Name)
+		}
+	}
+	for _, each := range []string{"policy.rules", "proxy.hosts[].policy.rules"} {
+		about(each, map[string]string{"effect": "allow"}, conditions...) // without it, that comes first
+		list = append(list, dependency{Each: each, When: "tools", sample: names, beside: map[string]string{"scopes": names}})
+	}
+	const each = "trustedIssuers[].rules"
+	about(each, nil, "subjects", "namespaces", "serviceAccounts", "groups", "roles", "contexts", "clients")
+	for i := range list {
+		if d := &list[i]; d.Each == each && d.When == "" {
+			d.mends["claims"] = "{a: b}"
+		}
+	}
+	return append(list,
+		dependency{Each: each, When: "serviceAccounts", At: "namespaces", sample: names, mends: map[string]string{"namespaces": names}})
 }
 
 // keysOf returns the way to a key, for put.
@@ -90,13 +146,21 @@ func (d dependency) keysOf(key string) []string {
 	if rest, ok := strings.CutPrefix(key, "/"); ok {
 		key = rest
 	} else if d.Each != "" {
-		key = d.Each + ".[]." + key
+		key = strings.ReplaceAll(d.Each, "[].", ".[].") + ".[]." + key
 	}
 	key = strings.TrimSuffix(key, ".")
 	if rest, ok := strings.CutPrefix(key, "proxy.hosts."); ok && !strings.HasPrefix(rest, "[]") {
 		key = "proxy.hosts.[]." + rest
 	}
 	return strings.Split(key, ".")
+}
+
+// first is the path of the first entry.
+func (d dependency) first() string {
+	if d.Each == "" {
+		return ""
+	}
+	return strings.ReplaceAll(d.Each, "[]", "[0]") + "[0]"
 }
 
 // said returns what the program says at the path of the mistake where keys have values.
@@ -122,10 +186,7 @@ func (d dependency) said(t *testing.T, keys map[string]string) []string {
 	}
 	_, err = Parse(document, testFiles)
 	found, _ := errors.AsType[conf.Errors](err)
-	at := d.At
-	if d.Each != "" {
-		at = strings.TrimSuffix(conf.Join(d.Each+"[0]", at), ".")
-	}
+	at := strings.Trim(conf.Join(d.first(), d.At), ".")
 	var said []string
 	for _, m := range found {
 		if m.Path == at {
@@ -145,23 +206,32 @@ func chartDependencies(t *testing.T) []dependency {
 		if d.At == "" {
 			d.At = d.When
 		}
-		said := d.said(t, map[string]string{d.When: d.sample})
-		for key, value := range d.mends {
-			d.Unless = append(d.Unless, key)
-			if value == "" { // and more, which is not for here
-				continue
-			}
-			left := d.said(t, map[string]string{d.When: d.sample, key: value})
+		alone := map[string]string{d.When: d.sample}
+		all := maps.Clone(alone)
+		maps.Copy(all, d.beside)
+		said := d.said(t, all)
+		without := func(keys map[string]string) {
+			left := d.said(t, keys)
 			said = slices.DeleteFunc(said, func(text string) bool { return slices.Contains(left, text) })
 		}
-		slices.Sort(d.Unless)
+		d.With, d.Unless = slices.Sorted(maps.Keys(d.beside)), slices.Sorted(maps.Keys(d.mends))
+		if len(d.With) > 0 {
+			without(alone)
+		}
+		for _, key := range d.Unless {
+			if d.mends[key] != "" { // else more is needed, which is not for here
+				mended := maps.Clone(all)
+				mended[key] = d.mends[key]
+				without(mended)
+			}
+		}
 		if len(said) != 1 {
-			t.Errorf("%s[] %s: mended by %v: %q", d.Each, d.When, d.Unless, said)
+			t.Errorf("%s[] %s with %v: mended by %v: %q", d.Each, d.When, d.With, d.Unless, said)
 			continue
 		}
 		d.Says = said[0]
 		if d.Each != "" {
-			d.Says = strings.ReplaceAll(d.Says, d.Each+"[0]", "@")
+			d.Says = strings.ReplaceAll(d.Says, d.first(), "@")
 		}
 	}
 	return list
@@ -181,4 +251,20 @@ func emptyLists(t *testing.T, rules []chartRule) []chartRule {
 		}
 	}
 	return rules
+}
+
+// endpointPath is the mistake about a path that is the endpoint's, as a format of the path
+// of the entry, the path and what is wrong with it.
+func endpointPath(t *testing.T) string {
+	t.Helper()
+	place := formed{"proxy.hosts[].path", nil, "{}"}
+	of := func(path, endpoint string) string {
+		problem, _ := place.said(`{"proxy": {"hosts": [{"host": "a.example.com", "path": "`+path+`", "endpoint": "http://a`+endpoint+`"}]}}`, "")
+		return problem
+	}
+	own, derived := strings.TrimPrefix(of("/token", ""), `"/token" `), of("", "/token")
+	if own == "" || strings.Count(derived, own) != 1 || strings.Count(derived, `"/token"`) != 1 {
+		t.Fatalf("%q and %q", own, derived)
+	}
+	return "%[1]s.path: " + strings.NewReplacer(`"/token"`, "%[2]q", own, "%[3]s").Replace(derived)
 }

@@ -25,16 +25,18 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- end }}
 {{- end }}
 {{- range $rules.dependencies }}
-{{- include "mcp-forward-auth.checkDependency" (dict "rule" . "config" $config "found" $found) }}
+{{- include "mcp-forward-auth.checkDependency" (dict "rule" . "config" $config "entry" $config "at" "" "each" .each "found" $found) }}
 {{- end }}
 {{- range $i, $host := .Values.proxy.hosts }}
 {{- $at := printf "proxy.hosts[%d]" $i }}
 {{- $mistake := "" }}
 {{- if not $host.host }}
-{{- $mistake = printf "%s.host: is required: the public host name of the MCP server" $at }}
+{{- $_ := set $found "list" (append $found.list (printf "%s.host: is required: the public host name of the MCP server" $at)) }}
 {{- end }}
-{{- if $mistake }}
-{{- $_ := set $found "list" (append $found.list $mistake) }}
+{{- $path := include "mcp-forward-auth.hostPath" $host | trimSuffix "/" }}
+{{- $problem := include "mcp-forward-auth.wrong" (dict "value" $path "forms" (without $rules.forms.path (first $rules.forms.path))) }}
+{{- if and (not $host.path) $path $problem }}
+{{- $_ := set $found "list" (append $found.list (printf $rules.endpointPath $at $path (trimPrefix (printf "%q " $path) $problem))) }}
 {{- end }}
 {{- range $j, $other := $.Values.proxy.hosts }}
 {{- if and (lt $j $i) $host.host (eq $host.host $other.host) (eq (include "mcp-forward-auth.hostPath" $host) (include "mcp-forward-auth.hostPath" $other)) (not $mistake) }}
@@ -146,31 +148,30 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- end }}
 {{- end }}
 
-{{/* A key that needs another one. Arguments: rule, config; found gets the mistakes. */}}
+{{/* A key that needs another one, or excludes it. Arguments: rule, config, entry with its path at, each (the lists down to the entries, if entry is above them); found gets the mistakes. */}}
 {{- define "mcp-forward-auth.checkDependency" -}}
-{{- $entries := list .config }}
-{{- if .rule.each }}
-{{- $entries = list }}
-{{- $section := .config }}
-{{- range splitList "." .rule.each }}
+{{- if .each }}
+{{- $list := splitList "[]." .each | first }}
+{{- $rest := trimPrefix $list .each | trimPrefix "[]." }}
+{{- $section := .entry }}
+{{- range splitList "." $list }}
 {{- $section = get ($section | default dict) . }}
 {{- end }}
-{{- if kindIs "slice" $section }}
-{{- $entries = $section }}
+{{- range $i, $entry := $section | default list }}
+{{- include "mcp-forward-auth.checkDependency" (dict "rule" $.rule "config" $.config "entry" $entry "at" (printf "%s.%s[%d]" $.at $list $i | trimPrefix ".") "each" $rest "found" $.found) }}
 {{- end }}
+{{- else }}
+{{- $applies := true }}
+{{- range concat (compact (list .rule.when)) (.rule.with | default list) }}
+{{- $applies = and $applies (include "mcp-forward-auth.has" (dict "tree" $.entry "key" .)) }}
 {{- end }}
-{{- range $i, $entry := $entries }}
-{{- $at := ternary (printf "%s[%d]" $.rule.each $i) "" (hasKey $.rule "each") }}
-{{- $applies := or (not $.rule.when) (include "mcp-forward-auth.has" (dict "tree" $entry "key" $.rule.when)) }}
-{{- range $.rule.unless }}
-{{- $tree := ternary $.config $entry (hasPrefix "/" .) }}
-{{- if include "mcp-forward-auth.has" (dict "tree" $tree "key" (trimPrefix "/" .)) }}
-{{- $applies = "" }}
-{{- end }}
+{{- range .rule.unless }}
+{{- $tree := ternary $.config $.entry (hasPrefix "/" .) }}
+{{- $applies = and $applies (not (include "mcp-forward-auth.has" (dict "tree" $tree "key" (trimPrefix "/" .)))) }}
 {{- end }}
 {{- if $applies }}
-{{- $path := printf "%s.%s" $at ($.rule.at | default "") | trimPrefix "." | trimSuffix "." }}
-{{- $_ := set $.found "list" (append $.found.list (printf "%s: %s" $path ($.rule.says | replace "@" $at))) }}
+{{- $path := printf "%s.%s" .at (.rule.at | default "") | trimPrefix "." | trimSuffix "." }}
+{{- $_ := set .found "list" (append .found.list (printf "%s: %s" $path (.rule.says | replace "@" .at))) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -183,6 +184,8 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- if $key }}
 {{- range $tree }}{{ include "mcp-forward-auth.has" (dict "tree" . "key" $key) }}{{ end }}
 {{- else if $tree }}true{{ end }}
+{{- else if and (not $key) (kindIs "map" $tree) }}
+{{- range $tree }}{{ include "mcp-forward-auth.has" (dict "tree" . "key" "") }}{{ end }}
 {{- else if not $key }}
 {{- if $tree }}true{{ end }}
 {{- else if kindIs "map" $tree }}
