@@ -212,6 +212,8 @@ func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
 		{"rules about no one or too many", google + "\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a/mcp', policy: {rules: [{effect: allow}, {effect: allow, anyone: true, emails: [a@example.com]}]}}]}\npolicy: {rules: [{effect: deny, anyone: true, scopes: [a], tools: [b]}, {effect: allow, anyone: true}]}", 3},
 		{"rules of issuers about no one", google + host + "\ntrustedIssuers: [{kind: kubernetes, issuer: 'https://k.example.com', rules: [{scopes: [a], resources: ['https://mcp.example.com/mcp']}, {serviceAccounts: [a], scopes: [a], resources: ['https://mcp.example.com/mcp']}]}]", 2},
 		{"keys that exclude others", "provider: {name: google, clientID: a, clientSecret: s, hostedDomains: [example.com], allowAnyUser: true}" + host + "\nguard: {backend: redis, redis: {addresses: ['a:1'], cluster: true, sentinelMaster: b}}", 2},
+		{"listeners at one address", google + host + "\nlisten: {management: ':8080', grpc: ':9001'}", 1},
+		{"expressions with dots that stand for anything", "provider: {name: google, clientID: a, clientSecret: s, allowedEmailDomains: [example.com]}\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a/mcp'}], allowedRedirectURLs: ['https://app.example.com/callback']}", 2},
 		{"half of ACME", google + host + "\ntls: {acme: {enabled: true}}", 2},
 		{"a value of a host that is none", google + "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', toolPolicy: off-please}]}", 1},
 	} {

@@ -86,7 +86,7 @@ func dependencies() []dependency {
 	list = append(list, exclusions()...)
 	list = append(list, rulesThatSayTooLittle()...)
 	slices.SortFunc(list, func(a, b dependency) int {
-		return strings.Compare(a.Each+" "+a.When+" "+a.At, b.Each+" "+b.When+" "+b.At)
+		return slices.Compare(a.order(), b.order())
 	})
 	return list
 }
@@ -138,6 +138,11 @@ func rulesThatSayTooLittle() (list []dependency) {
 	}
 	return append(list,
 		dependency{Each: each, When: "serviceAccounts", At: "namespaces", sample: names, mends: map[string]string{"namespaces": names}})
+}
+
+// order is by what a dependency is written down: no two have the same.
+func (d dependency) order() []string {
+	return slices.Concat([]string{d.Each, d.When, d.At}, slices.Sorted(maps.Keys(d.beside)), slices.Sorted(maps.Keys(d.mends)))
 }
 
 // keysOf returns the way to a key, for put.
@@ -267,4 +272,16 @@ func endpointPath(t *testing.T) string {
 		t.Fatalf("%q and %q", own, derived)
 	}
 	return "%[1]s.path: " + strings.NewReplacer(`"/token"`, "%[2]q", own, "%[3]s").Replace(derived)
+}
+
+// samePort is the mistake about two listeners at one address, as a format of the later
+// one, its address, the earlier one and its address.
+func samePort(t *testing.T) string {
+	t.Helper()
+	problem, _ := formed{"listen.management", nil, ""}.said(`{"listen": {"http": ":1111", "management": "localhost:1111"}}`, "")
+	says := strings.NewReplacer(`"localhost:1111"`, "%[2]q", "listen.http", "listen.%[3]s", `":1111"`, "%[4]q").Replace(problem)
+	if strings.Count(says, "%") != 3 {
+		t.Fatalf("%q", problem)
+	}
+	return "listen.%[1]s: " + says
 }

@@ -37,7 +37,7 @@ type wrongText struct {
 	// Brief leaves out the end of the message, which the chart cannot compute.
 	Brief bool `json:"-"`
 	// Says is the message, a format of the quoted value, of the value in lower case, and of
-	// the regular expression that a pattern for file names stands for.
+	// the regular expressions that a pattern for file names and a plain text stand for.
 	Says string `json:"says"`
 
 	sample string // which is refused
@@ -61,7 +61,8 @@ func wrongTexts() map[string][]wrongText {
 		"url":        urls("notes:8080/mcp"),
 		"issuer":     slices.Concat(urls("id.example.com"), secure[:1], discovery, secure[1:]),
 		"clientID":   {{Right: `^[!-~]{1,200}$`, sample: "a b"}},
-		"domain":     {{Wrong: `^\*`, sample: "*.example.com"}},
+		"domain":     {{Wrong: `^\*`, sample: "*.example.com"}, {Wrong: `^[a-z0-9-]+(\.[a-z0-9-]+)+$`, sample: "example.com"}, {Wrong: `^[^[]*@`, sample: `a@example\.com`}},
+		"urlPattern": {{Wrong: `^\*`, sample: "*"}, {Wrong: `^https?://[a-z0-9-]+(\.[a-z0-9-]+)+(/[a-z0-9/-]*)?$`, sample: "https://app.example.com/callback"}},
 		"listen":     {{Right: `:[0-9]{1,5}$`, sample: "8080"}},
 		"host":       hostForms,
 		"path":       pathForms(),
@@ -177,6 +178,7 @@ func formedPlaces() []formed {
 		{"proxy.hosts[].path", []string{"path"}, none},
 		{"proxy.hosts[].endpoint", []string{"url"}, none},
 		{"proxy.callbackHost", []string{"host"}, none},
+		{"proxy.allowedRedirectURLs[]", []string{"urlPattern"}, none},
 		{"proxy.allowedRedirectSchemes[]", []string{"scheme"}, none},
 		{"proxy.hosts[].cors.allowedOrigins[]", []string{"origin"}, none},
 		{"proxy.hosts[].apiKeys.header", []string{"header"}, "proxy: {hosts: [{apiKeys: {enabled: true}}]}"},
@@ -337,6 +339,9 @@ func (w wrongText) format(t *testing.T, place formed) string {
 		says = strings.ReplaceAll(says, escaped(fmt.Sprintf("%q", lower)), "%[2]q")
 	}
 	says = strings.ReplaceAll(says, escaped(fmt.Sprintf("%q", ".*"+regexp.QuoteMeta(strings.TrimPrefix(shown, "*")))), "%[3]q")
+	if quoted := regexp.QuoteMeta(shown); quoted != shown {
+		says = strings.ReplaceAll(says, escaped(fmt.Sprintf("%q", quoted)), "%[4]q")
+	}
 	if w.URL {
 		says = strings.Replace(says, escaped(conf.ShowURL(shown)), "%[1]s", 1)
 	} else if shown != "" {
@@ -463,7 +468,7 @@ func TestChartRefusesNothingGood(t *testing.T) {
 					continue
 				}
 				refused++
-				if refused > 100 && refused%5 != 0 {
+				if refused > 50 && refused%10 != 0 {
 					continue
 				}
 				if tried[name] && refused > 5 { // the values are many, and a form is the same everywhere

@@ -27,6 +27,15 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- range $rules.dependencies }}
 {{- include "mcp-forward-auth.checkDependency" (dict "rule" . "config" $config "entry" $config "at" "" "each" .each "found" $found) }}
 {{- end }}
+{{- $taken := dict }}
+{{- range list "http" "management" "grpc" }}
+{{- $address := dig "listen" . (get (dict "http" ":8080" "management" ":9090") .) $config }}
+{{- if and $address (hasKey $taken $address) }}
+{{- $_ := set $found "list" (append $found.list (printf $rules.samePort . $address (get $taken $address) $address)) }}
+{{- else if $address }}
+{{- $_ := set $taken $address . }}
+{{- end }}
+{{- end }}
 {{- range $i, $host := .Values.proxy.hosts }}
 {{- $at := printf "proxy.hosts[%d]" $i }}
 {{- $mistake := "" }}
@@ -223,7 +232,7 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- end }}
 {{- $said = .says | replace "%%" "%" }}
 {{- if contains "%[" .says }}
-{{- $said = printf .says $quoted (lower $shown) (printf ".*%s" (regexQuoteMeta (trimPrefix "*" $shown))) }}
+{{- $said = printf .says $quoted (lower $shown) (printf ".*%s" (regexQuoteMeta (trimPrefix "*" $shown))) (regexQuoteMeta $shown) }}
 {{- end }}
 {{- end }}
 {{- end }}
