@@ -16,28 +16,28 @@ import (
 type File struct {
 	// What the issuer's assertions are: "kubernetes" (tokens of ServiceAccounts), "workload" (workload identity federation and the Workload Authorization Grant: platforms of agents, CI, SPIFFE), or "id-jag" (an identity provider's assertions about people, for enterprise-managed authorization). Required.
 	Kind string `json:"kind"`
-	// Issuer exactly as assertions have it in iss; https, http on a loopback host, or "spiffe://TRUST-DOMAIN" for JWT-SVIDs. Required.
+	// Issuer, exactly as in iss of its assertions; https, http on a loopback host, or "spiffe://TRUST-DOMAIN" for JWT-SVIDs. Required.
 	Issuer string `json:"issuer"`
 	keysource.Keys
 	// Signature algorithms that are accepted, as for authorizationServers. Default: "RS256", "PS256", "ES256" and "EdDSA".
 	Algorithms []string `json:"algorithms" max:"20" check:"unique"`
 	// How far the two clocks may differ.
 	Leeway time.Duration `json:"leeway" default:"30s" min:"0s" max:"5m"`
-	// How long an assertion may live by its own iat and exp, "1m" to "48h". Default: "48h" for kubernetes, whose tokens are shown again by design, "1h" for workload, "10m" for id-jag.
+	// How long an assertion may live by its own iat and exp, "1m" to "48h". Default: "48h" for kubernetes, whose tokens are reused by design, "1h" for workload, "10m" for id-jag.
 	MaxLifetime time.Duration `json:"maxLifetime" min:"1m" max:"48h"`
-	// Accept an assertion again until it expires. For kubernetes that is always so. It is never so for id-jag, and for workload only for platforms that cannot make one for each token. Default false.
+	// Accept an assertion again until it expires. For kubernetes that is always so. Never possible for id-jag. For workload, use it only with platforms that cannot make an assertion for each token. Default false.
 	Reusable bool `json:"reusable"`
-	// Lifetime of the access tokens that an assertion makes, "1m" to "1h", never longer than tokens.accessTokenLifetime. One that may be shown again makes none that outlives it.
+	// Lifetime of the access tokens for an assertion, "1m" to "1h", never longer than tokens.accessTokenLifetime. Tokens for a reusable assertion expire no later than it does.
 	TokenLifetime time.Duration `json:"tokenLifetime" default:"15m" min:"1m" max:"1h"`
 	// Hosts that may stand in a sub of the form "wimse://HOST/…" or "spiffe://HOST/…", for kind "workload". Default: the host of issuer.
 	TrustDomains []string `json:"trustDomains" max:"100" check:"unique"`
-	// Tenants whose assertions are accepted, by the claim tenant, for kind "id-jag" and an issuer of several. The tenant becomes part of who a person is. Default: the issuer has one.
+	// Tenants whose assertions are accepted, by the claim tenant, for kind "id-jag" and an issuer with several tenants. The tenant becomes part of a person's subject. Default: the issuer has one.
 	Tenants []string `json:"tenants" max:"1000" check:"unique"`
-	// Accept assertions from clients that prove nothing but their id, for kind "id-jag". Default false: the client has a secret or a key.
+	// Accept assertions from clients that prove nothing but their id, for kind "id-jag". Otherwise the client needs a secret or a key. Default false.
 	PublicClients bool `json:"publicClients"`
-	// Take the claim email for a verified address, for kind "id-jag". Default false.
+	// Treat the claim email as a verified address, for kind "id-jag". Default false.
 	Email bool `json:"email"`
-	// Who may have what. What no rule names gets nothing. Required, unless the issuer is there for tokenExchange of an MCP server alone.
+	// Which assertions get which scopes. An assertion that no rule matches gets nothing. Required, unless the issuer is there for tokenExchange of an MCP server alone.
 	Rules []Rule `json:"rules" max:"200"`
 }
 
@@ -46,7 +46,7 @@ type File struct {
 type Rule struct {
 	// Name of the rule for the audit log and check-config.
 	Name string `json:"name" check:"text"`
-	// The rule holds for every assertion of the issuer. It excludes conditions, and is needed where there are none. Default false.
+	// The rule applies to every assertion of the issuer. It excludes conditions, and is required if there are none. Default false.
 	Anyone bool `json:"anyone"`
 	// Subjects, each exactly as in sub.
 	Subjects []string `json:"subjects" max:"1000" check:"unique"`
@@ -60,9 +60,9 @@ type Rule struct {
 	Roles []string `json:"roles" max:"1000" check:"unique"`
 	// Contexts, by the claim ctx, such as "channel:C0123".
 	Contexts []string `json:"contexts" max:"1000" check:"unique"`
-	// Clients of this service that show the assertion, by id: they must have proved themselves. Default: every client, and none.
+	// Clients of this service that present the assertion, by id; they must have authenticated. Default: every client, and none.
 	Clients []string `json:"clients" max:"1000" check:"unique"`
-	// Other claims, by name or JSON pointer, each with one value that it must have, such as {"/repository": "octo/notes"}. Name only what the issuer controls, and not what its tenants choose.
+	// Other claims, by name or JSON pointer, each with one value that it must have, such as {"/repository": "octo/notes"}. Name only claims that the issuer controls, not those that its tenants choose.
 	Claims map[string]string `json:"claims"`
 	// Scopes that the rule gives. Required.
 	Scopes []string `json:"scopes" check:"scopes"`

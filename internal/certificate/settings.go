@@ -11,11 +11,11 @@ import (
 
 // Settings is the `tls` section.
 type Settings struct {
-	// Certificates and their keys, chosen by the name that a client asks for; the first is for clients that ask for none of the names. The files are read again when they change.
+	// Certificates and their keys, chosen by the requested name; the first is used for all other names. The files are read again when they change.
 	Files []Pair `json:"certificates" max:"100"`
-	// Certificates from an authority that speaks ACME (RFC 8555), such as Let's Encrypt, for all of proxy.hosts. For one machine alone: replicas would each ask for certificates of their own. Not beside certificates.
+	// Certificates from an authority that speaks ACME (RFC 8555), such as Let's Encrypt, for all of proxy.hosts. For a single machine only: each replica would ask for its own certificates. Not beside certificates.
 	ACME ACME `json:"acme"`
-	// Address of a listener without TLS, such as ":80", that sends browsers to https and, with acme, answers what the authority asks (HTTP-01). Without it the authority asks at the protocol listener (TLS-ALPN-01), which it has to reach at port 443. Default: none.
+	// Address of a listener without TLS, such as ":80", that redirects browsers to https and, with acme, answers the authority's challenge (HTTP-01). Without it the authority sends its challenge to the protocol listener (TLS-ALPN-01), which it must reach at port 443. Default: none.
 	Redirect string `json:"redirect" like:":80"`
 }
 
@@ -29,11 +29,11 @@ type Pair struct {
 
 // ACME is the `tls.acme` section.
 type ACME struct {
-	// Default false.
+	// Whether certificates come from the authority. Default false.
 	Enabled bool `json:"enabled"`
 	// You agree to the terms of service of the authority. Required.
 	AgreeToTerms bool `json:"agreeToTerms"`
-	// Directory of this machine's own that keeps the keys and certificates over restarts; it is made if it is not there. Authorities issue few certificates a week for one name. Required.
+	// Directory on this machine that keeps the keys and certificates across restarts; created if it does not exist. Authorities issue few certificates a week for one name. Required.
 	CacheDir string `json:"cacheDir"`
 	// Address that the authority may write to about certificates. Default: none.
 	Email string `json:"email" check:"text"`

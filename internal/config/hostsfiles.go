@@ -16,9 +16,9 @@ import (
 
 // HostsFiles is one entry of `proxy.hostsFiles`.
 type HostsFiles struct {
-	// Names of the files, such as "/etc/hosts.d/namespace_*.configmap_*.yaml", where an asterisk stands for anything but "/". A relative path starts at the directory of the configuration file. A file that several entries name belongs to the first. Required.
+	// Names of the files, such as "/etc/hosts.d/namespace_*.configmap_*.yaml", where an asterisk stands for anything but "/". A relative path starts at the directory of the configuration file. A file that matches several entries belongs to the first. Required.
 	Files string `json:"files"`
-	// Host names that these files may claim: a name, "*.example.com" for every name below it, or "*" for all. "{1}" stands for what the first asterisk of files stands for in the name of a file, "{2}" for the second, as one label of a name: "*.{1}.mcp.example.com". Required.
+	// Host names that these files may claim: a name, "*.example.com" for every name below it, or "*" for all. "{1}" stands for what the first asterisk of files matches in the name of a file, "{2}" for the second, as one label of a name: "*.{1}.mcp.example.com". Required.
 	Hosts []string `json:"hosts" max:"100"`
 	// Hosts of the endpoints that these files may name, in the same way: "*.{1}.svc". Required: without it each of them could have this service ask any server that it reaches.
 	Endpoints []string `json:"endpoints" max:"100"`

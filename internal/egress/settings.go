@@ -12,11 +12,11 @@ import (
 type Settings struct {
 	// Networks that are never connected to for a URL that a client names, such as "203.0.113.0/24", even where allowedDomains names the host. Link-local addresses and the metadata and wire servers of clouds are always among them. Default: none besides.
 	Denied []netip.Prefix `json:"deniedPrefixes" max:"100" check:"unique"`
-	// URL of a proxy for metadata documents and key sets, such as "http://proxy.example.com:3128". The proxy resolves the names, so it, and not this service, has to refuse private addresses; see SECURITY.md. Default: none, and the environment's HTTPS_PROXY is not used for them.
+	// URL of a proxy for metadata documents and key sets, such as "http://proxy.example.com:3128". The proxy resolves the names, so the proxy must refuse private addresses, because this service cannot; see SECURITY.md. Default: none, and the environment's HTTPS_PROXY is not used for them.
 	ProxyURL string `json:"proxy"`
 	// File with "user:password" for the proxy.
 	ProxyCredentialsFile string `json:"proxyCredentialsFile"`
-	// List the tools of the MCP servers, and reach those of served hosts, through the proxy, too. Default false.
+	// Also list the tools of the MCP servers, and reach those of served hosts, through the proxy. Default false.
 	ProxyMCPServers bool `json:"proxyMCPServers"`
 
 	proxy *url.URL

@@ -10,15 +10,15 @@ import (
 
 // File is the `gateWatch` section.
 type File struct {
-	// Look at the public address of every MCP server from outside, without a token and with a wrong one, in several spellings, and say which gateway lets a request pass that did not meet this service. Each replica looks for itself. Default false.
+	// Send requests to the public address of every MCP server from outside, without a token and with a wrong one, in several spellings, and report each gateway that lets one pass without asking this service. Each replica does so. Default false.
 	Enabled bool `json:"enabled"`
-	// How often, "10s" to "1h", give or take a tenth. What looks open is looked at again after a quarter of it, and is said after the second time.
+	// How often, "10s" to "1h", varied by a tenth. A gateway that looks open is checked again after a quarter of this time, and reported if it looks open again.
 	Interval time.Duration `json:"interval" default:"1m" min:"10s" max:"1h"`
-	// Address of the gateway, such as "gateway.ingress.svc:443", where the public names do not lead to it from here. Requests and certificates keep the public names. Default: what DNS says.
+	// Address of the gateway, such as "gateway.ingress.svc:443", if the public names do not lead to it from here. Requests and certificates keep the public names. Default: what DNS says.
 	Connect string `json:"connect" check:"address"`
 	// File with the certificates of the authorities to trust for the gateway, in PEM, and no others. Default: those of the system.
 	Authorities []byte `json:"caFile"`
-	// What is different for some hosts.
+	// Settings for single hosts.
 	Hosts []HostFile `json:"hosts" max:"1000"`
 }
 

@@ -15,7 +15,7 @@ const (
 
 // Settings is the `keys` section.
 type Settings struct {
-	// "ephemeral" makes random keys at start, so a restart ends all tokens; "seed" derives them from seedFiles, so that restarts and several replicas agree.
+	// "ephemeral" makes random keys at start, so a restart ends all tokens; "seed" derives them from seedFiles, so tokens survive restarts and work at every replica.
 	Source string `json:"source" default:"ephemeral" enum:"ephemeral seed"`
 	// Files of at least 32 random bytes each, for source "seed" only. The first is used to issue, all are accepted, so a seed is rotated by putting a new one first. Required for source "seed": at least one.
 	SeedFiles []string `json:"seedFiles" max:"16"`

@@ -17,13 +17,13 @@ import (
 // Keys are the keys of a section that say where the keys of an issuer are. At most one
 // of JWKSURL and JWKSFile is set; without both they are discovered.
 type Keys struct {
-	// URL of its key set. May use http, which is for networks of your own. Default: what its metadata names, which is looked for at both well-known addresses, of OpenID Connect Discovery and of RFC 8414.
+	// URL of its key set. May use http, for private networks only. Default: what its metadata names, at the well-known address of OpenID Connect Discovery or of RFC 8414.
 	JWKSURL string `json:"jwksURL"`
-	// File with its key set, in JSON, in the place of jwksURL. It is read again every two seconds; content that cannot be used changes nothing.
+	// File with its key set, in JSON, instead of jwksURL. It is read again every two seconds; unusable content changes nothing.
 	JWKSFile string `json:"jwksFile"`
 	// File with the certificates of the authorities to trust for it, in PEM, and no others. Default: those of the system; the environment variable SSL_CERT_DIR names directories with more.
 	Authorities []byte `json:"caFile"`
-	// File with a bearer token that is sent with requests for keys, to the host of jwksURL or else of issuer alone. In a pod /var/run/secrets/kubernetes.io/serviceaccount/token, which the API server of Kubernetes wants. It is read for each request.
+	// File with a bearer token that is sent with requests for keys, only to the host of jwksURL, or of issuer if that is not set. In a pod use /var/run/secrets/kubernetes.io/serviceaccount/token, which the Kubernetes API server requires. It is read for each request.
 	TokenFile string `json:"tokenFile"`
 }
 

@@ -45,9 +45,9 @@ type File struct {
 
 // Server is one entry of `proxy.hosts[].kuadrant.servers`.
 type Server struct {
-	// Name of the server, as the gateway has it: namespace and name of its MCPServerRegistration, such as "team/notes". Required.
+	// Name of the server at the gateway: namespace and name of its MCPServerRegistration, such as "team/notes". Required.
 	Name string `json:"name" check:"text"`
-	// What the gateway puts before the names of its tools and prompts (prefix). Default: nothing.
+	// Prefix that the gateway adds to the names of its tools and prompts. Default: nothing.
 	Prefix string `json:"prefix" check:"text"`
 }
 

@@ -15,15 +15,15 @@ const leastInFlight = 8
 type Settings struct {
 	// Registrations of one address (IPv6: of one /64) at /register, for each host; all addresses together have a hundred times as many. Without listen.trustedProxies the address is the gateway's, which all clients share.
 	Registrations int `json:"registrations" default:"600" min:"0" max:"1000000"`
-	// Requests of one client to /authorize, and as many to /token, for each host. Installations of a client that is known by a metadata document are one client, and anyone who knows the id of a client without credentials can use up its requests, so a bound shuts others out; set one only where all clients are your own. 0 is no bound.
+	// Requests of one client to /authorize, and as many to /token, for each host. All installations of a client with a metadata document count as one client, and anyone who knows the id of a client without credentials can use up its requests. So a limit can shut others out; set one only if all clients are your own. 0 is no limit.
 	ClientRequests int `json:"clientRequests" default:"0" min:"0" max:"1000000"`
-	// Wrong passwords for one user name, whether there is such a user or not, for each host; for provider.name "static" only. Until the next attempt is due the right password is refused too, except in a browser where that user has signed in before: it counts for itself. With listen.trustedProxies each address counts for itself as well, and all of them together have ten times as many.
+	// Wrong passwords for one user name, whether there is such a user or not, for each host; for provider.name "static" only. Until the next attempt is due the right password is refused too, except in a browser where that user has signed in before, which is counted separately. With listen.trustedProxies each address is counted separately too, and all of them together have ten times as many.
 	SignInAttempts int `json:"signInAttempts" default:"10" min:"0" max:"1000000"`
-	// Requests of one address (IPv6: of one /64) to /register, /authorize, /consent, /login, /token and /revoke together. Many people share an address, and so do all users of a client that runs in a cloud, so be generous. Needs listen.trustedProxies. Default: 600 where listen.trustedProxies is set, else no limit.
+	// Requests of one address (IPv6: of one /64) to /register, /authorize, /consent, /login, /token and /revoke together. Many people share an address, and so do all users of a client that runs in a cloud, so set it high. Needs listen.trustedProxies. Default: 600 where listen.trustedProxies is set, else no limit.
 	AddressRequests int `json:"addressRequests" default:"600" min:"0" max:"1000000"`
-	// Requests to /register, /authorize, /consent, /login, /callback, /token, /revoke and /introspect that one replica has under way; one more gets 503 and Retry-After. Requests that begin a sign-in get three quarters of it. /authenticate does not count and is never refused so. 0 is no bound.
+	// Requests to /register, /authorize, /consent, /login, /callback, /token, /revoke and /introspect that one replica handles at the same time; one more gets 503 and Retry-After. Requests that begin a sign-in may use three quarters of it. /authenticate does not count and is never refused for this. 0 is no limit.
 	RequestsInFlight int `json:"requestsInFlight" default:"512" min:"0" max:"1000000"`
-	// Requests to each identity provider that one replica has under way; one more fails at once, as if the provider did not answer. 0 is no bound.
+	// Requests to each identity provider that one replica makes at the same time; one more fails at once, as if the provider did not answer. 0 is no limit.
 	ProviderRequests int `json:"providerRequests" default:"64" min:"0" max:"1000000"`
 }
 

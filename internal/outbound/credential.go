@@ -15,13 +15,13 @@ import (
 
 // CredentialFile is the `proxy.hosts[].serverCredential` section.
 type CredentialFile struct {
-	// File with a credential that the MCP server wants and that is the same for all people. This service sends it with the requests that it relays (serve), and when it asks for the server's tools. It is read again within two seconds of a change. Clients never get it. Default: none.
+	// File with a credential that the MCP server requires, the same for all people. This service sends it with the requests that it relays (serve), and when it lists the server's tools. It is read again within two seconds of a change. Clients never get it. Default: none.
 	File string `json:"file"`
 	// Header that it is sent in. Default "Authorization".
 	Header string `json:"header"`
-	// What stands before it in the header, with a space between: for Authorization only. Default "Bearer".
+	// What precedes it in the header, followed by a space: "Bearer" or "Basic", for Authorization only. Default "Bearer".
 	Scheme string `json:"scheme" enum:"Bearer Basic"`
-	// The gateway gets it too, with the identity headers of each allowed request; see docs/server-credential.md for what the gateway needs then. Every answer of /authenticate that allows has it then, so let only the gateway ask there. Default false.
+	// The gateway gets it too, with the identity headers of each allowed request; docs/server-credential.md says what the gateway needs for that. Every answer of /authenticate that allows a request then contains it, so let only the gateway ask there. Default false.
 	ToGateway bool `json:"toGateway"`
 }
 

@@ -15,7 +15,7 @@ import (
 // allowed request carries. See docs/identity.md. After Resolve they are in canonical
 // form, and User, Email and Groups are not empty.
 type Headers struct {
-	// Names to start from. "auth-request": X-Auth-Request-User, -Email and -Groups, as oauth2-proxy calls them; "forwarded": X-Forwarded-User, -Email, -Groups and -Name.
+	// Set of header names to start from. "auth-request": X-Auth-Request-User, -Email and -Groups, as oauth2-proxy calls them; "forwarded": X-Forwarded-User, -Email, -Groups and -Name.
 	Preset string `json:"preset" default:"auth-request" enum:"auth-request forwarded"`
 	// Header with the subject. Default "X-Auth-Request-User".
 	User string `json:"user"`
@@ -29,13 +29,13 @@ type Headers struct {
 	Client string `json:"client"`
 	// Header with the scopes of the token, with spaces between. Default: none.
 	Scope string `json:"scope"`
-	// Header with who acts for the user, comma-joined, the one who acts now first: "ISSUER:SUBJECT" without the scheme. "-" where the user acts alone. Default: none.
+	// Header with the agents that act for the user, comma-joined, the one that acts now first: "ISSUER:SUBJECT" without the scheme. "-" if the user acts alone. Default: none.
 	Actor string `json:"actor"`
-	// Header with the roles of a workload, comma-joined, as its platform says them. Default: none.
+	// Header with the roles of a workload, comma-joined, as its platform names them. Default: none.
 	Roles string `json:"roles"`
-	// Header with the context that a workload acts in (ctx), as its platform says it. Default: none.
+	// Header with the context in which a workload acts (ctx), as its platform names it. Default: none.
 	Context string `json:"context"`
-	// All of it once more as a signed token (JWT), which the MCP server can check by the keys at /openid/v1/jwks.
+	// All of it again as a signed token (JWT), which the MCP server can verify with the keys at /openid/v1/jwks.
 	Signed Signed `json:"jwt"`
 
 	JWT string // the header of Signed, "" if it is not set
@@ -47,7 +47,7 @@ type Signed struct {
 	Enabled bool `json:"enabled"`
 	// Its name.
 	Header string `json:"header" default:"X-Auth-Request-Identity"`
-	// How long one is valid, from "30s" to "5m"; it is replaced when half of that is over.
+	// How long the token is valid, from "30s" to "5m"; it is replaced after half of that time.
 	Lifetime time.Duration `json:"lifetime" default:"5m" min:"30s" max:"5m"`
 }
 

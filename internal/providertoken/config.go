@@ -19,7 +19,7 @@ import (
 type File struct {
 	// Which token of the identity provider the MCP server gets: "access", the access token of the sign-in; "id", the ID token; "exchange", one that the provider exchanges the access token for, as `exchange` says. Default: none, and the provider's tokens stay here. See docs/provider-tokens.md.
 	Token string `json:"token" enum:"access id exchange"`
-	// Who keeps the token good. "client": it travels sealed in the client's access token, which lives no longer than it does, and the client's refresh is a refresh at the provider; nothing is stored. "held": the session with the provider is kept sealed in the guard and renewed here while it is used, whatever the client does; needs a guard that replicas share, or one replica.
+	// Who renews the token. "client": it travels sealed in the client's access token, which expires no later, and each refresh of the client is a refresh at the provider; nothing is stored. "held": this service keeps the session with the provider sealed in the guard and renews it while it is used, whatever the client does; needs a guard that replicas share, or a single replica.
 	Form string `json:"form" default:"client" enum:"client held"`
 	// Id of the provider whose people's tokens are passed on; people of others have none. Required where there are several providers; not for one.
 	Provider string `json:"provider"`
@@ -27,15 +27,15 @@ type File struct {
 	Header string `json:"header" default:"X-Forwarded-Access-Token"`
 	// Scopes to ask of the provider at sign-ins for this MCP server, besides provider.scopes: what the server may do there in the person's name. The consent page shows them. Default: none.
 	Scopes []string `json:"scopes" max:"50" check:"scopes"`
-	// Further parameters of the authorization request at sign-ins for this MCP server, such as Auth0's audience, in place of those of provider.authorizationParams. Default: none.
+	// Further parameters of the authorization request at sign-ins for this MCP server, such as Auth0's audience. They replace those of provider.authorizationParams. Default: none.
 	Params map[string]string `json:"authorizationParams"`
 	// How the token is exchanged, for token "exchange".
 	Exchange ExchangeFile `json:"exchange"`
-	// How many bytes the gateway takes for all headers of an answer of this service. A token that does not fit goes, with form "held", as a handle in the header with "-Handle" behind its name; with form "client" the sign-in is refused. nginx takes 4096 unless told otherwise.
+	// How many bytes the gateway accepts for all headers of this service's answer. If a token does not fit, form "held" sends a handle instead, in the header with "-Handle" after its name; form "client" refuses the sign-in. nginx accepts 4096 by default.
 	HeaderBytes int `json:"gatewayHeaderBytes" default:"3800" min:"2000" max:"32000"`
-	// With form "client", how long an access token has to live at least, from "10s" to "1h". Where the provider's token does not, a sign-in is refused, and says so.
+	// With form "client", the shortest acceptable lifetime of an access token, from "10s" to "1h". If the provider's token has a shorter one, the sign-in is refused with that reason.
 	MinLifetime time.Duration `json:"minLifetime" default:"2m" min:"10s" max:"1h"`
-	// With form "held", lifetime of access tokens for this MCP server, "1m" to "24h": for clients that never refresh. The person is asked about at the provider all the same, each time that the provider's token is renewed. Default: tokens.accessTokenLifetime.
+	// With form "held", lifetime of access tokens for this MCP server, "1m" to "24h": for clients that never refresh. The provider is still asked about the person each time its token is renewed. Default: tokens.accessTokenLifetime.
 	AccessTokenLifetime time.Duration `json:"accessTokenLifetime" min:"1m" max:"24h"`
 }
 

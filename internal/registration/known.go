@@ -37,7 +37,7 @@ type Known struct {
 	// MCP servers that the client may have tokens for, by public URL such as "https://mcp.example.com/mcp". Default: all.
 	Resources []string `json:"resources"`
 
-	// The client gets no access token without a DPoP proof, so that each is bound to its key (RFC 9449, section 5.2). For MCP servers whose entry has dpop. Default false.
+	// The client gets no access token without a DPoP proof, so each token is bound to its key (RFC 9449, section 5.2). For MCP servers whose entry has dpop. Default false.
 	DPoPBound bool `json:"dpopBoundAccessTokens"`
 
 	// The client's authorization requests must be pushed to /par first (RFC 9126, section 6). Needs pushedRequests. Default false.

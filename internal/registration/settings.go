@@ -19,13 +19,13 @@ type Settings struct {
 
 // DocumentSettings is the `registration.metadataDocuments` section.
 type DocumentSettings struct {
-	// Whether such clients are known. When off, this service fetches nothing that a stranger names.
+	// Whether such clients are accepted. When off, this service fetches no URL that a client names.
 	Enabled bool `json:"enabled" default:"true"`
 	// Hosts that may publish clients: a name such as "claude.ai", or "*.example.com" for every name below example.com. The operator thereby vouches for the clients of these hosts. A host that is named without an asterisk may have a private name and private addresses, and, as in "apps.corp.example:8443", another port. Default: every public host.
 	AllowedDomains []string `json:"allowedDomains" max:"1000" check:"unique"`
-	// Hosts that may not publish clients, written like allowedDomains and stronger.
+	// Hosts that may not publish clients, written like allowedDomains, which they override.
 	DeniedDomains []string `json:"deniedDomains" max:"1000" check:"unique"`
-	// Ports that may stand in the URL of any document, as text, besides "443".
+	// Ports besides "443" that the URL of any document may have, as text.
 	AllowedPorts []string `json:"allowedPorts" max:"20"`
 	// Accept document URLs with a query, which the specification advises against. Default false.
 	AllowQuery bool `json:"allowQuery"`

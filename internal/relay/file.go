@@ -12,11 +12,11 @@ import (
 
 // File is the `proxy.hosts[].serve` section.
 type File struct {
-	// No gateway asks: this service itself takes the requests to the MCP server, at its own listener, and passes those on to endpoint that may pass. The body decides what a request is, as with body. See docs/served-hosts.md. Default false.
+	// Without a gateway, this service itself receives the requests to the MCP server at its own listener, and relays the allowed ones to endpoint. The body decides what a request is, as with body. See docs/served-hosts.md. Default false.
 	Enabled bool `json:"enabled"`
-	// How long the MCP server may send nothing before its answer is cut off, an open stream among them; a whole answer may take any time. Default "1h".
+	// How long the MCP server may send nothing before its answer, or an open stream, is cut off; an answer as a whole may take any time. Default "1h".
 	IdleTimeout time.Duration `json:"idleTimeout" min:"10s" max:"24h"`
-	// Headers of the client that reach the MCP server though they are taken away by default, such as "X-Api-Key" for a credential of the server's own. The access token in Authorization can not be among them. Default: none.
+	// Headers of the client that reach the MCP server although they are removed by default, such as "X-Api-Key" for a credential of the server's own. The access token in Authorization cannot be one of them. Default: none.
 	RequestHeaders []string `json:"requestHeaders" max:"100"`
 	// Set-Cookie of the MCP server reaches the client. With "Cookie" in requestHeaders, sessions by cookies work. Default false.
 	Cookies bool `json:"cookies"`

@@ -10,7 +10,7 @@ import (
 
 // File is the `securityEvents` section.
 type File struct {
-	// Transmitters whose events are taken. See docs/security-events.md. Default: none.
+	// Transmitters whose events are accepted. See docs/security-events.md. Default: none.
 	Streams []StreamFile `json:"streams" max:"20"`
 }
 
@@ -18,17 +18,17 @@ type File struct {
 type StreamFile struct {
 	// Name of the stream: up to 32 of a-z, 0-9 and "-". Events are pushed to /security-events/ID. Required.
 	ID string `json:"id"`
-	// Issuer of the events, to the last slash. Required.
+	// Issuer of the events, exact to the last slash. Required.
 	Issuer string `json:"issuer" check:"https"`
-	// What the events name as their audience. Required.
+	// Audience of the events. Required.
 	Audience string `json:"audience"`
 	// Where the issuer publishes its keys. Default: the jwks_uri of its metadata, /.well-known/ssf-configuration or /.well-known/openid-configuration.
 	JWKSURL string `json:"jwksURL" check:"https"`
 	// File with the certificates of the authorities to trust for the transmitter, in PEM, and no others. Default: those of the system.
 	Authorities []byte `json:"caFile"`
-	// Id of the identity provider whose people the events name by iss and sub, or by an opaque id. Default: the only one.
+	// Id of the identity provider whose users the events name by iss and sub, or by an opaque id. Default: the only one.
 	Provider string `json:"provider"`
-	// Issuer that the subject of an event names, where it is another one than of the event. Default: issuer.
+	// Issuer of the events' subjects, if it differs from the issuer of the events. Default: issuer.
 	SubjectIssuer string `json:"subjectIssuer"`
 	// How the subject of an event may be named: "iss_sub", "email", "opaque" (the subject at the provider). Default: iss_sub.
 	Subjects []string `json:"subjects" max:"3" check:"unique"`

@@ -11,14 +11,14 @@ import (
 type Settings struct {
 	// Lifetime of an access token, "1m" to "1h".
 	AccessTokenLifetime time.Duration `json:"accessTokenLifetime" default:"1h" min:"1m" max:"1h"`
-	// Refresh tokens, with which clients go on without asking the user to sign in again. At each use the identity provider is asked whether the user is still there.
+	// Refresh tokens, with which clients continue without a new sign-in. At each use the identity provider is asked whether the user may still sign in.
 	Refresh conf.Switch `json:"refreshTokens"`
-	// How long a refresh token lives unused, "1h" to "8760h"; refreshTokenLifetime, where it is set, bounds this too.
+	// How long a refresh token stays valid unused, "1h" to "8760h"; limited by refreshTokenLifetime if that is set.
 	RefreshIdle time.Duration `json:"refreshTokenIdleLifetime" default:"720h" min:"1h" max:"8760h"`
-	// How long after the sign-in refresh tokens work at all, "1h" to "8760h", and not less than refreshTokenIdleLifetime, which raises it where it is not set.
+	// How long after the sign-in refresh tokens work, "1h" to "8760h", and not less than refreshTokenIdleLifetime, to which an unset value is raised.
 	RefreshAbsolute time.Duration `json:"refreshTokenLifetime" default:"2160h" min:"1h" max:"8760h"`
-	// How many verified access tokens a replica remembers, 1024 to 16777216, in some 450 bytes each once they are seen. A token
-	// beyond costs a signature check per request.
+	// How many verified access tokens a replica remembers, 1024 to 16777216, in some 450 bytes each. Each request
+	// with a token beyond that number costs a signature check.
 	Remembered int `json:"remembered" default:"65536" min:"1024" max:"16777216"`
 }
 

@@ -24,7 +24,7 @@ type File struct {
 	Workloads []Workload `json:"workloads" max:"20"`
 	// Other MCP servers that this one calls for its callers. The consent page names them. Default: none.
 	Targets []Target `json:"targets" max:"50"`
-	// Lifetime of access tokens for targets, "1m" to "1h". They die with the caller's own at the latest.
+	// Lifetime of access tokens for targets, "1m" to "1h". They expire no later than the caller's own.
 	Lifetime time.Duration `json:"lifetime" default:"5m" min:"1m" max:"1h"`
 }
 
@@ -42,7 +42,7 @@ type Target struct {
 	Resource string `json:"resource"`
 	// All scopes that this server may have there for a caller. The policy of that server may leave less. Required.
 	Scopes []string `json:"scopes" max:"50" check:"scopes"`
-	// Scopes that the caller's own request must have here, all of them, so that who may only read here writes nothing there. Default: none.
+	// Scopes that the caller's own request must have here, all of them, so that a caller who may only read here cannot write there. Default: none.
 	Requires []string `json:"requires" max:"50" check:"scopes"`
 }
 

@@ -12,15 +12,15 @@ import (
 
 // Config is the `tracing` section.
 type Config struct {
-	// The collector. Nothing is traced without one.
+	// The collector. Without one nothing is traced.
 	OTLP OTLP `json:"otlp"`
-	// Part of the traces that begin here which are recorded, 0 to 1. Where the gateway sends a traceparent, its word counts instead, for at most 100 traces a second.
+	// Fraction of the traces that begin here to record, 0 to 1. If the gateway sends a traceparent, that decides instead, for at most 100 traces a second.
 	Ratio float64 `json:"samplingRatio" default:"0" min:"0" max:"1"`
 }
 
 // OTLP is the `tracing.otlp` section: where traces go.
 type OTLP struct {
-	// URL of a collector that takes OTLP over HTTP in protobuf, such as "http://otel-collector.monitoring.svc:4318"; without a path /v1/traces is added. Default: none, and nothing is traced.
+	// URL of a collector that accepts OTLP over HTTP in protobuf, such as "http://otel-collector.monitoring.svc:4318"; without a path /v1/traces is added. Default: none, and nothing is traced.
 	Endpoint string `json:"endpoint"`
 	// File with headers for the collector, such as an API key: one "Name: value" a line. Needs https, or a loopback host.
 	HeadersFile string `json:"headersFile"`

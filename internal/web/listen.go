@@ -17,7 +17,7 @@ type Listen struct {
 	Management string `json:"management" default:":9090"`
 	// Address of the gRPC listener for Envoy's ext_authz (plain HTTP/2), such as ":9001". Only gateways may reach it. Default: none.
 	GRPC string `json:"grpc" like:":9001"`
-	// Networks of the gateways, such as "10.0.0.0/8" or "2001:db8::/32", whose X-Forwarded-For is believed: the client's address is the right-most one in it that is of none of these networks. The gateways must add to the header or set it. Default: none, and no address is looked at.
+	// Networks of the gateways, such as "10.0.0.0/8" or "2001:db8::/32", whose X-Forwarded-For is believed: the client's address is the right-most one in it that is not in these networks. The gateways must set the header or append to it. Default: none, and no address is looked at.
 	TrustedProxies []netip.Prefix `json:"trustedProxies" max:"100" check:"unique"`
 }
 

@@ -12,15 +12,15 @@ import (
 
 // Workspace is the `provider.workspace` section. With it, an account that the directory does not know, or that is suspended or archived, is refused at sign-in and at each refresh. Only what is written here has an effect: no environment variable, and no file in a well-known place.
 type Workspace struct {
-	// Where the service account's credentials come from: "key", the JSON key in credentialsFile; "metadata", the metadata server of Google Cloud, as on GKE with Workload Identity Federation; "external", the credential configuration in credentialsFile, of federation with another cloud or cluster. With the last two, Google signs for serviceAccount (IAM Credentials API, signJwt). Required.
+	// Where the service account's credentials come from: "key", the JSON key in credentialsFile; "metadata", the metadata server of Google Cloud, as on GKE with Workload Identity Federation; "external", the credential configuration in credentialsFile for federation with another cloud or cluster. With the last two, Google signs for serviceAccount (IAM Credentials API, signJwt). Required.
 	Credentials string `json:"credentials" enum:"key metadata external"`
 	// JSON file for credentials "key" and "external". A relative path starts at the directory of the configuration file.
 	CredentialsFile string `json:"credentialsFile"`
 	// E-mail address of the service account that has domain-wide delegation. Required for credentials "metadata" and "external".
 	ServiceAccount string `json:"serviceAccount"`
-	// E-mail address of an administrator in whose name the directory is asked; one who may read users, and groups, is enough. Required.
+	// E-mail address of an administrator in whose name the directory is asked; the right to read users, and groups, is enough. Required.
 	Admin string `json:"admin"`
-	// Take the addresses of the groups that the account is a direct member of as the groups of the identity. Default false.
+	// Use the addresses of the groups of which the account is a direct member as the groups of the identity. Default false.
 	Groups bool `json:"groups"`
 
 	// Key is that of the service account, with "key".

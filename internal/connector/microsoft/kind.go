@@ -29,9 +29,9 @@ type Settings struct {
 	upstream.AuthorizationParams
 	// Base URL of a national cloud, "https://login.microsoftonline.us" or "https://login.partner.microsoftonline.cn".
 	BaseURL string `json:"baseURL" default:"https://login.microsoftonline.com"`
-	// Directories (tenants) whose accounts may sign in, by id such as "11111111-2222-3333-4444-555555555555". With exactly one, Microsoft itself shows no others; with several, the groups of the identity begin with the tenant's id and a slash. Required unless allowAnyUser is set.
+	// Directories (tenants) whose accounts may sign in, by id such as "11111111-2222-3333-4444-555555555555". With exactly one, Microsoft shows only that tenant's sign-in page; with several, the groups of the identity begin with the tenant's id and a slash. Required unless allowAnyUser is set.
 	Tenants []string `json:"tenants"`
-	// Take e-mail addresses as verified that Microsoft does not say are; the optional claim xms_edov is the better way. Refused with allowAnyUser. Default false.
+	// Treat e-mail addresses as verified even if Microsoft does not say so; the optional claim xms_edov is the better way. Refused with allowAnyUser. Default false.
 	InsecureTrustUnverifiedEmail bool `json:"insecureTrustUnverifiedEmail"`
 }
 

@@ -23,7 +23,7 @@ type Settings struct {
 	AuthorizeURL string `json:"authorizeURL" check:"https"`
 	// Token endpoint. Required.
 	TokenURL string `json:"tokenURL" check:"https"`
-	// Endpoint that answers a GET with the access token by a JSON object about the person. Its host is part of every subject; changing it gives every user a new subject. Required.
+	// Endpoint that answers a GET with the access token with a JSON object about the person. Its host is part of every subject; changing it gives every user a new subject. Required.
 	UserinfoURL string `json:"userinfoURL" check:"https"`
 }
 

@@ -19,9 +19,9 @@ type Settings struct {
 	upstream.AuthorizationParams
 	// Issuer URL of the OpenID provider; https, or http on a loopback host. Its discovery document must name exactly this issuer. Required.
 	IssuerURL string `json:"issuerURL"`
-	// URL that stands in place of issuerURL in what this service asks itself: discovery, key set, token and userinfo endpoint. For a provider whose public address cannot be reached from here, such as "http://keycloak.iam.svc.cluster.local:8080/realms/corp". Tokens and the discovery document must name issuerURL all the same, and browsers go to the authorization endpoint that the document names. May use http, which is for networks of your own. Default: none, and the public address is asked.
+	// URL that this service uses instead of issuerURL for its own requests: discovery, key set, token and userinfo endpoint. For a provider whose public address cannot be reached from here, such as "http://keycloak.iam.svc.cluster.local:8080/realms/corp". Tokens and the discovery document must still name issuerURL, and browsers go to the authorization endpoint that the document names. May use http, for private networks only. Default: none, and the public address is used.
 	BackchannelURL string `json:"backchannelURL"`
-	// Authentication context classes, such as "phr" or "http://schemas.openid.net/pape/policies/2007/06/multi-factor". The provider is asked for them (acr_values), and an ID token of a sign-in must name one of them (acr). Default: none is asked for.
+	// Authentication context classes, such as "phr" or "http://schemas.openid.net/pape/policies/2007/06/multi-factor". The provider is asked for them (acr_values), and the ID token of a sign-in must name one of them (acr). Default: none is required.
 	ACRValues []string `json:"acrValues" max:"100"`
 }
 

@@ -14,7 +14,7 @@ import (
 type Settings struct {
 	// The accounts. Required unless usersFile is set: at least one.
 	Users []User `json:"users" max:"1000"`
-	// File that holds the accounts, as a YAML document with the one key users. It is read again when it changes; content that is broken changes nothing and is logged. Required unless users is set.
+	// File that holds the accounts, as a YAML document with the one key users. It is read again when it changes; content with a mistake changes nothing and is logged. Required unless users is set.
 	UsersFile string `json:"usersFile"`
 }
 

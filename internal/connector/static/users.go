@@ -18,15 +18,15 @@ const (
 
 // User is one entry of `provider.users`.
 type User struct {
-	// Name to sign in with, unique; also the subject in tokens. Required.
+	// User name, unique; also the subject in tokens. Required.
 	Username string `json:"username" check:"text"`
 	// Hash of the password: bcrypt of cost 10 to 15, or argon2id in the PHC string format; `mcp-forward-auth hash-password` makes one. Required.
 	PasswordHash conf.Secret `json:"passwordHash"`
-	// E-mail address, taken as verified.
+	// E-mail address; it counts as verified.
 	Email string `json:"email"`
 	// Display name.
 	Name string `json:"name" check:"text"`
-	// Groups that the user is in.
+	// Groups of the user.
 	Groups []string `json:"groups" check:"groups"`
 }
 

@@ -26,7 +26,7 @@ type App struct {
 	CA []byte `json:"caFile"`
 	// Scopes to ask of the identity provider. Default: openid, email and profile; for name "oauth2" none; for name "microsoft" also User.Read; for name "github" read:user, user:email and, where allowedOrganizations is set, read:org, with which organizations and teams become the groups of the identity.
 	Scopes []string `json:"scopes" check:"scopes"`
-	// Groups to keep, of those the provider reports: names, or beginnings of names with an asterisk at the end, such as "mcp-*". An identity carries 200 groups at most, so where people are in more, say which matter. Default: the first 200.
+	// Which of the provider's groups to keep: names, or beginnings of names with an asterisk at the end, such as "mcp-*". An identity carries at most 200 groups, so choose if people are in more. Default: the first 200.
 	GroupsFilter []string `json:"groupsFilter" check:"patterns"`
 }
 
@@ -85,7 +85,7 @@ type KeyedApp struct {
 	App
 	// How this service proves itself at the token endpoint: "client_secret_basic", "client_secret_post" or "private_key_jwt". Default: "private_key_jwt" with clientKeyFile; else what the discovery document offers, the body before the header.
 	ClientAuthMethod string `json:"clientAuthMethod"`
-	// File that holds a private key, in place of a client secret: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK; RSA of at least 2048 bits, P-256 or Ed25519. A certificate in the same PEM file is named in each assertion by its thumbprint (x5t#S256), as Microsoft wants it.
+	// File that holds a private key, instead of a client secret: PEM (PKCS #8, PKCS #1 or SEC 1, not encrypted) or one JWK; RSA of at least 2048 bits, P-256 or Ed25519. A certificate in the same PEM file is named in each assertion by its thumbprint (x5t#S256), which Microsoft requires.
 	ClientKeyFile string `json:"clientKeyFile"`
 	// Key id (kid) by which the provider knows the key. Default: the kid of the JWK, or none.
 	ClientKeyID string `json:"clientKeyID"`
@@ -128,11 +128,11 @@ func (a *KeyedApp) ResolveKeyedApp(c conf.Section, provider string, basic bool, 
 // ClaimNames are the keys that say where in the provider's answers a person's
 // properties are.
 type ClaimNames struct {
-	// Claim with the stable identifier of the person, text or a whole number (of the ID token, for name "oidc", also at each refresh). Never an e-mail address or a login name: those pass to other people.
+	// Claim with the stable identifier of the person, a string or a whole number (for name "oidc" in the ID token, also at each refresh). Never use an e-mail address or a login name: those can be given to other people.
 	SubjectClaim string `json:"subjectClaim" default:"sub"`
-	// Claim with the e-mail address. Where it is another than the default, emailVerifiedClaim is needed too, because email_verified speaks of email.
+	// Claim with the e-mail address. If it is not the default, emailVerifiedClaim is required too, because email_verified is about the claim email.
 	EmailClaim string `json:"emailClaim" default:"email"`
-	// Claim that is true where the address of emailClaim is verified. Default: "email_verified", beside "email" only.
+	// Claim that is true if the address of emailClaim is verified. Default: "email_verified", if emailClaim is "email".
 	EmailVerifiedClaim string `json:"emailVerifiedClaim"`
 	// Claim with the display name.
 	NameClaim string `json:"nameClaim" default:"name"`
@@ -165,7 +165,7 @@ var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
 
 // AuthorizationParams are further parameters of the authorization request.
 type AuthorizationParams struct {
-	// Further parameters of the authorization request, such as Auth0's audience or Microsoft's domain_hint. Those of the protocol cannot be set. They are seen by the browser: no secrets.
+	// Further parameters of the authorization request, such as Auth0's audience or Microsoft's domain_hint. Those of the protocol cannot be set. The browser sees them, so put no secrets here.
 	Params map[string]string `json:"authorizationParams"`
 }
 

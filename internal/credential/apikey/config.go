@@ -21,9 +21,9 @@ const (
 type File struct {
 	// The keys. Each may also stand in `file`.
 	Keys []KeyFile `json:"keys" max:"200000"`
-	// File that holds more keys, as a YAML or JSON document with the one key keys; of a mounted Secret, for instance. It is read again every two seconds; content with a mistake changes nothing and is logged, and keeps the service from starting. A relative path starts at the directory of the configuration file.
+	// File that holds more keys, as a YAML or JSON document with the one key keys; for instance of a mounted Secret. It is read again every two seconds. Content with a mistake changes nothing and is logged; at the start, the service refuses to start. A relative path starts at the directory of the configuration file.
 	File string `json:"file"`
-	// An endpoint of yours that is asked about keys of your own making, in place of entries here.
+	// Your own endpoint, which is asked about keys that you issue, instead of entries here.
 	Webhook Webhook `json:"webhook"`
 }
 
@@ -33,7 +33,7 @@ type KeyFile struct {
 	Name string `json:"name"`
 	// Hashes of the key, as `mcp-forward-auth new-api-key` prints them: "ID:sha256:DIGITS". Name two while the key is rotated: both keys are accepted. Required: at least one.
 	Hashes []string `json:"hashes" max:"4"`
-	// Who the key stands for, with the characters of a name; the subject is "apikey:SUBJECT", so it can be no person. Several keys may stand for the same. Default: the name.
+	// Whom the key stands for, with the characters of a name; the subject is "apikey:SUBJECT", so it never equals a person's. Several keys may have the same. Default: the name.
 	Subject string `json:"subject"`
 	// Groups, for rules of the policy and the identity headers.
 	Groups []string `json:"groups" max:"100" check:"groups"`
@@ -43,19 +43,19 @@ type KeyFile struct {
 	Resources []string `json:"resources" max:"1000"`
 	// Tools that the key may call, of those that its scopes open; an asterisk at the end stands for anything. A request whose tool is not known is then refused. Default: all that its scopes open.
 	Tools []string `json:"tools" max:"1000" check:"patterns"`
-	// When the key ends: a date, to the end of that day in UTC, or a time such as "2027-01-31T12:00:00Z". Required unless neverExpires is set.
+	// When the key expires: a date, at the end of that day in UTC, or a time such as "2027-01-31T12:00:00Z". Required unless neverExpires is set.
 	Expires string `json:"expires" like:"2027-01-31"`
-	// The key has no end. Default false.
+	// The key does not expire. Default false.
 	NeverExpires bool `json:"neverExpires"`
-	// Networks that the key may come from, such as "10.0.0.0/8". The client's address is read as listen.trustedProxies says, so that is needed, and the gateway must send X-Forwarded-For; a request whose client has no known address is refused. Default: everywhere.
+	// Networks that the key may come from, such as "10.0.0.0/8". Needs listen.trustedProxies, and a gateway that sends X-Forwarded-For; a request without a known client address is refused. Default: everywhere.
 	Sources []netip.Prefix `json:"sources" max:"100" check:"unique"`
 }
 
 // HostFile is the `proxy.hosts[].apiKeys` section.
 type HostFile struct {
-	// Whether the MCP server takes API keys, in the header Authorization as "Bearer KEY". Default false.
+	// Whether the MCP server accepts API keys, in the header Authorization as "Bearer KEY". Default false.
 	Enabled bool `json:"enabled"`
-	// Header that a key may come in instead, such as "X-API-Key". It must then come once, and alone. It does not reach the MCP server where the gateway can take headers away; see docs/api-keys.md. Default: none.
+	// Header in which a key may come instead, such as "X-API-Key". It must come once, without another credential. It does not reach the MCP server if the gateway can remove headers; see docs/api-keys.md. Default: none.
 	Header string `json:"header"`
 }
 

@@ -31,17 +31,17 @@ import (
 type Webhook struct {
 	// URL that is asked about keys: a POST with the key as a Bearer token and the body {"mcpId": "https://mcp.example.com/mcp"}. It answers with JSON: allowed, and of an allowed key sub (required), name, email, groups, scopes, tools and exp (Unix seconds). Required beside other keys of the section.
 	URL string `json:"url"`
-	// What such keys begin with, three characters at least, such as "ok1-". Nothing else is sent to the webhook. Required with url: at least one.
+	// Prefixes of such keys, of at least three characters, such as "ok1-". Nothing else is sent to the webhook. Required with url: at least one.
 	Prefixes []string `json:"prefixes" max:"20" check:"unique"`
 	// File with a token that proves this service to the webhook, in the header X-Forward-Auth-Token. Default: none.
 	Token conf.Secret `json:"tokenFile" file:"line"`
 	// File with the certificates of the authorities to trust for it, in PEM, and no others. Default: those of the system.
 	Authorities []byte `json:"caFile"`
-	// How long a question may take. A webhook that does not answer makes 503; no key is let in or thrown away for it.
+	// How long a question may take. If the webhook does not answer, requests get 503: no key is accepted unchecked, and none is treated as invalid.
 	Timeout time.Duration `json:"timeout" default:"2s" min:"100ms" max:"4s"`
-	// How long an answer that allows a key counts; a key that the webhook allows no more dies within it.
+	// How long an answer that allows a key is used; a key that the webhook no longer allows ends within this time.
 	Cache time.Duration `json:"cache" default:"30s" min:"1s" max:"10m"`
-	// How long an answer that refuses a key counts.
+	// How long an answer that refuses a key is used.
 	Negative time.Duration `json:"negative" default:"5s" min:"1s" max:"1m"`
 	// Scopes of a key for which the answer names none. A server that declares no scopes has the scope "mcp". Default: none.
 	Scopes []string `json:"scopes" max:"100" check:"scopes"`

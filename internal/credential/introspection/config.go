@@ -9,17 +9,17 @@ import (
 
 // File is the `proxy.hosts[].authorizationServers[].introspection` section.
 type File struct {
-	// URL of the introspection endpoint. May use http, which is for networks of your own. Required beside other keys of the section.
+	// URL of the introspection endpoint. May use http, for private networks only. Required beside other keys of the section.
 	Endpoint string `json:"endpoint"`
-	// Which of its tokens are sent there: "opaque", those that are no JWTs, or "all", JWTs of this issuer too, so that a revoked one ends within cache. With "all" no keys are fetched.
+	// Which of its tokens are sent there: "opaque", those that are not JWTs, or "all", also JWTs of this issuer, which then end within cache after they are revoked. With "all" no keys are fetched.
 	Tokens string `json:"tokens" default:"opaque" enum:"opaque all"`
-	// Client id of this service at the authorization server. Not that of a client that gets tokens: some servers tell it nothing of them. Required.
+	// Client id of this service at the authorization server. Do not use a client that gets tokens: some servers tell such a client nothing about them. Required.
 	ClientID string `json:"clientID"`
 	// Client secret of this service there; better in a file. Required unless clientSecretFile or clientKeyFile is set.
 	ClientSecret conf.Secret `json:"clientSecret"`
 	// File that holds the client secret; a trailing newline is dropped. Required unless clientSecret or clientKeyFile is set.
 	ClientSecretFile string `json:"clientSecretFile"`
-	// File that holds a private key in place of a client secret, as that of a provider.
+	// File that holds a private key instead of a client secret, in the formats of provider.clientKeyFile.
 	ClientKeyFile string `json:"clientKeyFile"`
 	// Key id (kid) by which the authorization server knows the key. Default: the kid of the JWK, or none.
 	ClientKeyID string `json:"clientKeyID"`
@@ -29,13 +29,13 @@ type File struct {
 	ClientAuthMethod string `json:"clientAuthMethod"`
 	// What is named as the audience of each assertion.
 	ClientAssertionAudience string `json:"clientAssertionAudience" default:"issuer" enum:"issuer endpoint"`
-	// Ask for answers that the authorization server has signed (RFC 9701), and take no others. They are verified by the keys of the entry.
+	// Ask for answers that the authorization server has signed (RFC 9701), and accept no others. They are verified with the keys of the entry. Default false.
 	Signed bool `json:"signed"`
-	// How long a question may take. A server that does not answer makes 503: no token is let in for it, and no client signs in again.
+	// How long a question may take. If the server does not answer, requests get 503: no token is accepted unchecked, and no client has to sign in again.
 	Timeout time.Duration `json:"timeout" default:"2s" min:"100ms" max:"4s"`
-	// How long an answer counts that calls a token active, and never beyond the token's end; a token that is revoked ends within it.
+	// How long an answer that a token is active is used, and never beyond the token's expiry; a revoked token ends within this time.
 	Cache time.Duration `json:"cache" default:"30s" min:"1s" max:"10m"`
-	// How long an answer counts that refuses a token.
+	// How long an answer that a token is not active is used.
 	Negative time.Duration `json:"negative" default:"5s" min:"1s" max:"1m"`
 }
 

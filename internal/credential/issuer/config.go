@@ -14,26 +14,26 @@ import (
 
 // File is one entry of `proxy.hosts[].authorizationServers`.
 type File struct {
-	// Issuer URL of the authorization server, exactly as its tokens have it in iss; https, or http on a loopback host. Required.
+	// Issuer URL of the authorization server, exactly as in iss of its tokens; https, or http on a loopback host. Required.
 	Issuer string `json:"issuer"`
 	keysource.Keys
-	// Values of aud that are accepted, each exact; a token must have one of them. Name only what stands for this MCP server alone. Default: the URL of the MCP server, with or without a slash at its end.
+	// Values of aud that are accepted, compared exactly; a token must have one of them. Name only values that mean this MCP server and no other. Default: the URL of the MCP server, with or without a slash at its end.
 	Audiences []string `json:"audiences" max:"100" check:"unique"`
-	// Values of the header typ that are accepted, without regard to case; "" stands for a token without one. An ID token and a logout token are refused whatever they have there. Default: "at+jwt", "JWT" and "".
+	// Values of the header typ that are accepted, without regard to case; "" stands for a token without one. An ID token and a logout token are refused whatever their typ. Default: "at+jwt", "JWT" and "".
 	Types []string `json:"types" max:"20" check:"unique"`
 	// Signature algorithms that are accepted, of "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512" and "EdDSA". Default: "RS256", "PS256", "ES256" and "EdDSA", each with the keys that are published for it.
 	Algorithms []string `json:"algorithms" max:"20" check:"unique"`
-	// Where the server's tokens say what.
+	// Names of the claims in the server's tokens.
 	Claims ClaimsFile `json:"claims"`
-	// Names of scopes at the authorization server, each with the name that the MCP server has for it, such as {"api://notes/notes.read": "notes:read"}. Clients are told the names of the authorization server, and of two that stand for one the longer. Default: the names are the same.
+	// Names of scopes at the authorization server, each with its name at the MCP server, such as {"api://notes/notes.read": "notes:read"}. Clients see the names of the authorization server; if two map to the same scope, the longer one. Default: the names are the same.
 	ScopeMap map[string]string `json:"scopeMap"`
-	// Scopes that each of its tokens has besides, in the names of the MCP server. A server that declares no scopes has the scope "mcp".
+	// Scopes that each of its tokens has in addition, by their names at the MCP server. A server that declares no scopes has the scope "mcp".
 	AddScopes []string `json:"addScopes" check:"scopes"`
 	// Tenants whose tokens are accepted, by the claim of claims.tenant. Default: every tenant that issues in the name of issuer.
 	Tenants []string `json:"tenants" max:"1000" check:"unique"`
 	// Clients whose tokens are accepted, by their ids at the authorization server. Default: every client.
 	Clients []string `json:"clients" max:"1000" check:"unique"`
-	// Take tokens in which someone acts for the person (the claim act). The MCP server, the audit log and rules with actors learn who; without this such a token is refused. Default false.
+	// Accept tokens in which another party acts for the person (the claim act). The MCP server, the audit log and rules with actors learn who it is. Otherwise such a token is refused. Default false.
 	Delegation bool `json:"delegation"`
 	// How far the two clocks may differ.
 	Leeway time.Duration `json:"leeway" default:"10s" min:"0s" max:"5m"`
@@ -41,17 +41,17 @@ type File struct {
 
 // ClaimsFile is the `proxy.hosts[].authorizationServers[].claims` section.
 type ClaimsFile struct {
-	// Claim with the stable identifier of the person, as subjectClaim of a provider. A token without it is for its client alone.
+	// Claim with the stable identifier of the person, as subjectClaim of a provider. A token without it stands for its client alone.
 	Subject string `json:"subject" default:"sub"`
 	// Claim with the id of the client. Default: the first that is there of client_id, azp, cid and appid.
 	Client string `json:"client"`
-	// Claim with the scopes, a list or one text with spaces. Default: the first that is there of scope and scp.
+	// Claim with the scopes, a list or one string with spaces. Default: the first that is there of scope and scp.
 	Scope string `json:"scope"`
 	// Claim with the groups. It and the other claims are names or, with a slash at the beginning, JSON pointers such as "/resource_access/mcp/roles".
 	Groups string `json:"groups" default:"groups"`
 	// Claim with the e-mail address.
 	Email string `json:"email" default:"email"`
-	// Claim that is true where that address is verified; an address without it is not used. Default: "email_verified", beside "email" only.
+	// Claim that is true if that address is verified; otherwise the address is not used. Default: "email_verified", if email is "email".
 	EmailVerified string `json:"emailVerified"`
 	// Claim with the display name.
 	Name string `json:"name" default:"name"`

@@ -12,7 +12,7 @@ type Settings struct {
 	Idle time.Duration `json:"idleLifetime" default:"30m" min:"5m" max:"24h"`
 	// How long after the sign-in a session ends in any case, "5m" to "168h", and not less than idleLifetime.
 	Lifetime time.Duration `json:"lifetime" default:"8h" min:"5m" max:"168h"`
-	// How often the identity provider is asked whether the person is still there, "1m" to "24h". Twice that without an answer ends the session.
+	// How often the identity provider is asked whether the person may still sign in, "1m" to "24h". Twice that without an answer ends the session.
 	Recheck time.Duration `json:"recheckInterval" default:"15m" min:"1m" max:"24h"`
 }
 
@@ -31,7 +31,7 @@ func (s *Settings) Resolve(c conf.Section) {
 
 // PageFile is one entry of `proxy.hosts[].pages`.
 type PageFile struct {
-	// Public path of the page and of what is below it, such as "/ui"; "/" is all of the host that nothing else has. Where paths of pages and MCP servers overlap, the longest counts. Required.
+	// Public path of the page and of what is below it, such as "/ui"; "/" is the rest of the host. Where paths of pages and MCP servers overlap, the longest counts. Required.
 	Path string `json:"path"`
 	// Scope that the rules of the policy must allow a person, through the client "browser", before the page opens. Default: everyone who may sign in may open it.
 	Scope string `json:"scope"`

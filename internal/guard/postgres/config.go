@@ -23,7 +23,7 @@ type Config struct {
 	Password conf.Secret `json:"passwordFile" file:"line"`
 	// TLS to the server.
 	TLS conf.TLS `json:"tls"`
-	// Schema for the tables, of lower-case letters, digits and underscores; made if it is not there. Installations that share a database need different ones.
+	// Schema for the tables, of lower-case letters, digits and underscores; created if it does not exist. Installations that share a database need different ones.
 	Schema string `json:"schema" default:"mcp_forward_auth"`
 
 	URL conf.Secret // the content of URLFile

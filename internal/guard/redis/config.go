@@ -20,7 +20,7 @@ type Config struct {
 	Username string `json:"username" check:"text"`
 	// File that holds the password; a trailing newline is dropped.
 	Password conf.Secret `json:"passwordFile" file:"line"`
-	// What all keys begin with. Installations that share a server need different ones.
+	// Prefix of all keys. Installations that share a server need different ones.
 	KeyPrefix string `json:"keyPrefix" default:"mcp-forward-auth:"`
 	// TLS to the servers, sentinels included.
 	TLS conf.TLS `json:"tls"`

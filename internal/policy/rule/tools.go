@@ -83,7 +83,7 @@ type Scope struct {
 	Resources []string `json:"resources" check:"patterns"`
 	// Names of prompts that the scope opens; an asterisk at the end stands for anything. Once any entry names prompts, those that none names are closed.
 	Prompts []string `json:"prompts" check:"patterns"`
-	// Scopes that this one stands for as well, of these entries or of the MCP server.
+	// Other scopes that this one includes, of these entries or of the MCP server.
 	Includes []string `json:"includes" check:"scopes"`
 }
 
