@@ -153,7 +153,7 @@ func TestTell(t *testing.T) {
 		do       string
 	}{
 		"stopped at the provider":         {[]Entry{begun, shown, given, gone}, "did not come back", "hangs"},
-		"while the MCP server is down":    {[]Entry{begun, shown}, "has not read the MCP server's list", "bring the MCP server back"},
+		"while the MCP server is down":    {[]Entry{begun, shown}, "has not read the MCP server's list", "make the MCP server available"},
 		"refused":                         {[]Entry{begun, given, gone, refused}, "domain of the account's e-mail address", "provider.allowedEmailDomains"},
 		"in another order":                {[]Entry{refused, gone, begun}, "domain of the account's e-mail address", "provider.allowedEmailDomains"},
 		"declined":                        {[]Entry{begun, step(audit.ConsentDeclined, "", "")}, "The person declined", "nothing"},

@@ -58,7 +58,7 @@ func TestFaults(t *testing.T) {
 			b.Open(t, back.Location())
 			b.Open(t, back.Location())
 			return s
-		}, "", []string{"The step was done before", "the `login.refused` just before"}},
+		}, "", []string{"The step has already been done", "the `login.refused` just before"}},
 		"a code that is redeemed late": {func(t *testing.T) *servertest.Service {
 			s, _ := servertest.Quick(t)
 			a := s.NewClient(t, servertest.Host, nil).Begin()
@@ -66,7 +66,7 @@ func TestFaults(t *testing.T) {
 			s.Clock.Advance(2 * time.Minute)
 			a.Exchange(t, code)
 			return s
-		}, "", []string{"later than a minute", "clocks differ"}},
+		}, "", []string{"more than a minute", "clocks differ"}},
 		"a wrong secret at the provider": {func(t *testing.T) *servertest.Service {
 			s, idp := servertest.Quick(t)
 			idp.RefuseToken("invalid_client")
@@ -96,7 +96,7 @@ func TestFaults(t *testing.T) {
 				t.Error("the log does not say that it is down")
 			}
 			return s
-		}, "", []string{"has not read the MCP server's list", "bring the MCP server back"}},
+		}, "", []string{"has not read the MCP server's list", "make the MCP server available"}},
 		"the provider hangs on its own page": {func(t *testing.T) *servertest.Service {
 			s, _ := servertest.Quick(t)
 			s.NewBrowser().Open(t, s.NewClient(t, servertest.Host, nil).Begin().URL()) // and no more
