@@ -2,13 +2,12 @@
 // assertion used, a refresh token exchanged. It is the service's only memory of
 // single events; everything else travels sealed.
 //
-// Memory serves one process; Shared serves every replica that reaches the same
-// Store. Where several replicas run without a shared guard,
-// each sees only the events it served itself: a code is single-use per replica,
-// two replicas may exchange the same refresh token at the same time, and the
-// use of a superseded one is noticed once any replica sees both it and what
-// came of it, which happens at a later use of either. After a restart the
-// memory is empty, with the same consequence.
+// Memory serves one process; Shared serves every replica that reaches the same Store.
+// Where several replicas run without a shared guard, each sees only the events it
+// served itself: a code is single-use per replica, two replicas may exchange the same
+// refresh token at the same time, and the use of a superseded one is noticed once any
+// replica sees both it and its successor, which happens at a later use of either. After
+// a restart the memory is empty, with the same consequence.
 package guard
 
 import (
@@ -23,53 +22,53 @@ import (
 
 // Guard is asked before a single-use value is honoured.
 type Guard interface {
-	// Redeem reports whether id is used for the first time. The guard forgets
-	// id after expires, when the value it belongs to is dead by itself. An
-	// error means it could not tell; the caller refuses (ErrUnavailable wraps
-	// every such error).
+	// Redeem reports whether id is used for the first time. The guard forgets id after
+	// expires, when the value it belongs to has itself expired. An error means it could
+	// not tell; the caller refuses (ErrUnavailable wraps every such error).
 	Redeem(ctx context.Context, id string, expires time.Time) (first bool, err error)
 
-	// Rotate exchanges one generation of a family for the next by calling next,
-	// and returns what next returned. However many ask for the same exchange at
-	// once or within the grace period, next succeeds once and all get that
-	// answer. If next fails nothing was exchanged, and its error is returned
-	// as it is, or what an Unfinished holds. A generation that was superseded before gives ErrReused and
-	// ends the family: from then on all its generations do. Errors of the guard
-	// itself wrap ErrUnavailable.
+	// Rotate exchanges one generation of a family for the next by calling next, and
+	// returns what next returned. However many ask for the same exchange at once or within
+	// the grace period, next succeeds once and all get that answer. If next fails nothing
+	// was exchanged, and its error is returned unchanged, or the one inside an Unfinished.
+	// A generation that had already been superseded gives ErrReused and ends the family:
+	// from then on all its generations give ErrReused. Errors of the guard itself wrap
+	// ErrUnavailable.
 	//
 	// The grace period ends early: with the next exchange, with Used, and after MaxRepeats.
 	Rotate(ctx context.Context, r Rotation, next Next) (string, error)
-	// Used ends the grace period of the exchange that u came of: the client has
-	// the answer, so a lost answer is no longer a reason to ask again. Requests
-	// that arrived before u.At still get it. Errors wrap ErrUnavailable.
+	// Used ends the grace period of the exchange that u belongs to: the client has the
+	// answer, so a lost answer is no longer a reason to ask again. Requests that arrived
+	// before u.At still get it. Errors wrap ErrUnavailable.
 	Used(ctx context.Context, u Use) error
-	// Keep holds value, which is sealed or says nothing, under id until expires, in
-	// place of what was there. A guard may lose it sooner. Errors wrap ErrUnavailable.
+	// Keep holds value, which is sealed or reveals nothing, under id until expires. It
+	// replaces the value that was there. A guard may lose it sooner. Errors wrap
+	// ErrUnavailable.
 	Keep(ctx context.Context, id, value string, expires time.Time) error
 	// Kept returns what is held under id, "" for nothing. Errors wrap ErrUnavailable.
 	Kept(ctx context.Context, id string) (string, error)
-	// Change replaces what is held under id by what edit makes of it, in one step:
-	// of several that change it at once, each sees what the one before left. An error
-	// of edit is returned as it is, and nothing is written. Others wrap ErrUnavailable,
-	// but for ErrTooLarge.
+	// Change replaces the value under id by the result of edit, in one step: of several
+	// concurrent changes, each sees the result of the one before. An error of edit is
+	// returned unchanged, and nothing is written. Others wrap ErrUnavailable, except
+	// ErrTooLarge.
 	Change(ctx context.Context, id string, edit Edit) error
-	// Replace is Change for one who knows what is held under id because they wrote it: it
-	// puts value in the place of old for life, and reports false if something else is
-	// there. It takes one step where Change takes two.
+	// Replace is Change for a caller that knows the value under id because it wrote it. It
+	// replaces old by value for life, and reports false if another value is there. It
+	// takes one step; Change takes two.
 	Replace(ctx context.Context, id, old, value string, life time.Duration) (bool, error)
 }
 
-// Next exchanges a generation. With keep it has the guard write down at once what it has
-// done that cannot be done again: if it does not come to its end, the next try of the same
-// exchange, and no other, is told of that, at whatever replica. That the guard cannot
-// write is no error of keep's: what next returns is written as well.
+// Next exchanges a generation. It calls keep to store at once what cannot be done
+// again. If next does not finish, the next attempt at the same exchange, at any
+// replica, gets that value, and no other exchange does. keep does not fail if the guard
+// cannot write, because the result of next is stored as well.
 type Next func(ctx context.Context, keep func(value string)) (answer string, err error)
 
-// Edit makes a new value of old, which is "" for nothing. now is the time by the
-// clock that all replicas share, for leases in the value. The new value dies after life.
-// "" forgets it, and old itself leaves it as it is, with the life that it has. It
-// may run more than once, and must not be slow. Two callers that change a value at
-// once must not come to the same one, which sealing sees to.
+// Edit makes a new value of old, which is "" for nothing. now is the time by the clock
+// that all replicas share, for leases in the value. The new value dies after life. ""
+// removes the value, and returning old leaves it unchanged, with its lifetime. Edit may
+// run more than once, and must not be slow. Two concurrent callers must not produce the
+// same value, which sealing ensures.
 type Edit func(old string, now time.Time) (value string, life time.Duration, err error)
 
 // apply returns the new value and its life, which is 0 for "". old is no change.
@@ -97,14 +96,14 @@ type Rotation struct {
 	Family     string
 	Generation int       // of the token presented; the first is 0
 	Issued     time.Time // when that token was made
-	// Arrived is when the request was here. A zero time is later than every Use.
+	// Arrived is when the request arrived. The zero time counts as later than every Use.
 	Arrived time.Time
 	// Grace is how long the same answer is given again.
 	Grace time.Duration
-	// Expires is when the last token of the family is dead by itself.
+	// Expires is when the last token of the family expires.
 	Expires time.Time
-	// Resume, if set, is told before next of what an earlier try of this exchange
-	// that failed, or was cut off, asked to keep.
+	// Resume, if set, is called before next with what an earlier attempt at this exchange
+	// kept before it failed or was cut off.
 	Resume func(kept string)
 }
 
@@ -121,9 +120,9 @@ type Use struct {
 // refresh at once.
 const MaxRepeats = 64
 
-// Unfinished is how next fails when what it has done cannot be done again: Keep is in the
-// place of what it has kept before, see Next. A guard may lose
-// it, as it may lose a family's history.
+// Unfinished is the error of a next that has done something that cannot be done again.
+// Keep replaces what next kept before, see Next. A guard may lose it, as it may lose a
+// family's history.
 type Unfinished struct {
 	Keep string
 	Err  error
@@ -132,17 +131,17 @@ type Unfinished struct {
 func (u *Unfinished) Error() string { return u.Err.Error() }
 func (u *Unfinished) Unwrap() error { return u.Err }
 
-// ErrUnavailable: the guard cannot tell; nothing may be honoured on it.
+// ErrUnavailable: the guard cannot tell; the caller must refuse.
 var ErrUnavailable = errors.New("replay guard is unavailable")
 
 // ErrReused: the token was exchanged before; two parties hold the family.
 var ErrReused = errors.New("a superseded refresh token was used")
 
-// Memory is the guard of a single process: it holds ids until they expire, up
-// to a bound. When full Redeem fails closed with ErrUnavailable, because to
-// forget a live id would let it be used again. Rotate then forgets the family
-// that has gone unused for longest: to refuse everybody's refresh for want of
-// one family's history would do more harm, and a restart forgets it as well.
+// Memory is the guard of a single process: it holds ids until they expire, up to a
+// bound. When full Redeem fails closed with ErrUnavailable, because a forgotten live id
+// could be used again. Rotate then forgets the family that has gone unused for longest:
+// refusing every refresh to keep one family's history would do more harm, and a restart
+// forgets it as well.
 type Memory struct {
 	now   func() time.Time
 	grace time.Duration
@@ -161,21 +160,21 @@ type Memory struct {
 type family struct {
 	current int       // the generation that is to be used next
 	since   time.Time // when it was made
-	// issuedBy is the same moment by the clock that Rotation.Issued is taken
-	// from, less what that clock may differ between replicas.
+	// issuedBy is the same moment by the clock of Rotation.Issued, minus the difference
+	// that replicas' clocks may have.
 	issuedBy time.Time
 	ended    bool
 	used     time.Time // when an access token that came with it was first used; zero for not yet
 	repeats  int       // how often the answer was given again
 }
 
-// kept is what an exchange of one generation left when it failed.
+// kept is what a failed exchange of one generation left.
 type kept struct {
 	generation int
 	value      string
 }
 
-// verdict is what a use of a family comes to.
+// verdict is the outcome of judging a use of a family.
 type verdict int
 
 const (
@@ -184,7 +183,7 @@ const (
 	reused                  // superseded: the family ends, or has ended
 )
 
-// judge says what r comes to. Of the zero family everything is fresh: the token
+// judge returns the verdict on r. For the zero family everything is fresh: the token
 // itself proves the rest.
 func (f family) judge(r Rotation, now time.Time) verdict {
 	switch {
@@ -229,7 +228,7 @@ func NewMemory(limit int, now func() time.Time) *Memory {
 func (m *Memory) Redeem(_ context.Context, id string, expires time.Time) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// Keep ids a little past their death, so that a clock set back does not revive them.
+	// Keep ids a little past their expiry: a clock that is set back must not revive them.
 	m.seen.Sweep(m.now().Add(-m.grace))
 	if _, used := m.seen.Get(id); used {
 		return false, nil
@@ -256,8 +255,8 @@ func (m *Memory) Rotate(ctx context.Context, r Rotation, next Next) (string, err
 	})
 }
 
-// judge says what r comes to: the answer from before, an error, or nothing yet and
-// what an earlier try left.
+// judge returns the earlier answer, an error, or, if r is fresh, what an earlier
+// attempt left.
 func (m *Memory) judge(r Rotation) (answer, left string, v verdict, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -287,7 +286,7 @@ func (m *Memory) judge(r Rotation) (answer, left string, v verdict, err error) {
 	return "", left, v, nil
 }
 
-// leave keeps value for the next try of r.
+// leave keeps value for the next attempt at r.
 func (m *Memory) leave(r Rotation, value string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -327,7 +326,7 @@ func (m *Memory) Used(_ context.Context, u Use) error {
 	return nil
 }
 
-// Keep implements Guard. When full it forgets what would die first.
+// Keep implements Guard. When full it drops the value that expires first.
 func (m *Memory) Keep(_ context.Context, id, value string, expires time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -345,7 +344,7 @@ func (m *Memory) Kept(_ context.Context, id string) (string, error) {
 	return value, nil
 }
 
-// Change implements Guard. When full it forgets what would die first.
+// Change implements Guard. When full it drops the value that expires first.
 func (m *Memory) Change(_ context.Context, id string, edit Edit) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -376,7 +375,7 @@ func (m *Memory) Replace(_ context.Context, id, old, value string, life time.Dur
 	return true, nil
 }
 
-// set forgets what would die first to make room.
+// set drops the value that expires first to make room.
 func set[V any](m *expiring.Map[V], key string, value V, expires time.Time) {
 	if m.Set(key, value, expires) != nil {
 		m.Evict()

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// queuedNews bounds what waits to be told, some 100 bytes each.
+	// queuedNews bounds the queue, of some 100 bytes each.
 	queuedNews = 1 << 12
 	// tellers bounds how many calls of the guard run at once.
 	tellers = 8
@@ -20,9 +20,9 @@ const (
 // errTooMuchNews: something was dropped because too much waits.
 var errTooMuchNews = errors.New("too much waits to be told to the guard")
 
-// News tells a Guard in the background what /authenticate has seen, which must
-// not wait. What cannot be told is dropped: a grace period then lasts as long as
-// for a client that uses nothing, and a challenge has no consequence.
+// News tells a Guard in the background what /authenticate, which must not wait, has
+// seen. If the queue is full, news is dropped: a grace period then lasts to its end,
+// and a challenge has no effect.
 type News struct {
 	guard  Guard
 	within time.Duration
@@ -33,9 +33,9 @@ type News struct {
 	running atomic.Int32
 }
 
-// NewNews returns the News of guard. A use more than within after the token was
-// issued is not told, because no grace period lasts that long. lost, if not nil,
-// is called with the reason for each thing that was dropped.
+// NewNews returns the News of guard. A use later than within after the token was issued
+// is left out, because no grace period lasts that long. lost, if not nil, is called
+// with the reason for each thing that was dropped.
 func NewNews(guard Guard, within time.Duration, now func() time.Time, lost func(error)) *News {
 	if lost == nil {
 		lost = func(error) {}
@@ -87,8 +87,8 @@ func (n *News) add(tell func(context.Context) error) {
 	}
 }
 
-// start begins another teller unless there are enough. None runs while there is
-// nothing to tell.
+// start begins another teller unless there are enough. None runs while the queue is
+// empty.
 func (n *News) start() {
 	for running := n.running.Load(); running < tellers; running = n.running.Load() {
 		if n.running.CompareAndSwap(running, running+1) {

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Store is what replicas share: values under keys, each with a life of its own.
-// Both methods touch one key, return within a few seconds whatever the network
-// does, and may be repeated when it is not known whether they took effect.
+// Store is what replicas share: values under keys, each with its own lifetime. Both
+// methods touch one key, return within a few seconds whatever the network does, and may
+// be repeated when it is not known whether they took effect.
 type Store interface {
 	// Load returns the value under key, "" for none, and the store's own time:
 	// every replica measures with that one clock.
@@ -39,8 +39,8 @@ const (
 var Operations = []Operation{OpLoad, OpSwap, OpRevoke, OpPoll}
 
 const (
-	// exchangeLimit bounds next, and leaseTime is how long the other replicas
-	// leave a family to the one that runs it. The difference is for the store.
+	// exchangeLimit bounds next. leaseTime is how long other replicas leave a family to
+	// the one that exchanges for it. The difference is time for the store.
 	exchangeLimit = 15 * time.Second
 	leaseTime     = 25 * time.Second
 	// patience is how long one waits for another replica's exchange.
@@ -48,25 +48,24 @@ const (
 	// firstPause doubles up to lastPause while one waits.
 	firstPause = 20 * time.Millisecond
 	lastPause  = 250 * time.Millisecond
-	// margin keeps entries a little past their death, because the clocks of
-	// replicas and of the store differ.
+	// margin keeps entries a little past their expiry, because the clocks of replicas and
+	// of the store differ.
 	margin = 2 * time.Minute
 	// commitTime is how long a replica tries to write the outcome of an exchange. Most
-	// restarts of a store take less, and as long as no other replica has taken over,
-	// what the identity provider gave is still good after the lease.
+	// restarts of a store take less. Unless another replica has taken over, the identity
+	// provider's answer is still good after the lease.
 	commitTime = 45 * time.Second
-	// changes is how often a value that others write as well is read and written
-	// before it is given up.
+	// changes is how many attempts are made to change a value that others write as well.
 	changes = 20
 )
 
 // Shared is the guard of all replicas that use one store. Keys are hashes, and
 // values are numbers, random ids and what next returned or kept, which is sealed.
 //
-// One exchange of a family runs at a time, under a lease. A replica that dies
-// holding it delays the family by at most leaseTime, and what next has kept is there
-// for the one that takes over. One that is stopped for longer and then goes on finds
-// its lease taken: what it got is discarded.
+// One exchange of a family runs at a time, under a lease. A replica that dies holding
+// it delays the family by at most leaseTime, and the replica that takes over gets what
+// next has kept. A replica that is suspended for longer and then continues finds its
+// lease taken, and discards its result.
 type Shared struct {
 	Store Store
 	Now   func() time.Time // the clock of the service
@@ -76,8 +75,8 @@ type Shared struct {
 	running exchanges
 }
 
-// Redeem implements Guard. The value is random for each call, so that a call the
-// store's client repeats is not taken for a second use.
+// Redeem implements Guard. The value is random for each call, so a call that the
+// store's client repeats does not count as a second use.
 func (s *Shared) Redeem(ctx context.Context, id string, expires time.Time) (bool, error) {
 	return s.swap(ctx, storeKey("once", id), "", rand.Text(), max(expires.Sub(s.Now()), 0)+margin)
 }
@@ -137,8 +136,8 @@ func (s *Shared) exchange(ctx context.Context, r Rotation, next Next) (string, e
 	}
 }
 
-// repeat judges a request that by h alone gets the last answer again, by what
-// happened since. One that does get it is counted.
+// repeat decides, by what happened since, whether a request that by h alone gets the
+// last answer again does get it. If so, it is counted.
 func (s *Shared) repeat(ctx context.Context, r Rotation, h history) (verdict, error) {
 	if !r.Arrived.IsZero() {
 		r.Arrived = h.storeTime().Add(r.Arrived.Sub(s.Now()))
@@ -222,7 +221,7 @@ func (s *Shared) Replace(ctx context.Context, id, old, value string, life time.D
 	return s.swap(ctx, storeKey("kept", id), old, value, max(life, time.Millisecond))
 }
 
-// errContended: others wrote in between, each time.
+// errContended: another replica wrote in between at every attempt.
 var errContended = fmt.Errorf("%w: too many replicas write at once", ErrUnavailable)
 
 // aftermath is what the store holds of the time after an exchange. It has a key of
@@ -230,7 +229,7 @@ var errContended = fmt.Errorf("%w: too many replicas write at once", ErrUnavaila
 type aftermath struct {
 	Used    int64  `json:"used,omitempty"` // Unix milliseconds by the store; 0 for not yet
 	Repeats int    `json:"repeats,omitempty"`
-	Nonce   string `json:"nonce"` // so that a write is never taken for that of another replica
+	Nonce   string `json:"nonce"` // distinguishes a write from those of other replicas
 }
 
 // change applies edit to what is known of the time after the exchange that made
@@ -282,7 +281,7 @@ func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased r
 	answer, err := next(bounded, func(value string) { s.leave(ctx, held, r, value) })
 	if unfinished, ok := errors.AsType[*Unfinished](err); ok {
 		held.Left, held.LeftFor = unfinished.Keep, r.Generation
-		// What cannot be written down is lost, as with a replica that dies here.
+		// What cannot be written is lost, as with a replica that dies here.
 		written = untilWritten(func() error { _, err := s.writeHeld(ctx, held, held.released()); return err }) == nil
 		return "", unfinished.Err
 	}
@@ -302,8 +301,8 @@ func (s *Shared) spend(ctx context.Context, r Rotation, before history, leased r
 // holding is what the store holds of a family while this replica has its lease.
 type holding struct {
 	history
-	// perhaps is what the store holds in the place of raw, after a write of which it is
-	// not known whether it took effect; else "".
+	// perhaps is what the store may hold instead of raw, after a write that may or may not
+	// have taken effect; else "".
 	perhaps string
 }
 
@@ -314,8 +313,8 @@ func (h *holding) released() record {
 	return r
 }
 
-// leave writes down at once what an exchange must not lose, and goes on without if that
-// cannot be: the end of the exchange is written as well.
+// leave writes at once what an exchange must not lose. If it cannot, the exchange
+// continues, because its end is written as well.
 func (s *Shared) leave(ctx context.Context, h *holding, r Rotation, value string) {
 	h.Left, h.LeftFor = value, r.Generation
 	raw := h.encode()
@@ -338,8 +337,8 @@ func (s *Shared) writeHeld(ctx context.Context, h *holding, next record) (bool, 
 	return written, err
 }
 
-// commit writes the answer and then that there is one. The client loses what the
-// identity provider gave if this fails, so it is tried again while the store is away.
+// commit writes the answer and then that there is one. If this fails the client loses
+// the identity provider's answer, so it is tried again while the store is down.
 func (s *Shared) commit(ctx context.Context, held *holding, done record, answer string, grace time.Duration) error {
 	mine := false
 	err := untilWritten(func() (err error) {
@@ -367,7 +366,7 @@ func untilWritten(write func() error) error {
 	}
 }
 
-// answer returns what an exchange was answered with.
+// answer returns the stored answer of an exchange.
 func (s *Shared) answer(ctx context.Context, exchange string) (string, error) {
 	answer, _, err := s.load(ctx, storeKey("answer", exchange))
 	if err == nil && answer == "" {

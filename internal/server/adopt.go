@@ -10,8 +10,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 )
 
-// learnt is what a service was told by others and keeps for a while. The next one takes
-// over what comes from settings that are the same, so that a reload asks no one anything.
+// learnt is what a service has learnt from other servers and keeps for a while. The
+// next service takes over what unchanged settings gave, so a reload sends no requests.
 // Decisions are made again.
 type learnt struct {
 	connectors map[string]connector.Connector // by the ids of providers
@@ -49,7 +49,7 @@ func (b *builder) adoptTrusted(c *assertion.Config, keys *jwks.Set) {
 	}
 }
 
-// adoptWebhook takes over what the webhook said about keys.
+// adoptWebhook takes over the webhook's answers about keys.
 func (b *builder) adoptWebhook(hook *apikey.Webhook) {
 	b.learnt.webhook = hook
 	if b.before != nil && b.before.learnt.webhook != nil && reflect.DeepEqual(b.cfg.APIKeys.Webhook, b.before.cfg.APIKeys.Webhook) {
@@ -57,8 +57,8 @@ func (b *builder) adoptWebhook(hook *apikey.Webhook) {
 	}
 }
 
-// adoptIntrospection takes over what other authorization servers said about tokens, where
-// everything that makes a principal of it is the same.
+// adoptIntrospection takes over the answers of other authorization servers about
+// tokens, if all settings that turn an answer into a principal are the same.
 func (b *builder) adoptIntrospection(kind *introspection.Kind) {
 	b.learnt.introspect = kind
 	if b.before == nil {

@@ -60,7 +60,7 @@ type builder struct {
 	// sessions are those of people's browsers, nil where no host has any.
 	sessions *session.Sessions
 	proofs   *dpop.Verifier
-	// assertions are those of machines; nil where none are taken.
+	// assertions are those of machines; nil if none are accepted.
 	assertions *assertion.Registry
 	people     *people.Records // nil where nothing shows them
 	personal   *personal.Keys
@@ -79,7 +79,7 @@ func (l *lasting) build(cfg *config.Config, before *service) (*service, error) {
 	}
 	b.verifyProofs()
 	b.listen(b.endpoints())
-	b.before = nil // the service has functions of its builder, and must not hold every service that ever was
+	b.before = nil // the service holds functions of its builder, which must not hold all earlier services
 	return b.service, nil
 }
 
@@ -92,7 +92,7 @@ func (b *builder) hosts() (err error) {
 	return err
 }
 
-// observe remembers sign-ins where they are to be shown.
+// observe remembers sign-ins if they are to be shown.
 func (b *builder) observe() error {
 	if b.cfg.DebugFlows {
 		b.recent = flows.New(b.opt.Now)
@@ -103,7 +103,7 @@ func (b *builder) observe() error {
 	return nil
 }
 
-// signKeys keeps signing keys for as long as what they sign now may live.
+// signKeys keeps each signing key for the longest lifetime of what it signs now.
 func (b *builder) signKeys() error {
 	b.keys.Outlive(longestSigned(b.cfg))
 	b.metrics.watchKeys(b.keys, b.opt.Now)
@@ -123,9 +123,9 @@ func (b *builder) signIns() (err error) {
 	return err
 }
 
-// deny follows the operator's deny-list. It comes into force with the service, and
-// one that cannot be read keeps the service from that: it would admit people whom
-// the operator denies.
+// deny follows the operator's deny-list. It comes into force with the service. If it
+// cannot be read the service does not come into force: it would admit people whom the
+// operator denies.
 func (b *builder) deny() error {
 	if b.cfg.DenyList == "" {
 		b.begins = append(b.begins, func() error { b.memory.ended.Deny(revocation.Denied{}); return nil })
@@ -154,7 +154,7 @@ func (b *builder) holdKeys() error {
 	return file.Load()
 }
 
-// admit makes what says which clients and people may have what.
+// admit makes the clients, the gate for people and the policy.
 func (b *builder) admit() (err error) {
 	if b.clients, err = newClients(b.cfg, b.opt, b.sealing); err == nil && b.before != nil {
 		b.clients.Adopt(b.before.clients)
@@ -175,7 +175,7 @@ func (b *builder) admit() (err error) {
 	return err
 }
 
-// watchGates makes what looks at the gateways from outside.
+// watchGates makes the gate watch.
 func (b *builder) watchGates() error {
 	b.gates = gatewatch.New(b.cfg.GateWatch, gatewatch.Options{
 		Table: b.table, Logger: b.log, Version: b.opt.Version, Asked: b.metrics.gateQuestions.Inc, Transport: b.opt.Gateways,
@@ -191,7 +191,7 @@ func (b *builder) watchGates() error {
 	return nil
 }
 
-// endpoints makes the endpoints and what limits requests to them.
+// endpoints makes the endpoints and their limits.
 func (b *builder) endpoints() (endpoints, *limits) {
 	limits := b.newLimits()
 	e := endpoints{
@@ -247,7 +247,7 @@ func (b *builder) grantLifetime() time.Duration {
 	return max(b.cfg.Tokens.AccessTokenLifetime, b.cfg.Tokens.RefreshAbsolute, b.cfg.BrowserSessions.Lifetime, b.cfg.PersonalKeys.MaxLifetime)
 }
 
-// operators makes what operators ask about people, nil for nothing.
+// operators makes the endpoint where operators ask about people, nil if it is off.
 func (b *builder) operators() *operator.Endpoint {
 	if !b.cfg.Operators.On() {
 		return nil
@@ -257,7 +257,7 @@ func (b *builder) operators() *operator.Endpoint {
 	}
 }
 
-// refresh makes what refresh tokens need, nil where there are none.
+// refresh makes the parts for refresh tokens, nil if there are none.
 func (b *builder) refresh() *grant.Refresh {
 	if !b.cfg.Tokens.Refresh.Enabled {
 		return nil
@@ -290,18 +290,19 @@ func (b *builder) listen(e endpoints, limits *limits) {
 	b.management = b.manage()
 }
 
-// personSignIns knows whom an identity provider vouched for lately, for their own keys.
+// personSignIns knows which people an identity provider has confirmed recently, for
+// their own keys.
 func (b *builder) personSignIns() *personal.SignIns {
 	return personal.NewSignIns(b.cfg.PersonalKeys.SignInEvery, func(ctx context.Context, subject string) (time.Time, error) {
 		return b.people.Vouched(ctx, subject, b.opt.Now())
 	}, b.opt.Now)
 }
 
-// kinds are what a request may prove itself with, in the order in which they are
-// asked whether a credential is theirs.
+// kinds are the kinds of credentials, in the order in which they are asked whether a
+// credential is theirs.
 func (b *builder) kinds() credential.Kinds {
 	var kinds credential.Kinds
-	if b.table.HasPages() { // first, because at a page its word is the only one
+	if b.table.HasPages() { // first, because at a page it alone decides
 		kinds = append(kinds, session.Kind{Sessions: b.sessions, Policy: b.rules})
 	}
 	if slices.ContainsFunc(b.table.All(), func(r *resource.Resource) bool { return r.PersonalKeys }) {
@@ -317,7 +318,7 @@ func (b *builder) kinds() credential.Kinds {
 	return append(kinds, b.introspection(), own.Kind{Verifier: b.verifier, Held: b.held}, b.foreign)
 }
 
-// way is how a server that is asked about credentials is reached.
+// way returns the HTTP client for a server that is asked about credentials.
 func (b *builder) way(name string, authorities []byte) http.RoundTripper {
 	var transport http.RoundTripper
 	if b.opt.HTTPClient != nil {
@@ -332,8 +333,8 @@ func (b *builder) way(name string, authorities []byte) http.RoundTripper {
 	})
 }
 
-// verifyProofs makes what verifies DPoP proofs. A nonce of the service before is good
-// here as well.
+// verifyProofs makes the verifier of DPoP proofs. A nonce of the previous service is
+// valid here as well.
 func (b *builder) verifyProofs() {
 	var nonces *dpop.Nonces
 	if b.cfg.DPoP.Nonces {
@@ -367,9 +368,9 @@ func (b *builder) additions() map[string][]forwardauth.Addition {
 	return out
 }
 
-// decide makes what answers gateways. It hears of the tokens that are issued, and
-// tells the guard of the first use of each. It remembers nothing of the service
-// before: what was decided there may be decided otherwise here.
+// decide makes the forward-auth endpoint. It is told of each token that is issued, and
+// tells the guard of the first use of each. It takes over no decision of the previous
+// service, because this one may decide otherwise.
 func (b *builder) decide(e endpoints) *forwardauth.Endpoint {
 	news := guard.NewNews(b.replay, grant.Grace+keyset.Skew, b.opt.Now, b.metrics.newsLost)
 	d := forwardauth.New(forwardauth.Endpoint{

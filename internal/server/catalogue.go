@@ -15,9 +15,9 @@ type fetchers map[fetcherKey]*catalog.Fetcher
 
 type fetcherKey struct{ proxy, authorities string }
 
-// fetcher returns what lists the tools of MCP servers whose certificates are of
-// these authorities; none are those of the system. It goes on from the service
-// before, with its connections and with what it learnt of servers.
+// fetcher returns the fetcher for MCP servers with certificates of these authorities;
+// nil means those of the system. It keeps the connections of the previous service and
+// what that learnt about servers.
 func (b *builder) fetcher(authorities []byte) *catalog.Fetcher {
 	key := fetcherKey{"", string(authorities)}
 	f := &catalog.Fetcher{Version: b.opt.Version, Dial: b.opt.Dial}
@@ -40,9 +40,8 @@ func (b *builder) fetcher(authorities []byte) *catalog.Fetcher {
 	return b.fetchers[key]
 }
 
-// fetch returns what lists the tools of the MCP server at an endpoint: through
-// one client for those that the system trusts, and one for each other set of
-// authorities.
+// fetch returns the fetcher for the MCP server at an endpoint: one for all servers that
+// the system trusts, and one for each other set of authorities.
 func (b *builder) fetch() func(context.Context, string) (*catalog.Catalogue, error) {
 	system := b.fetcher(nil)
 	byEndpoint := map[string]*catalog.Fetcher{}
@@ -72,7 +71,7 @@ func fetchTools(ctx context.Context, f *catalog.Fetcher, endpoint string, c *out
 	return f.FetchWith(ctx, endpoint, c.Header, c.Value())
 }
 
-// listTools makes what knows the tools of the MCP servers.
+// listTools makes the catalogue of the MCP servers' tools.
 func (b *builder) listTools() error {
 	secret, err := b.sealing.Derive("tools that people agree to", catalog.SecretBytes)
 	if err != nil {
@@ -98,7 +97,7 @@ func (b *builder) ask(ctx context.Context, r *resource.Resource) *catalog.Catalo
 	return c
 }
 
-// learn is ask for a decision that cannot be made without.
+// learn is ask, for a decision that needs the catalogue.
 func (b *builder) learn(ctx context.Context, r *resource.Resource) bool {
 	return !b.ask(ctx, r).Unavailable
 }

@@ -19,10 +19,10 @@ import (
 )
 
 // Check returns every reason for which New would refuse a configuration that
-// config.Load has accepted, one in each line with its path: what only the parts
-// themselves know, and what is outside of the configuration. It connects to
-// nothing and leaves nothing behind. New begins with it, so that check-config and
-// serve give the same verdict in the same words.
+// config.Load has accepted, one in each line with its path: mistakes that only the
+// parts themselves can find, and those in other files. It opens no connection and
+// changes nothing. New calls it first, so check-config and serve give the same verdict
+// with the same messages.
 func Check(cfg *config.Config) error {
 	var problems []error
 	for _, check := range []func(*config.Config) error{

@@ -7,7 +7,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reload"
 )
 
-// credentialsByEndpoint are the credentials that MCP servers are shown, by their endpoints.
+// credentialsByEndpoint are the credentials to send to MCP servers, by their endpoints.
 func credentialsByEndpoint(cfg *config.Config) map[string]*outbound.Credential {
 	out := map[string]*outbound.Credential{}
 	for i, h := range cfg.Hosts {
@@ -18,7 +18,7 @@ func credentialsByEndpoint(cfg *config.Config) map[string]*outbound.Credential {
 	return out
 }
 
-// followCredentials follows the files of credentials that MCP servers are shown.
+// followCredentials follows the files of credentials that MCP servers get.
 func (b *builder) followCredentials() error {
 	for i, c := range b.cfg.ServerCredentials {
 		if c == nil {
@@ -38,7 +38,7 @@ func (b *builder) followCredentials() error {
 	return nil
 }
 
-// refusedCredentials says which MCP servers refuse what they are shown.
+// refusedCredentials says which MCP servers refuse their credential.
 func (b *builder) refusedCredentials() (out []string) {
 	for i, c := range b.cfg.ServerCredentials {
 		if c != nil && c.Refused() {
@@ -48,7 +48,7 @@ func (b *builder) refusedCredentials() (out []string) {
 	return out
 }
 
-// credentials are the credentials that MCP servers are shown, by the URIs of their resources.
+// credentials are the credentials that MCP servers get, by the URIs of their resources.
 func (b *builder) credentials() map[string]*outbound.Credential {
 	out := map[string]*outbound.Credential{}
 	for i, c := range b.cfg.ServerCredentials {

@@ -6,7 +6,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/ssf"
 )
 
-// securityEvents makes what takes the events of identity providers, nil for nothing.
+// securityEvents makes the receiver of identity providers' events, nil if there are no
+// streams.
 func (b *builder) securityEvents() *ssf.Receiver {
 	return ssf.New(ssf.Options{
 		Streams: b.cfg.SecurityEvents, Redeem: b.replay.Redeem, Ended: b.memory.ended, GrantLifetime: b.grantLifetime(), Audit: b.audit, Now: b.opt.Now,

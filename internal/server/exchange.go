@@ -11,7 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
-// exchanges makes what token exchange needs, nil where no MCP server exchanges.
+// exchanges makes the parts for token exchange, nil if no MCP server exchanges.
 func (b *builder) exchanges() *grant.Exchanges {
 	if !slices.ContainsFunc(b.table.All(), func(r *resource.Resource) bool { return r.Exchange != nil }) {
 		return nil
@@ -22,8 +22,8 @@ func (b *builder) exchanges() *grant.Exchanges {
 	}
 }
 
-// personOf returns what finds the provider of a full subject: the one whose namespace it
-// begins with. No namespace is another's with a colon behind it.
+// personOf returns a function that finds the provider of a full subject: the one whose
+// namespace the subject begins with. No namespace begins with another one and a colon.
 func personOf(providers []connector.Config) func(string) (connector.Identity, bool) {
 	type people struct{ id, namespace string }
 	var all []people

@@ -6,9 +6,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// factory makes metrics, and registers them. What counts goes on from one service
-// to the next: made again, it is the same. What shows a state is of one service, and
-// goes with it, so that nothing shows what is not in force.
+// factory makes metrics, and registers them. Counters continue from one service to the
+// next: made again, they are the same. Gauges belong to one service and are removed
+// with it, so they show only what is in force.
 type factory struct{ lasting, own *prometheus.Registry }
 
 // Gatherer returns what there is to scrape.
@@ -42,7 +42,7 @@ func (f factory) NewHistogramVec(o prometheus.HistogramOpts, labels []string) *p
 	return register(f.lasting, prometheus.NewHistogramVec(o, labels))
 }
 
-// LastingGauge is of what goes on from one service to the next.
+// LastingGauge is a gauge of what continues from one service to the next.
 func (f factory) LastingGauge(o prometheus.GaugeOpts) prometheus.Gauge {
 	return register(f.lasting, prometheus.NewGauge(o))
 }

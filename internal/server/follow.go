@@ -24,13 +24,13 @@ const lookEvery = time.Second
 type Source interface {
 	// Load reads it. What is wrong with it is an error.
 	Load() (*config.Config, error)
-	// Changed reports whether it is another than Load returned.
+	// Changed reports whether it differs from what Load returned.
 	Changed() bool
 }
 
-// Follow reads the configuration again when it changes and at each signal, until
-// ctx ends. A mistake leaves in force what is. At a signal the audit file is opened
-// again, too.
+// Follow reads the configuration again when it changes and at each signal, until ctx
+// ends. If it has a mistake, the previous one stays in force. At a signal the audit
+// file is opened again, too.
 func (s *Server) Follow(ctx context.Context, from Source, signals <-chan os.Signal) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -49,8 +49,8 @@ func (s *Server) Follow(ctx context.Context, from Source, signals <-chan os.Sign
 	}
 }
 
-// ReloadFrom reads the configuration, puts it in force if it is good, and says
-// what became of it where operators look.
+// ReloadFrom reads the configuration, puts it in force if it is valid, and reports the
+// outcome in the log, the metrics and /readyz.
 func (s *Server) ReloadFrom(from Source) {
 	began := time.Now()
 	cfg, err := from.Load()
@@ -92,7 +92,7 @@ func problemsOf(err error, most int) []string {
 	return lines
 }
 
-// reloads is what became of the last time that the configuration was read.
+// reloads is the outcome of the last time that the configuration was read.
 type reloads struct {
 	mu      sync.Mutex
 	good    time.Time // when the configuration in force was read
@@ -116,8 +116,7 @@ func leftOut(cfg *config.Config) []config.HostsFile {
 	return slices.DeleteFunc(slices.Clone(cfg.HostsFiles), func(f config.HostsFile) bool { return len(f.Mistakes) == 0 })
 }
 
-// sayHostsFiles logs what is wrong with hosts files and was not said before, and
-// which are good again.
+// sayHostsFiles logs new problems of hosts files, and which files are valid again.
 func (s *Server) sayHostsFiles(now, before *config.Config) {
 	said := map[string]string{}
 	if before != nil {

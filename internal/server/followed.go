@@ -18,8 +18,8 @@ type followed struct {
 	problems map[string]string // by path
 }
 
-// add follows a file. A new content that cannot be used is said in the log, and by
-// trouble until the file is good again.
+// add follows a file. If its new content cannot be used, the log says so, and trouble
+// reports it until the file is valid again.
 func (f *followed) add(file *reload.File, log *slog.Logger) {
 	loaded := file.Loaded
 	file.Loaded = func(entries int, err error) {

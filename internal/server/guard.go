@@ -25,29 +25,30 @@ const clockPeriod = time.Minute
 type sharedStore interface {
 	guard.Store
 	revocation.Store
-	// Try writes what is gone at once, and returns the store's own time.
+	// Try writes an entry that expires at once, and returns the store's own time.
 	Try(ctx context.Context) (time.Time, error)
 	Clean(ctx context.Context) error // removes what is dead
 	CleanPeriod() time.Duration
 	Close() error
 }
 
-// memory is what must not happen twice and what was revoked: of this process, or
-// shared. While the shared one is down new sign-ins and refreshes are refused,
-// and requests with valid tokens pass: they never ask it.
+// memory remembers what must not happen twice and what was revoked, in this process or
+// in a shared store. While the shared store is down new sign-ins and refreshes are
+// refused; requests with valid tokens pass, because they never ask it.
 type memory struct {
 	guard guard.Guard
 	ended *revocation.List
 	store sharedStore // nil for a memory of this process
-	// advice says what to do about an error of store, "" where nothing is known.
+	// advice says what to do about an error of store, "" if it knows nothing.
 	advice func(error) string
 
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *metrics
 	down    atomic.Bool
-	// unsure: whether store takes writes is to be tried: at start, and since one failed.
-	// Reading goes on at a replica and with a full disk, where no one can sign in.
+	// unsure: the next poll tries whether store accepts writes, at the start and after a
+	// write failed. A read-only replica and a server with a full disk still answer reads,
+	// but no one can sign in.
 	unsure atomic.Bool
 }
 
@@ -129,7 +130,7 @@ func (m *memory) clean(ctx context.Context) {
 	tick := time.NewTicker(m.store.CleanPeriod())
 	defer tick.Stop()
 	for {
-		_ = m.store.Clean(ctx) // the next time does what this one left
+		_ = m.store.Clean(ctx) // the next call removes what this one left
 		select {
 		case <-ctx.Done():
 			return

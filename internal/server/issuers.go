@@ -20,7 +20,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// issuers makes what verifies the tokens of other authorization servers.
+// issuers makes the kind that verifies the tokens of other authorization servers.
 func (b *builder) issuers() error {
 	b.foreign = newIssuers(b.cfg, b.table, issuer.Options{
 		Transport: func(authorities []byte) http.RoundTripper {
@@ -45,7 +45,7 @@ func (b *builder) issuers() error {
 	return nil
 }
 
-// introspection makes what asks other authorization servers about tokens.
+// introspection makes the kind that asks other authorization servers about tokens.
 func (b *builder) introspection() *introspection.Kind {
 	k := introspection.New(b.opt.Now)
 	report := (&introspectionReports{log: b.log}).hear
@@ -117,8 +117,8 @@ func checkIssuers(cfg *config.Config) error {
 	return errors.Join(problems...)
 }
 
-// issuerReports tells the operator what becomes of the keys of issuers: each
-// change once, and every attempt to the metrics.
+// issuerReports reports the state of issuers' keys: each change once in the log, and
+// every attempt in the metrics.
 type issuerReports struct {
 	log     *slog.Logger
 	metrics *metrics

@@ -21,10 +21,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 )
 
-// lasting is what goes on from one service to the next: keys, what must not happen
-// twice, what was revoked, how often something happened, and what is told of it.
-// It is made of the configuration at the start, and only of keys that
-// config.NeedsRestart compares.
+// lasting is what continues from one service to the next: keys, the guard, revocations,
+// limits, the log and the metrics. It is made from the configuration at the start, and
+// only from keys that config.NeedsRestart compares.
 type lasting struct {
 	opt     Options
 	log     *slog.Logger
@@ -49,14 +48,14 @@ type lasting struct {
 	refused  *refusal.Memory
 	// usedProofs are the DPoP proofs of the last minutes.
 	usedProofs *dpop.Memory
-	// failures and revocations bound what clients get wrong.
+	// failures and revocations limit clients' failed attempts.
 	failures    *limit.Limiter
 	revocations grant.Revocations
 	inFlight    atomic.Int64 // requests that count for limits.requestsInFlight
 
 	alive services
 	ready readiness
-	// told are the sign-ins of the service that is in force; nil unless they are shown.
+	// told is the log of sign-ins of the service in force; nil unless they are shown.
 	told atomic.Pointer[flows.Log]
 }
 
@@ -64,7 +63,7 @@ type lasting struct {
 // minutes with 800 requests a second.
 const rememberedProofs = 1 << 18
 
-// newLasting makes what goes on.
+// newLasting makes the parts that last.
 func newLasting(cfg *config.Config, opt Options) (*lasting, error) {
 	l := &lasting{
 		opt: opt, log: opt.Logger, started: cfg, metrics: newMetrics(opt.Version), refused: refusal.New(opt.Now),
@@ -137,7 +136,8 @@ func (l *lasting) makeKeys() (err error) {
 	return nil
 }
 
-// longestSigned is how long what is signed under a configuration lives at most.
+// longestSigned is the longest lifetime of anything that is signed under a
+// configuration.
 func longestSigned(cfg *config.Config) time.Duration {
 	longest := max(cfg.Tokens.AccessTokenLifetime, cfg.IdentityHeaders.Signed.Lifetime)
 	for _, h := range cfg.Hosts {
@@ -148,7 +148,7 @@ func longestSigned(cfg *config.Config) time.Duration {
 	return longest
 }
 
-// remember makes the memory of what must not happen twice and of what is revoked.
+// remember makes the guard and the list of revocations.
 func (l *lasting) remember() (err error) {
 	if l.memory, err = newMemory(l.started.Guard, l.opt, l.metrics); err != nil {
 		return err

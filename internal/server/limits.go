@@ -22,8 +22,8 @@ var limitReasons = []reasons.Reason{
 	reasons.TooManyRequestsOfAddress, reasons.TooManyRegistrations, reasons.TooManyRequestsOfClient, reasons.TooManySignIns, reasons.ClientAuthenticationThrottled, reasons.TooManyRevocations, reasons.TooManyUserCodes,
 }
 
-// limits are those that need nothing of a request but its host and address. The
-// others are in the endpoints, where the client or the user name is known.
+// limits are those that need only a request's host and address. The others are in the
+// endpoints, where the client or the user name is known.
 type limits struct {
 	addresses *limit.Limiter
 	// registrations bounds those of one address at one host, allRegistrations those
@@ -52,8 +52,8 @@ type limiterKey struct {
 	perMinute int
 }
 
-// perMinute returns a limiter for n events a minute, nil for 0. One of this name
-// that allows as much goes on from the service before: what was used up stays so.
+// perMinute returns a limiter for n events a minute, nil for 0. One of the previous
+// service with the same name and number continues: used-up requests stay used up.
 func (b *builder) perMinute(name string, n int) *limit.Limiter {
 	if n == 0 {
 		return nil
@@ -115,7 +115,7 @@ func (l *limits) check(route web.Route, r *http.Request, host *resource.Host) *w
 		}
 	}
 	if route.Registers {
-		// An address that has used up its own takes nothing of what all share.
+		// A request beyond the address's own limit does not count for the shared one.
 		ok, wait := l.registrations.Allow(host.Name + " " + l.source(r))
 		if ok {
 			ok, wait = l.allRegistrations.Allow(host.Name)
@@ -135,8 +135,8 @@ const allRegistering = 100
 // addresses together may send as one.
 const allAddresses = 10
 
-// attempts bounds wrong passwords. Where no proxy is trusted every request seems
-// to come from the gateway, which says nothing.
+// attempts limits wrong passwords. If no proxy is trusted every request seems to come
+// from the gateway, so addresses are not used.
 func (b *builder) attempts(l *limits) authorize.Attempts {
 	n := b.cfg.Limits.SignInAttempts
 	near := b.perMinute("wrong passwords", n)
@@ -147,8 +147,8 @@ func (b *builder) attempts(l *limits) authorize.Attempts {
 }
 
 // The codes of devices that are tried in a minute: from one address, and from all. A
-// code has 34 bits and lives for ten minutes, so that what all may try together finds
-// one of a thousand live codes in a month.
+// code has 34 bits and lives for ten minutes: all allowed attempts together find one of
+// a thousand live codes in a month.
 const (
 	codesOfAddress = 10
 	codesOfAll     = 300

@@ -21,10 +21,10 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// load bounds how many requests to routes that wait are under way. One more
-// is refused at once instead of being queued: queues make everything slow, and
-// /authenticate, which has no part in this, is to have the processor. What
-// begins a sign-in gets three quarters, so that those begun can come to an end.
+// load limits how many requests to routes that may wait are handled at the same time.
+// One more is refused at once instead of being queued: queues make everything slow, and
+// /authenticate, which this does not limit, must get the processor. Requests that begin
+// a sign-in get three quarters, so that sign-ins in progress can finish.
 type load struct {
 	limit    int // 0 for none
 	pages    *page.Pages
@@ -83,8 +83,8 @@ func (p place) Leave() { p.inFlight.Add(-1) }
 // Return implements web.Place.
 func (p place) Return() { p.inFlight.Add(1) }
 
-// refuse answers 503 (RFC 9110, section 15.6.4). It writes no audit entry: that
-// would be one more thing to do for everybody.
+// refuse answers 503 (RFC 9110, section 15.6.4). It writes no audit entry, which would
+// add to the load.
 func (l *load) refuse(w http.ResponseWriter, r *http.Request, person bool) {
 	l.shed[r.Pattern].Inc()
 	const every = 10 // seconds
@@ -99,8 +99,8 @@ func (l *load) refuse(w http.ResponseWriter, r *http.Request, person bool) {
 	}
 }
 
-// readAhead reads as much of a body as a form may have. What follows, and how
-// reading failed, is still there for the next reader.
+// readAhead reads as much of a body as a form may have. The next reader gets this
+// again, and the rest or the error.
 func readAhead(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
 		return body
@@ -144,8 +144,8 @@ func trust(authorities []byte) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 }
 
-// guarded returns what makes, for each provider, a client that keeps asking one
-// that is in trouble within bounds.
+// guarded returns a function that makes a client for each provider, which limits
+// requests to a provider that fails.
 func guarded(client *http.Client, concurrent int, m *metrics, log *slog.Logger) func(connector.Config) *http.Client {
 	return func(p connector.Config) *http.Client {
 		c := http.Client{}

@@ -10,10 +10,10 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// readiness is what /readyz says: ready once everything is built and
-// listening, not ready any more while draining. A replica that lacks what all of
-// them share stays ready, because otherwise none would be left, and so does one that
-// sees an open gate: it says what does not work.
+// readiness is the state of /readyz: ready once everything is built and listening, and
+// no longer ready while draining. A replica whose shared guard is down stays ready,
+// because otherwise none would be left, and so does one that sees an open gate. /readyz
+// then says what does not work.
 type readiness struct {
 	ready    atomic.Bool
 	degraded func() []string // what does not work

@@ -26,8 +26,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// metrics are the Prometheus metrics. Every label value comes from a closed set
-// of this program: no stranger can make a series.
+// metrics are the Prometheus metrics. Every label value comes from a closed set of this
+// program, so strangers cannot create series.
 type metrics struct {
 	make        factory
 	decisions   [][]prometheus.Counter // by forwardauth.Dialect and Reason
@@ -50,8 +50,8 @@ type metrics struct {
 	decisionTime prometheus.Histogram
 	lookups      [3]prometheus.Counter // by forwardauth.Lookup; nil for none
 	// perResource counts decisions about good tokens by resource and reason. A series
-	// begins with its first decision: all of them, for ten thousand MCP servers, would be
-	// too many. Strangers begin none, and resourceSeries bounds how many there are.
+	// begins with its first decision, because all series of ten thousand MCP servers would
+	// be too many. Strangers cannot begin one, and resourceSeries limits their number.
 	perResource                                                    *prometheus.CounterVec
 	resourceSeries                                                 *atomic.Int64
 	resources                                                      map[*resource.Resource]*[forwardauth.NumReasons]atomic.Pointer[prometheus.Counter]
@@ -268,7 +268,7 @@ func (m *metrics) makeFiles() {
 	})
 }
 
-// makeLosses makes the metrics of what could not be written or told.
+// makeLosses makes the metrics of audit entries, traces and news that were lost.
 func (m *metrics) makeLosses() {
 	m.auditLosses = m.make.NewCounter(prometheus.CounterOpts{
 		Name: "mcp_forward_auth_audit_entries_lost_total", Help: "Audit entries that could not be written to audit.file.",
@@ -340,8 +340,8 @@ func (m *metrics) event(e audit.Entry) {
 	}
 }
 
-// watchProvider times what a provider is asked, and logs and counts what is left
-// out of its answers.
+// watchProvider times the requests to a provider, and logs and counts what is left out
+// of its answers.
 func (m *metrics) watchProvider(c connector.Config, t *tracing.Tracer, log *slog.Logger) watch {
 	name := c.ID
 	if name == "" {
@@ -372,14 +372,14 @@ func (m *metrics) watchProvider(c connector.Config, t *tracing.Tracer, log *slog
 	}
 }
 
-// repeated lets what would be said at each request be said once in a while.
+// repeated limits how often a recurring message is logged.
 type repeated struct {
 	every time.Duration
 	mu    sync.Mutex
 	last  time.Time
 }
 
-// due reports whether it is to be said at this time.
+// due reports whether the message is due.
 func (r *repeated) due(at time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -403,7 +403,7 @@ func (m *metrics) watchResources(table *resource.Table, known func(*resource.Res
 	)})
 }
 
-// catalogueCollector asks at each scrape, so that what grows too old is seen.
+// catalogueCollector asks at each scrape, which shows lists that have become too old.
 type catalogueCollector struct {
 	table *resource.Table
 	known func(*resource.Resource) bool

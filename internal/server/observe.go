@@ -18,7 +18,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/tracing"
 )
 
-// observed tells everybody who wants to know of an audit entry.
+// observed passes an audit entry to all observers.
 func observed(m *metrics, flows *atomic.Pointer[flows.Log], t *tracing.Tracer) func(context.Context, audit.Entry) {
 	return func(ctx context.Context, e audit.Entry) {
 		m.event(e)
@@ -43,8 +43,8 @@ var (
 	providerResults    = []string{"ok", "cancelled", "rejected", "not_allowed", "gone", "session_over", "misconfigured", "unavailable", "error"}
 )
 
-// providerResult sorts errors by whose fault they are: of the person, of the
-// provider, or of one of us.
+// providerResult sorts errors by their origin: the person, the provider, or this
+// service.
 func providerResult(err error) string {
 	switch {
 	case err == nil:
@@ -67,7 +67,8 @@ func providerResult(err error) string {
 	return "error"
 }
 
-// watch is told of a question to a provider, and then how it ended.
+// watch is called before a request to a provider; the function it returns is called
+// with the outcome.
 type watch func(ctx context.Context, operation string) (context.Context, func(error))
 
 // browser returns c watched. Like c it is a connector.Rechecker, or not.

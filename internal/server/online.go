@@ -23,34 +23,31 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// Contact is what came of asking one of the servers that a configuration names.
+// Contact is the result of asking one of the servers that a configuration names.
 type Contact struct {
 	// Path is the key of the configuration, and Asked says what was asked.
 	Path  string `json:"path"`
 	Asked string `json:"asked"`
 	OK    bool   `json:"ok"`
-	// Said is what came back, or what is wrong and what to do.
+	// Said is the answer, or what is wrong and what to do.
 	Said string `json:"said"`
 }
 
 const (
 	// contactTimeout bounds each question.
 	contactTimeout = 10 * time.Second
-	// contacts is how many questions are under way.
+	// contacts is how many questions run at the same time.
 	contacts = 8
-	// maxDrift is what clocks may differ by: tokens are judged within a minute.
+	// maxDrift is how far clocks may differ: a token's times may be off by a minute.
 	maxDrift = 30 * time.Second
-	// maxGuardDrift is what the clocks of the guard and of replicas may differ by before it
-	// is told as a fault, as McpForwardAuthClockSkew has it.
+	// maxGuardDrift is how far the clocks of the guard and of replicas may differ, as in
+	// the alert McpForwardAuthClockSkew.
 	maxGuardDrift = 5 * time.Second
 	// renewBy is how long before its end a certificate should have been renewed.
 	renewBy = 14 * 24 * time.Hour
 )
 
-// Online asks what the configuration names, as the service would: identity providers
-// (discovery, keys, the client's secret, the clock), other authorization servers and trusted issuers (their keys), MCP servers (their list
-// of tools), and the public names (DNS, the certificate). It changes nothing anywhere. The
-// order is that of the configuration, with the guard after the providers. To the guard it writes what is gone at once.
+// Online asks what the configuration names, as the service would: identity providers (discovery, keys, the client's secret, the clock), other authorization servers and trusted issuers (their keys), MCP servers (their list of tools), and the public names (DNS, the certificate). It changes nothing, except that it writes an entry to the guard that expires at once. The order is that of the configuration, with the guard after the providers.
 func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contact {
 	var questions []func(context.Context) Contact
 	for i, p := range cfg.Providers {
@@ -108,7 +105,7 @@ func askProvider(ctx context.Context, at string, p connector.Config, cfg *config
 		c.Said = "it cannot be used: " + fmt.Sprint(err)
 		return c
 	}
-	host := "https://mcp.invalid" // where all hosts are in files, and there is none yet
+	host := "https://mcp.invalid" // if all hosts are in files, and there is none yet
 	if len(cfg.Hosts) > 0 {
 		host = cfg.Hosts[0].Scheme + "://" + cfg.Hosts[0].Host
 	}
@@ -151,9 +148,9 @@ func readKeys(ctx context.Context, browser connector.Connector) error {
 	return err
 }
 
-// tryCredential redeems a code that was never issued. A provider that looks at who asks
-// first says so if it does not know the client, its secret or its redirect URI; any other
-// refusal is the right one.
+// tryCredential redeems a code that was never issued. A provider that checks the client
+// first says if it does not know the client, its secret or its redirect URI; any other
+// refusal means that they are right.
 func tryCredential(ctx context.Context, p connector.Config, browser connector.Connector, login connector.Login) error {
 	answer := url.Values{"code": {"check-config"}, "state": {login.State}}
 	if i, ok := p.Settings.(connector.Issuer); ok {
@@ -210,7 +207,7 @@ func (t *clockReader) drift() (time.Duration, bool) {
 	return t.off, t.known
 }
 
-// visit asks for the head of a page and follows nothing.
+// visit sends HEAD for a page and follows no redirect.
 func (t *clockReader) visit(ctx context.Context, address string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
 	if err != nil {
@@ -259,7 +256,7 @@ func credentialAdvice(at string, shown *outbound.Credential) string {
 	return "it was shown the credential of " + key + ", in the header " + shown.Header
 }
 
-// askName looks the public name up, and at the certificate that is shown under it.
+// askName looks up the public name in DNS, and checks the certificate there.
 func askName(ctx context.Context, at string, h resource.Entry, roots *tls.Config) Contact {
 	c := Contact{Path: conf.Join(at, "host"), Asked: h.Host + ": DNS and certificate"}
 	name, port, err := net.SplitHostPort(h.Host)
@@ -290,8 +287,8 @@ func askName(ctx context.Context, at string, h resource.Entry, roots *tls.Config
 	return c
 }
 
-// nameAdvice is what to do about a connection to a public name that fails, as clients
-// meet it too.
+// nameAdvice says what to do about a failed connection to a public name; clients have
+// the same problem.
 func nameAdvice(err error) string {
 	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
 	_, name := errors.AsType[x509.HostnameError](err)
@@ -310,8 +307,8 @@ func nameAdvice(err error) string {
 	return "; look at the address in DNS, and at a firewall between"
 }
 
-// askGuard writes to the guard's back end what is gone at once, as a sign-in would, and
-// compares its clock.
+// askGuard writes an entry to the guard's back end, which expires at once, and compares
+// its clock.
 func askGuard(ctx context.Context, g config.GuardFile) Contact {
 	c := Contact{Path: "guard." + g.Backend, Asked: "an entry that is written and gone at once, and the clock"}
 	store, advice, err := openStore(g, time.Now)

@@ -10,8 +10,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// Plain pages for people who open an address that is for programs. Programs get
-// what the protocols say.
+// Plain pages for people who open an address for programs. Programs get the answers of
+// the protocols.
 
 // orPage has next answer, and a person who opens a route that takes no GET get a page.
 func orPage(pages *page.Pages, route web.Route, next http.Handler) http.Handler {
@@ -43,9 +43,9 @@ func nothingHere(pages *page.Pages) web.HostHandler {
 	}
 }
 
-// pageForPeople shows a page instead of next's refusal for lack of a token, for a
-// person who opened the address of an MCP server, as opened says. The status and the
-// challenge stay. A gateway that asks and shows its own page for a 401 shows that.
+// pageForPeople replaces the body of next's refusal for lack of a token by a page, for
+// a person who opened the address of an MCP server, as opened says. The status and the
+// challenge stay. A gateway with its own page for a 401 shows that instead.
 func pageForPeople(pages *page.Pages, opened func(*http.Request) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if opened(r) {
@@ -57,7 +57,7 @@ func pageForPeople(pages *page.Pages, opened func(*http.Request) bool, next http
 	})
 }
 
-// refusalPage shows a page in the place of a 401.
+// refusalPage replaces the body of a 401 by a page.
 type refusalPage struct {
 	http.ResponseWriter
 	show  func(http.ResponseWriter)
@@ -66,7 +66,7 @@ type refusalPage struct {
 
 // WriteHeader implements http.ResponseWriter.
 func (p *refusalPage) WriteHeader(status int) {
-	if status != http.StatusUnauthorized || p.Header().Get("Location") != "" { // or there is a place to sign in
+	if status != http.StatusUnauthorized || p.Header().Get("Location") != "" { // or it redirects to the sign-in
 		p.ResponseWriter.WriteHeader(status)
 		return
 	}
@@ -76,7 +76,7 @@ func (p *refusalPage) WriteHeader(status int) {
 
 // Write implements http.ResponseWriter.
 func (p *refusalPage) Write(b []byte) (int, error) {
-	if p.shown { // the body that the page stands in for
+	if p.shown { // the body that the page replaces
 		return len(b), nil
 	}
 	return p.ResponseWriter.Write(b)

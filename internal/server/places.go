@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// places are how many connections the protocol listener may have at once:
-// mostConnections, and mostServed from when an MCP server is first served here.
+// places is how many connections the protocol listener may have at once:
+// mostConnections, and mostServed once an MCP server is served here.
 type places struct {
 	all  *semaphore.Weighted
 	grow *sync.Once
@@ -24,7 +24,7 @@ func newPlaces() places {
 // serve makes room for streams.
 func (p places) serve() { p.grow.Do(func() { p.all.Release(mostServed - mostConnections) }) }
 
-// limit returns l with these places. More connections wait until others are over.
+// limit returns l with this limit. More connections wait until others end.
 func (p places) limit(l net.Listener) net.Listener {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &placed{l, p.all, ctx, cancel}

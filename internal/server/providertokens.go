@@ -15,8 +15,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// holdSessions makes what keeps sessions with identity providers for the tokens that
-// MCP servers get, nil where none is held.
+// holdSessions makes the keeper of sessions with identity providers for the tokens of
+// MCP servers, nil if none is held.
 func (b *builder) holdSessions() error {
 	holds := func(r *resource.Resource) bool { return r.ProviderToken != nil && r.ProviderToken.Held }
 	if !slices.ContainsFunc(b.table.All(), holds) {
@@ -29,10 +29,10 @@ func (b *builder) holdSessions() error {
 	return nil
 }
 
-// endSignIn ends what came of a sign-in, because its session at the provider has.
+// endSignIn ends all tokens of a sign-in whose session at the provider has ended.
 func (b *builder) endSignIn(family string, until time.Time, subject string, why reasons.Reason, cause error) {
 	if why == reasons.ProviderSessionOver || why == reasons.ProviderTokenMissing {
-		return // it says nothing bad about the person; the client signs in again
+		return // the person is not at fault; the client signs in again
 	}
 	entry := audit.Entry{Event: audit.FamilyEnded, Family: family, Subject: subject, Reason: why, Cause: cause}
 	if err := b.memory.ended.RevokeFamily(family, until); err != nil {
@@ -41,8 +41,8 @@ func (b *builder) endSignIn(family string, until time.Time, subject string, why 
 	b.audit.Write(context.Background(), entry)
 }
 
-// tokenRefused ends the sign-in of a request that its MCP server answered with 401, so
-// that the client signs in once more. A token that was renewed meanwhile is no reason to.
+// tokenRefused ends the sign-in of a request that its MCP server answered with 401, and
+// the client signs in again. It does not if the token has been renewed meanwhile.
 func (b *builder) tokenRefused(d *forwardauth.Decision) {
 	family, t := d.Token.Family(), d.Resource.Server().ProviderToken
 	sent := ""

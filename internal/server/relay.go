@@ -11,7 +11,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// serve makes what relays to the MCP servers that are served here, nil for none.
+// serve makes the relay to the MCP servers that are served here, nil for none.
 func (b *builder) serve(decisions *forwardauth.Endpoint) http.Handler {
 	routes := everyRoute()
 	o := relay.Options{

@@ -79,7 +79,7 @@ func owns(routes []web.Route, path string) bool {
 	return web.Covers(routes, path) || strings.Contains(path, "/.well-known/")
 }
 
-// features are what the documents say of the endpoints.
+// features are the endpoints that the metadata documents announce.
 func (e endpoints) features(clients *registration.Clients) discovery.Features {
 	f := discovery.Features{
 		AuthorizationPath: authorize.Path, TokenPath: grant.Path, RevocationPath: grant.RevocationPath,
@@ -132,7 +132,7 @@ func (e endpoints) mux(table *resource.Table, pages *page.Pages, limits *limits,
 	return mux
 }
 
-// issuing hides what belongs to the authorization server from hosts that are none.
+// issuing hides the endpoints of the authorization server at hosts that have none.
 func issuing(r web.Route, next web.HostHandler) web.HostHandler {
 	if !r.Issues {
 		return next
@@ -174,9 +174,9 @@ func route(decisions, rest http.Handler) http.Handler {
 	})
 }
 
-// serving sends what is for an MCP server of a host that has served ones past the
-// multiplexer. The service's own paths stay its own, but for /authenticate where
-// no gateway is: it would tell clients what is for MCP servers.
+// serving sends requests for MCP servers of a served host past the multiplexer. The
+// service keeps its own paths there, except /authenticate: without a gateway it would
+// give clients the headers that are for MCP servers.
 func serving(table *resource.Table, served, next, rest http.Handler) http.Handler {
 	routes := everyRoute()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -19,8 +19,8 @@ import (
 // Bounds of every HTTP listener. A forward-auth request carries the client's
 // headers, which gateways commonly limit to 32 KB.
 const (
-	// Header and body share one deadline: to set another between them is a
-	// system timer more on every forward-auth request, which has no body.
+	// Header and body share one deadline: a second one would cost another system timer for
+	// every forward-auth request, which has no body.
 	readTimeout    = 8 * time.Second
 	writeTimeout   = 30 * time.Second
 	idleTimeout    = 2 * time.Minute
@@ -32,8 +32,8 @@ const (
 	// does not end, one takes some 80 KB.
 	mostConnections           = 4096
 	mostManagementConnections = 256
-	// mostServed takes the place of mostConnections where MCP servers are served here:
-	// each open stream is a connection, of some 50 KB.
+	// mostServed replaces mostConnections if MCP servers are served here: each open stream
+	// is a connection, of some 50 KB.
 	mostServed = 16384
 )
 
@@ -129,7 +129,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	return errors.Join(cause, s.drain(servers))
 }
 
-// run does what goes on besides answering, until work ends, and then end is called.
+// run does the background work until work ends, and then calls end.
 func (s *Server) run(work context.Context, report func(error)) (first *service, end func()) {
 	go func() { report(s.keys.Run(work)) }()
 	go s.audit.Run(work)
@@ -143,8 +143,8 @@ func (s *Server) run(work context.Context, report func(error)) (first *service, 
 	}
 }
 
-// Embed does what goes on besides answering, until ctx ends, for a program that serves
-// Protocol with a server of its own.
+// Embed does the background work until ctx ends, for a program that serves Protocol
+// with its own server.
 func (s *Server) Embed(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -164,7 +164,8 @@ func (s *Server) Embed(ctx context.Context) error {
 	return errors.Join(cause, s.drain(nil))
 }
 
-// begin has the service in force, and those that take over from it, do what they do by themselves.
+// begin starts the background work of the service in force, and of those that take over
+// from it.
 func (s *Server) begin(work context.Context) *service {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -181,7 +182,7 @@ func (s *Server) Reopen() {
 	}
 }
 
-// flush writes and sends what waits, within bounds.
+// flush writes and sends what is queued, within time limits.
 func (s *Server) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
@@ -192,7 +193,7 @@ func (s *Server) flush() {
 	}
 }
 
-// drain lets requests under way finish, within bounds.
+// drain lets requests in progress finish, within time limits.
 func (s *Server) drain(servers []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
@@ -211,7 +212,7 @@ func (s *Server) drain(servers []*http.Server) error {
 		}
 	}
 	for _, v := range s.alive.list() {
-		v.held.Close(ctx) // what a provider has given is written down before this process ends
+		v.held.Close(ctx) // a provider's answers are stored before this process ends
 	}
 	return failed
 }

@@ -49,7 +49,7 @@ const answeredPages = 1 << 16
 // Only a token that is genuine and the client's own can be revoked.
 const liveRevocations = 1 << 20
 
-// Server is the process: its listeners, what lasts, and the service that is in force.
+// Server is the process: its listeners, its lasting parts, and the service in force.
 type Server struct {
 	// Protocol and Management are the handlers of the HTTP listeners.
 	Protocol, Management http.Handler
@@ -74,11 +74,11 @@ type Options struct {
 	Now     func() time.Time // time.Now if nil
 	// HTTPClient reaches identity providers; nil is a client of our own.
 	HTTPClient *http.Client
-	// SpanExporter takes spans in place of the configured collector, for tests.
+	// SpanExporter gets spans instead of the configured collector, for tests.
 	SpanExporter sdktrace.SpanExporter
-	// Network is how URLs that strangers name are reached; zero is the internet.
+	// Network is how URLs that clients name are reached; the zero value is the internet.
 	Network egress.Network
-	// Dial, if set, reaches MCP servers in place of the network.
+	// Dial, if set, connects to MCP servers instead of the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Gateways, if set, is what the gate watch asks instead of the network, for tests.
 	Gateways http.RoundTripper
@@ -143,9 +143,9 @@ func identities(cfg *config.Config, keys *keyset.Set, tickets token.Tickets) *to
 	return &token.Identities{Keys: keys, Tickets: tickets, Lifetime: cfg.IdentityHeaders.Signed.Lifetime}
 }
 
-// announceDocuments reports whether clients are told of metadata documents: nil
-// where there are none. Only where clients can register instead does it follow
-// whether documents can be fetched.
+// announceDocuments reports whether metadata announces metadata documents; nil if they
+// are off. It depends on whether documents can be fetched only if clients can register
+// instead.
 func announceDocuments(clients *registration.Clients) func() bool {
 	switch {
 	case clients.Documents == nil:
@@ -250,7 +250,7 @@ func users(c *static.Connector) func([]byte) (int, error) {
 	}
 }
 
-// usersLoaded says what became of a new content of a users file.
+// usersLoaded reports the outcome of reading a users file again.
 func usersLoaded(log *audit.Log, m *metrics, provider string) func(int, error) {
 	return func(users int, err error) {
 		entry := audit.Entry{Event: audit.UsersLoaded, Name: provider}
@@ -262,7 +262,7 @@ func usersLoaded(log *audit.Log, m *metrics, provider string) func(int, error) {
 	}
 }
 
-// denyListLoaded says what became of a new content of the deny-list.
+// denyListLoaded reports the outcome of reading the deny-list again.
 func denyListLoaded(log *audit.Log, m *metrics) func(int, error) {
 	return func(entries int, err error) {
 		entry := audit.Entry{Event: audit.DenyListLoaded}
@@ -274,7 +274,7 @@ func denyListLoaded(log *audit.Log, m *metrics) func(int, error) {
 	}
 }
 
-// apiKeysLoaded says what became of a new content of the file of API keys.
+// apiKeysLoaded reports the outcome of reading the file of API keys again.
 func apiKeysLoaded(keys *apikey.Store, log *audit.Log, m *metrics) func(int, error) {
 	return func(_ int, err error) {
 		entry := audit.Entry{Event: audit.APIKeysLoaded}
@@ -286,7 +286,7 @@ func apiKeysLoaded(keys *apikey.Store, log *audit.Log, m *metrics) func(int, err
 	}
 }
 
-// opens tells the policy what a scope opens by what is known now.
+// opens tells the policy which tools a scope opens, by the latest list.
 func opens(catalogues *catalog.Cache) policy.Opens {
 	return func(uri, scope string) (tools []string, known bool) {
 		c := catalogues.Peek(uri)

@@ -23,8 +23,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/ssf"
 )
 
-// service is everything that follows from one configuration. It does not change;
-// another configuration makes another service, which takes over.
+// service is everything that is built from one configuration. It never changes; a new
+// configuration makes a new service, which takes over.
 type service struct {
 	*lasting
 	cfg     *config.Config
@@ -59,13 +59,14 @@ type service struct {
 	// trouble says what does not work, one thing in each line.
 	trouble func() []string
 
-	// inside is how many requests the service answers, with one for its being in force.
+	// inside is the number of requests in progress, plus one while the service is in
+	// force.
 	inside atomic.Int64
 	stop   context.CancelFunc // ends run; nil before
 	over   sync.Once
 }
 
-// run does what the service does by itself until ctx ends or it is retired.
+// run does the service's background work until ctx ends or it is retired.
 func (v *service) run(ctx context.Context) {
 	ctx, v.stop = context.WithCancel(ctx)
 	go v.catalogue.Run(ctx)
@@ -91,8 +92,8 @@ func (v *service) leave() {
 	}
 }
 
-// retire ends what the service does by itself. Requests that it answers go on, and
-// what they need is there until the last one is over.
+// retire ends the service's background work. Requests in progress continue, and what
+// they need stays until the last one ends.
 func (v *service) retire() {
 	if v.stop != nil {
 		v.stop()
@@ -101,7 +102,7 @@ func (v *service) retire() {
 	v.leave()
 }
 
-// close lets go of connections.
+// close closes connections.
 func (v *service) close() {
 	if v.relay != nil {
 		v.relay.Close()

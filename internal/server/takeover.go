@@ -89,7 +89,7 @@ func (s *Server) enter() *service {
 	}
 }
 
-// by is a handler of whichever service is in force.
+// by returns a handler of the service in force at each request.
 func (s *Server) by(handler func(*service) http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := s.enter()
@@ -122,7 +122,7 @@ func (f inForce) Decide(ctx context.Context, q *forwardauth.Request) forwardauth
 // Named implements envoy.Naming.
 func (f inForce) Named() envoy.Headers { return f.current.Load().named }
 
-// Traced reports whether decisions want to know of traces.
+// Traced reports whether decisions are traced.
 func (f inForce) Traced() bool { return f.tracer != nil }
 
 func (f inForce) reads(ctx context.Context, q *forwardauth.Request) (filter.View, bool, bool) {

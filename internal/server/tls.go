@@ -16,7 +16,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// mostStreams is how many requests one connection of HTTP/2 may have under way.
+// mostStreams is how many requests one HTTP/2 connection may have at the same time.
 const mostStreams = 128
 
 // protocolServer returns the server of the protocol listener.

@@ -11,9 +11,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
 
-// toolWatch tells operators what is new about the tools of an MCP server, before any
-// page shows it. With a shared guard one replica writes it down for all, and a change
-// between two runs of this service is seen too.
+// toolWatch reports changes of an MCP server's tools to operators, before any page
+// shows them. With a shared guard one replica writes the entry for all, and a change
+// between two runs of this service is noticed too.
 type toolWatch struct {
 	guard   guard.Guard
 	shared  bool
@@ -27,8 +27,8 @@ type toolWatch struct {
 const (
 	// toolsKept is how long it is remembered which tools a server had.
 	toolsKept = 90 * 24 * time.Hour
-	// toolsRepeat is how soon the same change is written down again: the replicas of an
-	// MCP server may differ for a while.
+	// toolsRepeat is how soon the same change is logged again: the replicas of an MCP
+	// server may differ for a while.
 	toolsRepeat = time.Hour
 	// toolsWait bounds what the guard may take, while pages show the list of before.
 	toolsWait = 2 * time.Second
@@ -69,10 +69,11 @@ func (w *toolWatch) read(ctx context.Context, resource string, now catalog.Snaps
 	}
 }
 
-// write writes a change down, unless it was written by another replica.
+// write logs a change, unless another replica has.
 func (w *toolWatch) write(ctx context.Context, resource string, d catalog.Difference) {
 	what, _ := json.Marshal(d) // lists of text
-	// A guard that does not answer costs an entry too many, and never one too few.
+	// If the guard does not answer, the entry is written: one too many is better than one
+	// too few.
 	if isFirst, err := w.guard.Redeem(ctx, "tools "+resource+" "+string(what), w.now().Add(toolsRepeat)); err == nil && !isFirst {
 		return
 	}
@@ -97,8 +98,8 @@ func (w *toolWatch) kept(ctx context.Context, resource string) *catalog.Snapshot
 	return &s
 }
 
-// keep holds what a server has, for a replica that reads it for the first time. A
-// list that is too long to be held is only compared while this replica runs.
+// keep stores a server's list for replicas that read it for the first time. A list that
+// is too long to store is only compared while this replica runs.
 func (w *toolWatch) keep(ctx context.Context, resource string, s catalog.Snapshot) {
 	if !w.shared {
 		return

@@ -12,8 +12,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 )
 
-// trust makes what reads the assertions of machines, and follows files with keys.
-// Each entry has keys of its own, whatever another one shares with it.
+// trust makes the reader of machines' assertions, and follows files with keys. Each
+// entry has its own keys, even if another entry has the same settings.
 func (b *builder) trust() error {
 	if len(b.cfg.TrustedIssuers) == 0 {
 		return nil

@@ -112,8 +112,8 @@ func unfinished(t *testing.T, b Backend) {
 	}
 }
 
-// keptAtOnce: an exchange says in its midst what must not be lost, and fails without
-// another word, with a later word, or by a panic. What succeeds leaves nothing.
+// keptAtOnce: an exchange keeps what must not be lost, and then fails without an
+// Unfinished, with one, or by a panic. A successful exchange leaves nothing.
 func keptAtOnce(t *testing.T, b Backend) {
 	one, other, family := b.Open(t), b.Open(t), rand.Text()
 	failure := errors.New("failed half way")
@@ -477,7 +477,7 @@ func change(t *testing.T, b Backend) {
 	if got, err := one.Kept(t.Context(), id); err != nil || got != "second" {
 		t.Errorf("%q, %v", got, err)
 	}
-	to(one, "second", "second", time.Nanosecond) // as it is, with the life that it has
+	to(one, "second", "second", time.Nanosecond) // unchanged, with its lifetime
 	to(one, "second", "", time.Hour)
 	time.Sleep(10 * time.Millisecond)
 	to(other, "", big[1:], Grace)
@@ -548,8 +548,7 @@ func families(t *testing.T, b Backend) {
 	must(t, g, rotation(other, 1, time.Now()))
 }
 
-// loss takes the memory away: every answer is ErrUnavailable, soon, and nothing
-// is forgotten or lost by it.
+// loss stops the back end: every answer is ErrUnavailable, soon, and nothing is lost.
 func loss(t *testing.T, b Backend) {
 	one, other, used := b.Open(t), b.Open(t), rand.Text()
 	before := rotation(rand.Text(), 0, time.Now())

@@ -1,6 +1,6 @@
-// Package postgres keeps the guard's memory in a PostgreSQL database. Its
-// invariant: a step is one statement on one row, committed before it is answered,
-// so what the database said once it says again after a crash.
+// Package postgres keeps the guard's memory in a PostgreSQL database. Its invariant: a
+// step is one statement on one row, committed before it is answered, so a crash of the
+// database changes no answer.
 //
 // The tables are in a schema of their own, which the first replica makes, and which
 // replicas bring up to date one at a time.
@@ -21,8 +21,7 @@ import (
 )
 
 const (
-	// callTimeout bounds a call with everything in it; the server ends the
-	// statement a little before.
+	// callTimeout bounds a whole call; the server ends the statement a little earlier.
 	callTimeout      = 2500 * time.Millisecond
 	connectTimeout   = 2 * time.Second
 	statementTimeout = "2000" // milliseconds
@@ -53,8 +52,8 @@ func New(c Config) (*Store, error) {
 	pc.ConnConfig.RuntimeParams["statement_timeout"] = statementTimeout
 	pc.ConnConfig.RuntimeParams["lock_timeout"] = statementTimeout
 	pc.ConnConfig.RuntimeParams["application_name"] = "mcp-forward-auth"
-	// No prepared statement outlives its use: a pooler between may hand every
-	// statement to another session.
+	// No prepared statement outlives its use: a pooler may send every statement to another
+	// session.
 	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	pool, err := pgxpool.NewWithConfig(context.Background(), pc)
 	if err != nil {
@@ -80,7 +79,7 @@ func poolConfig(c Config) (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("guard.postgres.address: %w", err)
 	}
-	// Everything is set here, so that no PG… variable of the environment has a say.
+	// Everything is set here, so PG… variables of the environment have no effect.
 	pc, err := pgxpool.ParseConfig("host=localhost port=1 user=x password=x dbname=x sslmode=disable")
 	if err != nil {
 		return nil, errors.New("guard.postgres: the environment holds PG… variables that are not valid")
@@ -215,7 +214,7 @@ func (s *Store) Clean(ctx context.Context) error {
 	return nil
 }
 
-// call bounds f, and sees to the schema first.
+// call bounds f, and first makes sure of the schema.
 func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// migrations bring the schema from one version to the next; "SCHEMA" stands for
-// its name. None is ever changed. Replicas of two versions of the program run side
-// by side during an upgrade, so a migration leaves what the version before needs.
+// migrations bring the schema from one version to the next; "SCHEMA" stands for its
+// name. None is ever changed. Replicas of two versions of the program run side by side
+// during an upgrade, so a migration keeps what the previous version needs.
 var migrations = []string{
 	`CREATE TABLE SCHEMA.entries (key text PRIMARY KEY, value text NOT NULL, expires timestamptz NOT NULL);
 	CREATE INDEX entries_expires ON SCHEMA.entries (expires);
@@ -58,7 +58,8 @@ func (s *Store) upgrade(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// version returns how many migrations were done, and makes the place to note them.
+// version returns how many migrations were done, and creates the table that records
+// them.
 func (s *Store) version(ctx context.Context, tx pgx.Tx) (int, error) {
 	var there bool
 	if err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, s.schema+".migrations").Scan(&there); err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Try writes an entry and takes it back, and returns the store's own time. It fails
-// where a sign-in would: a server can answer and take no writes. Where the schema is not
-// there yet, it makes that and takes it back as well.
+// Try writes an entry and rolls it back, and returns the store's own time. It fails if
+// a sign-in would: a server can answer and accept no writes. If the schema does not
+// exist yet, it creates that and rolls it back as well.
 func (s *Store) Try(ctx context.Context) (now time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

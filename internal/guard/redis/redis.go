@@ -3,8 +3,8 @@
 // and is one script, so it is atomic on every kind of installation and may be
 // repeated by the client when a connection breaks.
 //
-// Redis answers before a write is on disk or on a replica. Whatever a server
-// forgets in a crash or failover, it forgets for the guard too.
+// Redis answers before a write is on disk or on a replica. The guard loses whatever a
+// server loses in a crash or failover.
 package redis
 
 import (

@@ -15,8 +15,8 @@ import (
 // tryTTL is how long the entry that Try writes lives.
 const tryTTL = time.Second
 
-// Try writes an entry that dies within a second, and returns the store's own time. It
-// fails where a sign-in would: a server can answer and take no writes.
+// Try writes an entry that expires within a second, and returns the store's own time.
+// It fails if a sign-in would: a server can answer and accept no writes.
 func (s *Store) Try(ctx context.Context) (time.Time, error) {
 	key := "try " + rand.Text()
 	if _, err := s.Swap(ctx, key, "", "x", tryTTL); err != nil {
