@@ -38,7 +38,7 @@ type Bridge struct {
 	mu       sync.Mutex
 	sessions map[string]*process
 	groups   map[group]*starting
-	started  map[*process]bool // those that are not gone, also before they are of a session or a group
+	started  map[*process]bool // those that have not ended, also before they belong to a session or a group
 	running  int
 	backOff  time.Duration
 	notUntil time.Time
@@ -47,7 +47,8 @@ type Bridge struct {
 	all      sync.WaitGroup // processes
 }
 
-// group shares a process: a person or everyone, with clients of one era of MCP.
+// group is the clients that share a process: of one person or of everyone, with
+// revisions of MCP that have sessions or that have none.
 type group struct {
 	owner  string
 	modern bool
@@ -60,7 +61,7 @@ type starting struct {
 	err  error
 }
 
-// unavailable: no process can be had right now.
+// unavailable: no process can be started right now.
 type unavailable struct {
 	text string
 	wait time.Duration
@@ -118,7 +119,8 @@ func (b *Bridge) Ready() error {
 	return b.ready
 }
 
-// try starts the MCP server and has it answer initialize. A process for all stays.
+// try starts the MCP server and waits for its answer to initialize. A process for all
+// is kept.
 func (b *Bridge) try(ctx context.Context) error {
 	if b.s.Sharing == Shared {
 		_, err := b.grouped(ctx, group{})
@@ -196,7 +198,8 @@ func (b *Bridge) start(own bool) (*process, error) {
 	return p, nil
 }
 
-// keep notes a process, so that close ends it. It reports whether the bridge goes on.
+// keep records a process for close to end. It reports whether the bridge is still
+// running.
 func (b *Bridge) keep(p *process) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -208,7 +211,7 @@ func (b *Bridge) keep(p *process) bool {
 	return !b.closed
 }
 
-// admit counts a process that is to be started, or says why there cannot be one now.
+// admit counts a process that is about to start, or returns why none can start now.
 func (b *Bridge) admit() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -227,7 +230,7 @@ func (b *Bridge) admit() error {
 	return nil
 }
 
-// gone forgets a process that has ended; nil is one that never was.
+// gone forgets a process that has ended; nil is one that did not start.
 func (b *Bridge) gone(p *process) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -246,7 +249,7 @@ func (b *Bridge) gone(p *process) {
 	}
 }
 
-// penalize keeps a server that ends at its start from being started all the time.
+// penalize delays the next start of a server that ends at its start.
 func (b *Bridge) penalize() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -306,8 +309,8 @@ func (b *Bridge) fill(g group, s *starting) {
 	b.mu.Unlock()
 }
 
-// greet has a process answer the bridge's own initialize, as the one client that all
-// who share it are to the server.
+// greet sends the bridge's own initialize to a process. To the server, all clients that
+// share the process are this one client.
 func (b *Bridge) greet(ctx context.Context, p *process) error {
 	ctx, cancel := context.WithTimeout(ctx, b.s.StartTimeout)
 	defer cancel()
@@ -330,7 +333,7 @@ func (b *Bridge) greet(ctx context.Context, p *process) error {
 	return err
 }
 
-// ownMeta is what the bridge says of itself in requests of the revision without sessions.
+// ownMeta describes the bridge in its own requests of the revision without sessions.
 var ownMeta = map[string]any{
 	protocolVersion: modern, "io.modelcontextprotocol/clientInfo": clientInfo, "io.modelcontextprotocol/clientCapabilities": struct{}{},
 }
@@ -340,7 +343,7 @@ var clientInfo = map[string]string{"name": "mcp-forward-auth-bridge", "version":
 // errOld: the MCP server speaks only revisions that begin with initialize.
 var errOld = errors.New("the MCP server does not speak " + modern)
 
-// discover sees whether a process speaks the revision without sessions.
+// discover finds out whether a process speaks the revision without sessions.
 func (b *Bridge) discover(ctx context.Context, p *process) error {
 	ctx, cancel := context.WithTimeout(ctx, b.s.StartTimeout)
 	defer cancel()

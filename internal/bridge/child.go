@@ -27,7 +27,7 @@ type child struct {
 	in   *os.File
 	out  *os.File
 	errs *os.File
-	gone chan struct{} // closed when it was waited for, and what it left is ended
+	gone chan struct{} // closed when it has been waited for and its children have ended
 	once sync.Once
 
 	writing sync.Mutex
@@ -78,7 +78,8 @@ func (c *child) write(line []byte) error {
 	return err
 }
 
-// wait waits for the process, and ends what it left. It is called once.
+// wait waits for the process, and then ends the processes that it left. It is called
+// once.
 func (c *child) wait() error {
 	err := c.cmd.Wait()
 	ours.buried(c.cmd.Process.Pid)
@@ -89,8 +90,8 @@ func (c *child) wait() error {
 	return err
 }
 
-// end ends the process and what it started: its input ends, then it gets SIGTERM, then
-// SIGKILL, with the grace between them.
+// end ends the process and its children: it closes their input, then sends SIGTERM,
+// then SIGKILL, with the grace period between.
 func (c *child) end(grace time.Duration) {
 	c.once.Do(func() {
 		c.in.Close()
@@ -129,7 +130,7 @@ func (c *child) report(log *slog.Logger, perSecond int) {
 // errLine: a line of the process is longer than the bound.
 var errLine = errors.New("the process wrote a message that is longer than --max-message")
 
-// lines calls take with each line of standard output, until there is no more.
+// lines calls take with each line of standard output, until its end.
 func (c *child) lines(limit int, take func([]byte)) error {
 	r := bufio.NewReaderSize(c.out, 64<<10)
 	var long []byte

@@ -15,12 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cookieName marks what a process started, so that what left its process group and
-// lost its parent is still known. It is the only variable that the bridge adds.
+// cookieName marks the children of a process. They are recognised by it even after they
+// left its process group and lost their parent. It is the only variable that the bridge
+// adds.
 const cookieName = "MCP_BRIDGE_PROCESS"
 
-// family keeps account of the processes that were started, and ends what they left.
-// The bridge is the subreaper of them: what loses its parent becomes its child.
+// family tracks the started processes, and ends the children that they leave. The
+// bridge is their subreaper: a process that loses its parent becomes its child.
 type family struct {
 	once    sync.Once
 	starts  chan func()
@@ -78,14 +79,15 @@ func signalGroup(pid int, sig syscall.Signal) { _ = syscall.Kill(-pid, sig) }
 
 func terminate(pid int) { signalGroup(pid, syscall.SIGTERM) }
 
-// buried forgets a process that has been waited for, and ends what it left.
+// buried forgets a process that has been waited for, and ends the children that it
+// left.
 func (f *family) buried(pid int) {
 	signalGroup(pid, syscall.SIGKILL)
 	f.mu.Lock()
 	delete(f.cookies, f.alive[pid])
 	delete(f.alive, pid)
 	f.mu.Unlock()
-	// What is killed may have started more, and what loses its parent shows up late.
+	// A killed process may have started others, and orphans appear with a delay.
 	for range 5 {
 		if f.sweep() == 0 {
 			return
@@ -94,8 +96,8 @@ func (f *family) buried(pid int) {
 	}
 }
 
-// sweep ends what processes left that are no more, and waits for what has died. It
-// returns how many it ended.
+// sweep ends the children of processes that have ended, and reaps dead ones. It returns
+// how many it ended.
 func (f *family) sweep() (ended int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,7 +107,7 @@ func (f *family) sweep() (ended int) {
 			continue
 		}
 		if cookie := cookieOf(p.pid); cookie != "" && f.cookies[cookie] || cookie == "" && len(f.alive) > 0 {
-			continue // its process is alive, or cannot be told
+			continue // its process is alive, or unknown
 		}
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		ended++

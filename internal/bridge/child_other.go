@@ -4,8 +4,8 @@ package bridge
 
 import "os/exec"
 
-// family starts processes where the system cannot say what they started: only the
-// process itself is ended.
+// family starts processes on systems that cannot list their children: only the process
+// itself is ended.
 type family struct{}
 
 var ours = &family{}

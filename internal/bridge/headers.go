@@ -8,32 +8,32 @@ import (
 	"strings"
 )
 
-// codeHeaders: the headers say something else than the body (2026-07-28).
+// codeHeaders: the headers differ from the body (2026-07-28).
 const codeHeaders = -32020
 
 const codeParams = -32602
 
-// protocolVersion is the member of _meta by which a message says its revision.
+// protocolVersion is the member of _meta with a message's revision.
 const protocolVersion = "io.modelcontextprotocol/protocolVersion"
 
-// gone are methods that revision 2026-07-28 has no more.
+// gone are methods that revision 2026-07-28 no longer has.
 var gone = map[string]bool{
 	"initialize": true, "notifications/initialized": true, "ping": true, "logging/setLevel": true, "resources/subscribe": true, "resources/unsubscribe": true,
 }
 
-// nameOf is where the body of a method has what Mcp-Name says.
+// nameOf is the member of the body, by method, that Mcp-Name repeats.
 var nameOf = map[string]string{
 	"tools/call": "name", "prompts/get": "name", "resources/read": "uri", "tasks/get": "taskId", "tasks/cancel": "taskId", "tasks/update": "taskId",
 }
 
-// wrong is what a request's headers and body do not agree on.
+// wrong is a difference between a request's headers and body.
 type wrong struct {
 	status, code int
 	text         string
 }
 
-// agree checks that the headers of a request say what its body says, as revision
-// 2026-07-28 demands of servers. A gateway may have decided by them.
+// agree checks that the headers of a request agree with its body, as revision
+// 2026-07-28 requires of servers. A gateway may have decided by the headers.
 func agree(r *http.Request, m *message) *wrong {
 	version := r.Header.Get(versionHeader)
 	if version < modern && !mayHave(m.Params, protocolVersion) {
@@ -85,8 +85,7 @@ func member(object map[string]json.RawMessage, path ...string) (text string, ok 
 	return member(inner, path[1:]...)
 }
 
-// plainName undoes the form in which a header holds what is not ASCII; "" for a
-// wrong one.
+// plainName decodes the encoding of non-ASCII text in a header; "" for an invalid one.
 func plainName(value string) string {
 	if plain, ok := decodeHeader(value); ok {
 		return plain
@@ -94,8 +93,8 @@ func plainName(value string) string {
 	return ""
 }
 
-// decodeHeader undoes the form in which a header holds what is not ASCII. A value that
-// only begins or ends so means what it says.
+// decodeHeader decodes the encoding of non-ASCII text in a header. A value that has
+// only its beginning or its end is plain text.
 func decodeHeader(value string) (plain string, ok bool) {
 	value = strings.TrimSpace(value)
 	inner, begins := strings.CutPrefix(value, "=?base64?")

@@ -56,7 +56,7 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// asker says whose request it is, "" where that is not checked. Without the check a
+// asker returns the person of a request, "" if that is not checked. Without the check a
 // web page must not reach a server on its reader's machine (DNS rebinding).
 func (b *Bridge) asker(r *http.Request) (owner string, status int, err error) {
 	if b.who != nil {
@@ -97,7 +97,7 @@ func refuse(w http.ResponseWriter, status int, id json.RawMessage, code int, tex
 	_, _ = w.Write(body)
 }
 
-// troubled answers what went wrong with a process.
+// troubled writes the answer for an error of a process.
 func troubled(w http.ResponseWriter, id json.RawMessage, err error) {
 	var u unavailable
 	status := http.StatusServiceUnavailable
@@ -194,7 +194,7 @@ func (b *Bridge) initialize(w http.ResponseWriter, r *http.Request, owner string
 	w.Header().Set(sessionHeader, id)
 	b.pass(w, r, p, owner, messages, false)
 	if p.over() {
-		b.penalize() // it ended before it said a word
+		b.penalize() // it ended before its first answer
 	} else {
 		b.forgive()
 	}
@@ -228,7 +228,7 @@ func (b *Bridge) shared(w http.ResponseWriter, r *http.Request, owner string, cu
 	}
 }
 
-// pass passes messages to a process, and its answers to the client.
+// pass sends messages to a process, and its answers to the client.
 func (b *Bridge) pass(w http.ResponseWriter, r *http.Request, p *process, owner string, messages []*message, current bool) {
 	var requests []*message
 	for _, m := range messages {
@@ -259,7 +259,7 @@ func (b *Bridge) pass(w http.ResponseWriter, r *http.Request, p *process, owner 
 	to.answer(w, r, len(messages) == 1, current)
 }
 
-// get opens the stream for what belongs to no request.
+// get opens the stream for messages that belong to no request.
 func (b *Bridge) get(w http.ResponseWriter, r *http.Request, owner string) {
 	var p *process
 	switch _, events := accepts(r); {

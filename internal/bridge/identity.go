@@ -37,7 +37,7 @@ func newIdentities(s *Settings, log *slog.Logger) *identities {
 	}, time.Now), time.Now}
 }
 
-// person returns whom a request is of: issuer and subject. The error says what is
+// person returns the person of a request, issuer and subject. The error says what is
 // wrong with the header.
 func (i *identities) person(ctx context.Context, r *http.Request) (string, error) {
 	values := r.Header.Values(i.header)
@@ -51,7 +51,7 @@ func (i *identities) person(ctx context.Context, r *http.Request) (string, error
 	issuer, _ := t.Texts("iss")
 	audience, _ := t.Texts("aud")
 	subject, _ := t.Texts("sub")
-	expires, _ := t.Date("exp") // zero, which is long over, where there is none
+	expires, _ := t.Date("exp") // zero, which has long expired, if there is none
 	issued, _ := t.Date("iat")
 	now := i.now()
 	switch {

@@ -16,7 +16,8 @@ const (
 	codeUnsupported = -32022 // protocol version, from 2026-07-28 on
 )
 
-// message is one of JSON-RPC. What it is about stays as it was written.
+// message is one JSON-RPC message. Its params, result and error stay as they were
+// written.
 type message struct {
 	ID     json.RawMessage `json:"id,omitempty"`
 	Method string          `json:"method,omitempty"`
@@ -34,8 +35,8 @@ func (m *message) line() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// encode writes the message on one line. What its members hold was read as JSON, or made
-// by this package, and stays as it is but for line ends.
+// encode writes the message on one line. Its members were read as JSON, or made by this
+// package; only their line ends are removed.
 func (m *message) encode() ([]byte, error) {
 	out := make([]byte, 0, 64+len(m.ID)+len(m.Method)+len(m.Params)+len(m.Result)+len(m.Error))
 	out = append(out, `{"jsonrpc":"2.0"`...)
@@ -96,7 +97,7 @@ func (m *message) valid() bool {
 	return answers != (m.Method != "") && (m.ID == nil || validID(m.ID)) && (m.Method != "" || m.ID != nil || m.Error != nil)
 }
 
-// validID: a text or a whole number (JSON-RPC 2.0, section 4; MCP forbids null).
+// validID: a string or a whole number (JSON-RPC 2.0, section 4; MCP forbids null).
 func validID(id json.RawMessage) bool {
 	if len(id) > 1<<10 {
 		return false
@@ -108,7 +109,7 @@ func validID(id json.RawMessage) bool {
 	return err == nil
 }
 
-// failure is the answer to a request that the bridge could not pass on.
+// failure is the error answer to a request that the bridge could not pass on.
 func failure(id json.RawMessage, code int, text string, data any) *message {
 	e := struct {
 		Code    int    `json:"code"`
@@ -136,8 +137,8 @@ func mayHave(object json.RawMessage, name string) bool {
 	return bytes.Contains(object, []byte(name)) || bytes.IndexByte(object, '\\') >= 0
 }
 
-// edit changes members of an object at a path; what is missing on the way is not made.
-// It returns the former value, nil for none.
+// edit changes a member of an object at a path, if the objects on the path exist. It
+// returns the former value, nil for none.
 func edit(object json.RawMessage, value func(old json.RawMessage) json.RawMessage, path ...string) (changed, old json.RawMessage) {
 	if !mayHave(object, path[len(path)-1]) {
 		return object, nil

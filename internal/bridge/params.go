@@ -20,9 +20,9 @@ import (
 const paramPrefix = "Mcp-Param-"
 
 const (
-	// listAge is after which time a call has the tools listed again, without waiting.
+	// listAge is the age at which a call lists the tools again, in the background.
 	listAge = 30 * time.Second
-	// listPause is between two listings that calls wait for.
+	// listPause is the least time between two listings that calls wait for.
 	listPause = time.Second
 	// listTime bounds one listing, and listPages its parts.
 	listTime  = 10 * time.Second
@@ -38,8 +38,8 @@ type binding struct {
 // bindings are those of each tool; nil while they are not known.
 type bindings map[string][]binding
 
-// toolHeaders knows the bindings of one process. The server says nothing of changes to
-// who has not subscribed, so they are read again.
+// toolHeaders holds the bindings of one process. The server announces changes only to
+// subscribers, so the bindings are read again from time to time.
 type toolHeaders struct {
 	list func(ctx context.Context) (bindings, error)
 
@@ -49,8 +49,8 @@ type toolHeaders struct {
 	reads singleflight.Group
 }
 
-// agree checks that the headers of a tool's call say what its arguments say. Before it
-// refuses a call by what it knows, it lists the tools again.
+// agree checks that the headers of a tool call agree with its arguments. Before it
+// refuses a call, it lists the tools again.
 func (t *toolHeaders) agree(ctx context.Context, h http.Header, m *message) *wrong {
 	if m.Method != "tools/call" {
 		return nil
@@ -73,7 +73,7 @@ func (t *toolHeaders) now() (known bindings, age time.Duration) {
 	return t.known, time.Since(t.began)
 }
 
-// again lists the tools, for all who ask at the same time, and returns what is known then.
+// again lists the tools, once for all concurrent callers, and returns the bindings.
 func (t *toolHeaders) again(ctx context.Context) bindings {
 	done := t.reads.DoChan("", func() (any, error) {
 		t.mu.Lock()
@@ -129,7 +129,7 @@ func (b bindings) has(m *message) bool {
 	return ok
 }
 
-// compare says which header of a call does not say what its argument says.
+// compare returns the header of a call that differs from its argument.
 func (b bindings) compare(h http.Header, m *message) *wrong {
 	name, arguments := readCall(m)
 	for _, one := range b[name] {
@@ -140,7 +140,7 @@ func (b bindings) compare(h http.Header, m *message) *wrong {
 	return nil
 }
 
-// differs says how the values of the header are not what the argument is, "" if they are.
+// differs says how the values of the header differ from the argument, "" if they agree.
 func (one binding) differs(values []string, arguments map[string]json.RawMessage) string {
 	raw := argument(arguments, one.path)
 	switch {
@@ -163,7 +163,7 @@ func (one binding) differs(values []string, arguments map[string]json.RawMessage
 	return ""
 }
 
-// argument returns what stands at a path, nil for nothing and null.
+// argument returns the value at a path, nil for none and for null.
 func argument(object map[string]json.RawMessage, path []string) json.RawMessage {
 	raw := object[path[0]]
 	if raw == nil || string(raw) == "null" || len(path) == 1 {
@@ -179,11 +179,11 @@ func argument(object map[string]json.RawMessage, path []string) json.RawMessage 
 	return argument(inner, path[1:])
 }
 
-// maxSafe is the largest whole number that every reader of JSON knows exactly.
+// maxSafe is the largest whole number that every JSON parser reads exactly.
 const maxSafe = 1<<53 - 1
 
-// same reports whether a header says a value, which can be a text, a whole number or a
-// boolean.
+// same reports whether a header equals a value, which can be a string, a whole number
+// or a boolean.
 func same(said string, raw json.RawMessage) bool {
 	var value any
 	if json.Unmarshal(raw, &value) != nil {
@@ -201,7 +201,7 @@ func same(said string, raw json.RawMessage) bool {
 	return false
 }
 
-// schema is as much of a tool's inputSchema as binds headers.
+// schema is the part of a tool's inputSchema that binds headers.
 type schema struct {
 	Header     json.RawMessage   `json:"x-mcp-header"`
 	Properties map[string]schema `json:"properties"`
@@ -221,7 +221,7 @@ func (s schema) bindings(path []string) (all []binding) {
 
 var errPages = errors.New("the list of tools has too many parts")
 
-// listTools asks the process for its tools, and returns what binds headers.
+// listTools asks the process for its tools, and returns their bindings.
 func (p *process) listTools(ctx context.Context) (bindings, error) {
 	all, cursor := bindings{}, ""
 	for range listPages {

@@ -15,18 +15,19 @@ import (
 const (
 	// maxWaiting is how many messages wait for a client that has no stream open.
 	maxWaiting = 32
-	// maxCalls is how many requests a process may have under way.
+	// maxCalls is how many unanswered requests a process may have.
 	maxCalls = 1000
 )
 
-// process is one run of the MCP server, with what is on its way to it and back.
+// process is one run of the MCP server, with its pending messages in both directions.
 type process struct {
 	child *child
 	log   *slog.Logger
 	s     *Settings
-	// own reports whether one client alone talks to it, so that the server may ask it.
+	// own reports whether a single client uses it; then the server may send requests to
+	// it.
 	own bool
-	// owner is whose process it is, "" where that is not known.
+	// owner is the person whose process it is, "" if unknown.
 	owner string
 	// hello is the server's answer to the bridge's own initialize; nil where the
 	// client's own was passed on.
@@ -104,7 +105,7 @@ func (p *process) stop(why string) {
 	p.child.end(p.s.Grace)
 }
 
-// close answers what is under way: there will be no other answer.
+// close answers all pending requests, because the process no longer can.
 func (p *process) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,8 +123,8 @@ func (p *process) close() {
 	p.listeners = nil
 }
 
-// finish delivers the last message of a call. p.mu is held; the stream has room or a
-// client that is slow, whom the process must not wait for here.
+// finish delivers the last message of a call. p.mu is held. The stream has room, or its
+// client is slow; the process must not wait for it here.
 func (p *process) finish(c *call, m *message) {
 	c.to.missing--
 	if data, err := m.encode(); err == nil {
@@ -142,7 +143,7 @@ func (p *process) over() bool {
 	return p.closed
 }
 
-// idle reports how long nothing has been under way, 0 while something is.
+// idle reports how long no request has been pending, 0 while one is.
 func (p *process) idle(now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -152,7 +153,7 @@ func (p *process) idle(now time.Time) time.Duration {
 	return now.Sub(p.used)
 }
 
-// ask passes requests on whose answers go to a stream. All are passed on, or none is.
+// ask passes on requests whose answers go to a stream: all of them, or none.
 func (p *process) ask(to *stream, owner string, requests ...*message) error {
 	lines, err := p.enter(to, owner, requests)
 	if err != nil {
@@ -201,8 +202,8 @@ func (p *process) enter(to *stream, owner string, requests []*message) (lines []
 	return lines, nil
 }
 
-// find returns the number of the one call with a client's id, 0 where there is none,
-// or where there are several and any will not do.
+// find returns the number of the call with a client's id, 0 if there is none, or if
+// there are several and any is false.
 func (p *process) find(id json.RawMessage, owner string, anyWillDo bool) (found int64) {
 	for n, c := range p.calls {
 		if bytes.Equal(c.id, id) && c.owner == owner {
@@ -215,8 +216,8 @@ func (p *process) find(id json.RawMessage, owner string, anyWillDo bool) (found 
 	return found
 }
 
-// tell passes on what has no answer: a notification, or the client's answer to a
-// request of the server.
+// tell passes on a message without an answer: a notification, or the client's answer to
+// a request of the server.
 func (p *process) tell(m *message, owner string) error {
 	p.mu.Lock()
 	switch {
@@ -243,7 +244,7 @@ func (p *process) tell(m *message, owner string) error {
 		m = &message{Method: m.Method, Params: changed}
 	case p.hello != nil:
 		p.mu.Unlock()
-		return nil // of a client among several: what it says of itself is for none of them
+		return nil // of one client among several: its own state does not apply to the others
 	}
 	p.used = time.Now()
 	p.mu.Unlock()
@@ -282,7 +283,7 @@ func (p *process) listen() (*stream, error) {
 		return nil, errEnded
 	}
 	s := newStream()
-	if p.own { // one client has one; a new one is in the place of one that broke
+	if p.own { // one client has one; a new one replaces one that broke
 		for _, l := range p.listeners {
 			l.end()
 		}
@@ -398,8 +399,8 @@ func (p *process) told(m *message) {
 	}
 }
 
-// forClient are the streams for what belongs to no request. What a server asks is
-// mostly about the one request under way, whose stream is then the right one.
+// forClient are the streams for messages that belong to no request. A server's request
+// mostly concerns the one pending request, whose stream is then the right one.
 func (p *process) forClient(question bool) []*stream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -434,7 +435,7 @@ func (p *process) send(m *message, to []*stream) {
 	}
 }
 
-// exchange asks something of the bridge's own.
+// exchange sends a request of the bridge itself.
 func (p *process) exchange(ctx context.Context, method string, params any) (*message, error) {
 	raw, err := json.Marshal(params)
 	if err != nil {

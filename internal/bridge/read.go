@@ -13,8 +13,8 @@ const maxBatch = 100
 // bounds are those of the service, which may have decided about the same message.
 var bounds = strictjson.Bounds{Depth: 256, Members: 128}
 
-// Members that something is decided by. One that differs from them in case only is
-// refused, because some MCP servers would take it for them.
+// Members that decisions depend on. A member that differs from them only in case is
+// refused, because some MCP servers would read it as the same.
 var (
 	ofMessage = []string{"jsonrpc", "id", "method", "params", "result", "error"}
 	ofParams  = []string{"_meta", "name", "uri", "taskId", "requestId", "arguments"}
@@ -23,8 +23,8 @@ var (
 
 var errBatch = errors.New("a batch has 1 to 100 messages")
 
-// clientReader reads what clients send. The MCP server gets the same bytes, and must not
-// read them in another way than the one who decided.
+// clientReader reads what clients send. The MCP server gets the same bytes, and must
+// not read them differently than the service that decided.
 type clientReader struct{ *strictjson.Reader }
 
 // readClient reads one message, or the list of them that 2025-03-26 has.

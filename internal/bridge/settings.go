@@ -27,11 +27,11 @@ const (
 	PerSession Sharing = "session"
 	// PerUser: a process for each person, by the signed identity header.
 	PerUser Sharing = "user"
-	// Shared: one process for all, for servers that keep nothing of whom they serve.
+	// Shared: one process for all, for servers that keep no state about their callers.
 	Shared Sharing = "shared"
 )
 
-// Settings say what is run, and within which bounds. Check fills in what is zero.
+// Settings are the command and its limits. Check fills in zero values.
 type Settings struct {
 	// Command and its arguments. It is run without a shell.
 	Command []string
@@ -78,7 +78,7 @@ const (
 	defaultLogRate   = 20
 )
 
-// Check fills in what is zero, and returns everything that is wrong.
+// Check fills in zero values, and returns all mistakes.
 func (s *Settings) Check() error {
 	setIfZero(&s.Sharing, PerSession)
 	setIfZero(&s.Path, "/mcp")

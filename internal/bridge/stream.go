@@ -12,8 +12,8 @@ const (
 	// process waits, for stallTime at most.
 	streamRoom = 16
 	stallTime  = 30 * time.Second
-	// streamSoon is when an answer that has not come becomes an event stream, which
-	// can be kept alive.
+	// streamSoon is when a pending answer becomes an event stream, which can be kept
+	// alive.
 	streamSoon = 10 * time.Second
 	beat       = 25 * time.Second
 )
@@ -21,7 +21,7 @@ const (
 // stream is what a client of HTTP reads: the answer to a POST, or the stream of a GET.
 type stream struct {
 	out   chan item
-	last  chan struct{} // closed when nothing more comes, though nothing said so
+	last  chan struct{} // closed when nothing more comes, without a final item
 	left  chan struct{} // closed when the client has left
 	ended sync.Once
 	once  sync.Once
@@ -64,7 +64,7 @@ func (s *stream) deliver(i item) bool {
 func (s *stream) leave() { s.once.Do(func() { close(s.left) }) }
 func (s *stream) end()   { s.ended.Do(func() { close(s.last) }) }
 
-// next waits for a message; one without data came of patience alone. There is no more
+// next waits for a message; one without data only keeps the stream alive. more is false
 // when the stream has ended or the client has left.
 func (s *stream) next(r *http.Request, patience time.Duration) (i item, more bool) {
 	select {
@@ -91,8 +91,8 @@ func (s *stream) next(r *http.Request, patience time.Duration) (i item, more boo
 	return item{}, false
 }
 
-// answer writes what comes for requests: as JSON where the one answer is all that
-// comes, and soon, else as events.
+// answer writes the answers to requests: as JSON if there is only one and it comes
+// soon, else as events.
 func (s *stream) answer(w http.ResponseWriter, r *http.Request, one, current bool) {
 	first, more := s.next(r, streamSoon)
 	json, events := accepts(r)
@@ -145,7 +145,7 @@ func (s *stream) events(w http.ResponseWriter, r *http.Request, i item) {
 	}
 }
 
-// accepts reads Accept; one that is missing takes all.
+// accepts reads Accept; without the header everything is accepted.
 func accepts(r *http.Request) (json, events bool) {
 	accept := strings.Join(r.Header.Values("Accept"), ",")
 	for part := range strings.SplitSeq(accept, ",") {

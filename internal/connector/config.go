@@ -16,7 +16,7 @@ var ProtocolParams = []string{
 type Config struct {
 	// ID tells it from the others; "" for the one of the `provider` section.
 	ID string
-	// KeepSubjects: it was the one provider once, and its people stay who they were.
+	// KeepSubjects: it was once the only provider, and its users keep their subjects.
 	KeepSubjects bool
 	Name         string // that of a kind
 	DisplayName  string // for pages; "" for static
@@ -24,10 +24,11 @@ type Config struct {
 	// e-mail address, matched in lower case; empty means no restriction.
 	EmailDomains []*regexp.Regexp
 	AllowAnyUser bool
-	// TrustUnverifiedEmail takes addresses as verified of which the provider does not say so.
+	// TrustUnverifiedEmail treats addresses as verified even if the provider does not say
+	// so.
 	TrustUnverifiedEmail bool
-	// Unused are the properties of people that nothing in this configuration
-	// makes use of, so that a provider need not be asked for them.
+	// Unused are the properties of people that nothing in this configuration uses, so the
+	// provider is not asked for them.
 	Unused Properties
 	// Settings are those of its kind, resolved.
 	Settings Settings
@@ -36,5 +37,5 @@ type Config struct {
 // Properties are those of a person beside the subject and the e-mail address.
 type Properties struct{ Name, Groups bool }
 
-// PolicyID is what rules call the provider.
+// PolicyID is the provider's id in rules.
 func (p *Config) PolicyID() string { return cmp.Or(p.ID, p.Name) }

@@ -32,14 +32,14 @@ type Identity struct {
 	Email  string   `json:"email,omitempty"`
 	Name   string   `json:"name,omitempty"`
 	Groups []string `json:"groups,omitempty"`
-	// Unknown says which of these the provider did not tell in a form that can
-	// be read. Unknown is not empty: a rule that denies holds in doubt, and a
-	// rule that allows does not.
+	// Unknown lists those of these that the provider did not send in a readable form.
+	// Unknown is not empty: in doubt a rule that denies applies, and a rule that allows
+	// does not.
 	Unknown Unknown `json:"unknown,omitzero"`
 }
 
-// FullSubject is the subject of everything that the service says about the
-// person: the sub of tokens, the user of rules, and the audit log.
+// FullSubject is the person's subject everywhere in the service: the sub of tokens, the
+// user of rules, and the audit log.
 func (i Identity) FullSubject() string { return i.Namespace + ":" + i.Subject }
 
 // Unknown are properties that a provider's answer holds and that cannot be read
@@ -70,9 +70,9 @@ type Login struct {
 	Want Wanted `json:",omitempty"`
 }
 
-// Exchanger is what a connector can do besides: get another token for a person's
-// access token, of another audience. Errors are those of Identify; a provider
-// that refuses for good gives ErrMisconfigured.
+// Exchanger is an optional ability of a connector: it exchanges a person's access token
+// for one with another audience. Errors are those of Identify; a provider that refuses
+// for good gives ErrMisconfigured.
 type Exchanger interface {
 	Exchange(ctx context.Context, accessToken string, x Exchange) (token string, life time.Duration, err error)
 }
@@ -100,23 +100,24 @@ type Connector interface {
 	Identify(ctx context.Context, login Login, query url.Values) (Identity, Session, error)
 }
 
-// Adopter is what a connector can do besides: take over what another with the same
-// settings has learnt of the provider, so that the provider is not asked again.
+// Adopter is an optional ability of a connector: it takes over what another connector
+// with the same settings has learnt about the provider, which is then not asked again.
 type Adopter interface {
 	// Adopt must be called before the connector is used.
 	Adopt(from Connector)
 }
 
-// Leaver is what a connector can do besides: say where a browser ends the person's
-// session at the provider (OpenID Connect RP-Initiated Logout).
+// Leaver is an optional ability of a connector: it knows where a browser ends the
+// person's session at the provider (OpenID Connect RP-Initiated Logout).
 type Leaver interface {
 	// LogoutURL returns "" where there is no such place. It may need the network.
 	LogoutURL(ctx context.Context) (string, error)
 }
 
-// KeyReader is what a connector can do besides: read the keys that it verifies with.
+// KeyReader is an optional ability of a connector: it reads the keys that it verifies
+// with.
 type KeyReader interface {
-	// ReadKeys returns how many keys are of use. Errors are as those of Identify.
+	// ReadKeys returns how many keys are usable. Errors are as those of Identify.
 	ReadKeys(ctx context.Context) (int, error)
 }
 
@@ -125,14 +126,14 @@ type Logout struct {
 	ID string // jti
 	// Identity has the Namespace, and the Subject where the provider named the person.
 	Identity Identity
-	// Session is the sid of the one session that ended, "" for all of the person's. It
-	// or the Subject is there.
+	// Session is the sid of the session that ended, "" for all of the person's. At least
+	// one of Session and Subject is set.
 	Session  string
 	IssuedAt time.Time
 }
 
-// LogoutReader is what a connector can do besides: verify what the provider sends when
-// it ends a session (OpenID Connect Back-Channel Logout).
+// LogoutReader is an optional ability of a connector: it verifies what the provider
+// sends when it ends a session (OpenID Connect Back-Channel Logout).
 type LogoutReader interface {
 	// ReadLogout verifies a logout token. Errors are as those of Identify.
 	ReadLogout(ctx context.Context, token string) (Logout, error)
@@ -146,7 +147,7 @@ type PasswordConnector interface {
 }
 
 var (
-	// ErrCancelled: the person or the provider said no (access_denied).
+	// ErrCancelled: the person or the provider declined (access_denied).
 	ErrCancelled = errors.New("sign-in was cancelled at the identity provider")
 	// ErrMisconfigured: the provider cannot be used until its operator or this
 	// service's changes something: its certificate is not trusted, its name does
@@ -156,8 +157,8 @@ var (
 	// ErrRejected: what the provider returned does not verify (wrong nonce, bad
 	// signature), or is an error that blames neither the person nor the moment.
 	ErrRejected = errors.New("the identity provider's answer was rejected")
-	// ErrNotAllowed: the provider vouches for the person, but the configuration
-	// admits other accounts only (a tenant, a hosted domain, an organization).
+	// ErrNotAllowed: the provider confirms the person, but the configuration admits only
+	// other accounts (a tenant, a hosted domain, an organization).
 	ErrNotAllowed = errors.New("the account is not one of those that are admitted")
 	// ErrUnavailable: the provider could not be reached, timed out, or said
 	// that it cannot serve right now.
@@ -190,8 +191,8 @@ func IsReturning(ctx context.Context) bool { return ctx.Value(returning{}) != ni
 
 type patient struct{}
 
-// Patient marks ctx as of a call that no person or client waits for: it may take as
-// long as ctx lasts. What a provider has done when it answers late is not lost then.
+// Patient marks ctx as that of a call that no person or client waits for: it may take
+// as long as ctx lasts. The result of a provider that answers late is then not lost.
 func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patient{}, true) }
 
 // IsPatient reports whether Patient marked ctx.

@@ -4,10 +4,10 @@ import "context"
 
 type exchangeKey struct{}
 
-// OnExchange returns a context in which a Recheck tells hear of the session that it got
-// from the provider in exchange for the one it was given: at once, before anything else
-// is asked or checked. The session before is spent then, so hear is the place to write
-// the new one down. It is not told of a session whose refresh token stays good.
+// OnExchange returns a context in which Recheck calls hear with the session that the
+// provider gave in exchange for the previous one: at once, before anything else is
+// asked or checked. The previous session no longer works then, so hear must store the
+// new one. hear is not called if the refresh token stays valid.
 func OnExchange(ctx context.Context, hear func(Session)) context.Context {
 	return context.WithValue(ctx, exchangeKey{}, hear)
 }

@@ -6,20 +6,19 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 )
 
-// Settings are one kind of identity provider, such as GitHub: the keys that it
-// has besides those of every kind, by their json tags, and what follows from them.
-// A kind is a directory below this package and one line in package kinds; nothing
-// else knows it.
+// Settings are one kind of identity provider, such as GitHub: its keys besides those of
+// every kind, by their json tags, and their meaning. A kind is a directory below this
+// package and one line in package kinds; nothing else knows it.
 type Settings interface {
 	// Kind is what provider.name says.
 	Kind() string
 	// Audience says who has an account at the provider, and which keys narrow that.
 	Audience() Audience
-	// Resolve checks the keys and fills in what follows from them. p has what the
-	// keys of every kind say.
+	// Resolve checks the keys and fills in what follows from them. p holds the keys of
+	// every kind.
 	Resolve(c conf.Section, p *Config)
-	// DisplayName is what pages call the provider where the operator gives no name;
-	// "" for the login page of this service.
+	// DisplayName is the provider's name on pages if the operator gives none; "" for the
+	// login page of this service.
 	DisplayName() string
 	// Namespace is how the subjects of its people begin, see Identity.Namespace.
 	Namespace() string
@@ -44,8 +43,8 @@ type Issuer interface {
 	Issuer() (url, subjectClaim string)
 }
 
-// Audience is who has an account at a provider. The zero value is everyone, and
-// no key narrows it: then only allowAnyUser says that this is meant.
+// Audience is who has an account at a provider. The zero value is everyone, with no key
+// that narrows it: then only allowAnyUser allows that.
 type Audience struct {
 	// Chosen: the accounts are those of one company, or of the configuration.
 	Chosen bool
@@ -53,9 +52,9 @@ type Audience struct {
 	Keys []string
 	// Of names the provider in a message, and Where says why keys are needed.
 	Of, Where string
-	// Instead is what is better than any of the keys, "" for nothing.
+	// Instead is a better way than any of the keys, "" for none.
 	Instead string
 }
 
-// OpenToAll is Audience.Where of a provider at which everyone can register.
+// OpenToAll is Audience.Where of a provider with which everyone can register.
 const OpenToAll = ", where anyone can have an account"

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// serverDocument is what is read of RFC 8414 metadata.
+// serverDocument holds the members that are read of RFC 8414 metadata.
 type serverDocument struct {
 	Issuer                 string   `json:"issuer"`
 	AuthorizationEndpoint  string   `json:"authorization_endpoint"`
@@ -52,8 +52,8 @@ func addresses(issuer *url.URL) []string {
 	return at
 }
 
-// checkAS reads every variant. Clients take the first good one; they pass over
-// a 404, but many stop at a page or a server error.
+// checkAS reads every variant. Clients use the first valid one; they skip a 404, but
+// many stop at a page or a server error.
 func (w *walk) checkAS(ctx context.Context) outcome {
 	issuer, err := url.Parse(w.issuer)
 	if err != nil { // it was parsed before
@@ -92,7 +92,7 @@ func (w *walk) checkIssuer(context.Context) outcome {
 	return pass(w.issuer)
 }
 
-// difference says what two URLs differ in, where it is telling.
+// difference says how two URLs differ, if that helps to find the mistake.
 func difference(want, got string) string {
 	a, err1 := url.Parse(want)
 	b, err2 := url.Parse(got)
@@ -168,8 +168,8 @@ func (w *walk) checkAuthorize(ctx context.Context) outcome {
 	return pass(at)
 }
 
-// endpointFault says what a status shows of an endpoint that should not be behind
-// forward auth, "" for nothing.
+// endpointFault returns the fault that a status reveals at an endpoint that should not
+// be behind forward auth, "" for none.
 func endpointFault(a *answer, challenged bool) string {
 	if p := front(a); p != fine {
 		return string(p)
@@ -279,7 +279,7 @@ func (k *jwk) private() bool {
 	return false
 }
 
-// bits is the length of an RSA modulus, 0 if it is no number.
+// bits is the length of an RSA modulus, 0 if it is not a number.
 func (k *jwk) bits() int {
 	n, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(k.N, "="))
 	if err != nil {
@@ -421,7 +421,7 @@ func (w *walk) authorizeURL(changed map[string]string) string {
 	return w.server.AuthorizationEndpoint + separator + q.Encode()
 }
 
-// checkState leaves out what the client is free to leave out: PKCE protects it (OAuth 2.1,
+// checkState leaves out state, which is optional: PKCE protects the client (OAuth 2.1,
 // section 4.1.1).
 func (w *walk) checkState(ctx context.Context) outcome {
 	with, err := w.probe.do(ctx, request{http.MethodGet, w.authorizeURL(nil), []string{"Accept", "text/html"}, ""})

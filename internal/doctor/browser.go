@@ -100,7 +100,7 @@ func (w *walk) checkCORSDocuments(ctx context.Context) outcome {
 		if !w.readable(a) {
 			return fail("cors-documents.hidden", at+shownHeader(a, "Access-Control-Allow-Origin"))
 		}
-		// A preflight that fails otherwise is survived: clients try again without the header.
+		// Other failures of a preflight are harmless: clients try again without the header.
 		if a, err = w.preflight(ctx, at, http.MethodGet, "mcp-protocol-version"); err == nil && asksForToken(a) {
 			return fail("cors-documents.gated", "OPTIONS "+at+": "+a.String())
 		}

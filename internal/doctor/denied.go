@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// denied says why a new token is refused, by what the token itself tells. A
-// resource server must not say more than that it is no good (RFC 6750, section 3.1).
+// denied finds out from the token itself why a new token is refused. A resource server
+// only says that it is invalid (RFC 6750, section 3.1).
 func (w *walk) denied(r *http.Response) outcome {
 	saw := fmt.Sprintf("%d%s", r.StatusCode, shownHeader(&answer{header: r.Header}, "WWW-Authenticate"))
 	if r.StatusCode == http.StatusServiceUnavailable {
@@ -20,7 +20,7 @@ func (w *walk) denied(r *http.Response) outcome {
 	if w.prover != nil && strings.Contains(saw, "invalid_dpop_proof") {
 		return fail("session.proof", saw)
 	}
-	if sameServer(w.server.Issuer, w.url.Scheme+"://"+w.url.Host) { // its tokens are its own affair
+	if sameServer(w.server.Issuer, w.url.Scheme+"://"+w.url.Host) { // the server's own tokens need no check
 		return fail("session.denied", saw)
 	}
 	t, isJWT := claimsOf(w.token.Access)
@@ -42,7 +42,8 @@ func (w *walk) denied(r *http.Response) outcome {
 	return fail("session.denied", saw)
 }
 
-// foreignClaims are what is looked at of an access token or an assertion, unverified.
+// foreignClaims are the claims that the doctor reads of an access token or an
+// assertion, unverified.
 type foreignClaims struct {
 	Issuer    string          `json:"iss"`
 	Subject   string          `json:"sub"`
@@ -68,7 +69,7 @@ func claimsOf(token string) (c foreignClaims, ok bool) {
 	return c, true
 }
 
-// audiences are the values of aud, which is a list or one text.
+// audiences are the values of aud, which is a list or one string.
 func (c foreignClaims) audiences() []string {
 	var list []string
 	if json.Unmarshal(c.Audience, &list) == nil {
@@ -94,7 +95,7 @@ func (c foreignClaims) shownAudience() string {
 
 // ahead returns by how much the token begins after the time of an answer.
 func (c foreignClaims) ahead(date string) (time.Duration, bool) {
-	const tolerated = 30 * time.Second // some services admit as much, and Date is whole seconds
+	const tolerated = 30 * time.Second // some services tolerate this, and Date has whole seconds
 	at, err := http.ParseTime(date)
 	if err != nil {
 		return 0, false

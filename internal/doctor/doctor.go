@@ -1,6 +1,6 @@
-// Package doctor looks at a protected MCP server from outside, the way an MCP
-// client does, and names what a client would trip over: what was seen, which
-// client breaks, what to do about it.
+// Package doctor looks at a protected MCP server from outside, the way an MCP client
+// does, and reports what would break clients: what was seen, which client breaks, what
+// to do about it.
 //
 // Its invariant: it changes nothing at the server unless told to (Register,
 // Login), follows no redirect, reads a bounded part of each answer, and talks
@@ -29,8 +29,8 @@ type Options struct {
 	// the answer is awaited on a loopback port for at most LoginTimeout.
 	Login    bool
 	ClientID string // used instead of a registration; may be empty
-	// Assertion is a JWT that is shown at the token endpoint in the place of a sign-in
-	// (RFC 7523, section 2.1); "" for none.
+	// Assertion is a JWT that is presented at the token endpoint instead of a sign-in (RFC
+	// 7523, section 2.1); "" for none.
 	Assertion string
 	// Pages are addresses that people sign in for, and Events where events of security are
 	// pushed to (RFC 8935); both may be empty.
@@ -38,7 +38,7 @@ type Options struct {
 	Events       string
 	Open         func(authorizationURL string)
 	LoginTimeout time.Duration // 5 minutes if zero
-	// Origin is the web page that the CORS checks speak for; MCP Inspector's if empty.
+	// Origin is the web page of the CORS checks; MCP Inspector's if empty.
 	Origin string
 	// Skip leaves checks out, by id or by the part of it before a hyphen.
 	Skip    []string
@@ -65,7 +65,7 @@ const (
 	Passed  Status = "pass"
 	Faulty  Status = "fault"
 	Skipped Status = "skip"
-	// Warned is a fault that some clients get over: it does not make the server faulty.
+	// Warned is a fault that some clients tolerate: the server does not count as faulty.
 	Warned Status = "warning"
 )
 
@@ -77,8 +77,8 @@ type Report struct {
 	Faults   int       `json:"faults"`
 	Skipped  int       `json:"skipped"`
 	Warnings int       `json:"warnings"`
-	Origins  []string  `json:"origins"`          // everything that was talked to
-	Server   string    `json:"server,omitempty"` // what the Server header calls itself
+	Origins  []string  `json:"origins"`          // all servers that got requests
+	Server   string    `json:"server,omitempty"` // the value of the Server header
 	Gateway  string    `json:"gateway,omitempty"`
 	Findings []Finding `json:"checks"`
 }
@@ -103,7 +103,7 @@ type Symptom struct {
 // and every fault that it can find are in faults.yaml.
 var steps = []struct {
 	id string
-	// needs returns why the check would mean nothing, "" if it means something.
+	// needs returns why the check cannot be made, "" if it can.
 	needs func(*walk) string
 	run   func(*walk, context.Context) outcome
 }{
@@ -175,13 +175,13 @@ func fail(id, saw string) outcome {
 	return outcome{status: Faulty, faults: []Symptom{{fault(id), saw}}}
 }
 
-// warn is fail for what some clients get over.
+// warn is fail for faults that some clients tolerate.
 func warn(id, saw string) outcome {
 	return outcome{status: Warned, faults: []Symptom{{fault(id), saw}}}
 }
 
-// Run examines opt.URL. It returns an error only if it could not go on, because
-// ctx ended; everything wrong with the server is in the report.
+// Run examines opt.URL. It returns an error only if ctx ended; every fault of the
+// server is in the report.
 func Run(ctx context.Context, opt Options) (Report, error) {
 	opt.Origin = cmp.Or(opt.Origin, inspector)
 	opt.LoginTimeout = cmp.Or(opt.LoginTimeout, 5*time.Minute)
@@ -228,8 +228,8 @@ func (w *walk) examine(ctx context.Context, c Check, needs func(*walk) string, r
 	return f
 }
 
-// unlessLimited leaves a check out that could not be made because of 429, unless that
-// is the very fault: a limit on requests says nothing of what was asked about.
+// unlessLimited skips a check that could not be made because of 429, unless that is the
+// fault to report: a limit on requests says nothing about what was asked.
 func (w *walk) unlessLimited(id string, run func() outcome) outcome {
 	before := w.probe.limits()
 	o := run()
@@ -242,7 +242,7 @@ func (w *walk) unlessLimited(id string, run func() outcome) outcome {
 	return skip("429: something limits how often one address may ask")
 }
 
-// checkAnswers says that the doctor was kept from looking: what it did not see may be wrong.
+// checkAnswers reports that checks could not be made: they may hide faults.
 func (w *walk) checkAnswers(context.Context) outcome {
 	switch {
 	case w.limited > 0 && !w.limitTold:
@@ -279,7 +279,7 @@ func (r *Report) add(f Finding) {
 	}
 }
 
-// walk is what has been learnt so far; each check adds to it.
+// walk is what the checks have found so far; each check adds to it.
 type walk struct {
 	opt   Options
 	probe *prober
@@ -288,7 +288,7 @@ type walk struct {
 	anonymous *answer           // to the POST without a token
 	bearer    map[string]string // parameters of the Bearer challenge; nil if there is none
 	boundOnly bool              // the challenge is one of DPoP
-	judged    map[string]string // the same for a bad token that was told from none
+	judged    map[string]string // the same for a bad token, if the server distinguishes it from none
 	getOpen   bool              // GET gets to the MCP server without a token
 
 	metadataURL string // named by the challenge and usable, or ""
@@ -309,7 +309,7 @@ type walk struct {
 	token    *tokens
 	session  *session
 
-	limited, missed int  // checks that could not be made, because of 429 or of silence
+	limited, missed int  // checks that could not be made, because of 429 or of timeouts
 	limitTold       bool // 429 is a fault of the report already
 }
 

@@ -30,8 +30,8 @@ type Fault struct {
 	Title  string `json:"title"`
 	Why    string `json:"why"`    // which client breaks, and how
 	Remedy string `json:"remedy"` // for any gateway
-	// Topic is the section of a gateway's recipe that sets it right, "" where
-	// the gateway is not at fault.
+	// Topic is the section of a gateway's recipe that corrects the fault, "" if the
+	// gateway is not at fault.
 	Topic Topic `json:"topic,omitempty"`
 }
 

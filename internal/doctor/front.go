@@ -5,12 +5,14 @@ import (
 	"regexp"
 )
 
-// gatewayPage is what gateways themselves write for a refusal, so that it says nothing
-// of a firewall in front of them. That of Amazon's load balancer is its firewall's.
+// gatewayPage matches the refusals that gateways write themselves, which do not point
+// to a firewall in front of them. The page of Amazon's load balancer comes from its
+// firewall.
 var gatewayPage = regexp.MustCompile(`(?i)<center>(nginx|openresty|tengine)\b|<address>Apache|Request forbidden by administrative rules`)
 
-// front says what is wrong with an answer that comes from something in front of the
-// gateway, fine if it does not look so. No gateway and no server behind it was reached.
+// front returns what is wrong with an answer that comes from something in front of the
+// gateway, so that neither the gateway nor the server was reached; fine if it does not
+// look so.
 func front(a *answer) problem {
 	switch s := a.status; {
 	case s == http.StatusTooManyRequests:

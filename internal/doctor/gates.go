@@ -8,22 +8,22 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// GatesReport is what one look at every gate showed. Its JSON form is stable.
+// GatesReport is the result of checking every gate once. Its JSON form is stable.
 type GatesReport struct {
 	OK    bool       `json:"ok"`
 	Gates []GateSeen `json:"gates"`
 }
 
-// GateSeen is what was seen of the gate of one MCP server.
+// GateSeen is the result for the gate of one MCP server.
 type GateSeen struct {
 	Resource string          `json:"resource"`
 	State    gatewatch.State `json:"state"`
 	Saw      string          `json:"saw"`
 }
 
-// Gates looks once at the gate of every MCP server, as the gate watch of the
-// service does. seen, if not nil, is called with each. It is all right only if
-// every gate was seen closed. The error says that ctx ended.
+// Gates checks the gate of every MCP server once, as the gate watch of the service
+// does. seen, if not nil, is called with each result. The report is good only if every
+// gate was seen closed. The error is that ctx ended.
 func Gates(ctx context.Context, c gatewatch.Config, table *resource.Table, version string, seen func(GateSeen)) (GatesReport, error) {
 	report := GatesReport{OK: true, Gates: []GateSeen{}}
 	err := gatewatch.LookAtAll(ctx, c, table, version, func(g gatewatch.Gate) {

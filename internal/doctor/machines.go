@@ -17,8 +17,8 @@ const (
 	idJAGProfile   = "urn:ietf:params:oauth:grant-profile:id-jag"
 )
 
-// checkMachines asks for each such grant that is advertised, with nothing that would get
-// a token: the refusal says whether the grant is there.
+// checkMachines tries each such grant that is advertised, without valid credentials:
+// the refusal shows whether the grant works.
 func (w *walk) checkMachines(ctx context.Context) outcome {
 	offered := w.server.Grants
 	if slices.Contains(w.server.Profiles, idJAGProfile) && !slices.Contains(offered, assertionGrant) {
@@ -54,7 +54,7 @@ func (w *walk) checkMachines(ctx context.Context) outcome {
 	return pass(strings.Join(found, ", "))
 }
 
-// checkAssertion shows the assertion that the doctor was given at the token endpoint.
+// checkAssertion presents the given assertion at the token endpoint.
 func (w *walk) checkAssertion(ctx context.Context) outcome {
 	a, isJWT := claimsOf(w.opt.Assertion)
 	if !isJWT {
@@ -91,7 +91,7 @@ func (w *walk) checkAssertion(ctx context.Context) outcome {
 	return pass(fmt.Sprintf("of %q, about %q", a.Issuer, a.Subject))
 }
 
-// prove makes the doctor's key, where tokens have to be bound to one.
+// prove makes the doctor's key, if tokens must be bound to one.
 func (w *walk) prove() (err error) {
 	if w.boundOnly && w.prover == nil {
 		w.prover, err = newProver()
@@ -99,7 +99,7 @@ func (w *walk) prove() (err error) {
 	return err
 }
 
-// keepToken reads a token answer, of which nothing is shown.
+// keepToken reads a token answer; nothing of it is shown.
 func (w *walk) keepToken(a *answer) outcome {
 	scheme := "Bearer"
 	if w.prover != nil {

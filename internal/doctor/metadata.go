@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// resourceDocument is what is read of RFC 9728 metadata.
+// resourceDocument holds the members that are read of RFC 9728 metadata.
 type resourceDocument struct {
 	Resource             string   `json:"resource"`
 	AuthorizationServers []string `json:"authorization_servers"`
@@ -36,7 +36,7 @@ func (w *walk) read(ctx context.Context, at string, doc any) (problem, string) {
 	return p, saw
 }
 
-// unreadable says why a document is no JSON of the form that is needed.
+// unreadable says why a document is not JSON of the expected form.
 func unreadable(a *answer, err error) string {
 	switch {
 	case errors.Is(a.torn, errTooLong):
@@ -122,8 +122,8 @@ func (w *walk) checkMetadataPath(ctx context.Context) outcome {
 	return pass(at)
 }
 
-// checkMetadataRoot finds no fault: the root speaks for the whole host, and
-// where a host has several MCP servers it has nothing to say.
+// checkMetadataRoot finds no fault: the root document describes the whole host, and is
+// absent if a host has several MCP servers.
 func (w *walk) checkMetadataRoot(ctx context.Context) outcome {
 	at := origin(w.url) + wellKnownResource
 	if at == w.resourceAt || at == inserted(w.url, wellKnownResource) {

@@ -13,8 +13,8 @@ const (
 	returnTo   = "rd"
 )
 
-// window are the headers of a person who opens an address in a window, and script
-// those of a script of the page itself.
+// window are the headers of a browser that opens an address, and script those of a
+// script on the page.
 var (
 	window = []string{"Accept", "text/html", "Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
 	script = []string{"Accept", "*/*", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"}
@@ -57,7 +57,8 @@ func (w *walk) checkPages(ctx context.Context) outcome {
 	return pass("")
 }
 
-// pageFault is what is wrong with an answer to a request for a page without a session.
+// pageFault returns what is wrong with an answer to a request for a page without a
+// session.
 func pageFault(page *url.URL, a *answer, person bool) (outcome, bool) {
 	saw := page.String() + " asked for by a script: " + a.String()
 	if person {
@@ -83,7 +84,7 @@ func pageFault(page *url.URL, a *answer, person bool) (outcome, bool) {
 }
 
 // checkPageMCP opens the MCP server itself like a page, with a cookie like that of a
-// session: it is for tokens alone.
+// session; it must accept only tokens.
 func (w *walk) checkPageMCP(ctx context.Context) outcome {
 	if w.getOpen {
 		return skip("GET is open anyway")
@@ -105,8 +106,8 @@ func (w *walk) checkPageMCP(ctx context.Context) outcome {
 	return pass("refused like any other request without a token")
 }
 
-// checkAccount looks at what a sign-in for the first page begins with: the cookies that
-// bind it to the browser, and whether its pages can be framed.
+// checkAccount checks the start of a sign-in for the first page: the cookies that bind
+// it to the browser, and whether its pages can be framed.
 func (w *walk) checkAccount(ctx context.Context) outcome {
 	page, bad := w.given(w.opt.Pages[0])
 	if bad != "" {
@@ -125,7 +126,8 @@ func (w *walk) checkAccount(ctx context.Context) outcome {
 	if weak := weakCookies(a, page.Scheme == "https"); weak != "" {
 		return fail("account.cookies", weak)
 	}
-	// An address of another site is refused with a page, which says how all are sent.
+	// An address of another site is refused with a page; its headers are those of all
+	// pages.
 	if a, err = w.probe.do(ctx, request{http.MethodGet, at("//elsewhere.example/"), window, ""}); err != nil {
 		return fail("account.missing", transport(err))
 	}

@@ -34,13 +34,13 @@ type prober struct {
 	client    *http.Client
 	userAgent string
 	timeout   time.Duration
-	plain     bool // http is all right, because the MCP server is on loopback without TLS
+	plain     bool // http is allowed, because the MCP server is on loopback without TLS
 
 	mu       sync.Mutex
 	origins  []string
 	limited  int           // answers that were 429
 	waited   time.Duration // because of them
-	timeouts int           // requests in a row without an answer in time
+	timeouts int           // consecutive requests that timed out
 }
 
 func newProber(opt Options) *prober {
@@ -66,7 +66,7 @@ func newProber(opt Options) *prober {
 
 func (p *prober) close() { p.client.CloseIdleConnections() }
 
-// contacted lists the origins that were talked to, the first one first.
+// contacted lists the origins that got requests, in their order.
 func (p *prober) contacted() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +79,7 @@ type answer struct {
 	status  int
 	header  http.Header
 	body    []byte
-	torn    error // why body is not whole
+	torn    error // why body is incomplete
 	tls     *tls.ConnectionState
 	headers time.Duration // until the header was there
 }
@@ -96,16 +96,15 @@ var errTooLong = fmt.Errorf("it has more than %d bytes, which is more than clien
 var errPlain = errors.New("the doctor does not speak plain http beyond loopback")
 
 const (
-	// maxWait and maxWaits bound how long the doctor waits for a limit on requests to let
-	// it go on, once and in all: it sends more of them than a client.
+	// maxWait and maxWaits bound how long the doctor waits after 429, once and in all: it
+	// sends more requests than a client.
 	maxWait, maxWaits = 10 * time.Second, 30 * time.Second
-	// maxSilence is how many requests in a row may get no answer in time before the
-	// doctor sends no more.
+	// maxSilence is how many consecutive requests may time out before the doctor stops.
 	maxSilence = 3
 )
 
-// do sends a request, and once more after a wait where it meets what may be a limit on
-// requests.
+// do sends a request, and sends it once more after a wait if the answer may be a limit
+// on requests.
 func (p *prober) do(ctx context.Context, r request) (*answer, error) {
 	a, err := p.within(ctx, p.timeout, r)
 	p.mu.Lock()
@@ -113,7 +112,7 @@ func (p *prober) do(ctx context.Context, r request) (*answer, error) {
 		p.timeouts = 0
 	}
 	p.mu.Unlock()
-	// nginx's limit_req says 503 unless told otherwise.
+	// nginx's limit_req answers 503 by default.
 	if err != nil || a.status != http.StatusTooManyRequests && a.status != http.StatusServiceUnavailable {
 		return a, err
 	}
@@ -144,8 +143,8 @@ func (p *prober) do(ctx context.Context, r request) (*answer, error) {
 	return second, err
 }
 
-// retryAfter is how long to wait before another try: a second where the server does not
-// say. A date says nothing that is known here (RFC 9110, section 10.2.3).
+// retryAfter is how long to wait before another try: a second if the server does not
+// say. A date is ignored (RFC 9110, section 10.2.3).
 func retryAfter(h http.Header) (time.Duration, bool) {
 	text := h.Get("Retry-After")
 	if text == "" {
@@ -162,7 +161,8 @@ func (p *prober) limits() int {
 	return p.limited
 }
 
-// silent reports whether the server has stopped answering, so that no more requests are sent.
+// silent reports whether the server has stopped answering; then no more requests are
+// sent.
 func (p *prober) silent() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -280,8 +280,8 @@ func (p *prober) usable(u *url.URL) bool {
 	return u.Host != "" && u.User == nil && u.Fragment == "" && (u.Scheme == "https" || u.Scheme == "http" && p.plain && loopback(u))
 }
 
-// printable makes something that a server sent fit for a terminal: no control
-// characters, no direction changes, one line, not long.
+// printable makes text from a server safe for a terminal: no control characters, no
+// direction changes, one line, not long.
 func printable(s string) string {
 	var b strings.Builder
 	n := 0

@@ -19,8 +19,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/dpop"
 )
 
-// prover has a key of the doctor's own and proves it with each request, where the MCP
-// server takes tokens that are bound to one (RFC 9449). It is safe for concurrent use.
+// prover holds the doctor's key and makes a proof for each request, if the MCP server
+// issues tokens that are bound to a key (RFC 9449). It is safe for concurrent use.
 type prover struct {
 	signer jose.Signer
 
@@ -40,7 +40,7 @@ func newProver() (*prover, error) {
 	return &prover{signer: signer, nonces: map[string]string{}}, err
 }
 
-// proof is one for a request, and for the token that it carries, if any (section 4.2).
+// proof makes a proof for a request, and for its token, if any (section 4.2).
 func (p *prover) proof(method, at, token string) (string, error) {
 	at, _, _ = strings.Cut(at, "?")
 	claims := map[string]any{"jti": rand.Text(), "htm": method, "htu": at, "iat": time.Now().Unix()}
@@ -64,8 +64,8 @@ func (p *prover) proof(method, at, token string) (string, error) {
 	return signed.CompactSerialize()
 }
 
-// learn keeps the nonce of an answer, and reports whether the request is to be sent
-// again with it (sections 8 and 9).
+// learn keeps the nonce of an answer, and reports whether to send the request again
+// with it (sections 8 and 9).
 func (p *prover) learn(at string, a *answer) (again bool) {
 	nonce := a.header.Get(dpop.NonceHeader)
 	if nonce == "" {
@@ -96,7 +96,8 @@ func (w *walk) credentials(method, at string) ([]string, error) {
 	return []string{"Authorization", dpop.Scheme + " " + w.token.Access, dpop.Header, proof}, err
 }
 
-// authorized sends a request with the token. Where a nonce is asked for it sends it once more.
+// authorized sends a request with the token, and sends it once more if a nonce is
+// required.
 func (w *walk) authorized(ctx context.Context, timeout time.Duration, r request) (*answer, error) {
 	return w.proven(func() (*answer, error) {
 		credentials, err := w.credentials(r.method, r.url)
@@ -109,7 +110,7 @@ func (w *walk) authorized(ctx context.Context, timeout time.Duration, r request)
 	}, r.url)
 }
 
-// proven asks once more if the answer brings the nonce that it lacked.
+// proven sends the request once more if the answer brings a missing nonce.
 func (w *walk) proven(ask func() (*answer, error), at string) (*answer, error) {
 	a, err := ask()
 	if err == nil && w.prover != nil && w.prover.learn(at, a) {
@@ -118,7 +119,7 @@ func (w *walk) proven(ask func() (*answer, error), at string) (*answer, error) {
 	return a, err
 }
 
-// postProven posts a form to the token endpoint, with a proof where tokens are to be bound.
+// postProven posts a form to the token endpoint, with a proof if tokens must be bound.
 func (w *walk) postProven(ctx context.Context, at string, post func(header ...string) (*answer, error)) (*answer, error) {
 	return w.proven(func() (*answer, error) {
 		if w.prover == nil {
@@ -132,8 +133,8 @@ func (w *walk) postProven(ctx context.Context, at string, post func(header ...st
 	}, at)
 }
 
-// checkProofs looks at what an MCP server says that takes bound tokens alone: whether a
-// client can get one.
+// checkProofs checks whether a client can get a token, if the MCP server accepts only
+// bound ones.
 func (w *walk) checkProofs(context.Context) outcome {
 	if !w.boundOnly {
 		return pass("none is needed")

@@ -76,8 +76,8 @@ func connectFault(err error) string {
 	return "reach.connect"
 }
 
-// certificateFault says what is wrong with a certificate, the server's or the missing one
-// of the client; "" for nothing.
+// certificateFault returns what is wrong with the server's certificate, or that the
+// server requires one of the client; "" for nothing.
 func certificateFault(err error) string {
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
 	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
@@ -98,7 +98,8 @@ func certificateFault(err error) string {
 	return ""
 }
 
-// remoteAlert is what the server says at which it ends the handshake, "" if it did not.
+// remoteAlert is the TLS alert with which the server ended the handshake, "" if it did
+// not.
 func remoteAlert(err error) string {
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
 		return e.Err.Error()
@@ -106,7 +107,7 @@ func remoteAlert(err error) string {
 	return ""
 }
 
-// shownChain says what the server shows of the way to an authority, where that is not
+// shownChain describes the certificates that the server sent, if their authority is not
 // known here.
 func shownChain(err error) string {
 	e, ok := errors.AsType[*tls.CertificateVerificationError](err)
@@ -182,13 +183,13 @@ func (w *walk) checkChallenge(context.Context) outcome {
 	return pass("")
 }
 
-// boundOnly is the other scheme where there is no Bearer challenge but one of DPoP,
-// which has the same parameters (RFC 9449, section 7.1).
+// boundOnly is the scheme if there is no Bearer challenge but one of DPoP, which has
+// the same parameters (RFC 9449, section 7.1).
 const boundOnly = "dpop alone"
 
-// bearerChallenges returns the parameters of each Bearer challenge, never nil
-// ones, and another scheme, "" if there is none. Where bound tokens alone are taken
-// they are those of DPoP, and the scheme is boundOnly.
+// bearerChallenges returns the parameters of each Bearer challenge, never nil ones, and
+// another scheme, "" if there is none. If only bound tokens are accepted they are those
+// of DPoP, and the scheme is boundOnly.
 func bearerChallenges(lines []string) (bearer []map[string]string, other string, err error) {
 	all, err := oauthex.ParseWWWAuthenticate(lines)
 	if err != nil {

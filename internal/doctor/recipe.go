@@ -18,7 +18,7 @@ func Recipe(gateway string) (string, bool) { return gateways.Page(gateway) }
 // Section returns one section of a recipe, without its heading.
 func Section(gateway string, topic Topic) string { return gateways.Section(gateway, string(topic)) }
 
-// guess names the gateway that a Server header gives away, "" if it does not.
+// guess returns the gateway that a Server header reveals, "" for none.
 func guess(server string) string {
 	name, _, _ := strings.Cut(strings.ToLower(server), "/")
 	switch name {

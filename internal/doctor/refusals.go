@@ -17,11 +17,11 @@ func (w *walk) checkDelete(ctx context.Context) outcome {
 	return w.checkMethod(ctx, http.MethodDelete, "delete.open", "delete.unasked")
 }
 
-// checkMethod wants 401. A 2xx is open, and so is an error about the session, which only
-// the MCP server itself can know. A 404 or 405 may be the MCP server's as well: then every
-// request gets to it, and only those that it has something for show. A redirect and a 5xx
-// are of something else than the gate and the MCP server. So these are warnings, but for one that
-// this server certainly wrote.
+// checkMethod expects 401. A 2xx is open, and so is an error about the session, which
+// only the MCP server itself can know. A 404 or 405 may come from the MCP server as
+// well: then every request may reach it. A redirect or a 5xx comes from neither the
+// gate nor the MCP server. So these are warnings, unless this server certainly wrote
+// the answer.
 func (w *walk) checkMethod(ctx context.Context, method, open, unasked string) outcome {
 	a, err := w.probe.do(ctx, request{method, w.url.String(), []string{"Accept", "text/event-stream, application/json"}, ""})
 	if err != nil {
@@ -66,8 +66,8 @@ func (w *walk) checkBadToken(ctx context.Context) outcome {
 	return pass("401 with error=\"invalid_token\"")
 }
 
-// checkScheme writes the scheme as some clients do: its case says nothing (RFC 9110,
-// section 11.1). A server that reads no token there answers as if there were none.
+// checkScheme writes the scheme as some clients do: its case must not matter (RFC 9110,
+// section 11.1). A server that does not recognise it answers as if there were no token.
 func (w *walk) checkScheme(ctx context.Context) outcome {
 	if w.judged == nil {
 		return skip("a bad token is not told from none")
@@ -83,8 +83,8 @@ func (w *walk) checkScheme(ctx context.Context) outcome {
 	return pass("")
 }
 
-// largeBody is more than nginx and its like take by default, and what a file in the
-// arguments of a tool comes to.
+// largeBody is more than nginx and others accept by default, and the size of a call
+// with a file in its arguments.
 const largeBody = 2 << 20
 
 func (w *walk) checkLargeBody(ctx context.Context) outcome {
@@ -103,7 +103,7 @@ func (w *walk) checkLargeBody(ctx context.Context) outcome {
 	return pass(fmt.Sprintf("%d bytes get the usual %d", len(body), a.status))
 }
 
-// largeToken is what a token with many groups comes to.
+// largeToken is the size of a token with many groups.
 const largeToken = 7 << 10
 
 func (w *walk) checkLargeToken(ctx context.Context) outcome {
@@ -120,7 +120,7 @@ func (w *walk) checkLargeToken(ctx context.Context) outcome {
 	return pass(fmt.Sprintf("%d bytes get the usual %d", largeToken, a.status))
 }
 
-// stranger is a host that exists nowhere.
+// stranger is a host that does not exist.
 const stranger = gatewatch.Stranger
 
 // checkSpoof claims, in the headers of each family of gateways, to be on the

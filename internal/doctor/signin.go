@@ -177,8 +177,8 @@ type declaredScope struct {
 	Tools []string `json:"tools"`
 }
 
-// withToken adds the token to requests to the MCP URL's origin, and remembers
-// the last answer that was not a good one.
+// withToken adds the token to requests to the MCP URL's origin, and remembers the last
+// refusal.
 type withToken struct {
 	walk    *walk
 	refused *http.Response
@@ -253,8 +253,8 @@ func (w *walk) checkSession(ctx context.Context) outcome {
 	return pass(fmt.Sprintf("MCP %s, %d tools", version, len(list.Tools)))
 }
 
-// checkCache asks again without the token, and with one that is no good, for what the
-// token has just opened: a cache must not answer.
+// checkCache repeats a request that the token has just opened, without the token and
+// with an invalid one: a cache must not answer.
 func (w *walk) checkCache(ctx context.Context) outcome {
 	for _, header := range [][]string{nil, {"Authorization", "Bearer not-a-token-but-a-question-of-the-doctor"}} {
 		a, err := w.post(ctx, header...)
@@ -290,8 +290,8 @@ func (w *walk) checkStream(ctx context.Context) outcome {
 	return pass(fmt.Sprintf("the stream began after %s", a.headers.Round(time.Millisecond)))
 }
 
-// modern is the first revision that says in headers what a request does, and
-// requestMeta what its requests carry instead of a handshake.
+// modern is the first revision whose headers name what a request does; requestMeta is
+// what its requests carry instead of a handshake.
 const (
 	older       = "2025-11-25" // says nothing in headers
 	modern      = "2026-07-28"
@@ -357,9 +357,9 @@ func (w *walk) checkHeaders(ctx context.Context) outcome {
 	return pass("refused with " + a.String())
 }
 
-// checkOlder asks for a tool as a client of an older revision does, with nothing in
-// the headers, and says what decisions rest on here. The tool does not exist, so that
-// nothing happens should the request get through.
+// checkOlder calls a tool as a client of an older revision does, without the headers,
+// and reports what decisions depend on here. The tool does not exist, so nothing
+// happens if the request passes.
 func (w *walk) checkOlder(ctx context.Context) outcome {
 	if w.session.outside(strings.Fields(w.token.Scope)) == "" {
 		return skip("every tool is within the granted scopes")
@@ -392,7 +392,7 @@ func (w *walk) asOlder(ctx context.Context, message string) (*answer, error) {
 	return w.authorized(ctx, w.opt.Timeout, request{http.MethodPost, w.url.String(), header, `{"jsonrpc":"2.0","id":1,"method":` + message + `}`})
 }
 
-// refused reports whether the gate let a request not through.
+// refused reports whether the gate refused a request.
 func refused(a *answer) bool {
 	return a.status == http.StatusForbidden || a.status == http.StatusUnauthorized
 }

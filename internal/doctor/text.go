@@ -35,8 +35,8 @@ func (p *Printer) Heading(url string) {
 	fmt.Fprintf(p.Out, "\n  %s\n", p.paint(bold, printable(url)))
 }
 
-// Finding writes the line of one check, and what there is to say of its faults.
-// Checks left out for one reason share a line, which is written with the next.
+// Finding writes the line of one check, and its faults. Checks left out for one reason
+// share a line, which is written with the next.
 func (p *Printer) Finding(f Finding) {
 	if n := len(p.skipped); n > 0 && (f.Status != Skipped || f.Detail != p.skipped[0].Detail || f.Group != p.skipped[0].Group) {
 		p.flush()
@@ -107,7 +107,7 @@ func (p *Printer) symptom(s Symptom, status Status) {
 	fmt.Fprintln(p.Out)
 }
 
-// Summary ends the report: the recipes that the faults call for, then the count.
+// Summary ends the report: the recipes that correct the faults, then the count.
 func (p *Printer) Summary(r Report) {
 	p.flush()
 	topics := r.topics()
@@ -140,7 +140,7 @@ func (p *Printer) Summary(r Report) {
 	fmt.Fprintln(p.Out)
 }
 
-// topics lists the sections of a recipe that the faults call for.
+// topics lists the sections of a recipe that correct the faults.
 func (r *Report) topics() (out []Topic) {
 	for _, t := range Topics {
 		if slices.ContainsFunc(r.Findings, func(f Finding) bool {

@@ -51,7 +51,7 @@ type service struct {
 
 func (s *service) question() *question { return &question{others: s.named().others} }
 
-// Headers are those that decisions look up besides those that every question has.
+// Headers are the headers that decisions read besides those in every question.
 type Headers struct{ others others }
 
 // Named returns the headers with these names.
@@ -69,7 +69,7 @@ func Named(names []string) Headers {
 // Naming is a Decider whose further headers are not always the same.
 type Naming interface{ Named() Headers }
 
-// namedBy returns what says which headers decisions look up.
+// namedBy returns the function that names the headers that decisions read.
 func namedBy(decisions Decider) func() Headers {
 	if d, ok := decisions.(Naming); ok {
 		return d.Named
@@ -81,7 +81,7 @@ func namedBy(decisions Decider) func() Headers {
 	return func() Headers { return fixed }
 }
 
-// from says where a question comes from, where a decision may want to know.
+// from returns the origin of a question, if decisions need it.
 func from(ctx context.Context, r *forwardauth.Request) {
 	if r.Other == nil {
 		return
@@ -91,19 +91,19 @@ func from(ctx context.Context, r *forwardauth.Request) {
 	}
 }
 
-// traceOf is what the gateway's question is part of.
+// traceOf returns the trace that the gateway's question is part of.
 func traceOf(ctx context.Context) forwardauth.TraceContext {
 	return forwardauth.TraceContext{Parent: metadata.ValueFromIncomingContext(ctx, "traceparent"), State: metadata.ValueFromIncomingContext(ctx, "tracestate")}
 }
 
-// traced reports whether decisions want to know what trace a question is part of.
+// traced reports whether decisions need the trace that a question is part of.
 func traced(decisions Decider) bool {
 	d, ok := decisions.(interface{ Traced() bool })
 	return ok && d.Traced()
 }
 
-// check answers a question. A panic becomes an error, which Envoy answers as it
-// answers every failure of an authorization service: not by letting the request pass.
+// check answers a question. A panic becomes an error, upon which Envoy refuses the
+// request, as for every failure of an authorization service.
 func (s *service) check(ctx context.Context, q *question) (out message, err error) {
 	defer func() {
 		if p := recover(); p != nil {

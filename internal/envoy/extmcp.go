@@ -45,9 +45,9 @@ func unary(name string, answer func(*messages, context.Context, *mcpMessage) mes
 	}
 }
 
-// messages decides about single messages of MCP, which agentgateway has read: whether
-// a request may reach the MCP server, and what the client sees of a list. Who asks is in
-// the metadata that the gateway's configuration adds, because what is asked about an
+// messages decides about single messages of MCP, which agentgateway has read: whether a
+// request may reach the MCP server, and what the client sees of a list. The caller is
+// in the metadata that the gateway's configuration adds, because a question about an
 // answer has no headers. Without it everything is denied.
 type messages struct {
 	decisions Decider
@@ -69,8 +69,8 @@ func (m *messages) guarded(ctx context.Context, q *mcpMessage, answer func(*mess
 	return answer(m, ctx, q), nil
 }
 
-// request is what a decision looks at: the message as it stands in a body, with
-// what the metadata says of the HTTP request that it came with.
+// request is the input of a decision: the message as in a body, with the HTTP request
+// that the metadata describes.
 func (m *messages) request(ctx context.Context, q *mcpMessage) forwardauth.Request {
 	r := forwardauth.Request{
 		Dialect: forwardauth.ExtMCP, Method: http.MethodPost, Host: q.about["host"], Path: q.about["path"],

@@ -33,8 +33,8 @@ const (
 	mcpInvalid
 )
 
-// mcpMessage is what is looked at of McpRequest and McpResponse. It keeps nothing of
-// the bytes that it is read from.
+// mcpMessage holds the fields that are read of McpRequest and McpResponse. It keeps no
+// reference to the bytes that it is read from.
 type mcpMessage struct {
 	services int // how many MCP servers are meant
 	method   string
@@ -61,7 +61,8 @@ func (q *mcpMessage) read(b []byte) error {
 	})
 }
 
-// metadata reads an entry of the google.protobuf.Struct. What is not text is not there.
+// metadata reads an entry of the google.protobuf.Struct. Values other than strings
+// count as missing.
 func (q *mcpMessage) metadata(n protowire.Number, entry []byte) error {
 	if n != structFields {
 		return nil
@@ -77,7 +78,8 @@ func (q *mcpMessage) metadata(n protowire.Number, entry []byte) error {
 	return nil
 }
 
-// body is the message of JSON-RPC that the gateway has read. Its id is not told.
+// body is the JSON-RPC message that the gateway has read, without its id, which the
+// gateway does not send.
 func (q *mcpMessage) body() []byte {
 	method, _ := json.Marshal(q.method) // text always can be
 	out := append([]byte(`{"jsonrpc":"2.0","id":0,"method":`), method...)

@@ -6,12 +6,12 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 )
 
-// mcpFilter is the namespace in which Envoy's MCP filter says what it read out of
-// the body (envoy.extensions.filters.http.mcp.v3, Envoy 1.38 and later).
+// mcpFilter is the namespace in which Envoy's MCP filter puts what it read from the
+// body (envoy.extensions.filters.http.mcp.v3, Envoy 1.38 and later).
 const mcpFilter = "envoy.filters.http.mcp"
 
-// mcpResponse is what the filter says in the place of a method where the body is a
-// response of JSON-RPC.
+// mcpResponse is what the filter sends instead of a method if the body is a JSON-RPC
+// response.
 const mcpResponse = "__jsonrpc_response"
 
 // Field numbers, by message.
@@ -44,9 +44,9 @@ func (q *question) metadataContext(n protowire.Number, entry []byte) error {
 	return parsed(q.mcp, value)
 }
 
-// parsed reads what the filter says. It is whole only if the filter took the
-// body for one message of MCP, without reservation; a value that is missing, comes
-// twice or is of another type leaves it incomplete.
+// parsed reads the filter's findings. They are complete only if the filter read the
+// body as one MCP message, without reservation; a value that is missing, comes twice or
+// has another type leaves them incomplete.
 func parsed(into *forwardauth.Parsed, b []byte) error {
 	var isMCP, ok bool
 	var params []byte

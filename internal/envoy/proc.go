@@ -29,10 +29,10 @@ var processor = grpc.ServiceDesc{
 	Metadata:    "envoy/service/ext_proc/v3/external_processor.proto",
 }
 
-// processing filters the lists in answers of MCP servers. Envoy opens a stream for
-// each request, and is told to send the answer only where it may hold a list: a
-// tool's answer never comes here. What cannot be filtered is not passed on, and a
-// stream that ends with an error has Envoy end the client's answer.
+// processing filters the lists in answers of MCP servers. Envoy opens a stream for each
+// request, and this service asks for the answer only if it may hold a list: a tool's
+// answer never comes here. An answer that cannot be filtered is not passed on, and if a
+// stream ends with an error Envoy ends the client's answer.
 type processing struct {
 	decisions Decider
 	reads     Reader
@@ -41,11 +41,12 @@ type processing struct {
 	lists     *filter.Cache
 }
 
-// firstKey is for the function that says that a stream's first message has come.
+// firstKey is the context key of the function that reports that a stream's first
+// message has come.
 type firstKey struct{}
 
-// untilFirst ends a stream whose first message takes too long. What comes after it
-// takes as long as the MCP server does.
+// untilFirst ends a stream whose first message takes too long. Later messages may take
+// as long as the MCP server does.
 func untilFirst(ctx context.Context, most time.Duration) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	timer := time.AfterFunc(most, cancel)
@@ -102,7 +103,8 @@ type answering struct {
 	host   string // as the client named it
 	list   bool   // the client asked for a list
 	stream bool   // the answer is an event stream
-	// acknowledged: the answer is a word, and the list comes over a stream of HTTP+SSE.
+	// acknowledged: the answer only acknowledges, and the list comes over a stream of
+	// HTTP+SSE.
 	acknowledged bool
 	held         []byte
 }
@@ -158,7 +160,7 @@ func (a *answering) answer(e *event) (out message, more bool, err error) {
 	return nil, false, errStage
 }
 
-// headers decides by the headers of the answer how its body is to come.
+// headers decides by the headers of the answer how Envoy should send its body.
 func (a *answering) headers(e *event) (out message, more bool) {
 	media, _, _ := strings.Cut(strings.ToLower(e.contentType), ";")
 	media = strings.TrimSpace(media)
@@ -188,7 +190,7 @@ func (a *answering) headers(e *event) (out message, more bool) {
 	return out, true
 }
 
-// document filters a JSON document, which comes whole.
+// document filters a JSON document, which arrives in one piece.
 func (a *answering) document(e *event) (out message) {
 	body := e.body
 	if a.acknowledged {
@@ -204,7 +206,7 @@ func (a *answering) document(e *event) (out message) {
 	return out
 }
 
-// events filters the events that have come whole, and holds the rest back.
+// events filters the complete events, and holds the rest back.
 func (a *answering) events(e *event) (out message, more bool, err error) {
 	a.held = append(a.held, e.body...)
 	whole := len(a.held)
@@ -250,8 +252,7 @@ func wholeEvents(b []byte) (n int) {
 	return n
 }
 
-// notNil makes of no bytes a body without any, which is another thing than an
-// unchanged one.
+// notNil makes an empty body of nil, because nil stands for an unchanged one.
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}
@@ -259,7 +260,7 @@ func notNil(b []byte) []byte {
 	return b
 }
 
-// refused answers in the place of a server whose answer cannot be filtered.
+// refused replaces the answer of a server that cannot be filtered.
 func (a *answering) refused(why string) (out message) {
 	a.log.Warn("the list of an MCP server cannot be filtered, so it is not passed on", "host", a.host, "reason", why)
 	out.immediate(http.StatusBadGateway, problem(), unreadable("the answer of the MCP server cannot be passed on"))

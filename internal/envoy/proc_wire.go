@@ -8,8 +8,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 )
 
-// stage is what an envoy.service.ext_proc.v3.ProcessingRequest is about: the field
-// of the oneof.
+// stage is the stage of an envoy.service.ext_proc.v3.ProcessingRequest: the field of
+// the oneof.
 type stage = protowire.Number
 
 // Stages. Others are not asked for, and refused.
@@ -32,8 +32,8 @@ const (
 	bodyEnd   = 2
 )
 
-// event is what is looked at of a ProcessingRequest. It keeps nothing of the bytes
-// that it is read from.
+// event holds the fields that are read of a ProcessingRequest. It keeps no reference to
+// the bytes that it is read from.
 type event struct {
 	stage stage
 	twice bool // more than one stage
@@ -118,7 +118,7 @@ func (e *event) responseHeaders(n protowire.Number, v []byte) error {
 		if into == nil {
 			return
 		}
-		if *into != "" { // two lines: not what either says
+		if *into != "" { // two lines: neither is believed
 			value = append([]byte(*into+","), value...)
 		}
 		*into = string(value)
@@ -218,7 +218,7 @@ func (m *message) mode(headers, body uint64) {
 	m.end(mode)
 }
 
-// immediate makes the client's answer, in the place of the server's.
+// immediate makes the client's answer, instead of the server's.
 func (m *message) immediate(status int, headers forwardauth.Lines, body string) {
 	answer := m.begin(answerImmediate)
 	code := m.begin(immediateStatus)
@@ -231,8 +231,8 @@ func (m *message) immediate(status int, headers forwardauth.Lines, body string) 
 	m.end(answer)
 }
 
-// rawLines writes header lines as ext_proc wants them: it does not look at a value
-// that is not in raw_value.
+// rawLines writes header lines for ext_proc, which ignores values that are not in
+// raw_value.
 func (m *message) rawLines(field protowire.Number, lines forwardauth.Lines) {
 	for i, name := range lines.Names {
 		option := m.begin(field)

@@ -12,8 +12,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/forwardauth"
 )
 
-// question is what a decision looks at of envoy.service.auth.v3.CheckRequest.
-// It keeps nothing of the bytes that it is read from.
+// question holds the fields that a decision reads of
+// envoy.service.auth.v3.CheckRequest. It keeps no reference to the bytes that it is
+// read from.
 type question struct {
 	http               bool // the field is there
 	method, path, host string
@@ -28,8 +29,8 @@ type question struct {
 	others others
 }
 
-// others are the further headers that a decision may look up: their canonical
-// names, by those that Envoy writes.
+// others are the further headers that a decision may read: their canonical names, by
+// Envoy's spelling.
 type others map[string]string
 
 // request reads what Envoy says of the client's request. Nothing in the headers
@@ -52,8 +53,8 @@ func (q *question) request() forwardauth.Request {
 	return r
 }
 
-// headers are the headers that a decision looks at. Most come once: first is
-// the array of their only line.
+// headers are the headers that a decision reads. Most come once: first is the array of
+// their only line.
 type headers struct {
 	forwardauth.Headers
 	first [9]string
@@ -236,8 +237,8 @@ func header(b []byte) (key, value, raw []byte, err error) {
 	return key, value, raw, err
 }
 
-// fields calls f for each field of a message that has a length: strings, bytes
-// and messages. Those of other types have nothing that a decision looks at.
+// fields calls f for each field of a message that has a length: strings, bytes and
+// messages. A decision reads no field of another type.
 func fields(b []byte, f func(protowire.Number, []byte) error) error {
 	for len(b) > 0 {
 		n, kind, size := protowire.ConsumeTag(b)

@@ -1,10 +1,10 @@
-// Package envoy answers gateways over gRPC: envoy.service.auth.v3 for the decision about
-// a request (Envoy, Envoy Gateway, Istio, Contour, agentgateway and others),
+// Package envoy answers gateways over gRPC: envoy.service.auth.v3 for the decision
+// about a request (Envoy, Envoy Gateway, Istio, Contour, agentgateway and others),
 // envoy.service.ext_proc.v3 for what an answer may show, and agentgateway's ext_mcp for
-// both of a single message. It translates and nothing
-// more: what Envoy asks becomes a forwardauth.Request, the Decision becomes a
-// CheckResponse, header for header. An answer that could be appended to what the
-// client sent, instead of replacing it, is never given.
+// both of a single message. It only translates: Envoy's question becomes a
+// forwardauth.Request, the Decision becomes a CheckResponse, header for header. An
+// answer that could be appended to what the client sent, instead of replacing it, is
+// never given.
 //
 // The messages are read and written field by field, without types generated
 // from Envoy's many files: a decision looks at seven of the fields, and those
@@ -36,8 +36,8 @@ import (
 const (
 	// MostConnections is how many connections there may be at once.
 	MostConnections = 512
-	// maxStreams is for each connection. A gateway opens another where it has more
-	// questions at once.
+	// maxStreams is for each connection. A gateway opens another connection for more
+	// concurrent questions.
 	maxStreams = 32
 	// maxHeaderBytes is for the headers of a question: the client's are in its message.
 	maxHeaderBytes = 16 << 10
@@ -51,7 +51,7 @@ const (
 	// A peer that does not answer within pingTimeout, after a silence of pingPeriod, is gone.
 	pingPeriod  = time.Minute
 	pingTimeout = 20 * time.Second
-	// leastPing is how often a gateway may ask whether this service is alive.
+	// leastPing is the shortest interval at which a gateway may ping this service.
 	leastPing = 10 * time.Second
 	// A window of a fixed size: to find the best one grpc-go would measure the
 	// round trip with a ping for each question.
@@ -77,8 +77,9 @@ func options(most time.Duration) []grpc.ServerOption {
 	}
 }
 
-// within ends a call that takes longer than questionTime, also a stream whose message
-// does not come. Envoy mostly sets a shorter deadline itself, and then no timer is made.
+// within ends a call that takes longer than questionTime, and a stream whose message
+// does not come. Envoy mostly sets a shorter deadline itself, and then no timer is
+// made.
 func within(most time.Duration) tap.ServerInHandle {
 	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
 		if info.FullMethodName == "/"+procServiceName+"/Process" {
@@ -98,9 +99,9 @@ type Decider interface {
 	Decide(ctx context.Context, q *forwardauth.Request) forwardauth.Decision
 }
 
-// Reader says what the answer to a request may show of lists, and whether it may hold
-// a list; see forwardauth.Endpoint.Reads. ok is false for a request that is denied, and
-// where it is not known what the request asks for. v is comparable.
+// Reader tells which entries of lists the answer to a request may show, and whether it
+// may hold a list; see forwardauth.Endpoint.Reads. ok is false for a request that is
+// denied, or whose purpose is unknown. v is comparable.
 type Reader func(ctx context.Context, q *forwardauth.Request) (v filter.View, lists, ok bool)
 
 // NewServer returns a gRPC server with the Authorization, ExternalProcessor, ExtMcp
@@ -119,8 +120,8 @@ func newServer(decisions Decider, reads Reader, log *slog.Logger, most time.Dura
 	return s
 }
 
-// codec reads questions and writes answers; the health service's messages go
-// the usual way.
+// codec reads questions and writes answers; the health service's messages use the
+// standard codec.
 type codec struct{ encoding.CodecV2 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {

@@ -120,8 +120,9 @@ func (h Harness) recheck(t *testing.T) {
 	}
 }
 
-// exchangeHeard: the caller hears of an exchanged session while the provider has still to
-// be asked, so that a process that ends there has written it down; and goes on with it.
+// exchangeHeard: the caller is told of an exchanged session before the provider is
+// asked anything else, so a process that ends there has stored it; and continues with
+// it.
 func (h Harness) exchangeHeard(t *testing.T, endpoint oauthtest.Endpoint) {
 	v := h.visited(t)
 	v.session.Expires = min(v.session.Expires, 1) // so that an access token that may expire has
@@ -150,8 +151,8 @@ func (h Harness) exchangeHeard(t *testing.T, endpoint oauthtest.Endpoint) {
 	}
 }
 
-// interrupted: what the provider exchanged before it failed must not be lost,
-// because a caller with a spent refresh token is taken for a thief.
+// interrupted: what the provider exchanged before it failed must not be lost, because
+// the provider treats a second use of a refresh token as theft.
 func (h Harness) interrupted(t *testing.T, endpoint oauthtest.Endpoint) {
 	v := h.visited(t)
 	v.session.Expires = min(v.session.Expires, 1) // so that an access token that may expire has

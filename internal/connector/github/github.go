@@ -1,8 +1,8 @@
-// Package github signs people in with GitHub or a GitHub Enterprise Server,
-// which speak OAuth 2.0 without OpenID Connect. Its invariants: the numeric
-// account id is the subject (a login name can pass to another person), the
-// e-mail address is the primary one, only if GitHub has verified it, and who has
-// to be in an organization is asked for it at each sign-in and each re-check.
+// Package github signs people in with GitHub or a GitHub Enterprise Server, which speak
+// OAuth 2.0 without OpenID Connect. Its invariants: the numeric account id is the
+// subject (a login name can pass to another person), the e-mail address is the primary
+// one, only if GitHub has verified it, and required memberships in organizations are
+// checked at each sign-in and each re-check.
 package github
 
 import (
@@ -176,8 +176,8 @@ func (c *Connector) identity(ctx context.Context, accessToken string) (connector
 	}, nil
 }
 
-// verifiedEmail returns the primary address if it is verified. No access to the
-// addresses means no address to vouch for, which is for the sign-in rules to judge.
+// verifiedEmail returns the primary address if it is verified. Without access to the
+// addresses there is none, and the sign-in rules decide what that means.
 func (c *Connector) verifiedEmail(ctx context.Context, accessToken string) (string, error) {
 	for page := 1; page <= maxEmailPages; page++ {
 		var addresses []struct {
@@ -208,7 +208,7 @@ func (c *Connector) verifiedEmail(ctx context.Context, accessToken string) (stri
 	return "", nil
 }
 
-// hasNext says only whether there is a next page; its address is ours to make.
+// hasNext only reports whether there is a next page; this package makes its address.
 func hasNext(header http.Header) bool { return strings.Contains(header.Get("Link"), `rel="next"`) }
 
 func (c *Connector) get(ctx context.Context, path, accessToken string, out any) (http.Header, error) {

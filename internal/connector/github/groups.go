@@ -16,9 +16,9 @@ import (
 // maxGroupPages bounds the requests for organizations, and those for teams.
 const maxGroupPages = 5
 
-// groups returns the organizations of a person as "org" and their teams as
-// "org/slug", in lower case, because GitHub tells no two logins apart by case. It
-// refuses who is in none of those that are admitted.
+// groups returns the organizations of a person as "org" and their teams as "org/slug",
+// in lower case, because GitHub tells no two logins apart by case. It refuses a person
+// who is in none of the allowed ones.
 func (c *Connector) groups(ctx context.Context, accessToken string) ([]string, error) {
 	if !c.askGroups {
 		return nil, nil

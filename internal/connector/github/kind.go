@@ -13,8 +13,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
-// organizationsScope is what GitHub wants to be asked for before it tells an
-// OAuth app of organizations and teams.
+// organizationsScope is the scope that GitHub requires before it tells an OAuth app
+// about organizations and teams.
 const organizationsScope = "read:org"
 
 var defaultScopes = []string{"read:user", "user:email"}
@@ -79,5 +79,5 @@ func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
 	})
 }
 
-// organization is a login of GitHub's, with the slug of a team behind it.
+// organization is a GitHub login, optionally with the slug of a team after it.
 var organization = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,99}(/[a-z0-9][a-z0-9._-]{0,254})?$`)

@@ -17,8 +17,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
-// Where Google's machines are. No configuration and no file moves them: what is
-// sent there is worth the whole directory.
+// Where Google's machines are. No configuration and no file changes them: what is sent
+// there gives access to the whole directory.
 const (
 	tokenURL     = "https://oauth2.googleapis.com/token"
 	stsURL       = "https://sts.googleapis.com/v1/token"
@@ -53,8 +53,8 @@ func newDirectory(w Workspace, client *upstream.Client, now func() time.Time) *d
 	return d
 }
 
-// check refuses an account that the directory does not know or has put aside,
-// and returns its groups if they are wanted. subject is the account's number.
+// check refuses an account that the directory does not know or has suspended or
+// archived, and returns its groups if they are wanted. subject is the account's number.
 func (d *directory) check(ctx context.Context, subject string) ([]string, error) {
 	token, err := d.accessToken(ctx)
 	if err != nil {
@@ -154,7 +154,7 @@ func (d *directory) call(ctx context.Context, method, address string, header htt
 			} `json:"errors"`
 		} `json:"error"`
 	}
-	_ = json.Unmarshal(answer, &problem) // nothing of it decides about a person
+	_ = json.Unmarshal(answer, &problem) // it decides nothing about a person
 	reason := ""
 	if len(problem.Error.Errors) > 0 {
 		reason = problem.Error.Errors[0].Reason

@@ -1,8 +1,8 @@
-// Package google signs people in with Google. Its invariant: an e-mail address
-// counts only while Google is the authority for it, so that an address of a
-// company, once verified for a private account, does not outlive the job. Where
-// the configuration says so, the Workspace's directory has the last word at each
-// sign-in and each refresh; nothing of the environment can make or unmake that.
+// Package google signs people in with Google. Its invariant: an e-mail address counts
+// only while Google is the authority for it, so a company's address, once verified for
+// a private account, does not count after the job has ended. If configured, the
+// Workspace's directory is checked at each sign-in and each refresh; environment
+// variables cannot change that.
 package google
 
 import (

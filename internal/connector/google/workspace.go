@@ -30,8 +30,8 @@ type Workspace struct {
 	Audience, TokenType, TokenFile, TokenField string
 }
 
-// resolve checks the section. No environment variable has a part in it: one that
-// another program needs must not decide who may sign in here.
+// resolve checks the section. It reads no environment variable: one that another
+// program needs must not decide who may sign in here.
 func (f *Workspace) resolve(c conf.Section) {
 	if !c.IsSet(c.At) {
 		return

@@ -11,8 +11,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector/upstream"
 )
 
-// rolePrefix tells an app role from a group. A group that begins like one is
-// left out: who may name groups must not be able to make roles.
+// rolePrefix distinguishes an app role from a group. A group with this prefix is left
+// out: people who may name groups must not be able to create roles.
 const rolePrefix = "role:"
 
 // maxPages bounds the requests for one person, of 999 memberships each.
@@ -57,9 +57,9 @@ func (g groups) of(ctx context.Context, client *upstream.Client, about oidc.Pers
 	return all, problem, nil
 }
 
-// overage reports whether there were too many groups for the token. The address
-// in _claim_sources is not used: it belongs to an API that is no more, and where
-// the person's token is sent must not follow from a token.
+// overage reports whether there were too many groups for the token. The address in
+// _claim_sources is not used: its API no longer exists, and a token must not decide
+// where the person's token is sent.
 // https://learn.microsoft.com/en-us/entra/identity-platform/id-token-claims-reference#groups-overage-claim
 func overage(claims oidc.Claims) bool {
 	return claims.Elsewhere("groups")

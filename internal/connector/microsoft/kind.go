@@ -61,8 +61,8 @@ func (s *Settings) New(_ connector.Properties, client *http.Client) (connector.C
 	return New(s, client), nil, nil
 }
 
-// Audience implements connector.Settings. An address alone says little there,
-// whatever it is verified by.
+// Audience implements connector.Settings. An address alone proves little there, however
+// it was verified.
 func (s *Settings) Audience() connector.Audience {
 	return connector.Audience{Keys: []string{"tenants"}, Of: `"microsoft"`, Where: connector.OpenToAll}
 }
@@ -84,8 +84,8 @@ func (s *Settings) Resolve(c conf.Section, p *connector.Config) {
 		}
 		return ""
 	})
-	// Who makes a directory writes any address into it. So where any directory is
-	// admitted, an address says nothing.
+	// The administrator of a directory can write any address into it. So if every
+	// directory is admitted, an address proves nothing.
 	if s.InsecureTrustUnverifiedEmail && p.AllowAnyUser {
 		c.Add(c.Key("insecureTrustUnverifiedEmail"), "is refused with %s: people could enter any address there; name %s", c.Key("allowAnyUser"), c.Key("tenants"))
 	}

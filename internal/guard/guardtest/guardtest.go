@@ -341,7 +341,7 @@ func repeatsEnd(t *testing.T, b Backend) {
 
 func fork(t *testing.T, b Backend) {
 	g, family, newest := b.Open(t), rand.Text(), time.Now().Add(-time.Hour)
-	must(t, g, rotation(family, 2, newest.Add(-time.Hour))) // a thief's old one: nothing is known of it
+	must(t, g, rotation(family, 2, newest.Add(-time.Hour))) // a thief's old one, not seen before
 	mustBeReuse(t, g, rotation(family, 5, newest))
 	mustBeReuse(t, g, rotation(family, 3, time.Now())) // the thief's newest
 }
