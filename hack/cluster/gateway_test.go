@@ -138,7 +138,7 @@ func (c *cluster) serviceAddress(t *testing.T, namespace string, b backend) stri
 	return ""
 }
 
-// gateway is an nginx, in the place of the one that was at the address before.
+// gateway is an nginx that replaces the one at the address.
 func (c *cluster) gateway(t *testing.T, address string, servers map[string][]location) {
 	t.Helper()
 	if before := c.gateways[address]; before != nil {

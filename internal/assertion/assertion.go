@@ -148,7 +148,7 @@ func (r *Registry) NeedsClient(raw string) bool {
 	return slices.ContainsFunc(r.kinds, func(k Kind) bool { return k.NeedsClient() && slices.Contains(k.Types(), typ) })
 }
 
-// Trouble says which issuers' keys cannot be had, one in each line.
+// Trouble lists the issuers whose keys cannot be fetched, one in each line.
 func (r *Registry) Trouble() []string {
 	if r == nil {
 		return nil

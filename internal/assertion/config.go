@@ -75,7 +75,7 @@ type Config struct {
 	File
 	Kind      Kind
 	SingleUse bool
-	// Algorithms takes the place of the names in File.
+	// Algorithms replaces the names in File.
 	Algorithms []jose.SignatureAlgorithm
 	// At is where the entry stands, "trustedIssuers[0]".
 	At string

@@ -45,7 +45,7 @@ const (
 	FamilyEnded       Event = "family.ended"
 	// TokenExchanged: an MCP server got a token to act with for its caller.
 	TokenExchanged Event = "token.exchanged"
-	// ProviderTokenDead: an MCP server said that the provider's token is good no more.
+	// ProviderTokenDead: an MCP server reported that the provider's token no longer works.
 	ProviderTokenDead Event = "provider_token.dead"
 	// PolicyNarrowed: the rules gave less than was agreed to, and the entry after it is about the rest.
 	PolicyNarrowed       Event = "policy.narrowed"

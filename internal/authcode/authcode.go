@@ -47,7 +47,7 @@ type Authorization struct {
 	AuthTime  int64              `json:"auth_time"`
 	// Catalogue fingerprints what each of Scopes opened on the consent page.
 	Catalogue string `json:"catalogue,omitempty"`
-	// Agreed is what the person agreed to, see catalog.Agree; "" where nothing is held to it.
+	// Agreed is what the person agreed to, see catalog.Agree; "" if nothing depends on it.
 	Agreed string `json:"agreed,omitempty"`
 	// Policy is which rules hold for the person and the client, see policy.Match.
 	Policy string `json:"policy,omitempty"`

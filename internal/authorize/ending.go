@@ -22,7 +22,7 @@ type ending struct {
 	view  page.Error
 	// redirect is where the browser goes at once, instead of showing view; "" for nowhere.
 	redirect string
-	// done, if set, is shown in the place of view: nothing went wrong.
+	// done, if set, is shown instead of view: nothing went wrong.
 	done *page.Done
 	// device is the record of a device that is told no, "" for none.
 	device string

@@ -127,8 +127,8 @@ func markChanged(view *page.Consent, cat *catalog.Catalogue, before granted, cho
 	}
 }
 
-// markNew marks the scopes that the client does not have yet, when it comes back
-// for more: it has some of what it asks for, and not all, or what it has has changed.
+// markNew marks the scopes that the client does not have yet, when it comes back for
+// more: it has only a part of what it asks for, or the scopes that it has have changed.
 func markNew(view *page.Consent, before oauth.Scopes) {
 	has := func(s page.ConsentScope) bool { return before.Contains(s.Name) }
 	lacks := func(s page.ConsentScope) bool { return !has(s) }

@@ -11,7 +11,7 @@ import (
 )
 
 // A client that was refused for want of a scope, and comes back asking for the
-// first ones only, would loop for ever if the person could not grant more.
+// first ones only, would loop forever if the person could not grant more.
 func TestMoreThanAsked(t *testing.T) {
 	t.Parallel()
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Proxy.Hosts[0].DefaultScopes = []string{"notes:read"} }})

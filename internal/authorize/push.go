@@ -67,8 +67,8 @@ func (e *Endpoint) Push(r *http.Request, host *resource.Host, client *registrati
 	return pushedPrefix + sealed, nil
 }
 
-// openPushed puts the pushed request in the place of the parameters that the browser
-// brings, of which none but client_id counts (RFC 9126, section 4; RFC 9101, section 5).
+// openPushed replaces the parameters that the browser brings, of which none but
+// client_id counts (RFC 9126, section 4; RFC 9101, section 5).
 func (e *Endpoint) openPushed(_ *http.Request, req *request) error {
 	if req.params.Duplicated("request_uri") {
 		return req.params.CheckDuplicates()

@@ -27,7 +27,7 @@ const (
 	// never answers what it does not know leaves time for the older handshake.
 	probeTimeout = 4 * time.Second
 	closeTimeout = time.Second
-	// eraMemory is how long a server is taken for an older one without asking.
+	// eraMemory is how long a server counts as an older one without asking.
 	eraMemory = time.Hour
 	// Of all fetches under way, largeFetches may read more than smallBytes; others
 	// wait for them. This bounds the memory of lists that are being read.

@@ -215,8 +215,8 @@ func (c *Cache) Want(key string) *Catalogue {
 	return e.baseline
 }
 
-// Run fetches every target, those of which something was adopted when they are due, and
-// refreshes it until ctx ends.
+// Run fetches every target, those with an adopted list when they are due, and refreshes
+// it until ctx ends.
 func (c *Cache) Run(ctx context.Context) {
 	c.mu.Lock()
 	c.schedule.base = ctx

@@ -33,8 +33,8 @@ type Options struct {
 	// Proxy is what the authority is asked through; nil for none.
 	Proxy  *url.URL
 	Logger *slog.Logger
-	// Loaded, if set, is called with each certificate that is there now, and with
-	// what is wrong with one that could not be had: nil and an error.
+	// Loaded, if set, is called with each certificate that is there now, and with the
+	// problem of one that could not be obtained: nil and an error.
 	Loaded func(*x509.Certificate, error)
 }
 

@@ -1,7 +1,6 @@
 // Package clientauth is how this service proves itself as a client of another
-// authorization server: with a secret, or with a private key whose signature
-// stands in the place of one (RFC 7523). A secret and a key have types that do not
-// print.
+// authorization server: with a secret, or with a private key whose signature replaces
+// one (RFC 7523). A secret and a key have types that do not print.
 package clientauth
 
 import (

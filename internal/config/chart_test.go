@@ -197,7 +197,7 @@ func listRule(rule chartRule, f reflect.StructField, checks []string) (rules []c
 }
 
 // chartSchema returns old with the schema of each section of File put in, and
-// those of sections that are no more taken out.
+// those of removed sections taken out.
 func chartSchema(old []byte) ([]byte, error) {
 	var schema map[string]any
 	if err := json.Unmarshal(old, &schema); err != nil {

@@ -94,8 +94,8 @@ type Rechecker interface {
 }
 
 var (
-	// ErrGone: the provider says that the person, or this service's access to
-	// them, exists no more.
+	// ErrGone: the provider says that the person, or this service's access to them, no
+	// longer exists.
 	ErrGone = errors.New("the identity provider no longer vouches for this person")
 	// ErrSessionOver: there is nothing left to ask with; only a new sign-in
 	// can tell. It says nothing bad about the person.

@@ -65,7 +65,7 @@ type Principal struct {
 	Outsider *policy.Outsider
 
 	// Agreed is what the person agreed to, see catalog.Agree; "" where no person was
-	// asked, and where nothing is held to it.
+	// asked, and if nothing depends on it.
 	Agreed string
 
 	// Key is set for an API key.
@@ -99,8 +99,8 @@ type Principal struct {
 	// Until is when the kind wants to see the credential again, in Unix seconds; 0
 	// for not before Expires.
 	Until int64
-	// Withdrawn, if set, becomes true when the kind honours the credential no more,
-	// such as when its key is gone. Then the next request has it verified again.
+	// Withdrawn, if set, becomes true when the kind no longer accepts the credential, such
+	// as when its key is gone. Then the next request has it verified again.
 	Withdrawn *atomic.Bool
 }
 

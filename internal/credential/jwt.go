@@ -8,8 +8,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/strictjson"
 )
 
-// HasJWTForm reports whether raw has the outer form of a signed JWT: three parts,
-// the first of which begins as a JSON object in base64 does.
+// HasJWTForm reports whether raw has the outer form of a signed JWT: three parts, the
+// first of which begins like a JSON object in base64.
 func HasJWTForm(raw string) bool {
 	return len(raw) <= MaxBytes && strings.HasPrefix(raw, "eyJ") && strings.Count(raw, ".") == 2
 }

@@ -41,7 +41,7 @@ const (
 	codeLetters = 8
 )
 
-// What came of a code. Others that Find, Approve, Deny and Poll return are the guard's.
+// Outcomes of a code. Others that Find, Approve, Deny and Poll return are the guard's.
 var (
 	// ErrUnknown: there is no such code, or it has expired, was answered or typed too often.
 	ErrUnknown = errors.New("no device waits with this code")

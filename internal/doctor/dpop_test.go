@@ -55,8 +55,8 @@ func TestBrokenProofs(t *testing.T) {
 	}
 }
 
-// A challenge of DPoP stands in the place of one of Bearer, or beside it (RFC 9449,
-// section 7.1).
+// A challenge of DPoP replaces one of Bearer, or comes beside it (RFC 9449, section
+// 7.1).
 func TestChallengesOfDPoP(t *testing.T) {
 	for line, want := range map[string]struct{ other, metadata string }{
 		`Bearer resource_metadata="https://a/m"`:                                                       {"", "https://a/m"},

@@ -103,9 +103,9 @@ func (v *Verifier) Nonce(origin string) string {
 	return v.nonces.Issue(origin)
 }
 
-// Verify checks the values of the request's DPoP headers, of which there must be one
-// (RFC 9449, section 4.3). Errors are Refused. What costs little is checked first:
-// the signature of a proof that is refused anyway is not looked at.
+// Verify checks the values of the request's DPoP headers; there must be exactly one
+// (RFC 9449, section 4.3). Errors are Refused. What costs little is checked first: the
+// signature of a proof that is refused anyway is not looked at.
 func (v *Verifier) Verify(headers []string, r Request) (Proof, error) {
 	switch {
 	case len(headers) == 0:
@@ -175,7 +175,7 @@ type claims struct {
 	expires, notBefore                time.Time // zero where the proof does not say
 }
 
-// maxClaims bounds the claims of a proof, most of which are not looked at.
+// maxClaims bounds the claims of a proof, most of which are not read.
 const maxClaims = 64
 
 func readClaims(encoded string) (c claims, err error) {

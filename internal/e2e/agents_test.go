@@ -97,7 +97,7 @@ func answered(tool, printed string, err error) error {
 	return err
 }
 
-// byHand is what came of a call that worked after a person had signed in again, by the
+// byHand is the result of a call that worked after a person had signed in again, by the
 // client's own command.
 type byHand struct{ first error }
 

@@ -129,8 +129,8 @@ func restartWith(text string) func(t *testing.T, st *stack, seed string) {
 	}
 }
 
-// TestClientMatrix takes real clients through the life of a sign-in, at a host that
-// the service serves with the configuration as it comes, and compares what they do with
+// TestClientMatrix takes real clients through the life of a sign-in, at a host that the
+// service serves with its default configuration, and compares what they do with
 // docs/reference/clients.md.
 func TestClientMatrix(t *testing.T) {
 	track(t)
@@ -184,7 +184,7 @@ func TestClientMatrix(t *testing.T) {
 	compareClients(t, versions, results)
 }
 
-// cell is what came of a stage, in the words of the table.
+// cell is the result of a stage, in the words of the table.
 func (s stage) cell(err error, asked int) string {
 	var person *byHand
 	switch {

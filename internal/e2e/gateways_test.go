@@ -253,8 +253,8 @@ func recipeEnvoyGRPC(t *testing.T, path string, site gatewaySite) *process {
 	return startEnvoy(t, path, site.edited(envoyGRPC(t, site)))
 }
 
-// envoyGRPC puts the other filter in the place of the first, and its cluster
-// with the others, as the page says.
+// envoyGRPC replaces the first filter by the other, and its cluster with the others, as
+// the page says.
 func envoyGRPC(t *testing.T, site gatewaySite) string {
 	t.Helper()
 	indent := func(text string, n int) string {

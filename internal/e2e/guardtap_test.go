@@ -28,7 +28,7 @@ type tap struct {
 	writes map[string][]guardWrite // by key
 }
 
-// guardWrite is a value that the server put in the place of another.
+// guardWrite is a value with which the server replaced another.
 type guardWrite struct {
 	value      string
 	sent, done time.Time // when the tap passed on the command, and had the server's answer

@@ -185,7 +185,7 @@ func stopShared() {
 	}
 }
 
-// create makes a realm, in the place of one of that name from an earlier run of the test.
+// create makes a realm, and replaces one of that name from an earlier run of the test.
 func (k *keycloak) create(t *testing.T, realm map[string]any) {
 	t.Helper()
 	name := realm["realm"].(string)

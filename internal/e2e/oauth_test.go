@@ -69,7 +69,7 @@ func register(t *testing.T, mcpURL string, more ...string) *oauthClient {
 	return &oauthClient{mcpURL: mcpURL, id: answer.ClientID}
 }
 
-// attempt is one authorization request and what came of it.
+// attempt is one authorization request and its outcome.
 type attempt struct {
 	client          *oauthClient
 	state, verifier string

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// The examples of the predecessors' documents, with values in the place of placeholders,
+// The examples of the predecessors' documents, with values instead of placeholders,
 // are translated by the program, changed as its comments and its report ask for, and
 // run: a client signs in and calls a tool, over the transport of the example and at its
 // own ports and paths.
@@ -391,7 +391,7 @@ func tokenAt(t *testing.T, issuer, resource, scope string) string {
 // bridgeOfReport is the command that the report asks the operator to start.
 var bridgeOfReport = regexp.MustCompile(`(?m)mcp-forward-auth (bridge .*)$`)
 
-// bridge starts what the report asks for, with server-everything of npm in the place of
+// bridge starts what the report asks for, with server-everything of npm instead of
 // another server, and variables.
 func (m *moved) bridge(t *testing.T, server string, env []string) {
 	t.Helper()

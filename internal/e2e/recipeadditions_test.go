@@ -120,7 +120,7 @@ func waitUntil(t *testing.T, what string, is func() bool) {
 }
 
 // With what docs/server-credential.md adds to each recipe, the credential reaches the
-// server in the place of the client's token.
+// server instead of the client's token.
 func TestServerCredentialAtGateways(t *testing.T) {
 	for _, kind := range gatewayKinds {
 		t.Run(kind.name, func(t *testing.T) {

@@ -102,8 +102,8 @@ func TestDeniedAddresses(t *testing.T) {
 	})
 }
 
-// What lasts until an operator acts is told from what may pass, and a stranger
-// learns of it no more than that.
+// A fault that lasts until an operator acts is distinguished from a temporary one, and
+// a stranger learns only that.
 func TestFaults(t *testing.T) {
 	internet := egresstest.New(t)
 	internet.Site("private.example", answering())

@@ -95,7 +95,7 @@ func (e *Events) pass(lines [][]byte) error {
 	return nil
 }
 
-// replace writes the lines with other data in the place of the first line of data.
+// replace writes the lines with other data instead of the first line of data.
 func (e *Events) replace(lines [][]byte, data []byte) error {
 	written := false
 	for _, line := range lines {

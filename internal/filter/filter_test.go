@@ -96,7 +96,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A result that is known is found whatever is around it, and nothing else is taken for one.
+// A result that is known is found whatever is around it, and nothing else counts as
+// one.
 func TestCache(t *testing.T) {
 	const result = `{"tools":[{"name":"a"},{"name":"b"}]}`
 	var c Cache

@@ -9,8 +9,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// An addition takes the place of the client's own header, at its resource alone, and
-// without a token it says nothing.
+// An addition replaces the client's own header, only at its resource, and without a
+// token it says nothing.
 func TestAdditions(t *testing.T) {
 	f := newFixture(t, "a.example/mcp b.example/mcp", func(_ string, r *rule.Rules) { r.AllowedOrigins = []string{"*"} })
 	f.Endpoint.Additions = map[string][]Addition{"https://a.example/mcp": {

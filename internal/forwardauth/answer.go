@@ -84,8 +84,8 @@ func (e *Endpoint) challenge(q *Request, d *Decision) string {
 	return challenges(c, d)
 }
 
-// stepUp is what a client should ask for: what it has and what it needs, since
-// some clients ask for exactly that and would lose the rest (MCP, "Scope
+// stepUp returns the scopes that a client should ask for: those it has and those it
+// needs, since some clients ask for exactly that and would lose the rest (MCP, "Scope
 // Challenge Handling"), in the names of the token's issuer.
 func stepUp(d *Decision) oauth.Scopes {
 	named := func(scopes oauth.Scopes) oauth.Scopes { return d.Resource.Named(d.grant.issuer, scopes) }

@@ -109,7 +109,7 @@ func digest(raw string, res *resource.Resource) fingerprint {
 		plain = []byte(raw)
 	}
 	sum := sha256.Sum256(plain[:copy(plain, raw)])
-	clear(buf[:min(len(raw), len(buf))]) // a token that is looked at no more is not kept
+	clear(buf[:min(len(raw), len(buf))]) // the token is no longer needed
 	plainTokens.Put(buf)
 	key := fingerprint(sum[:len(fingerprint{})])
 	place := key[len(key)-4:]

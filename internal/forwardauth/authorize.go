@@ -155,7 +155,7 @@ func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) 
 	if _, ok := narrowest(rules, openers, grantable); !ok {
 		return NoScope, ""
 	}
-	// Signing in again must be able to help, or clients would do so for ever.
+	// Signing in again must be able to help, or clients would do so forever.
 	needed, ok := narrowest(rules, g.bound.Obtainable(tool, openers), grantable)
 	if !ok {
 		return NotAllowed, ""

@@ -183,7 +183,7 @@ func BenchmarkDecideIssued(b *testing.B) {
 	}
 }
 
-// keyed is cached with an API key in the place of the token; what it presents is
+// keyed is cached with an API key instead of the token; what it presents is
 // found by a hash, as package apikey does it.
 func keyed(tb testing.TB) (*fixture, *http.Request) {
 	f, r := cached(tb)

@@ -289,8 +289,8 @@ func (u unread) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Gateways announce bodies that they never send. The answer comes all the same,
-// and what follows on the connection is not taken for the body.
+// Gateways announce bodies that they never send. The answer comes all the same, and
+// what follows on the connection is not read as the body.
 func TestAnnouncedBody(t *testing.T) {
 	f := newFixture(t, "a.example/mcp b.example/mcp", func(uri string, r *rule.Rules) { r.Body = strings.Contains(uri, "b.example") })
 	server := httptest.NewServer(f)

@@ -34,9 +34,9 @@ func (c *cache) get(key fingerprint) *Token {
 	return v
 }
 
-// put remembers v, and returns what it takes the place of, nil if it is new. A
-// full shard forgets a few entries, expired ones first; a live one forgotten
-// costs one more signature check.
+// put remembers v, and returns the value that it replaces, nil if it is new. A full
+// shard forgets a few entries, expired ones first; a live one forgotten costs one more
+// signature check.
 func (c *cache) put(key fingerprint, v *Token, now int64) (before *Token) {
 	s := &c.shards[key[0]%shardCount]
 	s.Lock()

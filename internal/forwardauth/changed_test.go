@@ -80,7 +80,8 @@ type unlisted struct{ fixed }
 
 func (unlisted) ScopesForTool(string) []string { return []string{"write"} }
 
-// A list that is not known now holds everything back, and one that has a tool no more says so.
+// A list that is not known now holds everything back, and one that no longer has a tool
+// says so.
 func TestHeldWithoutList(t *testing.T) {
 	f := newFixture(t, "a.example/mcp", func(_ string, r *rule.Rules) { r.HoldChanged = true })
 	raw := f.mint(t, f.issuer, "https://a.example/mcp", "read write", token.Person{Agreed: "list"})

@@ -227,8 +227,8 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	d := e.Decide(r.Context(), &q)
 	if r.ContentLength != 0 && (body == nil || !body.ended) {
-		// What comes next on the connection could be the body or, if that never
-		// comes, the next question, which must not be taken for the body.
+		// What comes next on the connection could be the body or, if that never comes, the
+		// next question, which must not be read as the body.
 		h["Connection"] = closeConnection
 	}
 	d.Headers.Set(h)

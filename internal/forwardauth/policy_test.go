@@ -13,7 +13,7 @@ import (
 
 // What a rule about tools leaves of a scope follows the catalogue, for tokens
 // that are remembered and for new ones. It used to stay what it was when the
-// first token came: clients were sent to sign in again for ever.
+// first token came: clients were sent to sign in again forever.
 func TestPolicyFollowsCatalogue(t *testing.T) {
 	const uri = "https://a.example/mcp"
 	without := &fixed{names: []string{"read", "write"}, known: true, tools: map[string][]string{"list": {"read"}, "put": {"write"}}}

@@ -39,7 +39,7 @@ type Sight struct {
 	Saw string
 }
 
-// answer is a response, of which a bounded part was read.
+// answer is a response; a bounded part of its body was read.
 type answer struct {
 	status int
 	header http.Header

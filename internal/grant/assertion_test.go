@@ -95,7 +95,7 @@ func (s *signing) form(t testing.TB, key *ecdsa.PrivateKey, kid string) url.Valu
 	return url.Values{"client_assertion": {raw}, "client_assertion_type": {assertionType}, "grant_type": {"refresh_token"}, "refresh_token": {"x"}}
 }
 
-// authenticated returns what comes of a request with form.
+// authenticated returns the outcome of a request with form.
 func (s *signing) authenticated(form url.Values) error {
 	_, err := s.who(form)
 	return err

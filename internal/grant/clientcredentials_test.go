@@ -177,7 +177,7 @@ func TestClientCredentials(t *testing.T) {
 	})
 }
 
-// Rules hold for machines as for everybody, and know them by subject and client.
+// Rules apply to machines as to everyone, and know them by subject and client.
 func TestClientCredentialsAndPolicy(t *testing.T) {
 	t.Parallel()
 	secret := strings.ReplaceAll(nightlySecret, " ", "-")

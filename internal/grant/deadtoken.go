@@ -13,8 +13,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// DeadTokenPath is where an MCP server says that the identity provider's token, which it
-// got from here, is good no more.
+// DeadTokenPath is where an MCP server says that the identity provider's token, which
+// it got from here no longer works.
 const DeadTokenPath = "/dead-token"
 
 // YoungToken is the age up to which a token that an MCP server refuses is the server's

@@ -271,7 +271,7 @@ func TestBoundRefreshToken(t *testing.T) {
 	if next.Status != 200 || next.String("token_type") != "DPoP" || claimsOf(t, next.String("access_token")).Confirmation.JKT != k.Thumbprint() {
 		t.Fatalf("AS-RT-05 %d %s", next.Status, next.Body)
 	}
-	// What comes of it is bound as well.
+	// Its tokens are bound as well.
 	form = servertest.RefreshForm(c, next.String("refresh_token"))
 	refusedToken(t, s, send(t, s, form, other.Proof("POST", tokenURL)), "invalid_grant", "dpop_wrong_key")
 

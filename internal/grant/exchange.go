@@ -204,7 +204,7 @@ func (e *Endpoint) shown(c *call) (*shown, error) {
 	return s, e.checkShown(s)
 }
 
-// checkShown refuses what came of a sign-in that has ended.
+// checkShown refuses tokens of a sign-in that has ended.
 func (e *Endpoint) checkShown(s *shown) error {
 	if reason := e.Ended.Check(s.facts); reason != revocation.None {
 		return subjectRefused(reason, nil)

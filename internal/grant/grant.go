@@ -74,7 +74,7 @@ type Endpoint struct {
 	Held *providertoken.Held
 	// Refresh is nil where there are no refresh tokens.
 	Refresh *Refresh
-	// Assertions reads what machines show in the place of a sign-in; nil where nothing
+	// Assertions reads what machines show instead of a sign-in; nil where nothing
 	// of that is taken.
 	Assertions *assertion.Registry
 	// Exchanges is nil where no MCP server exchanges tokens.

@@ -28,8 +28,8 @@ type Grant struct {
 	// credentials, scopes and resources. The registration gives it to no other.
 	configured bool
 	// clientless: what the grant takes says by itself who sends it, so that a request
-	// needs no client. A client that is there is held to its credentials, and one of
-	// the configuration to the grants of its entry.
+	// needs no client. A client that is named must authenticate, and one of the
+	// configuration to the grants of its entry.
 	clientless bool
 }
 

@@ -71,7 +71,7 @@ type Snapshot struct {
 // Published is one key of a set that is in force.
 type Published struct {
 	Key
-	// Withdrawn becomes true when the issuer publishes the key no more.
+	// Withdrawn becomes true when the issuer no longer publishes the key.
 	Withdrawn *atomic.Bool
 
 	print string // of the key and its use
@@ -91,8 +91,8 @@ func NewSet(issuer string, fetch func(context.Context) (Document, error), report
 	return &Set{issuer: issuer, fetch: fetch, report: report, now: now, wanted: make(chan struct{}, 1)}
 }
 
-// errNoKeys: an answer without keys is taken for a fault of the issuer, so that
-// the keys that are known go on.
+// errNoKeys: an answer without keys counts as a fault of the issuer, so that the keys
+// that are known go on.
 var errNoKeys = errors.New("the key set has no key that can be used")
 
 // apply puts a document in force. Keys that it does not have are withdrawn.
@@ -339,7 +339,7 @@ func (s *Set) Load(data []byte) (keys int, err error) {
 	return keys, err
 }
 
-// Until is when the keys in force are used no more, zero for never.
+// Until is when the keys in force are no longer used, zero for never.
 func (s *Set) Until() time.Time {
 	if now := s.current.Load(); now != nil {
 		return now.until

@@ -16,7 +16,7 @@ type Rate struct {
 	Burst    int
 }
 
-// PerMinute is n events a minute, all of which may come at once.
+// PerMinute is n events a minute, which may all come at once.
 func PerMinute(n int) Rate { return Rate{Interval: time.Minute / time.Duration(n), Burst: n} }
 
 // Limiter applies one Rate to many keys. For each key it keeps one instant: when

@@ -93,8 +93,8 @@ func (m *Microsoft) Commit(fault Fault) bool {
 	return m.OIDCProvider.Commit(fault)
 }
 
-// PageSize bounds a page of Graph. NextLink takes the place of the address of
-// the next page. RefuseGraph answers with a status. KeyIssuer labels the key.
+// PageSize bounds a page of Graph. NextLink replaces the address of the next page.
+// RefuseGraph answers with a status. KeyIssuer labels the key.
 func (m *Microsoft) PageSize(n int)          { m.set(func() { m.pageSize = n }) }
 func (m *Microsoft) NextLink(address string) { m.set(func() { m.nextLink = address }) }
 func (m *Microsoft) RefuseGraph(status int)  { m.set(func() { m.graphFault = status }) }

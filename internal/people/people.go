@@ -114,7 +114,7 @@ func shardID(i int) string { return fmt.Sprintf("people %02x", i) }
 func shardOf(subject string) int { return int(sha256.Sum256([]byte(subject))[0]) }
 
 // Note writes an entry down, in place of the one with its ID. What is known of the
-// person takes the place of what was. Errors wrap guard.ErrUnavailable.
+// person replaces the earlier one. Errors wrap guard.ErrUnavailable.
 func (r *Records) Note(ctx context.Context, who Who, e Entry) error {
 	if r == nil {
 		return nil

@@ -9,9 +9,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// A person whom another authorization server vouches for is never taken for one of
-// the configured provider by a rule that allows; a rule that denies them holds by
-// every name they have.
+// A person of another authorization server is never treated as one of the configured
+// provider by a rule that allows; a rule that denies them holds by every name they
+// have.
 func TestOutsiders(t *testing.T) {
 	const stranger, same = "https://as.example", "https://sso.corp.example"
 	outsider := func(issuer, namespace, sameAs string) *Outsider {

@@ -138,8 +138,8 @@ func New(keys *seal.Keyring, most int, h *Held) *Held {
 
 func sessionID(family string) string { return "provider session " + family }
 
-// Begin keeps the session of a sign-in that completes, once: what came of it since is
-// not replaced. Errors wrap guard.ErrUnavailable, and ErrTooLarge.
+// Begin keeps the session of a sign-in that completes, once: its later state is not
+// replaced. Errors wrap guard.ErrUnavailable, and ErrTooLarge.
 func (h *Held) Begin(ctx context.Context, s SignIn, id connector.Identity, match string, session connector.Session, k Token) error {
 	if len(k.Value) > maxHeld {
 		return fmt.Errorf("%w: it has %d bytes, and %d can be held", ErrTooLarge, len(k.Value), maxHeld)

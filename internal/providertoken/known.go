@@ -68,7 +68,7 @@ func (h *Held) View(r *resource.Resource, family string) (v View, ok bool, err e
 	return v, true, nil
 }
 
-// Wait is View for a sign-in of which View knows nothing good: it asks the guard, and
+// Wait is View for a sign-in of which View has no valid token: it asks the guard, and
 // the provider if need be. Errors wrap ErrOver, or ErrCannotTell when ctx or Patience
 // ends.
 func (h *Held) Wait(ctx context.Context, r *resource.Resource, family string) (View, error) {
@@ -135,9 +135,9 @@ func (h *Held) Supply(ctx context.Context, family, uri string) (Token, connector
 	return s.Token, s.Identity, nil
 }
 
-// Dead ends the sign-in whose token the MCP server found to be good no more. Sent is
-// the header that it got. A token that was renewed meanwhile is no reason to, nor is
-// one that is younger than young. It reports whether the sign-in has ended.
+// Dead ends the sign-in whose token no longer works at the MCP server. Sent is the
+// header that it got. A token that was renewed meanwhile is no reason to, nor is one
+// that is younger than young. It reports whether the sign-in has ended.
 func (h *Held) Dead(family, sent string, young time.Duration) bool {
 	s := h.state(family)
 	if s == nil || s.Over != "" || strings.TrimPrefix(sent, "Bearer ") != string(s.Token.Value) || h.Now().Sub(time.Unix(s.Got, 0)) < young {

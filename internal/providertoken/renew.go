@@ -223,9 +223,9 @@ func (h *Held) ask(ctx context.Context, r record, took turn) (record, error) {
 	return h.supplied(ctx, next, p, t, id, session)
 }
 
-// keep writes down at once what the session of r was exchanged for, in the place of raw:
-// if this replica dies before the renewal has ended, the next one goes on from there. Where
-// the guard cannot be told, commit tries again.
+// keep stores at once the session that replaced that of r, instead of raw: if this
+// replica dies before the renewal has ended, the next one goes on from there. Where the
+// guard cannot be told, commit tries again.
 func (h *Held) keep(ctx context.Context, r record, raw string, s connector.Session) {
 	r.Session = s.Lean()
 	if value, life, err := h.sealed(r); err == nil {
@@ -299,9 +299,9 @@ func (h *Held) over(r record, why reasons.Reason, cause error) {
 	}()
 }
 
-// commit writes next down in the place of r, unless another replica has written a
-// later one. This replica goes by next meanwhile: it is what the provider gave, and
-// the guard may be away for a while.
+// commit replaces r by next, unless another replica has written a later one. This
+// replica goes by next meanwhile: it is what the provider gave, and the guard may be
+// away for a while.
 func (h *Held) commit(ctx context.Context, r, next record) error {
 	if next.Renewal > r.Renewal {
 		h.remember(next)

@@ -1,7 +1,7 @@
-// Package refusal remembers for a short while for want of which scopes an MCP
-// server was refused to a person's client. It is a hint for the consent page, which
-// marks such scopes, and never grants anything. Memory is bounded; when it is full
-// the oldest is forgotten. What one person's client was refused is told to no other client.
+// Package refusal remembers for a short while for lack of which scopes an MCP server
+// was refused to a person's client. It is a hint for the consent page, which marks such
+// scopes, and never grants anything. Memory is bounded; when it is full the oldest is
+// forgotten. What one person's client was refused is told to no other client.
 package refusal
 
 import (

@@ -132,7 +132,7 @@ func (c *Clients) Keys(ctx context.Context, client *Client, refresh bool) ([]jos
 	return c.KeySets.cache.get(ctx, client.jwksURI, refresh)
 }
 
-// clientKeys reads jwks and jwks_uri, of which a client may have one (RFC 7591, section 2).
+// clientKeys reads jwks or jwks_uri; a client may have only one (RFC 7591, section 2).
 func clientKeys(members map[string]json.RawMessage, sets *KeySets) (keys []jose.JSONWebKey, uri string, err error) {
 	if err := member(members, "jwks_uri", &uri); err != nil {
 		return nil, "", err

@@ -83,7 +83,7 @@ func TestReachable(t *testing.T) {
 	})
 }
 
-// A fault that lasts is told from one that may pass, and a copy outlives both.
+// A lasting fault is distinguished from a temporary one, and a copy survives both.
 func TestUnfetchable(t *testing.T) {
 	w := newWorld(t, nil)
 	w.net.Resolve("app.example", "10.0.0.1")

@@ -7,8 +7,8 @@ import (
 	"net/url"
 )
 
-// modify makes of the server's answer the one for the client. An error is a
-// *fault, whose answer takes the place of the server's.
+// modify makes of the server's answer the one for the client. An error is a *fault,
+// whose answer replaces the server's.
 func (x *exchange) modify(resp *http.Response) error {
 	x.idle.again()
 	location := resp.Header["Location"]

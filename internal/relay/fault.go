@@ -86,7 +86,7 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, text, id str
 	}{"2.0", json.RawMessage(id), problem{code, text}})
 }
 
-// fail answers in the place of a server that gave no answer, or none that can be passed on.
+// fail answers instead of a server that gave no answer, or none that can be passed on.
 func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	var f *fault
 	switch cause := context.Cause(x.in.Context()); {
@@ -112,7 +112,7 @@ const (
 	Answered Outcome = "answered" // with the whole of what the server answered
 	Left     Outcome = "left"     // by the client, before the end of the answer
 	Cut      Outcome = "cut"      // by the server, or by a bound, before the end of the answer
-	Failed   Outcome = "failed"   // 502 or 504 in the place of an answer
+	Failed   Outcome = "failed"   // 502 or 504 instead of an answer
 )
 
 // Outcomes lists all of them.

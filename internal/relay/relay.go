@@ -1,6 +1,6 @@
-// Package relay stands in front of MCP servers in the place of a gateway: it has
-// each request decided as a gateway would (forwardauth), with the body as
-// evidence, and passes it on to the server.
+// Package relay stands in front of MCP servers instead of a gateway: it has each
+// request decided as a gateway would (forwardauth), with the body as evidence, and
+// passes it on to the server.
 //
 // Its invariant: what reaches the server of a client's request is what was
 // decided about. Credentials, cookies and everything by which a server could
@@ -78,7 +78,7 @@ type Endpoint struct {
 	lists   filter.Cache
 	large   chan struct{} // places of long lists
 	open    atomic.Int64
-	// draining ends when no more streams are to be held open.
+	// draining is closed when streams must no longer be held open.
 	draining context.Context
 	drain    context.CancelFunc
 }

@@ -110,7 +110,7 @@ func (x *exchange) openMessages(path, query string) (string, *fault) {
 	return own, nil
 }
 
-// messagesAddress returns the public address for messages in the place of the
+// messagesAddress returns the public address for messages instead of the
 // one that a server of HTTP+SSE wrote; ok is false where that leads elsewhere.
 func (x *exchange) messagesAddress(written string) (string, bool) {
 	p := &x.server.paths

@@ -28,7 +28,7 @@ func isEventStream(h http.Header) bool {
 type endpointEvents struct {
 	from  io.ReadCloser
 	x     *exchange
-	line  []byte // what came of the line, while it is held back
+	line  []byte // the result of the line, while it is held back
 	whole bool   // the rest of the line passes as it is
 	event bool   // the event is an endpoint
 	data  bool   // the event has data already

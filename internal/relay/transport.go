@@ -104,7 +104,7 @@ func (i *idle) stop() { i.timer.Stop() }
 func (i *idle) again() { i.timer.Reset(i.most) }
 
 // answerWriter writes the answer to the client. What cannot be written within a
-// bound ends it: a client that does not read would hold it for ever.
+// bound ends it: a client that does not read would hold it forever.
 type answerWriter struct {
 	http.ResponseWriter
 	conn  *http.ResponseController

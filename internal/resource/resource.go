@@ -210,8 +210,8 @@ func (h *Host) Requested(uri string) (*Resource, bool) {
 	return nil, false
 }
 
-// ForSignIn is Requested for a sign-in here, and for what comes of one: a resource
-// that takes no tokens of this service is not found.
+// ForSignIn is Requested for a sign-in here, and for its tokens: a resource that takes
+// no tokens of this service is not found.
 func (h *Host) ForSignIn(uri string) (*Resource, bool) {
 	r, ok := h.Requested(uri)
 	return r, ok && !r.OwnTokensOff

@@ -58,9 +58,9 @@ var errNobody = errors.New("an empty name stands for no person")
 // personPrefix begins the entries about people: "person TIME KIND VALUE".
 const personPrefix = "person "
 
-// EndPerson ends everything that came of sign-ins of a person up to at, until
-// expires, when the last of it would be dead by itself. A sign-in after at is not
-// affected. Errors are as those of RevokeFamily.
+// EndPerson ends all tokens of a person's sign-ins up to at, until expires, when the
+// last of it would be dead by itself. A sign-in after at is not affected. Errors are as
+// those of RevokeFamily.
 func (l *List) EndPerson(p Person, at, expires time.Time) error {
 	if p.value == "" {
 		return errNobody
@@ -91,7 +91,7 @@ func (l *List) note(p Person, at int64, expires time.Time) error {
 	return l.people.Set(p.kind+" "+p.value, at, expires)
 }
 
-// personEnded reports whether f comes of a sign-in of a person that was ended. Where
+// personEnded reports whether f belongs to a sign-in of a person that was ended. Where
 // it is not known when that was, it was before.
 func (l *List) personEnded(f Facts) bool {
 	if l.people.Len() == 0 {

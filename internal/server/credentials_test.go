@@ -24,7 +24,7 @@ type lockedServer struct {
 	mu     sync.Mutex
 	wants  string
 	shown  []string
-	answer http.HandlerFunc // in the place of the usual answer
+	answer http.HandlerFunc // instead of the usual answer
 }
 
 func newLockedServer(t *testing.T, wants string) *lockedServer {
@@ -98,7 +98,7 @@ func startLocked(t *testing.T, l *lockedServer, edit func(*config.HostFile)) (s 
 
 const lookCall = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look","arguments":{}}}`
 
-// A served MCP server gets the credential in the place of the client's token, with
+// A served MCP server gets the credential instead of the client's token, with
 // each request and when its tools are listed; a file that changes is read again; the
 // client never sees any of it.
 func TestServerCredential(t *testing.T) {

@@ -54,7 +54,7 @@ func TestPagesForPeople(t *testing.T) {
 	}
 }
 
-// The page in the place of a refusal keeps its status and its challenge.
+// The page instead of a refusal keeps its status and its challenge.
 func TestRefusalsForPeople(t *testing.T) {
 	t.Parallel()
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Proxy.Hosts[0].Serve.Enabled = true }})

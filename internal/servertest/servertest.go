@@ -53,7 +53,7 @@ const (
 // sample MCP server, the static provider with one user, keys from a seed, so
 // that a restart changes nothing.
 type Options struct {
-	// Text is a whole configuration file, in the place of the default and of Edit.
+	// Text is a whole configuration file, instead of the default and of Edit.
 	Text []byte
 	// Edit changes the configuration file; nil leaves it.
 	Edit func(*config.File)

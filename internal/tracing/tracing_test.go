@@ -141,7 +141,7 @@ type keeping struct{ *tracetest.InMemoryExporter }
 
 func (keeping) Shutdown(context.Context) error { return nil }
 
-// A client that has every request traced is not listened to for ever.
+// A client that has every request traced is not listened to forever.
 func TestForcedTracesAreBounded(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	o := Options{Exporter: keeping{spans}}

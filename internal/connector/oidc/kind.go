@@ -51,8 +51,8 @@ func (s *Settings) New(unused connector.Properties, client *http.Client) (connec
 	return New(o), nil, nil
 }
 
-// Audience implements connector.Settings: an issuer is taken for the operator's
-// own, unless it is known to be open to everyone.
+// Audience implements connector.Settings: an issuer counts as the operator's own,
+// unless it is known to be open to everyone.
 func (s *Settings) Audience() connector.Audience {
 	public := publicIssuerOf(s.IssuerURL)
 	if public == nil {

@@ -57,9 +57,9 @@ type Options struct {
 	// Unused are the properties that the configuration makes no use of. The
 	// zero value uses all.
 	Unused connector.Properties
-	// Groups, if set, takes the place of GroupsClaim. What it returns need not be
-	// bounded; the problem says that there are others, which cannot be read.
-	// accessToken is the person's own. It may refuse, as Admit may.
+	// Groups, if set, replaces GroupsClaim. What it returns need not be bounded; the
+	// problem says that there are others, which cannot be read. accessToken is the
+	// person's own. It may refuse, as Admit may.
 	Groups func(ctx context.Context, client *upstream.Client, about Person, accessToken string) (groups []string, problem string, err error)
 	// Subject, if set, reads the stable identifier from the ID token in the place
 	// of sub. Then the userinfo endpoint is not used: it knows sub only.

@@ -26,8 +26,8 @@ var microsoftAuthorities = []string{"common", "organizations", "consumers", "{te
 
 const useMicrosoft = `name "microsoft" with tenants is the way to admit some directories`
 
-// publicIssuers are those that are known. The list cannot be whole: an issuer that
-// is not in it is taken for the operator's own, as the issuer of one company is.
+// publicIssuers are those that are known. The list cannot be whole: an issuer that is
+// not in it counts as the operator's own, like the issuer of one company.
 var publicIssuers = []publicIssuer{
 	{host: "accounts.google.com", instead: `name "google" with hostedDomains is the better way, which knows an organization's accounts from private ones with its address`},
 	{host: "securetoken.google.com"},

@@ -95,7 +95,7 @@ func (h *held) same(o *held) bool {
 }
 
 // find returns what is known of a key, nil if that is nothing. The time it takes
-// tells no more than whether there is such an id, which is no secret.
+// reveals only whether there is such an id, which is not secret.
 func (s *Store) find(raw string) *held {
 	h := (*s.inForce.Load())[idOf(raw)]
 	if h == nil {

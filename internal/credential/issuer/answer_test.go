@@ -9,7 +9,7 @@ import (
 )
 
 // A signed answer counts only if the issuer signed it, a moment ago, for this service,
-// and as an answer: no token can stand in its place, and it in the place of none.
+// and as an answer: neither can be used as the other.
 func TestSignedAnswers(t *testing.T) {
 	as, other := oauthtest.NewIssuer(t), oauthtest.NewIssuer(t)
 	list := resolved(t, File{Issuer: as.URL})

@@ -82,7 +82,7 @@ func (k *Kind) Accept(r *resource.Resource, c Config) {
 
 func (k *Kind) set(c Config) *jwks.Set {
 	if !c.needsKeys() {
-		return jwks.NewSet(c.Issuer, nil, func(jwks.Fetch) {}, k.opt.Now) // of which nothing is asked
+		return jwks.NewSet(c.Issuer, nil, func(jwks.Fetch) {}, k.opt.Now) // which is never asked
 	}
 	key := c.Of(c.Issuer)
 	if s := k.sets[key]; s != nil {
@@ -137,7 +137,7 @@ func (k *Kind) Run(ctx context.Context) {
 	all.Wait()
 }
 
-// Trouble says which issuers' keys cannot be had, one in each line.
+// Trouble lists the issuers whose keys cannot be fetched, one in each line.
 func (k *Kind) Trouble() []string {
 	var all []string
 	seen := map[*jwks.Set]bool{}
@@ -216,9 +216,8 @@ func (k *Kind) verify(raw string, r *resource.Resource) (missing bool, p credent
 	return false, p, err
 }
 
-// Told returns the principal of a token of which the issuer said these claims when
-// it was asked, to be held to what r accepts as those of a JWT are. It knows no
-// keys.
+// Told returns the principal of a token for which the issuer returned these claims when
+// it was asked, to be held to what r accepts as those of a JWT are. It knows no keys.
 func (k *Kind) Told(issuer, raw string, claims claim.Set, r *resource.Resource) (credential.Principal, error) {
 	a := k.at[r][issuer]
 	if a == nil {

@@ -44,7 +44,8 @@ type Key struct {
 	InGroups bool         `json:"in_groups,omitempty"`
 	Resource string       `json:"resource"`
 	Scopes   oauth.Scopes `json:"scopes"`
-	// Agreed is what the scopes opened then, see catalog.Agree; "" where nothing is held to it.
+	// Agreed is what the scopes opened then, see catalog.Agree; "" if nothing depends on
+	// it.
 	Agreed  string `json:"agreed,omitempty"`
 	Made    int64  `json:"made"` // in Unix seconds, as is Expires
 	Expires int64  `json:"exp"`

@@ -50,7 +50,7 @@ type Question struct {
 	// issuer URL of another authorization server. The client "browser" is the person's own,
 	// at pages.
 	As string
-	// Agent is an assertion of a trusted issuer, in the place of As; AgentClient is the
+	// Agent is an assertion of a trusted issuer, instead of As; AgentClient is the
 	// client that shows it, "" for none.
 	Agent, AgentClient string
 	// Resource is a URL of the MCP server, or of a page; "" is the only server.
@@ -68,7 +68,7 @@ type Decision struct {
 	Admitted bool     `json:"admitted"`
 	Reason   string   `json:"reason,omitempty"` // why not
 	Scopes   []Scope  `json:"scopes"`
-	Pages    []Page   `json:"pages,omitempty"` // in the place of Scopes, for the person's own browser
+	Pages    []Page   `json:"pages,omitempty"` // instead of Scopes, for the person's own browser
 	Notes    []string `json:"notes"`
 	OK       bool     `json:"ok"`
 }
