@@ -164,19 +164,19 @@ const mostLeft = 10
 // makeConfig makes the metrics of the configuration itself.
 func (m *metrics) makeConfig() {
 	m.configGood = m.make.LastingGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_config_last_reload_successful", Help: "1 if the configuration that was read last is in force; 0 while it has a mistake, so that the one before is.",
+		Name: "mcp_forward_auth_config_last_reload_successful", Help: "1 if the configuration that was read last is in force; 0 while it has a mistake and the previous one stays in force.",
 	})
 	m.configTime = m.make.LastingGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was read, in Unix seconds.",
 	})
 	m.configPending = m.make.LastingGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_config_restart_pending", Help: "Keys of the configuration that say something else since the start, which takes effect at the next start.",
+		Name: "mcp_forward_auth_config_restart_pending", Help: "Keys of the configuration that have changed since the start and take effect at the next start.",
 	})
 	m.hostsFiles = m.make.LastingGauge(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_hosts_files", Help: "Files of proxy.hostsFiles that are in force.",
 	})
 	m.hostsBroken = m.make.LastingGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_hosts_files_broken", Help: "Files of proxy.hostsFiles that have a mistake, so that their hosts are left out.",
+		Name: "mcp_forward_auth_hosts_files_broken", Help: "Files of proxy.hostsFiles with a mistake, whose hosts are left out.",
 	})
 }
 

@@ -49,7 +49,7 @@ func (m *metrics) watchLoad(l *load, routes []web.Route) {
 		}
 	}
 	m.make.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_requests_in_flight", Help: "Requests under way that count for limits.requestsInFlight.",
+		Name: "mcp_forward_auth_requests_in_flight", Help: "Requests in progress that count for limits.requestsInFlight.",
 	}, func() float64 { return float64(l.inFlight.Load()) })
 }
 

@@ -133,7 +133,7 @@ func (m *metrics) makeSignIns() {
 		m.events.WithLabelValues(string(e))
 	}
 	steps := m.make.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_login_steps_total", Help: "Sign-ins that reached a step, whatever became of them; the difference of two steps is how many ended between them.",
+		Name: "mcp_forward_auth_login_steps_total", Help: "Sign-ins that reached a step, whatever their outcome; the difference between two steps is how many ended between them.",
 	}, []string{"step"})
 	m.steps = map[audit.Step]prometheus.Counter{}
 	for _, s := range audit.Steps {
@@ -144,7 +144,7 @@ func (m *metrics) makeSignIns() {
 		Buckets: []float64{.01, .05, .25, 1, 5, 10},
 	}, []string{"result"})
 	m.toolChanges = m.make.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_tools_changed_timestamp_seconds", Help: "When this replica last saw that an MCP server's tools are not what they were, in Unix seconds. No series for a server whose tools did not change.",
+		Name: "mcp_forward_auth_tools_changed_timestamp_seconds", Help: "When this replica last noticed a change of an MCP server's tools, in Unix seconds. No series for a server whose tools have not changed.",
 	}, []string{"resource"})
 	m.keys = m.make.NewHistogram(prometheus.HistogramOpts{
 		Name: "mcp_forward_auth_signing_key_generation_seconds", Help: "Time to make a signing key.",
@@ -172,21 +172,21 @@ func (m *metrics) makeDecisions() {
 		Buckets: []float64{.000001, .000005, .00001, .00005, .0001, .0005, .001, .005, .025, .1, 1},
 	})
 	lookups := m.make.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_token_cache_lookups_total", Help: "Access tokens looked for among those verified before, by result; a miss costs a signature check.",
+		Name: "mcp_forward_auth_token_cache_lookups_total", Help: "Look-ups of access tokens among those verified before, by result; a miss costs a signature check.",
 	}, []string{"result"})
 	m.lookups[forwardauth.Hit], m.lookups[forwardauth.Miss] = lookups.WithLabelValues("hit"), lookups.WithLabelValues("miss")
 	m.perResource = m.make.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_resource_decisions_total", Help: "Forward-auth decisions about requests with a good token, by MCP server and reason; a series begins with its first decision, and after 20,000 series what is new counts for the resource \"other\".",
+		Name: "mcp_forward_auth_resource_decisions_total", Help: "Forward-auth decisions about requests with a valid token, by MCP server and reason; a series begins with its first decision, and after 20,000 series new ones count for the resource \"other\".",
 	}, []string{"resource", "reason"})
 }
 
 // makeProviders makes the metrics of identity providers.
 func (m *metrics) makeProviders() {
 	m.circuits = m.make.LastingGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_provider_circuits_open", Help: "Identity providers that have stopped answering, so that but one request at a time tries them.",
+		Name: "mcp_forward_auth_provider_circuits_open", Help: "Identity providers that have stopped answering; only one request at a time tries them.",
 	})
 	m.providers = m.make.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "mcp_forward_auth_provider_call_duration_seconds", Help: "Time of each question to the identity provider, all its requests together, by provider (its id, or name), operation and result.",
+		Name: "mcp_forward_auth_provider_call_duration_seconds", Help: "Time of each operation at the identity provider, with all its requests, by provider (its id, or name), operation and result.",
 		Buckets: []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"provider", "operation", "result"})
 	m.leftOut = m.make.NewCounterVec(prometheus.CounterOpts{
@@ -197,7 +197,7 @@ func (m *metrics) makeProviders() {
 // makeGuard makes the metrics of the guard's shared back end.
 func (m *metrics) makeGuard() {
 	m.guardUp = m.make.LastingGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer or takes no writes, so that sign-ins and refreshes are refused; else 1.",
+		Name: "mcp_forward_auth_guard_up", Help: "0 while the guard's shared back end does not answer or accepts no writes, and sign-ins and refreshes are refused; else 1.",
 	})
 	m.guardUp.Set(1)
 	calls := m.make.NewHistogramVec(prometheus.HistogramOpts{
@@ -218,10 +218,10 @@ func (m *metrics) makeGuard() {
 // makeIssuers makes the metrics of the keys of other authorization servers.
 func (m *metrics) makeIssuers() {
 	m.issuerSets = m.make.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_issuer_keys", Help: "Keys of an authorization server whose tokens are taken that are in force; with 0 its tokens get 503.",
+		Name: "mcp_forward_auth_issuer_keys", Help: "Usable keys of an authorization server whose tokens are accepted; with 0 its tokens get 503.",
 	}, []string{"issuer"})
 	m.issuerFetches = m.make.NewCounterVec(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_issuer_key_fetches_total", Help: "Attempts to get the keys of an authorization server whose tokens are taken, by result.",
+		Name: "mcp_forward_auth_issuer_key_fetches_total", Help: "Attempts to fetch the keys of an authorization server whose tokens are accepted, by result.",
 	}, []string{"issuer", "result"})
 }
 
@@ -238,7 +238,7 @@ func (m *metrics) issuerKeys(f jwks.Fetch) {
 func (m *metrics) seeds(ids []string) {
 	info := register(m.make.lasting, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "mcp_forward_auth_seed_info",
-		Help: "Always 1: a seed that the replica has, by a fingerprint that says nothing about it; with use=\"seals\" it is the one that new values are sealed with. Replicas must have each other's.",
+		Help: "Always 1: a seed that the replica has, by a fingerprint that says nothing about it; with use=\"seals\" it is the one that new values are sealed with. Each replica must have the seeds that the others seal with.",
 	}, []string{"fingerprint", "use"}))
 	for i, id := range ids {
 		use := "opens"
@@ -255,16 +255,16 @@ func (m *metrics) makeFiles() {
 		Name: "mcp_forward_auth_deny_list_entries", Help: "Entries of the operator's deny-list that are in force.",
 	})
 	m.denyBroken = m.make.NewGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_deny_list_broken", Help: "1 while the deny-list file cannot be read or has a mistake, so that an older content is in force.",
+		Name: "mcp_forward_auth_deny_list_broken", Help: "1 while the deny-list file cannot be read or has a mistake, and its previous content stays in force.",
 	})
 	m.usersBroken = m.make.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_users_file_broken", Help: "1 while the users file of a static provider cannot be read or has a mistake, so that an older content is in force; by id of the provider.",
+		Name: "mcp_forward_auth_users_file_broken", Help: "1 while the users file of a static provider cannot be read or has a mistake, and its previous content stays in force; by id of the provider.",
 	}, []string{"provider"})
 	m.heldKeys = m.make.NewGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_api_keys", Help: "API keys that are in force; one that is being rotated counts twice.",
+		Name: "mcp_forward_auth_api_keys", Help: "Active API keys; one that is being rotated counts twice.",
 	})
 	m.keysBroken = m.make.NewGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_api_keys_file_broken", Help: "1 while the file of API keys cannot be read or has a mistake, so that an older content is in force.",
+		Name: "mcp_forward_auth_api_keys_file_broken", Help: "1 while the file of API keys cannot be read or has a mistake, and its previous content stays in force.",
 	})
 }
 
@@ -274,13 +274,13 @@ func (m *metrics) makeLosses() {
 		Name: "mcp_forward_auth_audit_entries_lost_total", Help: "Audit entries that could not be written to audit.file.",
 	})
 	m.auditHeld = m.make.NewCounter(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_audit_entries_counted_total", Help: "Audit entries beyond the bounds of their kind, which were counted in the log instead of written one by one.",
+		Name: "mcp_forward_auth_audit_entries_counted_total", Help: "Audit entries beyond the limit of their kind, which the log counts instead of writing each.",
 	})
 	m.traceLosses = m.make.NewCounter(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_trace_export_failures_total", Help: "Batches of spans that the collector did not take.",
+		Name: "mcp_forward_auth_trace_export_failures_total", Help: "Batches of spans that the collector did not accept.",
 	})
 	m.usesLost = m.make.NewCounter(prometheus.CounterOpts{
-		Name: "mcp_forward_auth_first_uses_lost_total", Help: "First uses of access tokens that the guard could not be told of, so that a refresh token's grace period did not end early.",
+		Name: "mcp_forward_auth_first_uses_lost_total", Help: "First uses of access tokens that could not be reported to the guard; the refresh token's grace period then does not end early.",
 	})
 }
 
@@ -398,7 +398,7 @@ func (m *metrics) watchResources(table *resource.Table, known func(*resource.Res
 		m.resources[r] = new([forwardauth.NumReasons]atomic.Pointer[prometheus.Counter])
 	}
 	m.make.own.MustRegister(&catalogueCollector{table, known, prometheus.NewDesc(
-		"mcp_forward_auth_catalogue_known", "1 while the tools of the MCP server are known, from now or from before; 0 while consent pages and the tool policy have nothing to go by.",
+		"mcp_forward_auth_catalogue_known", "1 while a list of the MCP server's tools is known, even an older one; 0 while consent pages and the tool policy have none.",
 		[]string{"resource"}, nil,
 	)})
 }
@@ -425,7 +425,7 @@ func (c *catalogueCollector) Collect(out chan<- prometheus.Metric) {
 // watchGates exports what the gate watch knows.
 func (m *metrics) watchGates(w *gatewatch.Watch) {
 	m.make.own.MustRegister(&gateCollector{w, prometheus.NewDesc(
-		"mcp_forward_auth_gate_state", "1 for the state of the gateway in front of each MCP server, as the gate watch sees it from outside: unknown, closed, open, foreign (something else than this service guards it) or unreachable. No series while gateWatch is off.",
+		"mcp_forward_auth_gate_state", "1 for the state of the gateway in front of each MCP server, as the gate watch sees it from outside: unknown, closed, open, foreign (guarded by something other than this service) or unreachable. No series while gateWatch is off.",
 		[]string{"resource", "state"}, nil,
 	)})
 }
@@ -446,14 +446,14 @@ func (c *gateCollector) Collect(out chan<- prometheus.Metric) {
 // watchTokens exports how full the cache of verified tokens is.
 func (m *metrics) watchTokens(held func() int) {
 	m.make.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_token_cache_entries", Help: "Access tokens that are remembered as verified.",
+		Name: "mcp_forward_auth_token_cache_entries", Help: "Access tokens remembered as verified.",
 	}, func() float64 { return float64(held()) })
 }
 
 // watchProofs exports how many DPoP proofs are remembered.
 func (m *metrics) watchProofs(held func() int) {
 	m.make.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_dpop_proofs_remembered", Help: "DPoP proofs of the last minutes that are remembered, so that none is used twice at this replica.",
+		Name: "mcp_forward_auth_dpop_proofs_remembered", Help: "Remembered DPoP proofs of the last minutes; none of them can be used again at this replica.",
 	}, func() float64 { return float64(held()) })
 }
 

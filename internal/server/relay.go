@@ -42,6 +42,6 @@ func (m *metrics) watchRelay(e *relay.Endpoint, open func() int) {
 	}
 	e.Ended = func(_ *resource.Resource, o relay.Outcome) { by[o].Inc() }
 	m.make.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_relayed_open", Help: "Requests to MCP servers of served hosts that are under way, open streams among them. Only where a host is served.",
+		Name: "mcp_forward_auth_relayed_open", Help: "Requests to MCP servers of served hosts in progress, including open streams. Only where a host is served.",
 	}, func() float64 { return float64(open()) })
 }

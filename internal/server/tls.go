@@ -85,7 +85,7 @@ func (m *metrics) watchCertificates() func(*x509.Certificate, error) {
 		Name: "mcp_forward_auth_certificate_expiry_timestamp_seconds", Help: "When the first of the certificates of the protocol listener expires, in Unix seconds; 0 while there is none. Only with the section tls.",
 	})
 	broken := m.make.LastingGauge(prometheus.GaugeOpts{
-		Name: "mcp_forward_auth_certificate_broken", Help: "1 while a certificate of the protocol listener cannot be read, or not be had from the authority, so that an older one is in force, or none. Only with the section tls.",
+		Name: "mcp_forward_auth_certificate_broken", Help: "1 while a certificate of the protocol listener cannot be read or obtained from the authority, so that an older one is used, or none. Only with the section tls.",
 	})
 	var mu sync.Mutex
 	until := map[string]time.Time{} // by the names of a certificate, which stay when it is renewed
