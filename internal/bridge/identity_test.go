@@ -114,7 +114,7 @@ func TestIdentities(t *testing.T) {
 		"good":                   {good, ""},
 		"none":                   {"", "no signed identity header"},
 		"nothing to say":         {"-", "no signed identity header"},
-		"an access token":        {sign(t, s.key, jose.RS256, "at+jwt", claims("jane")), "no access token"},
+		"an access token":        {sign(t, s.key, jose.RS256, "at+jwt", claims("jane")), "a type that is not accepted"},
 		"another issuer":         {rs(with("iss", "https://evil.example")), "another issuer"},
 		"another server":         {rs(with("aud", theIssuer+"/other")), "another MCP server"},
 		"several servers":        {rs(with("aud", []string{theResource, theIssuer + "/other"})), "another MCP server"},

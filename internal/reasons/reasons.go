@@ -328,7 +328,7 @@ var (
 		"add the issuer to `proxy.hosts[].authorizationServers` of the host, if its tokens should be accepted")
 	OwnTokenNotAccepted = define("own_token_not_accepted", "the access token is of this service, but the MCP server accepts only those of other authorization servers",
 		"set `ownTokens: true` at the host, or the client signs in at the other authorization server")
-	WrongTokenType = define("wrong_token_type", "the token is not an access token, but an ID token, a logout token, or of a type that is not configured",
+	WrongTokenType = define("wrong_token_type", "the token is of a type that is not accepted here, such as an ID token instead of an access token",
 		"the client sends its access token, not its ID token")
 	AlgorithmRefused = define("algorithm_refused", "the token is signed with an algorithm that is not accepted from its issuer, or not signed",
 		"add the algorithm to the issuer's entry, if the issuer uses it")
