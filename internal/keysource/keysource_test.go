@@ -88,9 +88,9 @@ func TestPlaces(t *testing.T) {
 	if k.TokenFile != "/etc/there" {
 		t.Errorf("the token is at %q", k.TokenFile)
 	}
-	other := k
+	same, other := k, k
 	other.Authorities = []byte("-----BEGIN")
-	if k.Of("a") != k.Of("a") || k.Of("a") == k.Of("b") || k.Of("a") == other.Of("a") {
+	if k.Of("a") != same.Of("a") || k.Of("a") == k.Of("b") || k.Of("a") == other.Of("a") {
 		t.Error("places are equal that differ, or the other way round")
 	}
 }
