@@ -3,8 +3,8 @@
 // and nothing else does.
 //
 // Its invariants: a page shows and ends only what belongs to the person of the session;
-// a form is accepted only if this service made it for this session and it comes from its
-// own page; and no script can read a page, because pages open only in windows that a
+// a form is accepted only if this service made it for that browser session and it comes from
+// its own page; and no script can read a page, because pages open only in windows that a
 // person opened.
 package account
 
