@@ -2,6 +2,7 @@ package forwardauth
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 // name. It is all that a new kind needs beside a line where kinds are listed.
 type ticket struct {
 	change func(*credential.Principal)
-	asked  *int
+	asked  *atomic.Int32
 }
 
 func (ticket) Recognises(raw string, _ *resource.Resource) bool {
@@ -23,7 +24,7 @@ func (ticket) Recognises(raw string, _ *resource.Resource) bool {
 }
 
 func (k ticket) Verify(raw string, r *resource.Resource) (credential.Principal, error) {
-	*k.asked++
+	k.asked.Add(1)
 	name := strings.TrimPrefix(raw, "ticket-")
 	if name == "forged" {
 		return credential.Principal{}, credential.Refused{Reason: reasons.BadSignature}
@@ -39,8 +40,8 @@ func (k ticket) Verify(raw string, r *resource.Resource) (credential.Principal, 
 }
 
 // withTickets accepts tickets beside the service's own access tokens.
-func withTickets(tb testing.TB, change func(*credential.Principal)) (f *fixture, asked *int) {
-	f, asked = newFixture(tb, defaultHosts, nil), new(int)
+func withTickets(tb testing.TB, change func(*credential.Principal)) (f *fixture, asked *atomic.Int32) {
+	f, asked = newFixture(tb, defaultHosts, nil), new(atomic.Int32)
 	f.Credentials = append(f.Credentials, ticket{change, asked}) // the one line
 	return f, asked
 }
@@ -65,8 +66,8 @@ func TestAnotherKindOfCredential(t *testing.T) {
 			t.Fatal(status, identity)
 		}
 	}
-	if *asked != 1 {
-		t.Errorf("the kind verified %d times, want once", *asked)
+	if asked.Load() != 1 {
+		t.Errorf("the kind verified %d times, want once", asked.Load())
 	}
 	if len(used) != 1 || used[0] != "f-jane" {
 		t.Errorf("used: %q", used)
@@ -103,8 +104,8 @@ func TestKindIsChosenByForm(t *testing.T) {
 	}
 	f.present(t, "list", own[:len(own)-8]+"AAAAAAAA")
 	f.present(t, "list", "opaque")
-	if *asked != 0 {
-		t.Errorf("the kind of tickets was asked %d times about what is no ticket", *asked)
+	if asked.Load() != 0 {
+		t.Errorf("the kind of tickets was asked %d times about what is no ticket", asked.Load())
 	}
 	if status, _ := f.present(t, "list", "ticket-forged"); status != 401 || f.reasons[BadSignature] != 2 || f.reasons[MalformedToken] != 1 {
 		t.Errorf("%d %v", status, f.reasons)
@@ -131,8 +132,8 @@ func TestIncompletePrincipalIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, asked := withTickets(t, forget)
 			status, identity := f.present(t, "list", "ticket-jane")
-			if status == 200 || strings.Join(identity, "") != "" || *asked != 1 {
-				t.Errorf("%d %q, asked %d times", status, identity, *asked)
+			if status == 200 || strings.Join(identity, "") != "" || asked.Load() != 1 {
+				t.Errorf("%d %q, asked %d times", status, identity, asked.Load())
 			}
 		})
 	}
@@ -141,7 +142,7 @@ func TestIncompletePrincipalIsRefused(t *testing.T) {
 // Another kind costs the decisions about remembered credentials nothing.
 func TestKindsCostRememberedCredentialsNothing(t *testing.T) {
 	f, r := cached(t)
-	f.Credentials = append(f.Credentials, ticket{asked: new(int)})
+	f.Credentials = append(f.Credentials, ticket{asked: new(atomic.Int32)})
 	for _, raw := range []string{strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), "ticket-jane"} {
 		r := nginxRequest("POST", aMCP, append(call("list"), "Authorization", "Bearer "+raw)...)
 		if allocs := testing.AllocsPerRun(200, func() {
