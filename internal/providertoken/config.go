@@ -51,7 +51,8 @@ type ExchangeFile struct {
 
 var paramName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
 
-// Resolve checks the section; nil is a server that gets no token of the provider.
+// Resolve checks the section. It returns nil for a server that gets no token of the
+// provider.
 func (f *File) Resolve(c conf.Section) *resource.ProviderToken {
 	if f.Token == "" {
 		for _, key := range []string{"form", "provider", "header", "scopes", "authorizationParams", "exchange", "gatewayHeaderBytes", "minLifetime", "accessTokenLifetime"} {
@@ -79,7 +80,7 @@ func (f *File) Resolve(c conf.Section) *resource.ProviderToken {
 	return t
 }
 
-// handleHeader is the header with the handle of a token that does not fit.
+// handleHeader is the name of the header for the handle of a token that does not fit.
 func handleHeader(header string) string {
 	if header == "Authorization" {
 		header = http.CanonicalHeaderKey(standardHeader)
@@ -125,7 +126,7 @@ func (f *File) exchange(c conf.Section, t *resource.ProviderToken) {
 	}
 }
 
-// Check holds a resolved section to what else the configuration says.
+// Check holds a resolved section against the rest of the configuration.
 func Check(c conf.Section, t *resource.ProviderToken, around Surroundings) {
 	ids := around.Providers
 	switch {

@@ -24,72 +24,75 @@ import (
 )
 
 const (
-	// maxAge is how old what is known of a person may become while they are in use,
-	// whatever their token's life is.
+	// maxAge bounds the age of what is known of a person while their token is in use,
+	// however long the token lives.
 	maxAge = 15 * time.Minute
-	// retry is how long a renewal that failed is left alone by a replica.
+	// retry is how long a replica waits after it began a renewal in the background before
+	// it begins another one for the same session.
 	retry = 5 * time.Second
-	// renewers bounds how many renewals a replica has under way.
+	// renewers bounds the background renewals of one replica at a time.
 	renewers = 32
-	// longestLease is how long the other replicas leave a session to the one that
-	// renews it, shortestLease the same where the token dies soon. The provider has
-	// what is left of it after leaseMargin.
+	// A renewal holds a lease on its session, so that other replicas leave it alone: for
+	// longestLease at most, and for shortestLease at least where the token dies soon. The
+	// provider has the time of the lease, less leaseMargin, to answer.
 	longestLease, shortestLease = 40 * time.Second, 14 * time.Second
 	leaseMargin                 = 4 * time.Second
-	// commits bounds the time for which a replica tries to write down what a renewal
-	// brought: without it the session is lost.
+	// commitTime bounds how long a replica tries to store the result of a renewal. If it
+	// fails, the session is lost to the other replicas.
 	commitTime = 2 * time.Minute
-	// freshEnough is how old the answer about a person may be at a client's refresh.
+	// freshEnough is the age up to which a client's refresh accepts what the provider
+	// said about the person.
 	freshEnough = time.Minute
 )
 
-// Errors of a Held. Both are about the session; ErrOver is for good.
+// Errors of Held. ErrOver is permanent; after ErrCannotTell the caller may try again.
 var (
 	ErrOver        = fmt.Errorf("%w: the session for the MCP server's token has ended", connector.ErrSessionOver)
 	ErrCannotTell  = fmt.Errorf("%w: the session for the MCP server's token cannot be had right now", connector.ErrUnavailable)
 	errOtherServer = errors.New("internal error: the session is of another MCP server")
 )
 
-// SignIn is what a sign-in has besides its session.
+// SignIn describes the sign-in that a session belongs to.
 type SignIn struct {
 	Family, Resource, Provider string
-	Client                     policy.Client // as the rules know it
+	Client                     policy.Client // as the policy knows it
 	InGroups                   bool          // see policy.Rules.Rematch
 	Until                      time.Time     // when the last token of the sign-in is dead
 }
 
-// record is what the guard holds of one sign-in, sealed, with its family for
+// record is what the guard stores for one sign-in. It is sealed; the family is the
 // associated data.
 type record struct {
 	SignIn
 	Session  connector.Session  `json:"session,omitzero"`
 	Identity connector.Identity `json:"identity"`
-	Policy   string             `json:"policy"` // which rules hold, see policy.Match
+	Policy   string             `json:"policy"` // the rules that matched the person, see policy.Match
 	Token    Token              `json:"token"`
-	Got      int64              `json:"got"` // when Token was had, in Unix seconds
-	// Renewal counts the renewals, so that none is written over a later one.
+	Got      int64              `json:"got"` // when the provider gave Token, in Unix seconds
+	// Renewal counts the renewals, so that an older result never replaces a newer one.
 	Renewal int `json:"n"`
-	// Lease is random while a replica renews, until LeasedUntil (Unix milliseconds by
-	// the clock that replicas share).
+	// Lease is a random value while a replica renews the session, until LeasedUntil (Unix
+	// milliseconds by the clock that the replicas share).
 	Lease       string `json:"lease,omitempty"`
 	LeasedUntil int64  `json:"until,omitempty"`
-	// Over says why there is nothing more to renew, "" while there is.
+	// Over is why the session cannot be renewed any more, "" while it can.
 	Over reasons.Reason `json:"over,omitempty"`
 }
 
-// Held keeps the sessions of sign-ins in form "held". Of each, one replica at a time
-// exchanges it at the provider, and all serve what that brought, from memory.
+// Held keeps the sessions of sign-ins in form "held". One replica at a time exchanges a
+// session at the provider. All replicas serve the result from memory.
 type Held struct {
 	Guard     guard.Guard
 	Providers provider.Set
 	Resources *resource.Table
 	Policy    *policy.Policy
 	Ended     *revocation.List
-	// End ends a sign-in for a reason that renewing it brought to light.
+	// End ends a sign-in when a renewal shows that it must end: the person is gone, say,
+	// or is not admitted any more.
 	End    func(family string, until time.Time, subject string, why reasons.Reason, cause error)
 	Now    func() time.Time
 	Logger *slog.Logger
-	// Observe is told how each renewal ended, for metrics; may be nil.
+	// Observe, if set, is called with the outcome of each renewal, for metrics.
 	Observe func(Outcome)
 
 	box     seal.Box[record]
@@ -110,24 +113,25 @@ const (
 	Renewed  Outcome = "renewed"  // the provider gave a new token
 	Adopted  Outcome = "adopted"  // another replica had renewed
 	Over     Outcome = "over"     // the provider gives nothing more
-	Failed   Outcome = "failed"   // it could not be told
-	Lost     Outcome = "lost"     // a new token could not be written down
-	Overtook Outcome = "overtook" // the replica that renewed before did not say how it ended
+	Failed   Outcome = "failed"   // the provider or the guard did not answer, or refused for now
+	Lost     Outcome = "lost"     // the guard did not store the new token
+	Overtook Outcome = "overtook" // another replica's lease ran out without a result
 )
 
-// Outcomes are all of them.
+// Outcomes lists every Outcome.
 var Outcomes = []Outcome{Renewed, Adopted, Over, Failed, Lost, Overtook}
 
-// state is what this replica knows of one sign-in. Only failed changes.
+// state is what this replica knows of one sign-in. Only replaced and retryAt change after
+// newState.
 type state struct {
 	record
-	renew, dead time.Time
-	// replaced becomes true when there is another state.
+	renew, dead time.Time // when to renew, and when the token is no longer handed out
+	// replaced becomes true when a newer state is known.
 	replaced *atomic.Bool
-	failed   atomic.Int64 // Unix seconds: no try before
+	retryAt  atomic.Int64 // Unix seconds: no background renewal begins before
 }
 
-// New returns h with the boxes of keys, for at most that many sessions in memory.
+// New returns h ready for use. It keeps at most most sessions in memory.
 func New(keys *seal.Keyring, most int, h *Held) *Held {
 	h.box = seal.NewBox[record](keys, "session with a provider")
 	h.handles = seal.NewBox[handle](keys, "handle of a provider's token")
@@ -138,8 +142,9 @@ func New(keys *seal.Keyring, most int, h *Held) *Held {
 
 func sessionID(family string) string { return "provider session " + family }
 
-// Begin keeps the session of a sign-in that completes, once: its later state is not
-// replaced. Errors wrap guard.ErrUnavailable, and ErrTooLarge.
+// Begin stores the session of a sign-in that completes. If the guard has the sign-in
+// already, the stored record stays as it is. Errors wrap guard.ErrUnavailable or
+// ErrTooLarge.
 func (h *Held) Begin(ctx context.Context, s SignIn, id connector.Identity, match string, session connector.Session, k Token) error {
 	if len(k.Value) > maxHeld {
 		return fmt.Errorf("%w: it has %d bytes, and %d can be held", ErrTooLarge, len(k.Value), maxHeld)
@@ -158,13 +163,14 @@ func (h *Held) Begin(ctx context.Context, s SignIn, id connector.Identity, match
 	return nil
 }
 
+// sealed returns r as the guard stores it, and for how long.
 func (h *Held) sealed(r record) (string, time.Duration, error) {
 	value, err := h.box.Seal(r, r.Until, r.Family)
 	return value, max(r.Until.Sub(h.Now()), time.Second), err
 }
 
-// Longest is how long an access token lives at most for any MCP server whose
-// sessions are held.
+// Longest returns the longest access token lifetime that is configured for an MCP server
+// with held sessions, 0 if none is.
 func (h *Held) Longest() (longest time.Duration) {
 	for _, r := range h.Resources.All() {
 		if t := r.ProviderToken; t != nil && t.Held {
@@ -174,8 +180,8 @@ func (h *Held) Longest() (longest time.Duration) {
 	return longest
 }
 
-// Drop forgets the session of a sign-in that has ended, in the background. That the
-// guard does not answer is no harm: nothing asks for it any more, and it dies by itself.
+// Drop removes the session of a sign-in that has ended, in the background. If the guard
+// does not answer, the record stays there unused until it expires.
 func (h *Held) Drop(family string) {
 	h.open.Add(1)
 	go func() {
@@ -196,7 +202,7 @@ func (h *Held) drop(ctx context.Context, family string) {
 	}
 }
 
-// newState says of r when it is to be renewed, and when its token is dead.
+// newState computes when to renew r, and when its token is no longer handed out.
 func newState(r record) *state {
 	s := &state{record: r, replaced: new(atomic.Bool)}
 	got := time.Unix(r.Got, 0)
@@ -212,14 +218,16 @@ func newState(r record) *state {
 	return s
 }
 
-// remember makes r what this replica knows, and tells those who have the state before.
+// remember makes r what this replica knows, unless it knows something newer, and returns
+// what it knows then. Views of the state before see that it was replaced. When the memory
+// is full, the entry that expires first is forgotten.
 func (h *Held) remember(r record) *state {
 	s := newState(r)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.known.Sweep(h.Now())
 	if before, ok := h.known.Get(r.Family); ok {
-		if (before.Renewal > r.Renewal || before.Over != "") && r.Over == "" { // what is over stays so
+		if (before.Renewal > r.Renewal || before.Over != "") && r.Over == "" { // a session that is over stays over
 			return before
 		}
 		before.replaced.Store(true)
@@ -231,7 +239,7 @@ func (h *Held) remember(r record) *state {
 	return s
 }
 
-// state returns what is known of family, nil for nothing.
+// state returns what this replica knows of family, nil if nothing.
 func (h *Held) state(family string) *state {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -239,16 +247,16 @@ func (h *Held) state(family string) *state {
 	return s
 }
 
-// due reports whether s is to be renewed now that it is used. A clock that was set
-// back makes it due too: what it says of the token is then not to be believed.
+// due reports whether it is time to renew s. It is also true if the clock was set back,
+// because the expiry of the token cannot be trusted then.
 func (s *state) due(now time.Time) bool {
 	return s.Over == "" && (!now.Before(s.renew) || now.Before(time.Unix(s.Got, 0).Add(-clockStep)))
 }
 
-// clockStep is by how much the clocks of replicas may differ.
+// clockStep bounds the difference between the clocks of two replicas.
 const clockStep = 2 * time.Minute
 
-// lease says for how long a renewal of s has the session to itself.
+// lease returns how long a renewal of s may hold the session.
 func (s *state) lease(now time.Time) time.Duration {
 	return max(shortestLease, min(longestLease, s.dead.Sub(now)/2))
 }

@@ -14,32 +14,33 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
-// enough says whether a state is what one waits for.
+// enough reports whether a state will do for the caller that waits.
 type enough func(s *state, now time.Time) bool
 
-// alive is a token that can be handed out.
+// alive reports whether the token can be handed out.
 func alive(s *state, now time.Time) bool {
 	return now.Before(s.dead) && !now.Before(time.Unix(s.Got, 0).Add(-clockStep))
 }
 
-// fresh is what the provider said of the person a moment ago.
+// fresh reports whether the provider has said a moment ago who the person is.
 func fresh(s *state, now time.Time) bool {
 	return alive(s, now) && now.Sub(time.Unix(s.Got, 0)) < freshEnough
 }
 
-// await renews what is known of family until it is enough, or over, or ctx ends. A
-// renewal that has begun goes on without ctx.
-func (h *Held) await(ctx context.Context, family string, good enough) error {
+// await returns the state of family as soon as it is good enough, and renews it until
+// then. Errors wrap ErrOver, or ErrCannotTell when ctx ends. A renewal that has begun
+// goes on after ctx has ended.
+func (h *Held) await(ctx context.Context, family string, good enough) (*state, error) {
 	pause := 20 * time.Millisecond
 	for {
 		s, now := h.state(family), h.Now()
 		switch {
 		case s != nil && s.Over != "":
-			return ErrOver
+			return nil, ErrOver
 		case s != nil && good(s, now):
-			return nil
+			return s, nil
 		}
-		h.open.Add(1) // here, where the request is: what begins later Close does not see
+		h.open.Add(1) // before the renewal begins, so that Close waits for it
 		done := h.flights.DoChan(family, func() (any, error) {
 			return nil, h.renew(context.WithoutCancel(ctx), family, good)
 		})
@@ -49,27 +50,27 @@ func (h *Held) await(ctx context.Context, family string, good enough) error {
 				<-done
 				h.open.Done()
 			}()
-			return ErrCannotTell
+			return nil, ErrCannotTell
 		case result := <-done:
 			h.open.Done()
 			if err := result.Err; err != nil && !errors.Is(err, errBusy) {
-				return err
+				return nil, err
 			}
 		}
-		select { // another replica renews: look again soon
+		select { // another replica may be renewing: look again soon
 		case <-ctx.Done():
-			return ErrCannotTell
+			return nil, ErrCannotTell
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, 250*time.Millisecond)
 	}
 }
 
-// renewBehind begins a renewal that no request waits for, unless one is under way,
-// has failed a moment ago, or too many are.
-func (h *Held) renewBehind(s *state, now time.Time) {
-	until := s.failed.Load()
-	if now.Unix() < until || !s.failed.CompareAndSwap(until, now.Add(retry).Unix()) {
+// renewInBackground begins a renewal that no request waits for. It does nothing if one
+// began less than retry ago, or if too many are under way.
+func (h *Held) renewInBackground(s *state, now time.Time) {
+	retryAt := s.retryAt.Load()
+	if now.Unix() < retryAt || !s.retryAt.CompareAndSwap(retryAt, now.Add(retry).Unix()) {
 		return
 	}
 	select {
@@ -86,7 +87,7 @@ func (h *Held) renewBehind(s *state, now time.Time) {
 	}()
 }
 
-// Close waits for the renewals that are under way, or until ctx ends.
+// Close waits until the renewals that are under way have ended, or ctx has.
 func (h *Held) Close(ctx context.Context) {
 	if h == nil {
 		return
@@ -105,8 +106,8 @@ func (h *Held) Close(ctx context.Context) {
 // errBusy: another replica renews the session.
 var errBusy = errors.New("another replica renews the session")
 
-// renew brings what this replica knows of family up to date: with what the guard has,
-// if that is good, else with what the provider says under a lease.
+// renew brings what this replica knows of family up to date. It takes the guard's record
+// if that is good enough, and otherwise takes the lease and asks the provider.
 func (h *Held) renew(ctx context.Context, family string, good enough) error {
 	r, took, err := h.take(ctx, family, good)
 	if err != nil || !took.mine {
@@ -129,16 +130,17 @@ func (h *Held) observe(o Outcome) {
 	}
 }
 
-// turn says how a try to take the lease ended.
+// turn is the result of trying to take the lease of a session.
 type turn struct {
-	mine      bool
-	overtaken bool // the holder before did not give it back: it may have asked the provider
-	patience  time.Duration
-	raw       string // what the guard holds meanwhile
+	mine      bool          // this replica has the lease
+	overtaken bool          // the holder before let its lease run out: it may have asked the provider
+	patience  time.Duration // how long the provider may take
+	raw       string        // the record with the lease, as the guard stores it
 }
 
-// take reads what the guard has of family. If that is good, or over, this replica
-// knows it then; else it takes the lease. errBusy: another replica has it.
+// take reads the guard's record of family. A record that is good enough, or over, becomes
+// what this replica knows. Otherwise take writes a lease into the record, and took.mine
+// is true. The error is errBusy if another replica has the lease.
 func (h *Held) take(ctx context.Context, family string, good enough) (r record, took turn, err error) {
 	var found *record
 	err = h.Guard.Change(ctx, sessionID(family), func(old string, shared time.Time) (string, time.Duration, error) {
@@ -182,7 +184,7 @@ func (h *Held) take(ctx context.Context, family string, good enough) (r record, 
 	return r, took, nil
 }
 
-// forget makes family one whose session is over.
+// forget notes that the guard has no session of family any more.
 func (h *Held) forget(family string) {
 	if s := h.state(family); s != nil {
 		over := s.record
@@ -191,13 +193,14 @@ func (h *Held) forget(family string) {
 	}
 }
 
-// ask has the provider say who the person is now and give a new token. Of a session
-// that is over, the record says so. Beside an error there is the session to go on with.
+// ask has the provider say who the person is now, and give a new token. It returns the
+// next record. If the session is over, the record says so and the error is nil. With an
+// error, the record has the session to go on with.
 func (h *Held) ask(ctx context.Context, r record, took turn) (record, error) {
 	next := r
 	next.Lease, next.LeasedUntil = "", 0
 	t, p := h.settings(r), h.Providers.Find(r.Provider)
-	if t == nil || p == nil { // the operator has changed the configuration
+	if t == nil || p == nil { // the configuration has changed
 		return h.ended(next, reasons.ProviderRemoved), nil
 	}
 	if h.Ended.Check(revocation.Facts{Family: r.Family, Subject: r.Identity.FullSubject(), Email: r.Identity.Email}) != revocation.None {
@@ -205,44 +208,44 @@ func (h *Held) ask(ctx context.Context, r record, took turn) (record, error) {
 	}
 	ctx, cancel := context.WithTimeout(connector.Patient(ctx), took.patience)
 	defer cancel()
-	ctx = connector.OnExchange(ctx, func(s connector.Session) { h.keep(ctx, r, took.raw, s) })
+	ctx = connector.OnExchange(ctx, func(s connector.Session) { h.storeSession(ctx, r, took.raw, s) })
 	bare := connector.Identity{Namespace: r.Identity.Namespace, Subject: r.Identity.Subject}
 	id, session, err := p.Recheck(ctx, bare, r.Session)
-	if why := refusal(err, took); why != "" {
-		return h.refused(next, why, err), nil
+	if why := whyOver(err, took); why != "" {
+		return h.endSignIn(next, why, err), nil
 	}
-	if !session.IsZero() { // also beside an error: the one before is spent
+	if !session.IsZero() { // also with an error: the one before is spent
 		next.Session = session.Lean()
 	}
 	if err != nil {
 		return next, fmt.Errorf("%w: %w", ErrCannotTell, err)
 	}
 	if denied := p.Gate.Admit(id); denied != nil {
-		return h.refused(next, policy.ReasonOf(denied), denied), nil
+		return h.endSignIn(next, policy.ReasonOf(denied), denied), nil
 	}
-	return h.supplied(ctx, next, p, t, id, session)
+	return h.withToken(ctx, next, p, t, id, session)
 }
 
-// keep stores at once the session that replaced that of r, instead of raw: if this
-// replica dies before the renewal has ended, the next one goes on from there. Where the
-// guard cannot be told, commit tries again.
-func (h *Held) keep(ctx context.Context, r record, raw string, s connector.Session) {
+// storeSession stores a session that replaced the one in r, as soon as the provider gave
+// it. If this replica dies before the renewal has ended, the next one goes on from there.
+// raw is the record that the guard has now. An error is ignored: commit tries again.
+func (h *Held) storeSession(ctx context.Context, r record, raw string, s connector.Session) {
 	r.Session = s.Lean()
 	if value, life, err := h.sealed(r); err == nil {
 		_, _ = h.Guard.Replace(context.WithoutCancel(ctx), sessionID(r.Family), raw, value, life)
 	}
 }
 
-// supplied fills in what a good answer of the provider brought.
-func (h *Held) supplied(ctx context.Context, next record, p *provider.Provider, t *resource.ProviderToken, id connector.Identity, session connector.Session) (record, error) {
+// withToken returns next with the new token, and with the person and their rules.
+func (h *Held) withToken(ctx context.Context, next record, p *provider.Provider, t *resource.ProviderToken, id connector.Identity, session connector.Session) (record, error) {
 	k, err := Obtain(ctx, p, t, session, h.Now())
 	switch {
 	case errors.Is(err, connector.ErrUnavailable), errors.Is(err, connector.ErrMisconfigured):
 		return next, fmt.Errorf("%w: %w", ErrCannotTell, err)
 	case err != nil:
-		return h.refused(next, reasons.ProviderTokenMissing, err), nil
+		return h.endSignIn(next, reasons.ProviderTokenMissing, err), nil
 	case len(k.Value) > maxHeld:
-		return h.refused(next, reasons.ProviderTokenTooLarge, ErrTooLarge), nil
+		return h.endSignIn(next, reasons.ProviderTokenTooLarge, ErrTooLarge), nil
 	}
 	next.Token, next.Identity, next.Got = k, id, h.Now().Unix()
 	next.Policy = h.Policy.For(next.Resource).Rematch(id, next.InGroups, next.Client).String()
@@ -250,7 +253,8 @@ func (h *Held) supplied(ctx context.Context, next record, p *provider.Provider, 
 	return next, nil
 }
 
-// settings are those of the MCP server of r, nil if it gets no tokens any more.
+// settings returns what the configuration says of the MCP server of r, nil if the server
+// gets no held token of this provider any more.
 func (h *Held) settings(r record) *resource.ProviderToken {
 	for _, res := range h.Resources.All() {
 		if res.URI == r.Resource && res.ProviderToken.Of(r.Provider) && res.ProviderToken.Held {
@@ -260,10 +264,11 @@ func (h *Held) settings(r record) *resource.ProviderToken {
 	return nil
 }
 
-// refusal says why a session is over by the provider's word, "" if it is not. After a
-// replica that died the provider may take the session for stolen, and says nothing
-// about the person then.
-func refusal(err error, took turn) reasons.Reason {
+// whyOver returns why the provider's error ends the session, "" if it does not. If
+// another replica's lease ran out, its request may have spent the session. The provider
+// may then report a reuse as if the person were gone, so the reason is about the session
+// alone.
+func whyOver(err error, took turn) reasons.Reason {
 	switch {
 	case errors.Is(err, connector.ErrGone) && took.overtaken, errors.Is(err, connector.ErrSessionOver):
 		return reasons.ProviderSessionOver
@@ -275,22 +280,24 @@ func refusal(err error, took turn) reasons.Reason {
 	return ""
 }
 
-// ended is r without anything to renew it with.
+// ended returns r as a record that cannot be renewed any more.
 func (h *Held) ended(r record, why reasons.Reason) record {
 	r.Over, r.Session, r.Token = why, connector.Session{}, Token{}
 	r.Renewal++
 	return r
 }
 
-// refused is ended for a sign-in that ends with its session.
-func (h *Held) refused(r record, why reasons.Reason, cause error) record {
+// endSignIn ends the sign-in of r together with its session, and returns the ended
+// record.
+func (h *Held) endSignIn(r record, why reasons.Reason, cause error) record {
 	h.End(r.Family, r.Until, r.Identity.FullSubject(), why, cause)
 	return h.ended(r, why)
 }
 
-// over ends the session of r, here at once and then for all.
-func (h *Held) over(r record, why reasons.Reason, cause error) {
-	over := h.refused(r, why, cause)
+// endNow is endSignIn for a caller that does not wait: this replica knows it at once, and
+// the guard is told in the background.
+func (h *Held) endNow(r record, why reasons.Reason, cause error) {
+	over := h.endSignIn(r, why, cause)
 	h.remember(over)
 	h.open.Add(1)
 	go func() {
@@ -299,9 +306,9 @@ func (h *Held) over(r record, why reasons.Reason, cause error) {
 	}()
 }
 
-// commit replaces r by next, unless another replica has written a later one. This
-// replica goes by next meanwhile: it is what the provider gave, and the guard may be
-// away for a while.
+// commit replaces r in the guard by next, unless another replica has stored a later
+// renewal. It tries for commitTime, because the guard may be away for a while. Meanwhile
+// this replica serves next.
 func (h *Held) commit(ctx context.Context, r, next record) error {
 	if next.Renewal > r.Renewal {
 		h.remember(next)
@@ -318,22 +325,23 @@ func (h *Held) commit(ctx context.Context, r, next record) error {
 			if err != nil {
 				return "", 0, err
 			}
-			// A lease that ran out is another's now: it is not taken away for nothing.
-			nothing := next.Renewal == r.Renewal && next.Session == r.Session
-			if now.Renewal > r.Renewal || nothing && now.Lease != r.Lease {
+			// Without a change there is only the lease to give back. If it ran out, another
+			// replica may have it.
+			unchanged := next.Renewal == r.Renewal && next.Session == r.Session
+			if now.Renewal > r.Renewal || unchanged && now.Lease != r.Lease {
 				return old, 0, nil
 			}
 			overtaken = false
 			return h.sealed(next)
 		})
 		switch {
-		case err == nil && dropped: // at another replica, while the provider was asked
+		case err == nil && dropped: // by another replica, while the provider was asked
 			h.forget(r.Family)
 			return nil
 		case err == nil && overtaken:
 			return nil
 		case err == nil:
-			h.told(next, r)
+			h.countRenewal(next, r)
 			return nil
 		case time.Now().After(giveUp):
 			h.observe(Lost)
@@ -345,8 +353,8 @@ func (h *Held) commit(ctx context.Context, r, next record) error {
 	}
 }
 
-// told counts a renewal that is written down.
-func (h *Held) told(next, before record) {
+// countRenewal counts a renewal that the guard has stored.
+func (h *Held) countRenewal(next, before record) {
 	switch {
 	case next.Over != "":
 		h.observe(Over)

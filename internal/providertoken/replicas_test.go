@@ -86,6 +86,7 @@ type replicas struct {
 	*strict
 	store    *guardtest.Store
 	one, two *providertoken.Held
+	held     func(most int) *providertoken.Held // makes a further one, with room for so many sessions
 	res      *resource.Resource
 	ended    []reasons.Reason
 }
@@ -101,12 +102,12 @@ func newReplicas(t *testing.T) *replicas {
 		t.Fatal(err)
 	}
 	r.res = table.All()[0]
-	held := func() *providertoken.Held {
+	r.held = func(most int) *providertoken.Held {
 		keys, err := seal.NewKeyring(time.Now, []byte("a secret that both replicas have"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return providertoken.New(keys, 100, &providertoken.Held{
+		return providertoken.New(keys, most, &providertoken.Held{
 			Guard: &guard.Shared{Store: r.store, Now: time.Now}, Providers: provider.Set{provider.New(connector.Config{}, r.strict, nil)}, Resources: table,
 			Policy: policy.New(table.All(), nil, nil), Ended: revocation.New(100, time.Now), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 			End: func(_ string, _ time.Time, _ string, why reasons.Reason, _ error) {
@@ -116,7 +117,7 @@ func newReplicas(t *testing.T) *replicas {
 			},
 		})
 	}
-	r.one, r.two = held(), held()
+	r.one, r.two = r.held(100), r.held(100)
 	s := r.session(connector.WantAccess)
 	sign := providertoken.SignIn{Family: "family", Resource: r.res.URI, Until: time.Now().Add(24 * time.Hour)}
 	token := providertoken.Token{Value: "access-1", Expires: time.Now().Add(10 * time.Minute).Unix()}
@@ -294,4 +295,52 @@ func TestReplicasRenewOnce(t *testing.T) {
 			t.Errorf("%d sessions for four renewals, %d used twice", r.n-1, r.stolen)
 		}
 	})
+}
+
+// The memory of a replica is bounded. It used to be read again after the wait for what a
+// caller needs: a session that was forgotten in between was a crash at a client's refresh,
+// and told an MCP server for good that the session is over.
+func TestForgottenInBetween(t *testing.T) {
+	for name, ask := range map[string]func(*providertoken.Held, string) error{
+		"Person": func(h *providertoken.Held, _ string) error {
+			id, err := h.Person(t.Context(), "family")
+			if err == nil && id.Subject != jane.Subject {
+				t.Errorf("Person: got %v, want %v", id.Subject, jane.Subject)
+			}
+			return err
+		},
+		"Supply": func(h *providertoken.Held, uri string) error {
+			token, id, err := h.Supply(t.Context(), "family", uri)
+			if err == nil && (token.Value != "access-1" || id.Subject != jane.Subject) {
+				t.Errorf("Supply: got %q of %v, want access-1 of %v", token.Value, id.Subject, jane.Subject)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplicas(t)
+			h := r.held(1)
+			forget := false // at the next look at the clock, which comes after the session was found
+			h.Now = func() time.Time {
+				if forget {
+					forget = false
+					other := providertoken.SignIn{Family: "other", Resource: r.res.URI, Until: time.Now().Add(24 * time.Hour)}
+					if err := h.Begin(t.Context(), other, jane, "", connector.Session{}, providertoken.Token{Value: "other"}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return time.Now()
+			}
+			if _, err := h.Wait(t.Context(), r.res, "family"); err != nil {
+				t.Fatal("the session cannot be read from the guard:", err)
+			}
+			forget = true
+			if err := ask(h, r.res.URI); err != nil {
+				t.Errorf("a session that is good and that this replica forgot: %v", err)
+			}
+			if forget {
+				t.Error("the clock was not looked at, so nothing was forgotten")
+			}
+		})
+	}
 }

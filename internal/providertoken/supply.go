@@ -1,10 +1,16 @@
-// Package providertoken owns the token of a person's identity provider that an MCP
-// server gets, so that it can act there as the person: which token, how long it is
-// good, and in form "held" the session with the provider that keeps it good.
+// Package providertoken owns the token of a person's identity provider that an MCP server
+// gets, so that the server can act there as the person.
 //
-// Its invariants: a token goes to one MCP server and to no log, and a session is
-// exchanged at the provider by one replica at a time, because providers take a
-// second use of a refresh token for theft.
+// The configuration (File) says which token an MCP server gets and in which form. In form
+// "client" the token travels sealed inside the client's access token: package grant asks
+// Obtain and Carried for it at each sign-in and refresh, and nothing is stored. In form
+// "held" the session with the provider is sealed in the guard. Held renews it while it is
+// used, gives credential kinds a View of it for each request, and supplies token
+// exchange.
+//
+// Two things are always true. A token goes to one MCP server and into no log. And one
+// replica at a time exchanges a session, because providers take a second use of a refresh
+// token for theft.
 package providertoken
 
 import (
@@ -22,11 +28,11 @@ import (
 // Token is a provider's token as an MCP server gets it.
 type Token struct {
 	Value   token.Provider `json:"v"`
-	Expires int64          `json:"exp,omitempty"` // Unix seconds; 0: unknown, or never
+	Expires int64          `json:"exp,omitempty"` // Unix seconds; 0 if it is unknown or there is none
 }
 
-// Reasons why there is no token to pass on. None is the person's fault, and waiting
-// helps with none.
+// Errors of Obtain and Carried: there is no token to pass on. They last until the operator
+// or the provider changes something.
 var (
 	// ErrMissing: the provider gave no such token at the sign-in or the refresh.
 	ErrMissing = errors.New("the identity provider gave no such token")
@@ -38,8 +44,9 @@ var (
 	ErrUnfit = errors.New("the identity provider's token holds what no header can")
 )
 
-// Obtain returns the token of t in the session s with p, which it exchanges at the
-// provider if t says so. Errors are those above, and those of connector.Exchanger.
+// Obtain returns the token that t names, from the session s at p. If t says so, it
+// exchanges the session's access token at the provider. Errors are ErrMissing, ErrUnfit
+// and those of connector.Exchanger.
 func Obtain(ctx context.Context, p *provider.Provider, t *resource.ProviderToken, s connector.Session, now time.Time) (Token, error) {
 	value, expires := s.Wanted()
 	if value == "" {
@@ -61,8 +68,8 @@ func Obtain(ctx context.Context, p *provider.Provider, t *resource.ProviderToken
 	return Token{token.Provider(value), expires}, nil
 }
 
-// plain reports whether a token has the characters that RFC 6749, appendix A.12,
-// gives it, without the comma and the space, which some gateways split at.
+// plain reports whether a token has only the characters of RFC 6749, appendix A.12,
+// without the comma and the space: some gateways split headers at these.
 func plain(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; c <= ' ' || c >= 0x7f || c == ',' {
@@ -72,12 +79,12 @@ func plain(value string) bool {
 	return value != ""
 }
 
-// margin is how long before its end a token is not handed out any more: the MCP
-// server has to use it yet. Of a short life it is a sixth.
+// margin is how long before its end a token is no longer handed out, so that the MCP
+// server has time to use it: a sixth of its life, at most a minute.
 func margin(life time.Duration) time.Duration { return min(life/6, time.Minute) }
 
-// Carried returns how long an access token may live that carries the token, 0 for as
-// long as any. Errors wrap ErrTooLarge and ErrTooShort.
+// Carried returns how long an access token that carries k may live, 0 for no bound.
+// Errors wrap ErrTooLarge or ErrTooShort.
 func Carried(t *resource.ProviderToken, k Token, now time.Time) (time.Duration, error) {
 	if n, most := len(t.Line(string(k.Value))), min(t.Room(), resource.MaxCarried); n > most {
 		return 0, fmt.Errorf("%w: it has %d bytes, and %d can be carried; form held has room for %d", ErrTooLarge, n, most, maxHeld)
@@ -93,5 +100,5 @@ func Carried(t *resource.ProviderToken, k Token, now time.Time) (time.Duration, 
 	return life, nil
 }
 
-// maxHeld bounds a token that is held here.
+// maxHeld bounds a token that is held here, in bytes.
 const maxHeld = 8 << 10
