@@ -92,7 +92,7 @@ func TestFetchSSE(t *testing.T) {
 
 // Of many fetches that read much, only a few hold much at a time.
 func TestLongListsWaitForOneAnother(t *testing.T) {
-	long := `{"name":"long","inputSchema":{"type":"object"},"description":"` + strings.Repeat("x", smallBytes) + `"}`
+	long := `{"name":"long","inputSchema":{"type":"object"},"x":"` + strings.Repeat("x", smallBytes) + `"}`
 	release := make(chan struct{})
 	_, endpoint := serve(t, modernServer(func(w http.ResponseWriter, id, _ string) {
 		w.Header().Set("Content-Type", "application/json")
@@ -105,7 +105,7 @@ func TestLongListsWaitForOneAnother(t *testing.T) {
 	f.once.Do(f.init)
 	counted := f.large
 	var all sync.WaitGroup
-	const fetches = 3 * largeFetches
+	const fetches = largeFetches + 2
 	failed := make(chan error, fetches)
 	for range fetches {
 		all.Go(func() {
