@@ -119,8 +119,15 @@ func TestPacked(t *testing.T) {
 	if v, err := packed.Open(seal(plain, text), "host"); !errors.Is(err, ErrInvalid) {
 		t.Errorf("what was not packed: %+v, %v", v, err)
 	}
-	if v, err := packed.Open(seal(packed, letter{strings.Repeat("x", maxPlain)}), "host"); !errors.Is(err, ErrInvalid) {
-		t.Errorf("a small value that unpacks to a large one: %d bytes, %v", len(v.Text), err)
+	if v, err := NewPackedBox[letter](k, "lette", dictionary).Open(s, "host"); !errors.Is(err, ErrInvalid) {
+		t.Errorf("for another purpose: %+v, %v", v, err)
+	}
+	// A small value that unpacks to a large one. The last byte is the line feed after the JSON.
+	room := maxPlain - len("{\"Text\":\"\"}\n")
+	for n, want := range map[int]error{room: nil, room + 1: ErrInvalid, 2 * room: ErrInvalid} {
+		if v, err := packed.Open(seal(packed, letter{strings.Repeat("x", n)}), "host"); !errors.Is(err, want) {
+			t.Errorf("a text of %d bytes: %d bytes, %v; want %v", n, len(v.Text), err, want)
+		}
 	}
 	if a, b := seal(plain, letter{"&&&&&&&&"}), seal(plain, letter{"xxxxxxxx"}); len(a) != len(b) {
 		t.Errorf("\"&\" takes more room than \"x\": %d bytes, %d", len(a), len(b))

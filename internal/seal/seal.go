@@ -162,7 +162,7 @@ func (b Box[T]) Seal(v T, expires time.Time, aad ...string) (string, error) {
 // Open returns what was sealed, or ErrInvalid or ErrExpired.
 func (b Box[T]) Open(s string, aad ...string) (T, error) {
 	v, expired, err := b.open(s, aad)
-	if err == nil && expired {
+	if expired {
 		return *new(T), ErrExpired
 	}
 	return v, err
@@ -175,6 +175,7 @@ func (b Box[T]) Late(s string, aad ...string) (T, error) {
 	return v, err
 }
 
+// open also says whether the value has expired, which only a genuine one has.
 func (b Box[T]) open(s string, aad []string) (v T, expired bool, err error) {
 	if b.keys == nil || len(s) > maxSealed {
 		return v, false, ErrInvalid

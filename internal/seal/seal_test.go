@@ -111,6 +111,29 @@ func TestShortSecretsAreRefused(t *testing.T) {
 	}
 }
 
+// What is derived depends on the secret and the label, and not on what is sealed.
+func TestDerive(t *testing.T) {
+	a, b, both := ring(t, clock, "a"), ring(t, clock, "b"), ring(t, clock, "b", "a")
+	derive := func(k *Keyring, label string) string {
+		t.Helper()
+		got, err := k.Derive(label, 32)
+		if err != nil || len(got) != 32 {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		return string(got)
+	}
+	if derive(a, "x") != derive(a, "x") || derive(a, "x") == derive(a, "y") || derive(a, "x") == derive(b, "x") {
+		t.Error("the secret and the label must decide, and nothing else")
+	}
+	all, err := both.DeriveAll("x", 32)
+	if err != nil || len(all) != 2 || string(all[0]) != derive(b, "x") || string(all[1]) != derive(a, "x") {
+		t.Errorf("of both, in order: %d values, %v", len(all), err)
+	}
+	if ids := both.IDs(); len(ids) != 2 || ids[0] != b.IDs()[0] || ids[1] != a.IDs()[0] || ids[0] == ids[1] || len(ids[0]) != 2*keyIDSize {
+		t.Errorf("ids %q", ids)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	now := func() time.Time { return start }
 	k := ring(f, now, "a")
