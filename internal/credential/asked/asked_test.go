@@ -47,6 +47,10 @@ func TestOneQuestionForMany(t *testing.T) {
 				t.Errorf("%q %v", v, err)
 			}
 		}
+		// One that found no answer just before there was one does not ask again.
+		if got, err := a.ask(t.Context(), KeyOf("key", ""), at, ask); got.value != "jane" || err != nil {
+			t.Errorf("%+v %v", got, err)
+		}
 		if n := asked.Load(); n != 1 {
 			t.Errorf("%d questions", n)
 		}
@@ -63,19 +67,28 @@ func TestHowLongAnswersCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New[string](30*time.Second, 5*time.Second, time.Now)
 		soon := time.Now().Add(2 * time.Second)
-		_, until, err := a.Ask(t.Context(), KeyOf("short", ""), at, func(context.Context) (string, time.Time, error) { return "x", soon, nil })
+		late := soon.Add(time.Hour)
+		_, until, err := a.Ask(t.Context(), KeyOf("long", ""), at, func(context.Context) (string, time.Time, error) { return "x", late, nil })
+		if err != nil || !until.Equal(time.Now().Add(30*time.Second)) {
+			t.Errorf("of a credential that ends later: %v %v", until, err)
+		}
+		_, until, err = a.Ask(t.Context(), KeyOf("short", ""), at, func(context.Context) (string, time.Time, error) { return "x", soon, nil })
 		if err != nil || !until.Equal(soon) {
 			t.Errorf("%v %v", until, err)
 		}
 		time.Sleep(2 * time.Second)
+		if a.wasGood(KeyOf("short", "")) {
+			t.Error("it is preferred beyond its end")
+		}
 		if _, _, err := a.Known(KeyOf("short", "")); !errors.Is(err, credential.ErrUnknown) {
 			t.Errorf("beyond its end: %v", err)
 		}
 
-		no := func(context.Context) (string, time.Time, error) { return "", time.Time{}, inactive }
+		questions := 0
+		no := func(context.Context) (string, time.Time, error) { questions++; return "", time.Time{}, inactive }
 		for range 2 {
-			if _, _, err := a.Ask(t.Context(), KeyOf("no", ""), at, no); reasonOf(err) != reasons.InactiveToken {
-				t.Error(err)
+			if _, _, err := a.Ask(t.Context(), KeyOf("no", ""), at, no); reasonOf(err) != reasons.InactiveToken || questions != 1 {
+				t.Errorf("%v after %d questions", err, questions)
 			}
 		}
 		time.Sleep(6 * time.Second)
@@ -83,12 +96,14 @@ func TestHowLongAnswersCount(t *testing.T) {
 			t.Errorf("a refusal counts for ever: %v", err)
 		}
 
-		down := func(context.Context) (string, time.Time, error) { return "", time.Time{}, errors.New("status 500") }
-		if _, _, err := a.Ask(t.Context(), KeyOf("down", ""), at, down); reasonOf(err) != reasons.VerifierUnavailable {
-			t.Error(err)
-		}
-		if _, _, err := a.Known(KeyOf("down", "")); !errors.Is(err, credential.ErrUnknown) {
-			t.Errorf("a failure is remembered: %v", err)
+		for _, failure := range []error{errors.New("status 500"), credential.Refused{Reason: reasons.VerifierUnavailable}} {
+			down := func(context.Context) (string, time.Time, error) { return "", time.Time{}, failure }
+			if _, _, err := a.Ask(t.Context(), KeyOf("down", ""), at, down); reasonOf(err) != reasons.VerifierUnavailable {
+				t.Error(err)
+			}
+			if _, _, err := a.Known(KeyOf("down", "")); !errors.Is(err, credential.ErrUnknown) {
+				t.Errorf("a failure is remembered: %v", err)
+			}
 		}
 	})
 }
@@ -104,9 +119,39 @@ func TestRevoked(t *testing.T) {
 		if _, _, err := a.Ask(t.Context(), key, at, no); reasonOf(err) != reasons.InactiveToken {
 			t.Error(err)
 		}
-		if a.wasGood(key) {
+		if a.wasGood(key) || a.yes.Len() != 0 {
 			t.Error("it is preferred still")
 		}
+		long := KeyOf("not used for long", "")
+		a.keep(long, "x", time.Time{})
+		if time.Sleep(remembered); a.wasGood(long) {
+			t.Error("it is preferred for ever")
+		}
+	})
+}
+
+// Only refusals of credentials that were never good count against the bound of their
+// resource, and what the bound turns away takes no place.
+func TestWhatCountsAsRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := New[string](30*time.Second, 5*time.Second, time.Now)
+		many := func(n int, name string, answer error, want reasons.Reason) {
+			t.Helper()
+			for i := range n {
+				_, _, err := a.Ask(t.Context(), KeyOf(fmt.Sprint(name, i), ""), at, func(context.Context) (string, time.Time, error) { return "x", time.Time{}, answer })
+				if reasonOf(err) != want {
+					t.Fatalf("%s %d: %v", name, i, err)
+				}
+			}
+		}
+		many(maxRefusals+1, "good", nil, "")
+		many(maxRefusals+1, "no answer", errors.New("status 500"), reasons.VerifierUnavailable)
+		time.Sleep(31 * time.Second) // the good ones have to be asked about again
+		many(maxRefusals, "no good", inactive, reasons.InactiveToken)
+		many(maxRefusals, "good", nil, "")
+		many(2*maxFirst, "one too many", inactive, reasons.TooManyWaiting)
+		time.Sleep(time.Minute)
+		many(1, "later", nil, "")
 	})
 }
 
@@ -188,7 +233,9 @@ func TestMemoryIsBounded(t *testing.T) {
 	if a.yes.Len() > maxGood || a.noes.Len() > maxRefused {
 		t.Errorf("%d and %d answers", a.yes.Len(), a.noes.Len())
 	}
-	if v, _, err := a.Known(KeyOf(fmt.Sprint(maxGood+99), "")); v != maxGood+99 || err != nil {
-		t.Errorf("the newest is not there: %v", err)
+	for v := maxGood; v < maxGood+100; v++ {
+		if got, _, err := a.Known(KeyOf(fmt.Sprint(v), "")); got != v || err != nil {
+			t.Fatalf("answer %d of %d is not there: %v", v, maxGood+100, err)
+		}
 	}
 }
