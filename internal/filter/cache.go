@@ -34,9 +34,6 @@ type remembered struct{ from, to []byte }
 
 // Message is the function of that name. v must be comparable, and equal views show the same.
 func (c *Cache) Message(message []byte, v View) ([]byte, error) {
-	if len(message) > MaxBytes {
-		return nil, ErrTooLarge
-	}
 	if out, ok := c.known(message, v); ok {
 		return out, nil
 	}
@@ -77,11 +74,10 @@ func (c *Cache) resultsOf(v View) []remembered {
 // null in its place.
 func (c *Cache) known(message []byte, v View) ([]byte, bool) {
 	for _, r := range c.resultsOf(v) {
-		around := len(message) - len(r.from)
-		if around <= 0 || around > maxEnvelope {
+		if len(message)-len(r.from) > maxEnvelope {
 			continue
 		}
-		at := bytes.Index(message[:min(len(message), around+len(r.from))], r.from)
+		at := bytes.Index(message, r.from)
 		if at < 0 {
 			continue
 		}

@@ -22,6 +22,10 @@ type Events struct {
 	cr     bool // the last line ended in CR, which an LF may belong to
 }
 
+// maxIdle bounds the memory, in bytes, that a stream holds of the last event while it
+// waits for the next one.
+const maxIdle = 64 << 10
+
 // errEvent is for a line that never ends.
 var errEvent = errors.New("it has a line without an end")
 
@@ -36,12 +40,10 @@ func (e *Events) Read(p []byte) (int, error) {
 		if e.err != nil {
 			return 0, e.err
 		}
-		if e.err = e.next(); e.err != nil && e.err != io.EOF {
-			e.ready.Reset() // nothing of an event that cannot be passed on
+		if e.ready.Cap() > maxIdle {
+			e.ready = bytes.Buffer{}
 		}
-		if e.ready.Cap() > 64<<10 && e.ready.Len() == 0 {
-			e.ready = bytes.Buffer{} // an open stream holds no memory of a long event
-		}
+		e.err = e.next()
 	}
 	return e.ready.Read(p)
 }
@@ -74,7 +76,8 @@ func (e *Events) next() error {
 		}
 	}
 	if len(bytes.TrimSpace(data)) == 0 || kind == "endpoint" { // a comment, or an event that begins a stream
-		return e.pass(lines)
+		e.pass(lines)
+		return nil
 	}
 	out, err := e.filter(data)
 	switch {
@@ -83,20 +86,21 @@ func (e *Events) next() error {
 	case err != nil:
 		return err
 	case bytes.Equal(out, data):
-		return e.pass(lines)
-	}
-	return e.replace(lines, out)
-}
-
-func (e *Events) pass(lines [][]byte) error {
-	for _, line := range lines {
-		e.ready.Write(line)
+		e.pass(lines)
+	default:
+		e.replace(lines, out)
 	}
 	return nil
 }
 
+func (e *Events) pass(lines [][]byte) {
+	for _, line := range lines {
+		e.ready.Write(line)
+	}
+}
+
 // replace writes the lines with other data instead of the first line of data.
-func (e *Events) replace(lines [][]byte, data []byte) error {
+func (e *Events) replace(lines [][]byte, data []byte) {
 	written := false
 	for _, line := range lines {
 		text := bytes.TrimRight(line, "\r\n")
@@ -114,7 +118,6 @@ func (e *Events) replace(lines [][]byte, data []byte) error {
 			e.ready.Write(line[len(text):])
 		}
 	}
-	return nil
 }
 
 // valueOf returns the value of a line of that field.

@@ -252,7 +252,7 @@ func (f *reading) scopes() error {
 	whole, err := f.value(func() error {
 		return f.Array(func() error {
 			before := len(f.edits)
-			shown := true
+			var shown bool
 			s, err := f.value(func() (err error) {
 				shown, err = f.scope()
 				return err

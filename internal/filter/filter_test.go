@@ -52,6 +52,12 @@ func TestMessage(t *testing.T) {
 		"scopes of none":  {`{"result":{"tools":[{"name":"b"}],"_meta":{"scopes":[{"name":"t","tools":["b"]}]}}}`, `{"result":{"tools":[],"_meta":{"scopes":[]}}}`},
 		"scopes all":      {`{"result":{"tools":[],"_meta":{"scopes":[ {"tools":["a", "c"]} ]}}}`, `{"result":{"tools":[],"_meta":{"scopes":[ {"tools":["a", "c"]} ]}}}`},
 		"odd scopes":      {`{"result":{"tools":[],"_meta":{"scopes":[1,"b",{"tools":"b"},{"tools":["a",7]}]}}}`, `{"result":{"tools":[],"_meta":{"scopes":[{"tools":["a"]}]}}}`},
+		"tools of scopes": {`{"result":{"tools":[],"_meta":{"scopes":[{"tools":["a","b"]}]}}}`, `{"result":{"tools":[],"_meta":{"scopes":[{"tools":["a"]}]}}}`},
+		"other metadata":  {`{"result":{"tools":[],"_meta":{"x":[{"tools":["b"]}],"scopes":{"tools":["b"]}}}}`, `{"result":{"tools":[],"_meta":{"x":[{"tools":["b"]}],"scopes":{"tools":["b"]}}}}`},
+		"scope of none":   {`{"result":{"tools":[],"_meta":{"scopes":[{"name":"t","tools":["b"]},{"name":"w","tools":[]}]}}}`, `{"result":{"tools":[],"_meta":{"scopes":[{"name":"w","tools":[]}]}}}`},
+		"white space":     {`{"result": {"tools": [ {"name":"b"} , {"name":"a"} ] , "cacheScope" : "public" , "_meta":{"scopes": [ {"tools":["b"]} , {"tools": [ "b" , "c" ]} ]}}}`, `{"result": {"tools": [{"name":"a"}] , "cacheScope" : "private" , "_meta":{"scopes": [{"tools": ["c"]}]}}}`},
+		"other result":    {`{"id":1,"result":[{"name":"b"}]}`, `{"id":1,"result":[{"name":"b"}]}`},
+		"longest batch":   {"[" + strings.Repeat(`{"id":1},`, maxMessages-1) + `{"id":1}]`, "[" + strings.Repeat(`{"id":1},`, maxMessages-1) + `{"id":1}]`},
 		"no scopes":       {`{"result":{"tools":[],"_meta":null}}`, `{"result":{"tools":[],"_meta":null}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +72,7 @@ func TestMessage(t *testing.T) {
 				in, isResult := resultOf(tt.in)
 				want, _ := resultOf(tt.want)
 				for _, f := range []func([]byte, View) ([]byte, error){Result, c.Result} {
-					if got, err := f(in, some); isResult && (err != nil || string(got) != string(want)) {
+					if got, err := f(in, some); isResult && in[0] == '{' && (err != nil || string(got) != string(want)) {
 						t.Errorf("%v\n%s\nwant\n%s", err, got, want)
 					}
 				}
@@ -85,13 +91,53 @@ func TestRefused(t *testing.T) {
 		"no list": `{"result":{"tools":{"name":"b"}}}`, "list of texts": `{"result":{"tools":["b"]}}`, "list of lists": `{"result":{"tools":[[{"name":"b"}]]}}`, "list null": `{"result":{"tools":null}}`,
 		"prototype": `{"result":{"__proto__":{"tools":[{"name":"b"}]}}}`, "batch of texts": `["b"]`, "long batch": "[" + strings.Repeat(`{"id":1},`, maxMessages) + `{"id":1}]`,
 		"deep": `{"result":{"tools":[],"x":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}}`, "large": `{"result":"` + strings.Repeat("a", MaxBytes) + `"}`,
-		"scopes twice": `{"result":{"tools":[],"_meta":{"scopes":[],"scopes":[{"tools":["b"]}]}}}`,
+		"scope of half a pair": `{"result":{"tools":[],"_meta":{"scopes":[{"tools":["\ud800"]}]}}}`,
+		"scopes twice":         `{"result":{"tools":[],"_meta":{"scopes":[],"scopes":[{"tools":["b"]}]}}}`,
 	} {
 		var c Cache
 		for _, f := range []func([]byte, View) ([]byte, error){Message, c.Message} {
 			if got, err := f([]byte(in), some); err == nil || got != nil {
 				t.Errorf("%s: %v, %.100s", name, err, got)
 			}
+		}
+		result, ok := strings.CutPrefix(in, `{"result":`)
+		for _, f := range []func([]byte, View) ([]byte, error){Result, c.Result} {
+			if got, err := f([]byte(strings.TrimSuffix(result, "}")), some); ok && (err == nil || got != nil) {
+				t.Errorf("result, %s: %v, %.100s", name, err, got)
+			}
+		}
+	}
+}
+
+// Whatever is passed over is bounded too, and as deep as the bound it passes.
+func TestBounds(t *testing.T) {
+	for place, levels := range map[string]int{
+		`{"params":%s}`: 1, `{"result":%s}`: 1, `{"result":{"x":%s}}`: 2, `{"result":{"tools":[{"name":"a","x":%s}]}}`: 4, `{"result":{"cacheScope":%s}}`: 2, `{"result":{"_meta":%s}}`: 2, `{"result":{"_meta":{"x":%s}}}`: 3,
+		`{"result":{"_meta":{"scopes":[%s]}}}`: 4, `{"result":{"_meta":{"scopes":[{"x":%s}]}}}`: 5, `{"result":{"_meta":{"scopes":[{"tools":{"x":%s}}]}}}`: 6, `{"result":{"_meta":{"scopes":[{"tools":[%s]}]}}}`: 6,
+	} {
+		for over, want := range map[int]error{0: nil, 1: ErrUnreadable} {
+			n := maxDepth - levels + over
+			if _, err := Message(fmt.Appendf(nil, place, strings.Repeat("[", n)+strings.Repeat("]", n)), some); !errors.Is(err, want) {
+				t.Errorf("%s, %d levels: %v; want %v", place, levels+n, err, want)
+			}
+		}
+	}
+	var c Cache
+	for n, want := range map[int]error{MaxBytes: nil, MaxBytes + 1: ErrTooLarge} {
+		value := `{"x":"` + strings.Repeat("a", n-len(`{"x":""}`)) + `"}`
+		for _, f := range []func([]byte, View) ([]byte, error){Message, c.Message, Result, c.Result} {
+			if got, err := f([]byte(value), some); !errors.Is(err, want) || (want == nil) != (string(got) == value) {
+				t.Errorf("%d bytes: %d bytes, %v; want %v", n, len(got), err, want)
+			}
+		}
+	}
+	for n, want := range map[int]int{maxRemembered: 2, maxRemembered + 1: 0} {
+		var c Cache
+		result := `{"x":"` + strings.Repeat("a", n-len(`{"x":""}`)) + `"}`
+		c.Message([]byte(`{"result":`+result+`}`), some)
+		c.Result([]byte(result), names("others"))
+		if len(c.views) != want {
+			t.Errorf("a result of %d bytes: %d views remember it, want %d", n, len(c.views), want)
 		}
 	}
 }
@@ -128,19 +174,35 @@ func TestCache(t *testing.T) {
 	if got, _ := c.Message([]byte(`{"result":`+result+`}`), names("tools/call:b")); string(got) != `{"result":{"tools":[{"name":"b"}]}}` {
 		t.Errorf("another view: %s", got)
 	}
-	for i := range 10 * maxViews { // bounded
-		c.Message(fmt.Appendf(nil, `{"result":{"tools":[{"name":"%d"}]}}`, i), names(fmt.Sprint(i%(2*maxViews))))
-		if len(c.views) > maxViews || len(c.views[some].resultsOrNone()) > resultsOfView {
-			t.Fatal("the cache grows without a bound")
+	// Results alone: each is its own, and the last ones are kept.
+	const view = names("tools/call:1 tools/call:3")
+	for i := range resultsOfView + 1 {
+		for _, want := range []string{fmt.Sprint(i % 2), fmt.Sprint(i % 2)} {
+			got, err := c.Result(fmt.Appendf(nil, `{"tools":[{"name":"%d"}],"page":%d}`, i, i), view)
+			if shown := strings.Contains(string(got), "name"); err != nil || shown != (want == "1") {
+				t.Errorf("result %d: %v %s", i, err, got)
+			}
+		}
+		if n := len(c.views[view].results); n != min(i+1, resultsOfView) {
+			t.Errorf("%d results are remembered of %d", n, i+1)
 		}
 	}
-}
-
-func (s *seen) resultsOrNone() []remembered {
-	if s == nil {
-		return nil
+	for i := range 10 * maxViews { // bounded
+		c.Message(fmt.Appendf(nil, `{"result":{"tools":[{"name":"%d"}]}}`, i), names(fmt.Sprint(i%(2*maxViews))))
+		size := 0
+		for _, s := range c.views {
+			for _, r := range s.results {
+				size += len(r.from) + len(r.to)
+			}
+		}
+		if len(c.views) > maxViews || size != c.size {
+			t.Fatalf("%d views; %d bytes are counted as %d", len(c.views), size, c.size)
+		}
 	}
-	return s.results
+	c.size = maxAll + 1
+	if c.Result([]byte(`{"x":1}`), some); len(c.views) != 1 || c.size != 2*len(`{"x":1}`) {
+		t.Errorf("%d views of %d bytes are left where there were too many bytes", len(c.views), c.size)
+	}
 }
 
 func TestEvents(t *testing.T) {
@@ -161,6 +223,12 @@ func TestEvents(t *testing.T) {
 		"an address":        {"event: endpoint\ndata: /messages\n\n", "event: endpoint\ndata: /messages\n\n"},
 		"another event":     {"event: ping\ndata: now\n\nevent: list\ndata: " + list + "\n\n", "event: list\ndata: " + shown + "\n\n"},
 		"no event":          {"event:\ndata: " + list + "\n\n", "event:\ndata: " + shown + "\n\n"},
+		"LF and CR":         {"data: " + list + "\nid: 1\n\ndata: {}\r\r", "data: " + shown + "\nid: 1\n\ndata: {}\n\n"},
+		"LF before CR":      {"\ndata: " + list + "\r\r", "\ndata: " + shown + "\n\n"},
+		"as it came":        {"data:{}\n\n", "data:{}\n\n"},
+		"one letter more":   {"dataa\ndata: " + list + "\n\n", "dataa\ndata: " + shown + "\n\n"},
+		"first line empty":  {"data\ndata: " + list + "\n\n", "data: \ndata: " + shown + "\n\n"},
+		"mark later":        {"data: {}\n\n\ufeffdata: x\n\n", "data: {}\n\n\ufeffdata: x\n\n"},
 		"without an end":    {"data: {}\n\ndata: " + list + "\n", "data: {}\n\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +245,8 @@ func TestEvents(t *testing.T) {
 		})
 	}
 	for name, in := range map[string]string{
-		"no JSON": "data: {}\n\ndata: b\n\n", "unreadable list": "data: {}\n\nevent: message\ndata: {\"result\":{\"tools\":[{}]}}\n\n", "long line": "data: {}\n\ndata: " + strings.Repeat("b", MaxBytes+1),
+		"no JSON": "data: {}\n\ndata: b\n\n", "unreadable list": "data: {}\n\nevent: message\ndata: {\"result\":{\"tools\":[{}]}}\n\n", "no JSON, no event": "data: {}\n\nevent:\ndata: b\n\n", "long event": "data: {}\n\n" + strings.Repeat("data: "+strings.Repeat(" ", MaxBytes/8)+"\n", 8) + "\n",
+		"long line": "data: {}\n\ndata: " + strings.Repeat("b", MaxBytes+1),
 	} {
 		got, err := io.ReadAll(NewEvents(strings.NewReader(in), func(m []byte) ([]byte, error) { return Message(m, some) }))
 		if err == nil || string(got) != "data: {}\n\n" {
@@ -197,6 +266,18 @@ func TestEventsAtOnce(t *testing.T) {
 		if n, err := events.Read(buf); err != nil || !strings.HasPrefix(string(buf[:n]), "data: {}") {
 			t.Errorf("%q %v", buf[:n], err)
 		}
+	}
+}
+
+// A stream that waits holds no memory of a long event.
+func TestEventsIdle(t *testing.T) {
+	long := "data: " + strings.Repeat("x", 2*maxIdle) + "\n\n"
+	events := NewEvents(strings.NewReader(long+"data: {}\n\n"), func(m []byte) ([]byte, error) { return m, nil })
+	if _, err := io.ReadFull(events, make([]byte, len(long))); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(events); err != nil || string(rest) != "data: {}\n\n" || events.ready.Cap() > maxIdle {
+		t.Errorf("%q, %v; %d bytes are held", rest, err, events.ready.Cap())
 	}
 }
 
