@@ -127,7 +127,7 @@ func (c *Client) Get(ctx context.Context, req Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, namedKey{}, named), totalTimeout)
 	defer cancel()
 	// A bare RoundTrip: http.Client would follow redirects and keep cookies.
-	r := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{
+	r := &http.Request{Method: http.MethodGet, URL: u, Header: http.Header{
 		"Accept": {req.Accept}, "User-Agent": {"mcp-forward-auth"},
 	}}
 	if req.IfNoneMatch != "" {

@@ -69,7 +69,8 @@ func TestCheckURL(t *testing.T) {
 	plain := &egress.Client{Ports: []uint16{8443}}
 	for _, good := range []string{
 		"https://client.example/a", "https://client.example", "https://client.example:443/", "https://client.example:8443/?q=1",
-		"https://xn--bcher-kva.example/", "https://8.example/",
+		"https://xn--bcher-kva.example/", "https://8.example/", "https://client.example/!~",
+		"https://" + strings.Repeat("a", 63) + ".example/", "https://" + strings.Repeat("a.", 123) + "example/",
 	} {
 		if err := plain.CheckURL(good); err != nil {
 			t.Errorf("%s: %v", good, err)
@@ -86,7 +87,10 @@ func TestCheckURL(t *testing.T) {
 		"https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://127.1/", "https://1.2.3.0x4/", "https://a.0x/", "https://a.09/",
 		"https://client.example\\@evil.example/", "https://client.example/a b", "https://client.example/\n", "https://client.example/é",
 		"https://client%2eexample/", "https://" + strings.Repeat("a", 64) + ".example/", "https://client.example/" + strings.Repeat("a", 2048),
-		"http://localhost/", "http://127.0.0.1:8080/x", "http://[::1]/",
+		"http://localhost/", "http://127.0.0.1:8080/x", "http://[::1]/", "https://single/", "https://" + strings.Repeat("a.", 122) + "aa.example/",
+		"https://a-.example/", "https://a~.example/", "https://a+b.example/", "https://a.0b1/",
+		"https://client.example/\"", "https://client.example/<", "https://client.example/`", "https://client.example/{", "https://client.example/|", "https://client.example/^",
+		"https://client.example/\x7f",
 	} {
 		if err := plain.CheckURL(bad); err == nil {
 			t.Errorf("%q is admitted", bad)
@@ -174,9 +178,12 @@ func TestGet(t *testing.T) {
 		}))
 		for range 2 {
 			resp, err := get(client, "https://plain.example/doc?x=%2F")
-			if err != nil || string(resp.Body) != "{}" {
+			if err != nil || string(resp.Body) != "{}" || resp.Header.Get("Set-Cookie") != "a=b" {
 				t.Fatal(resp, err)
 			}
+		}
+		if n := len(net.Dialed()); n != 2 {
+			t.Errorf("2 fetches made %d connections; each has to check its own address", n)
 		}
 		if seen.Method != "GET" || seen.RequestURI != "/doc?x=%2F" || seen.Host != "plain.example" {
 			t.Errorf("%s %s %s", seen.Method, seen.Host, seen.RequestURI)
@@ -185,6 +192,9 @@ func TestGet(t *testing.T) {
 			if name != "Accept" && name != "User-Agent" && name != "Connection" {
 				t.Errorf("sent %s: %s", name, seen.Header[name])
 			}
+		}
+		if _, err := client.Get(t.Context(), egress.Request{URL: "https://plain.example/doc", IfNoneMatch: `"tag"`, Limit: 2}); err != nil || seen.Header.Get("If-None-Match") != `"tag"` {
+			t.Errorf("%v, sent %v", err, seen.Header)
 		}
 	})
 
@@ -197,7 +207,7 @@ func TestGet(t *testing.T) {
 				http.Redirect(w, r, "https://plain.example/doc", status)
 			}))
 			resp, err := get(client, "https://"+host+"/")
-			if err != nil || resp.Status != status || asked != 1 {
+			if err != nil || resp.Status != status || resp.Body != nil || asked != 1 {
 				t.Errorf("%d: %v %v, asked %d times", status, resp, err, asked)
 			}
 		}
@@ -209,6 +219,10 @@ func TestGet(t *testing.T) {
 			if _, err := get(client, "https://size.example/"); (err == nil) != ok || err != nil && !errors.Is(err, egress.ErrTooLarge) {
 				t.Errorf("%d bytes: %v", n, err)
 			}
+		}
+		net.Site("identity.example", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "identity") }))
+		if _, err := get(client, "https://identity.example/"); err != nil {
+			t.Errorf("identity: %v", err)
 		}
 		net.Site("bomb.example", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			var b bytes.Buffer
@@ -377,14 +391,14 @@ func TestTimeouts(t *testing.T) {
 func TestBudget(t *testing.T) {
 	internet := egresstest.New(t)
 	now := time.Unix(1_800_000_000, 0)
-	client := &egress.Client{Network: internet.Network(), Now: func() time.Time { return now }}
-	for _, h := range []string{"a.victim.example", "b.victim.example", "other.example"} {
+	client := &egress.Client{Network: internet.Network(), Now: func() time.Time { return now }, Named: []string{"named.example"}}
+	for _, h := range []string{"a.victim.example", "b.victim.example", "other.example", "named.example"} {
 		internet.Site(h, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	}
 
 	t.Run("ATK-47 one site, however many names and queries", func(t *testing.T) {
 		good := 0
-		for i := range 40 {
+		for i := range 100 { // more than there are places: what the budget refuses takes none
 			_, err := get(client, fmt.Sprintf("https://%c.victim.example/?%d", 'a'+i%2, i))
 			if err == nil {
 				good++
@@ -415,9 +429,23 @@ func TestBudget(t *testing.T) {
 		if good != 60 {
 			t.Errorf("%d fetches", good)
 		}
-		_, err := client.Get(context.Background(), egress.Request{URL: "https://other.example/", Limit: 10, Repeat: true})
-		if err != nil {
-			t.Errorf("strangers starve a client in use: %v", err)
+		repeat := egress.Request{URL: "https://other.example/", Limit: 10, Repeat: true}
+		for n, want := range []error{nil, nil, nil, nil, nil, egress.ErrBudget} {
+			if _, err := client.Get(t.Context(), repeat); !errors.Is(err, want) {
+				t.Errorf("a client in use, fetch %d: %v, want %v", n+1, err, want)
+			}
+		}
+		// What the total refused does not count for the site.
+		for range 20 {
+			if _, err := get(client, "https://late.example/"); !errors.Is(err, egress.ErrBudget) {
+				t.Fatal(err)
+			}
+		}
+		now = now.Add(4 * time.Second)
+		for range 10 {
+			if _, err := get(client, "https://late.example/"); errors.Is(err, egress.ErrBudget) {
+				t.Error(err)
+			}
 		}
 	})
 
@@ -432,6 +460,9 @@ func TestBudget(t *testing.T) {
 		}
 		if _, err := get(client, "https://stranger.example/"); !errors.Is(err, egress.ErrBudget) {
 			t.Fatalf("the budget of strangers is not used up: %v", err)
+		}
+		if _, err := get(client, "https://named.example/"); err != nil {
+			t.Errorf("a host that the operator named: %v", err)
 		}
 		if _, err := get(client, "https://other.example/new"); err != nil {
 			t.Errorf("a new document of a site that was good: %v", err)

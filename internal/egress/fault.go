@@ -39,11 +39,8 @@ func (f *Fault) Public() string {
 	return "is unknown to this service, or has an address that it does not connect to"
 }
 
-// faultOf returns err as a *Fault if it lasts, and otherwise unchanged.
+// faultOf returns err as a *Fault if it lasts, and unchanged if it is one or does not last.
 func faultOf(err error) error {
-	if _, ok := errors.AsType[*Fault](err); ok {
-		return err
-	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return &Fault{Certificate, err}
 	}

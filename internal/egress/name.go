@@ -49,11 +49,7 @@ func (c *Client) parse(raw string) (u *url.URL, named bool, err error) {
 	if err := checkName(u.Hostname(), named); err != nil {
 		return nil, false, err
 	}
-	ports := c.Ports
-	if named {
-		ports = append(c.namedPorts(raw, u), ports...)
-	}
-	return u, named, checkPort(u, ports)
+	return u, named, checkPort(u, append(c.namedPorts(raw, u), c.Ports...))
 }
 
 // isNamed reports whether entry, a host or a host with a port, is that of u.
@@ -65,7 +61,7 @@ func isNamed(entry string, u *url.URL) bool {
 	return host == u.Hostname() && port == u.Port()
 }
 
-// namedPorts are those that the operator named with the host.
+// namedPorts is the port that the operator named with the host.
 func (c *Client) namedPorts(raw string, u *url.URL) []uint16 {
 	n, err := strconv.ParseUint(u.Port(), 10, 16)
 	if err == nil && (slices.Contains(c.NamedURLs, raw) || slices.Contains(c.Named, u.Host)) {

@@ -32,30 +32,33 @@ func answering() http.Handler {
 // stranger names, may not.
 func TestNamedHosts(t *testing.T) {
 	internet := egresstest.New(t)
-	for _, host := range []string{"apps.corp.example", "apps.internal", "docs", "keys.corp.example", "other.corp.example"} {
+	for _, host := range []string{"apps.corp.example", "apps.internal", "docs", "keys.corp.example", "other.corp.example", "port.corp.example"} {
 		internet.Site(host, answering())
 		internet.Resolve(host, "10.20.30.40")
 	}
 	client := &egress.Client{
-		Named: []string{"apps.corp.example", "apps.corp.example:8443", "apps.internal", "docs"}, NamedURLs: []string{"https://keys.corp.example:9443/jwks"},
+		Ports: []uint16{9000},
+		Named: []string{"apps.corp.example", "apps.corp.example:8443", "apps.internal", "docs", "port.corp.example:9000"}, NamedURLs: []string{"https://keys.corp.example:9443/jwks"},
 		Network: internet.Network(),
 	}
 	for _, good := range []string{
 		"https://apps.corp.example/client", "https://apps.corp.example:8443/client", "https://apps.internal/client", "https://docs/client",
-		"https://keys.corp.example:9443/jwks",
+		"https://keys.corp.example:9443/jwks", "https://port.corp.example:9000/client",
 	} {
 		if resp, err := get(client, good); err != nil || string(resp.Body) != "{}" {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
 	for bad, want := range map[string]error{
-		"https://other.corp.example/client":    egress.ErrUnreachable, // of the same domain, not named
-		"https://apps.corp.example:22/client":  egress.ErrRefused,
-		"https://apps.internal:8443/client":    egress.ErrRefused,
-		"http://apps.corp.example/client":      egress.ErrRefused,
-		"https://other.internal/client":        egress.ErrRefused,
-		"https://keys.corp.example/jwks":       egress.ErrUnreachable, // its host was not named, only a URL
-		"https://keys.corp.example:9443/other": egress.ErrRefused,
+		"https://other.corp.example/client":      egress.ErrUnreachable, // of the same domain, not named
+		"https://apps.corp.example:22/client":    egress.ErrRefused,
+		"https://apps.internal:8443/client":      egress.ErrRefused,
+		"http://apps.corp.example/client":        egress.ErrRefused,
+		"https://other.internal/client":          egress.ErrRefused,
+		"https://port.corp.example/client":       egress.ErrUnreachable, // named with another port
+		"https://other.corp.example:9000/client": egress.ErrUnreachable, // the port is of another host that is named
+		"https://keys.corp.example/jwks":         egress.ErrUnreachable, // its host was not named, only a URL
+		"https://keys.corp.example:9443/other":   egress.ErrRefused,
 	} {
 		if _, err := get(client, bad); !errors.Is(err, want) {
 			t.Errorf("%s: %v", bad, err)
@@ -91,6 +94,13 @@ func TestDeniedAddresses(t *testing.T) {
 	if len(internet.Dialed()) > 0 {
 		t.Errorf("connected to %v", internet.Dialed())
 	}
+	t.Run("loopback is for development alone", func(t *testing.T) {
+		internet.Resolve("localhost", "127.0.0.1")
+		client := &egress.Client{Named: []string{"localhost"}, Network: internet.Network()}
+		if _, err := get(client, "https://localhost/"); fault(err) != egress.Address {
+			t.Errorf("%v", err)
+		}
+	})
 	t.Run("names of metadata servers, though they are named", func(t *testing.T) {
 		names := []string{"metadata", "metadata.google.internal", "metadata.goog", "metadata.tencentyun.com", "instance-data.ec2.internal", "kubernetes.default.svc"}
 		client := &egress.Client{Named: names}
@@ -127,8 +137,15 @@ func TestFaults(t *testing.T) {
 	}
 	refusing := &egress.Client{Network: internet.Network()}
 	refusing.Network.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, errors.New("connection refused") }
-	if _, err := get(refusing, "https://site.example/"); err == nil || fault(err) != "" || !errors.Is(err, egress.ErrUnreachable) {
+	if _, err := get(refusing, "https://site.example/"); err == nil || fault(err) != "" || !errors.Is(err, egress.ErrUnreachable) || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("a closed port: %v", err)
+	}
+	unsure := &egress.Client{Network: internet.Network()}
+	unsure.Network.Lookup = func(context.Context, string) ([]netip.Addr, error) {
+		return nil, &net.DNSError{Err: "timeout", IsTimeout: true}
+	}
+	if _, err := get(unsure, "https://site.example/"); fault(err) != "" || !errors.Is(err, egress.ErrUnreachable) {
+		t.Errorf("a name server that does not answer: %v", err)
 	}
 }
 
@@ -195,6 +212,15 @@ func TestProxy(t *testing.T) {
 		}
 		if len(proxy.asked) != 1 {
 			t.Errorf("the proxy was asked %q", proxy.asked)
+		}
+	})
+	t.Run("loopback is this machine's, not the proxy's", func(t *testing.T) {
+		local := httptest.NewServer(answering())
+		defer local.Close()
+		dev := client()
+		dev.Loopback = true
+		if resp, err := get(dev, local.URL); err != nil || string(resp.Body) != "{}" || len(proxy.asked) != 1 {
+			t.Errorf("%v; the proxy was asked %q", err, proxy.asked)
 		}
 	})
 	t.Run("a refusal lasts", func(t *testing.T) {
