@@ -30,6 +30,42 @@ func TestIssueAndOpen(t *testing.T) {
 	if got, err := codes.Open("https://b.example", issued); err == nil {
 		t.Errorf("it opens for another issuer: %+v", got)
 	}
+	again, _, err := codes.Issue(t.Context(), "https://a.example", want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := codes.Open("https://a.example", again); err != nil || other.ID == got.ID || len(other.ID) < 26 {
+		t.Errorf("two codes have the ids %q and %q (%v): each is spent once", got.ID, other.ID, err)
+	}
+}
+
+// Groups that a code has no room for make the rest unknown, and none else does.
+func TestGroups(t *testing.T) {
+	keys, err := seal.NewKeyring(time.Now, []byte(strings.Repeat("k", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := NewCodes(keys, &keeper{}, false, time.Now)
+	fits := strings.Repeat("g", maxGroupBytes-2*3-1) // beside "a", with quotes and commas
+	for name, tt := range map[string]struct {
+		groups  []string
+		kept    int
+		unknown bool
+	}{
+		"none":         {nil, 0, false},
+		"just enough":  {[]string{"a", fits}, 2, false},
+		"one too long": {[]string{"a", fits + "g", "b"}, 1, true},
+		"one too many": {[]string{"a", fits, ""}, 2, true},
+	} {
+		issued, _, err := codes.Issue(t.Context(), "https://a.example", Authorization{Identity: connector.Identity{Groups: tt.groups}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := codes.Open("https://a.example", issued)
+		if err != nil || len(got.Identity.Groups) != tt.kept || got.Identity.Unknown.Groups != tt.unknown {
+			t.Errorf("%s: %d groups, the rest unknown: %v, %v", name, len(got.Identity.Groups), got.Identity.Unknown.Groups, err)
+		}
+	}
 }
 
 // The length of a code must not say whether what a client wrote is in the

@@ -39,24 +39,33 @@ func TestSessions(t *testing.T) {
 		held     int  // values at the keeper
 		lost     bool // the session
 		longCode bool
+		want     connector.Wanted
+		room     int
 	}{
-		"none":                                         {true, 0, nil, 0, false, false},
-		"small, in the code":                           {false, 1000, nil, 0, false, true},
-		"large, at the keeper of this process":         {false, 4000, nil, 1, false, false},
-		"small, at the keeper of all":                  {true, 100, nil, 1, false, false},
-		"large, at the keeper of all":                  {true, MaxSession, nil, 1, false, false},
-		"too large":                                    {true, MaxSession + 1, nil, 0, true, false},
-		"small, in the code while the keeper is away":  {true, 1000, away, 0, false, true},
-		"large, lost while the keeper is away":         {true, 4000, away, 0, true, false},
-		"large, lost while the one of here is no more": {false, 4000, away, 0, true, false},
+		"none":                                         {true, 0, nil, 0, false, false, "", 0},
+		"small, in the code":                           {false, 1000, nil, 0, false, true, "", 0},
+		"large, at the keeper of this process":         {false, 4000, nil, 1, false, false, "", 0},
+		"small, at the keeper of all":                  {true, 1000, nil, 1, false, false, "", 0},
+		"large, at the keeper of all":                  {true, MaxSession, nil, 1, false, false, "", 0},
+		"too large":                                    {true, MaxSession + 1, nil, 0, true, false, "", 0},
+		"small, in the code while the keeper is away":  {true, 1000, away, 0, false, true, "", 0},
+		"large, lost while the keeper is away":         {true, 4000, away, 0, true, false, "", 0},
+		"large, for a server":                          {true, MaxSession + 1, nil, 1, false, false, connector.WantAccess, 0},
+		"largest, for a server":                        {true, maxSupplying, nil, 1, false, false, connector.WantID, 0},
+		"too large, for a server":                      {true, maxSupplying + 1, nil, 0, true, false, connector.WantAccess, 0},
+		"small, where there is no room in the code":    {false, 1000, nil, 1, false, false, "", 1000},
+		"large, lost while the one of here is no more": {false, 4000, away, 0, true, false, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := &keeper{held: map[string]string{}, down: tt.down}
 			codes := NewCodes(keys, k, tt.shared, time.Now)
-			session := connector.Session{RefreshToken: strings.Repeat("r", tt.bytes)}
-			raw, lost, err := codes.Issue(t.Context(), "https://a", Authorization{Session: session})
+			session := connector.Session{RefreshToken: strings.Repeat("r", tt.bytes), Want: tt.want}
+			raw, lost, err := codes.Issue(t.Context(), "https://a", Authorization{Session: session, Room: tt.room})
 			if err != nil || (lost != nil) != tt.lost || len(k.held) != tt.held || (len(raw) > 1500) != tt.longCode {
 				t.Fatalf("a code of %d bytes, %d kept, lost: %v, %v", len(raw), len(k.held), lost, err)
+			}
+			if lost != nil && (tt.down != nil) != errors.Is(lost, away) || tt.down == nil && lost != nil && !errors.Is(lost, ErrSessionTooLarge) || lost != nil && !strings.Contains(lost.Error(), "were dropped") {
+				t.Errorf("lost: %v", lost)
 			}
 			for _, value := range k.held {
 				// Sealed text is random: three letters in a row may be there by chance.
