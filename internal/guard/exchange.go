@@ -57,8 +57,11 @@ func (e *exchanges) join(r Rotation) (x *exchange, mine bool) {
 	return x, true
 }
 
+// errPanic is for those who wait for an exchange that panics.
+var errPanic = errors.New("internal error: the exchange ended in a panic")
+
 func (e *exchanges) run(ctx context.Context, family string, x *exchange, do func(context.Context) (string, error)) {
-	x.err = errors.New("internal error: the exchange ended in a panic")
+	x.err = errPanic
 	defer func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()

@@ -84,6 +84,18 @@ func TestRotate(t *testing.T) {
 			mustBeReuse(t, m, 3, time.Now()) // the thief's newest
 		})
 	})
+	t.Run("AS-RT-03 a clock that was set back does not prolong the grace period", func(t *testing.T) {
+		now := time.Now()
+		m := NewMemory(10, func() time.Time { return now })
+		start := now
+		mustRotate(t, m, 0, start)
+		now = start.Add(-testGrace)
+		if got, err := m.Rotate(t.Context(), rotation(0, start), never); err != nil || got != "answer 0" {
+			t.Errorf("by a little: %q, %v", got, err)
+		}
+		now = now.Add(-time.Second)
+		mustBeReuse(t, m, 0, start)
+	})
 	t.Run("another replica did some of the exchanges", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := NewMemory(10, time.Now)
@@ -165,6 +177,44 @@ func TestRotateTogether(t *testing.T) {
 			t.Errorf("%d exchanges", calls.Load())
 		}
 	})
+	// Each waits for the exchange of generation 1 that is under way.
+	for name, tt := range map[string]struct {
+		generation int
+		panics     bool
+		answer     string
+		err        error
+	}{
+		"AS-RT-03 an older token gets nothing of the exchange under way": {0, false, "", ErrReused},
+		"AS-RT-04 the same token gets its answer":                        {1, false, "answer 1", nil},
+		"nor does a newer one":                                           {2, false, "answer 2", nil},
+		"a panic is no answer":                                           {1, true, "", errPanic},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := NewMemory(10, time.Now)
+				start := time.Now()
+				mustRotate(t, m, 0, start)
+				go func() {
+					defer func() { _ = recover() }()
+					_, _ = m.Rotate(context.Background(), rotation(1, start), func(context.Context, func(string)) (string, error) {
+						time.Sleep(time.Minute)
+						if tt.panics {
+							panic("x")
+						}
+						return "answer 1", nil
+					})
+				}()
+				synctest.Wait()
+				issued := start
+				if tt.generation > 1 {
+					issued = start.Add(time.Minute)
+				}
+				if got, err := m.Rotate(t.Context(), rotation(tt.generation, issued), next(tt.generation)); got != tt.answer || !errors.Is(err, tt.err) {
+					t.Errorf("%q, %v, want %q, %v", got, err, tt.answer, tt.err)
+				}
+			})
+		})
+	}
 	t.Run("who gives up waiting is told so", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := NewMemory(10, time.Now)

@@ -3,6 +3,7 @@
 package guardtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -81,7 +82,7 @@ func unfinished(t *testing.T, b Backend) {
 	failure := errors.New("failed half way")
 	try := func(g guard.Guard, generation int, keep string) (told string, err error) {
 		r := rotation(family, generation, time.Now())
-		r.Resume = func(kept string) { told += kept }
+		r.Resume = func(kept string) { told += cmp.Or(kept, "nothing") }
 		_, err = g.Rotate(t.Context(), r, func(context.Context, func(string)) (string, error) {
 			if keep == "" {
 				return "done", nil
@@ -109,6 +110,16 @@ func unfinished(t *testing.T, b Backend) {
 		if told != step.told || err != want {
 			t.Errorf("step %d: told %q, %v, want %q, %v", i, told, err, step.told, want)
 		}
+	}
+	if _, err := try(one, 3, "fourth"); err != failure {
+		t.Error(err)
+	}
+	must(t, other, rotation(family, 3, time.Now())) // and has no use for what was kept
+	if _, err := try(one, 4, "fifth"); err != failure {
+		t.Error(err)
+	}
+	if told, err := try(other, 5, ""); told != "" || err != nil {
+		t.Errorf("the exchange of another generation: told %q, %v", told, err)
 	}
 }
 
