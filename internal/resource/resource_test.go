@@ -18,7 +18,7 @@ func world(t *testing.T) *Table {
 	table, err := NewTable([]Entry{
 		{Host: "MCP.example.com:443", Scheme: "https", Path: "/mcp", DisplayName: "Notes", APIKeys: true, OwnTokensOff: true, Issuers: []string{"https://idp"},
 			ScopeNames: map[string]map[string]string{"https://idp": {"read": "api://read"}}, DeviceGrant: true,
-			Pages: []Page{{Path: ""}, {Path: "/mcp/ui"}}},
+			Pages: []Page{{Path: ""}, {Path: "/docs"}, {Path: "/mcp/ui"}}},
 		{Host: "mcp.example.com", Scheme: "https", Path: "/mcp/deep", DeviceGrant: true, DPoP: DPoPRequired, Serving: &Serving{}, Exchange: &Exchange{}},
 		{Host: "whole.example:8443", Scheme: "https", Account: true, DeviceGrant: true},
 		{Host: "whole.example:8443", Scheme: "https", Path: "/b", DeviceGrant: true},
@@ -56,7 +56,7 @@ func TestHost(t *testing.T) {
 	if h := table.Host("localhost"); h.Secure || h.Issuer != "http://localhost" {
 		t.Errorf("%+v", h)
 	}
-	if h := table.Host("mcp.example.com"); !h.Secure || h.Issuer != "https://mcp.example.com" || len(h.Resources) != 2 || len(h.Pages) != 2 {
+	if h := table.Host("mcp.example.com"); !h.Secure || h.Issuer != "https://mcp.example.com" || len(h.Resources) != 2 || len(h.Pages) != 3 {
 		t.Errorf("%+v", h)
 	}
 }
@@ -76,6 +76,7 @@ func TestPaths(t *testing.T) {
 		{"mcp.example.com", "/mcp/uix", "/mcp", "/mcp"},
 		{"mcp.example.com", "/mcpx", "", "page "},
 		{"mcp.example.com", "/MCP", "", "page "},
+		{"mcp.example.com", "/docs/x", "", "page /docs"},
 		{"mcp.example.com", "/", "", "page "},
 		{"mcp.example.com", "", "", "page "},
 		{"mcp.example.com", "/mcp/../mcp/deep", "", ""},
@@ -248,7 +249,10 @@ func TestEntryReaches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := table.All()[1]
+	bare, server := table.All()[0], table.All()[1]
+	if bare.APIKeys || bare.PersonalKeys || bare.DeviceGrant || bare.OwnTokensOff {
+		t.Errorf("an entry that says nothing lets in more: %+v", bare)
+	}
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Entry]()) {
 		said := reflect.ValueOf(entry).FieldByIndex(field.Index)
 		got := reflect.ValueOf(*server).FieldByName(field.Name)
