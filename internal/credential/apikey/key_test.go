@@ -65,6 +65,14 @@ func TestWellFormed(t *testing.T) {
 			t.Errorf("a part of a key, cut at %d", i)
 		}
 	}
+	for _, c := range "/:@[`{-_\x80" { // beside the alphabet, with the right checksum
+		for _, at := range []int{len(Prefix), len(Prefix) + idSize - 1, len(Prefix) + idSize + 1, keySize - sumSize - 2} {
+			body := key[:at] + string([]byte{byte(c)}) + key[at+1:keySize-sumSize-1]
+			if wellFormed(body + "_" + checksum(body)) {
+				t.Errorf("%q at place %d", c, at)
+			}
+		}
+	}
 	for _, wrong := range []string{key + "0", " " + key, key + "\n", strings.ToLower(key), strings.ToUpper(key), "", Prefix} {
 		if wellFormed(wrong) {
 			t.Errorf("%d characters", len(wrong))
