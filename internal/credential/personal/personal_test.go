@@ -2,8 +2,10 @@ package personal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -61,11 +64,74 @@ func TestOpen(t *testing.T) {
 		now = time.Unix(made.Made, 0).Add(tt.late)
 		v, err := Kind{Keys: keys}.open(tt.key, tt.r)
 		refused, _ := errors.AsType[credential.Refused](err)
-		if refused.Reason != tt.want || refused.Subject != tt.who || (err == nil) != (tt.want == "") {
+		if refused.Reason != tt.want || refused.Subject != tt.who || tt.who != "" && (refused.Client != ClientID || refused.ID != id) || (err == nil) != (tt.want == "") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err == nil && (v.ID != id || v.Identity.Subject != "jane" || v.Resource != all[0].URI || v.Scopes.String() != "mcp") {
 			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
+// Who comes with a key is the person who made it, as the rules are now.
+func TestPrincipal(t *testing.T) {
+	t.Parallel()
+	made := time.Unix(1_800_000_000, 0)
+	now := made
+	clock := func() time.Time { return now }
+	ring, err := seal.NewKeyring(clock, bytes.Repeat([]byte("k"), 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := resource.NewTable([]resource.Entry{{Host: "a.example", Scheme: "https", Path: "/mcp", PersonalKeys: true, Policy: []rule.Rule{{Effect: "allow", Groups: []string{"staff"}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := table.All()[0]
+	who := connector.Identity{Namespace: "corp", Subject: "jane", Email: "jane@corp.example", Name: "Jane", Groups: []string{"staff"}, Unknown: connector.Unknown{Groups: true, Email: true}}
+	vouched := made.Add(40 * time.Hour)
+	failure := errors.New("the guard is away")
+	kind := Kind{Keys: New(ring), Policy: policy.New(table.All(), nil, nil), SignIns: NewSignIns(24*time.Hour, func(_ context.Context, subject string) (time.Time, error) {
+		if subject != "corp:jane" {
+			t.Errorf("asked about %s", subject)
+		}
+		return vouched, failure
+	}, clock)}
+	expires := made.Add(48 * time.Hour)
+	id, key, err := kind.Keys.Make(Key{Identity: who, InGroups: true, Resource: r.URI, Scopes: []string{"mcp", "read"}, Agreed: "agreed", Made: made.Unix(), Expires: expires.Unix()}, r.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := credential.Principal{
+		Issuer: "https://a.example", Audience: r.URI, Subject: "corp:jane", Client: "apikey:personal", Scope: "mcp read",
+		Email: who.Email, EmailUnknown: true, Name: who.Name, Groups: who.Groups, GroupsCut: true, Agreed: "agreed",
+		Policy: kind.Policy.For(r.URI).Rematch(who, true, Client()).String(),
+		Key:    &credential.Key{}, ID: id, Family: id, IssuedAt: made.Unix(), SignedIn: made.Unix(), Expires: expires.Unix(), Until: made.Add(24 * time.Hour).Unix(),
+	}
+	if got, err := kind.Verify(key, r); err != nil || !reflect.DeepEqual(got, want) || want.Policy == "" {
+		t.Errorf("%+v, %v, want\n%+v", got, err, want)
+	}
+	now = made.Add(41 * time.Hour) // so that it has to be looked at again
+	if _, err := kind.Verify(key, r); !errors.Is(err, credential.ErrUnknown) {
+		t.Errorf("before it is asked: %v", err)
+	}
+	if _, err := kind.Ask(t.Context(), key, r); !errors.Is(err, failure) {
+		t.Errorf("the guard is away: %v", err)
+	}
+	failure = nil
+	want.Until = now.Add(lookAgain).Unix()
+	for _, ask := range []func() (credential.Principal, error){
+		func() (credential.Principal, error) { return kind.Ask(t.Context(), key, r) }, func() (credential.Principal, error) { return kind.Verify(key, r) },
+	} {
+		if got, err := ask(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, %v, want\n%+v", got, err, want)
+		}
+	}
+	for _, ask := range []func() (credential.Principal, error){
+		func() (credential.Principal, error) { return kind.Ask(t.Context(), key+"x", r) }, func() (credential.Principal, error) { return kind.Verify(key+"x", r) },
+	} {
+		if got, err := ask(); err == nil || !reflect.DeepEqual(got, credential.Principal{}) {
+			t.Errorf("%+v, %v", got, err)
 		}
 	}
 }
