@@ -298,14 +298,14 @@ func TestAnnouncedBody(t *testing.T) {
 	for name, tt := range map[string]struct {
 		host, announce, target string
 		status                 int
-		atMost                 time.Duration
+		waits                  bool
 	}{
-		"length":                 {"a.example", "Content-Length: 57", "", 200, 500 * time.Millisecond},
-		"chunked":                {"a.example", "Transfer-Encoding: chunked", "/forwarded", 200, 500 * time.Millisecond},
-		"length, body wanted":    {"b.example", "Content-Length: 57", "/forwarded", 403, bodyPatience + 500*time.Millisecond},
-		"chunked, body wanted":   {"b.example", "Transfer-Encoding: chunked", "/forwarded", 403, bodyPatience + 500*time.Millisecond},
-		"length, never wanted":   {"b.example", "Content-Length: 57", "", 403, 500 * time.Millisecond},
-		"no body and keep-alive": {"a.example", "X-None: x", "", 200, 500 * time.Millisecond},
+		"length":                 {"a.example", "Content-Length: 57", "", 200, false},
+		"chunked":                {"a.example", "Transfer-Encoding: chunked", "/forwarded", 200, false},
+		"length, body wanted":    {"b.example", "Content-Length: 57", "/forwarded", 403, true},
+		"chunked, body wanted":   {"b.example", "Transfer-Encoding: chunked", "/forwarded", 403, true},
+		"length, never wanted":   {"b.example", "Content-Length: 57", "", 403, false},
+		"no body and keep-alive": {"a.example", "X-None: x", "", 200, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -315,7 +315,7 @@ func TestAnnouncedBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(5 * time.Second))
+			conn.SetDeadline(time.Now().Add(30 * time.Second))
 			began := time.Now()
 			fmt.Fprintf(conn, "POST %s%s HTTP/1.1\r\nHost: %s\r\n%s\r\nAuthorization: Bearer %s\r\n"+
 				"X-Original-Url: https://%s/mcp\r\nX-Original-Method: POST\r\nX-Forwarded-Host: %s\r\nX-Forwarded-Uri: /mcp\r\nX-Forwarded-Method: POST\r\n\r\n",
@@ -326,7 +326,7 @@ func TestAnnouncedBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			io.Copy(io.Discard, resp.Body)
-			if took := time.Since(began); resp.StatusCode != tt.status || took > tt.atMost {
+			if took := time.Since(began); resp.StatusCode != tt.status || (took >= bodyPatience) != tt.waits {
 				t.Errorf("status %d after %s", resp.StatusCode, took)
 			}
 			if keep := tt.announce == "X-None: x"; resp.Close == keep {

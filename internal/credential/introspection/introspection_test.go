@@ -58,7 +58,7 @@ func kind(s *server, now *atomic.Int64, edit func(*Config)) *Kind {
 	clock := func() time.Time { return time.Unix(now.Load(), 0) }
 	k := New(clock)
 	c := &Config{
-		Endpoint: s.URL + "/introspect", Timeout: 300 * time.Millisecond, Cache: 30 * time.Second, Negative: 5 * time.Second,
+		Endpoint: s.URL + "/introspect", Timeout: 4 * time.Second, Cache: 30 * time.Second, Negative: 5 * time.Second,
 		Credentials: clientauth.Credentials{ClientID: "us", Secret: conf.NewSecret("a secret"), Method: clientauth.Basic},
 	}
 	if edit != nil {
@@ -220,12 +220,16 @@ func TestAnswers(t *testing.T) {
 
 func TestServerHangs(t *testing.T) {
 	s, now := newServer(t), clock()
-	s.answer.Store(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(700 * time.Millisecond) }))
-	k := kind(s, now, nil)
-	began := time.Now()
-	if _, err := resolve(k, "token"); reasonOf(err) != reasons.VerifierUnavailable || time.Since(began) > 650*time.Millisecond {
-		t.Errorf("%v after %s", err, time.Since(began))
+	gone := make(chan struct{})
+	s.answer.Store(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		close(gone)
+	}))
+	k := kind(s, now, func(c *Config) { c.Timeout = 100 * time.Millisecond })
+	if _, err := resolve(k, "token"); reasonOf(err) != reasons.VerifierUnavailable {
+		t.Error(err)
 	}
+	<-gone // the question was ended, and nothing waits for its answer
 }
 
 // The error of a question that failed names neither the token nor the secret.
