@@ -55,7 +55,8 @@ Exit codes: 0 if the file is good and, with --as, all of --scopes is allowed
 (without --scopes: anything is); 1 if the file has mistakes; 2 if called
 wrongly; 3 if the policy refuses something; 4 if --online found something that
 does not work; 5 if the file is good, but a file of proxy.hostsFiles has a
-mistake, so that its hosts are left out.`,
+mistake, so that its hosts are left out. With --allow-left-out that is 0, since
+"serve" starts without those hosts.`,
 		Example: `  mcp-forward-auth check-config --config config.yaml
   mcp-forward-auth check-config --config config.yaml --online
   mcp-forward-auth check-config --config config.yaml --as 'email=ann@example.com,groups=dev' --scopes notes:write`,
@@ -69,6 +70,7 @@ mistake, so that its hosts are left out.`,
 		resource:  c.Flags().String("resource", "", "`URL` of the MCP server that --as or --as-agent is about"),
 		scopes:    c.Flags().String("scopes", "", "`scopes` that --as or --as-agent is about, separated by commas; without it those that the configuration names"),
 		online:    c.Flags().Bool("online", false, "ask the servers that the file names, too"),
+		leftOut:   c.Flags().Bool("allow-left-out", false, "exit with 0 where only files of proxy.hostsFiles have mistakes"),
 		wantsJSON: outputFlag(c),
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(c) }
@@ -78,7 +80,7 @@ mistake, so that its hosts are left out.`,
 // checkFlags are the flags of check-config.
 type checkFlags struct {
 	path, as, agent, client, resource, scopes *string
-	online                                    *bool
+	online, leftOut                           *bool
 	wantsJSON                                 func() (bool, error)
 }
 
@@ -96,6 +98,8 @@ func (f checkFlags) misused(c *cobra.Command) error {
 		return errors.New("--client goes with --as-agent; with --as write client=…")
 	case *f.online && (given("as") || given("as-agent")):
 		return errors.New("--online is a question of its own, beside --as and --as-agent")
+	case *f.leftOut && (given("as") || given("as-agent")):
+		return errors.New("--allow-left-out is about the file, and not about --as or --as-agent")
 	}
 	return nil
 }
@@ -118,9 +122,14 @@ func (f checkFlags) run(c *cobra.Command) error {
 	case c.Flags().Changed("as"):
 		return tryPolicy(c, *f.path, q, asJSON)
 	case asJSON:
-		return describeJSON(c, *f.path, *f.online)
+		err = describeJSON(c, *f.path, *f.online)
+	default:
+		err = describe(c, *f.path, *f.online)
 	}
-	return describe(c, *f.path, *f.online)
+	if *f.leftOut && exitCode(err) == exitLeftOut {
+		return nil // it is printed
+	}
+	return err
 }
 
 // describe prints what the file at path means.

@@ -325,4 +325,5 @@ func TestCheckConfigOnline(t *testing.T) {
 	answers(t, "text", exitContact, []string{"FAILED  provider\n", "FAILED  proxy.hosts[0].endpoint\n", "ok      proxy.hosts[0].host\n"}, "check-config", "--config", path, "--online")
 	answers(t, "JSON", exitContact, []string{`"contacts"`, `"ok": false`}, "check-config", "--config", path, "--online", "--output", "json")
 	answers(t, "two questions", exitUsage, nil, "check-config", "--config", path, "--online", "--as", "")
+	answers(t, "a flag without use", exitUsage, nil, "check-config", "--config", path, "--allow-left-out", "--as", "")
 }
