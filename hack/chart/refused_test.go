@@ -54,12 +54,15 @@ func TestRefused(t *testing.T) {
 		{"a host with a port is an exception", "protection: {istio: {enabled: true, exceptHosts: ['a.example.com:8443'], targetRefs: [{kind: Gateway, name: a}]}}", "at '/protection/istio/exceptHosts/0'"},
 		{"killed while it sleeps", "terminationGracePeriodSeconds: 5", "lifecycle.preStop.sleep.seconds must be less than terminationGracePeriodSeconds"},
 		{"autoscaling without a request", "autoscaling: {enabled: true}\nresources: {requests: {cpu: null}}", "autoscaling.enabled needs resources.requests.cpu"},
+		{"memory for nothing", "resources: {limits: {memory: 24Mi}}", "resources.limits.memory is 24Mi, which is too little for the program alone: give it 32Mi"},
+		{"memory in bytes for nothing", "resources: {limits: {memory: 33554431}}", "resources.limits.memory is 33554431, which is too little"},
 		{"a name that is none", "fullnameOverride: X_Y", "at '/fullnameOverride': 'X_Y' does not match pattern"},
 		{"less than the least", "autoscaling: {enabled: true, minReplicas: 9}", "autoscaling.minReplicas is greater than autoscaling.maxReplicas."},
 		{"replicas as text", "replicaCount: two", "at '/replicaCount': got string, want integer"},
 		{"an incomplete digest", "image: {digest: sha256:12}", "at '/image/digest': 'sha256:12' does not match pattern"},
 		{"a host that is not in punycode", "proxy: {hosts: [{host: bücher.example.com, endpoint: 'http://a/mcp'}]}", "proxy.hosts[0].host: \"bücher.example.com\" must be written in punycode"},
 		{"bits beyond a network", "listen: {trustedProxies: [10.1.0.0/8, 10.1.2.0/16, 10.1.2.3/24]}", "listen.trustedProxies[0]: \"10.1.0.0/8\" has bits beyond its length\nlisten.trustedProxies[1]: \"10.1.2.0/16\" has bits beyond its length\nlisten.trustedProxies[2]: \"10.1.2.3/24\" has"},
+		{"bits beyond networks of all sizes", "listen: {trustedProxies: ['10.16.0.0/11', '2001:db8::1/32', 'fe90::/10', 'FD00:1::/8', '::/129']}", "listen.trustedProxies[0]: \"10.16.0.0/11\" has bits beyond its length\nlisten.trustedProxies[1]: \"2001:db8::1/32\" has bits beyond its length\nlisten.trustedProxies[2]: \"fe90::/10\" has bits beyond its length\nlisten.trustedProxies[3]: \"FD00:1::/8\" has bits beyond its length\nlisten.trustedProxies[4]: \"::/129\" is not"},
 		{"names of other charts inside of sections", "ingress: {ingressClassName: nginx}\nimage: {version: '1'}\nservice: {nodePorts: {http: 30000}}\nautoscaling: {minReplicaCount: 2}\nserviceMonitor: {additionalLabels: {a: b}}", "autoscaling.minReplicaCount: unknown; did you mean autoscaling.minReplicas?\nimage.version: unknown; did you mean image.tag?\ningress.ingressClassName: unknown; did you mean ingress.className?\nservice.nodePorts: unknown; did you mean service.nodePort?\nserviceMonitor.additionalLabels: unknown; did you mean serviceMonitor.labels?"},
 		{"names of other charts", "extraEnv: []\nreplicas: 3", "extraEnv: unknown; did you mean env?\nreplicas: unknown; did you mean replicaCount?"},
 		{"a secret file that is not mounted", "provider: {clientSecretFile: secrets/other/secret}\nexistingSecrets: {clientSecret: {name: ''}, files: [{name: mine, keys: [secret]}]}", "provider.clientSecretFile: there is no such file; mount the Secret"},
@@ -120,8 +123,12 @@ func TestNothingGoodIsRefused(t *testing.T) {
 	for name, values := range map[string]string{
 		"sections that say nothing": "guard: {backend: memory, redis: {addresses: [], cluster: false, tls: {enabled: false}}, postgres: {tls: {}}}\ndpop: {nonces: false}\ntls: {acme: {enabled: false, agreeToTerms: false}}\npushedRequests: {required: false}\nlimits: {addressRequests: 0}\n" +
 			"proxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', dpop: off, extMCP: false, serve: {enabled: false, cookies: false}, providerToken: {scopes: []}, serverCredential: {}, personalKeys: {enabled: false}}]}",
-		"durations":       "keys: {rotation: 24h}\ntokens: {accessTokenLifetime: 60m, refreshTokenLifetime: 1.5h}\ntrustedIssuers: [{kind: kubernetes, issuer: 'https://k.example.com', leeway: '0', rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.com/mcp']}]}]",
-		"hosts and paths": "listen: {trustedProxies: [10.0.0.0/8, 192.168.1.0/24, '2001:db8::/32']}\nproxy: {hosts: [{host: xn--bcher-kva.example.com, endpoint: 'http://notes:8080/tokens', path: /}, {host: '127.0.0.1:8443', endpoint: 'https://notes.default.svc/mcp', path: /mcp/}, {host: '[::1]:8443', endpoint: 'http://[fd00::1]/a'}]}",
+		"memory":          "resources: {limits: {memory: 32Mi}}",
+		"memory in bytes": "resources: {limits: {memory: 33554432}}",
+		"no limit":        "resources: {limits: null}",
+		"other forms":     "resources: {limits: {memory: '0.5Gi'}}",
+		"durations":       "keys: {rotation: 24h}\nbrowserSessions: {idleLifetime: 12h}\ntokens: {accessTokenLifetime: 60m, refreshTokenLifetime: 1.5h, refreshTokenIdleLifetime: 90m}\ntrustedIssuers: [{kind: kubernetes, issuer: 'https://k.example.com', leeway: '0', rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.com/mcp']}]}]",
+		"hosts and paths": "listen: {trustedProxies: [10.0.0.0/8, 192.168.1.0/24, 172.16.0.0/12, '2001:db8::/32', 'fe80::/10', 'fc00::/7', '2a00:1450:4000::/37', '::ffff:10.0.0.0/104']}\nproxy: {hosts: [{host: xn--bcher-kva.example.com, endpoint: 'http://notes:8080/tokens', path: /}, {host: '127.0.0.1:8443', endpoint: 'https://notes.default.svc/mcp', path: /mcp/}, {host: '[::1]:8443', endpoint: 'http://[fd00::1]/a'}]}",
 		"rules":           "policy: {rules: [{effect: allow, anyone: true}, {effect: deny, users: [a], tools: [b]}]}",
 		"ends of others":  "clients: [{id: a, redirectURIs: ['com.example.app:/callback', 'http://127.0.0.1/callback', 'https://a.example.com/?b=c']}]\nbranding: {name: Bücher, accentColor: '#0a7d55', supportURL: 'mailto:help@example.com'}\ntls: {redirect: ':80', certificates: [{certFile: /etc/ssl/a.crt, keyFile: /etc/ssl/a.key}]}",
 	} {
@@ -137,15 +144,22 @@ func TestNothingGoodIsRefused(t *testing.T) {
 	}
 }
 
-// What the program would refuse at its start Helm refuses before, in the program's words and
-// all at once: each case is a configuration that holds alone.
-func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
+// ownProgram is the program of this repository, built.
+func ownProgram(t *testing.T) string {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "mcp-forward-auth")
 	build := exec.Command("go", "build", "-o", program, "./cmd/mcp-forward-auth")
 	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return program
+}
+
+// What the program would refuse at its start Helm refuses before, in the program's words and
+// all at once: each case is a configuration that holds alone.
+func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
+	program := ownProgram(t)
 	const host, google = "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp'}]}", "\nprovider: {name: google, clientID: a, clientSecret: s, allowedEmailDomains: ['example\\.com']}"
 	provider := func(keys string) string {
 		return "provider: {clientID: a, clientSecret: s, " + keys + "}" + host
@@ -214,6 +228,8 @@ func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
 		{"keys that exclude others", "provider: {name: google, clientID: a, clientSecret: s, hostedDomains: [example.com], allowAnyUser: true}" + host + "\nguard: {backend: redis, redis: {addresses: ['a:1'], cluster: true, sentinelMaster: b}}", 2},
 		{"listeners at one address", google + host + "\nlisten: {management: ':8080', grpc: ':9001'}", 1},
 		{"expressions with dots that stand for anything", "provider: {name: google, clientID: a, clientSecret: s, allowedEmailDomains: [example.com]}\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a/mcp'}], allowedRedirectURLs: ['https://app.example.com/callback']}", 2},
+		{"lifetimes that are less than others", google + host + "\ntokens: {refreshTokenLifetime: 90m, refreshTokenIdleLifetime: 100m}\nbrowserSessions: {lifetime: 5m30s}", 2},
+		{"more lifetimes that are less than others", google + host + "\nbrowserSessions: {idleLifetime: 8h1m, lifetime: 8h}", 1},
 		{"half of ACME", google + host + "\ntls: {acme: {enabled: true}}", 2},
 		{"a value of a host that is none", google + "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', toolPolicy: off-please}]}", 1},
 	} {

@@ -57,7 +57,7 @@ func TestReferenceRulesInChart(t *testing.T) {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	if err := e.Encode(map[string]any{"keys": rules, "needs": needsOfProviders(t), "kinds": keysOfKinds(), "guards": needsOfGuards(t), "forms": forms, "dependencies": chartDependencies(t), "endpointPath": endpointPath(t), "samePort": samePort(t)}); err != nil {
+	if err := e.Encode(map[string]any{"keys": rules, "needs": needsOfProviders(t), "kinds": keysOfKinds(), "guards": needsOfGuards(t), "forms": forms, "dependencies": chartDependencies(t), "lifetimes": lifetimes(t), "endpointPath": endpointPath(t), "samePort": samePort(t)}); err != nil {
 		t.Fatal(err)
 	}
 	got := b.Bytes()

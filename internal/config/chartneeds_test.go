@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -284,4 +286,44 @@ func samePort(t *testing.T) string {
 		t.Fatalf("%q", problem)
 	}
 	return "listen.%[1]s: " + says
+}
+
+// A lifetime may not be less than another one.
+type lifetime struct {
+	// At is its key, and Least that of the other one, with what Default is where it is not set.
+	At      string `json:"at"`
+	Least   string `json:"least"`
+	Default string `json:"default,omitempty"`
+	// Says is the message, a format of the two.
+	Says string `json:"says"`
+}
+
+// lifetimes asks the program for the messages, and what the other one is where it is not set.
+func lifetimes(t *testing.T) []lifetime {
+	t.Helper()
+	list := []lifetime{{At: "tokens.refreshTokenLifetime", Least: "tokens.refreshTokenIdleLifetime"}, {At: "browserSessions.lifetime", Least: "browserSessions.idleLifetime"}}
+	said := func(r lifetime, values map[string]string) string {
+		t.Helper()
+		for key, value := range values {
+			values[key] = "'" + value + "'"
+		}
+		got := dependency{At: r.At}.said(t, values)
+		if len(got) > 1 {
+			t.Fatalf("%s: %q", r.At, got)
+		}
+		return strings.Join(got, "")
+	}
+	rules := chartRules(nil, reflect.TypeFor[File](), "")
+	for i, r := range list {
+		least := rules[slices.IndexFunc(rules, func(rule chartRule) bool { return rule.Path == r.At })].Min
+		const other = "23h"
+		list[i].Says = strings.NewReplacer(`"`+least+`"`, "%[1]q", `"`+other+`"`, "%[2]q").Replace(said(r, map[string]string{r.At: least, r.Least: other}))
+		if !strings.Contains(list[i].Says, "%[1]q") {
+			t.Errorf("%s: the program says %q", r.At, list[i].Says)
+		}
+		if alone := said(r, map[string]string{r.At: least}); alone != "" {
+			list[i].Default = regexp.MustCompile(`, "(.*)"$`).FindStringSubmatch(alone)[1]
+		}
+	}
+	return list
 }

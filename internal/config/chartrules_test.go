@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -124,12 +127,67 @@ var discovery = []wrongText{
 	{Wrong: `^https?://[^?#@]+/\.well-known/openid-configuration$`, Cut: `/\.well-known/openid-configuration$`, sample: "https://id.example.com/.well-known/openid-configuration"},
 }
 
-var networks = []wrongText{
+// networks are the forms of a text that is no network, by the lengths of prefixes.
+var networks = slices.Concat([]wrongText{
 	{Right: `^([0-9a-fA-F:.]+/[0-9]+)?$`, sample: "10.0.0.1"},
 	{Wrong: `^[0-9.]+/(3[3-9]|[4-9][0-9]|[0-9]{3,})$`, sample: "10.0.0.0/33"},
-	{Wrong: `/8$`, Except: `:|\.0\.0\.0/8$`, Brief: true, sample: "10.0.0.1/8"},
-	{Wrong: `/16$`, Except: `:|\.0\.0/16$`, Brief: true, sample: "10.0.0.1/16"},
-	{Wrong: `/24$`, Except: `:|\.0/24$`, Brief: true, sample: "10.0.0.1/24"},
+	{Wrong: `:.*/(129|1[3-9][0-9]|[2-9][0-9]{2}|[0-9]{4,})$`, sample: "::/129"},
+}, networks4(), networks6())
+
+// networks4 are IPv4 networks with bits beyond each length.
+func networks4() (forms []wrongText) {
+	for bits := range 32 {
+		good := slices.Repeat([]string{"[0-9]+"}, bits/8)
+		if bits%8 > 0 {
+			var starts []string
+			for start := 0; start < 256; start += 1 << (8 - bits%8) {
+				starts = append(starts, fmt.Sprint(start))
+			}
+			good = append(good, "("+strings.Join(starts, "|")+")")
+		}
+		good = append(good, slices.Repeat([]string{"0"}, 4-len(good))...)
+		forms = append(forms, wrongText{Wrong: fmt.Sprintf(`^[0-9.]+/%d$`, bits), Except: fmt.Sprintf(`^%s/%d$`, strings.Join(good, `\.`), bits), Brief: true, sample: fmt.Sprintf("10.0.0.1/%d", bits)})
+	}
+	return forms
+}
+
+// networks6 are IPv6 networks with bits beyond the usual lengths.
+func networks6() (forms []wrongText) {
+	const group, digit, more = `[0-9a-fA-F]{1,4}`, `[0-9a-fA-F]`, `[1-9a-fA-F]`
+	for bits := range 128 {
+		if bits%4 > 0 && bits != 7 && bits != 10 && bits != 29 {
+			continue
+		}
+		whole, rest := bits/16, bits%16
+		// That the group at the edge has a digit behind it, in words: one that is not 0, before so many that are anything.
+		edge := []string{}
+		for behind := range 4 - (rest+3)/4 {
+			edge = append(edge, fmt.Sprintf(`%s{0,3}%s%s{%d}`, digit, more, digit, behind))
+		}
+		if rest%4 > 0 { // the digit that is cut in two
+			step := 1 << (4 - rest%4)
+			bad := ""
+			for d := range 16 {
+				if d%step > 0 {
+					bad += fmt.Sprintf("%x", d)
+				}
+			}
+			edge = append(edge, fmt.Sprintf(`%s{0,3}[%s%s]%s{%d}`, digit, bad, strings.ToUpper(bad), digit, 3-rest/4))
+		}
+		set := fmt.Sprintf(`%s{0,3}%s%s{0,3}`, digit, more, digit)
+		where := []string{
+			// Groups are counted from the front, up to "::", and from the back, down to it.
+			fmt.Sprintf(`^(%s:){%d}(%s)(:.*)?`, group, whole, strings.Join(edge, "|")),
+			fmt.Sprintf(`^.*:(%s)(:%s){%d}`, strings.Join(edge, "|"), group, 7-whole),
+		}
+		if whole < 7 {
+			where = append(where,
+				fmt.Sprintf(`^(%s:){%d,7}(%s)(:.*)?`, group, whole+1, set),
+				fmt.Sprintf(`^.*:(%s)(:%s){0,%d}`, set, group, 6-whole))
+		}
+		forms = append(forms, wrongText{Wrong: fmt.Sprintf(`(%s)/%d$`, strings.Join(where, "|"), bits), Brief: true, sample: fmt.Sprintf("2001:db8::1/%d", bits)})
+	}
+	return forms
 }
 
 var hostForms = []wrongText{
@@ -348,14 +406,22 @@ func (w wrongText) format(t *testing.T, place formed) string {
 		says = strings.ReplaceAll(says, escaped(conf.Show(shown)), "%[1]s")
 	}
 	if w.Brief {
-		says = regexp.MustCompile(`(; did you mean|: )[^;:]*$`).ReplaceAllString(says, "")
+		says = regexp.MustCompile(`; did you mean [^;]*$|: [^;:]*$`).ReplaceAllString(says, "")
 	}
 	return says
 }
 
+var expressions sync.Map // pattern → *regexp.Regexp
+
 // refuses is what the template decides.
 func (w wrongText) refuses(value string) bool {
-	match := func(pattern string) bool { return regexp.MustCompile(pattern).MatchString(value) }
+	match := func(pattern string) bool {
+		compiled, known := expressions.Load(pattern)
+		if !known {
+			compiled, _ = expressions.LoadOrStore(pattern, regexp.MustCompile(pattern))
+		}
+		return compiled.(*regexp.Regexp).MatchString(value)
+	}
 	if w.Right != "" {
 		return !match(w.Right)
 	}
@@ -433,6 +499,48 @@ func keysOfKinds() map[string][]string {
 		keys[kind] = slices.Concat(shared, keysOf(own))
 	}
 	return keys
+}
+
+// Networks are refused as the program does: what has bits beyond its length, however it is
+// written, and nothing else.
+func TestChartKnowsNetworks(t *testing.T) {
+	refused := func(text string) bool {
+		return slices.ContainsFunc(networks, func(w wrongText) bool { return w.refuses(text) })
+	}
+	groups := []string{"0", "0", "0", "2001", "db8", "fd00", "f", "fff0", "ABC", "8000", "c0", "0001", "1000"}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		var text string
+		bits := r.IntN(34)
+		if r.IntN(4) > 0 {
+			parts := make([]string, r.IntN(9))
+			for i := range parts {
+				parts[i] = groups[r.IntN(len(groups))]
+			}
+			text = strings.Join(parts, ":")
+			if at := r.IntN(len(parts) + 1); len(parts) < 8 {
+				text = strings.Join(parts[:at], ":") + "::" + strings.Join(parts[at:], ":")
+			}
+			bits = r.IntN(33) * 4
+		} else {
+			text = fmt.Sprintf("%d.%d.%d.%d", r.IntN(256), 16*r.IntN(16), 64*r.IntN(4)*r.IntN(2), 128*r.IntN(2)*r.IntN(2))
+		}
+		text = fmt.Sprintf("%s/%d", text, bits)
+		p, err := netip.ParsePrefix(text)
+		if wrong := err != nil || p != p.Masked(); wrong != refused(text) && (err == nil || !wrong) {
+			t.Fatalf("%q: the program refuses it: %v, and the chart: %v", text, wrong, refused(text))
+		}
+	}
+	for _, good := range []string{"fe80::/10", "fc00::/7", "2a00::/29", "::/0", "::ffff:10.0.0.0/104", "64:ff9b::/96", "0:0:0:0:0:0:0:1/128", "::/3"} {
+		if refused(good) {
+			t.Errorf("%s is refused", good)
+		}
+	}
+	for _, bad := range []string{"fe81::/7", "fe90::/10", "fe80:1::/10", "fe80::1/10", "2a04:1::/29", "::1/96", "1::/0"} {
+		if !refused(bad) {
+			t.Errorf("%s is taken", bad)
+		}
+	}
 }
 
 // What the chart refuses the program refuses: changed in one place, values that are

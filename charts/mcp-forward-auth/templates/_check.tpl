@@ -27,6 +27,9 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- range $rules.dependencies }}
 {{- include "mcp-forward-auth.checkDependency" (dict "rule" . "config" $config "entry" $config "at" "" "each" .each "found" $found) }}
 {{- end }}
+{{- range $rules.lifetimes }}
+{{- include "mcp-forward-auth.checkLifetime" (dict "rule" . "config" $config "found" $found) }}
+{{- end }}
 {{- $taken := dict }}
 {{- range list "http" "management" "grpc" }}
 {{- $address := dig "listen" . (get (dict "http" ":8080" "management" ":9090") .) $config }}
@@ -185,6 +188,26 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- end }}
 {{- end }}
 
+{{/* A lifetime that is less than another one, where both are lifetimes at all. Arguments: rule, config; found gets the mistake. */}}
+{{- define "mcp-forward-auth.checkLifetime" -}}
+{{- $values := list }}
+{{- range list .rule.at .rule.least }}
+{{- $path := splitList "." . }}
+{{- $section := get $.config (first $path) | default dict }}
+{{- $values = append $values (toString (get $section (last $path) | default "")) }}
+{{- range $.found.list }}
+{{- if hasPrefix (printf "%s: " (join "." $path)) . }}
+{{- $values = append $values "" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $least := last $values | default (.rule.default | default "") }}
+{{- if and (eq (len $values) 2) (first $values) $least (lt (include "mcp-forward-auth.duration" (first $values) | float64) (include "mcp-forward-auth.duration" $least | float64)) }}
+{{- $says := printf .rule.says (include "mcp-forward-auth.showDuration" (first $values)) (include "mcp-forward-auth.showDuration" $least) }}
+{{- $_ := set .found "list" (append .found.list (printf "%s: %s" .rule.at $says)) }}
+{{- end }}
+{{- end }}
+
 {{/* "true" if a tree has something at a key such as "a.b" or "a.b=value", in any entry of lists on the way. Arguments: tree, key. */}}
 {{- define "mcp-forward-auth.has" -}}
 {{- $tree := .tree }}
@@ -286,4 +309,13 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- $total = addf $total (mulf (trimSuffix $unit . | float64) (get $units $unit)) }}
 {{- end }}
 {{- ternary (mulf $total -1.0) $total (hasPrefix "-" .) }}
+{{- end }}
+
+{{/* A Go duration as messages show it: 90m is 1h30m. */}}
+{{- define "mcp-forward-auth.showDuration" -}}
+{{- $ms := include "mcp-forward-auth.duration" . | float64 | int64 }}
+{{- $h := div $ms 3600000 }}
+{{- $m := div (mod $ms 3600000) 60000 }}
+{{- $s := divf (mod $ms 60000) 1000.0 }}
+{{- if $h }}{{ $h }}h{{ end }}{{ if or $m (and $h $s) }}{{ $m }}m{{ end }}{{ if or $s (not (or $h $m)) }}{{ $s }}s{{ end }}
 {{- end }}

@@ -774,7 +774,7 @@ nginx.ingress.kubernetes.io/proxy-send-timeout: "3600"
 
 {{/* Nine tenths of a memory limit in bytes, or nothing if the limit is written unusually. */}}
 {{- define "mcp-forward-auth.memoryLimit" -}}
-{{- $limit := toString . }}
+{{- $limit := kindIs "float64" . | ternary (int64 .) . | toString }}
 {{- if regexMatch "^[0-9]+(Ki|Mi|Gi|k|M|G)?$" $limit }}
 {{- $unit := get (dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "k" 1000 "M" 1000000 "G" 1000000000 "" 1) (regexFind "[A-Za-z]*$" $limit) }}
 {{- div (mul (regexFind "^[0-9]+" $limit | int64) $unit 9) 10 }}
