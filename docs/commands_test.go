@@ -60,6 +60,7 @@ var runs = map[string]map[string]run{
 		"helm install mcp-forward-auth":             {test: "TestDocumentsHelmCommands"},
 		"curl -i https://mcp.example.com/mcp":       {test: "TestPods", why: example},
 		"claude mcp add":                            {why: foreign},
+		"kubectl -n mcp-forward-auth logs job/":     {test: "TestCheckBeforeInstall"},
 	},
 	"linux.md": {
 		"CGO_ENABLED=0 go build":                              {test: "TestLinuxCommands", why: "it makes a user of the machine"},

@@ -44,7 +44,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, caseName(file)+".yaml", withoutSeed(got))
+			golden(t, goldenOf(caseName(file)+".yaml"), withoutSeed(got))
 			notes, errOut, err := helm4.run(t, nil, "install", release, chartDir, "--namespace", namespace, "--dry-run=server", "--disable-openapi-validation", "--kubeconfig", fakeCluster(t, "none", ""), "--values", file)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, errOut)
@@ -53,14 +53,16 @@ func TestGolden(t *testing.T) {
 			if !found || strings.Contains(notes, "<no value>") || strings.Contains(notes, "<nil>") {
 				t.Errorf("notes:\n%s", notes)
 			}
-			golden(t, caseName(file)+".notes.txt", notes)
+			golden(t, goldenOf(caseName(file)+".notes.txt"), notes)
 		})
 	}
 }
 
-func golden(t *testing.T, name, got string) {
+// goldenOf is where the chart keeps what comes of ci/*-values.yaml.
+func goldenOf(name string) string { return filepath.Join(chartDir, "ci", "golden", name) }
+
+func golden(t *testing.T, path, got string) {
 	t.Helper()
-	path := filepath.Join(chartDir, "ci", "golden", name)
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -269,7 +271,7 @@ func fakeCluster(t *testing.T, name, seed string) string {
 // kindsOfTheCluster are the kinds that the chart makes, by group and version.
 var kindsOfTheCluster = map[string][]string{
 	"apps/v1":                           {"Deployment"},
-	"batch/v1":                          {"CronJob"},
+	"batch/v1":                          {"CronJob", "Job"},
 	"autoscaling/v2":                    {"HorizontalPodAutoscaler"},
 	"policy/v1":                         {"PodDisruptionBudget"},
 	"networking.k8s.io/v1":              {"Ingress", "NetworkPolicy"},

@@ -142,9 +142,9 @@ func TestKubernetesTakesIt(t *testing.T) {
 					"--local-schemas", schemas(t, version), "--local-crds", resources}, files...)...)
 				return out + errOut, err
 			}
-			var files []string
+			files := []string{checkGolden}
 			for _, file := range valuesFiles(t) {
-				data, err := os.ReadFile(filepath.Join(chartDir, "ci", "golden", caseName(file)+".yaml"))
+				data, err := os.ReadFile(goldenOf(caseName(file) + ".yaml"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -156,7 +156,7 @@ func TestKubernetesTakesIt(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 			// The check can fail.
-			data, _ := os.ReadFile(filepath.Join(chartDir, "ci", "golden", "traefik.yaml"))
+			data, _ := os.ReadFile(goldenOf("traefik.yaml"))
 			for old, wrong := range map[string]string{"trustForwardHeader:": "trustForwardedHeader:", "terminationGracePeriodSeconds:": "terminationGracePeriod:"} {
 				bad := filepath.Join(t.TempDir(), "bad.yaml")
 				write(t, bad, []byte(strings.ReplaceAll(string(data), old, wrong)))
@@ -173,14 +173,14 @@ var accepted = []string{
 	"container-image-pull-policy", // images carry versions; Always would make a start depend on the registry
 	"deployment-replicas",         // one, with keys in memory, is the default on purpose
 	"ingress-targets-service",     // the Services of the MCP servers are not the chart's
-	"pod-networkpolicy",           // only the pod of helm test has none, which lives for a second
+	"pod-networkpolicy",           // only the pods of helm test and of the check have none, which live for a second
 	// topologySpreadConstraints do it.
 	"deployment-has-host-podantiaffinity",
 }
 
 func TestKubeScore(t *testing.T) {
-	for _, name := range []string{"minimal", "nginx", "gateway-api", "traefik"} {
-		args := []string{"score", filepath.Join(chartDir, "ci", "golden", name+".yaml"), "--output-format", "ci",
+	for _, file := range []string{goldenOf("minimal.yaml"), goldenOf("nginx.yaml"), goldenOf("gateway-api.yaml"), goldenOf("traefik.yaml"), checkGolden} {
+		name, args := filepath.Base(file), []string{"score", file, "--output-format", "ci",
 			"--ignore-container-cpu-limit", "--kubernetes-version", "v1.30"}
 		for _, test := range accepted {
 			args = append(args, "--ignore-test", test)

@@ -209,7 +209,7 @@ podLabels podSecurityContext securityContext service resources startupProbe live
 lifecycle terminationGracePeriodSeconds strategy revisionHistoryLimit env envFrom extraArgs volumes volumeMounts initContainers
 extraContainers nodeSelector tolerations affinity topologySpreadConstraints priorityClassName runtimeClassName
 hostUsers dnsConfig hostAliases ingress httpRoute protection networkPolicy podMonitor serviceMonitor
-prometheusRule dashboard extraObjects tests global caBundle deploymentAnnotations hostsFiles doctor
+prometheusRule dashboard extraObjects tests global caBundle deploymentAnnotations hostsFiles doctor check
 {{ range $name, $_ := (include "mcp-forward-auth.otherNames" . | fromYaml) }} {{ $name }}{{ end }}
 {{- end }}
 
@@ -531,6 +531,36 @@ sidecar has written what there is. It alone has a token of the API.
 {{- with .Values.volumeMounts }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/*
+The same volumes before the release is there. What the chart makes is in the Secret of the
+check, and a Secret or ConfigMap that is missing keeps no pod waiting: the program says
+which file is not there.
+*/}}
+{{- define "mcp-forward-auth.earlyVolumes" -}}
+{{- $own := include "mcp-forward-auth.fullname" . }}
+{{- $made := list }}
+{{- if not .Values.existingSecrets.config.name }}
+{{- $made = append $made $own }}
+{{- end }}
+{{- if include "mcp-forward-auth.makesSeed" . }}
+{{- $made = append $made (printf "%s-seed" $own) }}
+{{- end }}
+{{- $volumes := include "mcp-forward-auth.volumes" . | fromYamlArray }}
+{{- range $volume := $volumes }}
+{{- range $source := append (dig "projected" "sources" list $volume) $volume }}
+{{- range pick $source "secret" "configMap" }}
+{{- $_ := set . "optional" true }}
+{{- end }}
+{{- range $key := list "name" "secretName" }}
+{{- if has (dig "secret" $key "" $source) $made }}
+{{- $_ := set $source.secret $key (printf "%s-check" $own) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $volumes }}
 {{- end }}
 
 {{/* Ports by the name of the listener, from the addresses in the section listen. */}}
