@@ -73,6 +73,12 @@ func TestWellFormed(t *testing.T) {
 			}
 		}
 	}
+	for _, at := range []int{0, len(Prefix) - 1, len(Prefix) + idSize} {
+		body := key[:at] + "x" + key[at+1:keySize-sumSize-1]
+		if wellFormed(body + "_" + checksum(body)) {
+			t.Errorf("another form, at place %d", at)
+		}
+	}
 	for _, wrong := range []string{key + "0", " " + key, key + "\n", strings.ToLower(key), strings.ToUpper(key), "", Prefix} {
 		if wellFormed(wrong) {
 			t.Errorf("%d characters", len(wrong))

@@ -91,7 +91,7 @@ func (s *Store) put(list []Key) {
 func (h *held) same(o *held) bool {
 	a, b := *h.Key, *o.Key
 	a.Hashes, b.Hashes = nil, nil
-	return h.sum == o.sum && a.Expires.Equal(b.Expires) && reflect.DeepEqual(a, b)
+	return h.sum == o.sum && reflect.DeepEqual(a, b)
 }
 
 // find returns what is known of a key, nil if that is nothing. The time it takes

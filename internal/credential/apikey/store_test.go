@@ -64,6 +64,12 @@ func TestStoreWithdraws(t *testing.T) {
 			t.Errorf("%s: what was remembered of the key stays good", change)
 		}
 	}
+	_, digits, _ := strings.Cut(otherHash, hashName)
+	before := s.find(ours)
+	apply(t, s, document(entry("ci", idOf(ours)+hashName+digits, ", resources: ["+one+"]")))
+	if s.find(ours) != nil || !before.withdrawn.Load() {
+		t.Error("what was remembered of a key stays good though another one has its id")
+	}
 }
 
 func TestStoreTwoSources(t *testing.T) {
@@ -74,6 +80,9 @@ func TestStoreTwoSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := NewStore(c, time.Now)
+	if s.find(inline) == nil {
+		t.Error("the keys of the configuration wait for the file")
+	}
 	_, other := NewKey()
 	for what, data := range map[string][]byte{
 		"the name of a key of the configuration": document(entry("ci", other, "")),
