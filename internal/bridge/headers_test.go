@@ -27,6 +27,9 @@ func TestAgree(t *testing.T) {
 	tests := []test{
 		{"an older revision", headers{}, request("tools/call", `"name":"a"`), 0},
 		{"an older revision, and a newer one in the body", headers{}, call("a"), codeHeaders},
+		{"an older revision that mentions the member", headers{}, request("tools/call", `"name":"a","x":"io.modelcontextprotocol/protocolVersion"`), 0},
+		{"another revision", headers{versionHeader: {"2026-08-01"}, "Mcp-Method": {"tools/list"}}, request("tools/list", meta), codeHeaders},
+		{"the beginning of an encoding alone", called("=?base64?YQ=="), call("=?base64?YQ=="), 0},
 		{"a call", called("a"), call("a"), 0},
 		{"another name", called("b"), call("a"), codeHeaders},
 		{"no name in the headers", called(), call("a"), codeHeaders},

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -131,6 +132,41 @@ func TestIdentities(t *testing.T) {
 		a := post(t, x.url, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"a","version":"1"}}}`, "X-Auth-Request-Identity", tt.header)
 		if want := map[bool]int{true: 200, false: 403}[tt.says == ""]; a.StatusCode != want || !strings.Contains(a.body, tt.says) {
 			t.Errorf("%s: %d %s", name, a.StatusCode, a.body)
+		}
+	}
+}
+
+// The header is there once, is of one person, and counts for its time and a little more.
+func TestPerson(t *testing.T) {
+	s := newSigner(t)
+	now := time.Now().Truncate(time.Second)
+	who := newIdentities(&Settings{IdentityHeader: "X-Auth-Request-Identity", Issuer: theIssuer, Resource: theResource, KeysURL: s.keys.URL}, slog.New(slog.DiscardHandler))
+	who.now = func() time.Time { return now }
+	header := func(name string, value any) string {
+		c := claims("jane")
+		c["iat"], c["exp"] = now.Unix(), now.Unix()
+		c[name] = value
+		return sign(t, s.key, jose.RS256, identityType, c)
+	}
+	good, seconds := header("x", 1), int64(leeway/time.Second)
+	for name, tt := range map[string]struct {
+		headers []string
+		passes  bool
+	}{
+		"good":                     {[]string{good}, true},
+		"twice":                    {[]string{good, good}, false},
+		"and an empty one":         {[]string{good, ""}, false},
+		"the end of the leeway":    {[]string{header("exp", now.Unix()-seconds)}, true},
+		"beyond the leeway":        {[]string{header("exp", now.Unix()-seconds-1)}, false},
+		"a clock that is ahead":    {[]string{header("iat", now.Unix()+seconds)}, true},
+		"a clock that is too fast": {[]string{header("iat", now.Unix()+seconds+1)}, false},
+		"two people":               {[]string{header("sub", []string{"jane", "bob"})}, false},
+		"an empty subject":         {[]string{header("sub", "")}, false},
+		"two issuers":              {[]string{header("iss", []string{theIssuer, "https://evil.example"})}, false},
+	} {
+		person, err := who.person(t.Context(), &http.Request{Header: http.Header{"X-Auth-Request-Identity": tt.headers}})
+		if want := map[bool]string{true: theIssuer + " jane"}[tt.passes]; person != want || (err == nil) != tt.passes {
+			t.Errorf("%s: %q, %v", name, person, err)
 		}
 	}
 }
