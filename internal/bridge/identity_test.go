@@ -54,7 +54,13 @@ func claims(subject string) map[string]any {
 
 func sign(t *testing.T, key any, alg jose.SignatureAlgorithm, typ string, claims map[string]any) string {
 	t.Helper()
-	signing, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+	return signAs(t, "k", key, alg, typ, claims)
+}
+
+// signAs signs with a key of that id.
+func signAs(t *testing.T, id string, key any, alg jose.SignatureAlgorithm, typ string, claims map[string]any) string {
+	t.Helper()
+	signing, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: id}}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +129,7 @@ func TestIdentities(t *testing.T) {
 		"expired":                {rs(with("exp", time.Now().Unix()-60)), "expired"},
 		"without an end":         {rs(without("exp")), "expired"},
 		"of the future":          {rs(with("iat", time.Now().Unix()+120)), "future"},
+		"with an unknown key":    {signAs(t, "other", other, jose.RS256, identityType, claims("jane")), "does not publish"},
 		"signed by another":      {sign(t, other, jose.RS256, identityType, claims("jane")), "signature"},
 		"with another algorithm": {sign(t, curve, jose.ES256, identityType, claims("jane")), "algorithm"},
 		"with a secret":          {sign(t, []byte(strings.Repeat("k", 32)), jose.HS256, identityType, claims("jane")), "algorithm"},
