@@ -2,6 +2,7 @@ package relay
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 var identity = []string{"X-Auth-Request-User", "X-Corp-Person"}
 
 func TestStripped(t *testing.T) {
-	s := stripping(&resource.Serving{RequestHeaders: []string{"X-Api-Key", "X-Corp-Person"}}, identity, "")
+	s := stripping(&resource.Serving{RequestHeaders: []string{"X-Api-Key", "X-Corp-Person"}}, []string{"X-Auth-Request-User", "x-corp-person"}, "")
 	for name, want := range map[string]bool{
 		"Accept": true, "Content-Type": true, "Mcp-Method": true, "Mcp-Session-Id": true, "Last-Event-Id": true, "Traceparent": true, "X-Tenant": true, "X-Api-Key": true,
 		"Authorization": false, "Cookie": false, "Dpop": false, "Forwarded": false, "X-Forwarded-User": false, "X-Forwarded-Access-Token": false, "X-Corp-Person": false,
@@ -20,6 +21,35 @@ func TestStripped(t *testing.T) {
 	} {
 		if s.toServer(name) != want {
 			t.Errorf("%q reaches the server: %v", name, !want)
+		}
+	}
+	for name, want := range map[string]bool{
+		"Content-Type": true, "Mcp-Session-Id": true, "Cache-Control": true, "X-Tenant": true,
+		"Set-Cookie": false, "Www-Authenticate": false, "Dpop-Nonce": false, "Location": false, "Clear-Site-Data": false, "X-Corp-Person": false, "X-Auth-Request-User": false,
+		"Access-Control-Allow-Origin": false, "X-Accel-Redirect": false,
+	} {
+		h := http.Header{name: {"x"}}
+		if s.answer(h); (len(h) == 1) != want {
+			t.Errorf("%q reaches the client: %v", name, !want)
+		}
+	}
+	cookies := stripping(&resource.Serving{Cookies: true}, nil, "")
+	h := http.Header{"Set-Cookie": {"a=1"}, "Set-Cookie2": {"b=2"}}
+	if cookies.answer(h); len(h) != 1 || h["Set-Cookie"] == nil {
+		t.Errorf("%v reaches the client of a server with cookies", h)
+	}
+}
+
+// A client cannot declare that what is for the server is for this hop alone.
+func TestRelied(t *testing.T) {
+	s := stripping(&resource.Serving{}, identity, "")
+	for line, want := range map[string]string{
+		"keep-alive, x-tenant": "", "AUTHORIZATION": "Authorization", "close,\tmcp-session-id ,x": "Mcp-Session-Id", "x-forwarded-for": "X-Forwarded-For", "X-Corp-Person": "X-Corp-Person",
+		"dpop": "Dpop", "": "",
+	} {
+		got := slices.DeleteFunc(s.connection([]string{"x-other", line}), func(name string) bool { return !s.relied(name) })
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q", line, got)
 		}
 	}
 }

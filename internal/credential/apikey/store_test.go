@@ -1,10 +1,15 @@
 package apikey
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
 // document is the content of a file with these entries.
@@ -113,6 +118,36 @@ func TestFindComparesTheSecret(t *testing.T) {
 	}
 	if s.find(key) == nil {
 		t.Error("the key itself is not taken")
+	}
+}
+
+// A key counts until the second in which it ends, at the servers that it names, and a
+// refusal says whose it is.
+func TestVerify(t *testing.T) {
+	key, hash := NewKey()
+	s := NewStore(Config{Where: where()}, time.Now)
+	apply(t, s, document(entry("ci", hash, ", resources: ["+one+"]")))
+	ends := s.find(key).Expires
+	host := &resource.Host{Issuer: "https://mcp.example.com"}
+	here := &resource.Resource{URI: one, Host: host, APIKeys: true}
+	for name, tt := range map[string]struct {
+		at   time.Time
+		r    *resource.Resource
+		want reasons.Reason
+	}{
+		"its last second":          {ends.Add(-time.Second), here, ""},
+		"its end":                  {ends, here, reasons.APIKeyExpired},
+		"another server":           {ends.Add(-time.Hour), &resource.Resource{URI: one + "/x", Host: host, APIKeys: true}, reasons.APIKeyNotAccepted},
+		"a server that takes none": {ends.Add(-time.Hour), &resource.Resource{URI: one, Host: host}, reasons.APIKeyNotAccepted},
+	} {
+		got, err := Kind{Keys: s, Now: func() time.Time { return tt.at }}.Verify(key, tt.r)
+		refused, _ := errors.AsType[credential.Refused](err)
+		if refused.Reason != tt.want || (err == nil) != (tt.want == "") || err == nil && (got.Audience != one || got.Expires != ends.Unix() || got.ID != idOf(key) || got.Withdrawn == nil) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		if proven := tt.r.APIKeys && err != nil; proven && (refused.Subject != "apikey:ci" || refused.Client != "apikey:ci" || refused.ID != idOf(key)) {
+			t.Errorf("%s: %+v does not say whose key it is", name, refused)
+		}
 	}
 }
 
