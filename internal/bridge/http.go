@@ -151,7 +151,7 @@ func (b *Bridge) route(w http.ResponseWriter, r *http.Request, owner string, mes
 	first := messages[0]
 	current := r.Header.Get(versionHeader) >= modern
 	switch {
-	case len(messages) > 1 && (current || r.Header.Get(versionHeader) >= "2025-06-18"):
+	case len(messages) > 1 && r.Header.Get(versionHeader) >= "2025-06-18":
 		refuse(w, http.StatusBadRequest, nil, codeInvalid, "this revision of MCP has no batches", nil)
 	case current && b.s.Sharing == PerSession && b.who == nil:
 		unsupported(w, r, first.ID)

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
 
@@ -129,9 +131,9 @@ func TestSealLarge(t *testing.T) {
 		"both":                               {8000, 12000, nil, true, true, false},
 	} {
 		v := Session{AuthTime: now.Unix(), Checked: now.Unix(), Identity: connector.Identity{Groups: []string{noise(tt.groups)}}, Kept: connector.Session{RefreshToken: noise(tt.tokens)}}
-		kept := connector.Session{}
-		value, err := s.Seal(v, host, func(c connector.Session) error { kept = c; return tt.keeper })
-		if (err != nil) != tt.failed || kept.IsZero() == tt.kept || len(value) > maxCookie || tt.failed && value != "" {
+		kept, asked := connector.Session{}, false
+		value, err := s.Seal(v, host, func(c connector.Session) error { kept, asked = c, true; return tt.keeper })
+		if (err != nil) != tt.failed || asked != tt.kept || asked && kept != v.Kept || len(value) > maxCookie || tt.failed && value != "" {
 			t.Errorf("%s: %d bytes, kept %d, %v", name, len(value), kept.Size(), err)
 		}
 		if tt.failed {
@@ -141,6 +143,19 @@ func TestSealLarge(t *testing.T) {
 		if err != nil || got.Kept.IsZero() != (tt.kept || tt.tokens == 0) || got.Identity.Unknown.Groups != tt.cut || got.InGroups != tt.cut || (len(got.Identity.Groups) == 0) != tt.cut {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
+	}
+}
+
+// A session ends with whatever ends its person, its sign-in or its session at the provider.
+func TestFacts(t *testing.T) {
+	v := Session{ID: "s", AuthTime: 7, AtProvider: "p", Identity: connector.Identity{Namespace: "corp", Subject: "jane", Email: "jane@corp.example"}}
+	want := revocation.Facts{Family: "s", Subject: "corp:jane", Email: "jane@corp.example", Client: ClientID, Since: 7, Browser: true, AtProvider: "p"}
+	if got := v.Facts(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	v.Identity.Unknown.Email, want.EmailUnknown = true, true
+	if got := v.Facts(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 
