@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
@@ -93,7 +94,8 @@ func TestRegister(t *testing.T) {
 			"weak RSA": metadata(signed, keys(publicJWK(t, &weak.PublicKey, ""))), "inside": metadata(signed, `"jwks_uri":"https://10.0.0.1/k"`),
 			"of ours": metadata(signed, `"jwks_uri":"https://a.example/k"`), "http": metadata(signed, `"jwks_uri":"http://app.example/k"`),
 			"ATK-39 other case": metadata(`"JWKS_URI":"https://app.example/k"`), "ATK-39 duplicate": metadata(`"scope":"a","scope":"b"`),
-			"too large for an id": metadata(signed, keys(many...)),
+			"too large for an id":   metadata(signed, keys(many...)),
+			"a type of application": metadata(`"application_type":"service"`), "a scope": metadata(`"scope":"a\"b"`), "no code": metadata(`"response_types":["token"]`), "no code grant": metadata(`"grant_types":["implicit"]`),
 		} {
 			_, err := register(d, body)
 			oe, ok := errors.AsType[*oauth.Error](err)
@@ -193,6 +195,90 @@ func TestRegister(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A client is told what it has, which is not always what it asked for, and has that when it
+// comes with its id.
+func TestRegistered(t *testing.T) {
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const base, device = `"redirect_uris":["https://app.example/cb"]`, `"urn:ietf:params:oauth:grant-type:device_code"`
+	keys := `"jwks":{"keys":[` + publicJWK(t, &ec.PublicKey, "one") + `]}`
+	devices := &resource.Host{Name: "d.example", Issuer: "https://d.example", Secure: true, Resources: []*resource.Resource{{DeviceGrant: true, DPoP: resource.DPoPAccepted}}}
+	says := func(auth, grants, more string) string {
+		return `{` + base + `,"token_endpoint_auth_method":"` + auth + `","grant_types":[` + grants + `],"response_types":["code"],"application_type":"web"` + more + `}`
+	}
+	const code, both = `"authorization_code"`, `"authorization_code","refresh_token"`
+	for name, tt := range map[string]struct {
+		body string
+		host *resource.Host
+		edit func(*Dynamic)
+		want string // "" for a refusal
+	}{
+		"says little":             {metadata(`"scope":"read"`), hostA, nil, says("none", both, `,"scope":"read"`)},
+		"no refresh tokens here":  {metadata(), hostA, func(d *Dynamic) { d.RefreshOff = true }, says("none", code, "")},
+		"wants no refresh tokens": {metadata(`"grant_types":[` + code + `]`), hostA, nil, says("none", code, "")},
+		"wants them all the same": {metadata(`"grant_types":[` + both + `]`), hostA, func(d *Dynamic) { d.RefreshOff = true }, says("none", both, "")},
+		"with a secret":           {metadata(`"token_endpoint_auth_method":"client_secret_basic"`), hostA, nil, says("client_secret_basic", code, `,"client_secret_expires_at":0`)},
+		"keys without a use":      {metadata(keys), hostA, nil, says("none", both, "")},
+		"keys":                    {metadata(`"token_endpoint_auth_method":"private_key_jwt"`, keys), hostA, nil, says("private_key_jwt", code, ","+keys)},
+		"bound, where nothing is": {metadata(`"dpop_bound_access_tokens":true`), hostA, nil, says("none", both, "")},
+		"bound":                   {metadata(`"dpop_bound_access_tokens":true`), devices, nil, says("none", both, `,"dpop_bound_access_tokens":true`)},
+		"not bound":               {metadata(), devices, nil, says("none", both, "")},
+		"pushes, where none can":  {metadata(`"require_pushed_authorization_requests":true`), hostA, nil, says("none", both, "")},
+		"pushes":                  {metadata(`"require_pushed_authorization_requests":true`), hostA, func(d *Dynamic) { d.Pushed = true }, says("none", both, `,"require_pushed_authorization_requests":true`)},
+		"need not push":           {metadata(), hostA, func(d *Dynamic) { d.Pushed = true }, says("none", both, "")},
+		"a long name":             {metadata(`"client_name":"` + strings.Repeat("ä", maxNameRunes+1) + `"`), hostA, nil, says("none", both, `,"client_name":"`+strings.Repeat("ä", maxNameRunes)+`"`)},
+		"the longest name":        {metadata(`"client_name":"` + strings.Repeat("ä", maxNameRunes) + `"`), hostA, nil, says("none", both, `,"client_name":"`+strings.Repeat("ä", maxNameRunes)+`"`)},
+		"a device":                {`{"grant_types":[` + device + `]}`, devices, nil, `{"redirect_uris":null,"token_endpoint_auth_method":"none","grant_types":[` + device + `],"response_types":[],"application_type":"web"}`},
+		"a device elsewhere":      {`{"grant_types":[` + device + `]}`, hostA, nil, ""},
+		"a device with code":      {`{"grant_types":[` + device + `,` + code + `]}`, devices, nil, ""},
+		"both ways":               {metadata(`"grant_types":[` + both + `,` + device + `]`), devices, nil, says("none", both+","+device, "")},
+		"both ways, elsewhere":    {metadata(`"grant_types":[` + both + `,` + device + `]`), hostA, nil, says("none", both, "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDynamic(t)
+			d.Grants = append(d.Grants, deviceCode)
+			if tt.edit != nil {
+				tt.edit(d)
+			}
+			req, err := d.parseRequest([]byte(tt.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := d.Register(tt.host, req)
+			if err != nil || tt.want == "" {
+				if tt.want != "" || err == nil {
+					t.Errorf("%+v, %v", got, err)
+				}
+				return
+			}
+			again, err := d.Register(tt.host, req)
+			if err != nil || again.ClientID == got.ClientID || got.ClientIDIssuedAt == 0 || (got.ClientSecret != "") != isSecretMethod(got.AuthMethod) {
+				t.Errorf("two clients: %+v, %+v, %v", got, again, err)
+			}
+			c, err := d.Client(tt.host, got.ClientID)
+			if err != nil || !slices.Equal(c.GrantTypes, got.GrantTypes) || c.AuthMethod != got.AuthMethod || c.Name != got.ClientName || !slices.Equal(c.RedirectURIs, got.RedirectURIs) {
+				t.Errorf("its id says %+v, %v", c, err)
+			}
+			got.ClientID, got.ClientIDIssuedAt, got.ClientSecret = "", 0, ""
+			text, err := json.Marshal(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var is, want map[string]any
+			if json.Unmarshal(text, &is) != nil || json.Unmarshal([]byte(tt.want), &want) != nil {
+				t.Fatalf("%s, %s", text, tt.want)
+			}
+			delete(is, "client_id")
+			delete(is, "client_id_issued_at")
+			if !reflect.DeepEqual(is, want) {
+				t.Errorf("%s, want\n%s", text, tt.want)
+			}
+		})
+	}
 }
 
 func TestOperatorAdmitsSchemes(t *testing.T) {
