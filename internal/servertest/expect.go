@@ -59,7 +59,7 @@ func Policed(t testing.TB, idp *oauthtest.OIDCProvider, edit func(*config.File),
 // WaitForTools waits until the service knows the MCP server's tools.
 func WaitForTools(t testing.TB, s *Service) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if strings.Contains(s.Get(t, "https://"+Host+"/.well-known/oauth-protected-resource/mcp").Body, "notes:write") {
 			return
 		}
