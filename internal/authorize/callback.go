@@ -45,12 +45,12 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		return
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, "", reasons.OtherBrowser, err))
+		e.end(w, r, notOurs(host, v.Flow, reasons.OtherBrowser, err))
 		return
 	}
 	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
-		e.end(w, r, lost(host, err))
+		e.end(w, r, e.lost(host, ticket, err))
 		return
 	}
 	st.Login.State = query.Get("state") // the ticket is in it

@@ -39,17 +39,18 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 	if err == nil && browser == "" {
 		err = errors.New("no browser cookie")
 	}
+	flow, late := e.Steps.flowOf(host, "", form.Get("request"))
 	if err != nil {
-		e.end(w, r, notOurs(host, "", reasons.OtherBrowser, err))
+		e.end(w, r, notOurs(host, flow, reasons.OtherBrowser, err))
 		return
 	}
 	p, err := e.Steps.openPending(host, browser, form.Get("request"))
-	if errors.Is(err, seal.ErrExpired) {
-		e.end(w, r, notOurs(host, "", reasons.ConsentExpired, err))
+	if err != nil && late || errors.Is(err, seal.ErrExpired) {
+		e.end(w, r, notOurs(host, flow, reasons.ConsentExpired, err))
 		return
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, "", reasons.ForeignConsent, err))
+		e.end(w, r, notOurs(host, flow, reasons.ForeignConsent, err))
 		return
 	}
 	switch form.Get("decision") {

@@ -158,7 +158,7 @@ func (e *Endpoint) refusedAccount(w http.ResponseWriter, r *http.Request, host *
 func (e *Endpoint) another(w http.ResponseWriter, r *http.Request, host *resource.Host, ticket string) {
 	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
-		e.end(w, r, lost(host, err))
+		e.end(w, r, e.lost(host, ticket, err))
 		return
 	}
 	if only := e.Providers.Only(); only != nil {
@@ -181,9 +181,14 @@ func notOurs(host *resource.Host, flow string, reason reasons.Reason, cause erro
 	}
 }
 
-// lost is the ending of a step of a sign-in that does not open in this browser.
-func lost(host *resource.Host, err error) ending {
-	x := notOurs(host, "", lostLogin(err), err)
+// lost is the ending of a step of a sign-in whose ticket does not open in this browser.
+func (e *Endpoint) lost(host *resource.Host, ticket string, err error) ending {
+	flow, late := e.Steps.flowOfTicket(host, ticket)
+	reason := lostLogin(err)
+	if late && reason == reasons.OtherBrowser {
+		reason, err = reasons.SignInExpired, errLate
+	}
+	x := notOurs(host, flow, reason, err)
 	if errors.Is(err, errSignedIn) {
 		x.done = &page.Done{Status: x.view.Status, Outcome: page.SignedIn, FlowID: x.entry.Flow}
 	}

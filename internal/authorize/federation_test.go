@@ -209,7 +209,7 @@ func TestCallback(t *testing.T) {
 		b, _, callback := away(t)
 		s.Clock.Advance(11 * time.Minute)
 		defer s.Clock.Advance(-11 * time.Minute)
-		refusedAs(t, b.Open(t, callback), "other_browser")
+		refusedAs(t, b.Open(t, callback), "sign_in_expired")
 	})
 	t.Run("ATK-40 repeated parameters, no parameters", func(t *testing.T) {
 		b, _, callback := away(t)

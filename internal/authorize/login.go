@@ -35,7 +35,7 @@ func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.
 	}
 	st, err := e.Steps.currentLogin(r, host, form.Get("state"))
 	if err != nil {
-		e.end(w, r, lost(host, err))
+		e.end(w, r, e.lost(host, form.Get("state"), err))
 		return
 	}
 	switch several := e.Providers.Only() == nil; {
@@ -54,7 +54,7 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 	ticket := r.URL.Query().Get("state")
 	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
-		e.end(w, r, lost(host, err))
+		e.end(w, r, e.lost(host, ticket, err))
 		return
 	}
 	if e.Providers.Only() == nil && !st.chosen() {

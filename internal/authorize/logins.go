@@ -80,6 +80,10 @@ const (
 var (
 	// errNoLogin: this browser has no such login on its way.
 	errNoLogin = errors.New("this browser did not begin this sign-in")
+	// errNoTicket: the answer does not say which sign-in it is of.
+	errNoTicket = fmt.Errorf("%w: the answer has no state, or only a part of it", errNoLogin)
+	// errLate: the sign-in took too long.
+	errLate = fmt.Errorf("this sign-in was to be answered within %s", loginTTL)
 	// errDisplaced: it had, until it began many others.
 	errDisplaced = errors.New("this browser began too many other sign-ins since")
 	// errEnded: it has ended it.
@@ -98,23 +102,29 @@ func newLogin(p pending, granted oauth.Scopes) loginState {
 // some identity providers take no URL of more than 2 KB, unless the browser then
 // had to forget another sign-in.
 func (s Steps) ticket(r *http.Request, host *resource.Host, st loginState) (ticket string, cookies []string, err error) {
-	sealed, err := s.login.Seal(st, s.now().Add(loginTTL), host.Issuer, st.Handle, st.key)
+	ends := s.now().Add(loginTTL)
+	sealed, err := s.login.Seal(st, ends, host.Issuer, st.Handle, st.key)
 	if err != nil {
 		return "", nil, err
 	}
+	reference, err := s.reference(host, st.Flow, st.Handle, ends)
+	if err != nil {
+		return "", nil, err
+	}
+	named := st.Handle + reference + "."
 	room := maxLoginBytes
 	for _, l := range otherLogins(r, host, st.Handle) {
 		room -= l.bytes
 	}
 	whole := len(sealed) <= maxTicket || len(sealed) <= maxLongTicket && len(sealed)+maxTicket/2 > room
 	if whole {
-		return st.Handle + sealed, []string{"0." + st.key + st.Visit}, nil
+		return named + sealed, []string{"0." + st.key + st.Visit}, nil
 	}
 	parts := split(sealed, maxCookieValue)
 	if len(parts) > maxCookieParts {
 		return "", nil, fmt.Errorf("login step of %d bytes does not fit the cookies", len(sealed))
 	}
-	return st.Handle + st.Visit, append([]string{strconv.Itoa(len(parts)) + "." + st.key + st.Visit}, parts...), nil
+	return named + st.Visit, append([]string{strconv.Itoa(len(parts)) + "." + st.key + st.Visit}, parts...), nil
 }
 
 // keepLogin gives the browser the cookies of a ticket, and takes those of its
@@ -186,9 +196,9 @@ func cookieSize(name, value string) int { return len("__Host-") + len(name) + le
 // currentLogin opens a ticket in the browser that it is for.
 func (s Steps) currentLogin(r *http.Request, host *resource.Host, ticket string) (loginState, error) {
 	if len(ticket) < handleSize {
-		return loginState{}, errNoLogin
+		return loginState{}, errNoTicket
 	}
-	handle, sealed := ticket[:handleSize], ticket[handleSize:]
+	handle, sealed := ticket[:handleSize], step(ticket[handleSize:])
 	count, key, visit, err := loginKey(r, host, handle)
 	if err != nil {
 		return loginState{}, err

@@ -51,6 +51,10 @@ func (e *Endpoint) openVisit(state string) (v visit, ticket string, err error) {
 	if err == nil && !same(v.Ticket, ticketKey(ticket)) {
 		return visit{}, "", seal.ErrInvalid
 	}
+	if errors.Is(err, seal.ErrExpired) { // for the log
+		late, _ := e.Steps.visits.Late(sealed, e.CallbackHost.Issuer)
+		v.Flow = late.Flow
+	}
 	return v, ticket, err
 }
 

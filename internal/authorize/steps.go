@@ -104,7 +104,9 @@ type Steps struct {
 	known   seal.Box[knownBrowser]
 	pushed  seal.Box[pushedRequest]
 	kept    seal.Box[connector.Session]
-	now     func() time.Time
+	// references are of flows, see reference.
+	references seal.Box[string]
+	now        func() time.Time
 }
 
 // NewSteps returns the steps of this keyring.
@@ -118,16 +120,28 @@ func NewSteps(keys *seal.Keyring, now func() time.Time) Steps {
 		kept:    seal.NewBox[connector.Session](keys, "provider session of a browser"),
 		pushed:  seal.NewPackedBox[pushedRequest](keys, "pushed authorization request", pushedDictionary),
 		now:     now,
+
+		references: seal.NewBox[string](keys, "reference of a sign-in"),
 	}
 }
 
 func (s Steps) sealPending(host *resource.Host, browser string, p pending) (string, error) {
 	p.ID = rand.Text()
-	return s.pending.Seal(p, s.now().Add(consentTTL), host.Issuer, browserKey(browser))
+	ends := s.now().Add(consentTTL)
+	reference, err := s.reference(host, p.Flow, "", ends)
+	if err != nil {
+		return "", err
+	}
+	sealed, err := s.pending.Seal(p, ends, host.Issuer, browserKey(browser), reference)
+	return reference + "." + sealed, err
 }
 
 func (s Steps) openPending(host *resource.Host, browser, sealed string) (pending, error) {
-	return s.pending.Open(sealed, host.Issuer, browserKey(browser))
+	reference, step, found := strings.Cut(sealed, ".")
+	if !found { // of an earlier version
+		return s.pending.Open(sealed, host.Issuer, browserKey(browser))
+	}
+	return s.pending.Open(step, host.Issuer, browserKey(browser), reference)
 }
 
 func browserKey(browser string) string {

@@ -41,6 +41,9 @@ func problem(oe *oauth.Error) page.Problem {
 // startAgainView is the page for a form or callback that is not ours to honour.
 func startAgainView(reason reasons.Reason, flow string) page.Error {
 	v := page.Error{Status: http.StatusForbidden, Problem: page.OtherBrowser, FlowID: flow}
+	if reason == reasons.SignInExpired {
+		v.Problem = page.ConsentExpired
+	}
 	switch p := page.Problem(reason); p {
 	case page.ConsentExpired, page.UsedTwice, page.CrossSiteForm, page.UnknownProvider, page.OtherProvider, page.Displaced:
 		v.Problem = p

@@ -135,10 +135,12 @@ type Asker interface {
 
 // Refused is the error for a credential that is refused for a reason that has a
 // name. Subject, Client and ID say for the audit log whose it is, where that is
-// proven.
+// proven, and Detail what the reason leaves open: in words of the kind, never in those
+// of a stranger.
 type Refused struct {
 	Reason              reasons.Reason
 	Subject, Client, ID string
+	Detail              string
 }
 
 func (r Refused) Error() string { return string(r.Reason) }

@@ -17,6 +17,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -46,9 +48,27 @@ const (
 )
 
 // Refused is the error for a proof that is refused.
-type Refused struct{ Reason reasons.Reason }
+type Refused struct {
+	Reason reasons.Reason
+	// Detail says for the audit log what differs, "" if the reason says all. It quotes
+	// what the client wrote.
+	Detail string
+}
 
 func (r Refused) Error() string { return r.Reason.Meaning() }
+
+// Cause is the detail as an error, nil without one.
+func (r Refused) Cause() error {
+	if r.Detail == "" {
+		return nil
+	}
+	return errors.New(r.Detail)
+}
+
+// refuse makes a Refused.
+func refuse(reason reasons.Reason, detail ...string) Refused {
+	return Refused{reason, strings.Join(detail, " ")}
+}
 
 // Request is what a proof has to be for.
 type Request struct {
@@ -109,18 +129,18 @@ func (v *Verifier) Nonce(origin string) string {
 func (v *Verifier) Verify(headers []string, r Request) (Proof, error) {
 	switch {
 	case len(headers) == 0:
-		return Proof{}, Refused{reasons.DPoPProofMissing}
+		return Proof{}, refuse(reasons.DPoPProofMissing)
 	case len(headers) > 1:
-		return Proof{}, Refused{reasons.DPoPProofRepeated}
+		return Proof{}, refuse(reasons.DPoPProofRepeated)
 	case len(headers[0]) > maxProof:
-		return Proof{}, Refused{reasons.DPoPProofMalformed}
+		return Proof{}, refuse(reasons.DPoPProofMalformed, fmt.Sprintf("it has %d bytes, of at most %d", len(headers[0]), maxProof))
 	}
 	raw := headers[0]
 	header, rest, _ := strings.Cut(raw, ".")
 	payload, signature, ok := strings.Cut(rest, ".")
 	sig, valid := decode(signature)
 	if !ok || !valid || len(sig) == 0 {
-		return Proof{}, Refused{reasons.DPoPProofMalformed}
+		return Proof{}, refuse(reasons.DPoPProofMalformed, "it does not have the three parts of a signed JWT, in base64url")
 	}
 	key, known, err := v.keys.of(header)
 	if err != nil {
@@ -139,7 +159,7 @@ func (v *Verifier) Verify(headers []string, r Request) (Proof, error) {
 		return Proof{}, err
 	}
 	if !key.verify(raw[:len(header)+1+len(payload)], sig) {
-		return Proof{}, Refused{reasons.DPoPProofSignature}
+		return Proof{}, refuse(reasons.DPoPProofSignature)
 	}
 	if !known { // only keys that were used are worth remembering
 		v.keys.remember(header, key)
@@ -156,7 +176,7 @@ func (v *Verifier) checkNonce(nonce, origin string) (next string, err error) {
 	fresh, err := v.nonces.check(nonce, origin)
 	switch {
 	case err != nil:
-		return "", Refused{reasons.DPoPNonceNeeded}
+		return "", refuse(reasons.DPoPNonceNeeded)
 	case fresh:
 		return "", nil
 	}
@@ -179,7 +199,7 @@ type claims struct {
 const maxClaims = 64
 
 func readClaims(encoded string) (c claims, err error) {
-	malformed := Refused{reasons.DPoPProofMalformed}
+	malformed := refuse(reasons.DPoPProofMalformed, "its payload is not a JSON object with the claims of a proof")
 	plain, ok := decode(encoded)
 	if !ok {
 		return c, malformed
@@ -188,8 +208,13 @@ func readClaims(encoded string) (c claims, err error) {
 	if err != nil || r.Object(nil, func(name string) error { return c.take(name, r) }) != nil {
 		return c, malformed
 	}
-	if c.id == "" || len(c.id) > maxID || c.method == "" || c.url == "" || c.issued.IsZero() {
-		return c, malformed
+	for _, claim := range []struct {
+		name    string
+		missing bool
+	}{{"jti", c.id == "" || len(c.id) > maxID}, {"htm", c.method == ""}, {"htu", c.url == ""}, {"iat", c.issued.IsZero()}} {
+		if claim.missing {
+			return c, refuse(reasons.DPoPProofMalformed, "its claim", claim.name, "is missing, empty or too long")
+		}
 	}
 	return c, nil
 }
@@ -240,14 +265,21 @@ func (c *claims) take(name string, r *strictjson.Reader) error {
 func (c *claims) check(r Request, now time.Time) error {
 	switch {
 	case c.method != r.Method: // methods are case-sensitive (RFC 9110, section 9.1)
-		return Refused{reasons.DPoPProofMethod}
+		return refuse(reasons.DPoPProofMethod, fmt.Sprintf("the request has the method %s, and the proof is for %q", r.Method, c.method))
 	case !sameURL(c.url, r.Origin, r.Path):
-		return Refused{reasons.DPoPProofURL}
-	case c.issued.Before(now.Add(-Window)), c.issued.After(now.Add(Window)),
-		!c.expires.IsZero() && !now.Before(c.expires.Add(Window)), c.notBefore.After(now.Add(Window)):
-		return Refused{reasons.DPoPProofTime}
+		return refuse(reasons.DPoPProofURL, fmt.Sprintf("the request is for %s, and the proof for %q", r.Origin+r.Path, c.url))
+	case c.issued.Before(now.Add(-Window)):
+		return refuse(reasons.DPoPProofTime, "it was made", now.Sub(c.issued).String(), "ago (iat)")
+	case c.issued.After(now.Add(Window)):
+		return refuse(reasons.DPoPProofTime, "it is from", c.issued.Sub(now).String(), "in the future (iat)")
+	case !c.expires.IsZero() && !now.Before(c.expires.Add(Window)):
+		return refuse(reasons.DPoPProofTime, "it expired", now.Sub(c.expires).String(), "ago (exp)")
+	case c.notBefore.After(now.Add(Window)):
+		return refuse(reasons.DPoPProofTime, "it is not valid for another", c.notBefore.Sub(now).String(), "(nbf)")
+	case r.TokenHash != nil && c.tokenHash == "":
+		return refuse(reasons.DPoPProofToken, "it has no ath, which is required beside an access token")
 	case r.TokenHash != nil && c.tokenHash != base64.RawURLEncoding.EncodeToString(r.TokenHash[:]):
-		return Refused{reasons.DPoPProofToken}
+		return refuse(reasons.DPoPProofToken, "its ath is of another token than the one in Authorization")
 	}
 	return nil
 }

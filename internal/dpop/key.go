@@ -10,6 +10,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -118,38 +119,35 @@ var publicMembers = []string{"kty", "crv", "x", "y", "n", "e"}
 // checks 4, 5 and 7).
 func readHeader(encoded string) (*key, error) {
 	plain, ok := decode(encoded)
-	if !ok {
-		return nil, Refused{reasons.DPoPProofMalformed}
-	}
 	members, err := strictjson.Members(plain, maxDepth)
-	if err != nil {
-		return nil, Refused{reasons.DPoPProofMalformed}
+	if !ok || err != nil {
+		return nil, refuse(reasons.DPoPProofMalformed, "its header is not a JSON object in base64url")
 	}
 	if _, critical := members["crit"]; critical { // no extension is understood (RFC 7515, section 4.1.11)
-		return nil, Refused{reasons.DPoPProofMalformed}
+		return nil, refuse(reasons.DPoPProofMalformed, "its header has crit, and no extension is supported")
 	}
 	if typ, _ := text(members["typ"]); typ != "dpop+jwt" {
-		return nil, Refused{reasons.DPoPProofType}
+		return nil, refuse(reasons.DPoPProofType, fmt.Sprintf("typ is %q", typ))
 	}
 	alg, _ := text(members["alg"])
 	i := slices.IndexFunc(algorithms, func(a algorithm) bool { return a.name == alg })
 	if i < 0 {
-		return nil, Refused{reasons.DPoPProofAlgorithm}
+		return nil, refuse(reasons.DPoPProofAlgorithm, fmt.Sprintf("alg is %q", alg))
 	}
 	return readKey(members["jwk"], &algorithms[i])
 }
 
 func readKey(raw json.RawMessage, a *algorithm) (*key, error) {
-	refused := Refused{reasons.DPoPProofKey}
+	refused := refuse(reasons.DPoPProofKey, "its jwk is no public key for", a.name)
 	var members map[string]json.RawMessage
 	if json.Unmarshal(raw, &members) != nil {
-		return nil, refused
+		return nil, refuse(reasons.DPoPProofKey, "its header has no jwk")
 	}
 	public := map[string]json.RawMessage{}
 	for name, value := range members {
 		switch {
 		case slices.Contains(privateMembers, strings.ToLower(name)):
-			return nil, refused
+			return nil, refuse(reasons.DPoPProofKey, "its jwk has the private member", strings.ToLower(name)+": whoever saw the proof has the client's key")
 		case slices.Contains(publicMembers, name):
 			public[name] = value
 		case name == "alg":

@@ -58,7 +58,7 @@ func TestFaults(t *testing.T) {
 			b.Open(t, back.Location())
 			b.Open(t, back.Location())
 			return s
-		}, "", []string{"The step has already been done", "the `login.refused` just before"}},
+		}, "", []string{"used_twice", "cannot be used until something is changed", "cause: ", "invalid_client"}},
 		"a code that is redeemed late": {func(t *testing.T) *servertest.Service {
 			s, _ := servertest.Quick(t)
 			a := s.NewClient(t, servertest.Host, nil).Begin()
@@ -137,7 +137,7 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := tt.inject(t)
-			text := explained(t, s, tt.line)
+			text := told(t, s, tt.line).String()
 			for _, want := range tt.says {
 				if !strings.Contains(text, want) {
 					t.Errorf("%q is not in:\n%s", want, text)
@@ -150,8 +150,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// explained is what is said of the last sign-in, or of the last line of an event.
-func explained(t *testing.T, s *servertest.Service, event audit.Event) string {
+// told is the story of the last sign-in, or of the last line of an event.
+func told(t *testing.T, s *servertest.Service, event audit.Event) *explain.Story {
 	t.Helper()
 	var last explain.Entry
 	for line := range strings.Lines(s.Log.String()) {
@@ -160,13 +160,13 @@ func explained(t *testing.T, s *servertest.Service, event audit.Event) string {
 		}
 	}
 	if event != "" {
-		return explain.Tell(last).String()
+		return explain.Tell(last)
 	}
 	found, err := explain.Find(strings.NewReader(s.Log.String()), last.Flow, new(explain.Searched))
 	if err != nil || len(found) == 0 {
 		t.Fatalf("the log has nothing about %q: %v", last.Flow, err)
 	}
-	return explain.Tell(found...).String()
+	return explain.Tell(found...)
 }
 
 // refusesAuthorization is a service whose provider sends people back with an error.

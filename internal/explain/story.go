@@ -68,9 +68,20 @@ func Tell(entries ...Entry) *Story {
 		}
 	}
 	if n := len(entries); n > 0 {
-		s.end(&entries[n-1], step, n == 1)
+		s.end(decisive(entries), step, n == 1)
 	}
 	return s
+}
+
+// decisive returns the entry that says how it ended: the last one, but for pages that the
+// person opened again afterwards.
+func decisive(entries []Entry) *Entry {
+	for i := range entries {
+		if e := &entries[len(entries)-1-i]; e.Reason != reasons.UsedTwice {
+			return e
+		}
+	}
+	return &entries[len(entries)-1]
 }
 
 // learn takes what an entry says of the person, the app and the MCP server.

@@ -102,7 +102,11 @@ func (l *Log) begin(id string, now time.Time) *Flow {
 }
 
 func (f *Flow) add(e audit.Entry, now time.Time) {
-	f.Last, f.Reason = now, e.Reason
+	f.Last = now
+	over := f.Reason != "" || slices.Index(audit.Steps, f.Step) >= slices.Index(audit.Steps, audit.StepCodeIssued)
+	if e.Reason != reasons.UsedTwice || !over { // else a page was opened again, which says nothing of how it went
+		f.Reason = e.Reason
+	}
 	if slices.Index(audit.Steps, e.Step) > slices.Index(audit.Steps, f.Step) {
 		f.Step = e.Step
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
 func TestFlow(t *testing.T) {
@@ -114,5 +115,18 @@ func TestPages(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A page that is opened again says nothing of how the sign-in went.
+func TestOpenedAgain(t *testing.T) {
+	l := New(time.Now)
+	l.Add(audit.Entry{Flow: "refused", Event: audit.LoginRefused, Reason: reasons.UserGone})
+	l.Add(audit.Entry{Flow: "whole", Event: audit.TokenIssued, Step: audit.StepRedeemed})
+	for id, want := range map[string]reasons.Reason{"refused": reasons.UserGone, "whole": "", "elsewhere": reasons.UsedTwice} {
+		l.Add(audit.Entry{Flow: id, Event: audit.LoginRefused, Reason: reasons.UsedTwice})
+		if f, _ := l.Find(id); f.Reason != want {
+			t.Errorf("%s: %q, want %q", id, f.Reason, want)
+		}
 	}
 }

@@ -27,55 +27,65 @@ const (
 )
 
 // principal has a kind of credential verify raw, and ask about it if it does not
-// know it. Of one that is refused, known is what is proven of its holder, nil for
-// nothing.
-func (e *Endpoint) principal(ctx context.Context, raw string, res *resource.Resource) (p credential.Principal, known *Token, reason Reason) {
+// know it. Of one that is refused, no is why, with what is proven of its holder.
+func (e *Endpoint) principal(ctx context.Context, raw string, res *resource.Resource) (p credential.Principal, no rejection) {
 	kind, found := e.Credentials.Find(raw, res)
 	if !found {
-		return credential.Principal{}, nil, MalformedToken
+		return credential.Principal{}, rejection{reason: MalformedToken}
 	}
 	p, err := e.Credentials.Verify(kind, raw, res)
 	if errors.Is(err, credential.ErrUnknown) {
-		p, reason = e.ask(ctx, kind, raw, res)
-		return p, nil, reason
+		return e.ask(ctx, kind, raw, res)
 	}
 	if err != nil {
-		return credential.Principal{}, holder(err, res), refusal(err)
+		return credential.Principal{}, refusedFor(err, res)
 	}
-	return p, nil, Allowed
+	return p, rejection{reason: Allowed}
+}
+
+// rejection is why a credential is not good: reason is Allowed if it is.
+type rejection struct {
+	reason Reason
+	holder *Token // what is proven of whom it belongs to, nil for nothing
+	detail string // what the reason leaves open, for the audit log
+}
+
+// refusedFor reads the error of a kind of credential.
+func refusedFor(err error, res *resource.Resource) rejection {
+	named, _ := errors.AsType[credential.Refused](err)
+	return rejection{refusal(err), holder(named, res), named.Detail}
 }
 
 // holder is the Token of a credential that was refused after it was proven whose
 // it is, for the audit log.
-func holder(err error, res *resource.Resource) *Token {
-	refused, _ := errors.AsType[credential.Refused](err)
-	if refused.Client == "" {
+func holder(named credential.Refused, res *resource.Resource) *Token {
+	if named.Client == "" {
 		return nil
 	}
-	return NewToken(&Grant{Resource: res}, 0, revocation.Facts{TokenID: refused.ID, Subject: refused.Subject, Client: revocation.Client(refused.Client)}, nil)
+	return NewToken(&Grant{Resource: res}, 0, revocation.Facts{TokenID: named.ID, Subject: named.Subject, Client: revocation.Client(named.Client)}, nil)
 }
 
 // ask waits for what a kind finds out about raw. Where too many wait already it
 // refuses at once.
-func (e *Endpoint) ask(ctx context.Context, kind int, raw string, res *resource.Resource) (credential.Principal, Reason) {
+func (e *Endpoint) ask(ctx context.Context, kind int, raw string, res *resource.Resource) (credential.Principal, rejection) {
 	if kind >= len(e.asking) {
-		return credential.Principal{}, TooManyWaiting
+		return credential.Principal{}, rejection{reason: TooManyWaiting}
 	}
 	waiting := &e.asking[kind]
 	defer waiting.Add(-1)
 	if waiting.Add(1) > maxAsking {
-		return credential.Principal{}, TooManyWaiting
+		return credential.Principal{}, rejection{reason: TooManyWaiting}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	p, err := e.Credentials.Ask(ctx, kind, raw, res)
 	switch {
 	case err == nil:
-		return p, Allowed
+		return p, rejection{reason: Allowed}
 	case ctx.Err() != nil, errors.Is(err, credential.ErrUnknown):
-		return credential.Principal{}, VerifierUnavailable
+		return credential.Principal{}, rejection{reason: VerifierUnavailable}
 	}
-	return credential.Principal{}, refusal(err)
+	return credential.Principal{}, refusedFor(err, res)
 }
 
 // learn waits until it is known what the MCP server of an authenticated request

@@ -32,7 +32,9 @@ func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Re
 
 // known finds out what a credential is good for, at d.Resource.
 func (e *Endpoint) known(ctx context.Context, raw string, q *Request, d *Decision, inHeader bool) Reason {
-	if reason := e.find(ctx, raw, d); reason != Allowed {
+	if reason := e.find(ctx, raw, d); reason == MalformedToken && inHeader {
+		return NotAnAPIKey
+	} else if reason != Allowed {
 		return reason
 	}
 	t := d.Token
@@ -60,9 +62,10 @@ func (e *Endpoint) find(ctx context.Context, raw string, d *Decision) (reason Re
 		if reason = wellFormed(raw); reason != Allowed {
 			return reason
 		}
-		if t, reason = e.verify(ctx, raw, key, d.Resource); reason != Allowed {
-			d.Token = t
-			return reason
+		var no rejection
+		if t, no = e.verify(ctx, raw, key, d.Resource); no.reason != Allowed {
+			d.Token, d.detail = no.holder, no.detail
+			return no.reason
 		}
 		g = t.Grant
 	}
@@ -146,26 +149,26 @@ func (e *Endpoint) Issued(raw string, res *resource.Resource) {
 }
 
 // verify checks a token that the cache does not know, and puts it there.
-func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res *resource.Resource) (*Token, Reason) {
-	p, known, reason := e.principal(ctx, raw, res)
+func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res *resource.Resource) (*Token, rejection) {
+	p, no := e.principal(ctx, raw, res)
 	switch {
-	case reason != Allowed:
-		return known, reason
+	case no.reason != Allowed:
+		return nil, no
 	case e.Now().Unix() >= p.Expires:
-		return nil, Expired
+		return nil, rejection{reason: Expired}
 	}
 	t := e.remember(&p, res)
 	if reason := t.refused(); reason != Allowed {
-		return t, reason
+		return nil, rejection{reason: reason, holder: t}
 	}
 	if reason := e.standing(t); reason != Allowed {
-		return t, reason // not into the cache: there is no use of it to come
+		return nil, rejection{reason: reason, holder: t} // not into the cache: there is no use of it to come
 	}
 	t.unused.Store(&provenance{p.Flow, p.Generation})
 	if before := e.verified.put(key, t, e.Now().Unix()); before != nil {
 		t.unused.Store(before.unused.Swap(nil))
 	}
-	return t, Allowed
+	return t, rejection{reason: Allowed}
 }
 
 // ClientID returns the full id of the client behind a decision that let q through;

@@ -120,7 +120,7 @@ func ofGateWatch(q *Request) bool {
 // auditDenial writes down who was denied what, and why. What the client itself
 // says stands there only beside a good token: strangers have no place in the log.
 func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Reason, q *Request, d *Decision) {
-	entry := audit.Entry{Event: event, Reason: slugs[reason], Method: d.refused.method, Tool: d.refused.name, Flow: d.flow}
+	entry := audit.Entry{Event: event, Reason: slugs[reason], Method: d.refused.method, Tool: d.refused.name, Flow: d.flow, Cause: e.cause(reason, q, d)}
 	if entry.Method == "" && d.proven { // what the client says
 		entry.Method, _ = one(q.MCPMethod)
 		entry.Tool, _ = one(q.MCPName)
@@ -134,7 +134,7 @@ func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Re
 	}
 	if d.Token != nil {
 		entry.Subject, entry.Client, entry.TokenID = d.Token.Subject(), d.Token.Client(), d.Token.ID()
-		entry.Actor = d.Token.Actor()
+		entry.Actor, entry.Family = d.Token.Actor(), d.Token.Family()
 		entry.Scope = d.needed.String()
 	}
 	e.Audit.Write(ctx, entry)

@@ -53,15 +53,20 @@ func (e *Endpoint) keyFits(t *Token, q *Request, inHeader bool) Reason {
 	case key == nil, len(key.Sources) == 0:
 		return Allowed
 	}
-	address, told := web.ToldAddress(q.Peer, q.Other[forwardedFor], e.TrustedProxies)
-	if q.Dialect == Served { // no gateway asks, so the peer may be the client
-		address = web.ClientAddress(q.Peer, q.Other[forwardedFor], e.TrustedProxies)
-		told = address.IsValid()
-	}
+	address, told := e.cameFrom(q)
 	if told && slices.ContainsFunc(key.Sources, func(p netip.Prefix) bool { return p.Contains(address) }) {
 		return Allowed
 	}
 	return APIKeyWrongSource
+}
+
+// cameFrom returns the address of the client, where it is known.
+func (e *Endpoint) cameFrom(q *Request) (address netip.Addr, told bool) {
+	if q.Dialect == Served { // no gateway asks, so the peer may be the client
+		address = web.ClientAddress(q.Peer, q.Other[forwardedFor], e.TrustedProxies)
+		return address, address.IsValid()
+	}
+	return web.ToldAddress(q.Peer, q.Other[forwardedFor], e.TrustedProxies)
 }
 
 // expired is the reason why requests with t are refused once its end has come.

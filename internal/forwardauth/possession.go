@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -30,8 +31,11 @@ func (e *Endpoint) possession(q *Request, d *Decision, raw string) Reason {
 	proof, err := e.Proofs.Verify(q.Proof, dpop.Request{Method: q.Method, Origin: r.Host.Issuer, Path: q.Path, TokenHash: &hash})
 	switch {
 	case err != nil:
-		return proofReason(err)
+		reason, detail := proofReason(err)
+		d.detail = detail
+		return reason
 	case subtle.ConstantTimeCompare([]byte(proof.Thumbprint), []byte(bound)) != 1:
+		d.detail = fmt.Sprintf("the proof is of the key %s, and the token of %s (thumbprints)", proof.Thumbprint, bound)
 		return ProofWrongKey
 	case !e.UsedProofs.First(&proof):
 		return ProofReplayed
@@ -40,13 +44,14 @@ func (e *Endpoint) possession(q *Request, d *Decision, raw string) Reason {
 	return Allowed
 }
 
-// proofReason is the reason of an error of dpop. What has no name is malformed.
-func proofReason(err error) Reason {
+// proofReason is the reason of an error of dpop, with its detail. What has no name is
+// malformed.
+func proofReason(err error) (reason Reason, detail string) {
 	refused, _ := errors.AsType[dpop.Refused](err)
 	if r := refusals[refused.Reason]; answers[r].code == oauth.InvalidDPoPProof || answers[r].code == oauth.UseDPoPNonce {
-		return r
+		return r, refused.Detail
 	}
-	return ProofMalformed
+	return ProofMalformed, refused.Detail
 }
 
 // nonceName is dpop.NonceHeader as net/http writes it.

@@ -133,6 +133,8 @@ type Decision struct {
 	// client's next proofs, "" for none.
 	byDPoP    bool
 	nextNonce string
+	// detail is what the reason leaves open, for the audit log; "" for nothing.
+	detail string
 	// flow is the reference of the page that a person gets, "" for none.
 	flow string
 	// grant is what the token is good for now.

@@ -51,7 +51,7 @@ func (e *Endpoint) refuseProof(w http.ResponseWriter, c *call, err error) error 
 	if refused.Reason == reasons.DPoPNonceNeeded {
 		return &oauth.Error{Code: oauth.UseDPoPNonce, Description: "the DPoP proof needs the nonce of this answer", Reason: refused.Reason}
 	}
-	return invalidProof(refused.Reason)
+	return invalidProof(refused.Reason, refused.Cause())
 }
 
 // offerNonce gives the client a nonce for its next proof, where one is demanded.
@@ -61,8 +61,8 @@ func (e *Endpoint) offerNonce(w http.ResponseWriter, c *call) {
 	}
 }
 
-func invalidProof(reason reasons.Reason) error {
-	return &oauth.Error{Code: oauth.InvalidDPoPProof, Description: dpop.Told(reason), Reason: reason}
+func invalidProof(reason reasons.Reason, cause error) error {
+	return &oauth.Error{Code: oauth.InvalidDPoPProof, Description: dpop.Told(reason), Reason: reason, Cause: cause}
 }
 
 // spendKeyProof uses a proof up: at every replica that shares the guard. Only proofs
@@ -73,7 +73,7 @@ func (e *Endpoint) spendKeyProof(c *call) error {
 		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "DPoP proofs cannot be checked right now", Reason: reasons.GuardUnavailable, Cause: err}
 	}
 	if !first {
-		return invalidProof(reasons.DPoPProofReplayed)
+		return invalidProof(reasons.DPoPProofReplayed, nil)
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (c *call) bind(res *resource.Resource, bound string) (string, error) {
 	case bound != "": // also where the operator has turned DPoP off meanwhile
 		return "", wrongKey(reasons.DPoPProofMissing)
 	case accepts && (res.DPoP.Requires() || c.client != nil && c.client.DPoPBound):
-		return "", invalidProof(reasons.DPoPProofMissing)
+		return "", invalidProof(reasons.DPoPProofMissing, nil)
 	}
 	return "", nil
 }

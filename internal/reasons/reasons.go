@@ -75,7 +75,7 @@ var (
 
 	// Clients.
 	UnknownClient = define("unknown_client", "the client id was not issued for this host, or the rules no longer admit the client",
-		"sign out in the client and in again, so that it registers; if all clients get it the seed was replaced, and if only some requests do the replicas have different seeds: compare `mcp_forward_auth_seed_info`")
+		"see the cause. Usually: sign out in the client and in again, so that it registers. An id of the operator's making needs an entry under `clients`; redirect URIs need `proxy.allowedRedirectURLs`")
 	TwoClientAuthentications = define("two_client_authentications", "the client sent credentials in more than one way",
 		"the app's maker sends the secret once: in the header or in the form")
 	ClientDocumentInvalid = define("client_document_invalid", "the client's metadata document is not valid, or its URL is not accepted; the cause is in the entry",
@@ -99,7 +99,7 @@ var (
 	WrongClientAuthenticationMethod = define("wrong_client_authentication_method", "the client used an authentication method that it did not register",
 		"use the method that the client registered, or change the client's entry under `clients`")
 	WrongClientSecret = define("wrong_client_secret", "the client secret is wrong",
-		"put the secret of the client's entry under `clients` into the client; a client that registered by itself registers again")
+		"put the secret of the client's entry under `clients` into the client; a client that registered by itself registers again. If all of these get it, the seed was replaced")
 
 	// Machines.
 	InvalidAssertion = define("invalid_assertion", "the assertion does not verify, or lacks what its kind requires; the cause is in the entry",
@@ -139,7 +139,7 @@ var (
 
 	// Refresh tokens and revocation.
 	InvalidRefreshToken = define("invalid_refresh_token", "the refresh token is not one of this service for this host",
-		"the person signs in again; if everyone has to, the seed was replaced")
+		"the person signs in again; if everyone has to, the seed was replaced, and if only some requests are refused the replicas have different seeds (compare `mcp_forward_auth_seed_info`)")
 	RefreshTokenExpired = define("refresh_token_expired", "the refresh token was not used for too long, or the person signed in too long ago",
 		"nothing; the person signs in again. `tokens.refreshTokenIdleLifetime` and `tokens.refreshTokenLifetime` say how long")
 	RefreshTokenOfAnotherClient = define("refresh_token_of_another_client", "the refresh token was issued to another client",
@@ -166,10 +166,10 @@ var (
 		"the person signs in again with a provider that is configured")
 	UserGone = define("user_gone", "the identity provider no longer accepts the person",
 		"nothing if the person left; otherwise look at the account at the provider: disabled, password changed, or consent withdrawn")
-	TokenRevoked = define("token_revoked", "the access token was revoked",
-		"the client signs in again")
+	TokenRevoked = define("token_revoked", "the access token, or the sign-in that it comes from, was revoked",
+		"the client signs in again; the `token.revoked`, `family.ended` or `person.ended` entry of the same sign-in says why")
 	FamilyRevoked = define("family_revoked", "the sign-in that the token comes from was revoked",
-		"the person signs in again, unless the deny-list names the sign-in")
+		"the person signs in again, unless the deny-list names the sign-in; the `family.ended` or `token.revoked` entry of the same sign-in says why it was revoked")
 	PersonEnded = define("person_ended", "all of this person's sign-ins until then were ended: by the person, the operator, or an event of the identity provider",
 		"the person signs in again")
 	EndedByPerson = define("ended_by_person", "the person ended it at /account",
@@ -210,6 +210,8 @@ var (
 		"the person begins again at the app; if it happens to all, the replicas have different seeds (compare `mcp_forward_auth_seed_info`)")
 	Displaced = define("displaced", "the step belongs to a sign-in that this browser dropped when it began many others",
 		"the person finishes the sign-in that was begun last")
+	SignInExpired = define("sign_in_expired", "the person came back to the sign-in more than ten minutes after the page before",
+		"the person begins again at the app; if it happens to many, see what keeps them at the identity provider's page")
 	OtherBrowser = define("other_browser", "the step does not belong to a sign-in of this browser, or that one has expired",
 		"the person begins again and stays in one browser; if it happens to all, cookies do not come back (another host name, http for https) or the replicas have different seeds (compare `mcp_forward_auth_seed_info`)")
 	UnknownProvider = define("unknown_provider", "the person chose an identity provider that is not configured, or the sign-in needs one that is no longer configured",
@@ -221,7 +223,7 @@ var (
 	OtherProvider = define("other_provider", "the answer of an identity provider came to the callback of another; an attacker may be mixing them up",
 		"check that each provider has its own callback registered (/callback/ID); if so, someone tries to mix them up")
 	UsedTwice = define("used_twice", "the step has already been done",
-		"nothing, if the app has its answer: the person pressed Back or reloaded. If the page before was an error, its entry has the cause: the `login.refused` just before, at the same host")
+		"nothing, if the app has its answer: the person pressed Back or reloaded. If the page before was an error, its entry has the cause: the `login.refused` just before, of the same sign-in or at the same host")
 	WrongPassword = define("wrong_password", "the user name and password do not match an account",
 		"the person tries again; `hash-password` makes a new line for the users' file")
 	ProviderCancelled = define("provider_cancelled", "the person or the identity provider cancelled the sign-in",
@@ -355,7 +357,7 @@ var (
 	DPoPProofRepeated = define("dpop_proof_repeated", "the request has more than one DPoP header",
 		"the app's maker sends one proof; a gateway may add a second")
 	DPoPProofMalformed = define("dpop_proof_malformed", "the DPoP proof is not a signed JWT, is too long, or lacks a claim",
-		"the app's maker fixes the proof: RFC 9449, section 4.2")
+		"the app's maker fixes what the cause names: RFC 9449, section 4.2")
 	DPoPProofType = define("dpop_proof_type", "the typ of the DPoP proof is not dpop+jwt",
 		"the app's maker fixes the proof: typ is dpop+jwt")
 	DPoPProofAlgorithm = define("dpop_proof_algorithm", "the DPoP proof is signed with an algorithm that is not accepted, or not signed",
@@ -365,13 +367,13 @@ var (
 	DPoPProofSignature = define("dpop_proof_signature", "the signature of the DPoP proof does not verify",
 		"the app's maker signs with the key of jwk")
 	DPoPProofMethod = define("dpop_proof_method", "the DPoP proof is for another HTTP method (htm)",
-		"the app's maker puts the method of the request in htm; if it does, check which method the gateway sends")
+		"the cause has both. If the proof is wrong, the app's maker puts the method of the request in htm; if the request is, check which method the gateway sends")
 	DPoPProofURL = define("dpop_proof_url", "the DPoP proof is for another URL (htu)",
-		"the app's maker puts the URL of the request in htu; if it does, check which host and path the gateway sends, and `proxy.hosts`")
-	DPoPProofTime = define("dpop_proof_time", "the DPoP proof is more than five minutes old, or from the future; one of the two clocks may be wrong",
-		"synchronise the clocks (NTP); the app makes a new proof for each request")
+		"the cause has both. If the proof is wrong, the app's maker puts the URL of the request in htu; if the request is, check which host and path the gateway sends, and `scheme`, `host` and `path` in `proxy.hosts`")
+	DPoPProofTime = define("dpop_proof_time", "the DPoP proof is more than five minutes old, or from the future; one of the two clocks may be wrong, or the app uses a proof again",
+		"the cause has the difference. Synchronise the clocks (NTP); the app makes a new proof for each request")
 	DPoPProofToken = define("dpop_proof_token", "the DPoP proof is for another access token (ath), or names none",
-		"the app's maker puts the hash of the access token in ath")
+		"the app's maker puts the hash of the access token that the request carries in ath; after a refresh that is the new one")
 	DPoPProofReplayed = define("dpop_proof_replayed", "the DPoP proof was used before",
 		"the app's maker makes a proof for each request; if the app does, the gateway asks twice, or someone else holds the proof")
 	DPoPWrongKey = define("dpop_wrong_key", "the key of the DPoP proof is not the one that the token, the code or the refresh token is bound to",
@@ -393,19 +395,19 @@ var (
 	APIKeyMalformed = define("api_key_malformed", "the API key was cut or mistyped: its checksum is wrong",
 		"copy the whole key again")
 	APIKeyUnknown = define("api_key_unknown", "there is no such API key, or it was removed",
-		"make a key with `new-api-key` and put its line into the keys' file, or use one that is there")
+		"compare the id in the cause with the hashes of the entries, which begin with it. Make a key with `new-api-key` and put its entry under `apiKeys.keys` or into the file of `apiKeys.file`, or use one that is there")
 	APIKeyExpired = define("api_key_expired", "the API key has expired",
-		"make a new key, or extend this one")
+		"make a new key, or set a later date in `apiKeys.keys[].expires` of this one; a person makes theirs at `/account`")
 	APIKeySignInDue = define("api_key_sign_in_due", "the identity provider has not confirmed the person who made the API key for longer than `personalKeys.signInEvery`",
 		"the person signs in, at `/account` or with an app; then the key works again")
 	APIKeyRevoked = define("api_key_revoked", "the API key was revoked",
 		"make a new key if its owner should have access again")
 	APIKeyNotAccepted = define("api_key_not_accepted", "the API key is not for this MCP server, or the MCP server accepts none",
-		"set `apiKeys` at the host, or add the host to the key's line")
+		"the cause says which: set `proxy.hosts[].apiKeys.enabled` (`personalKeys` for keys that people make), or add the MCP server to `apiKeys.keys[].resources` of the key")
 	APIKeyWrongSource = define("api_key_wrong_source", "the API key is not for the network that the request came from, or the gateway does not send the client's address",
-		"add the network to the key's line, or check that the gateway sends the client's address (`listen.trustedProxies`)")
+		"the cause says which: add the network to `apiKeys.keys[].sources` of the key, or make the gateway send X-Forwarded-For, from an address in `listen.trustedProxies`")
 	APIKeyNotEnough = define("api_key_not_enough", "neither the scopes nor the tools of the API key open what was asked for",
-		"add the scope or the tool to the key's line")
+		"the cause says which: add the scope to `apiKeys.keys[].scopes` of the key, or the tool to `apiKeys.keys[].tools`; the rules of the policy hold for keys, too")
 	APIKeyRefused = define("api_key_refused", "the webhook refuses the API key",
 		"see the webhook's own log")
 	NotAnAPIKey = define("not_an_api_key", "the header for API keys holds another kind of credential",
@@ -458,7 +460,7 @@ var (
 		"the app's maker sends the body without compression")
 	BodyMissing = define("body_missing", "the body decides about this MCP server's requests, and the gateway did not forward it",
 		"make the gateway forward the body, or set `body: false` at the host")
-	OldProtocolVersion = define("old_protocol_version", "the tool policy is strict, and the request is of a revision whose headers prove nothing",
+	OldProtocolVersion = define("old_protocol_version", "which tool is called decides about this request, and it is of a revision whose headers prove nothing: the tool policy is strict, `holdChangedTools` is set, or the API key or the rules of the policy name single tools",
 		"use a newer client, or let the body decide: `body`, `envoyMCP` or `serve` at the host; docs/tool-policy.md")
 	InsufficientScope = define("insufficient_scope", "the access token lacks a scope",
 		"the client asks the person for the scope in the entry; if no one gets it, `check-config --as` says why")

@@ -271,8 +271,11 @@ func applicationType(said string, uris []string) string {
 // Client recognises an id of this service at host.
 func (d *Dynamic) Client(host *resource.Host, id string) (*Client, error) {
 	rec, err := decodeRecord(id)
-	if err != nil || rec.Host != hostHash(host) {
-		return nil, ErrUnknown
+	if err != nil {
+		return nil, fmt.Errorf("%w: its id was cut or changed, or is of a later version", ErrUnknown)
+	}
+	if rec.Host != hostHash(host) {
+		return nil, fmt.Errorf("%w: it registered at another host, or this host had another name then", ErrUnknown)
 	}
 	// Policy may have changed since the client registered, or the id may be forged.
 	onDevice := slices.Contains(d.served(host), deviceCode) && deviceOnly(rec.grants(), rec.URIs)

@@ -127,7 +127,7 @@ type Clients struct {
 // like one of the other kinds.
 func (c *Clients) Client(ctx context.Context, host *resource.Host, id string) (*Client, error) {
 	if id == "" || len(id) > maxClientIDBytes {
-		return nil, ErrUnknown
+		return nil, fmt.Errorf("%w: its id has %d bytes, of at most %d", ErrUnknown, len(id), maxClientIDBytes)
 	}
 	if client := c.Static.Client(id); client != nil {
 		return client, nil
@@ -135,10 +135,13 @@ func (c *Clients) Client(ctx context.Context, host *resource.Host, id string) (*
 	if c.Documents != nil && c.Documents.IsDocumentURL(id) {
 		return c.Documents.Client(ctx, id)
 	}
-	if c.Dynamic != nil {
+	switch dynamic := strings.HasPrefix(id, idPrefix); {
+	case dynamic && c.Dynamic != nil:
 		return c.Dynamic.Client(host, id)
+	case dynamic:
+		return nil, fmt.Errorf("%w: it registered by itself, and registration.dynamic is off", ErrUnknown)
 	}
-	return nil, ErrUnknown
+	return nil, fmt.Errorf("%w: no entry of clients has the id %q", ErrUnknown, oauth.ShortClientID(id))
 }
 
 // Reaches reports whether an entry of the configuration names both the grant type

@@ -28,28 +28,33 @@ func (Kind) Recognises(raw string, _ *resource.Resource) bool { return strings.H
 // Verify returns the principal of a key for r.
 func (k Kind) Verify(raw string, r *resource.Resource) (credential.Principal, error) {
 	if !r.APIKeys {
-		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyNotAccepted}
+		return credential.Principal{}, notHere(r)
 	}
 	if !wellFormed(raw) {
 		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyMalformed}
 	}
 	found := k.Keys.find(raw)
 	if found == nil {
-		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyUnknown}
+		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyUnknown, Detail: k.Keys.unknown(raw)}
 	}
 	p := found.principal(idOf(raw), r)
 	switch {
 	case k.Now().Unix() >= p.Expires:
-		return credential.Principal{}, refused(&p, reasons.APIKeyExpired)
+		return credential.Principal{}, refused(&p, reasons.APIKeyExpired, "it expired at "+found.Expires.UTC().Format(time.RFC3339))
 	case len(found.Resources) > 0 && !slices.Contains(found.Resources, r.URI):
-		return credential.Principal{}, refused(&p, reasons.APIKeyNotAccepted)
+		return credential.Principal{}, refused(&p, reasons.APIKeyNotAccepted, "the resources of the key do not list "+r.URI)
 	}
 	return p, nil
 }
 
 // refused names the holder, whom the secret has proven.
-func refused(p *credential.Principal, reason reasons.Reason) error {
-	return credential.Refused{Reason: reason, Subject: p.Subject, Client: p.Client, ID: p.ID}
+func refused(p *credential.Principal, reason reasons.Reason, detail string) error {
+	return credential.Refused{Reason: reason, Subject: p.Subject, Client: p.Client, ID: p.ID, Detail: detail}
+}
+
+// notHere is the refusal of every key at an MCP server that takes none.
+func notHere(r *resource.Resource) error {
+	return credential.Refused{Reason: reasons.APIKeyNotAccepted, Detail: r.URI + " accepts no API keys: apiKeys.enabled is not set at its host"}
 }
 
 // never is the end of a key without one.

@@ -108,5 +108,14 @@ func (s *Store) find(raw string) *held {
 	return h
 }
 
+// unknown says of a well-formed key that find does not know what is known of it. The id of
+// a key is not secret, and tells an operator which one a client still holds.
+func (s *Store) unknown(raw string) string {
+	if (*s.inForce.Load())[idOf(raw)] != nil {
+		return "an entry has the id " + idOf(raw) + ", and the hash of another key"
+	}
+	return "no entry has a hash with the id " + idOf(raw)
+}
+
 // Len returns how many keys can be presented.
 func (s *Store) Len() int { return len(*s.inForce.Load()) }

@@ -106,7 +106,7 @@ func (w *Webhook) Recognises(raw string, _ *resource.Resource) bool {
 // Verify returns the principal of a key about which the webhook was asked before.
 func (w *Webhook) Verify(raw string, r *resource.Resource) (credential.Principal, error) {
 	if !r.APIKeys {
-		return credential.Principal{}, credential.Refused{Reason: reasons.APIKeyNotAccepted}
+		return credential.Principal{}, notHere(r)
 	}
 	h, until, err := w.answers.Known(asked.KeyOf(raw, r.URI))
 	if err != nil {

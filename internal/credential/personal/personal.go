@@ -125,16 +125,18 @@ func (k Kind) Ask(ctx context.Context, raw string, r *resource.Resource) (creden
 // open reads a key that is for r.
 func (k Kind) open(raw string, r *resource.Resource) (Key, error) {
 	if !r.PersonalKeys {
-		return Key{}, credential.Refused{Reason: reasons.APIKeyNotAccepted}
+		return Key{}, credential.Refused{Reason: reasons.APIKeyNotAccepted, Detail: r.URI + " accepts no keys that people make: personalKeys is off, or not on at its host"}
 	}
 	v, err := k.Keys.box.Open(strings.TrimPrefix(raw, Prefix), r.Host.Issuer)
 	switch {
 	case errors.Is(err, seal.ErrExpired):
 		return Key{}, credential.Refused{Reason: reasons.APIKeyExpired}
 	case err != nil:
-		return Key{}, credential.Refused{Reason: reasons.APIKeyUnknown}
+		return Key{}, credential.Refused{Reason: reasons.APIKeyUnknown, Detail: "it has the form of a key that a person made at /account, and was made at another host or with another seed"}
 	case v.Resource != r.URI:
-		return Key{}, v.refused(reasons.APIKeyNotAccepted)
+		no := v.refused(reasons.APIKeyNotAccepted)
+		no.Detail = "the person made it for " + v.Resource
+		return Key{}, no
 	}
 	return v, nil
 }
