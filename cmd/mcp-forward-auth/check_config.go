@@ -39,9 +39,11 @@ the file means. It sends no request and changes nothing.
 
 With --online it also checks everything that the file names, without changing
 anything there: identity providers, their keys and clocks, the keys of other
-authorization servers and of trusted issuers, the tools of MCP servers, public
-names in DNS and their certificates. In the guard it writes one entry and
-removes it at once.
+authorization servers, trusted issuers and transmitters of security events, the
+tools of MCP servers, public names in DNS and their certificates. Introspection
+endpoints and the webhook for API keys are asked about a token and a key that
+were never issued, and the collector of traces gets an empty batch. In the guard
+it writes one entry and removes it at once.
 
 With --as it prints what the policy allows a person. WHO is any part of
 user=…,email=…,groups=a|b,provider=…,client=…, with a backslash before "," and

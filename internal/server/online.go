@@ -18,6 +18,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/conf"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/config"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/jwks"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/keysource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/outbound"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
@@ -47,7 +48,7 @@ const (
 	renewBy = 14 * 24 * time.Hour
 )
 
-// Online asks what the configuration names, as the service would: identity providers (discovery, keys, the client's secret, the clock), other authorization servers and trusted issuers (their keys), MCP servers (their list of tools), and the public names (DNS, the certificate). It changes nothing, except that it writes an entry to the guard that expires at once. The order is that of the configuration, with the guard after the providers.
+// Online asks what the configuration names, as the service would: identity providers (discovery, keys, the client's secret, the clock), other authorization servers, trusted issuers and streams of security events (their keys), introspection endpoints and the webhook for API keys (about a token and a key that were never issued), the collector of traces (with an empty batch), MCP servers (their list of tools), and the public names (DNS, the certificate). It changes nothing, except that it writes an entry to the guard that expires at once. The order is that of the configuration, with the guard after the providers, and what belongs to no host last.
 func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contact {
 	var questions []func(context.Context) Contact
 	for i, p := range cfg.Providers {
@@ -68,17 +69,16 @@ func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contac
 			func(ctx context.Context) Contact { return askEndpoint(ctx, at, i, cfg) },
 			func(ctx context.Context) Contact { return askName(ctx, at, h, roots) })
 		for j, c := range cfg.AuthorizationServers[i] {
-			questions = append(questions, func(ctx context.Context) Contact {
-				at := conf.Element(conf.Join(at, "authorizationServers"), j)
-				return askKeys(ctx, at, c.Issuer, c.Keys)
-			})
+			at := conf.Element(conf.Join(at, "authorizationServers"), j)
+			if c.NeedsKeys() {
+				questions = append(questions, func(ctx context.Context) Contact { return askKeys(ctx, at, c.Issuer, c.Keys) })
+			}
+			if cfg.Introspected[i].Config != nil && cfg.Introspected[i].Issuer == c.Issuer {
+				questions = append(questions, func(ctx context.Context) Contact { return askIntrospection(ctx, conf.Join(at, "introspection"), i, cfg) })
+			}
 		}
 	}
-	for _, c := range cfg.TrustedIssuers {
-		questions = append(questions, func(ctx context.Context) Contact {
-			return askKeys(ctx, c.At, c.Issuer, c.Keys)
-		})
-	}
+	questions = append(questions, others(cfg)...)
 	found := make([]Contact, len(questions))
 	places := make(chan struct{}, contacts)
 	var wg sync.WaitGroup
@@ -342,12 +342,20 @@ func askKeys(ctx context.Context, at, issuer string, keys keysource.Keys) Contac
 		said.OK, said.Said = true, "they are in a file"
 		return said
 	}
-	document, err := keys.Source(issuer).Over(trusting(nil, keys.Authorities)).Fetch(ctx)
+	return countKeys(ctx, said, keys.Source(issuer), keys.Authorities, conf.Join(at, "caFile"))
+}
+
+// countKeys fetches keys and says how many of them are of use.
+func countKeys(ctx context.Context, said Contact, source *jwks.Source, authorities []byte, caFile string) Contact {
+	document, err := source.Over(trusting(nil, authorities)).Fetch(ctx)
 	if err != nil {
-		said.Said = err.Error()
+		said.Said = err.Error() + wayAdvice(err, caFile)
 		return said
 	}
 	usable, left := document.Usable()
 	said.OK, said.Said = len(usable) > 0, fmt.Sprintf("%d keys, %d of them of no use here", len(usable)+len(left), len(left))
+	if !said.OK {
+		said.Said += ", so nothing that it signs can be verified; see the use, alg and kty of its keys"
+	}
 	return said
 }

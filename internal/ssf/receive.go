@@ -49,6 +49,11 @@ type receiving struct {
 	client *http.Client
 }
 
+// Keys fetches the keys that the events of a stream are signed with.
+func (s *Stream) Keys() *jwks.Source {
+	return &jwks.Source{Issuer: s.Issuer, URL: s.JWKSURL, Documents: []string{"ssf-configuration", "openid-configuration", "oauth-authorization-server"}}
+}
+
 // New returns a Receiver, nil where there are no streams.
 func New(o Options) *Receiver {
 	if len(o.Streams) == 0 {
@@ -60,7 +65,7 @@ func New(o Options) *Receiver {
 	r := &Receiver{Options: o}
 	for _, s := range o.Streams {
 		transport := o.Transport(s.Authorities)
-		source := (&jwks.Source{Issuer: s.Issuer, URL: s.JWKSURL, Documents: []string{"ssf-configuration", "openid-configuration", "oauth-authorization-server"}}).Over(transport)
+		source := s.Keys().Over(transport)
 		report := func(f jwks.Fetch) {
 			if f.Err != nil {
 				o.Trouble(s.ID, f.Err)

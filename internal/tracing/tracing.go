@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -78,7 +79,25 @@ func New(c Config, o Options) (*Tracer, error) {
 	return &Tracer{provider: p, tracer: p.Tracer("github.com/mcp-forward-auth/mcp-forward-auth"), always: c.Ratio > 0}, nil
 }
 
+// Try sends the collector a batch without a span, and returns why it does not accept that.
+func Try(ctx context.Context, c Config) error {
+	client := otlptracehttp.NewClient(append(options(c), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}))...)
+	if err := client.Start(ctx); err != nil {
+		return err
+	}
+	return errors.Join(client.UploadTraces(ctx, nil), client.Stop(ctx))
+}
+
 func otlp(c Config) (sdk.SpanExporter, error) {
+	exporter, err := otlptracehttp.New(context.Background(), options(c)...)
+	if err != nil {
+		return nil, fmt.Errorf("tracing.otlp: %w", err)
+	}
+	return exporter, nil
+}
+
+// options are how the collector is reached.
+func options(c Config) []otlptracehttp.Option {
 	headers := map[string]string{}
 	for name, value := range c.OTLP.Headers {
 		headers[name] = value.Reveal()
@@ -92,11 +111,7 @@ func otlp(c Config) (sdk.SpanExporter, error) {
 		pool.AppendCertsFromPEM(c.OTLP.Authorities) // Load has checked it
 		options = append(options, otlptracehttp.WithTLSClientConfig(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}))
 	}
-	exporter, err := otlptracehttp.New(context.Background(), options...)
-	if err != nil {
-		return nil, fmt.Errorf("tracing.otlp: %w", err)
-	}
-	return exporter, nil
+	return options
 }
 
 // Close sends what waits, within the bounds of ctx.

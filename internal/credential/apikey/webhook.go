@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -124,6 +125,20 @@ func (w *Webhook) Ask(ctx context.Context, raw string, r *resource.Resource) (cr
 		return credential.Principal{}, err
 	}
 	return h.principal(raw, r, until), nil
+}
+
+// Try asks the webhook about a key that was never issued, and returns nil if it refuses
+// that. Start must have been called.
+func (w *Webhook) Try(ctx context.Context, r *resource.Resource) error {
+	_, _, err := w.question(ctx, w.Prefixes[0]+"check-config-"+rand.Text(), r)
+	refused, known := errors.AsType[credential.Refused](err)
+	switch {
+	case err == nil, known && refused.Reason != reasons.APIKeyRefused:
+		return errors.New("the webhook allows a key that was never issued; it must not be used")
+	case known:
+		return nil
+	}
+	return err
 }
 
 func (w *Webhook) question(ctx context.Context, raw string, r *resource.Resource) (holder, time.Time, error) {

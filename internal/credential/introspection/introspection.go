@@ -10,7 +10,9 @@ package introspection
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -114,6 +116,21 @@ func (k *Kind) Ask(ctx context.Context, raw string, r *resource.Resource) (crede
 		return a.ask(ctx, raw, r, k.now())
 	})
 	return counting(p, until, err)
+}
+
+// Try asks a server about a token that was never issued, and returns nil if it says so. It
+// shows that the endpoint is reached, and knows this service as a client that may ask.
+func Try(ctx context.Context, s Server, r *resource.Resource, now time.Time) error {
+	a := &asking{Server: s, client: asked.NewClient(s.Transport, s.Timeout)}
+	_, err := a.introspect(ctx, "check-config-"+rand.Text(), r, now)
+	reason, refused := refusal(err)
+	switch {
+	case err == nil, refused && reason != reasons.InactiveToken:
+		return errors.New("the introspection endpoint says that a token which was never issued is active; it must not be used")
+	case refused:
+		return nil
+	}
+	return err
 }
 
 func counting(p credential.Principal, until time.Time, err error) (credential.Principal, error) {

@@ -10,8 +10,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// needsKeys reports whether something of the issuer is verified by its keys.
-func (c *Config) needsKeys() bool { return !c.NoKeys || c.SignedAnswers }
+// NeedsKeys reports whether something of the issuer is verified by its keys.
+func (c *Config) NeedsKeys() bool { return !c.NoKeys || c.SignedAnswers }
 
 // answerTypes are those of a signed answer about a token (RFC 9701, section 5), in
 // lower case. No access token has one of them.
@@ -25,7 +25,7 @@ const answerAge = time.Minute
 // there. An error says what is wrong with it, and holds nothing of it.
 func (k *Kind) Answer(ctx context.Context, issuer, raw, audience string, r *resource.Resource) ([]byte, error) {
 	a := k.at[r][issuer]
-	if a == nil || !a.config.needsKeys() {
+	if a == nil || !a.config.NeedsKeys() {
 		return nil, errors.New("no keys of the issuer are known for signed answers")
 	}
 	t, err := a.parse(raw, answerTypes, k.opt.Now())

@@ -81,7 +81,7 @@ func (k *Kind) Accept(r *resource.Resource, c Config) {
 }
 
 func (k *Kind) set(c Config) *jwks.Set {
-	if !c.needsKeys() {
+	if !c.NeedsKeys() {
 		return jwks.NewSet(c.Issuer, nil, func(jwks.Fetch) {}, k.opt.Now) // which is never asked
 	}
 	key := c.Of(c.Issuer)
@@ -142,7 +142,7 @@ func (k *Kind) Trouble() []string {
 	var all []string
 	seen := map[*jwks.Set]bool{}
 	for _, a := range k.order {
-		if !a.config.needsKeys() {
+		if !a.config.NeedsKeys() {
 			continue
 		}
 		if problem := a.set.Trouble(); problem != "" && !seen[a.set] {
