@@ -74,7 +74,9 @@ func Online(ctx context.Context, cfg *config.Config, roots *tls.Config) []Contac
 				questions = append(questions, func(ctx context.Context) Contact { return askKeys(ctx, at, c.Issuer, c.Keys) })
 			}
 			if cfg.Introspected[i].Config != nil && cfg.Introspected[i].Issuer == c.Issuer {
-				questions = append(questions, func(ctx context.Context) Contact { return askIntrospection(ctx, conf.Join(at, "introspection"), i, cfg) })
+				questions = append(questions, func(ctx context.Context) Contact {
+					return askIntrospection(ctx, conf.Join(at, "introspection"), i, cfg)
+				})
 			}
 		}
 	}

@@ -74,7 +74,7 @@ func TestOnlineAsked(t *testing.T) {
 			if err != nil {
 				return
 			}
-			http.ReadRequest(bufio.NewReader(conn)) // what it is does not matter
+			http.ReadRequest(bufio.NewReader(conn))                                                // what it is does not matter
 			io.WriteString(conn, "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00\n") // SETTINGS of HTTP/2
 			conn.Close()
 		}
