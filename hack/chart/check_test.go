@@ -171,9 +171,9 @@ func TestCheckByTheProgram(t *testing.T) {
 	if out, err := run(""); err != nil || !strings.Contains(out, "left out: ") {
 		t.Errorf("good values: %v\n%s", err, out)
 	}
-	out, err := run("policy: {rules: [{effect: allow, clients: [nightly]}]}")
-	if want := `policy.rules[0].clients[0]: "nightly" is neither the id of an entry of clients nor the URL of a metadata document`; err == nil || !strings.Contains(out, want) {
-		t.Errorf("a client that is not there: %v, and not %q:\n%s", err, want, out)
+	out, err := run("policy: {rules: [{name: everyone, effect: allow, anyone: true}, {name: nightly, effect: allow, clientKinds: [dynamic]}]}")
+	if want := "policy.rules[1]: adds nothing, because policy.rules[0] (everyone) allows all of it already; remove it, or narrow the other"; err == nil || !strings.Contains(out, want) {
+		t.Errorf("a rule without effect: %v, and not %q:\n%s", err, want, out)
 	} else if page := documents(t)["../../docs/kubernetes.md"]; !strings.Contains(strings.ReplaceAll(page, `\"`, `"`), want) {
 		t.Errorf("kubernetes.md shows another message than %q", want)
 	}

@@ -130,7 +130,10 @@ func TestNothingGoodIsRefused(t *testing.T) {
 		"durations":       "keys: {rotation: 24h}\nbrowserSessions: {idleLifetime: 12h}\ntokens: {accessTokenLifetime: 60m, refreshTokenLifetime: 1.5h, refreshTokenIdleLifetime: 90m}\ntrustedIssuers: [{kind: kubernetes, issuer: 'https://k.example.com', leeway: '0', rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.com/mcp']}]}]",
 		"hosts and paths": "listen: {trustedProxies: [10.0.0.0/8, 192.168.1.0/24, 172.16.0.0/12, '2001:db8::/32', 'fe80::/10', 'fc00::/7', '2a00:1450:4000::/37', '::ffff:10.0.0.0/104']}\nproxy: {hosts: [{host: xn--bcher-kva.example.com, endpoint: 'http://notes:8080/tokens', path: /}, {host: '127.0.0.1:8443', endpoint: 'https://notes.default.svc/mcp', path: /mcp/}, {host: '[::1]:8443', endpoint: 'http://[fd00::1]/a'}]}",
 		"rules":           "policy: {rules: [{effect: allow, anyone: true}, {effect: deny, users: [a], tools: [b]}]}",
-		"ends of others":  "clients: [{id: a, redirectURIs: ['com.example.app:/callback', 'http://127.0.0.1/callback', 'https://a.example.com/?b=c']}]\nbranding: {name: Bücher, accentColor: '#0a7d55', supportURL: 'mailto:help@example.com'}\ntls: {redirect: ':80', certificates: [{certFile: /etc/ssl/a.crt, keyFile: /etc/ssl/a.key}]}",
+		"names": "clients: [{id: nightly, redirectURIs: ['https://a.example.com/callback'], resources: ['https://mcp.example.com/mcp']}]\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', pages: [{path: /ui}], apiKeys: {enabled: true}}]}\n" +
+			"policy: {rules: [{effect: allow, clients: [nightly, browser, 'apikey:ci', 'https://app.example.com/client.json']}]}",
+		"hosts of teams": "proxy: {hostsFiles: [{files: /x/*.yaml, hosts: ['*.example.org'], endpoints: ['*']}]}\ntrustedIssuers: [{kind: kubernetes, issuer: 'https://k.example.com', rules: [{anyone: true, scopes: [read], resources: ['https://a.example.org/mcp']}]}]",
+		"ends of others": "clients: [{id: a, redirectURIs: ['com.example.app:/callback', 'http://127.0.0.1/callback', 'https://a.example.com/?b=c']}]\nbranding: {name: Bücher, accentColor: '#0a7d55', supportURL: 'mailto:help@example.com'}\ntls: {redirect: ':80', certificates: [{certFile: /etc/ssl/a.crt, keyFile: /etc/ssl/a.key}]}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "values.yaml")
@@ -230,6 +233,8 @@ func TestRefusedInTheWordsOfTheProgram(t *testing.T) {
 		{"expressions with dots that stand for anything", "provider: {name: google, clientID: a, clientSecret: s, allowedEmailDomains: [example.com]}\nproxy: {hosts: [{host: a.example.com, endpoint: 'http://a/mcp'}], allowedRedirectURLs: ['https://app.example.com/callback']}", 2},
 		{"lifetimes that are less than others", google + host + "\ntokens: {refreshTokenLifetime: 90m, refreshTokenIdleLifetime: 100m}\nbrowserSessions: {lifetime: 5m30s}", 2},
 		{"more lifetimes that are less than others", google + host + "\nbrowserSessions: {idleLifetime: 8h1m, lifetime: 8h}", 1},
+		{"names of entries that are not there", google + "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', policy: {rules: [{effect: allow, clients: [nightly, hourly]}]}}]}\nclients: [{id: hourly, redirectURIs: ['https://a.example.com/callback'], resources: ['https://mcp.example.org/mcp']}]\n" +
+			"policy: {rules: [{effect: allow, clients: [weekly]}]}\ntrustedIssuers: [{kind: kubernetes, issuer: 'https://k.example.com', rules: [{anyone: true, scopes: [read], resources: ['https://mcp.example.net/mcp', 'https://mcp.example.com/mcp']}]}]", 4},
 		{"half of ACME", google + host + "\ntls: {acme: {enabled: true}}", 2},
 		{"a value of a host that is none", google + "\nproxy: {hosts: [{host: mcp.example.com, endpoint: 'http://notes/mcp', toolPolicy: off-please}]}", 1},
 	} {

@@ -303,7 +303,7 @@ func TestPackage(t *testing.T) {
 	if len(packages) != 1 {
 		t.Fatalf("%d packages", len(packages))
 	}
-	if info, err := os.Stat(packages[0]); err != nil || info.Size() > 88<<10 {
+	if info, err := os.Stat(packages[0]); err != nil || info.Size() > 96<<10 {
 		t.Errorf("%d bytes, %v", info.Size(), err)
 	}
 	// It works as it was packaged.

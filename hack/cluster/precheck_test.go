@@ -29,7 +29,7 @@ func TestCheckBeforeInstall(t *testing.T) {
 
 // mistaken are values that each hold alone, and what the program says of them.
 var mistaken = []struct{ values, says string }{
-	{"policy: {rules: [{name: nightly, effect: allow, clients: [nightly]}]}\n", `policy.rules[0].clients[0]: "nightly" is neither the id of an entry of clients nor the URL of a metadata document`},
+	{"policy: {rules: [{name: everyone, effect: allow, anyone: true}, {name: nightly, effect: allow, clientKinds: [dynamic]}]}\n", "policy.rules[1]: adds nothing, because policy.rules[0] (everyone) allows all of it already; remove it, or narrow the other"},
 	{"apiKeys: {file: secrets/keys/keys.yaml}\nexistingSecrets: {files: [{name: keys, keys: [keys.yaml]}]}\n", "apiKeys.file: there is no such file"},
 }
 

@@ -53,6 +53,7 @@ func TestReferenceRulesInChart(t *testing.T) {
 		rules = append(rules, chartRule{Path: section + ".name", Enum: kinds.Names()})
 	}
 	rules, forms := addForms(t, emptyLists(t, rules))
+	rules = addReferrals(t, rules)
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -91,6 +92,8 @@ type chartRule struct {
 	Empty string `json:"empty,omitempty"`
 	// Forms are names of forms of a text that are refused.
 	Forms []string `json:"forms,omitempty"`
+	// Refers is set where the text is the name of another entry.
+	Refers *referral `json:"refers,omitempty"`
 }
 
 // need is what a provider of a kind lacks where none of the keys Unless is set.

@@ -327,3 +327,70 @@ func lifetimes(t *testing.T) []lifetime {
 	}
 	return list
 }
+
+// A referral is a text that names another entry.
+type referral struct {
+	// Name is what is looked for, the first group of an expression that matches what the chart
+	// can decide about; it decides about nothing else.
+	Name string `json:"name"`
+	// Of is what it must be the name of: "clients" by their ids, or "hosts" by theirs.
+	Of string `json:"of"`
+	// Says is the message, a format of the quoted text.
+	Says string `json:"says"`
+
+	beside string // what else the document has, for the program to look at it
+}
+
+// referrals are those that the chart knows, by path.
+func referrals() map[string]referral {
+	// Ids with a colon are of other kinds.
+	ids := referral{Name: `^([A-Za-z0-9_-]{1,100})$`, Of: "clients"}
+	urls := referral{Name: `^https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(?::[0-9]+)?(?:/[A-Za-z0-9/_-]*)?$`, Of: "hosts"}
+	with := func(r referral, beside string) referral {
+		r.beside = beside
+		return r
+	}
+	return map[string]referral{
+		"policy.rules[].clients[]":               with(ids, "policy: {rules: [{effect: allow}]}"),
+		"proxy.hosts[].policy.rules[].clients[]": with(ids, "proxy: {hosts: [{policy: {rules: [{effect: allow}]}}]}"),
+		"proxy.hosts[].tokenExchange.clients[]":  with(ids, "{}"),
+		"clients[].resources[]":                  with(urls, "clients: [{id: a}]"),
+		"trustedIssuers[].rules[].resources[]":   with(urls, "trustedIssuers: [{kind: workload, issuer: 'https://a', rules: [{anyone: true}]}]"),
+		"apiKeys.keys[].resources[]":             with(urls, "apiKeys: {keys: [{name: a}]}"),
+	}
+}
+
+// addReferrals adds them to the rules, with what the program says of each.
+func addReferrals(t *testing.T, rules []chartRule) []chartRule {
+	t.Helper()
+	all := referrals()
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		r, sample := all[path], map[string]string{"clients": "nightly", "hosts": "https://nowhere.example.com/mcp"}[all[path].Of]
+		place := formed{path, nil, r.beside}
+		says, refused := place.said(place.document(t), sample)
+		if r.Says = strings.Replace(says, conf.Show(sample), "%[1]s", 1); !refused || r.Says == says || !regexp.MustCompile(r.Name).MatchString(sample) {
+			t.Errorf("%s: of %q the program says %q", path, sample, says)
+		}
+		i := slices.IndexFunc(rules, func(rule chartRule) bool { return rule.Path == path })
+		if i < 0 {
+			rules, i = append(rules, chartRule{Path: path}), len(rules)
+		}
+		rules[i].Refers = &r
+	}
+	return rules
+}
+
+// What the chart would decide about, and finds nowhere, the program refuses.
+func TestChartKnowsReferrals(t *testing.T) {
+	for path, r := range referrals() {
+		place := formed{path, nil, r.beside}
+		document := place.document(t)
+		for _, value := range []string{"a-b", "_", "chatgpt", "dcr1", "apikey", "https://a.example.co/", "http://example.com:8443/a/b", "https://x.a.example.com"} {
+			if found := regexp.MustCompile(r.Name).FindStringSubmatch(value); found != nil && !slices.Contains([]string{"a", "a.example.com"}, found[1]) {
+				if _, refused := place.said(document, value); !refused {
+					t.Errorf("%s: the chart refuses %q, and the program takes it", path, value)
+				}
+			}
+		}
+	}
+}

@@ -138,26 +138,32 @@ var networks = slices.Concat([]wrongText{
 func networks4() (forms []wrongText) {
 	for bits := range 32 {
 		good := slices.Repeat([]string{"[0-9]+"}, bits/8)
-		if bits%8 > 0 {
+		switch bits % 8 {
+		case 0:
+		case 7: // even
+			good = append(good, "[0-9]*[02468]")
+		case 6: // what four divides
+			good = append(good, "([0-9]*[02468])?[048]|[0-9]*[13579][26]")
+		default:
 			var starts []string
 			for start := 0; start < 256; start += 1 << (8 - bits%8) {
 				starts = append(starts, fmt.Sprint(start))
 			}
-			good = append(good, "("+strings.Join(starts, "|")+")")
+			good = append(good, strings.Join(starts, "|"))
 		}
 		good = append(good, slices.Repeat([]string{"0"}, 4-len(good))...)
-		forms = append(forms, wrongText{Wrong: fmt.Sprintf(`^[0-9.]+/%d$`, bits), Except: fmt.Sprintf(`^%s/%d$`, strings.Join(good, `\.`), bits), Brief: true, sample: fmt.Sprintf("10.0.0.1/%d", bits)})
+		forms = append(forms, wrongText{Wrong: fmt.Sprintf(`^[0-9.]+/%d$`, bits), Except: fmt.Sprintf(`^(%s)/%d$`, strings.Join(good, `)\.(`), bits), Brief: true, sample: fmt.Sprintf("10.0.0.1/%d", bits)})
 	}
 	return forms
 }
 
+// lengths6 are the lengths of IPv6 networks that people write.
+var lengths6 = []int{0, 3, 7, 8, 10, 12, 16, 20, 24, 28, 29, 32, 36, 40, 44, 48, 52, 56, 60, 64, 96, 112, 120, 124, 127}
+
 // networks6 are IPv6 networks with bits beyond the usual lengths.
 func networks6() (forms []wrongText) {
 	const group, digit, more = `[0-9a-fA-F]{1,4}`, `[0-9a-fA-F]`, `[1-9a-fA-F]`
-	for bits := range 128 {
-		if bits%4 > 0 && bits != 7 && bits != 10 && bits != 29 {
-			continue
-		}
+	for _, bits := range lengths6 {
 		whole, rest := bits/16, bits%16
 		// That the group at the edge has a digit behind it, in words: one that is not 0, before so many that are anything.
 		edge := []string{}
@@ -521,7 +527,7 @@ func TestChartKnowsNetworks(t *testing.T) {
 			if at := r.IntN(len(parts) + 1); len(parts) < 8 {
 				text = strings.Join(parts[:at], ":") + "::" + strings.Join(parts[at:], ":")
 			}
-			bits = r.IntN(33) * 4
+			bits = lengths6[r.IntN(len(lengths6))]
 		} else {
 			text = fmt.Sprintf("%d.%d.%d.%d", r.IntN(256), 16*r.IntN(16), 64*r.IntN(4)*r.IntN(2), 128*r.IntN(2)*r.IntN(2))
 		}
@@ -531,7 +537,7 @@ func TestChartKnowsNetworks(t *testing.T) {
 			t.Fatalf("%q: the program refuses it: %v, and the chart: %v", text, wrong, refused(text))
 		}
 	}
-	for _, good := range []string{"fe80::/10", "fc00::/7", "2a00::/29", "::/0", "::ffff:10.0.0.0/104", "64:ff9b::/96", "0:0:0:0:0:0:0:1/128", "::/3"} {
+	for _, good := range []string{"fe80::/10", "fc00::/7", "2a00::/29", "::/0", "::ffff:10.0.0.0/104", "64:ff9b::/96", "0:0:0:0:0:0:0:1/128", "::/3", "2000::/3"} {
 		if refused(good) {
 			t.Errorf("%s is refused", good)
 		}

@@ -109,6 +109,8 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- $mistake = include "mcp-forward-auth.wrong" (dict "value" .value "forms" $forms) }}
 {{- end }}
 {{- if $mistake }}
+{{- else if and $rule.refers (include "mcp-forward-auth.refersToNone" (dict "value" .value "refers" $rule.refers "root" $place.root)) }}
+{{- $mistake = printf $rule.refers.says (include "mcp-forward-auth.show" .value) }}
 {{- else if and $rule.enum .value (not (has .value $rule.enum)) }}
 {{- $quoted := list }}
 {{- range $rule.enum }}
@@ -128,6 +130,24 @@ What the program would refuse at its start, as lines "PATH: what is wrong" in th
 {{- $_ := set $place.found "list" (append $place.found.list (printf "%s: %s" .at $mistake)) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* "true" if a text is the name of an entry, and there is no such entry. Hosts may be in files too, of which nothing is known here. Arguments: value, refers, root. */}}
+{{- define "mcp-forward-auth.refersToNone" -}}
+{{- $known := list }}
+{{- $decided := regexMatch .refers.name .value }}
+{{- if eq .refers.of "hosts" }}
+{{- range .root.Values.proxy.hosts }}
+{{- $known = append $known (regexReplaceAll ":[0-9]+$" (toString .host) "") }}
+{{- end }}
+{{- $decided = and $decided (not (include "mcp-forward-auth.hasHostsFiles" .root)) }}
+{{- else }}
+{{- $known = append $known "browser" }}{{/* the client that is web pages */}}
+{{- range .root.Values.clients }}
+{{- $known = append $known (toString .id) }}
+{{- end }}
+{{- end }}
+{{- if and $decided (not (has (regexReplaceAll .refers.name .value "${1}") $known)) }}true{{ end }}
 {{- end }}
 
 {{/* Keys that a provider of its kind needs. Arguments: provider, at, needs; found gets the mistakes. */}}
