@@ -118,7 +118,7 @@ func TestDemo(t *testing.T) {
 		}
 	}()
 	endpoint := "http://" + address + "/mcp"
-	for range 100 {
+	for range 1000 {
 		if resp, err := http.Get(endpoint); err == nil {
 			resp.Body.Close()
 			break

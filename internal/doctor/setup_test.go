@@ -109,7 +109,7 @@ proxy:
 // await waits until the service has heard of the MCP server's scopes.
 func (st *stack) await(t *testing.T, scope string) {
 	t.Helper()
-	for range 200 {
+	for range 3000 {
 		resp, err := http.Post(st.mcpURL, "application/json", strings.NewReader(hello))
 		if err != nil {
 			t.Fatal(err)

@@ -37,7 +37,7 @@ func startHeld(t *testing.T, edit func(*providertoken.File), more ...func(*confi
 // eventually waits for what happens in the background.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 300 {
+	for range 3000 {
 		if holds() {
 			return
 		}

@@ -113,7 +113,7 @@ func TestDrain(t *testing.T) {
 		}
 		ended <- p.Location()
 	}()
-	for range 200 {
+	for range 3000 {
 		if oidc.Count(oauthtest.Token) > 0 {
 			break
 		}

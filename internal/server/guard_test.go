@@ -47,7 +47,7 @@ func TestGuardDown(t *testing.T) {
 			s := servertest.Start(t, servertest.Options{Clock: before.Clock, Edit: func(f *config.File) { f.Guard = section }})
 			t.Run("ready, and says what does not work", func(t *testing.T) {
 				status, body := 0, ""
-				for range 100 { // ready only after it has asked
+				for range 1200 { // ready only after it has asked
 					if status, body = s.Management(t, "/readyz"); status == http.StatusOK {
 						break
 					}
@@ -111,7 +111,7 @@ func TestGuardTakesNoWrites(t *testing.T) {
 		f.Guard = config.GuardFile{Backend: "redis", Redis: redis.Config{Addresses: []string{address}, KeyPrefix: "x:"}}
 	}})
 	up := func(want float64) bool {
-		for range 200 {
+		for range 1200 {
 			if servertest.Metric(t, s, "mcp_forward_auth_guard_up") == want {
 				return true
 			}

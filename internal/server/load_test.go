@@ -125,7 +125,7 @@ func TestOverload(t *testing.T) {
 
 func waitInFlight(t *testing.T, s *servertest.Service, n int) {
 	t.Helper()
-	for range 200 {
+	for range 3000 {
 		_, body := s.Management(t, "/metrics")
 		lines := bufio.NewScanner(strings.NewReader(body))
 		for lines.Scan() {

@@ -567,7 +567,7 @@ func TestRun(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { f.Run(ctx); close(done) }()
-	for range 100 {
+	for range 3000 {
 		if f.set(resolved(t, File{Issuer: as.URL})[0]).Keys() != nil {
 			break
 		}
