@@ -7,18 +7,19 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// Addition is a header that one MCP server, or a gateway on the way there, gets with
-// each allowed request beside the identity headers.
+// Addition is a further header of one MCP server, or of a gateway on the way to it. Each
+// request that passes gets it, beside the identity headers.
 type Addition struct {
 	Name string // canonical
-	// Value makes the value for a request that may see v, nil where it is a page's.
+	// Value returns the value of the header. v is what the request's token may see; it is
+	// nil for a page.
 	Value func(v *View) string
-	// ServedOnly keeps it from gateways.
+	// ServedOnly leaves the header out of answers to gateways: only served hosts get it.
 	ServedOnly bool
 }
 
-// added are the identity headers with the additions of the MCP server. A preflight,
-// which no one stands behind, gives them no value.
+// added returns the identity headers and the additions of the MCP server. A preflight has
+// no user, so its additions have no value.
 func (e *Endpoint) added(q *Request, d *Decision, identity Lines) Lines {
 	additions := e.Additions[d.Resource.Server().URI]
 	if len(additions) == 0 {
@@ -40,27 +41,28 @@ func (e *Endpoint) added(q *Request, d *Decision, identity Lines) Lines {
 	return lines
 }
 
-// Named are the names of what lists may show, for gateways that filter them.
+// Named are the names that lists may show, for gateways that filter lists by names.
 type Named struct {
 	Tools, Prompts []string
-	// A list without bounds is shown whole, whatever is in it.
+	// AllTools, AllPrompts and AllResources say that the list of this kind is shown
+	// whole.
 	AllTools, AllPrompts, AllResources bool
 }
 
-// Names returns what lists may show, by the names that are known here: tools of the
-// server's list, and what the configuration names exactly.
+// Names returns what lists may show, by the names that are known here: the tools that the
+// server lists, and what the configuration names without a wildcard.
 func (v View) Names() (n Named) {
 	rules := &v.grant.Resource.Rules
 	advised := v.grant.advised()
 	n.AllTools = advised
 	n.AllPrompts = advised || !anyPattern(rules, prompts)
 	n.AllResources = advised || !anyPattern(rules, resources)
-	for _, tool := range known(v.known.ToolNames(), rules, func(r *rule.Scope) []string { return r.Tools }) {
+	for _, tool := range withExact(v.known.ToolNames(), rules, func(r *rule.Scope) []string { return r.Tools }) {
 		if v.Shows(toolsCall, tool) {
 			n.Tools = append(n.Tools, tool)
 		}
 	}
-	for _, prompt := range known(nil, rules, prompts) {
+	for _, prompt := range withExact(nil, rules, prompts) {
 		if v.Shows(promptsGet, prompt) {
 			n.Prompts = append(n.Prompts, prompt)
 		}
@@ -68,8 +70,8 @@ func (v View) Names() (n Named) {
 	return n
 }
 
-// known are names with those that patterns of the configuration are, sorted.
-func known(names []string, rules *rule.Rules, patterns func(*rule.Scope) []string) []string {
+// withExact returns names and those patterns that name one thing exactly, sorted.
+func withExact(names []string, rules *rule.Rules, patterns func(*rule.Scope) []string) []string {
 	names = slices.Clone(names)
 	for i := range rules.Scopes {
 		for _, p := range patterns(&rules.Scopes[i]) {

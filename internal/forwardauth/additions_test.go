@@ -18,7 +18,7 @@ func TestAdditions(t *testing.T) {
 		{Name: "X-Inside", ServedOnly: true, Value: func(*View) string { return "secret" }},
 	}}
 	for _, r := range f.Resources.All() {
-		f.out[r.Index].removal = f.removalOf(r)
+		f.upstream[r.Index].removal = f.removalOf(r)
 	}
 	ask := func(host, method string, h Headers) Decision {
 		return f.Decide(t.Context(), &Request{Dialect: Forwarded, Method: method, Host: host, Path: "/mcp", Headers: h})

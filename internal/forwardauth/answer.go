@@ -9,29 +9,39 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// answer fills in what the gateway is told.
+// answer fills in what the gateway and the client are told.
 func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
-	switch d.Reason {
-	case Allowed, Advised:
-		d.Status, d.Headers = http.StatusOK, e.added(q, d, Lines{e.out[d.Resource.Server().Index].names, e.identityOf(ctx, d.Token)})
-		d.take(e.out[d.Resource.Server().Index].removal)
-		if q.Dialect == Served {
-			d.Client = corsHeaders(q, d)
-		}
-		if d.nextNonce != "" {
-			d.Client.add(nonceName, d.nextNonce)
-		}
-		return
-	case Preflight: // no user is known, and the client's own headers must go
-		d.Status, d.Headers, d.Client = http.StatusOK, e.added(q, d, Lines{e.out[d.Resource.Server().Index].names, e.out[d.Resource.Server().Index].unknown}), corsHeaders(q, d)
-		d.take(e.out[d.Resource.Server().Index].removal)
-		return
-	}
-	if d.Resource != nil && d.Resource.Page != nil {
+	switch {
+	case d.Reason == Allowed, d.Reason == Advised, d.Reason == Preflight:
+		e.answerPassing(ctx, q, d)
+	case d.Resource != nil && d.Resource.Page != nil:
 		e.answerPage(q, d)
-		return
+	default:
+		e.answerDenied(q, d)
 	}
-	a := d.told()
+}
+
+// answerPassing fills in the answer to a request that passes. A preflight has no user: its
+// identity headers are empty, to take the place of the client's own.
+func (e *Endpoint) answerPassing(ctx context.Context, q *Request, d *Decision) {
+	up := &e.upstream[d.Resource.Server().Index]
+	identity := up.unknown
+	if d.Reason != Preflight {
+		identity = e.identityOf(ctx, d.Token)
+	}
+	d.Status, d.Headers = http.StatusOK, e.added(q, d, Lines{up.names, identity})
+	d.Remove, d.removeLine = up.removal.names, up.removal.line
+	if q.Dialect == Served || d.Reason == Preflight {
+		d.Client = corsHeaders(q, d)
+	}
+	if d.nextNonce != "" {
+		d.Client.add(nonceName, d.nextNonce)
+	}
+}
+
+// answerDenied fills in the answer to a request to an MCP server that is denied.
+func (e *Endpoint) answerDenied(q *Request, d *Decision) {
+	a := d.denial()
 	d.Status = d.Reason.status(q.Dialect)
 	if d.Reason.asksForMore() && d.Resource.Rules.StepUpStatus != 0 {
 		d.Status = d.Resource.Rules.StepUpStatus
@@ -51,8 +61,7 @@ func (e *Endpoint) answer(ctx context.Context, q *Request, d *Decision) {
 	}
 }
 
-// offerNonce gives a client that is challenged the nonce for its proofs, where one
-// is demanded.
+// offerNonce adds a nonce for the client's next proof, if this service demands nonces.
 func (e *Endpoint) offerNonce(d *Decision) {
 	if e.Proofs == nil || !d.Resource.DPoP.Accepts() {
 		return
@@ -62,15 +71,12 @@ func (e *Endpoint) offerNonce(d *Decision) {
 	}
 }
 
-// take sets what the gateway takes from the request.
-func (d *Decision) take(r *removal) { d.Remove, d.removeLine = r.names, r.line }
-
-// challenge makes the challenge of a denial that another token could cure.
-// It depends on the request and the token alone, so asking again gives the same.
+// challenge returns the challenge of a denial that another token could cure. The same
+// request gets the same challenge again, unless the server's list changes.
 func (e *Endpoint) challenge(q *Request, d *Decision) string {
 	c := oauth.Challenge{ResourceMetadata: d.Resource.MetadataURL(metadataPath(q, d.Resource))}
 	if d.Reason != NoToken { // RFC 6750, section 3.1: no error code without a token
-		c.Error, c.ErrorDescription = d.told().code, d.told().text
+		c.Error, c.ErrorDescription = d.denial().code, d.denial().text
 	}
 	if d.aboutKey() || d.Resource.OwnTokensOff && len(d.Resource.Issuers) == 0 { // no sign-in would help
 		c.ResourceMetadata = ""
@@ -84,9 +90,9 @@ func (e *Endpoint) challenge(q *Request, d *Decision) string {
 	return challenges(c, d)
 }
 
-// stepUp returns the scopes that a client should ask for: those it has and those it
-// needs, since some clients ask for exactly that and would lose the rest (MCP, "Scope
-// Challenge Handling"), in the names of the token's issuer.
+// stepUp returns the scopes that a client should ask for, in the names of the token's
+// issuer: those it has and those it needs. Some clients ask for exactly these and would
+// lose the others (MCP, "Scope Challenge Handling").
 func stepUp(d *Decision) oauth.Scopes {
 	named := func(scopes oauth.Scopes) oauth.Scopes { return d.Resource.Named(d.grant.issuer, scopes) }
 	all := named(d.grant.Scopes.Without(oauth.OfflineAccess).Union(d.needed))
@@ -96,10 +102,10 @@ func stepUp(d *Decision) oauth.Scopes {
 	return all
 }
 
-// metadataPath is the path whose metadata document a challenge names, so that
-// the document's resource is the URL the client called (RFC 9728, section 3.3).
-// One that is very long would not pass a gateway; there is a document at the
-// resource's own path too.
+// metadataPath returns the path whose metadata document the challenge names. It is the
+// path of the request, so that the document's resource is the URL that the client called
+// (RFC 9728, section 3.3). A very long path might not pass a gateway; then it is the
+// resource's own path, which has a document too.
 func metadataPath(q *Request, r *resource.Resource) string {
 	if q.NoPath || len(q.Path) > maxChallengePath {
 		return r.Path
@@ -113,7 +119,8 @@ const (
 	maxChallengePath  = 1 << 10
 )
 
-// baseline is the scope that a client should ask for first.
+// baseline returns the scopes that a client should ask for first, none if they would be
+// too long.
 func (e *Endpoint) baseline(r *resource.Resource) oauth.Scopes {
 	scopes := r.DefaultScopes
 	if len(scopes) == 0 {

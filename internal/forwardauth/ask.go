@@ -11,23 +11,24 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
-// Requests with a credential that a kind has to ask about wait here, and only
-// they do: a credential that is known is decided from memory whatever happens to
-// others.
+// Two kinds of requests wait here: those with a credential that its kind must ask another
+// server about, and those that depend on the list of an MCP server that was never read. Both
+// are bounded, and all other requests are decided from memory meanwhile.
 const (
-	// maxAsking is how many requests wait for the answers about one kind of credential,
-	// and how many for what MCP servers advertise.
+	// maxAsking bounds the requests that wait for one kind of credential, and those that
+	// wait for lists of MCP servers.
 	maxAsking = 128
-	// askTime is the longest that one waits.
+	// askTime is the longest that a request waits for a kind of credential.
 	askTime = 5 * time.Second
-	// learnTime is the longest that a request waits for what an MCP server advertises:
-	// less than the three seconds that the recipes let gateways wait, so that the
-	// client gets an answer of this service.
+	// learnTime is the longest that a request waits for the list of an MCP server. It is
+	// less than the three seconds that our recipes let gateways wait, so that the client
+	// gets this service's answer.
 	learnTime = 2 * time.Second
 )
 
-// principal has a kind of credential verify raw, and ask about it if it does not
-// know it. Of one that is refused, no is why, with what is proven of its holder.
+// principal returns who raw belongs to. Its kind of credential verifies it, and asks
+// about it if it does not know it. Of a credential that is refused, no says why, with
+// what is proven of its holder.
 func (e *Endpoint) principal(ctx context.Context, raw string, res *resource.Resource) (p credential.Principal, no rejection) {
 	kind, found := e.Credentials.Find(raw, res)
 	if !found {
@@ -53,11 +54,11 @@ type rejection struct {
 // refusedFor reads the error of a kind of credential.
 func refusedFor(err error, res *resource.Resource) rejection {
 	named, _ := errors.AsType[credential.Refused](err)
-	return rejection{refusal(err), holder(named, res), named.Detail}
+	return rejection{reasonOf(err), holder(named, res), named.Detail}
 }
 
-// holder is the Token of a credential that was refused after it was proven whose
-// it is, for the audit log.
+// holder returns the Token of a credential that was refused after its holder was proven,
+// nil for any other. It is for the audit log.
 func holder(named credential.Refused, res *resource.Resource) *Token {
 	if named.Client == "" {
 		return nil
@@ -65,7 +66,7 @@ func holder(named credential.Refused, res *resource.Resource) *Token {
 	return NewToken(&Grant{Resource: res}, 0, revocation.Facts{TokenID: named.ID, Subject: named.Subject, Client: revocation.Client(named.Client)}, nil)
 }
 
-// ask waits for what a kind finds out about raw. Where too many wait already it
+// ask waits for what the kind finds out about raw. If too many requests wait already, it
 // refuses at once.
 func (e *Endpoint) ask(ctx context.Context, kind int, raw string, res *resource.Resource) (credential.Principal, rejection) {
 	if kind >= len(e.asking) {
@@ -88,16 +89,16 @@ func (e *Endpoint) ask(ctx context.Context, kind int, raw string, res *resource.
 	return credential.Principal{}, refusedFor(err, res)
 }
 
-// learn waits until it is known what the MCP server of an authenticated request
-// advertises, and then looks again at what the credential is good for. Where that
-// stays unknown, or too many wait already, the answer is CatalogueUnavailable. A
-// policy that only advises is no reason to wait.
+// learn waits until the list of d.Resource's MCP server is known, and then looks again at
+// what the credential is good for. The reason is CatalogueUnavailable if the list stays
+// unknown, or if too many requests wait already. It does not wait if the policy only
+// advises.
 func (e *Endpoint) learn(ctx context.Context, q *Request, d *Decision) Reason {
 	if d.grant.advised() || !e.learned(ctx, d.Resource) {
 		return CatalogueUnavailable
 	}
 	lookup := d.lookup
-	defer func() { d.lookup = lookup }() // of the request, not of this second look
+	defer func() { d.lookup = lookup }() // the second look is not counted
 	raw, _, reason := presented(q, d)
 	if reason != Allowed {
 		return reason
@@ -115,5 +116,5 @@ func (e *Endpoint) learned(ctx context.Context, r *resource.Resource) bool {
 	return e.learning.Add(1) <= maxAsking && e.Learn(ctx, r)
 }
 
-// asking counts the requests that wait, by kind.
+// asking counts the requests that wait, by kind of credential.
 type asking []atomic.Int32

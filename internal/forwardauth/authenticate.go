@@ -20,18 +20,19 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
-// authenticate checks the credentials of a request (RFC 6750, section 2.1; RFC
-// 9068, section 4). A token already verified costs one hash.
+// authenticate checks the credential of a request (RFC 6750, section 2.1; RFC 9068,
+// section 4). A token that is remembered costs one hash.
 func (e *Endpoint) authenticate(ctx context.Context, q *Request, d *Decision) Reason {
 	raw, inHeader, reason := presented(q, d)
 	if reason != Allowed {
 		return reason
 	}
-	return e.known(ctx, raw, q, d, inHeader)
+	return e.checkCredential(ctx, raw, q, d, inHeader)
 }
 
-// known finds out what a credential is good for, at d.Resource.
-func (e *Endpoint) known(ctx context.Context, raw string, q *Request, d *Decision, inHeader bool) Reason {
+// checkCredential checks whether raw is good for this request at d.Resource. inHeader
+// says that it came in the header for API keys.
+func (e *Endpoint) checkCredential(ctx context.Context, raw string, q *Request, d *Decision, inHeader bool) Reason {
 	if reason := e.find(ctx, raw, d); reason == MalformedToken && inHeader {
 		return NotAnAPIKey
 	} else if reason != Allowed {
@@ -51,8 +52,8 @@ func (e *Endpoint) known(ctx context.Context, raw string, q *Request, d *Decisio
 	return Allowed
 }
 
-// find sets whose credential raw is, and what it allows at d.Resource by the
-// catalogue known now.
+// find sets d.Token to the verified credential, and d.grant to what it allows at
+// d.Resource by the catalogue known now.
 func (e *Endpoint) find(ctx context.Context, raw string, d *Decision) (reason Reason) {
 	key, now := digest(raw, d.Resource), e.Now().Unix()
 	t, g := e.recall(key, now)
@@ -76,10 +77,9 @@ func (e *Endpoint) find(ctx context.Context, raw string, d *Decision) (reason Re
 	return Allowed
 }
 
-// recall returns a token that was verified before, nil if there is none, and
-// what it is good for now. A token whose usable scopes have changed is treated as
-// unknown, so that its identity headers are rebuilt, and so is one that its kind
-// wants to see again.
+// recall returns a token that is remembered, and what it is good for now. It returns nil
+// if the token must be verified: it is unknown, its kind wants to see it again, or its
+// usable scopes have changed, so that its identity headers must be made again.
 func (e *Endpoint) recall(key fingerprint, now int64) (*Token, *Grant) {
 	t := e.verified.get(key)
 	switch {
@@ -95,16 +95,16 @@ func (e *Endpoint) recall(key fingerprint, now int64) (*Token, *Grant) {
 	return t, g
 }
 
-// fingerprint is the cache key of a token at a resource: the first half of its
-// SHA-256, with the resource's place added to it bit by bit, because a token of
-// another issuer may be good for several. To find another token with the
-// fingerprint of a good one takes 2^128 tries.
+// fingerprint is the cache key of a token at a resource: the first half of the token's
+// SHA-256, with the index of the resource XORed in, because a token of another issuer may
+// be good for several resources. To find another token with the same fingerprint takes
+// 2^128 tries.
 type fingerprint [16]byte
 
-// digest makes the fingerprint by way of a buffer that is used again: the conversion
-// to bytes would be the only allocation of a decision, and a buffer on the stack would
-// make the stack of each connection twice as large for good. Only tokens of other issuers
-// may be larger.
+// digest returns the fingerprint of raw at res. It hashes in a pooled buffer: converting
+// the string to bytes would be the only allocation of a decision, and a buffer on the
+// stack would double the stack of each connection for good. Only tokens of other issuers
+// can be longer than the buffer.
 func digest(raw string, res *resource.Resource) fingerprint {
 	buf := plainTokens.Get().(*[token.MaxWithProvider]byte)
 	plain := buf[:]
@@ -115,15 +115,16 @@ func digest(raw string, res *resource.Resource) fingerprint {
 	clear(buf[:min(len(raw), len(buf))]) // the token is no longer needed
 	plainTokens.Put(buf)
 	key := fingerprint(sum[:len(fingerprint{})])
-	place := key[len(key)-4:]
-	binary.BigEndian.PutUint32(place, binary.BigEndian.Uint32(place)^uint32(res.Index))
+	index := key[len(key)-4:]
+	binary.BigEndian.PutUint32(index, binary.BigEndian.Uint32(index)^uint32(res.Index))
 	return key
 }
 
 var plainTokens = sync.Pool{New: func() any { return new([token.MaxWithProvider]byte) }}
 
-// standing says whether t is still to be honoured. The list is asked once for
-// each of its versions; in between that costs an atomic read.
+// standing returns why t is not honoured any more: it was revoked, or its person or
+// client is denied. It looks t up once for each version of the list; otherwise it costs
+// an atomic read.
 func (e *Endpoint) standing(t *Token) Reason {
 	version := e.Ended.Version() // before the check, so that a change during it is seen next time
 	if t.checked.Load() == version {
@@ -139,16 +140,16 @@ func (e *Endpoint) standing(t *Token) Reason {
 	return Revoked
 }
 
-// Issued verifies a token of res when it is issued, and caches it, so that its first
-// request at this replica costs no more than later ones. An error is ignored: the
-// first request will find it.
+// Issued verifies and remembers a token of res when it is issued, so that its first
+// request at this replica costs no more than later ones. Errors are ignored: the first
+// request gets them.
 func (e *Endpoint) Issued(raw string, res *resource.Resource) {
 	if len(raw) <= token.MaxWithProvider {
 		e.verify(context.Background(), raw, digest(raw, res), res)
 	}
 }
 
-// verify checks a token that the cache does not know, and puts it there.
+// verify verifies a token that is not remembered, and remembers it if it is good.
 func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res *resource.Resource) (*Token, rejection) {
 	p, no := e.principal(ctx, raw, res)
 	switch {
@@ -162,7 +163,7 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res 
 		return nil, rejection{reason: reason, holder: t}
 	}
 	if reason := e.standing(t); reason != Allowed {
-		return nil, rejection{reason: reason, holder: t} // not into the cache: there is no use of it to come
+		return nil, rejection{reason: reason, holder: t} // not remembered: no later request can use it
 	}
 	t.unused.Store(&provenance{p.Flow, p.Generation})
 	if before := e.verified.put(key, t, e.Now().Unix()); before != nil {
@@ -172,8 +173,9 @@ func (e *Endpoint) verify(ctx context.Context, raw string, key fingerprint, res 
 }
 
 // ClientID returns the full id of the client behind a decision that let q through;
-// d.Token has the short form. It verifies the credential again, which is too expensive
-// for every request. It does no I/O: where that would be needed, it returns the short form.
+// d.Token has the short form. It verifies the credential again, which is too slow for
+// every request. It does no I/O: if the kind of credential would need some, it returns
+// the short form.
 func (e *Endpoint) ClientID(q *Request, d *Decision) string {
 	short := d.Token.Client()
 	if !strings.HasPrefix(short, oauth.DynamicIDPrefix) {
@@ -191,7 +193,7 @@ func (e *Endpoint) ClientID(q *Request, d *Decision) string {
 	return p.Client
 }
 
-// firstUse writes down the first request that a token is good for.
+// firstUse writes the audit entry of the first request that uses a token.
 func (e *Endpoint) firstUse(ctx context.Context, t *Token) {
 	if t.unused.Load() == nil {
 		return
@@ -209,9 +211,9 @@ func (e *Endpoint) firstUse(ctx context.Context, t *Token) {
 	})
 }
 
-// access takes the one token out of the one Authorization header. Two headers
-// are refused, never the first taken (RFC 6750, section 3.1); another scheme is
-// no token at all, and so is DPoP where no bound tokens are accepted.
+// access returns the one token of the one Authorization header. Two headers are refused
+// (RFC 6750, section 3.1). A header with another scheme counts as no token, and so does
+// DPoP at a resource without bound tokens.
 func access(authorization []string, bound bool) (raw string, byDPoP bool, reason Reason) {
 	switch len(authorization) {
 	case 0:
@@ -235,8 +237,8 @@ func access(authorization []string, bound bool) (raw string, byDPoP bool, reason
 	return raw, byDPoP, Allowed
 }
 
-// wellFormed refuses what is more or less than one token. A token that is
-// remembered has been through here.
+// wellFormed refuses a value that cannot be one token, such as a list. Tokens that are
+// remembered have passed this check.
 func wellFormed(raw string) Reason {
 	for i := range len(raw) {
 		if c := raw[i]; c <= ' ' || c == ',' || c >= 0x7f {
@@ -246,12 +248,12 @@ func wellFormed(raw string) Reason {
 	return Allowed
 }
 
-// nothing is the value of a header that has nothing to say.
+// nothing is the value of an identity header that is empty.
 const nothing = "-"
 
-// headerValue makes one header line of values. Nothing in it can split a header
-// or a list: other bytes are percent-encoded. An empty identity is "-", because
-// a header that is missing lets a client's own copy through at some gateways.
+// headerValue makes one header line of values, separated by commas. Bytes that could
+// split a header or a list are percent-encoded. Without a value it is "-": if the header
+// were missing, some gateways would let the client's own copy through.
 func headerValue(values ...string) string {
 	if len(values) == 1 && plainValue(values[0]) {
 		return values[0]

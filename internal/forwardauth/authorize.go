@@ -10,8 +10,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// authorize asks whether the token opens what the request does. An advisory
-// policy writes the answer down and lets the request pass.
+// authorize checks whether the token allows what the request does. If the policy is
+// advisory, it writes down what would be denied and lets the request pass.
 func (e *Endpoint) authorize(ctx context.Context, q *Request, d *Decision) Reason {
 	reason := e.permitted(ctx, q, d)
 	if reason == Allowed || !d.grant.advised() {
@@ -21,8 +21,8 @@ func (e *Endpoint) authorize(ctx context.Context, q *Request, d *Decision) Reaso
 	return Advised
 }
 
-// permitted finds out what the request does, and whether the token's scopes
-// open all of it.
+// permitted finds out what the request does, from its headers or its body, and whether
+// the token allows all of it.
 func (e *Endpoint) permitted(ctx context.Context, q *Request, d *Decision) Reason {
 	rules := &d.Resource.Rules
 	provable, reason := modern(q.ProtocolVersion)
@@ -36,11 +36,11 @@ func (e *Endpoint) permitted(ctx context.Context, q *Request, d *Decision) Reaso
 			return reason
 		}
 		d.clientTrace, d.asked, d.id = body.trace, body.ops, body.id
-		if provable && !agree(&q.Headers, body) {
+		if provable && !headersAgree(&q.Headers, body) {
 			return HeaderMismatch
 		}
 		return e.permitAll(ctx, body.ops, q, d)
-	case provable: // at a gateway that asks again about each message, too
+	case provable: // also if the gateway asks again about each message
 		op, reason := fromHeaders(&q.Headers)
 		if reason != Allowed {
 			return reason
@@ -53,7 +53,8 @@ func (e *Endpoint) permitted(ctx context.Context, q *Request, d *Decision) Reaso
 	return Allowed // the coarse rule: any valid token of the resource
 }
 
-// evidence is what the decision rests on. A question about one message has it.
+// evidence returns what the decision is based on. A question of ExtMCP always has the
+// message.
 func (q *Request) evidence(provable bool, rules *rule.Rules) rule.Evidence {
 	if q.Dialect == ExtMCP {
 		return rule.Body
@@ -61,7 +62,7 @@ func (q *Request) evidence(provable bool, rules *rule.Rules) rule.Evidence {
 	return rules.Evidence(provable)
 }
 
-// contentOf finds out what the body asks for, by itself or as the gateway read it.
+// contentOf returns what the body asks for, as this service or the gateway read it.
 func contentOf(q *Request, evidence rule.Evidence) (content, Reason) {
 	if evidence == rule.Reading {
 		return fromGateway(q)
@@ -69,10 +70,10 @@ func contentOf(q *Request, evidence rule.Evidence) (content, Reason) {
 	return fromBody(q)
 }
 
-// agree reports whether the headers say what the body says (MCP, "Server
-// Validation"). Batches are of a revision without such headers; a response, and
-// a request without a body, have none.
-func agree(h *Headers, body content) bool {
+// headersAgree reports whether the headers say the same as the body (MCP, "Server
+// Validation"). Batches are of a revision of MCP without these headers. A response, and a
+// request without a body, have none.
+func headersAgree(h *Headers, body content) bool {
 	switch {
 	case body.batch:
 		return false
@@ -83,8 +84,8 @@ func agree(h *Headers, body content) bool {
 	return reason == Allowed && op == body.ops[0]
 }
 
-// permitAll permits all or nothing. What no scope can cure comes first, and the
-// scopes that are missing are named all at once.
+// permitAll permits all operations or none. An operation that no scope can open decides
+// at once. Otherwise all missing scopes are named together.
 func (e *Endpoint) permitAll(ctx context.Context, ops []operation, q *Request, d *Decision) Reason {
 	result := Allowed
 	for _, op := range ops {
@@ -99,7 +100,8 @@ func (e *Endpoint) permitAll(ctx context.Context, ops []operation, q *Request, d
 	return result
 }
 
-// permit decides one operation. If a scope is missing it notes which.
+// permit decides about one operation, and notes in d what was refused and the scope that
+// would open it.
 func (e *Endpoint) permit(ctx context.Context, op operation, q *Request, d *Decision) Reason {
 	reason, needed := judge(op, d.grant, e.Scopes(d.Resource))
 	if reason == CatalogueUnavailable {
@@ -112,19 +114,19 @@ func (e *Endpoint) permit(ctx context.Context, op operation, q *Request, d *Deci
 		return Allowed
 	case InsufficientScope, ToolChanged:
 		d.needed = d.needed.Union(oauth.Scopes{needed})
-	case AmbiguousURI: // the URI is not one to write down
+	case AmbiguousURI: // the URI is not fit for the log
 		return reason
 	}
 	d.refused = op
 	return reason
 }
 
-// judge says whether g opens an operation at an MCP server of which this is known,
-// and where agreeing to more would help for which scope. What a list shows is
-// decided by it too.
+// judge returns whether g allows an operation, given what is known of the MCP server. If
+// the person could allow it by agreeing to more, needed is the scope to ask for. Lists
+// are filtered by the same rule, see View.Shows.
 func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) {
 	rules := &g.Resource.Rules
-	openers, reason := openersOf(op, rules, known) // any one of them opens it
+	openers, reason := openersOf(op, rules, known)
 	if reason != Undecided {
 		return reason, ""
 	}
@@ -137,9 +139,9 @@ func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) 
 		switch {
 		case tool == "" || g.agreed == "" || known.Agrees(g.agreed, tool):
 			return Allowed, ""
-		case len(known.Advertised()) == 0: // the list is not known now
+		case len(known.Advertised()) == 0: // the server's list is not known
 			return CatalogueUnavailable, ""
-		case !known.Lists(tool): // no page could show it
+		case !known.Lists(tool): // so no consent page can show it
 			return ToolNotListed, ""
 		}
 		missing = ToolChanged
@@ -155,7 +157,7 @@ func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) 
 	if _, ok := narrowest(rules, openers, grantable); !ok {
 		return NoScope, ""
 	}
-	// Signing in again must be able to help, or clients would do so forever.
+	// Name a scope only if a new sign-in can give it. Otherwise clients would sign in forever.
 	needed, ok := narrowest(rules, g.bound.Obtainable(tool, openers), grantable)
 	if !ok {
 		return NotAllowed, ""
@@ -163,8 +165,8 @@ func judge(op operation, g *Grant, known Scopes) (reason Reason, needed string) 
 	return missing, needed
 }
 
-// openersOf returns the scopes any one of which opens an operation, or the reason
-// where no scope has a say.
+// openersOf returns the scopes that open an operation, each of which is enough, and
+// Undecided. If scopes do not matter for the operation, it returns the decision.
 func openersOf(op operation, rules *rule.Rules, known Scopes) ([]string, Reason) {
 	switch op.method {
 	case toolsCall:
@@ -177,7 +179,7 @@ func openersOf(op operation, rules *rule.Rules, known Scopes) ([]string, Reason)
 			return nil, AmbiguousURI
 		}
 		return matching(rules, resources, op.name, rule.Match), Undecided
-	case templatesList: // of one template, in a list
+	case templatesList: // op is about one template of the list
 		if !anyPattern(rules, resources) {
 			return nil, Allowed
 		}
@@ -191,11 +193,10 @@ func openersOf(op operation, rules *rule.Rules, known Scopes) ([]string, Reason)
 	return nil, Allowed
 }
 
-// resources and prompts select the patterns of a rule.
 func resources(r *rule.Scope) []string { return r.Resources }
 func prompts(r *rule.Scope) []string   { return r.Prompts }
 
-// anyPattern reports whether the operator has named any resource, or prompt.
+// anyPattern reports whether any scope of the configuration has such patterns.
 func anyPattern(rules *rule.Rules, patterns func(*rule.Scope) []string) bool {
 	for i := range rules.Scopes {
 		if len(patterns(&rules.Scopes[i])) > 0 {
@@ -216,8 +217,9 @@ func matching(rules *rule.Rules, patterns func(*rule.Scope) []string, name strin
 	return out
 }
 
-// narrowest returns the first of openers that can be granted and does not stand
-// for another of them.
+// narrowest returns the first of openers that can be granted and does not include another
+// of them. If each includes another one, it returns the first that can be granted. ok is
+// false if none can be granted.
 func narrowest(rules *rule.Rules, openers, grantable []string) (string, bool) {
 	best := ""
 	for _, o := range openers {
@@ -235,8 +237,9 @@ func narrowest(rules *rule.Rules, openers, grantable []string) (string, bool) {
 	return best, best != ""
 }
 
-// plainURI reports whether a pattern can judge the URI: nothing in it leads
-// elsewhere, and it cannot be two values that a proxy joined.
+// plainURI reports whether patterns can judge the URI: no part of it leads to another
+// place (".", encoded separators), and it cannot be two values that a proxy joined by a
+// comma.
 func plainURI(uri string) bool {
 	for i := range len(uri) {
 		switch c := uri[i]; {

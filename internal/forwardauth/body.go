@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// maxBody bounds what is read of a request.
+	// maxBody bounds the body of a request, in bytes.
 	maxBody = 1 << 20
-	// bodyPatience bounds the wait for a body. Some gateways announce one and
-	// never send it.
+	// bodyPatience bounds the wait for a body. Some gateways announce one and never send
+	// it.
 	bodyPatience = time.Second
 )
 
@@ -21,16 +21,16 @@ const (
 type content struct {
 	ops   []operation
 	batch bool
-	// trace is the traceparent that the client put into the first message with
-	// one (MCP, "_meta"). Nothing is decided by it.
+	// trace is the traceparent in the first message that has one (MCP, "_meta"). No
+	// decision depends on it.
 	trace string
-	// id is that of a single request, as it is written; "" for none.
+	// id is the id of the one message, as it is written in JSON; "" if there is none, or
+	// several.
 	id string
 }
 
-// fromBody reads the operations out of the request's body. A request without a
-// body asks nothing of the server, but only where its method says that there is
-// none: otherwise the gateway did not forward it.
+// fromBody reads the operations out of the request's body. An empty body is fine only if
+// the method has no body; otherwise the gateway did not forward it.
 func fromBody(q *Request) (content, Reason) {
 	if q.BodyCut {
 		return content{}, BodyTooLarge
@@ -64,8 +64,8 @@ func bodiless(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodDelete || method == http.MethodOptions
 }
 
-// fromGateway takes what the gateway read out of the body. A gateway that says
-// nothing, or that has reservations, did not see what the server will.
+// fromGateway returns the operation that the gateway read out of the body. If the gateway
+// says nothing, or read only a part, what the server will read is unknown.
 func fromGateway(q *Request) (content, Reason) {
 	switch {
 	case q.Parsed == nil && bodiless(q.Method):
@@ -89,11 +89,11 @@ func fromGateway(q *Request) (content, Reason) {
 	return content{ops: []operation{op}}, Allowed
 }
 
-// mediaType reports whether every server reads the body's bytes as they are: as
-// JSON in UTF-8 (RFC 8259, section 8.1). Servers that honor another charset, or
-// undo a content coding, would see another text than this package does. A
-// missing type is refused too: some gateways forward only the headers they are
-// told to, so the client may have sent one.
+// mediaType checks that every server reads the bytes of the body alike: as JSON in UTF-8
+// (RFC 8259, section 8.1). A server that honours another charset, or undoes a content
+// coding, would read another text than this package. A missing type is refused too,
+// because some gateways forward only the headers that they are told to, so the client may
+// have sent one.
 func mediaType(h *Headers) Reason {
 	switch {
 	case len(h.ContentType) == 0:
@@ -119,11 +119,11 @@ func plainJSON(value string) bool {
 	return !more || sameWord(name, "charset") && (sameWord(charset, "utf-8") || sameWord(charset, `"utf-8"`))
 }
 
-// sameWord compares with an ASCII word without case. The length keeps out
-// letters beyond ASCII that fold to one of the word's.
+// sameWord compares s with an ASCII word, in any case. Comparing the lengths keeps out
+// letters beyond ASCII that fold to an ASCII letter.
 func sameWord(s, word string) bool { return len(s) == len(word) && strings.EqualFold(s, word) }
 
-// patientBody is the body of an HTTP request that is waited for only so long.
+// patientBody is the body of an HTTP request that is waited for only for bodyPatience.
 type patientBody struct {
 	io.Reader
 	conn    *http.ResponseController
@@ -134,7 +134,7 @@ type patientBody struct {
 func (b *patientBody) Read(p []byte) (int, error) {
 	if !b.started {
 		b.started = true
-		// Recorders and the like have no deadline; they do not wait either.
+		// Writers of tests have no deadline; their bodies do not wait either.
 		_ = b.conn.SetReadDeadline(time.Now().Add(bodyPatience))
 	}
 	n, err := b.Reader.Read(p)

@@ -34,9 +34,9 @@ func (c *cache) get(key fingerprint) *Token {
 	return v
 }
 
-// put remembers v, and returns the value that it replaces, nil if it is new. A full
-// shard forgets a few entries, expired ones first; a live one forgotten costs one more
-// signature check.
+// put remembers v, and returns the value that it replaces, nil if there is none. A full
+// shard forgets expired entries, or else one that is alive, which costs one signature
+// check more.
 func (c *cache) put(key fingerprint, v *Token, now int64) (before *Token) {
 	s := &c.shards[key[0]%shardCount]
 	s.Lock()

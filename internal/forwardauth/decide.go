@@ -11,9 +11,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// Decide answers q, writes the audit entry and counts. It waits for nothing but,
-// where the configuration asks for the body, q.Body, for a kind of credential
-// that has to ask about one it does not know, and in Learn.
+// Decide answers q, writes the audit entry of a denial and counts the decision. The
+// package comment says what it may wait for.
 func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	began := time.Now()
 	var d Decision
@@ -24,7 +23,7 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	// The checks, in order; the first that does not pass decides.
 	switch {
 	case !d.pass(e.locate(q, &d)):
-	case !d.pass(theWayIn(q, &d)):
+	case !d.pass(rightEntrance(q, &d)):
 	case d.Resource.Page != nil:
 		d.pass(e.page(ctx, q, &d))
 	case !d.pass(origin(q, &d)):
@@ -55,7 +54,7 @@ func (e *Endpoint) Decide(ctx context.Context, q *Request) Decision {
 	return d
 }
 
-// pass notes the result of a check and reports whether to go on.
+// pass notes the result of a check, and reports whether the next check is to decide.
 func (d *Decision) pass(r Reason) bool {
 	d.Reason = r
 	return r == Allowed
@@ -72,7 +71,7 @@ func (e *Endpoint) locate(q *Request, d *Decision) Reason {
 		return AmbiguousTarget
 	case d.Host == nil:
 		return UnknownHost
-	case q.AskedAs != "" && !e.agrees(q.AskedAs, d.Host):
+	case q.AskedAs != "" && !e.mayAskAs(q.AskedAs, d.Host):
 		return AmbiguousTarget
 	case q.Routed && !strings.EqualFold(hostname(q.RoutedAs), hostname(d.Host.Name)):
 		return AmbiguousTarget
@@ -92,36 +91,39 @@ func (e *Endpoint) locate(q *Request, d *Decision) Reason {
 	return UnknownResource
 }
 
-// theWayIn refuses a gateway's question about a served host, and a client's request
-// to a host behind a gateway. A served host is open to clients, and its identity
-// headers are only for the server. Questions about single messages are refused unless
-// the configuration of the host expects them.
-func theWayIn(q *Request, d *Decision) Reason {
+// rightEntrance refuses a gateway's question about a served host, and a client's own
+// request to a host behind a gateway. Clients reach a served host directly, so a gateway
+// that asks about it could be a client that wants to read the identity headers. Questions
+// about single messages (ExtMCP) are refused unless the configuration of the host expects
+// them.
+func rightEntrance(q *Request, d *Decision) Reason {
 	if (d.Resource.Serving != nil) != (q.Dialect == Served) || q.Dialect == ExtMCP && !d.Resource.Rules.ExtMCP {
 		return NotServedThatWay
 	}
 	return Allowed
 }
 
-// agrees reports whether the Host that a gateway calls us by is host's or not
-// one of our hosts. ingress-nginx sends it without its port, so names are compared.
-func (e *Endpoint) agrees(name string, host *resource.Host) bool {
+// mayAskAs reports whether a gateway that asks about host may call this service by name:
+// if name is one of our hosts, it must be the same one. Names are compared without ports,
+// because ingress-nginx leaves the port out.
+func (e *Endpoint) mayAskAs(name string, host *resource.Host) bool {
 	other := e.Resources.Host(name)
 	return other == nil || other == host || hostname(other.Name) == hostname(host.Name)
 }
 
-// ofGateWatch reports whether q comes from the gate watch of this replica or another:
-// it is marked, and has no token or the well-known wrong one.
+// ofGateWatch reports whether q is a test request of the gate watch (package gatewatch),
+// of this replica or another: it has the mark, and no token or the well-known wrong one.
 func ofGateWatch(q *Request) bool {
 	name, _ := one(q.MCPName)
 	return name == gatewatch.Mark && (len(q.Authorization) == 0 || len(q.Authorization) == 1 && q.Authorization[0] == "Bearer "+gatewatch.WrongToken)
 }
 
-// auditDenial writes down who was denied what, and why. What the client itself
-// says stands there only beside a good token: strangers have no place in the log.
+// auditDenial writes the audit entry of a denial, or of what an advisory policy would
+// deny. The method and the tool, which the client names, are written only if a good
+// credential was presented: a stranger's text must not get into the log.
 func (e *Endpoint) auditDenial(ctx context.Context, event audit.Event, reason Reason, q *Request, d *Decision) {
 	entry := audit.Entry{Event: event, Reason: slugs[reason], Method: d.refused.method, Tool: d.refused.name, Flow: d.flow, Cause: e.cause(reason, q, d)}
-	if entry.Method == "" && d.proven { // what the client says
+	if entry.Method == "" && d.proven {
 		entry.Method, _ = one(q.MCPMethod)
 		entry.Tool, _ = one(q.MCPName)
 	}

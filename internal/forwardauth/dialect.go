@@ -5,34 +5,34 @@ import (
 	"strings"
 )
 
-// Dialect is a gateway's way to say what the client asked for. The operator
-// chooses it by the path that the gateway is configured with, so that a client
-// cannot: each dialect trusts only what its gateways always overwrite, and
-// every gateway passes the headers of other dialects on as the client wrote them.
+// Dialect is the way in which a gateway says what the client asked for. The operator
+// chooses it by the path that the gateway is configured to ask at. The client must not be
+// able to choose: each dialect trusts only headers that its gateways always overwrite,
+// and a gateway passes the headers of other dialects on as the client wrote them.
 type Dialect uint8
 
-// Dialects. The zero value is that of a path which has none; it is always denied.
+// Dialects. The zero value is for a path without a dialect, which is always denied.
 const (
 	NoDialect Dialect = iota
 	NGINX
 	Forwarded
 	EnvoyHTTP
 	GatewayAPI
-	EnvoyGRPC // spoken by the gRPC listener, not by a path
+	EnvoyGRPC // ext_authz at the gRPC listener, see package envoy
 	Served    // no gateway: the client's own request, see Direct
-	ExtMCP    // spoken by the gRPC listener: agentgateway asks about one message of MCP
+	ExtMCP    // ext_mcp at the gRPC listener: agentgateway asks about one MCP message
 	dialects
 )
 
-// traits says what the gateways of a dialect can carry.
+// traits says what gateways of a dialect can do.
 var traits = [dialects]struct {
 	label string
-	// strict gateways pass 401 and 403 on and turn every other denial into a
-	// 500, and they keep WWW-Authenticate for 401 only (ngx_http_auth_request_module).
+	// strict: the gateways pass 401 and 403 on and turn every other denial into a 500,
+	// and they pass WWW-Authenticate on with 401 only (ngx_http_auth_request_module).
 	strict bool
-	// body: some gateways of the dialect can forward the request body.
+	// body: some gateways of the dialect can forward the body of the request.
 	body bool
-	// statuses take the place of the statuses of some reasons.
+	// statuses replace the statuses of some reasons.
 	statuses map[Reason]int
 }{
 	NoDialect:  {label: "none", strict: true},
@@ -60,12 +60,11 @@ func Dialects() []Dialect {
 	return out
 }
 
-// read makes the Request out of a gateway's HTTP request. Its target has the
-// prefix Path.
+// read reads the Request out of a gateway's HTTP request, whose target begins with Path.
 func read(r *http.Request) Request {
 	var q Request
 	rest := strings.TrimPrefix(r.RequestURI, Path)
-	where, query, _ := strings.Cut(rest, "?") // a query is the client's, at some gateways
+	where, query, _ := strings.Cut(rest, "?") // some gateways append the client's query
 	switch {
 	case where == "":
 		q = nginx(r, query)
@@ -80,7 +79,7 @@ func read(r *http.Request) Request {
 	return q
 }
 
-// one returns the value of a header that must come exactly once.
+// one returns the value of a header that must come exactly once. ok is false otherwise.
 func one(lines []string) (value string, ok bool) {
 	if len(lines) != 1 {
 		return "", false
@@ -88,7 +87,8 @@ func one(lines []string) (value string, ok bool) {
 	return lines[0], true
 }
 
-// atMostOne returns the value of a header that may be missing.
+// atMostOne returns the value of a header that may be missing, "" if it is. ok is false
+// if it repeats.
 func atMostOne(lines []string) (value string, ok bool) {
 	if len(lines) == 0 {
 		return "", true
@@ -103,7 +103,7 @@ func pathOf(target string) (path string, ok bool) {
 	return path, strings.HasPrefix(path, "/")
 }
 
-// queryOf returns what pathOf cuts off.
+// queryOf returns the query that pathOf cuts off.
 func queryOf(target string) string {
 	_, query, _ := strings.Cut(target, "?")
 	return query

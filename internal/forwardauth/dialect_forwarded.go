@@ -3,8 +3,8 @@ package forwardauth
 import "net/http"
 
 // forwarded reads the dialect of Traefik, Caddy, HAProxy and APISIX, which set
-// X-Forwarded-Method, -Host and -Uri. Their own Host names this service, and
-// X-Forwarded-Proto has no effect: the public scheme is configured.
+// X-Forwarded-Method, -Host and -Uri. Their Host header names this service.
+// X-Forwarded-Proto is not used, because the public scheme is configured.
 func forwarded(r *http.Request) Request {
 	method, ok := atMostOne(r.Header["X-Forwarded-Method"])
 	host, ok2 := one(r.Header["X-Forwarded-Host"])

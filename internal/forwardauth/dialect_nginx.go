@@ -5,16 +5,17 @@ import (
 	"strings"
 )
 
-// nginx reads the dialect of nginx and ingress-nginx: X-Original-URL is the
-// client's URL and X-Original-Method its method, both always set by the gateway.
-// Host is the client's, or that of the auth-url when the gateway calls us by a
-// name of its own. Without X-Original-URL the Host's only resource is meant.
-// The body is never forwarded.
+// nginx reads the dialect of nginx and ingress-nginx. The gateway always sets
+// X-Original-URL to the client's URL and X-Original-Method to its method. The Host header
+// is the client's, or that of auth-url if the gateway calls this service by a name of its
+// own. Without X-Original-URL the request is for the only resource of the Host. The body
+// is never forwarded.
 //
-// A client may name one host in the request line ("GET https://b/mcp HTTP/1.1")
-// and another in its Host header. nginx routes by the first, which is $host, and
-// ingress-nginx makes X-Original-URL of the second. So the operator adds the
-// query "host=$host"; a client that could write one would only be denied for it.
+// A client may name one host in the request line ("GET https://b/mcp HTTP/1.1") and
+// another in its Host header. nginx routes by the first, which is $host, and
+// ingress-nginx builds X-Original-URL from the second. So the operator adds the query
+// "host=$host" to the URL that nginx asks at. If a client could write that query, it
+// could only get itself denied.
 func nginx(r *http.Request, query string) Request {
 	q := Request{Dialect: NGINX}
 	q.RoutedAs, q.Routed = strings.CutPrefix(query, "host=")

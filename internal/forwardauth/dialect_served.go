@@ -2,9 +2,8 @@ package forwardauth
 
 import "net/http"
 
-// Direct reads a client's own request, where this service stands in front of the
-// MCP server itself. Nothing but the request line, the Host and the headers of a
-// decision is looked at.
+// Direct reads a client's own request to a served host, which has no gateway. It uses
+// only the request line, the Host and the headers of Headers.
 func Direct(r *http.Request) Request {
 	path, ok := pathOf(r.RequestURI)
 	return Request{

@@ -1,13 +1,16 @@
-// Package forwardauth answers the gateway's question: may this request pass to
-// the MCP server? It decides from memory alone: no network, no file, no lock
-// that another request could hold for long, and it never waits for a body that
-// does not come. A kind of credential may ask over the network about one that it
-// sees for the first time, and an MCP server that was never read may be asked for
-// its list; only such requests wait, and not many of them. What it cannot place or
-// verify is denied.
+// Package forwardauth answers a gateway's question: may this request pass to the MCP
+// server?
 //
-// A gateway's dialect becomes a Request, Decide makes a Decision of it, and the
-// transport writes that down; nothing else knows a gateway.
+// A dialect reads the gateway's question into a Request. Decide finds the resource that
+// the request is for (locate), checks the credential (authenticate), and checks what the
+// credential allows there (authorize). The Decision is in no dialect again. ServeHTTP,
+// package envoy and package relay carry it out; nothing else here knows a gateway.
+//
+// A decision uses memory alone: no network, no file, and no lock that another request can
+// hold for long. It waits for three things only, each for a bounded time and for a
+// bounded number of requests: the body that the gateway announced, a kind of credential
+// that must ask another server about one it does not know, and the list of an MCP server
+// that was never read. What cannot be placed or verified is denied.
 package forwardauth
 
 import (
@@ -40,71 +43,76 @@ type Scopes interface {
 	Advertised() []string
 	// ScopeNames returns the scopes that can be granted, in a stable order.
 	ScopeNames() []string
-	// ScopesForTool returns the scopes any one of which opens the tool; none if
-	// no scope does.
+	// ScopesForTool returns the scopes that open the tool; each of them is enough. It
+	// returns none if no scope does.
 	ScopesForTool(name string) []string
-	// Knows reports whether that is the server's or the operator's word. It is
-	// false while the server's list has not been read, and then no scope opens the tool.
+	// Knows reports whether ScopesForTool has the word of the server or the operator on
+	// the tool. It is false while the server's list has not been read, and then no scope
+	// opens the tool.
 	Knows(tool string) bool
 	// ToolNames returns the names of the tools that the server lists.
 	ToolNames() []string
 	// Lists reports whether the server lists the tool.
 	Lists(tool string) bool
-	// Agrees reports whether the tool is as it was when the person agreed to what
-	// Principal.Agreed holds.
+	// Agrees reports whether the tool is still as it was when the person agreed to it.
+	// agreed is Principal.Agreed.
 	Agrees(agreed, tool string) bool
 }
 
 // Endpoint serves Path.
 type Endpoint struct {
 	Resources *resource.Table
-	// Credentials are what a request may prove itself with.
+	// Credentials are the kinds of credential that a request may use.
 	Credentials credential.Kinds
-	// Proofs verifies DPoP proofs, and UsedProofs remembers them. Without both none is accepted.
+	// Proofs verifies DPoP proofs, and UsedProofs remembers them. If one is nil, no proof
+	// is accepted.
 	Proofs     *dpop.Verifier
 	UsedProofs *dpop.Memory
 	// Scopes returns the known scopes of a resource, without I/O. The value is
 	// replaced, never changed, so == tells whether it is still current.
 	Scopes func(r *resource.Resource) Scopes
-	// Learn, if set, is called where a request can only be decided by what its MCP
-	// server advertises, and that has not been read: after a start, or when a host is
-	// new. It waits for it a few seconds at most, and not at all for a server that
-	// failed a moment ago. It reports whether Scopes knows the server now.
+	// Learn, if set, is called when a decision needs the list of an MCP server that has
+	// not been read: after a start, or when a host is new. It waits a few seconds at
+	// most, and not at all for a server that has just failed. It reports whether Scopes
+	// knows the server now.
 	Learn func(ctx context.Context, r *resource.Resource) bool
-	// Policy bounds what a token is good for beyond its scopes.
+	// Policy are the operator's rules, which bound what a token is good for beyond its
+	// scopes.
 	Policy  *policy.Policy
 	Headers outbound.Headers
-	// Additions are further headers, by the URI of the resource whose server gets them.
+	// Additions are further headers for MCP servers, by the URI of the resource.
 	Additions map[string][]Addition
-	// Identities signs the header of Headers.JWT; nil if there is none.
+	// Identities signs the value of the header Headers.JWT; nil if there is no such
+	// header.
 	Identities *token.Identities
-	// TrustedProxies are the networks whose X-Forwarded-For is believed, for API keys
-	// that may come from some networks only.
+	// TrustedProxies are the networks whose X-Forwarded-For is believed. It matters for
+	// API keys that may be used from some networks only.
 	TrustedProxies []netip.Prefix
-	// Ended is what was revoked and who is denied; nil means that nothing is.
+	// Ended lists what was revoked and who is denied; nil means that nothing is.
 	Ended *revocation.List
-	// Session takes a browser's session out of the Cookie lines of a request, "" for
-	// none; two are none. It is set where there are pages.
+	// Session finds the session of a browser in the Cookie lines of a request: value is
+	// "" if there is none, and several is true if there is more than one. Session is set
+	// if there are pages.
 	Session func(lines []string, host *resource.Host) (value string, several bool)
-	// Refusal, if set, renders what a person reads whom the rules keep out of a page: the
-	// one at target, a path of host. It gets the Cookie and Accept-Language lines of the
-	// request. ok is false where there is no person. It is called only for requests that
-	// a window of a browser made.
+	// Refusal, if set, renders the page for a person whom the rules keep out of the page
+	// at target, a path of host. It gets the Cookie and Accept-Language lines of the
+	// request. ok is false if the request has no session. Refusal is called only for
+	// navigations of a browser.
 	Refusal func(host *resource.Host, target string, cookies, languages []string) (page Refusal, ok bool)
-	// Used, if set, is called when a token is first used here, with its family, the
-	// generation of the refresh token that came with it, and when it was issued. It
-	// must not wait.
+	// Used, if set, is called when a token is used here for the first time, with its
+	// family, the generation of the refresh token that came with it, and the time it was
+	// issued. It must not wait.
 	Used func(family string, generation int, issued time.Time)
-	// Challenged, if set, is called with the family of a token that is asked for more
-	// scopes, where Rules.RefuseRefresh says so. It must not wait.
+	// Challenged, if set, is called with the family of a token that lacked a scope, at
+	// resources with Rules.RefuseRefresh. It must not wait.
 	Challenged func(family string)
 	Audit      *audit.Log
-	// MostTokens bounds how many verified tokens are remembered, at some 450 bytes
-	// each. A token beyond costs one more signature check per request.
+	// MostTokens bounds how many verified tokens are remembered, at some 450 bytes each.
+	// A token that is not remembered costs one signature check per request.
 	MostTokens int
-	// Refused, if set, is told whose client lacked which scopes. It must not wait.
+	// Refused, if set, is called with the scopes that a client lacked. It must not wait.
 	Refused func(resource, client, subject string, scopes oauth.Scopes)
-	// Count, if set, is told of each decision, for metrics.
+	// Count, if set, is called with the outcome of each decision, for metrics.
 	Count func(Outcome)
 	// Trace, if set, is called before each decision; the function it returns is
 	// called with the outcome.
@@ -115,28 +123,29 @@ type Endpoint struct {
 	grants   *grants
 	asking   asking
 	learning *atomic.Int32 // requests that wait in Learn
-	names    []string      // of the identity headers
-	out      []out         // by resource.Resource.Index
+	names    []string      // of the identity headers, canonical
+	upstream []upstream    // by resource.Resource.Index
 }
 
-// Refusal is a page for a person.
+// Refusal is a page that tells a person why they may not see another one.
 type Refusal struct {
 	Header http.Header
 	Body   string
-	// Flow is what the page gives for a reference, and the audit log has.
+	// Flow is the reference that the page shows and that the audit log has.
 	Flow string
 }
 
-// out is what is set on every request to a resource that passes, and taken from it.
-type out struct {
-	names, unknown []string // of the headers, and their values where no user is known
-	removal        *removal
+// upstream is what every allowed request to a resource gets, and loses, on its way to the
+// MCP server.
+type upstream struct {
+	names, unknown []string // the headers that are set, and their values if no user is known
+	removal        *removal // the headers that are removed
 }
 
 // New returns e ready to serve.
 func New(e Endpoint) *Endpoint {
 	for _, name := range e.Headers.Names() {
-		e.names = append(e.names, http.CanonicalHeaderKey(name)) // so that setting them costs no lookup per request
+		e.names = append(e.names, http.CanonicalHeaderKey(name)) // once here, not for each request
 	}
 	if e.Count == nil {
 		e.Count = func(Outcome) {}
@@ -144,30 +153,30 @@ func New(e Endpoint) *Endpoint {
 	if e.Ended == nil {
 		e.Ended = revocation.New(0, e.Now)
 	}
-	e.out = make([]out, len(e.Resources.All()))
+	e.upstream = make([]upstream, len(e.Resources.All()))
 	for _, r := range e.Resources.All() {
-		o := &e.out[r.Index]
-		o.names = append(slices.Clone(r.ProviderToken.Names()), e.names...)
-		o.unknown = append(provided(&credential.Principal{}, r.ProviderToken), e.values(&credential.Principal{}, maxIdentityBytes)...)
-		o.removal = e.removalOf(r)
+		up := &e.upstream[r.Index]
+		up.names = append(slices.Clone(r.ProviderToken.Names()), e.names...)
+		up.unknown = append(providerHeaders(&credential.Principal{}, r.ProviderToken), e.values(&credential.Principal{}, maxIdentityBytes)...)
+		up.removal = e.removalOf(r)
 	}
 	e.verified, e.grants, e.asking, e.learning = newCache(e.MostTokens), new(grants), make(asking, len(e.Credentials)), new(atomic.Int32)
 	return &e
 }
 
-// Traced reports whether Request.Trace is looked at.
+// Traced reports whether Decide looks at Request.Trace.
 func (e *Endpoint) Traced() bool { return e.Trace != nil }
 
-// Remembered returns how many verified tokens are held.
+// Remembered returns how many verified tokens are remembered.
 func (e *Endpoint) Remembered() int { return e.verified.len() }
 
-// Forget drops what is held of tokens, to free its memory. It is looked up again
-// where a token is still asked about.
+// Forget empties the memory of verified tokens, to free it. The next request of a token
+// verifies it again.
 func (e *Endpoint) Forget() { e.verified.clear() }
 
-// aliases returns the spellings of names that CGI-like servers (RFC 3875,
-// section 4.1.18) take for the same header: underscores in place of hyphens. A
-// name with many hyphens gives only the spelling without any.
+// aliases returns other spellings of names that CGI-like servers take for the same
+// header, because they read hyphens and underscores alike (RFC 3875, section 4.1.18). A
+// name with many hyphens gives only the spelling with underscores alone.
 func aliases(names ...string) []string {
 	const most = 4
 	var out []string
@@ -190,23 +199,21 @@ func aliases(names ...string) []string {
 	return out
 }
 
-// Owns reports whether the raw request target belongs to this endpoint. It is
-// asked before any multiplexer that cleans paths, because a gateway may append
-// the original path, and a redirect would reach the MCP client.
+// Owns reports whether the raw request target belongs to this endpoint. It must be asked
+// before a multiplexer that cleans paths: a gateway may append the original path to the
+// endpoint's, and the redirect to the clean path would reach the MCP client.
 func Owns(target string) bool {
 	rest, ok := strings.CutPrefix(target, Path)
 	return ok && (rest == "" || rest[0] == '/' || rest[0] == '?')
 }
 
-// Header lines shared by all answers; net/http does not change the slices it
-// is given.
 var (
 	noStore         = []string{"no-store"}
 	closeConnection = []string{"close"}
 )
 
-// ServeHTTP answers with exactly 200 and no body, or a denial: at some gateway
-// every other success turns into a 500.
+// ServeHTTP answers a gateway's question over HTTP. To allow is always 200 without a body,
+// because some gateways turn every other success into a 500.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := read(r)
 	q.Peer = r.RemoteAddr
@@ -227,8 +234,8 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	d := e.Decide(r.Context(), &q)
 	if r.ContentLength != 0 && (body == nil || !body.ended) {
-		// What comes next on the connection could be the body or, if that never comes, the
-		// next question, which must not be read as the body.
+		// The next bytes on the connection are either the rest of the body or, if the gateway
+		// never sends it, the next question. They cannot be told apart.
 		h["Connection"] = closeConnection
 	}
 	d.Headers.Set(h)

@@ -12,16 +12,16 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
-// maxIdentityBytes bounds all identity headers together, with their names:
-// nginx reads the headers of our answer into 4 KB, and adds none to them.
+// maxIdentityBytes bounds all identity headers together, with their names. nginx reads
+// the headers of our answer into 4 KB by default.
 const maxIdentityBytes = 3800
 
-// headers makes the values of the headers for a token: what r gets of the identity
-// provider's, and the identity headers in the room that is left. The signed one of
-// these is the last.
+// headers returns the values of all headers that r gets with a token: first those of the
+// identity provider's token, then the identity headers in the room that is left. The
+// signed identity header is the last one.
 func (e *Endpoint) headers(p *credential.Principal, r *resource.Resource) ([]string, *signing) {
 	t, most := r.Server().ProviderToken, maxIdentityBytes
-	front := provided(p, t)
+	front := providerHeaders(p, t)
 	if t != nil {
 		most = min(most, t.MaxBytes-size(t.Names(), front))
 	}
@@ -29,9 +29,10 @@ func (e *Endpoint) headers(p *credential.Principal, r *resource.Resource) ([]str
 	return append(front, values...), signing
 }
 
-// provided are the values of the headers of t, in the order of its names, "-" where
-// there is nothing: a header that is missing would let a client's own through.
-func provided(p *credential.Principal, t *resource.ProviderToken) []string {
+// providerHeaders returns the values of the headers of t, in the order of its names. A
+// value is "-" if there is nothing to send: if the header were missing, the client's own
+// would get through.
+func providerHeaders(p *credential.Principal, t *resource.ProviderToken) []string {
 	switch {
 	case t == nil:
 		return nil
@@ -45,11 +46,10 @@ func provided(p *credential.Principal, t *resource.ProviderToken) []string {
 	return []string{t.Line(string(p.ProviderToken)), nothing}
 }
 
-// identity makes the values of the identity headers for a token, of most bytes, and
-// what the signed one of them is made of, nil if there is none. There may be more
-// than headers can hold. Then the groups are left out of the signed one, which says
-// so; if that is not enough, out of their own header too. It only ever takes
-// rights away.
+// identity returns the values of the identity headers for a token, of at most most bytes,
+// and what the signed one is made of, nil if there is none. If all groups do not fit, the
+// signed header leaves them out and says so. If that is not enough, the groups header is
+// empty too. A server that goes by groups can then only give less.
 func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource, most int) ([]string, *signing) {
 	if e.Identities == nil {
 		return e.values(p, most), nil
@@ -60,7 +60,7 @@ func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource, most 
 		Roles: p.Roles, Context: p.Context, Act: p.Actor,
 	}
 	if r.Exchange != nil && p.Family != "" && p.Outsider == nil {
-		// Without a ticket the server can exchange nothing, which is told there.
+		// Without a ticket a later token exchange is refused, and says why.
 		_ = e.Identities.Tickets.Add(&id, token.Ticket{
 			Family: p.Family, TokenID: p.ID, Issued: p.IssuedAt, Expires: p.Expires, EmailUnknown: p.EmailUnknown, Provider: p.ProviderToken != "" || p.ProviderHandle != "",
 		})
@@ -79,10 +79,11 @@ func (e *Endpoint) identity(p *credential.Principal, r *resource.Resource, most 
 	return values, &signing{payload: all}
 }
 
-// values makes the value of every identity header, in the order of e.names, so
-// that a gateway never lets the client's own copy through where ours is missing. The
-// signed one comes later. If they are more than room bytes, first the groups are
-// left out, then the roles, the scopes, the context, the name.
+// values returns the value of each identity header, in the order of e.names. Each header
+// always has a value, because some gateways let the client's own copy of a missing one
+// through. The signed header is filled in later. If the lines need more than room bytes,
+// values leaves out the groups, then the roles, the scopes, the context and the name,
+// until they fit.
 func (e *Endpoint) values(p *credential.Principal, room int) []string {
 	lines := []struct{ name, value string }{
 		{e.Headers.User, headerValue(p.Subject)},
@@ -116,7 +117,7 @@ func (e *Endpoint) values(p *credential.Principal, room int) []string {
 	return values
 }
 
-// size is what values take as the lines of names.
+// size returns how many bytes header lines of these names and values have.
 func size(names, values []string) int {
 	n := 0
 	for i, name := range names {
@@ -125,7 +126,7 @@ func size(names, values []string) int {
 	return n
 }
 
-// lineBytes is the size of a header line, none where there is no name.
+// lineBytes returns the size of a header line, 0 if there is no name.
 func lineBytes(name, value string) int {
 	if name == "" {
 		return 0
@@ -133,22 +134,22 @@ func lineBytes(name, value string) int {
 	return len(name) + len(": ") + len(value) + len("\r\n")
 }
 
-// signing is what a remembered token needs for the signed header.
+// signing is what a token holds if there is a signed identity header.
 type signing struct {
-	payload string
-	busy    atomic.Bool
+	payload string      // the claims that are signed
+	busy    atomic.Bool // a request is signing
 	last    atomic.Pointer[signed]
 }
 
-// signed are the values of the identity headers with a signed one, and when to
-// make the next, and until when these will do.
+// signed holds the values of the identity headers, with a signed one among them. It is
+// made again after renew, and cannot be used after expires.
 type signed struct {
 	values         []string
 	renew, expires int64 // Unix seconds
 }
 
-// identityOf returns the values of the identity headers of an allowed request.
-// Without the signed one they are what the token remembers.
+// identityOf returns the values of the identity headers of an allowed request. If there
+// is a signed header, it is signed again after half of its lifetime.
 func (e *Endpoint) identityOf(ctx context.Context, t *Token) []string {
 	if t.signing == nil {
 		return t.identity
@@ -158,7 +159,7 @@ func (e *Endpoint) identityOf(ctx context.Context, t *Token) []string {
 	if last != nil && now.Unix() < last.renew {
 		return last.values
 	}
-	// One request signs; the others take the last while it is good.
+	// One request signs. The others take the last values while they are good.
 	first := t.signing.busy.CompareAndSwap(false, true)
 	if !first && last != nil && now.Unix() < last.expires {
 		return last.values
@@ -175,9 +176,9 @@ func (e *Endpoint) identityOf(ctx context.Context, t *Token) []string {
 		if log := e.Audit.Logger; log != nil {
 			log.ErrorContext(ctx, "internal error: the identity header cannot be signed", "error", err)
 		}
-		return t.identity // "-" in its place
+		return t.identity // with "-" in place of the signed header
 	}
-	values := append(t.identity[:len(t.identity)-1:len(t.identity)-1], raw) // it is the last
+	values := append(t.identity[:len(t.identity)-1:len(t.identity)-1], raw) // the signed header is the last
 	t.signing.last.Store(&signed{values: values, renew: now.Unix() + (expires.Unix()-now.Unix()+1)/2, expires: expires.Unix()})
 	return values
 }

@@ -14,10 +14,9 @@ const (
 	maxMembers = 128
 )
 
-// parseBody reads JSON-RPC messages (JSON-RPC 2.0, section 4): one, or a batch.
-// What two parsers could read differently is refused: repeated members, members
-// that differ from those it looks for in case only, text that is not UTF-8, a
-// second document.
+// parseBody reads one JSON-RPC message or a batch (JSON-RPC 2.0, section 4). It refuses
+// what two parsers could read differently: repeated members, members that differ from a
+// known one in case only, text that is not UTF-8, a second document.
 func parseBody(body []byte) (content, Reason) {
 	r, err := strictjson.New(body, strictjson.Bounds{Depth: maxDepth, Members: maxMembers})
 	if err != nil {
@@ -34,7 +33,7 @@ func parseBody(body []byte) (content, Reason) {
 	return all, Allowed
 }
 
-// cursor walks once over a document.
+// cursor walks through a document once.
 type cursor struct {
 	*strictjson.Reader
 	trace string
@@ -118,7 +117,7 @@ func (c *cursor) params() (name, uri string, err error) {
 	case '[': // JSON-RPC has parameters by position, MCP has not
 		return "", "", strictjson.Err
 	default:
-		return "", "", c.Skip() // null: not ours to judge
+		return "", "", c.Skip() // such as null, which the server may accept
 	}
 	err = c.Object([]string{"name", "uri"}, func(member string) (err error) {
 		var into *string
@@ -142,7 +141,8 @@ func (c *cursor) params() (name, uri string, err error) {
 	return name, uri, err
 }
 
-// meta reads the metadata of a request. Nothing in it has a part in a decision.
+// meta reads the traceparent out of the metadata of a request. No decision depends on
+// _meta.
 func (c *cursor) meta() error {
 	if c.Next() != '{' {
 		return c.Skip()

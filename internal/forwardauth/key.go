@@ -12,9 +12,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// presented returns the one credential of a request: in Authorization or, where
-// the resource names a header for API keys, in that one. Two are refused, and none
-// is ever looked for in the query.
+// presented returns the one credential of a request. It is in Authorization or, if the
+// resource names a header for API keys, in that header; inHeader says that it is in the
+// latter. Two credentials are refused. The query is never read.
 func presented(q *Request, d *Decision) (raw string, inHeader bool, reason Reason) {
 	lines := q.keyLines(d.Resource)
 	if len(lines) == 0 {
@@ -31,8 +31,8 @@ func presented(q *Request, d *Decision) (raw string, inHeader bool, reason Reaso
 	return raw, true, Allowed
 }
 
-// keyLines returns the lines of the header for API keys, none where there is no
-// such header.
+// keyLines returns the lines of the header for API keys, none if the resource has no such
+// header.
 func (q *Request) keyLines(r *resource.Resource) []string {
 	if r.KeyHeader == "" {
 		return nil
@@ -40,11 +40,11 @@ func (q *Request) keyLines(r *resource.Resource) []string {
 	return q.Other[r.KeyHeader]
 }
 
-// forwardedFor is the one header by which the address of a client is known.
+// forwardedFor is the header that tells the client's address.
 const forwardedFor = "X-Forwarded-For"
 
-// keyFits holds an API key to where it may come from, and everything else to
-// Authorization.
+// keyFits checks that an API key comes from a network that it may be used from, and that
+// any other credential did not come in the header for API keys.
 func (e *Endpoint) keyFits(t *Token, q *Request, inHeader bool) Reason {
 	key := t.key()
 	switch {
@@ -69,7 +69,7 @@ func (e *Endpoint) cameFrom(q *Request) (address netip.Addr, told bool) {
 	return web.ToldAddress(q.Peer, q.Other[forwardedFor], e.TrustedProxies)
 }
 
-// expired is the reason why requests with t are refused once its end has come.
+// expired returns the reason for requests with t after its expiry.
 func (t *Token) expired() Reason {
 	if t.key() != nil {
 		return APIKeyExpired
@@ -84,8 +84,8 @@ func toolsOf(k *credential.Key) []string {
 	return k.Tools
 }
 
-// aboutKey reports whether a denial is about an API key, whose holder no sign-in
-// would help: clients must not be sent to one.
+// aboutKey reports whether a denial is about an API key. Its holder must not be sent to
+// sign in, because that would not help.
 func (d *Decision) aboutKey() bool {
 	switch d.Reason {
 	case APIKeyMalformed, APIKeyUnknown, APIKeyExpired, APIKeySignInDue, APIKeyRevoked, APIKeyNotAccepted, APIKeyWrongSource, APIKeyRefused, NotAnAPIKey:
@@ -96,9 +96,9 @@ func (d *Decision) aboutKey() bool {
 	return d.Token != nil && d.Token.key() != nil
 }
 
-// told is the answer to a denial: that of its reason, in words about keys where it is
-// about one.
-func (d *Decision) told() *answer {
+// denial returns the answer to a denial. If it is about an API key, its words are about
+// the key.
+func (d *Decision) denial() *answer {
 	switch {
 	case !d.aboutKey():
 	case d.Reason == NoToken:
@@ -109,17 +109,15 @@ func (d *Decision) told() *answer {
 	return &answers[d.Reason]
 }
 
-// removal is what to take from an allowed request, as names and as the one header
-// line that Envoy takes.
+// removal names the headers to remove from an allowed request, as a list and as the one
+// header line that Envoy takes.
 type removal struct{ names, line []string }
 
-func remove(names []string) *removal { return &removal{names, []string{strings.Join(names, ",")}} }
-
-// removalOf is what is taken from a request to r: other spellings of the headers
-// that are set, the header for API keys, and DPoP proofs. The MCP server has no use for
-// these, and might show them.
+// removalOf returns what is removed from a request to r: other spellings of the headers
+// that are set, the header for API keys, and DPoP proofs. The MCP server needs no
+// credential of the client, and could leak one.
 func (e *Endpoint) removalOf(r *resource.Resource) *removal {
-	names := aliases(e.out[r.Index].names...)
+	names := aliases(e.upstream[r.Index].names...)
 	if r.KeyHeader != "" {
 		names = append(names, append([]string{strings.ToLower(r.KeyHeader)}, aliases(r.KeyHeader)...)...)
 	}
@@ -129,12 +127,12 @@ func (e *Endpoint) removalOf(r *resource.Resource) *removal {
 	for _, a := range e.Additions[r.URI] {
 		names = append(names, aliases(a.Name)...)
 	}
-	return remove(names)
+	return &removal{names, []string{strings.Join(names, ",")}}
 }
 
-// Others lists the headers that a decision may look up in Headers.Other, by their
-// canonical names: those that resources name for API keys, and where networks of
-// proxies are configured the one with the client's address.
+// Others returns the canonical names of the headers that decisions look up in
+// Headers.Other: the headers for API keys; the cookie, Fetch Metadata and language, if
+// there are pages; and the client's address, if networks of proxies are configured.
 func (e *Endpoint) Others() []string {
 	var names []string
 	for _, r := range e.Resources.All() {

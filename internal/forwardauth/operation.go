@@ -21,8 +21,8 @@ const (
 	templatesList = "resources/templates/list"
 )
 
-// firstWithHeaders is the first revision of MCP in which a server has to refuse
-// headers that differ from the body. In an older one they prove nothing.
+// firstWithHeaders is the first revision of MCP in which a server must refuse headers
+// that differ from the body. In older revisions the headers prove nothing.
 const firstWithHeaders = "2026-07-28"
 
 // operation is one thing that a request asks of the MCP server.
@@ -31,9 +31,9 @@ type operation struct {
 	name   string // of the tool or prompt, or URI of the resource; else ""
 }
 
-// modern reports whether the headers of the request's revision of MCP can be
-// relied on. A version that is no date is one that no server has; it passes as
-// an old one, so that the server can say which it has (MCP, "Protocol Version Header").
+// modern reports whether the revision of MCP that the request names lets us rely on its
+// headers. A version that is not a date counts as an old one, so that the server can
+// answer which versions it has (MCP, "Protocol Version Header").
 func modern(lines []string) (bool, Reason) {
 	version, ok := atMostOne(lines)
 	if !ok || strings.IndexByte(version, ',') >= 0 {
@@ -55,11 +55,10 @@ func named(method string) bool {
 	return method == toolsCall || method == resourcesRead || method == promptsGet
 }
 
-// fromHeaders reads the operation out of Mcp-Method and Mcp-Name (MCP,
-// "Standard Request Headers"). Proxies may join two lines by a comma, so a
-// comma is as bad as two lines; no method has one, and a client can send a name
-// that has one in Base64. URIs with commas are common: plainURI looks at them
-// where it matters.
+// fromHeaders reads the operation out of Mcp-Method and Mcp-Name (MCP, "Standard Request
+// Headers"). A comma is refused like a second line, because proxies may join two lines by
+// one. No method has a comma, and a client can send a name with one in Base64. URIs with
+// commas are common, so plainURI checks those when a pattern has to judge them.
 func fromHeaders(h *Headers) (operation, Reason) {
 	method, reason := single(h.MCPMethod)
 	if reason != Allowed {
@@ -110,10 +109,9 @@ const (
 	sentinelEnd   = "?="
 )
 
-// decodeName undoes the encoding of names that a header cannot hold (MCP, "Value
-// Encoding"): once, and only where the markers are in lower case. One name has
-// one spelling in Base64: a lenient decoder would let two components see
-// different names.
+// decodeName decodes a name that a header cannot hold as it is (MCP, "Value Encoding"),
+// once, and only if the markers are in lower case. The Base64 must be the one canonical
+// spelling: with a lenient decoder two components could read different names.
 func decodeName(value string) (name string, ok bool) {
 	payload, ok := strings.CutPrefix(value, sentinelStart)
 	if !ok {

@@ -11,19 +11,21 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// Headers that a decision about a page looks up. The browser alone sets those of
-// Fetch Metadata; no script can.
+// Headers that a decision about a page looks up. Those of Fetch Metadata are set by the
+// browser; scripts cannot set them.
 const (
 	cookieHeader = "Cookie"
 	fetchSite    = "Sec-Fetch-Site"
 	fetchMode    = "Sec-Fetch-Mode"
 	fetchDest    = "Sec-Fetch-Dest"
-	// languageHeader has no part in the decision: a refusal is told in the person's language.
+	// languageHeader does not affect the decision. It is for the page that tells of a
+	// refusal.
 	languageHeader = "Accept-Language"
 )
 
-// page decides about a request to a page: it must come from the host's own pages,
-// or from a person who goes there, with a session.
+// page decides about a request to a page. The request must have the session of a browser,
+// and must come from a page of the same host or from a person who navigates there. A page
+// with Tokens also takes the credentials of the MCP server beside it.
 func (e *Endpoint) page(ctx context.Context, q *Request, d *Decision) Reason {
 	if d.Resource.Page.Tokens && (len(q.Authorization) > 0 || len(q.keyLines(d.Resource.Server())) > 0) {
 		return e.pageToken(ctx, q, d)
@@ -41,8 +43,9 @@ func (e *Endpoint) page(ctx context.Context, q *Request, d *Decision) Reason {
 	return Allowed
 }
 
-// pageToken decides about a request to a page by a credential of the MCP server
-// beside it, which no browser sends by itself.
+// pageToken decides about a request to a page with a credential of the MCP server beside
+// it. It needs no check of where the request came from: browsers do not send such
+// credentials by themselves.
 func (e *Endpoint) pageToken(ctx context.Context, q *Request, d *Decision) Reason {
 	page := d.Resource
 	d.Resource = page.Server()
@@ -57,7 +60,7 @@ func (e *Endpoint) pageToken(ctx context.Context, q *Request, d *Decision) Reaso
 	return Allowed
 }
 
-// session finds out whose session a request comes with.
+// session checks the browser session of a request.
 func (e *Endpoint) session(ctx context.Context, q *Request, d *Decision) Reason {
 	if e.Session == nil {
 		return NoSession
@@ -69,13 +72,13 @@ func (e *Endpoint) session(ctx context.Context, q *Request, d *Decision) Reason 
 	case raw == "":
 		return NoSession
 	}
-	return e.known(ctx, raw, q, d, false)
+	return e.checkCredential(ctx, raw, q, d, false)
 }
 
-// crossSite reports whether another site may have made the browser send a request.
-// Links of other sites to a page are for people, and have no effect there: GET, for
-// a window of its own. What a browser without Fetch Metadata sends must be safe or
-// name its origin.
+// crossSite reports whether another site may have made the browser send the request.
+// Another site may only link to a page: a GET that opens it in a window. Browsers without
+// Fetch Metadata may send safe methods; other requests of theirs must name this host as
+// Origin.
 func crossSite(q *Request, issuer string) bool {
 	site, siteOK := atMostOne(q.Other[fetchSite])
 	origin, originOK := atMostOne(q.Origin)
@@ -86,7 +89,7 @@ func crossSite(q *Request, issuer string) bool {
 		return false
 	case origin != "" && origin != issuer:
 		return true
-	case site == "none", site == "": // the person's own doing, such as a bookmark; or unsaid
+	case site == "none", site == "": // the person's own doing, such as a bookmark; or no Fetch Metadata
 		return !safe(q.Method) && origin == ""
 	}
 	return !navigation(q)
@@ -96,19 +99,19 @@ func safe(method string) bool {
 	return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, method)
 }
 
-// navigation reports whether a person goes to the page in a window of its own. What
-// the browser calls itself says nothing: clients of MCP call themselves the same.
+// navigation reports whether a person opens the page in a window of a browser. User-Agent
+// is not asked, because some MCP clients send that of a browser.
 func navigation(q *Request) bool {
 	mode, _ := one(q.Other[fetchMode])
 	dest, ok := atMostOne(q.Other[fetchDest])
 	return q.Method == http.MethodGet && mode == "navigate" && ok && (dest == "document" || dest == "")
 }
 
-// maxReturn bounds the address that a person comes back to.
+// maxReturn bounds the address that a person comes back to after the sign-in, in bytes.
 const maxReturn = 2 << 10
 
-// target is the address that a person asked for, without what is too
-// long to be sent on.
+// target returns the address that the person asked for. It leaves out a query or a path
+// that is too long to be sent along.
 func target(q *Request) string {
 	switch {
 	case q.NoPath || len(q.Path) > maxReturn:
@@ -119,14 +122,14 @@ func target(q *Request) string {
 	return q.Path
 }
 
-// by is path with where it leads on to.
-func by(path, target string) string {
+// withReturn returns path with the address to come back to in its query.
+func withReturn(path, target string) string {
 	return path + "?" + url.Values{web.ReturnParam: {target}}.Encode()
 }
 
-// answerPage fills in the answer to a request to a page that does not pass. A
-// person is sent to sign in, or reads why the page is not for them; programs and
-// scripts get the status.
+// answerPage fills in the answer to a request to a page that is denied. A person is sent
+// to sign in, or reads why they may not see the page. Programs and scripts get a status
+// and JSON.
 func (e *Endpoint) answerPage(q *Request, d *Decision) {
 	a := &answers[d.Reason]
 	d.Status = d.Reason.status(q.Dialect)
@@ -137,7 +140,7 @@ func (e *Endpoint) answerPage(q *Request, d *Decision) {
 	d.Headers.add("Content-Type", "application/json")
 	if a.status == http.StatusUnauthorized {
 		if navigation(q) {
-			d.Headers.add("Location", d.Host.Issuer+by(web.SignInPath, target(q)))
+			d.Headers.add("Location", d.Host.Issuer+withReturn(web.SignInPath, target(q)))
 			if !traits[q.Dialect].strict {
 				d.Status = http.StatusSeeOther
 			}
@@ -149,8 +152,9 @@ func (e *Endpoint) answerPage(q *Request, d *Decision) {
 	d.Body = a.body
 }
 
-// showRefusal fills in a page that says why, and reports whether there is one. nginx
-// drops the body of a denial; there the answer names the path where the same page is.
+// showRefusal fills in the page that tells the person why, and reports whether there is
+// one. nginx drops the body of a denial, so its answer also names the path that has the
+// same page.
 func (e *Endpoint) showRefusal(q *Request, d *Decision) bool {
 	if e.Refusal == nil {
 		return false
@@ -164,7 +168,7 @@ func (e *Endpoint) showRefusal(q *Request, d *Decision) bool {
 		d.Headers.add(name, strings.Join(r.Header[name], ", "))
 	}
 	if q.Dialect == NGINX {
-		d.Headers.add("Location", by(web.RefusedPath, target(q)))
+		d.Headers.add("Location", withReturn(web.RefusedPath, target(q)))
 	}
 	return true
 }

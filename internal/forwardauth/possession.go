@@ -12,9 +12,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
-// possession asks the client to prove that it has the key which the token is bound
-// to (RFC 9449, sections 7.1 and 7.2). Method and URL are those that the gateway and
-// the configuration say. That the token is d.Token's is settled.
+// possession checks the DPoP proof of the key that the token is bound to (RFC 9449,
+// sections 7.1 and 7.2). raw is the token of d. The proof is checked against the method
+// and path that the gateway tells, and the origin that is configured.
 func (e *Endpoint) possession(q *Request, d *Decision, raw string) Reason {
 	bound, r := d.Token.bound(), d.Resource
 	switch {
@@ -44,25 +44,25 @@ func (e *Endpoint) possession(q *Request, d *Decision, raw string) Reason {
 	return Allowed
 }
 
-// proofReason is the reason of an error of dpop, with its detail. What has no name is
-// malformed.
+// proofReason returns the reason of an error of package dpop, with its detail. An error
+// without a known reason counts as a malformed proof.
 func proofReason(err error) (reason Reason, detail string) {
 	refused, _ := errors.AsType[dpop.Refused](err)
-	if r := refusals[refused.Reason]; answers[r].code == oauth.InvalidDPoPProof || answers[r].code == oauth.UseDPoPNonce {
+	if r := bySlug[refused.Reason]; answers[r].code == oauth.InvalidDPoPProof || answers[r].code == oauth.UseDPoPNonce {
 		return r, refused.Detail
 	}
 	return ProofMalformed, refused.Detail
 }
 
-// nonceName is dpop.NonceHeader as net/http writes it.
+// nonceName is dpop.NonceHeader in canonical form.
 var nonceName = http.CanonicalHeaderKey(dpop.NonceHeader)
 
-// algorithms are those of proofs, as the challenge has them.
+// algorithms are the signature algorithms of proofs, as a challenge names them.
 var algorithms = strings.Join(dpop.Algorithms(), " ")
 
-// challenges makes the value of WWW-Authenticate: the scheme that the request used
-// first, with all that the client has to know, and the other one, if it would do, by
-// its name (RFC 9449, section 7.1).
+// challenges returns the value of WWW-Authenticate. The challenge of the scheme that the
+// request used comes first, with all parameters. If the resource takes the other scheme
+// too, that one follows (RFC 9449, section 7.1).
 func challenges(c oauth.Challenge, d *Decision) string {
 	accepts := d.Resource.DPoP
 	if !accepts.Accepts() {

@@ -10,11 +10,12 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
-// Reason says why a request was allowed or denied. It is an audit slug and a
-// metric label; a client learns no more than the answer's error code.
+// Reason says why a request was allowed or denied. Its name is an audit reason and the
+// value of a metric label. The client learns no more than the answer's error code and
+// text.
 type Reason uint8
 
-// Reasons. Allowed is not the zero value: what was never decided is denied.
+// Reasons. The zero value is Undecided, which denies.
 const (
 	Undecided Reason = iota
 	Allowed
@@ -33,8 +34,8 @@ const (
 	AmbiguousTarget
 	UnknownDialect
 	NotServedThatWay
-	Preflight // allowed
-	Advised   // allowed: an advisory policy only writes down
+	Preflight // passes: the question that a browser asks before a request, see preflight
+	Advised   // passes: an advisory policy would deny it
 	ForbiddenOrigin
 	RepeatedHeader
 	MissingHeader
@@ -105,12 +106,13 @@ const (
 	SessionInvalid
 	SessionDue
 	CrossSiteRequest
-	numReasons // how many there are
+	numReasons
 )
 
-// NumReasons is how many reasons there are.
+// NumReasons is the number of reasons.
 const NumReasons = int(numReasons)
 
+// slugs are the names of the reasons, in the audit log and in metrics.
 var slugs = [numReasons]reasons.Reason{
 	Undecided: reasons.Undecided, Allowed: reasons.Allowed, NoToken: reasons.NoToken, MalformedCredentials: reasons.MalformedCredentials,
 	MalformedToken: reasons.MalformedToken, UnknownKey: reasons.UnknownSigningKey, BadSignature: reasons.BadSignature,
@@ -142,8 +144,8 @@ var slugs = [numReasons]reasons.Reason{
 	CrossSiteRequest: reasons.CrossSiteRequest,
 }
 
-// refusals are the reasons for which kinds of credential refuse, by their names.
-var refusals = func() map[reasons.Reason]Reason {
+// bySlug finds a reason by its name.
+var bySlug = func() map[reasons.Reason]Reason {
 	known := make(map[reasons.Reason]Reason, numReasons)
 	for i, slug := range slugs {
 		known[slug] = Reason(i)
@@ -151,11 +153,11 @@ var refusals = func() map[reasons.Reason]Reason {
 	return known
 }()
 
-// refusal is the reason of an error of a kind of credential. What has no name is
-// a malformed token, and no kind can allow anything by an error.
-func refusal(err error) Reason {
+// reasonOf returns the reason of an error of a kind of credential. An error without a
+// known reason counts as a malformed token. No error can give a reason that allows.
+func reasonOf(err error) Reason {
 	refused, ok := errors.AsType[credential.Refused](err)
-	r := refusals[refused.Reason]
+	r := bySlug[refused.Reason]
 	if code := answers[r].code; ok && (code == oauth.InvalidToken || code == oauth.TemporarilyUnavailable) {
 		return r
 	}
@@ -171,25 +173,27 @@ func Reasons() []Reason {
 	return out
 }
 
-// asksForMore reports whether the person could get what is denied by agreeing to it.
+// asksForMore reports whether the person can get what was denied by agreeing to more.
 func (r Reason) asksForMore() bool { return r == InsufficientScope || r == ToolChanged }
 
+// String returns the reason's name.
 func (r Reason) String() string { return string(slugs[r]) }
 
-// answer is what a denial tells the client.
+// answer is what the client is told about a denial.
 type answer struct {
-	// status at a gateway that passes every status on; strict is the one at a
-	// gateway that passes on 401, with its challenge, and 403, and makes a 500 of
-	// what else denies.
+	// status is for gateways that pass every status on to the client. strict is for
+	// gateways that pass on only 401, with its challenge, and 403, and that turn every
+	// other denial into a 500.
 	status, strict int
 	code           oauth.ErrorCode
 	text           string
-	// challenge: another token could help, or the same one sent properly.
+	// challenge says that the answer has WWW-Authenticate: another token could help, or
+	// the same one sent properly.
 	challenge bool
-	body      string // made of the others
+	body      string // JSON with code and text, unless it is set
 }
 
-// status returns the status of a denial for gateways of that dialect.
+// status returns the status of a denial at gateways of this dialect.
 func (r Reason) status(d Dialect) int {
 	if own := traits[d].statuses[r]; own != 0 {
 		return own
@@ -200,12 +204,13 @@ func (r Reason) status(d Dialect) int {
 	return answers[r].status
 }
 
-// headerMismatch is the error code of MCP for headers that do not say what the
-// body says, or are not there ("Server Validation").
+// headerMismatch is MCP's error code for headers that are missing or do not say the same
+// as the body ("Server Validation").
 const headerMismatch = "-32020"
 
-// answers of all reasons. Everything that can be wrong with a token looks alike
-// (RFC 6750, section 3.1).
+// answers has the answer to each reason. Everything that can be wrong with an access
+// token gets the same answer (RFC 6750, section 3.1). The holder of an API key is told
+// what is wrong with the key, because a new sign-in would not help.
 var answers = func() (all [numReasons]answer) {
 	denied := func(text string) answer {
 		return answer{status: http.StatusForbidden, strict: http.StatusForbidden, code: oauth.AccessDenied, text: text}
@@ -244,7 +249,7 @@ var answers = func() (all [numReasons]answer) {
 	all[NonceNeeded] = unauthorized(oauth.UseDPoPNonce, dpop.Told(slugs[NonceNeeded]))
 	all[NotCheckable] = denied("the gateway does not tell the method and path of this request, without which no DPoP proof can be checked")
 	all[ProviderSessionOver] = unauthorized(oauth.InvalidToken, "the sign-in at the identity provider that this MCP server needs has ended; sign in again")
-	// Who sent a key has to look after the key; a sign-in would not help.
+	// The holder of an API key has to get another key; a sign-in would not help.
 	all[APIKeyMalformed] = unauthorized(oauth.InvalidToken, "the API key is incomplete or mistyped")
 	all[APIKeyUnknown] = unauthorized(oauth.InvalidToken, "the API key is not known here")
 	all[APIKeyExpired] = unauthorized(oauth.InvalidToken, "the API key has expired")
@@ -257,7 +262,7 @@ var answers = func() (all [numReasons]answer) {
 	all[APIKeyNotEnough] = denied("the API key does not allow this")
 	all[TwoCredentials] = unauthorized(oauth.InvalidRequest, "the request must carry one credential, in one header")
 	all[TwoCredentials].status = http.StatusBadRequest
-	// The credential may be good, so no client may throw it away or sign in again.
+	// The credential may be good: a client must not throw it away, or sign in again.
 	for _, r := range []Reason{IssuerKeysUnavailable, VerifierUnavailable, TooManyWaiting} {
 		all[r] = answer{
 			status: http.StatusServiceUnavailable, strict: http.StatusServiceUnavailable, code: oauth.TemporarilyUnavailable,
@@ -303,19 +308,19 @@ var answers = func() (all [numReasons]answer) {
 	all[CatalogueUnavailable] = denied("the tools of this MCP server are not known here, so only those that the configuration names are open")
 	all[AmbiguousURI] = denied("the URI of the resource can be read in more than one way")
 	for r := range all {
-		all[r] = all[r].written()
+		all[r] = all[r].withBody()
 	}
 	return all
 }()
 
-// noKey is the answer to a request without a credential where API keys are all
-// that is taken.
+// noKey is the answer to a request without a credential at a resource that takes API keys
+// alone.
 var noKey = answer{
 	status: http.StatusUnauthorized, strict: http.StatusUnauthorized, code: oauth.InvalidToken, text: "an API key is required", challenge: true,
-}.written()
+}.withBody()
 
-// written returns a with its body.
-func (a answer) written() answer {
+// withBody returns a with its body filled in.
+func (a answer) withBody() answer {
 	if a.body == "" {
 		a.body = `{"error":"` + string(a.code) + `","error_description":"` + a.text + `"}` + "\n"
 	}

@@ -16,44 +16,42 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
-// Token is an access token that was found good. It is shared by all requests
-// that carry it and must not be changed. There may be a million of them, so it
-// is kept small: all its strings are in one, and what many tokens have in common
-// they share.
+// Token is a verified credential. All requests that carry it share it, so it must not be
+// changed. A process may hold a million of them, so it is small: its strings are parts of
+// one, and what many tokens have in common is in a Grant that they share.
 type Token struct {
 	*Grant
 	Issued  int64 // Unix seconds
 	Expires int64
 
-	text string // subject, client, id, family and email, and the identity that is none of these
-	ends [parts]uint16
-	// emailUnknown: the address may be any that the operator denies.
+	text string        // subject, client, id, family and email, then the identity values that equal none of these
+	ends [parts]uint16 // where each of the five parts ends in text
+	// emailUnknown says that the address could not be read, so it may be one that is
+	// denied.
 	emailUnknown bool
-	terms        *terms   // nil for a token that is good until it expires, and no API key
+	terms        *terms   // nil for most tokens of clients
 	identity     []string // the values of the identity headers
-	signing      *signing // nil without a signed one
-	// checked is the version of the list of what is ended at which nothing was
-	// known against the token.
+	signing      *signing // nil if there is no signed identity header
+	// checked is the version of Endpoint.Ended at which the token was not ended.
 	checked atomic.Uint64
-	// unused is what the first use is written down with; nil after it.
+	// unused is set until the token is first used.
 	unused atomic.Pointer[provenance]
 }
 
-// terms say when the kind of credential wants to see a token again, and what else
-// few tokens have.
+// terms holds what only some tokens have.
 type terms struct {
-	until     int64 // Unix seconds
-	since     int64 // when it was seen last
-	withdrawn *atomic.Bool
-	key       *credential.Key // nil for what is no API key
+	until     int64           // when its kind must verify it again, in Unix seconds
+	since     int64           // when it was verified, in Unix seconds
+	withdrawn *atomic.Bool    // its kind must verify it again; nil for never
+	key       *credential.Key // nil unless it is an API key
 	signedIn  int64           // when the person signed in, in Unix seconds; 0 for unknown
-	renew     int64           // when a browser should fetch another, in Unix seconds; 0 for never
+	renew     int64           // when a browser session should be renewed, in Unix seconds; 0 for never
 	bound     string          // thumbprint of the key that the client must prove, "" for none
 	actor     string          // who acts for the subject, for the log
 	provider  string          // the session at the provider, see credential.Principal.AtProvider
 }
 
-// Actor is who acts for the subject, "" if it acts alone.
+// Actor returns who acts for the subject, "" if no one does.
 func (t *Token) Actor() string {
 	if t.terms == nil {
 		return ""
@@ -61,7 +59,7 @@ func (t *Token) Actor() string {
 	return t.terms.actor
 }
 
-// key bounds an API key; it is nil for everything else.
+// key returns the bounds of an API key, nil for every other credential.
 func (t *Token) key() *credential.Key {
 	if t.terms == nil {
 		return nil
@@ -69,7 +67,7 @@ func (t *Token) key() *credential.Key {
 	return t.terms.key
 }
 
-// bound is the thumbprint of the key that the client must prove, "" for none.
+// bound returns the thumbprint of the key that the client must prove, "" for none.
 func (t *Token) bound() string {
 	if t.terms == nil {
 		return ""
@@ -77,13 +75,14 @@ func (t *Token) bound() string {
 	return t.terms.bound
 }
 
-// stale reports whether the kind of credential has to see the token again: also where
-// the clock was set back since, because until says nothing then.
+// stale reports whether the kind of credential must verify the token again. It is also
+// true if the clock was set back since the token was verified, because until means
+// nothing then.
 func (t *Token) stale(now int64) bool {
 	return t.terms != nil && (now >= t.terms.until || now < t.terms.since-int64(keyset.Skew/time.Second) || t.terms.withdrawn != nil && t.terms.withdrawn.Load())
 }
 
-// provenance is where a token comes from.
+// provenance says where a token comes from, for the audit entry of its first use.
 type provenance struct {
 	flow       string
 	generation int // of the refresh token that came with it
@@ -99,8 +98,8 @@ const (
 	parts
 )
 
-// NewToken makes the Token of what is known of one. It keeps nothing of the
-// memory of the strings, which together have less than 64 KB.
+// NewToken returns a Token with these facts. It copies the strings, so that the Token
+// does not keep the memory of a request; together they must have less than 64 KB.
 func NewToken(g *Grant, expires int64, known revocation.Facts, identity []string) *Token {
 	t := &Token{Grant: g, Expires: expires, identity: make([]string, len(identity))}
 	all := [parts]string{subject: known.Subject, client: known.Client, id: known.TokenID, family: known.Family, email: known.Email}
@@ -143,19 +142,19 @@ func (t *Token) part(i int) string {
 	return t.text[from:t.ends[i]]
 }
 
-// Subject is the sub claim.
+// Subject returns the sub claim.
 func (t *Token) Subject() string { return t.part(subject) }
 
-// Family is the sign-in that the token comes from, "" for none.
+// Family returns the id of the sign-in that the token comes from, "" for none.
 func (t *Token) Family() string { return t.part(family) }
 
-// Client is oauth.ShortClientID of the client_id claim.
+// Client returns oauth.ShortClientID of the client_id claim.
 func (t *Token) Client() string { return t.part(client) }
 
-// ID is the jti claim.
+// ID returns the jti claim.
 func (t *Token) ID() string { return t.part(id) }
 
-// facts are what the token may be ended by.
+// facts returns what a revocation or a denial can name the token by.
 func (t *Token) facts() revocation.Facts {
 	f := revocation.Facts{
 		TokenID: t.part(id), Family: t.part(family), Subject: t.part(subject), Email: t.part(email), EmailUnknown: t.emailUnknown, Client: t.part(client),
@@ -167,30 +166,32 @@ func (t *Token) facts() revocation.Facts {
 	return f
 }
 
-// Grant is what tokens of one scope at one resource, of people and clients that
-// the same rules hold for, have in common.
+// Grant is what tokens with the same scope at one resource have in common, if the same
+// rules matched their people and clients.
 type Grant struct {
 	Resource *resource.Resource
-	Scope    string       // the claim
-	Scopes   oauth.Scopes // what the rules leave of it
-	// bound is more of what the rules leave, opens are Scopes and what they include.
+	Scope    string       // the scope claim
+	Scopes   oauth.Scopes // what the rules leave of Scope
+	// bound is all that the rules leave. opens has Scopes and the scopes that they
+	// include.
 	bound policy.Bound
 	opens map[string]bool
-	// policy is the claim, and catalogue what the MCP server was known to advertise,
-	// of which bound was made.
+	// policy is the claim with the rules that matched. catalogue is what the MCP server
+	// was known to advertise when bound was made.
 	policy    string
 	catalogue Scopes
-	// key: it is of API keys, which no sign-in gives more.
+	// key says that the tokens are API keys, which cannot get more scopes by a sign-in.
 	key bool
-	// agreed is what the person agreed to, and what tools are held to; "" for nothing.
+	// agreed is what the person agreed to, if the tools are held to it; else "".
 	agreed string
-	// issuer has its own names for scopes; this service itself has none.
+	// issuer is another authorization server, which has its own names for scopes; "" for
+	// this one.
 	issuer string
-	// changed: the rules that the claim is about are not those of today.
+	// changed says that the policy claim is about rules that are not in force any more.
 	changed bool
 }
 
-// refused is why requests with a token like this are refused, whatever they ask.
+// refused returns why every request with such a token is refused, or Allowed.
 func (g *Grant) refused() Reason {
 	switch {
 	case g.changed:
@@ -201,7 +202,7 @@ func (g *Grant) refused() Reason {
 	return Allowed
 }
 
-// remember makes the Token of the principal of a verified credential for r.
+// remember returns the Token of a verified principal at r.
 func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Token {
 	issuer, matched := "", p.Policy
 	if p.Outsider != nil {
@@ -222,14 +223,15 @@ func (e *Endpoint) remember(p *credential.Principal, r *resource.Resource) *Toke
 	return t
 }
 
-// upToDate reports whether g is what the rules leave by what is advertised now.
+// upToDate reports whether g was made of the catalogue that is known now, or does not
+// depend on it.
 func (e *Endpoint) upToDate(g *Grant) bool {
 	return !g.bound.ByCatalogue || g.catalogue == e.Scopes(g.Resource.Server())
 }
 
-// grants finds the Grant of a scope claim. There are as many as the people
-// choose different sets of scopes, so it is emptied when it gets large; tokens
-// keep what they have.
+// grants caches the Grants by what they are made of. People choose different sets of
+// scopes, so there may be many; the cache is emptied when it gets large, and tokens keep
+// their Grants.
 type grants struct {
 	mu sync.RWMutex
 	of map[grantKey]*Grant
@@ -241,12 +243,14 @@ type grantKey struct {
 	policy   string
 	issuer   string
 	key      bool
-	tools    string // with line breaks between
+	tools    string // separated by line breaks
 	agreed   string
 }
 
-const manyGrants = 1 << 12
+const maxGrants = 1 << 12
 
+// grant returns the Grant of tokens with these claims at r, from the cache if it is up to
+// date.
 func (e *Endpoint) grant(r *resource.Resource, scope, matched, issuer, agreed string, key *credential.Key) *Grant {
 	g, tools := e.grants, toolsOf(key)
 	if !r.Server().Rules.HoldChanged {
@@ -271,7 +275,7 @@ func (e *Endpoint) grant(r *resource.Resource, scope, matched, issuer, agreed st
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.of) >= manyGrants || g.of == nil {
+	if len(g.of) >= maxGrants || g.of == nil {
 		g.of = map[grantKey]*Grant{}
 	}
 	g.of[of] = made
