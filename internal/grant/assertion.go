@@ -23,19 +23,19 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// assertionType of RFC 7523, section 2.2.
+// assertionType is the value of client_assertion_type (RFC 7523, section 2.2).
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 const (
 	maxAssertionBytes = 8 << 10
-	// maxAssertionAge bounds how far ahead an assertion may expire; so long we
-	// remember that it was used.
+	// maxAssertionAge bounds how far ahead an assertion may expire: its use is remembered
+	// for so long.
 	maxAssertionAge = 15 * time.Minute
-	// clockSkew between the client and us.
+	// clockSkew is how far the client's clock may be off.
 	clockSkew = 30 * time.Second
 )
 
-// clientAssertion is a client's signed statement about itself, not yet verified.
+// clientAssertion is a client's signed statement about itself. It is not verified yet.
 type clientAssertion struct {
 	token  *jwt.JSONWebToken
 	header jose.Header
@@ -53,8 +53,8 @@ type claims struct {
 	ID       string           `json:"jti"`
 }
 
-// assertionProof reads an assertion. Who it is from is taken on trust here, only
-// to find the keys that will prove it.
+// assertionProof reads a client assertion. The client that it names is only claimed: it
+// says which keys to verify the assertion with.
 func assertionProof(c *call, claimed string) (proof, error) {
 	if c.params.Get("client_assertion_type") != assertionType {
 		return proof{}, &oauth.Error{Code: oauth.InvalidClient, Description: "client_assertion_type is not supported", Reason: reasons.MalformedClientAuthentication}
@@ -81,15 +81,15 @@ func assertionProof(c *call, claimed string) (proof, error) {
 	return p, p.agrees(claimed)
 }
 
-// checkAssertion holds an assertion to RFC 7523, section 3, as tightened by
-// draft-ietf-oauth-rfc7523bis. It is spent later, where it takes effect.
+// checkAssertion checks an assertion by RFC 7523, section 3, and
+// draft-ietf-oauth-rfc7523bis. The assertion is used up later, see spendProof.
 func (e *Endpoint) checkAssertion(c *call, a *clientAssertion) error {
 	if err := checkType(a.header); err != nil {
 		return invalidClient(reasons.InvalidClientAssertion, err)
 	}
-	// To check a signature costs, and anyone can register any number of keys. The
-	// other kinds of clients have ids that everybody knows: who sends wrong
-	// assertions for one must not shut the client out.
+	// Checking a signature costs time, and anyone can register a client with keys, so one
+	// that failed too often is not checked. The ids of other clients are public: wrong
+	// assertions that a stranger sends in their name must not shut them out.
 	if c.client.Kind() == rule.KindDynamic {
 		if spent, wait := e.Failures.Spent(c.client.Key()); spent {
 			return &web.TooMany{Reason: reasons.ClientAuthenticationThrottled, Wait: wait}
@@ -115,10 +115,10 @@ func (e *Endpoint) checkAssertion(c *call, a *clientAssertion) error {
 	return nil
 }
 
-// spendProof uses the client's assertion up, just before the request has an
-// effect: when all else is in order, for a code or token of the client's own.
-// Anyone can register and sign assertions, so to remember every one of them
-// would let strangers fill the guard, which then refuses everybody's sign-in.
+// spendProof uses up what the client proved itself with, when all else is in order and
+// just before the request takes effect. An assertion that is not used for a code or a
+// token is not remembered: anyone can register and sign assertions, and could fill the
+// guard with them, so that no one could sign in.
 func (c *call) spendProof() error {
 	if c.spend == nil {
 		return nil
@@ -126,8 +126,21 @@ func (c *call) spendProof() error {
 	return c.spend()
 }
 
-// checkType keeps JWTs of other kinds out (RFC 8725, section 3.11). Most clients
-// send none or the plain one.
+// alsoSpend has spendProof use up a further proof, after those before.
+func (c *call) alsoSpend(spend func() error) {
+	before := c.spend
+	c.spend = func() error {
+		if before != nil {
+			if err := before(); err != nil {
+				return err
+			}
+		}
+		return spend()
+	}
+}
+
+// checkType refuses JWTs that are made for another purpose (RFC 8725, section 3.11). Most
+// clients send no typ, or "JWT".
 func checkType(h jose.Header) error {
 	typ, present := h.ExtraHeaders[jose.HeaderType]
 	if !present {
@@ -141,10 +154,10 @@ func checkType(h jose.Header) error {
 	return fmt.Errorf("typ %.40q is not that of a client assertion", s)
 }
 
-// verify checks the signature with the client's registered keys and no others:
-// what the header says about keys only helps to pick (RFC 8725, section 3.10).
-// If none fits, the client may have just rotated them. At most one signature is
-// checked for each state of the keys.
+// verify checks the signature with the client's registered keys only; the header of the
+// assertion just helps to pick one (RFC 8725, section 3.10). If no key verifies it, the
+// client may have just rotated its keys, so verify fetches them again. It checks at most
+// one signature for each set of keys.
 func (e *Endpoint) verify(c *call, a *clientAssertion) (*claims, error) {
 	keys, err := e.Clients.Keys(c.Context(), c.client, false)
 	if err != nil {
@@ -164,7 +177,7 @@ func (e *Endpoint) verify(c *call, a *clientAssertion) (*claims, error) {
 	return a.verify(fresh)
 }
 
-// verify checks the signature with the one of keys that it must be of.
+// verify checks the signature with the one key that the header selects.
 func (a *clientAssertion) verify(keys []jose.JSONWebKey) (*claims, error) {
 	var key *jose.JSONWebKey
 	for i := range keys {
@@ -188,8 +201,8 @@ func (a *clientAssertion) verify(keys []jose.JSONWebKey) (*claims, error) {
 	return &verified, nil
 }
 
-// fits reports whether the key may have made a signature with this header
-// (RFC 8725, section 3.1: the algorithm follows from the key).
+// fits reports whether the key can have made a signature with this header. The algorithm
+// must be one of the key's (RFC 8725, section 3.1).
 func fits(k jose.JSONWebKey, h jose.Header) bool {
 	if h.KeyID != "" && k.KeyID != h.KeyID || k.Algorithm != "" && k.Algorithm != h.Algorithm {
 		return false
@@ -230,9 +243,9 @@ func checkTimes(a *claims, now time.Time) error {
 	return nil
 }
 
-// checkAudience: the issuer, and no one else. An assertion that also names
-// another server, or only an endpoint's URL, could have been meant for a server
-// that made the client believe so (draft-ietf-oauth-rfc7523bis, section 4).
+// checkAudience accepts the issuer as the only audience. An assertion that also names
+// another server, or that names an endpoint's URL instead, may have been meant for a
+// server that deceived the client (draft-ietf-oauth-rfc7523bis, section 4).
 func checkAudience(raw json.RawMessage, issuer string) error {
 	var aud string
 	if err := json.Unmarshal(raw, &aud); err != nil {
@@ -248,7 +261,7 @@ func checkAudience(raw json.RawMessage, issuer string) error {
 	return nil
 }
 
-// spendAssertion uses an assertion up. One without a jti is known by its content.
+// spendAssertion uses an assertion up. Without a jti, it is remembered by its content.
 func (e *Endpoint) spendAssertion(c *call, a *clientAssertion, verified *claims) error {
 	id := "jti " + verified.ID
 	if verified.ID == "" {

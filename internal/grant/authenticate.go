@@ -26,26 +26,27 @@ type Clients interface {
 	Reaches(grantType, resourceURI string) bool
 }
 
-// failureRate is how often one client may fail to authenticate (RFC 6749,
-// section 2.3.1). It delays failures only: secrets have 128 bits and more, so no
-// rate of guesses finds one, while a rule that also shut out the right secret
-// would let anyone who knows a client id shut out the client.
+// failureRate bounds the failed authentications of one client (RFC 6749, section 2.3.1).
+// A right secret is always accepted, whatever the failures before: secrets have at least
+// 128 bits, so no rate of guesses finds one, and otherwise anyone who knows a client id
+// could shut the client out. Assertions of clients that registered themselves are the
+// exception, see checkAssertion.
 var failureRate = limit.PerMinute(20)
 
 // NewFailures returns the limiter for Endpoint.Failures.
 func NewFailures(now func() time.Time) *limit.Limiter { return limit.New(failureRate, 10_000, now) }
 
-// proof is what a request shows to prove which client it comes from.
+// proof is what a request shows to prove which client sends it.
 type proof struct {
 	method  string
 	id      string   // as claimed
-	secrets []string // the ways to read the secret that was sent; any may be right
+	secrets []string // the readings of the secret that was sent; each may be the right one
 	jwt     *clientAssertion
 }
 
-// authenticate finds the client and checks its credentials (RFC 6749, sections
-// 2.3 and 3.2.1). An unknown client gets invalid_client, which MCP clients take
-// as the signal to register again; so what may pass is never told that way.
+// authenticate finds the client and checks its credentials (RFC 6749, sections 2.3 and
+// 3.2.1). After invalid_client, MCP clients throw their registration away and register
+// again, so a temporary fault must never get that code.
 func (e *Endpoint) authenticate(c *call) error {
 	p, err := readProof(c)
 	if err != nil {
@@ -63,6 +64,7 @@ func (e *Endpoint) authenticate(c *call) error {
 	return nil
 }
 
+// checkProof checks that the proof is of the client's method, and right.
 func (e *Endpoint) checkProof(c *call, p proof) error {
 	registered := c.client.AuthMethod
 	if p.method != registered && !(isSecret(p.method) && isSecret(registered)) {
@@ -82,7 +84,8 @@ func (e *Endpoint) checkProof(c *call, p proof) error {
 	return nil
 }
 
-// countFailure lets err through while the client's failures are few.
+// countFailure counts err as a failed authentication, if it is one, and returns it. If
+// there were too many, it returns *web.TooMany instead.
 func (e *Endpoint) countFailure(client *registration.Client, err error) error {
 	oe, ok := errors.AsType[*oauth.Error](err)
 	if !ok || oe.Code != oauth.InvalidClient {
@@ -98,8 +101,9 @@ func invalidClient(reason reasons.Reason, cause error) error {
 	return &oauth.Error{Code: oauth.InvalidClient, Description: "client authentication failed", Reason: reason, Cause: cause}
 }
 
-// clientError: a client whose document does not come may be fine; told
-// invalid_client it would throw its registration away.
+// clientError returns what the client is told if it is not found. If its document cannot
+// be fetched, the client may be fine, and invalid_client would make it throw its
+// registration away.
 func clientError(err error) error {
 	switch {
 	case errors.Is(err, registration.ErrUnfetchable):
@@ -114,8 +118,8 @@ func clientError(err error) error {
 	return err
 }
 
-// isSecret: a client may send its secret either way, whatever it registered;
-// libraries differ in which they prefer, and the proof is the same.
+// isSecret reports whether the method sends a secret. A client may send its secret either
+// way, whichever it registered, because libraries differ and the proof is the same.
 func isSecret(method string) bool {
 	return method == registration.AuthSecretBasic || method == registration.AuthSecretPost
 }
@@ -142,8 +146,8 @@ func readProof(c *call) (proof, error) {
 	return proof{method: registration.AuthNone, id: id}, nil
 }
 
-// basicProof: id and secret are form-encoded before base64 (RFC 6749, section
-// 2.3.1). Many clients forget that, so what was sent may also be meant as it is.
+// basicProof reads HTTP Basic. RFC 6749, section 2.3.1, has the client form-encode id and
+// secret before Base64. Many clients do not, so the secret is also tried as it was sent.
 func basicProof(c *call, claimed string) (proof, error) {
 	user, pass, ok := c.BasicAuth()
 	if !ok {
@@ -159,8 +163,8 @@ func basicProof(c *call, claimed string) (proof, error) {
 	return p, p.agrees(claimed)
 }
 
-// agrees: a client_id beside other credentials must be the same client's (RFC
-// 7521, section 4.2).
+// agrees refuses a client_id parameter that is not the client of the other credentials
+// (RFC 7521, section 4.2).
 func (p proof) agrees(claimed string) error {
 	if claimed != "" && claimed != p.id {
 		return &oauth.Error{Code: oauth.InvalidRequest, Description: "client_id differs from the authenticated client", Reason: reasons.TwoClientIDs}

@@ -9,9 +9,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// clientCredentials is the client_credentials grant (RFC 6749, section 4.4), for
-// clients that the operator wrote down with credentials, scopes and resources. A
-// client that names itself could choose its name.
+// clientCredentials is the client_credentials grant (RFC 6749, section 4.4). It is for
+// clients of the configuration that have credentials, scopes and resources there. A
+// client that registered itself could have any name.
 func (e *Endpoint) clientCredentials(c *call) (*Response, error) {
 	if !c.client.PreRegistered || c.client.AuthMethod == registration.AuthNone {
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use the grant %s", clientCredentialsType)

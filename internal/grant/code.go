@@ -32,8 +32,8 @@ func (e *Endpoint) redeemCode(c *call) (*Response, error) {
 	return e.redeem(c, a)
 }
 
-// redeem gives the client what a person agreed to: a's binding to the client has been
-// checked. Everything is checked before the code is spent.
+// redeem issues tokens for what a person agreed to. The caller has checked that a belongs
+// to the client. redeem checks all else before it spends the code.
 func (e *Endpoint) redeem(c *call, a authcode.Authorization) (_ *Response, err error) {
 	if err := checkResource(c, a.Resource); err != nil {
 		return nil, err
@@ -60,8 +60,8 @@ func (e *Endpoint) redeem(c *call, a authcode.Authorization) (_ *Response, err e
 		return nil, codesUnavailable(err)
 	}
 	if !first {
-		// This caller has proved to be the client, so another party may
-		// have been first (OAuth 2.1, section 4.1.3): what was issued is ended.
+		// This caller has proved that it is the client, so the first one may have been a thief.
+		// The tokens that were issued for the code are revoked (OAuth 2.1, section 4.1.3).
 		e.endFamily(c, refreshToken{Family: a.ID, AuthTime: a.AuthTime}, reasons.CodeUsedTwice)
 		return nil, invalidGrant(reasons.CodeUsedTwice)
 	}
@@ -85,7 +85,8 @@ func codesUnavailable(cause error) error {
 	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "codes cannot be redeemed right now", Reason: reasons.GuardUnavailable, Cause: cause}
 }
 
-// invalidGrant looks the same whatever was wrong with the code (AS-TOK-06).
+// invalidGrant refuses a code. The client gets the same answer whatever is wrong
+// (AS-TOK-06).
 func invalidGrant(reason reasons.Reason) *oauth.Error {
 	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the code is not valid", Reason: reason}
 }
@@ -111,19 +112,19 @@ func (e *Endpoint) openCode(c *call) (authcode.Authorization, error) {
 	return a, nil
 }
 
-// note writes down whose code it is.
+// note writes into the audit entry whose code it is.
 func (c *call) note(a authcode.Authorization) {
 	c.entry.Family = a.ID
 	c.entry.Flow, c.entry.Resource, c.entry.Scope = a.Flow, a.Resource, a.Scopes.String()
 	c.entry.Subject, c.entry.Email = a.Identity.FullSubject(), a.Identity.Email
 }
 
-// checkBinding: the code belongs to this client, this redirect URI, this verifier.
+// checkBinding checks that the code belongs to this client, redirect URI and verifier.
 func checkBinding(c *call, a authcode.Authorization) error {
 	if a.ClientKey != c.client.Key() {
 		return invalidGrant(reasons.CodeOfAnotherClient)
 	}
-	// OAuth 2.1 drops the parameter here; where it is sent it must agree.
+	// OAuth 2.1 drops the parameter redirect_uri here. If it is sent, it must be the same.
 	if uri := c.params.Get("redirect_uri"); uri != "" && oauth.RedirectKey(uri) != a.Redirect {
 		return invalidGrant(reasons.RedirectURIMismatch)
 	}
@@ -137,7 +138,7 @@ func checkBinding(c *call, a authcode.Authorization) error {
 	return nil
 }
 
-// checkResource: a resource parameter must name what was granted.
+// checkResource checks that each resource parameter names what was granted.
 func checkResource(c *call, granted string) error {
 	for _, uri := range c.params.All("resource") {
 		if res, ok := c.host.ForSignIn(uri); !ok || res.URI != granted {
@@ -147,17 +148,18 @@ func checkResource(c *call, granted string) error {
 	return nil
 }
 
-// grantee is whom an access token is minted for, and for what.
+// grantee is the person or machine that an access token is minted for, and what it may
+// do.
 type grantee struct {
 	Flow, Family, Resource string
-	At                     *resource.Resource // of Resource, if it is of another host
+	At                     *resource.Resource // what Resource names, if it is at another host; else nil
 	Scopes                 oauth.Scopes
 	Identity               connector.Identity
-	Policy                 string    // which rules hold for them
-	Agreed                 string    // what the person agreed to, see catalog.Agree
+	Policy                 string    // the rules that matched, see policy.Match
+	Agreed                 string    // the tools that the person agreed to, see catalog.Agree
 	Generation             int       // of the refresh token that comes with it
 	Client                 string    // "" for the one that authenticated
-	Until                  time.Time // bounds the token's life; zero is no bound
+	Until                  time.Time // the token expires no later; zero is no bound
 	Key                    string    // thumbprint of the key that the grant is bound to, "" for none
 	Provider               supplied
 	Actor                  *actor.Actor
@@ -165,6 +167,7 @@ type grantee struct {
 	Context                string   // of a workload
 }
 
+// mint makes the access token and the response with it. It adds no refresh token.
 func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 	res, err := c.resource(g)
 	if err != nil {
@@ -177,10 +180,10 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 	if g.Client == "" {
 		g.Client = c.client.ID
 	}
-	if err := e.bound(&g); err != nil {
+	if err := e.endWithProviderToken(&g); err != nil {
 		return nil, err
 	}
-	raw, claims, err := e.issuer(g).Mint(
+	raw, claims, err := e.issuerFor(g).Mint(
 		token.Claims{
 			Issuer: res.Host.Issuer, Audience: g.Resource, ClientID: g.Client, Scope: g.Scopes.String(),
 			Subject: g.Identity.FullSubject(), Family: g.Family, Expires: unix(g.Until), Act: g.Actor, Confirmation: token.Confirmation{Thumbprint: key},
@@ -203,7 +206,7 @@ func (e *Endpoint) mint(c *call, g grantee) (*Response, error) {
 	return &Response{AccessToken: raw, TokenType: tokenType(key), ExpiresIn: claims.Expires - claims.IssuedAt, Scope: claims.Scope}, nil
 }
 
-// resource is the MCP server that g is for.
+// resource returns the MCP server that g is for.
 func (c *call) resource(g grantee) (*resource.Resource, error) {
 	if g.At != nil {
 		return g.At, nil
@@ -215,7 +218,8 @@ func (c *call) resource(g grantee) (*resource.Resource, error) {
 	return res, nil
 }
 
-// held is what a person agreed to, where tools are held to it.
+// held returns what a person agreed to if the tools of the resource are held to it, else
+// "".
 func held(host *resource.Host, uri, agreed string) string {
 	if !holdsChanged(host, uri) {
 		return ""
@@ -223,13 +227,14 @@ func held(host *resource.Host, uri, agreed string) string {
 	return agreed
 }
 
-// holdsChanged reports whether tools that changed are held back at a resource.
+// holdsChanged reports whether a resource holds back tools that changed since the person
+// agreed.
 func holdsChanged(host *resource.Host, uri string) bool {
 	r, ok := host.ForSignIn(uri)
 	return ok && r.Rules.HoldChanged
 }
 
-// tokenType is that of an access token which is bound to the key, "" for none.
+// tokenType returns the type of an access token bound to key, "" for none.
 func tokenType(key string) string {
 	if key == "" {
 		return "Bearer"

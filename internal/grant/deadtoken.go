@@ -13,21 +13,23 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// DeadTokenPath is where an MCP server says that the identity provider's token, which
-// it got from here no longer works.
+// DeadTokenPath is where an MCP server reports that the identity provider's token, which
+// it got from this service, does not work any more.
 const DeadTokenPath = "/dead-token"
 
-// YoungToken is the age up to which a token that an MCP server refuses is the server's
-// mistake: the provider has given it a moment ago, and a sign-in would bring the same.
+// YoungToken is the age up to which a report is not believed: the provider gave the token
+// a moment ago, so the fault is the MCP server's, and a new sign-in would bring a token
+// like it.
 const YoungToken = time.Minute
 
-// DeadTokenRoute returns the route for servers that got a dead token.
+// DeadTokenRoute returns the route of reports of dead tokens.
 func (e *Endpoint) DeadTokenRoute() web.Route {
 	return web.Route{Pattern: DeadTokenPath, Methods: []string{http.MethodPost}, Serve: e.DeadToken, Waits: true, Refused: audit.RevocationRefused}
 }
 
 // DeadToken answers POST /dead-token. The server proves itself as at a token exchange,
-// and shows the identity header or the handle that came with the token.
+// and shows the identity header or the handle that came with the token. The answer says
+// whether the sign-in has ended.
 func (e *Endpoint) DeadToken(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	c := &call{Request: r, host: host, entry: audit.Entry{Event: audit.ProviderTokenDead, Host: host.Name}, refused: audit.RevocationRefused}
 	ended, err := e.deadToken(w, c)
@@ -61,7 +63,7 @@ func (e *Endpoint) deadToken(w http.ResponseWriter, c *call) (ended bool, err er
 			return false, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use the grant %s", tokenExchangeType)
 		}
 	}
-	s, err := e.server(c)
+	s, err := e.askingServer(c)
 	if err != nil {
 		return false, err
 	}
@@ -70,26 +72,27 @@ func (e *Endpoint) deadToken(w http.ResponseWriter, c *call) (ended bool, err er
 	if dead == "" {
 		return false, oauth.Errorf(oauth.InvalidRequest, "token is missing: the identity provider's token that is dead")
 	}
-	sh, err := e.shown(c)
+	sub, err := e.readSubject(c)
 	switch {
 	case err != nil:
 		return false, err
-	case !s.is(sh.at):
+	case !s.is(sub.at):
 		return false, subjectRefused(reasons.ExchangeNotForServer, nil)
-	case sh.at.ProviderToken == nil:
+	case sub.at.ProviderToken == nil:
 		return false, &oauth.Error{Code: oauth.InvalidTarget, Description: "this server gets no token of an identity provider", Reason: reasons.ExchangeTarget}
 	}
-	return e.endForDead(c, sh, dead)
+	return e.endForDead(c, sub, dead)
 }
 
-// endForDead ends the sign-in of s unless its token was replaced meanwhile, or is young. One
-// person's sign-ins end so often and no more.
-func (e *Endpoint) endForDead(c *call, s *shown, dead string) (ended bool, err error) {
+// endForDead ends the sign-in whose token is dead, and reports whether it did. A sign-in
+// goes on if its token was replaced meanwhile or is young. The sign-ins of one person can
+// be ended only so often.
+func (e *Endpoint) endForDead(c *call, s *subject, dead string) (ended bool, err error) {
 	if s.at.ProviderToken.Held {
 		if _, err := e.supplyHeld(c, s); err != nil {
 			return false, err
 		}
-	} else if !s.ticket.Provider { // the sign-in is for another server, which may have called this one
+	} else if !s.ticket.Provider { // the server got no such token: another server may have called it
 		return false, subjectRefused(reasons.NothingToExchange, nil)
 	}
 	if ok, wait := e.Revocations.families.Allow(c.entry.Subject); !ok {
@@ -105,7 +108,7 @@ func (e *Endpoint) endForDead(c *call, s *shown, dead string) (ended bool, err e
 		return false, nil
 	}
 	err = e.Ended.RevokeFamily(s.family, e.familyDies(e.Now().Unix()))
-	if err != nil && !errors.Is(err, revocation.ErrUntold) { // here it has ended, and the others hear of it later
+	if err != nil && !errors.Is(err, revocation.ErrUntold) { // it has ended here, and the other replicas learn of it later
 		return false, cannotRevoke(err)
 	}
 	return true, nil

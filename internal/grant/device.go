@@ -16,12 +16,12 @@ import (
 // DevicePath is the path of the device authorization endpoint (RFC 8628, section 3.1).
 const DevicePath = "/device_authorization"
 
-// VerificationPath is the page where people type the code that a device shows.
+// VerificationPath is the page where people type the code that their device shows.
 const VerificationPath = "/device"
 
-// deviceAnswer is the answer of RFC 8628, section 3.2. There is no
-// verification_uri_complete: who opens a link that a stranger sent has not seen the
-// device, and to type its code is what shows that one has (section 5.4).
+// deviceAnswer is the answer of RFC 8628, section 3.2. It has no
+// verification_uri_complete: a person who opens a link of a stranger has not seen the
+// device. Typing the code proves that they have it before them (section 5.4).
 type deviceAnswer struct {
 	DeviceCode      string `json:"device_code"`
 	UserCode        string `json:"user_code"`
@@ -30,8 +30,8 @@ type deviceAnswer struct {
 	Interval        int64  `json:"interval"`
 }
 
-// Device answers POST /device_authorization: it notes what a device asks for, until a
-// person has typed its code. Which scopes that can come to is decided then, as at
+// Device answers POST /device_authorization. It notes what a device asks for until a
+// person types its code. Which of the scopes it can get is decided then, as at
 // /authorize.
 func (e *Endpoint) Device(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	c := &call{Request: r, host: host, entry: audit.Entry{Event: audit.DeviceRequested, Step: audit.StepAuthorize, Host: host.Name, Flow: audit.NewFlow()}, refused: audit.DeviceRefused}
@@ -44,6 +44,7 @@ func (e *Endpoint) Device(w http.ResponseWriter, r *http.Request, host *resource
 	web.JSON(w, http.StatusOK, answer)
 }
 
+// beginDevice is Device, from the form to the codes.
 func (e *Endpoint) beginDevice(w http.ResponseWriter, c *call) (*deviceAnswer, error) {
 	if !c.host.SignsInDevices() || e.Devices == nil {
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "no MCP server of this host lets devices sign in")
@@ -73,7 +74,7 @@ func (e *Endpoint) beginDevice(w http.ResponseWriter, c *call) (*deviceAnswer, e
 		Flow: c.entry.Flow, ClientID: c.client.ID, Resource: res.URI, Scope: scopes.String(),
 	})
 	if err != nil {
-		return nil, devicesUnavailable(err)
+		return nil, deviceError(err)
 	}
 	return &deviceAnswer{
 		DeviceCode: issued.DeviceCode, UserCode: issued.UserCode, VerificationURI: c.host.Issuer + VerificationPath,
@@ -81,8 +82,8 @@ func (e *Endpoint) beginDevice(w http.ResponseWriter, c *call) (*deviceAnswer, e
 	}, nil
 }
 
-// deviceResource is the MCP server that a device asks for; it may name none where only
-// one of the host lets devices sign in.
+// deviceResource returns the MCP server that a device asks for. The device need not name
+// one if only one server of the host lets devices sign in.
 func deviceResource(c *call) (*resource.Resource, error) {
 	var found *resource.Resource
 	for _, uri := range c.params.All("resource") {
@@ -104,7 +105,8 @@ func deviceResource(c *call) (*resource.Resource, error) {
 	return found, nil
 }
 
-// redeemDevice is the grant of a device (RFC 8628, section 3.4).
+// redeemDevice is the device_code grant (RFC 8628, section 3.4). The device asks again
+// and again until the person has decided.
 func (e *Endpoint) redeemDevice(c *call) (*Response, error) {
 	raw := c.params.Get("device_code")
 	if raw == "" {
@@ -115,19 +117,19 @@ func (e *Endpoint) redeemDevice(c *call) (*Response, error) {
 		if errors.Is(err, device.ErrPending) || errors.Is(err, device.ErrTooSoon) {
 			c.refused = audit.DevicePolled
 		}
-		return nil, devicesUnavailable(err)
+		return nil, deviceError(err)
 	}
 	a, err := e.Codes.Open(c.host.Issuer, code)
 	if err != nil || a.ClientKey != c.client.Key() || a.Challenge != "" { // a code with a challenge is for another grant
 		return nil, &oauth.Error{Code: oauth.ExpiredToken, Description: "the device code has expired; begin again", Reason: reasons.DeviceCodeExpired, Cause: err}
 	}
-	c.entry.Family, c.entry.Flow, c.entry.Resource, c.entry.Scope = a.ID, a.Flow, a.Resource, a.Scopes.String()
-	c.entry.Subject, c.entry.Email = a.Identity.FullSubject(), a.Identity.Email
+	c.note(a)
 	return e.redeem(c, a)
 }
 
-// devicesUnavailable is what a device is told of an error.
-func devicesUnavailable(err error) error {
+// deviceError returns what a device is told about an error of package device or the
+// guard.
+func deviceError(err error) error {
 	if oe := device.Error(err); oe != nil {
 		oe.Cause = err
 		return oe

@@ -12,15 +12,15 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// readKeyProof verifies the DPoP proof of a request, if it has one (RFC 9449,
-// section 5). At a host without bound tokens it is ignored: the token type in the
-// answer tells the client so.
+// readKeyProof verifies the DPoP proof of a request, if it has one (RFC 9449, section 5).
+// At a host that binds no tokens the proof is ignored; the token type in the answer tells
+// the client so.
 func (e *Endpoint) readKeyProof(w http.ResponseWriter, c *call, path string) error {
 	headers := c.Header[http.CanonicalHeaderKey(dpop.Header)]
 	if e.Proofs == nil || !c.host.BindsTokens() {
 		return nil
 	}
-	if len(headers) == 0 { // which may be what the grant wants to see
+	if len(headers) == 0 { // the grant may demand one
 		e.offerNonce(w, c)
 		return nil
 	}
@@ -32,19 +32,12 @@ func (e *Endpoint) readKeyProof(w http.ResponseWriter, c *call, path string) err
 		w.Header().Set(dpop.NonceHeader, p.NextNonce)
 	}
 	c.proof = &p
-	before := c.spend
-	c.spend = func() error {
-		if before != nil {
-			if err := before(); err != nil {
-				return err
-			}
-		}
-		return e.spendKeyProof(c)
-	}
+	c.alsoSpend(func() error { return e.spendKeyProof(c) })
 	return nil
 }
 
-// refuseProof makes the refusal of a proof. The client gets a nonce with it where one is demanded.
+// refuseProof returns the error for a proof that is not valid, and offers a nonce for the
+// next one.
 func (e *Endpoint) refuseProof(w http.ResponseWriter, c *call, err error) error {
 	refused, _ := errors.AsType[dpop.Refused](err)
 	e.offerNonce(w, c)
@@ -54,7 +47,8 @@ func (e *Endpoint) refuseProof(w http.ResponseWriter, c *call, err error) error 
 	return invalidProof(refused.Reason, refused.Cause())
 }
 
-// offerNonce gives the client a nonce for its next proof, where one is demanded.
+// offerNonce sets the header with a nonce for the client's next proof, if nonces are
+// demanded.
 func (e *Endpoint) offerNonce(w http.ResponseWriter, c *call) {
 	if nonce := e.Proofs.Nonce(c.host.Issuer); nonce != "" {
 		w.Header().Set(dpop.NonceHeader, nonce)
@@ -65,8 +59,8 @@ func invalidProof(reason reasons.Reason, cause error) error {
 	return &oauth.Error{Code: oauth.InvalidDPoPProof, Description: dpop.Told(reason), Reason: reason, Cause: cause}
 }
 
-// spendKeyProof uses a proof up: at every replica that shares the guard. Only proofs
-// of requests that succeed are remembered, so that no stranger can fill the guard.
+// spendKeyProof uses a proof up, for every replica that shares the guard. Only proofs of
+// requests that succeed are remembered, so that no stranger can fill the guard.
 func (e *Endpoint) spendKeyProof(c *call) error {
 	first, err := e.Guard.Redeem(c.Context(), "dpop "+c.proof.ID.String(), c.proof.Expires)
 	if err != nil {
@@ -78,10 +72,10 @@ func (e *Endpoint) spendKeyProof(c *call) error {
 	return nil
 }
 
-// bind returns the thumbprint of the key that an access token for res is bound to,
-// "" for none. Bound is that of the code or the refresh token: then no proof of
-// another key will do (RFC 9449, sections 5 and 10). Every grant calls it before it
-// spends what the client brings, and mint does once more.
+// bind returns the thumbprint of the key that an access token for res is bound to, "" for
+// none. bound is the key of the code or the refresh token, "" for none; with one, the
+// request must prove the same key (RFC 9449, sections 5 and 10). Every grant calls bind
+// before it spends anything, and mint does so once more.
 func (c *call) bind(res *resource.Resource, bound string) (string, error) {
 	accepts := res.DPoP.Accepts()
 	switch {
@@ -110,9 +104,9 @@ func (c *call) bindTo(uri, bound string) (string, error) {
 	return c.bind(res, bound)
 }
 
-// refreshKey is what a refresh token is bound to that comes with an access token of
-// the key: of a client that authenticates its credentials bind it already (RFC 9449,
-// section 5).
+// refreshKey returns the key that a refresh token is bound to, "" for none. key is that
+// of the access token beside it. The refresh token of a client that authenticates is
+// bound to its credentials already (RFC 9449, section 5).
 func (c *call) refreshKey(key string) string {
 	if c.client.AuthMethod != registration.AuthNone {
 		return ""

@@ -32,40 +32,41 @@ const (
 	handleType      = "urn:mcp-forward-auth:token-type:handle"
 )
 
-// Exchanges is what token exchange needs besides; nil where no MCP server exchanges.
+// Exchanges is what the token exchange needs in addition.
 type Exchanges struct {
 	Resources  *resource.Table
 	Identities *token.IdentityVerifier
-	// Person returns the person of a full subject, ok is false for who is none of the
-	// configured providers' people.
+	// Person returns the person with a full subject. ok is false if the person is not of
+	// a configured provider.
 	Person func(subject string) (id connector.Identity, ok bool)
 }
 
-// tokenExchange is the grant by which an MCP server gets a token to act with for its
-// caller (RFC 8693): the identity provider's, or one for another MCP server that it
-// calls. What it shows is what this service told it of the caller. The access token of
-// the client is never taken for that: it is not the server's to use.
+// tokenExchange is the grant by which an MCP server gets a token to act for its caller
+// (RFC 8693): the identity provider's, or one for another MCP server that it calls. As
+// subject_token it shows what this service sent it with the caller's request: the
+// identity header or a handle. The client's access token is not accepted, because it is
+// not the server's to use.
 func (e *Endpoint) tokenExchange(c *call) (*Response, error) {
-	s, err := e.server(c)
+	s, err := e.askingServer(c)
 	if err != nil {
 		return nil, err
 	}
-	shown, err := e.shown(c)
+	sub, err := e.readSubject(c)
 	if err != nil {
 		return nil, err
 	}
-	if !s.is(shown.at) {
+	if !s.is(sub.at) {
 		return nil, subjectRefused(reasons.ExchangeNotForServer, nil)
 	}
 	c.entry.Actor = s.actor.String()
-	target, err := e.target(c, shown)
+	target, err := e.target(c, sub)
 	if err != nil {
 		return nil, err
 	}
 	if target == nil {
-		return e.exchangeForProvider(c, shown)
+		return e.exchangeForProvider(c, sub)
 	}
-	return e.exchangeForServer(c, s, shown, target)
+	return e.exchangeForServer(c, s, sub, target)
 }
 
 // server is the MCP server that asks: a client of the configuration, or a workload.
@@ -74,10 +75,10 @@ type server struct {
 	workload resource.Workload
 	actor    *actor.Actor
 	policy   policy.Client
-	id       string // what the client_id of its tokens is
+	id       string // the client_id of its tokens
 }
 
-// is reports whether s is the server at r.
+// is reports whether s may act as the MCP server at r.
 func (s *server) is(r *resource.Resource) bool {
 	switch {
 	case r.Exchange == nil:
@@ -88,9 +89,9 @@ func (s *server) is(r *resource.Resource) bool {
 	return slices.Contains(r.Exchange.Workloads, s.workload)
 }
 
-// server says who asks: the client that authenticated, or the workload whose assertion
-// is the actor_token.
-func (e *Endpoint) server(c *call) (*server, error) {
+// askingServer returns the MCP server that asks: the client that authenticated, or the
+// workload whose assertion is the actor_token.
+func (e *Endpoint) askingServer(c *call) (*server, error) {
 	raw, kind := c.params.Get("actor_token"), c.params.Get("actor_token_type")
 	switch {
 	case (raw == "") != (kind == ""):
@@ -112,7 +113,7 @@ func (e *Endpoint) server(c *call) (*server, error) {
 	return e.workload(c, raw)
 }
 
-// workload is the server whose assertion is the actor_token.
+// workload returns the server whose assertion is the actor_token.
 func (e *Endpoint) workload(c *call, raw string) (*server, error) {
 	if e.Assertions == nil || e.Assertions.NeedsClient(raw) {
 		return nil, actorRefused(nil)
@@ -124,22 +125,15 @@ func (e *Endpoint) workload(c *call, raw string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.Actor != nil || g.Key != "" { // who acts for another, or must prove a key, is no server of the configuration
+	if g.Actor != nil || g.Key != "" { // no such workload can be configured
 		return nil, actorRefused(nil)
 	}
 	id := g.Person.FullSubject()
 	if err := e.count(c, id); err != nil {
 		return nil, err
 	}
-	if before := c.spend; g.Used != "" {
-		c.spend = func() error {
-			if before != nil { // a DPoP proof
-				if err := before(); err != nil {
-					return err
-				}
-			}
-			return e.spendActor(c, g)
-		}
+	if g.Used != "" {
+		c.alsoSpend(func() error { return e.spendActor(c, g) })
 	}
 	return &server{
 		workload: resource.Workload{Issuer: g.Issuer().Issuer, Subject: g.Person.Subject}, id: id,
@@ -148,7 +142,7 @@ func (e *Endpoint) workload(c *call, raw string) (*server, error) {
 	}, nil
 }
 
-// spendActor uses an assertion up that is good once.
+// spendActor uses up an assertion that may be used once.
 func (e *Endpoint) spendActor(c *call, g *assertion.Grantee) error {
 	err := e.spendGrant(c, g.Used, g.Expires)
 	if oe, ok := errors.AsType[*oauth.Error](err); ok && oe.Code == oauth.InvalidGrant {
@@ -157,8 +151,8 @@ func (e *Endpoint) spendActor(c *call, g *assertion.Grantee) error {
 	return err
 }
 
-// actorRefused: an actor_token that is not good is an invalid request, not an invalid
-// grant (RFC 8693, section 2.2.2). So is a subject_token.
+// actorRefused refuses the actor_token. The error is invalid_request, not invalid_grant
+// (RFC 8693, section 2.2.2).
 func actorRefused(cause *oauth.Error) error {
 	out := &oauth.Error{Code: oauth.InvalidRequest, Description: "actor_token is not valid", Reason: reasons.InvalidAssertion}
 	if cause != nil {
@@ -167,33 +161,35 @@ func actorRefused(cause *oauth.Error) error {
 	return out
 }
 
+// subjectRefused refuses the subject_token, as actorRefused does the actor_token.
 func subjectRefused(reason reasons.Reason, cause error) error {
 	return &oauth.Error{Code: oauth.InvalidRequest, Description: "subject_token is not valid for this server", Reason: reason, Cause: cause}
 }
 
-// shown is what the server was told of its caller.
-type shown struct {
-	at     *resource.Resource // the server that was told
+// subject is the caller of the MCP server, by the subject_token.
+type subject struct {
+	at     *resource.Resource // the MCP server that got the subject_token
 	family string
 	facts  revocation.Facts
-	// identity is that of the token; nil where a handle was shown.
+	// identity is the content of the identity header; nil if a handle was shown.
 	identity *token.Identity
 	ticket   token.Ticket
 }
 
-// shown reads the subject_token: the identity header, or a handle.
-func (e *Endpoint) shown(c *call) (*shown, error) {
+// readSubject reads the subject_token, which is the identity header or a handle, and
+// refuses it if the sign-in has ended.
+func (e *Endpoint) readSubject(c *call) (*subject, error) {
 	raw := c.params.Get("subject_token")
 	if raw == "" || c.params.Get("subject_token_type") == "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "subject_token or subject_token_type is missing")
 	}
-	var s *shown
+	var s *subject
 	var err error
 	switch c.params.Get("subject_token_type") {
 	case jwtType:
-		s, err = e.shownIdentity(c, raw)
+		s, err = e.subjectOfIdentity(c, raw)
 	case handleType:
-		s, err = e.shownHandle(c, raw)
+		s, err = e.subjectOfHandle(c, raw)
 	default:
 		return nil, oauth.Errorf(oauth.InvalidRequest, "subject_token_type must be %s, of the identity header, or %s; an access token of a client is not taken", jwtType, handleType)
 	}
@@ -201,18 +197,18 @@ func (e *Endpoint) shown(c *call) (*shown, error) {
 		return nil, err
 	}
 	c.entry.Family, c.entry.Resource = s.family, s.at.URI
-	return s, e.checkShown(s)
+	return s, e.checkSubject(s)
 }
 
-// checkShown refuses tokens of a sign-in that has ended.
-func (e *Endpoint) checkShown(s *shown) error {
+// checkSubject refuses a subject whose sign-in has ended.
+func (e *Endpoint) checkSubject(s *subject) error {
 	if reason := e.Ended.Check(s.facts); reason != revocation.None {
 		return subjectRefused(reason, nil)
 	}
 	return nil
 }
 
-func (e *Endpoint) shownIdentity(c *call, raw string) (*shown, error) {
+func (e *Endpoint) subjectOfIdentity(c *call, raw string) (*subject, error) {
 	id, ticket, err := e.Exchanges.Identities.Open(raw, c.host.Issuer)
 	if err != nil {
 		return nil, subjectRefused(exchangeReason(err), nil)
@@ -222,13 +218,13 @@ func (e *Endpoint) shownIdentity(c *call, raw string) (*shown, error) {
 	if at == nil || at.Host != c.host || at.Exchange == nil {
 		return nil, subjectRefused(reasons.WrongAudience, nil)
 	}
-	return &shown{at: at, family: ticket.Family, identity: &id, ticket: ticket, facts: revocation.Facts{
+	return &subject{at: at, family: ticket.Family, identity: &id, ticket: ticket, facts: revocation.Facts{
 		TokenID: ticket.TokenID, Family: ticket.Family, Subject: id.Subject, Email: id.Email, EmailUnknown: ticket.EmailUnknown, Client: id.Client,
 		Since: ticket.Issued - revocation.IssueSlack,
 	}}, nil
 }
 
-// exchangeReason says for the audit log why an identity token is refused.
+// exchangeReason returns the audit reason for an identity header that is refused.
 func exchangeReason(err error) reasons.Reason {
 	switch {
 	case errors.Is(err, token.ErrExpired), errors.Is(err, token.ErrNotYet):
@@ -247,7 +243,7 @@ func exchangeReason(err error) reasons.Reason {
 	return reasons.MalformedToken
 }
 
-func (e *Endpoint) shownHandle(c *call, raw string) (*shown, error) {
+func (e *Endpoint) subjectOfHandle(c *call, raw string) (*subject, error) {
 	if e.Held == nil {
 		return nil, subjectRefused(reasons.NothingToExchange, nil)
 	}
@@ -259,12 +255,13 @@ func (e *Endpoint) shownHandle(c *call, raw string) (*shown, error) {
 	if at == nil || at.Host != c.host || at.Exchange == nil {
 		return nil, subjectRefused(reasons.WrongAudience, nil)
 	}
-	return &shown{at: at, family: family, facts: revocation.Facts{Family: family}}, nil
+	return &subject{at: at, family: family, facts: revocation.Facts{Family: family}}, nil
 }
 
-// target is the MCP server that the request names by resource and audience (RFC 8693,
-// section 2.1), nil for the one that asks: then it wants the provider's token.
-func (e *Endpoint) target(c *call, s *shown) (*resource.Resource, error) {
+// target returns the MCP server that the parameters resource and audience name (RFC 8693,
+// section 2.1). It returns nil if they name the server that asks, or nothing: the server
+// then wants the provider's token.
+func (e *Endpoint) target(c *call, s *subject) (*resource.Resource, error) {
 	var found *resource.Resource
 	names := c.params.All("resource")
 	if len(names) == 0 {
@@ -273,14 +270,14 @@ func (e *Endpoint) target(c *call, s *shown) (*resource.Resource, error) {
 	for _, name := range names {
 		r := e.exchangeTarget(s.at, name)
 		if len(c.params.All("resource")) == 0 && strings.TrimSuffix(name, "/") == s.at.Host.Issuer {
-			r = s.at // what the server was told says which server of the issuer it is
+			r = s.at // the subject_token says which server of the issuer it is
 		}
 		if r == nil || found != nil && found != r {
 			return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "resource or audience is not one MCP server that this server may call", Reason: reasons.ExchangeTarget}
 		}
 		found = r
 	}
-	for _, name := range c.params.All("audience") { // agrees with resource
+	for _, name := range c.params.All("audience") { // it must agree with resource
 		if r := e.exchangeTarget(s.at, name); r != found && strings.TrimSuffix(name, "/") != found.Host.Issuer {
 			return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "audience is neither the MCP server that resource names nor its issuer", Reason: reasons.ExchangeTarget}
 		}
@@ -291,7 +288,8 @@ func (e *Endpoint) target(c *call, s *shown) (*resource.Resource, error) {
 	return found, nil
 }
 
-// exchangeTarget is the MCP server with this URI that the one at r may ask about.
+// exchangeTarget returns the MCP server with this URI, if the server at r is that server
+// or may call it; else nil.
 func (e *Endpoint) exchangeTarget(r *resource.Resource, name string) *resource.Resource {
 	uri, err := oauth.CanonicalResource(name)
 	if err != nil {
@@ -306,8 +304,8 @@ func (e *Endpoint) exchangeTarget(r *resource.Resource, name string) *resource.R
 	return nil
 }
 
-// requested checks requested_token_type against the one there is.
-func requested(c *call, kind string) error {
+// checkRequestedType refuses a requested_token_type other than kind.
+func checkRequestedType(c *call, kind string) error {
 	if asked := c.params.Get("requested_token_type"); asked != "" && asked != kind {
 		return oauth.Errorf(oauth.InvalidRequest, "requested_token_type must be %s, or left out", kind)
 	}
@@ -315,7 +313,7 @@ func requested(c *call, kind string) error {
 }
 
 // exchangeForProvider gives the server the identity provider's token.
-func (e *Endpoint) exchangeForProvider(c *call, s *shown) (*Response, error) {
+func (e *Endpoint) exchangeForProvider(c *call, s *subject) (*Response, error) {
 	t := s.at.ProviderToken
 	switch {
 	case t == nil:
@@ -323,11 +321,11 @@ func (e *Endpoint) exchangeForProvider(c *call, s *shown) (*Response, error) {
 	case !t.Held:
 		return nil, &oauth.Error{Code: oauth.InvalidTarget, Description: "the identity provider's token comes with each request, in the header " + t.Header, Reason: reasons.ExchangeTarget}
 	}
-	kind, word := accessTokenType, "Bearer"
+	kind, typ := accessTokenType, "Bearer"
 	if t.Token == "id" {
-		kind, word = idTokenType, "N_A" // RFC 8693, section 2.2.1
+		kind, typ = idTokenType, "N_A" // RFC 8693, section 2.2.1
 	}
-	if err := requested(c, kind); err != nil {
+	if err := checkRequestedType(c, kind); err != nil {
 		return nil, err
 	}
 	asked, err := oauth.ParseScopes(c.params.Get("scope"))
@@ -345,15 +343,16 @@ func (e *Endpoint) exchangeForProvider(c *call, s *shown) (*Response, error) {
 		return nil, err
 	}
 	c.entry.Event, c.entry.Scope = audit.TokenExchanged, oauth.Scopes(t.Scopes).String()
-	resp := &Response{AccessToken: string(k.Value), IssuedType: kind, TokenType: word, Scope: c.entry.Scope}
+	resp := &Response{AccessToken: string(k.Value), IssuedType: kind, TokenType: typ, Scope: c.entry.Scope}
 	if k.Expires != 0 {
 		resp.ExpiresIn = max(k.Expires-e.Now().Unix(), 1)
 	}
 	return resp, nil
 }
 
-// supplyHeld returns the token of the sign-in, and checks whose it is.
-func (e *Endpoint) supplyHeld(c *call, s *shown) (providertoken.Token, error) {
+// supplyHeld returns the provider's token of the sign-in. It fills in who the person is,
+// and checks again that the sign-in has not ended.
+func (e *Endpoint) supplyHeld(c *call, s *subject) (providertoken.Token, error) {
 	if e.Held == nil || s.family == "" {
 		return providertoken.Token{}, subjectRefused(reasons.NothingToExchange, nil)
 	}
@@ -366,33 +365,33 @@ func (e *Endpoint) supplyHeld(c *call, s *shown) (providertoken.Token, error) {
 	}
 	c.entry.Subject, c.entry.Email = person.FullSubject(), person.Email
 	s.facts.Subject, s.facts.Email, s.facts.EmailUnknown = person.FullSubject(), person.Email, person.Unknown.Email
-	return k, e.checkShown(s)
+	return k, e.checkSubject(s)
 }
 
-// exchangeForServer mints an access token for another MCP server, at which s acts for
+// exchangeForServer mints an access token for the MCP server target, at which s acts for
 // its caller.
-func (e *Endpoint) exchangeForServer(c *call, s *server, sh *shown, target *resource.Resource) (*Response, error) {
-	if sh.identity == nil {
+func (e *Endpoint) exchangeForServer(c *call, s *server, sub *subject, target *resource.Resource) (*Response, error) {
+	if sub.identity == nil {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "a handle stands for the identity provider's token alone; show the identity header")
 	}
-	if err := requested(c, accessTokenType); err != nil {
+	if err := checkRequestedType(c, accessTokenType); err != nil {
 		return nil, err
 	}
-	chain := &actor.Actor{Issuer: s.actor.Issuer, Subject: s.actor.Subject, ClientID: s.actor.ClientID, Act: sh.identity.Act}
+	chain := &actor.Actor{Issuer: s.actor.Issuer, Subject: s.actor.Subject, ClientID: s.actor.ClientID, Act: sub.identity.Act}
 	if len(chain.Names()) > actor.MaxDepth {
 		return nil, subjectRefused(reasons.TooManyActors, nil)
 	}
 	c.entry.Actor = chain.String()
-	person, ok := e.Exchanges.Person(sh.identity.Subject)
+	person, ok := e.Exchanges.Person(sub.identity.Subject)
 	if !ok {
 		return nil, subjectRefused(reasons.NothingToExchange, nil)
 	}
-	person.Email, person.Name, person.Groups = sh.identity.Email, sh.identity.Name, sh.identity.Groups
-	person.Unknown = connector.Unknown{Email: sh.ticket.EmailUnknown, Groups: sh.identity.GroupsOmitted}
+	person.Email, person.Name, person.Groups = sub.identity.Email, sub.identity.Name, sub.identity.Groups
+	person.Unknown = connector.Unknown{Email: sub.ticket.EmailUnknown, Groups: sub.identity.GroupsOmitted}
 	if _, err := c.bind(target, ""); err != nil {
 		return nil, err
 	}
-	scopes, err := e.exchangeScopes(c, s, sh, target)
+	scopes, err := e.exchangeScopes(c, sub, target)
 	if err != nil {
 		return nil, err
 	}
@@ -402,7 +401,7 @@ func (e *Endpoint) exchangeForServer(c *call, s *server, sh *shown, target *reso
 	if scopes, err = e.machinePolicy(c, match, scopes); err != nil {
 		return nil, err
 	}
-	if err := e.checkFacts(revocation.Facts{Subject: sh.identity.Subject, Client: revocation.Client(s.id)}); err != nil {
+	if err := e.checkFacts(revocation.Facts{Subject: sub.identity.Subject, Client: revocation.Client(s.id)}); err != nil {
 		return nil, err
 	}
 	if err := c.spendProof(); err != nil {
@@ -410,8 +409,8 @@ func (e *Endpoint) exchangeForServer(c *call, s *server, sh *shown, target *reso
 	}
 	c.entry.Event, c.entry.Scope = audit.TokenExchanged, scopes.String()
 	resp, err := e.mint(c, grantee{
-		Resource: target.URI, At: target, Family: sh.family, Scopes: scopes, Identity: person, Policy: match.String(), Client: s.id,
-		Until: e.exchangedUntil(sh), Actor: chain,
+		Resource: target.URI, At: target, Family: sub.family, Scopes: scopes, Identity: person, Policy: match.String(), Client: s.id,
+		Until: e.exchangedUntil(sub), Actor: chain,
 	})
 	if errors.Is(err, token.ErrTooLarge) {
 		return nil, subjectRefused(reasons.InvalidAssertion, err)
@@ -422,21 +421,23 @@ func (e *Endpoint) exchangeForServer(c *call, s *server, sh *shown, target *reso
 	return resp, err
 }
 
-// exchangedUntil bounds the life of an exchanged token: it dies with what it was made of.
-func (e *Endpoint) exchangedUntil(sh *shown) time.Time {
-	until := time.Unix(sh.ticket.Expires, 0)
-	if end := e.Now().Add(sh.at.Exchange.Lifetime); end.Before(until) {
+// exchangedUntil returns when an exchanged token expires: with the caller's own access
+// token at the latest.
+func (e *Endpoint) exchangedUntil(sub *subject) time.Time {
+	until := time.Unix(sub.ticket.Expires, 0)
+	if end := e.Now().Add(sub.at.Exchange.Lifetime); end.Before(until) {
 		return end
 	}
 	return until
 }
 
-// exchangeScopes returns what is asked for of what the server may have at target for
-// this caller. Asking for more is an error: what is left of it would surprise.
-func (e *Endpoint) exchangeScopes(c *call, s *server, sh *shown, target *resource.Resource) (oauth.Scopes, error) {
-	has := oauth.Scopes(strings.Fields(sh.identity.Scope))
+// exchangeScopes returns the scopes that are asked for, or all that the server may have
+// at target for this caller if none are. To ask for more than that is an error: a token
+// with fewer scopes would surprise the server.
+func (e *Endpoint) exchangeScopes(c *call, sub *subject, target *resource.Resource) (oauth.Scopes, error) {
+	has := oauth.Scopes(strings.Fields(sub.identity.Scope))
 	var may oauth.Scopes
-	for _, t := range sh.at.Exchange.Targets {
+	for _, t := range sub.at.Exchange.Targets {
 		if t.Resource == target.URI && len(t.Requires.Intersect(has)) == len(t.Requires) {
 			may = may.Union(t.Scopes)
 		}

@@ -1,9 +1,15 @@
-// Package grant owns /token and /revoke: it authenticates the client, picks the
-// grant and mints the access token. Every answer is JSON and never cached. A
-// code or refresh token is spent before anything is minted for it. It reaches
-// the network for three things: to read what a client publishes about itself, to ask
-// connector.Rechecker when a token is refreshed, and connector.Exchanger where an MCP
-// server gets a token of the identity provider that was exchanged for it.
+// Package grant owns the token endpoint and the endpoints beside it that clients, devices
+// and servers call: revocation, introspection, pushed authorization requests, device
+// authorization and reports of dead tokens.
+//
+// A request for a token is a call. Token reads its form, authenticates the client, checks
+// the DPoP proof and picks the Grant. The grant checks everything that it can check, then
+// uses up what may be used only once (the code, the refresh token, the assertion, the
+// proofs), and only then mints. Every answer is JSON, and none may be cached.
+//
+// The package reaches the network for what a client publishes about itself, for the keys
+// behind an assertion, and for the identity provider: at a refresh (connector.Rechecker),
+// and when an MCP server gets a token that the provider exchanges (connector.Exchanger).
 package grant
 
 import (
@@ -35,52 +41,53 @@ import (
 // Path of the token endpoint.
 const Path = "/token"
 
-// Endpoint serves /token and /revoke.
+// Endpoint serves the token endpoint and those beside it.
 type Endpoint struct {
 	Clients Clients
-	// Grants are those that the endpoint knows, see All.
+	// Grants are the grants that the endpoint may offer, see All.
 	Grants []Grant
 	// Failures bounds how often a client may fail to authenticate.
 	Failures *limit.Limiter
-	// Requests bounds the token requests of each client at each host, nil for no
-	// limit. They are counted after authentication: no one can use up the
-	// allowance of a client that has credentials.
+	// Requests bounds the token requests of each client at each host; nil for no limit.
+	// They are counted after authentication, so that a stranger cannot use up the
+	// allowance of a client with credentials.
 	Requests *limit.Limiter
-	// Devices are the devices that wait for a person, nil where no host lets any sign in.
+	// Devices are the devices that wait for a person; nil if no host lets devices sign
+	// in.
 	Devices *device.Codes
-	// Revocations bounds what one person can have revoked.
+	// Revocations bounds how much one person can have revoked.
 	Revocations Revocations
 	Now         func() time.Time
 	Codes       *authcode.Codes
 	Guard       guard.Guard
 	Tokens      *token.Issuer
-	// Proofs verifies DPoP proofs; nil where no host has bound tokens.
+	// Proofs verifies DPoP proofs; nil if no host binds tokens to keys.
 	Proofs *dpop.Verifier
 	// Issued, if set, is called with every new access token.
 	Issued func(raw string, r *resource.Resource)
-	// Push takes authorization requests that clients push; nil where they cannot.
+	// Push takes authorization requests that clients push; nil if they cannot.
 	Push Push
-	// Used is told of access tokens that a resource server asks about; nil if
-	// nothing wants to know. See forwardauth.Endpoint.
+	// Used, if set, is called when a resource server introspects an access token, see
+	// forwardauth.Endpoint.Used.
 	Used func(family string, generation int, issued time.Time)
-	// Verifier reads access tokens that are to be revoked or introspected. These are
-	// the service's own alone, so no other kind of credential has a part in it.
+	// Verifier reads access tokens that are to be revoked or introspected. Only this
+	// service's own tokens can be, so no other kind of credential is asked.
 	Verifier *token.Verifier
-	// Providers are asked to exchange a token for the MCP server's own, where the
-	// configuration says so.
+	// Providers exchange their tokens for one for the MCP server, if its configuration
+	// says so.
 	Providers provider.Set
-	// Held keeps sessions with identity providers where the configuration says so; nil
-	// where it does for no MCP server.
+	// Held keeps the sessions with identity providers for MCP servers; nil if none is
+	// configured so.
 	Held *providertoken.Held
-	// Refresh is nil where there are no refresh tokens.
+	// Refresh makes refresh tokens; nil if there are none.
 	Refresh *Refresh
-	// Assertions reads what machines show instead of a sign-in; nil where nothing
-	// of that is taken.
+	// Assertions reads what machines show instead of a sign-in; nil if no assertion is
+	// accepted.
 	Assertions *assertion.Registry
-	// Exchanges is nil where no MCP server exchanges tokens.
+	// Exchanges is nil if no MCP server exchanges tokens.
 	Exchanges *Exchanges
 	Ended     *revocation.List
-	// People notes what people allow; nil notes nothing.
+	// People notes what people allowed, for their account page; nil notes nothing.
 	People *people.Records
 	Policy *policy.Policy
 	Audit  *audit.Log
@@ -96,15 +103,16 @@ type Response struct {
 	Scope      string `json:"scope,omitempty"`
 	// RefreshToken is left out where the client gets none.
 	RefreshToken string `json:"refresh_token,omitempty"`
-	// Timeout is for how many seconds the refresh token works unused, and Ends in how
-	// many the sign-in is over, whatever the client does
-	// (draft-ietf-oauth-refresh-token-expiration, section 6.1). They come with a refresh token.
+	// Timeout is for how many seconds the refresh token works if it is not used. Ends is
+	// in how many seconds the sign-in ends, whatever the client does
+	// (draft-ietf-oauth-refresh-token-expiration, section 6.1). Both come with a refresh
+	// token.
 	Timeout int64 `json:"refresh_token_timeout,omitempty"`
 	Ends    int64 `json:"authorization_expires_in,omitempty"`
 }
 
-// addRefresh adds a refresh token, which may be one that another request got a
-// moment ago.
+// addRefresh adds the refresh token raw to resp, "" for none. It may be one that was made
+// a moment ago for another request.
 func (e *Endpoint) addRefresh(c *call, resp *Response, raw string) error {
 	if raw == "" {
 		return nil
@@ -120,21 +128,22 @@ func (e *Endpoint) addRefresh(c *call, resp *Response, raw string) error {
 	return nil
 }
 
-// call is one token request on its way through the steps.
+// call is one request to an endpoint of this package, while it is checked.
 type call struct {
 	*http.Request
 	host   *resource.Host
-	form   url.Values // as it was sent
+	form   url.Values // as the client sent it
 	params oauth.Params
 	client *registration.Client
 	entry  audit.Entry
-	// arrived is when all of the request was here.
+	// arrived is when the whole form was read.
 	arrived time.Time
-	// spend uses up what the client proved itself with; nil if that may be used again.
+	// spend uses up what the client proved itself with, just before the request takes
+	// effect; nil if that may be used again. See alsoSpend.
 	spend func() error
 	// proof is the DPoP proof of the request, nil if there is none.
 	proof *dpop.Proof
-	// refused is the event of a call that fails.
+	// refused is the audit event if the call fails.
 	refused audit.Event
 }
 
@@ -150,7 +159,7 @@ func (e *Endpoint) Token(w http.ResponseWriter, r *http.Request, host *resource.
 	web.JSON(w, http.StatusOK, resp)
 }
 
-// begin is what a call begins with: the form, and the client that sends it.
+// begin reads the form and authenticates the client.
 func (e *Endpoint) begin(w http.ResponseWriter, c *call) error {
 	if err := e.read(w, c); err != nil {
 		return err
@@ -169,6 +178,7 @@ func (e *Endpoint) read(w http.ResponseWriter, c *call) error {
 	return c.params.CheckDuplicates()
 }
 
+// serve is Token, from the form to the response of the grant.
 func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
 	if err := e.read(w, c); err != nil {
 		return nil, err
@@ -191,7 +201,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, c *call) (*Response, error) {
 	return g.serve(e, c)
 }
 
-// count bounds the requests of one client, or of one machine without a client.
+// count bounds the requests of one client, or of one machine without a client, at a host.
 func (e *Endpoint) count(c *call, key string) error {
 	if ok, wait := e.Requests.Allow(c.host.Name + " " + key); !ok {
 		return &web.TooMany{Reason: reasons.TooManyRequestsOfClient, Wait: wait}
@@ -199,6 +209,7 @@ func (e *Endpoint) count(c *call, key string) error {
 	return nil
 }
 
+// refuse writes the audit entry and the answer of a call that failed.
 func (e *Endpoint) refuse(w http.ResponseWriter, c *call, err error) {
 	c.entry.Event, c.entry.Reason, c.entry.Cause = c.refused, reasons.ServerError, err
 	if _, ok := errors.AsType[*web.TooLarge](err); ok {

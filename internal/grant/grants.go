@@ -16,24 +16,24 @@ type Grant struct {
 	// Type is the value of grant_type, and what discovery names.
 	Type  string
 	serve func(*Endpoint, *call) (*Response, error)
-	// offered reports whether this endpoint has the grant at a host; nil means always.
+	// offered reports whether the endpoint has the grant at a host; nil means always.
 	offered func(*Endpoint, *resource.Host) bool
-	// registrable: clients that register themselves may ask for it.
+	// registrable says that clients which register themselves may ask for the grant.
 	registrable bool
-	// signIn: the grant goes on with a person's sign-in. What it takes was given to
-	// the client, so serve decides which clients may use it. Every other grant is
-	// open to clients that registered it and no others.
+	// signIn says that the grant continues a person's sign-in. What the client presents
+	// was given to it, and serve checks that, so the grant is open to every client. Every
+	// other grant is open only to clients that have registered it.
 	signIn bool
-	// configured: the grant is for clients that the operator wrote down, each with
-	// credentials, scopes and resources. The registration gives it to no other.
+	// configured says that the grant is only for clients in the configuration, each with
+	// credentials, scopes and resources.
 	configured bool
-	// clientless: what the grant takes says by itself who sends it, so that a request
-	// needs no client. A client that is named must authenticate, and one of the
-	// configuration to the grants of its entry.
+	// clientless says that what the grant takes proves by itself who sends the request,
+	// so that no client is needed. A client that is named must authenticate nevertheless,
+	// and a client of the configuration must have the grant in its entry.
 	clientless bool
 }
 
-// All returns the grants that there are, in the order in which they are named.
+// All returns all grants, in the order in which metadata and messages name them.
 func All() []Grant {
 	return []Grant{
 		{Type: "authorization_code", serve: (*Endpoint).redeemCode, registrable: true, signIn: true},
@@ -45,11 +45,11 @@ func All() []Grant {
 			})
 		}},
 		{Type: tokenExchangeType, serve: (*Endpoint).tokenExchange, clientless: true, offered: func(e *Endpoint, h *resource.Host) bool { return e.Exchanges != nil && h.Exchanges() }},
-		{Type: jwtBearerType, serve: (*Endpoint).jwtBearer, clientless: true, offered: func(e *Endpoint, h *resource.Host) bool { return e.offersAssertions(h, "") }},
+		{Type: jwtBearerType, serve: (*Endpoint).jwtBearer, clientless: true, offered: func(e *Endpoint, h *resource.Host) bool { return e.OffersAssertions(h, "") }},
 	}
 }
 
-// Types returns the types of those of grants that which admits; nil admits all.
+// Types returns the types of the grants that which accepts; nil accepts all.
 func Types(grants []Grant, which func(Grant) bool) []string {
 	var out []string
 	for _, g := range grants {
@@ -60,12 +60,12 @@ func Types(grants []Grant, which func(Grant) bool) []string {
 	return out
 }
 
-// Registrable, SignIn and Configured choose grants by these properties, see Types.
+// Registrable, SignIn and Configured report a property of a grant. They are for Types.
 func Registrable(g Grant) bool { return g.registrable }
 func SignIn(g Grant) bool      { return g.signIn }
 func Configured(g Grant) bool  { return g.configured }
 
-// offered returns those of e.Grants that e has at a host.
+// offered returns the grants that e has at a host.
 func (e *Endpoint) offered(h *resource.Host) []Grant {
 	var out []Grant
 	for _, g := range e.Grants {
@@ -76,7 +76,7 @@ func (e *Endpoint) offered(h *resource.Host) []Grant {
 	return out
 }
 
-// GrantTypes lists what the endpoint serves at a host, for discovery.
+// GrantTypes lists the grant types that e has at a host, for discovery.
 func (e *Endpoint) GrantTypes(h *resource.Host) []string { return Types(e.offered(h), nil) }
 
 // open reports whether a client may use the grant.
@@ -87,12 +87,12 @@ func (g Grant) open(client *registration.Client) bool {
 	return client != nil && client.MayUse(g.Type)
 }
 
-// withoutClient reports whether c names no client, and asks for a grant that needs none.
+// withoutClient reports whether c names no client and its grant needs none.
 func (e *Endpoint) withoutClient(c *call) bool {
 	return namesNoClient(c) && slices.ContainsFunc(e.offered(c.host), func(g Grant) bool { return g.clientless && g.Type == c.params.Get("grant_type") })
 }
 
-// namesNoClient reports whether nothing in c says which client sends it.
+// namesNoClient reports whether c says nothing about which client sends it.
 func namesNoClient(c *call) bool {
 	if len(c.Header.Values("Authorization")) > 0 {
 		return false

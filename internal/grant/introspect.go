@@ -18,11 +18,12 @@ import (
 // IntrospectionPath is the path of the introspection endpoint (RFC 7662).
 const IntrospectionPath = "/introspect"
 
-// IntrospectionAuthMethods are the ways in which its callers authenticate.
+// IntrospectionAuthMethods are the methods by which callers of the endpoint may
+// authenticate.
 var IntrospectionAuthMethods = []string{registration.AuthSecretBasic, registration.AuthSecretPost, registration.AuthPrivateKey}
 
-// introspection is the answer of RFC 7662, section 2.2. Of what is not active
-// nothing but that is said.
+// introspection is the answer of RFC 7662, section 2.2. If the token is not active, it
+// has no other member.
 type introspection struct {
 	Active    bool   `json:"active"`
 	Issuer    string `json:"iss,omitempty"`
@@ -34,14 +35,14 @@ type introspection struct {
 	IssuedAt  int64  `json:"iat,omitempty"`
 	ID        string `json:"jti,omitempty"`
 	TokenType string `json:"token_type,omitempty"`
-	// Confirmation is there for a token that is bound to a key (RFC 9449, section 6.2).
+	// Confirmation is the key that the token is bound to, if any (RFC 9449, section 6.2).
 	Confirmation *token.Confirmation `json:"cnf,omitempty"`
-	// Act is who acts for the subject (RFC 8693, section 4.1).
+	// Act is who acts for the subject, if anyone does (RFC 8693, section 4.1).
 	Act *actor.Actor `json:"act,omitempty"`
 }
 
-// Introspect answers POST /introspect, for clients that the operator configured
-// with credentials: others could use it to try tokens (RFC 7662, section 4).
+// Introspect answers POST /introspect. It is only for clients of the configuration with
+// credentials: others could use it to try out tokens (RFC 7662, section 4).
 func (e *Endpoint) Introspect(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	c := &call{Request: r, host: host, entry: audit.Entry{Host: host.Name}, refused: audit.IntrospectionRefused}
 	err := e.begin(w, c)
@@ -61,8 +62,8 @@ func (e *Endpoint) Introspect(w http.ResponseWriter, r *http.Request, host *reso
 	web.JSON(w, http.StatusOK, e.introspect(c))
 }
 
-// introspect says of an access token what /authenticate would: a refresh token,
-// or one for a resource that is not the caller's, is not active to it.
+// introspect says of an access token what /authenticate would. A refresh token, and a
+// token for a resource that the caller may not reach, are not active for it.
 func (e *Endpoint) introspect(c *call) introspection {
 	claims, err := e.Verifier.Open(c.params.Get("token"), c.host.Issuer)
 	if err != nil || !c.client.MayReach(claims.Audience) {
@@ -83,7 +84,7 @@ func (e *Endpoint) introspect(c *call) introspection {
 	if !known || bound.Empty() {
 		return introspection{}
 	}
-	if e.Used != nil { // the token is in use, whatever gateway it came by
+	if e.Used != nil { // the MCP server got a request with the token
 		e.Used(claims.Family, person.Generation, time.Unix(claims.IssuedAt, 0))
 	}
 	answer := introspection{

@@ -17,25 +17,21 @@ import (
 // jwtBearerType is the value of grant_type (RFC 7523, section 2.1).
 const jwtBearerType = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
-// offersAssertions reports whether assertions of a kind, "" for any, get something at a host.
-func (e *Endpoint) offersAssertions(h *resource.Host, kind string) bool {
+// OffersAssertions reports whether an assertion of this kind, "" for any, can get a token at a
+// host.
+func (e *Endpoint) OffersAssertions(h *resource.Host, kind string) bool {
 	return slices.ContainsFunc(h.Resources, func(r *resource.Resource) bool { return !r.OwnTokensOff && e.Assertions.Offers(kind, r.URI) })
 }
 
-// OffersAssertions reports whether assertions of a kind get something at a host, for discovery.
-func (e *Endpoint) OffersAssertions(h *resource.Host, kind string) bool {
-	return e.offersAssertions(h, kind)
-}
-
-// jwtBearer is the grant for assertions that another server signed about a machine or,
-// for a client that acts for them, about a person.
+// jwtBearer is the grant for assertions that another server signed (RFC 7523, section
+// 2.1): about a machine, or about a person for whom a client acts.
 func (e *Endpoint) jwtBearer(c *call) (*Response, error) {
 	raw := c.params.Get("assertion")
 	if raw == "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "assertion is missing")
 	}
-	needs := e.Assertions.NeedsClient(raw)
-	if err := mayShow(c, needs); err != nil {
+	needsClient := e.Assertions.NeedsClient(raw)
+	if err := mayShow(c, needsClient); err != nil {
 		return nil, err
 	}
 	at := assertion.Place{Issuer: c.host.Issuer, TokenEndpoint: c.host.Issuer + Path}
@@ -48,7 +44,7 @@ func (e *Endpoint) jwtBearer(c *call) (*Response, error) {
 	}
 	c.entry.Subject = g.Person.FullSubject()
 	c.entry.Actor = g.Actor.String()
-	if needs && !proven(c.client) && !g.Issuer().PublicClients {
+	if needsClient && !proven(c.client) && !g.Issuer().PublicClients {
 		return nil, invalidClient(reasons.AssertionWithoutClient, nil)
 	}
 	if c.client == nil {
@@ -63,11 +59,11 @@ func (e *Endpoint) jwtBearer(c *call) (*Response, error) {
 	return e.serveMachine(c, m)
 }
 
-// mayShow checks the client of an assertion that names one: those that registered
-// themselves could have any name.
-func mayShow(c *call, needs bool) error {
+// mayShow checks which client shows an assertion that needs one. Clients that registered
+// themselves may not: they could have any name.
+func mayShow(c *call, needsClient bool) error {
 	switch {
-	case !needs:
+	case !needsClient:
 		return nil
 	case c.client == nil:
 		return invalidClient(reasons.AssertionWithoutClient, nil)
@@ -77,20 +73,20 @@ func mayShow(c *call, needs bool) error {
 	return nil
 }
 
-// proven reports whether a client has proved more than that it knows an id.
+// proven reports whether a client has authenticated with a secret or a key.
 func proven(c *registration.Client) bool { return c != nil && c.AuthMethod != registration.AuthNone }
 
-// bearer is the machine that g is about, with what the rules of its issuer give it.
+// bearer returns the machine that g is about, with what the rules of its issuer grant it.
 func (e *Endpoint) bearer(c *call, g *assertion.Grantee) (machine, error) {
-	id, shown := g.Person.FullSubject(), ""
+	id, proved := g.Person.FullSubject(), "" // proved: the id of a client that has authenticated
 	client := policy.Client{Key: oauth.ClientKey(id), Kind: rule.KindWorkload}
 	if c.client != nil {
 		id, client = c.client.ID, policyClient(c)
 		if proven(c.client) {
-			shown = id
+			proved = id
 		}
 	}
-	named, err := namedResource(c, g, shown)
+	named, err := namedResource(c, g, proved)
 	if err != nil {
 		return machine{}, err
 	}
@@ -98,7 +94,7 @@ func (e *Endpoint) bearer(c *call, g *assertion.Grantee) (machine, error) {
 		if named != nil && r != named || c.client != nil && !c.client.MayReach(r.URI) {
 			return nil
 		}
-		scopes, _ := g.May(r.URI, shown)
+		scopes, _ := g.May(r.URI, proved)
 		if c.client != nil {
 			scopes = c.client.Narrow(scopes)
 		}
@@ -114,10 +110,10 @@ func (e *Endpoint) bearer(c *call, g *assertion.Grantee) (machine, error) {
 		client: id, may: may, actor: g.Actor, key: g.Key, context: g.Context, until: e.Now().Add(g.Issuer().TokenLifetime),
 	}
 	m.chosen = func(r *resource.Resource) {
-		_, rules := g.May(r.URI, shown)
+		_, rules := g.May(r.URI, proved)
 		c.entry.Rules = strings.Join(rules, ", ")
 	}
-	if g.Used == "" && g.Expires.Before(m.until) { // no token outlives what may be shown again
+	if g.Used == "" && g.Expires.Before(m.until) { // the token must not outlive an assertion that may be shown again
 		m.until = g.Expires
 	}
 	if g.Used != "" {
@@ -126,9 +122,9 @@ func (e *Endpoint) bearer(c *call, g *assertion.Grantee) (machine, error) {
 	return m, nil
 }
 
-// namedResource is the one resource of this host that an assertion is for, nil for one
-// that names none. Of several that it names the rules must leave one.
-func namedResource(c *call, g *assertion.Grantee, shown string) (*resource.Resource, error) {
+// namedResource returns the one resource of this host that an assertion is for, nil if it
+// names none. If it names several, the rules must leave exactly one.
+func namedResource(c *call, g *assertion.Grantee, proved string) (*resource.Resource, error) {
 	if len(g.Named) == 0 {
 		return nil, nil
 	}
@@ -138,7 +134,7 @@ func namedResource(c *call, g *assertion.Grantee, shown string) (*resource.Resou
 		if !ok || slices.Contains(open, r) {
 			continue
 		}
-		if scopes, _ := g.May(r.URI, shown); len(scopes) > 0 {
+		if scopes, _ := g.May(r.URI, proved); len(scopes) > 0 {
 			open = append(open, r)
 		}
 	}
@@ -148,7 +144,7 @@ func namedResource(c *call, g *assertion.Grantee, shown string) (*resource.Resou
 	return open[0], nil
 }
 
-// spendGrant uses an assertion up, at every replica that shares the guard.
+// spendGrant uses an assertion up, for every replica that shares the guard.
 func (e *Endpoint) spendGrant(c *call, id string, expires time.Time) error {
 	first, err := e.Guard.Redeem(c.Context(), id, expires)
 	switch {

@@ -16,31 +16,32 @@ import (
 )
 
 // machine is who asks for a token without a sign-in in a browser. It gets what the
-// configuration says at once, without a consent page, and never a refresh token:
-// what it proved itself with makes the next token, too.
+// configuration grants at once, without a consent page, and never a refresh token: it can
+// ask again with what it proved itself with.
 type machine struct {
 	who policy.Outsider
 	// client is the client_id of the token.
 	client string
-	// may returns the scopes that the machine may have at a resource; with none the
+	// may returns the scopes that the machine may have at a resource, none if the
 	// resource is closed to it.
 	may func(*resource.Resource) oauth.Scopes
-	// chosen, if set, is told of the resource that was chosen.
+	// chosen, if set, is called with the resource that the token is for.
 	chosen func(*resource.Resource)
-	// until bounds the life of the token; zero is no bound.
+	// until is when the token expires at the latest; zero is no bound.
 	until time.Time
-	// actor acts for the person; nil for no one.
+	// actor acts for the person; nil if no one does.
 	actor *actor.Actor
-	// context is what a workload acts in.
+	// context is the context that a workload acts in, see outbound.Headers.
 	context string
 	// key is the thumbprint of the key that the machine must prove, "" for none.
 	key string
-	// spend uses up what the machine showed, after everything else is in order; nil if
-	// it may be shown again.
+	// spend uses up what the machine showed, when everything else is in order; nil if it
+	// may be shown again.
 	spend func() error
 }
 
-// serveMachine checks what m asks for, uses up what it proved itself with, and mints.
+// serveMachine checks what m asks for, uses up what it proved itself with, and mints the
+// token.
 func (e *Endpoint) serveMachine(c *call, m machine) (*Response, error) {
 	c.entry.Subject, c.entry.Email = m.who.Person.FullSubject(), m.who.Person.Email
 	res, err := m.resource(c)
@@ -86,8 +87,8 @@ func (e *Endpoint) serveMachine(c *call, m machine) (*Response, error) {
 	return resp, err
 }
 
-// resource returns the one resource that the request is for: the one that it names
-// (RFC 8707, section 2.2), or the only one of the host that is open to m.
+// resource returns the resource that the request names (RFC 8707, section 2.2). If it
+// names none, it returns the only one of the host that is open to m.
 func (m *machine) resource(c *call) (*resource.Resource, error) {
 	var found *resource.Resource
 	for _, uri := range c.params.All("resource") {
@@ -113,9 +114,9 @@ func (m *machine) resource(c *call) (*resource.Resource, error) {
 	return nil, oauth.Errorf(oauth.InvalidTarget, "several MCP servers of this host are open to this caller; name one with the parameter resource")
 }
 
-// scopes returns what is asked for of what m may have, all of that if nothing is
-// asked for. Unknown scopes are left out (RFC 6749, section 3.3); the answer says
-// what is left.
+// scopes returns the scopes that are asked for and that m may have, all of these if none
+// are asked for. Unknown scopes are ignored (RFC 6749, section 3.3); the answer names the
+// scopes of the token.
 func (m *machine) scopes(c *call, res *resource.Resource) (oauth.Scopes, error) {
 	asked, err := oauth.ParseScopes(c.params.Get("scope"))
 	if err != nil {
@@ -132,7 +133,8 @@ func (m *machine) scopes(c *call, res *resource.Resource) (oauth.Scopes, error) 
 	return scopes, nil
 }
 
-// machinePolicy returns what the rules leave of scopes. It writes down what they do not give.
+// machinePolicy returns what the rules leave of scopes. It writes an audit entry if they
+// take any away.
 func (e *Endpoint) machinePolicy(c *call, match policy.Match, scopes oauth.Scopes) (oauth.Scopes, error) {
 	left := match.Narrow(scopes)
 	if len(left) == len(scopes) {

@@ -10,16 +10,16 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/people"
 )
 
-// allowed is what a person gave a client.
+// allowed is what a person allowed a client.
 type allowed struct {
 	Family, Resource string
 	Scopes           oauth.Scopes
 	AuthTime         int64
-	Refreshes        bool // there is a refresh token
+	Refreshes        bool // the client has a refresh token
 }
 
-// note writes down what a client has of a person, for the person and the operator to
-// see. A token that is issued is not taken back because that fails; the audit log says so.
+// note records what a person allowed a client, for the person and the operator to see. If
+// that fails, the token is issued all the same, and the audit entry says so.
 func (e *Endpoint) note(c *call, who connector.Identity, a allowed) {
 	if e.People == nil {
 		return

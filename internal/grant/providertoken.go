@@ -16,14 +16,15 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/token"
 )
 
-// supplied is the token of the identity provider that an access token carries; the
+// supplied is the token of the identity provider that comes with an access token. The
 // zero value is none.
 type supplied struct {
 	providertoken.Token
-	For *resource.ProviderToken // nil where there is none
+	For *resource.ProviderToken // the configuration of the MCP server; nil if it gets no token
 }
 
-// provides returns what the resource gets of the provider's tokens, nil for nothing.
+// provides returns the configuration of the provider's tokens for a resource, nil if it
+// gets none of this provider.
 func provides(host *resource.Host, uri, providerID string) *resource.ProviderToken {
 	r, ok := host.ForSignIn(uri)
 	if !ok || !r.ProviderToken.Of(providerID) {
@@ -33,14 +34,14 @@ func provides(host *resource.Host, uri, providerID string) *resource.ProviderTok
 }
 
 // supply returns the token of the identity provider for the first access token of a
-// sign-in. It may ask the provider, so it comes before the code is spent.
+// sign-in. It may have to ask the provider, so it must come before the code is spent.
 func (e *Endpoint) supply(c *call, a authcode.Authorization) (supplied, error) {
 	t := provides(c.host, a.Resource, a.Identity.Provider)
 	if t == nil {
 		return supplied{}, nil
 	}
 	p := e.Providers.Find(a.Identity.Provider)
-	if p == nil { // the operator has removed it within the minute
+	if p == nil { // the operator has removed it since the code was issued
 		return supplied{}, invalidGrant(reasons.ProviderRemoved)
 	}
 	if !t.Held {
@@ -54,8 +55,8 @@ func (e *Endpoint) supply(c *call, a authcode.Authorization) (supplied, error) {
 	return supplied{For: t}, notSupplied(err, false)
 }
 
-// hold keeps the session of a sign-in here. A code that comes twice holds nothing
-// twice.
+// hold stores the session of a sign-in for the MCP server. If the code comes twice, the
+// session is stored once.
 func (e *Endpoint) hold(c *call, a authcode.Authorization, k providertoken.Token) error {
 	sign := providertoken.SignIn{
 		Family: a.ID, Resource: a.Resource, Provider: a.Identity.Provider, Client: policyClient(c),
@@ -64,11 +65,12 @@ func (e *Endpoint) hold(c *call, a authcode.Authorization, k providertoken.Token
 	return e.Held.Begin(c.Context(), sign, a.Identity, a.Policy, a.Session, k)
 }
 
-// inGroups reports whether a person is in some group, or may be.
+// inGroups reports whether the person is in any group, or may be.
 func inGroups(id connector.Identity) bool { return len(id.Groups) > 0 || id.Unknown.Groups }
 
-// issuer mints tokens for what g is for.
-func (e *Endpoint) issuer(g grantee) *token.Issuer {
+// issuerFor returns the issuer of g's access token. MCP servers with held sessions may
+// have a lifetime of their own.
+func (e *Endpoint) issuerFor(g grantee) *token.Issuer {
 	if t := g.Provider.For; t != nil && t.Held && t.Lifetime > 0 {
 		other := *e.Tokens
 		other.Lifetime = t.Lifetime
@@ -77,15 +79,16 @@ func (e *Endpoint) issuer(g grantee) *token.Issuer {
 	return e.Tokens
 }
 
-// longest is how long an access token of this service may live.
-func (e *Endpoint) longest() time.Duration {
+// longestLifetime returns the longest lifetime of any access token of this service.
+func (e *Endpoint) longestLifetime() time.Duration {
 	if e.Held == nil {
 		return e.Tokens.Lifetime
 	}
 	return max(e.Tokens.Lifetime, e.Held.Longest())
 }
 
-// obtain returns the token of t in the session s, if an access token can carry it.
+// obtain returns the token that t names from the session s, if an access token can carry
+// it.
 func obtain(ctx context.Context, p *provider.Provider, t *resource.ProviderToken, s connector.Session, now time.Time) (supplied, error) {
 	k, err := providertoken.Obtain(ctx, p, t, s, now)
 	if err == nil {
@@ -97,8 +100,9 @@ func obtain(ctx context.Context, p *provider.Provider, t *resource.ProviderToken
 	return supplied{k, t}, nil
 }
 
-// bound lets an access token die before the token that it carries.
-func (e *Endpoint) bound(g *grantee) error {
+// endWithProviderToken makes the access token expire before the provider's token that it
+// carries.
+func (e *Endpoint) endWithProviderToken(g *grantee) error {
 	if g.Provider.For == nil || g.Provider.For.Held {
 		return nil
 	}
@@ -113,8 +117,9 @@ func (e *Endpoint) bound(g *grantee) error {
 	return nil
 }
 
-// notSupplied says what a client is told where there is no token for the MCP server.
-// At a refresh a new sign-in may bring one; at a sign-in only the operator can help.
+// notSupplied returns what the client is told if there is no token for the MCP server. At
+// a refresh (refresh is true), a new sign-in may bring one. At a sign-in, only the
+// operator can help.
 func notSupplied(err error, refresh bool) error {
 	if err == nil {
 		return nil

@@ -15,8 +15,8 @@ import (
 // PushPath is the path of the endpoint for pushed authorization requests (RFC 9126).
 const PushPath = "/par"
 
-// Push checks and seals an authorization request of a client that has
-// authenticated, and returns its request_uri with the seconds that it is good.
+// Push checks and seals an authorization request of a client that has authenticated. It
+// returns the request_uri and for how many seconds it can be used.
 type Push func(r *http.Request, host *resource.Host, client *registration.Client, params url.Values) (requestURI string, seconds int, err error)
 
 type pushed struct {
@@ -24,9 +24,9 @@ type pushed struct {
 	ExpiresIn  int    `json:"expires_in"`
 }
 
-// PushRequest answers POST /par. The client authenticates as at /token. What it
-// proves itself with is not used up: a request that is pushed twice gives no one
-// anything, and to remember each would let strangers fill the guard.
+// PushRequest answers POST /par. The client authenticates as at /token. What it proves
+// itself with is not used up: to push a request twice gains nothing, and remembering
+// every proof would let strangers fill the guard.
 func (e *Endpoint) PushRequest(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	c := &call{Request: r, host: host, entry: audit.Entry{Host: host.Name}, refused: audit.AuthorizeRefused}
 	answer, err := e.push(w, c)
@@ -45,7 +45,7 @@ func (e *Endpoint) push(w http.ResponseWriter, c *call) (*pushed, error) {
 		return nil, err
 	}
 	params := c.form
-	if c.proof != nil { // it says which key the code is for (RFC 9449, section 10.1)
+	if c.proof != nil { // the code will be bound to its key (RFC 9449, section 10.1)
 		if jkt := c.params.Get("dpop_jkt"); jkt != "" && jkt != c.proof.Thumbprint {
 			return nil, &oauth.Error{Code: oauth.InvalidDPoPProof, Description: "dpop_jkt is not the thumbprint of the proof's key", Reason: reasons.DPoPWrongKey}
 		}

@@ -18,31 +18,30 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
 
-// Grace is how long at most the refresh token before the newest one still gets
-// the same answer: a response may be lost, and several processes of one client
-// may share a token and refresh at the same time. It ends with the first use of
-// what the answer held, see guard.Guard, so that a stolen token that is used
-// after its owner's is noticed (OAuth 2.1, section 4.3.1; RFC 9700, section
-// 4.14.2).
+// Grace is how long at most the last but one refresh token gets the same answer again: a
+// response may be lost, and several processes of one client may share a token and refresh
+// at the same time. The period ends when the client first uses what the answer held, see
+// guard.Guard. So a stolen token that is used after its owner's is noticed (OAuth 2.1,
+// section 4.3.1; RFC 9700, section 4.14.2).
 const Grace = 20 * time.Second
 
-// Refresh makes and honours refresh tokens. A token is a sealed value, one
-// generation of a family; the family is the sign-in that it all began with.
+// Refresh makes and opens refresh tokens. A refresh token is a sealed value: one
+// generation of a family, which is all tokens of one sign-in.
 type Refresh struct {
-	// Providers are asked again at each use, each about its own people, and their
-	// policy of the sign-in is applied again.
+	// Providers are asked about their people at each refresh, and the policy of the
+	// sign-in is applied again.
 	Providers provider.Set
-	// Changed returns the scopes of a resource whose set of tools differs from
-	// fingerprints. It does no I/O.
+	// Changed returns those of the scopes of a resource that open other tools than when
+	// fingerprints was made. It does no I/O.
 	Changed func(resource string, scopes []string, fingerprints string) []string
-	// Agree returns what a person agrees to who grants the scopes of a resource now, see
+	// Agree returns what a person agrees to by granting the scopes of a resource now, see
 	// catalog.Agree. It does no I/O.
 	Agree func(resource string, scopes []string) string
-	// Exists reports whether a resource has a scope, or may have it because what
-	// it has is not known. It does no I/O.
+	// Exists reports whether a resource has a scope, or may have it because its scopes
+	// are not known. It does no I/O.
 	Exists func(resource, scope string) bool
-	// Idle is how long a token lives unused, Absolute how long after the
-	// sign-in its family does.
+	// Idle is how long a token lives if it is not used. Absolute is how long a family
+	// lives after its sign-in.
 	Idle, Absolute time.Duration
 	Now            func() time.Time
 
@@ -51,7 +50,7 @@ type Refresh struct {
 	sessions seal.Box[connector.Session]
 }
 
-// NewRefresh returns r with the boxes of keys.
+// NewRefresh returns r ready for use.
 func NewRefresh(keys *seal.Keyring, r Refresh) *Refresh {
 	r.tokens = seal.NewBox[refreshToken](keys, "refresh token")
 	r.answers = seal.NewBox[refreshAnswer](keys, "refresh answer")
@@ -75,16 +74,16 @@ type refreshToken struct {
 	Catalogue  string            `json:"catalogue,omitempty"`
 	Agreed     string            `json:"agreed,omitempty"` // see catalog.Agree
 	Session    connector.Session `json:"session,omitzero"`
-	// InGroups: the person was in some when they signed in, or may have been.
+	// InGroups says that the person was in a group at the sign-in, or may have been.
 	InGroups bool `json:"in_groups,omitempty"`
 	// Key is the thumbprint of the key that the client must prove, "" for none.
 	Key string `json:"jkt,omitempty"`
-	// Held: the session is kept here, for the MCP server's token.
+	// Held says that the session is in providertoken.Held, for the MCP server's token.
 	Held bool `json:"held,omitempty"`
 }
 
-// refreshAnswer is the result of one exchange. The guard keeps it for repeats of the
-// same exchange.
+// refreshAnswer is the result of one exchange. The guard keeps it for requests that
+// repeat the exchange.
 type refreshAnswer struct {
 	Token    string             `json:"token"`
 	Identity connector.Identity `json:"identity"`
@@ -92,21 +91,21 @@ type refreshAnswer struct {
 	Provider providertoken.Token `json:"idp,omitzero"`
 }
 
-// person is who the token was issued for; the token knows no more of them.
+// person returns the person of the token, as much as the token says of them.
 func (t *refreshToken) person() connector.Identity {
 	return connector.Identity{Namespace: t.Namespace, Subject: t.Subject}
 }
 
-// first returns the refresh token that comes with a redeemed code, "" if the client
-// gets none. A client that registered the grant gets one whether or not it asked for
-// offline_access; others get one if they asked. For a client that the operator
-// configured, its grants decide. Key is that of the access token.
+// first returns the refresh token for a redeemed code, "" if the client gets none. A
+// client gets one if it registered the grant, or if it asked for offline_access. A client
+// of the configuration gets one only if its entry has the grant. key is the key of the
+// access token.
 func (r *Refresh) first(c *call, a authcode.Authorization, key string) (string, error) {
 	if r == nil || !c.client.MayUse("refresh_token") && (!a.Offline || c.client.PreRegistered) {
 		return "", nil
 	}
 	if p := r.Providers.Find(a.Identity.Provider); p == nil || !p.MayRecheck(a.Session) {
-		c.entry.Reason = reasons.NoRefreshToken // one that is refused at its first use is of no use
+		c.entry.Reason = reasons.NoRefreshToken // it would be refused at its first use
 		return "", nil
 	}
 	session, held := a.Session.Lean(), false
@@ -127,7 +126,7 @@ func (r *Refresh) seal(c *call, t refreshToken) (string, error) {
 	return r.tokens.Seal(t, r.expires(t, now), c.host.Issuer)
 }
 
-// expires returns when a token of t's family made now is dead.
+// expires returns when a token of t's family that is made now expires.
 func (r *Refresh) expires(t refreshToken, now time.Time) time.Time {
 	idle, end := now.Add(r.Idle), time.Unix(t.AuthTime, 0).Add(r.Absolute)
 	if end.Before(idle) {
@@ -136,13 +135,13 @@ func (r *Refresh) expires(t refreshToken, now time.Time) time.Time {
 	return idle
 }
 
-// refreshing is the state of one refresh request while it passes the checks.
+// refreshing is a refresh request while it passes the checks.
 type refreshing struct {
 	*call
 	token  refreshToken
 	scopes oauth.Scopes // what the access token is to have, after the checks so far
-	// identity is who the person is now, and match the rules for them: both are
-	// known after the exchange.
+	// identity is who the person is now, and match the rules for them. Both are known
+	// after the exchange.
 	identity connector.Identity
 	match    policy.Match
 	// key is the thumbprint of the key that the access token is bound to, "" for none.
@@ -152,9 +151,9 @@ type refreshing struct {
 
 type refreshCheck func(*refreshing) error
 
-// refreshChecks lists the checks before the exchange, in order; the first that
-// fails decides. None of them asks or spends anything, but for the last, so that
-// a request with a mistake, or one at a bad time, costs the client nothing.
+// refreshChecks lists the checks before the exchange, in order; the first that fails
+// decides. None asks the provider, and only the last spends anything, so that a request
+// with a mistake, or at a bad time, costs the client nothing.
 func (e *Endpoint) refreshChecks() []refreshCheck {
 	return []refreshCheck{
 		mayRefresh,
@@ -220,7 +219,7 @@ func (r *refreshing) pass(checks []refreshCheck) error {
 	return nil
 }
 
-// mayRefresh refuses a configured client whose entry does not have the grant.
+// mayRefresh refuses a client of the configuration whose entry does not have the grant.
 func mayRefresh(r *refreshing) error {
 	if r.client.PreRegistered && !r.client.MayUse("refresh_token") {
 		return oauth.Errorf(oauth.UnauthorizedClient, "this client may not use refresh tokens")
@@ -236,7 +235,7 @@ func (e *Endpoint) openRefresh(r *refreshing) error {
 	t, err := e.Refresh.tokens.Open(raw, r.host.Issuer)
 	if errors.Is(err, seal.ErrExpired) {
 		if late, err := e.Refresh.tokens.Late(raw, r.host.Issuer); err == nil {
-			r.note(late)
+			r.noteRefresh(late)
 		}
 		return invalidRefresh(reasons.RefreshTokenExpired, nil)
 	}
@@ -244,13 +243,13 @@ func (e *Endpoint) openRefresh(r *refreshing) error {
 		return invalidRefresh(reasons.InvalidRefreshToken, err)
 	}
 	r.token = t
-	r.note(t)
+	r.noteRefresh(t)
 	return nil
 }
 
-// note writes down whose refresh token it is.
-func (r *refreshing) note(t refreshToken) {
-	r.entry.Flow, r.entry.Family, r.entry.Resource, r.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
+// noteRefresh writes into the audit entry whose refresh token it is.
+func (c *call) noteRefresh(t refreshToken) {
+	c.entry.Flow, c.entry.Family, c.entry.Resource, c.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
 }
 
 func ownRefresh(r *refreshing) error {
@@ -260,7 +259,8 @@ func ownRefresh(r *refreshing) error {
 	return nil
 }
 
-// notTooOld: the operator may have shortened the lifetime since the token was made.
+// notTooOld refuses a token whose family is too old. The operator may have shortened the
+// lifetime since the token was made.
 func (e *Endpoint) notTooOld(r *refreshing) error {
 	if !e.Refresh.Now().Before(time.Unix(r.token.AuthTime, 0).Add(e.Refresh.Absolute)) {
 		return invalidRefresh(reasons.RefreshTokenExpired, nil)
@@ -268,7 +268,8 @@ func (e *Endpoint) notTooOld(r *refreshing) error {
 	return nil
 }
 
-// findProvider: the operator may have removed the provider, and may put it back.
+// findProvider refuses a token whose provider the operator has removed. The family does
+// not end: the operator may put the provider back.
 func (e *Endpoint) findProvider(r *refreshing) error {
 	if e.Refresh.Providers.Find(r.token.Provider) == nil {
 		return invalidRefresh(reasons.ProviderRemoved, nil)
@@ -276,7 +277,8 @@ func (e *Endpoint) findProvider(r *refreshing) error {
 	return nil
 }
 
-// findResource: the operator may have removed the resource, or closed it to the client.
+// findResource refuses a token whose resource the operator has removed, or closed to the
+// client.
 func findResource(r *refreshing) error {
 	uri := r.token.Resource
 	if res, ok := r.host.ForSignIn(uri); !ok || res.URI != uri || !r.client.MayReach(uri) {
@@ -285,23 +287,25 @@ func findResource(r *refreshing) error {
 	return nil
 }
 
-// checkKey: a refresh token that is bound to a key is worth nothing without it.
+// checkKey checks the proof of the key that the refresh token is bound to, if it is
+// bound.
 func checkKey(r *refreshing) error {
 	key, err := r.bindTo(r.token.Resource, r.token.Key)
 	r.key = key
 	return err
 }
 
-// selectScopes selects what the client asks for of what it still may have.
+// selectScopes selects the scopes that the client asks for among those that it may still
+// have.
 func (e *Endpoint) selectScopes(r *refreshing) (err error) {
 	r.scopes, err = narrow(r.params.Get("scope"), r.client.Narrow(r.token.Scopes), func(scope string) bool { return e.Refresh.Exists(r.token.Resource, scope) })
 	return err
 }
 
-// narrow returns what the access token may do: what is asked, if all of it was
-// granted, else everything (RFC 6749, section 6). Clients repeat the words of
-// their first request, so what the resource does not have is dropped here as it
-// was there.
+// narrow returns the scopes of the access token: those that are asked for, which must all
+// be granted, or everything that was granted if none are (RFC 6749, section 6). Scopes
+// that the resource does not have are ignored, as they were at the sign-in, because
+// clients repeat the words of their first request.
 func narrow(asked string, granted oauth.Scopes, exists func(scope string) bool) (oauth.Scopes, error) {
 	scopes, err := oauth.ParseScopes(asked)
 	if err != nil {
@@ -318,11 +322,11 @@ func narrow(asked string, granted oauth.Scopes, exists func(scope string) bool) 
 	return scopes, nil
 }
 
-// dropChangedScopes leaves out scopes that now open other tools than the user
-// agreed to: the client that needs one asks for it, and the user sees the new
-// list. The refresh token keeps them, so that a tool that was there only for a
-// while has no lasting effect. Where such tools are held back one by one, all scopes
-// stay. People who agreed before that setting was on count as agreeing to the tools of now.
+// dropChangedScopes leaves out scopes that now open other tools than the person agreed
+// to. A client that needs one asks for it, and the person sees the new tools. The refresh
+// token keeps them, so a tool that is there only for a while has no lasting effect. If
+// changed tools are held back one by one, all scopes stay; people who agreed before that
+// setting was on count as agreeing to the tools of today.
 func (e *Endpoint) dropChangedScopes(r *refreshing) error {
 	held := holdsChanged(r.host, r.token.Resource)
 	if held && r.token.Agreed != "" {
@@ -353,13 +357,14 @@ func policyClient(c *call) policy.Client {
 	return policy.Client{Key: c.client.Key(), Kind: c.client.Kind(), Host: c.client.VouchedBy}
 }
 
-// checkEnded refuses what was revoked or is denied. What the operator denies
-// stays as it is, so that lifting the denial is enough.
+// checkEnded refuses a grant that was revoked, or whose person or client is denied. A
+// denial revokes nothing: when the operator lifts it, the grant works again.
 func (e *Endpoint) checkEnded(c *call, f revocation.Facts) error {
 	f.Client = revocation.Client(c.client.ID)
 	return e.checkFacts(f)
 }
 
+// checkFacts is checkEnded for facts that already name the client.
 func (e *Endpoint) checkFacts(f revocation.Facts) error {
 	if reason := e.Ended.Check(f); reason != revocation.None {
 		return &oauth.Error{Code: oauth.InvalidGrant, Description: "the grant has been revoked", Reason: reason}
@@ -367,8 +372,8 @@ func (e *Endpoint) checkFacts(f revocation.Facts) error {
 	return nil
 }
 
-// checkChallenge refuses a refresh that follows a request for more scopes, where
-// the operator wants that: no refresh brings them, and some clients sign in again
+// checkChallenge refuses a refresh after the client was asked for more scopes, if the
+// operator wants it. A refresh cannot bring more scopes, and some clients sign in again
 // only after invalid_grant. The refresh token stays good.
 func (e *Endpoint) checkChallenge(r *refreshing) error {
 	res, ok := r.host.ForSignIn(r.token.Resource)
@@ -385,11 +390,11 @@ func (e *Endpoint) checkChallenge(r *refreshing) error {
 	return nil
 }
 
-// checkPolicy leaves out scopes that the rules do not allow the person. The
-// refresh token keeps them, in case the person may have them again.
+// checkPolicy leaves out scopes that the rules do not allow the person. The refresh token
+// keeps them, in case the person may have them again.
 func (e *Endpoint) checkPolicy(r *refreshing) error {
 	left := r.match.Narrow(r.scopes)
-	if len(left) == 0 { // another request for other scopes made the exchange
+	if len(left) == 0 { // the exchange was made for another request, with other scopes
 		return scopesNotAllowed(r)
 	}
 	if len(left) < len(r.scopes) {
@@ -407,7 +412,8 @@ func scopesNotAllowed(r *refreshing) *oauth.Error {
 	return &oauth.Error{Code: oauth.InvalidScope, Description: "the rules of this service do not allow the requested scopes any more", Reason: reasons.NotAllowedByPolicy}
 }
 
-// invalidRefresh looks the same whatever was wrong with the token.
+// invalidRefresh refuses a refresh token. The client gets the same answer whatever is
+// wrong.
 func invalidRefresh(reason reasons.Reason, cause error) *oauth.Error {
 	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the refresh token is not valid", Reason: reason, Cause: cause}
 }
@@ -416,8 +422,8 @@ func refreshUnavailable(cause error) error {
 	return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "refresh tokens cannot be used right now", Reason: reasons.GuardUnavailable, Cause: cause}
 }
 
-// endFamily revokes every token of a sign-in. If the list of revocations is full, the
-// caller refuses anyway, and the audit entry says so.
+// endFamily revokes every token of a sign-in. If that fails, the audit entry says so; the
+// caller refuses the request in any case.
 func (e *Endpoint) endFamily(c *call, t refreshToken, reason reasons.Reason) {
 	entry := c.entry
 	entry.Event, entry.Reason = audit.FamilyEnded, reason
@@ -426,11 +432,11 @@ func (e *Endpoint) endFamily(c *call, t refreshToken, reason reasons.Reason) {
 	e.Audit.Write(c.Context(), entry)
 }
 
-// familyDies returns when the last token of a family that is ended now would
-// have died by itself: no new one is made, so none is idle for longer.
+// familyDies returns when the last token of a family that ends now would expire by
+// itself. No new token is made, so the longest-lived one is one that is made now.
 func (e *Endpoint) familyDies(authTime int64) time.Time {
 	now := e.Tokens.Now()
-	access := now.Add(e.longest())
+	access := now.Add(e.longestLifetime())
 	if e.Refresh == nil {
 		return access
 	}

@@ -18,8 +18,8 @@ import (
 // RevocationPath is the path of the revocation endpoint (RFC 7009).
 const RevocationPath = "/revoke"
 
-// Revoke answers POST /revoke. A token that is unknown, or dead already, is as
-// good as revoked (RFC 7009, section 2.2).
+// Revoke answers POST /revoke. It succeeds for a token that is unknown or has expired
+// (RFC 7009, section 2.2).
 func (e *Endpoint) Revoke(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	c := &call{Request: r, host: host, entry: audit.Entry{Host: host.Name}, refused: audit.RevocationRefused}
 	err := e.begin(w, c)
@@ -36,8 +36,8 @@ func (e *Endpoint) Revoke(w http.ResponseWriter, r *http.Request, host *resource
 	web.JSON(w, http.StatusOK, struct{}{})
 }
 
-// revoke finds out what the token is by itself; the hint could only say it
-// sooner, and a wrong one must not matter (RFC 7009, section 2.1).
+// revoke tries the token as a refresh token and then as an access token. It does not need
+// token_type_hint, and a wrong hint must not matter (RFC 7009, section 2.1).
 func (e *Endpoint) revoke(c *call) error {
 	raw := c.params.Get("token")
 	if raw == "" {
@@ -55,11 +55,11 @@ func (e *Endpoint) revoke(c *call) error {
 	return e.revokeAccess(c, raw)
 }
 
-// revokeRefresh ends the family, and with it the access tokens made from it
-// (RFC 7009, section 2.1). Any generation will do: a client that lost the
-// newest one must be able to end the family too.
+// revokeRefresh ends the family of a refresh token, and with it all access tokens of the
+// sign-in (RFC 7009, section 2.1). A token of any generation will do, because a client
+// that lost the newest one must be able to end the family too.
 func (e *Endpoint) revokeRefresh(c *call, t refreshToken) error {
-	c.entry.Flow, c.entry.Family, c.entry.Resource, c.entry.Subject = t.Flow, t.Family, t.Resource, t.person().FullSubject()
+	c.noteRefresh(t)
 	if t.ClientKey != c.client.Key() {
 		return foreignToken()
 	}
@@ -69,14 +69,14 @@ func (e *Endpoint) revokeRefresh(c *call, t refreshToken) error {
 	return e.endForClient(c, t.Family, e.familyDies(t.AuthTime))
 }
 
-// Bounds on what one person can put on the list of what was revoked, which is
-// everybody's: it takes a sign-in for each family, and a refresh for each token.
+// Bounds on what one person can add to the list of revocations, which all people share. Each
+// family on it takes a sign-in, and each token a refresh.
 var (
 	familyRevocations = limit.Rate{Interval: time.Minute, Burst: 300} // of a subject
 	tokenRevocations  = limit.Rate{Interval: time.Minute, Burst: 60}  // of a family
 )
 
-// Revocations bounds how fast the list may grow.
+// Revocations bounds how fast the list of revocations may grow.
 type Revocations struct{ families, tokens *limit.Limiter }
 
 // NewRevocations returns the limiters for Endpoint.Revocations.
@@ -85,8 +85,8 @@ func NewRevocations(now func() time.Time) Revocations {
 	return Revocations{limit.New(familyRevocations, keys, now), limit.New(tokenRevocations, keys, now)}
 }
 
-// endForClient ends a family, unless this person has ended too many of late. One
-// that has ended already counts for nothing.
+// endForClient ends a family, unless its person has ended too many lately. A family that
+// has ended already does not count.
 func (e *Endpoint) endForClient(c *call, family string, dies time.Time) error {
 	if e.Ended.Check(revocation.Facts{Family: family}) == revocation.None {
 		if ok, wait := e.Revocations.families.Allow(c.entry.Subject); !ok {
@@ -101,7 +101,7 @@ func (e *Endpoint) endForClient(c *call, family string, dies time.Time) error {
 	return nil
 }
 
-// drop forgets the session with the provider that is kept for a family.
+// drop removes the session with the provider that is held for a family.
 func (e *Endpoint) drop(family string) {
 	if e.Held != nil {
 		e.Held.Drop(family)
@@ -121,7 +121,7 @@ func (e *Endpoint) revokeAccess(c *call, raw string) error {
 		return err
 	}
 	if ok, _ := e.Revocations.tokens.Allow(claims.Family); !ok && claims.Family != "" {
-		// One entry instead of many, and more than was asked for: the whole sign-in.
+		// Too many tokens of this family were revoked. End all of it, which takes one entry.
 		return e.endForClient(c, claims.Family, e.familyDies(e.Now().Unix()))
 	}
 	if err := e.Ended.RevokeToken(claims.ID, claims.ExpiresAt()); err != nil {
@@ -135,7 +135,8 @@ func foreignToken() error {
 	return &oauth.Error{Code: oauth.InvalidGrant, Description: "the token was issued to another client", Reason: reasons.TokenOfAnotherClient}
 }
 
-// cannotRevoke: the client must assume that the token still lives (RFC 7009, section 2.2.1).
+// cannotRevoke tells the client to assume that the token still works (RFC 7009, section
+// 2.2.1).
 func cannotRevoke(err error) error {
 	if errors.Is(err, revocation.ErrUntold) {
 		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "the token is not revoked everywhere yet", Reason: reasons.GuardUnavailable, Cause: err}

@@ -15,9 +15,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
-// exchange spends the token for the next one, which it returns. However often it
-// is asked within the grace period, the identity provider is asked once and the
-// answer is the same. The entry of a request that got the answer of another says so.
+// exchange spends the refresh token and returns the next one. However often that is asked
+// within the grace period, the identity provider is asked once and the answer is the
+// same. The audit entry says if a request got the answer of another.
 func (e *Endpoint) exchange(r *refreshing) (string, error) {
 	t := &r.token
 	rotation := guard.Rotation{
@@ -61,12 +61,12 @@ func (e *Endpoint) exchange(r *refreshing) (string, error) {
 	return answer.Token, nil
 }
 
-// matchPerson notes who the person is now, and the rules for them.
+// matchPerson notes who the person is now, and which rules match them.
 func (e *Endpoint) matchPerson(r *refreshing, id connector.Identity) {
 	r.identity, r.match = id, e.Policy.For(r.token.Resource).Rematch(id, r.token.InGroups, policyClient(r.call))
 }
 
-// successor asks who the person is now and seals the next generation for them.
+// successor asks the provider who the person is now, and seals the next generation.
 func (e *Endpoint) successor(ctx context.Context, r *refreshing) (string, error) {
 	identity, session, err := e.recheck(ctx, r)
 	if err != nil {
@@ -79,13 +79,12 @@ func (e *Endpoint) successor(ctx context.Context, r *refreshing) (string, error)
 	if len(r.match.Narrow(r.scopes)) == 0 { // the client gets nothing, so it goes on with the token it has
 		return "", e.Refresh.unfinished(r.token, session, scopesNotAllowed(r))
 	}
-	// The session may have been exchanged at the provider, so from here on the
-	// family has to go on with the new one: a denial by e-mail is left to the
-	// check of what is minted.
+	// The session may have been exchanged at the provider, so from here on the family must go on
+	// with the new one. A denial by e-mail is therefore left to identityChecks.
 	var got supplied
 	t := provides(r.host, r.token.Resource, r.token.Provider)
 	switch {
-	case t != nil && t.Held && !r.token.Held: // the operator has changed the form
+	case t != nil && t.Held && !r.token.Held: // the operator has changed providerToken.form
 		return "", e.Refresh.unfinished(r.token, session.Lean(), notSupplied(providertoken.ErrMissing, true))
 	case t != nil && !t.Held:
 		if got, err = obtain(ctx, e.Refresh.Providers.Find(r.token.Provider), t, session, e.Refresh.Now()); err != nil {
@@ -137,8 +136,8 @@ func (e *Endpoint) recheck(ctx context.Context, r *refreshing) (connector.Identi
 	return identity, session, err
 }
 
-// ask has the provider say who the person is now: about a session that is kept here,
-// within the last minute.
+// ask has the provider say who the person is now. If the session is held, an answer of
+// the last minute will do.
 func (e *Endpoint) ask(ctx context.Context, vouching *provider.Provider, t *refreshToken) (connector.Identity, connector.Session, error) {
 	if !t.Held {
 		return vouching.Recheck(ctx, t.person(), t.Session)
@@ -156,9 +155,10 @@ func (e *Endpoint) end(r *refreshing, reason reasons.Reason, cause error) error 
 	return invalidRefresh(reason, cause)
 }
 
-// unfinished is failure, with the session that t's was exchanged for at the
-// provider before it. The client goes on with the token it has, whose session is
-// spent: without this its next try would look like a thief's to the provider.
+// unfinished returns failure, with the session that the provider gave before it, if any,
+// for the guard to keep. The client goes on with the refresh token that it has, whose
+// session is spent: without the new session, the provider would take the client's next
+// try for theft.
 func (r *Refresh) unfinished(t refreshToken, session connector.Session, failure error) error {
 	sealed, ok := r.kept(t, session)
 	if !ok {
@@ -167,8 +167,8 @@ func (r *Refresh) unfinished(t refreshToken, session connector.Session, failure 
 	return &guard.Unfinished{Keep: sealed, Err: failure}
 }
 
-// kept is a session as the guard keeps it for the next try of the exchange of t; ok is
-// false if there is none, or no room for it.
+// kept returns a session as the guard keeps it for the next try of the exchange. ok is
+// false if there is none, or if it is too large.
 func (r *Refresh) kept(t refreshToken, session connector.Session) (sealed string, ok bool) {
 	if session.IsZero() || session.Size() > authcode.MaxSession {
 		return "", false

@@ -16,14 +16,14 @@ func (e *Endpoint) Routes() []web.Route {
 	}
 }
 
-// DeviceRoute returns the route at which devices without a browser begin.
+// DeviceRoute returns the route of the device authorization endpoint.
 func (e *Endpoint) DeviceRoute() web.Route {
 	return web.Route{Pattern: DevicePath, Methods: []string{http.MethodPost}, Serve: e.Device, Public: true, Waits: true, Begins: true, Refused: audit.DeviceRefused}
 }
 
-// IntrospectionRoute returns the route of the introspection endpoint. Its callers
-// have secrets, so it is not for browsers; the key set of a caller may have to be
-// fetched, so it waits.
+// IntrospectionRoute returns the route of the introspection endpoint. It is not for
+// browsers, because its callers have secrets. It may wait, because the key set of a
+// caller may have to be fetched.
 func (e *Endpoint) IntrospectionRoute() web.Route {
 	return web.Route{Pattern: IntrospectionPath, Methods: []string{http.MethodPost}, Serve: e.Introspect, Waits: true}
 }
