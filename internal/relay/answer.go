@@ -7,8 +7,8 @@ import (
 	"net/url"
 )
 
-// modify makes of the server's answer the one for the client. An error is a *fault,
-// whose answer replaces the server's.
+// modify turns the server's answer into the client's. An error is a *fault, which is then
+// answered instead.
 func (x *exchange) modify(resp *http.Response) error {
 	x.idle.again()
 	location := resp.Header["Location"]
@@ -32,7 +32,7 @@ func (x *exchange) modify(resp *http.Response) error {
 		}
 		resp.Header["Location"] = []string{to}
 	}
-	if f := x.sealSession(resp.Header); f != nil {
+	if f := x.tagSession(resp.Header); f != nil {
 		return f
 	}
 	x.decision.Client.Set(resp.Header)
@@ -50,7 +50,8 @@ func (x *exchange) modify(resp *http.Response) error {
 	return nil
 }
 
-// redirected returns the public address for one of the server's own; ok is false for all others.
+// redirected returns the public address for the Location of a redirect. ok is false if it
+// is not one of the server's own.
 func (x *exchange) redirected(location []string) (string, bool) {
 	if len(location) != 1 {
 		return "", false
@@ -67,15 +68,15 @@ func (x *exchange) redirected(location []string) (string, bool) {
 	return x.decision.Host.Issuer + (&url.URL{Path: unescaped(public), RawPath: public, RawQuery: query}).String(), true
 }
 
-// sealSession binds the session that the server names to this person and client.
-func (x *exchange) sealSession(h http.Header) *fault {
+// tagSession binds the session that the server names to this person and client.
+func (x *exchange) tagSession(h http.Header) *fault {
 	lines := h[sessionHeader]
 	switch {
 	case len(lines) == 0:
 		return nil
 	case len(lines) > 1 || !validSession(lines[0]):
 		return errAnswer.with(fmt.Errorf("its %s is not one that MCP admits", sessionHeader))
-	case lines[0] == x.session: // clients compare it with the one they have
+	case lines[0] == x.session: // send what the client sent, because clients compare the two
 		h[sessionHeader] = x.in.Header[sessionHeader]
 		return nil
 	}
@@ -83,7 +84,7 @@ func (x *exchange) sealSession(h http.Header) *fault {
 	return nil
 }
 
-// answerBody is the body of the server's answer while it is read.
+// answerBody reads the body of the server's answer, and notes that the server is alive.
 type answerBody struct {
 	io.ReadCloser
 	x    *exchange
@@ -96,7 +97,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		b.x.idle.again()
 	}
 	if err != nil && b.x.in.Method == http.MethodGet && b.x.endpoint.draining.Err() != nil {
-		err = io.EOF // an end in order, so that the client comes again
+		err = io.EOF // a regular end, so that the client connects again
 	}
 	if err == io.EOF { // the trailers are there now
 		b.x.server.strip.answer(b.resp.Trailer)

@@ -11,17 +11,17 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// fault is why a request or an answer is not passed on.
+// fault is why a request or an answer is not relayed.
 type fault struct {
 	reason reasons.Reason
 	status int
 	text   string // for the client
-	cause  error  // for operators; never a secret
+	cause  error  // for the audit log; never a secret
 }
 
 func (f *fault) Error() string { return string(f.reason) }
 
-// with returns the fault with its cause.
+// with returns a copy of the fault with this cause.
 func (f fault) with(cause error) *fault {
 	f.cause = cause
 	return &f
@@ -45,14 +45,14 @@ var (
 	errAnswer       = fault{reasons.MCPServerAnswer, http.StatusBadGateway, "the answer of the MCP server cannot be passed on", nil}
 )
 
-// Codes of JSON-RPC errors: of servers for sessions that they do not know, and for
-// whatever else goes wrong inside (JSON-RPC 2.0, section 5.1).
+// Codes of JSON-RPC errors: the one that MCP servers use for an unknown session, and that for
+// internal errors (JSON-RPC 2.0, section 5.1).
 const (
 	codeUnknownSession = -32001
 	codeInternal       = -32603
 )
 
-// write answers in the form that the client expects.
+// write writes the fault as the client's answer.
 func (f *fault) write(w http.ResponseWriter, r *http.Request, id string) {
 	if f.status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", "GET, POST, DELETE")
@@ -60,8 +60,8 @@ func (f *fault) write(w http.ResponseWriter, r *http.Request, id string) {
 	writeError(w, r, f.status, f.text, id)
 }
 
-// writeError writes an error of JSON-RPC where the client has sent a message, with
-// its id, else plain JSON.
+// writeError writes a JSON-RPC error with this id if the client sent a message, and
+// otherwise plain JSON.
 func writeError(w http.ResponseWriter, r *http.Request, status int, text, id string) {
 	if r.Method != http.MethodPost {
 		code := "server_error"
@@ -86,7 +86,7 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, text, id str
 	}{"2.0", json.RawMessage(id), problem{code, text}})
 }
 
-// fail answers instead of a server that gave no answer, or none that can be passed on.
+// fail answers the client if the server gave no answer, or none that can be passed on.
 func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	var f *fault
 	switch cause := context.Cause(x.in.Context()); {
@@ -104,18 +104,18 @@ func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	f.write(w, x.in, x.decision.MessageID())
 }
 
-// Outcome is how a request that was let through ended: a metric label.
+// Outcome is how a relayed request ended: the value of a metric label.
 type Outcome string
 
 // Outcomes.
 const (
-	Answered Outcome = "answered" // with the whole of what the server answered
-	Left     Outcome = "left"     // by the client, before the end of the answer
-	Cut      Outcome = "cut"      // by the server, or by a bound, before the end of the answer
-	Failed   Outcome = "failed"   // 502 or 504 instead of an answer
+	Answered Outcome = "answered" // the client got the whole answer
+	Left     Outcome = "left"     // the client left before the end of the answer
+	Cut      Outcome = "cut"      // the server or a time limit ended the answer early
+	Failed   Outcome = "failed"   // the client got 502 or 504
 )
 
-// Outcomes lists all of them.
+// Outcomes lists every Outcome.
 var Outcomes = []Outcome{Answered, Left, Cut, Failed}
 
 func (x *exchange) outcome(w *answerWriter) Outcome {

@@ -22,11 +22,11 @@ type File struct {
 	Cookies bool `json:"cookies"`
 }
 
-// standardIdle is how long a server may be silent by default. Streams of
-// notifications have nothing to say for long.
+// standardIdle is the default of idleTimeout. Streams of notifications may be silent for
+// long.
 const standardIdle = time.Hour
 
-// Resolve checks the section; nil is a server that a gateway stands in front of.
+// Resolve checks the section. It returns nil for a server that is behind a gateway.
 func (f *File) Resolve(c conf.Section) *resource.Serving {
 	if !f.Enabled {
 		for _, key := range []string{"idleTimeout", "requestHeaders", "cookies"} {
@@ -56,7 +56,9 @@ func (f *File) Resolve(c conf.Section) *resource.Serving {
 	return s
 }
 
-// neverPassed are headers that hold the access token, or that this service sets.
+// neverPassed are headers that no configuration can pass on: those with credentials for
+// this service or a proxy, those that this service sets itself, and those for the next
+// hop only.
 var neverPassed = []string{
 	"Authorization", "Dpop", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Proxy", "Proxy-Connection", "Proxy-Authorization", "Expect", "Upgrade", "Http2-Settings",
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// Headers of a client that no server gets, in canonical form. Beside those that
-// identify a person to this service they are those by which servers and
-// frameworks learn of a person or of where a request came from, which are
-// believed because a gateway sets them. Origin was looked at here.
+// Headers that are not passed on, in canonical form; those "below" are prefixes. A server
+// does not get a client's credentials, nor headers by which servers and frameworks learn
+// who a person is or where a request came from: they believe these headers, because a
+// gateway sets them. Origin was checked here.
 var (
 	keptFromServer = []string{
 		"Authorization", "Proxy-Authorization", "Proxy-Authenticate", "Cookie", "Cookie2", "Dpop",
@@ -27,8 +27,8 @@ var (
 		"X-Goog-Authenticated-", "X-Goog-Iap-", "X-Amzn-Oidc-", "X-Ms-Client-Principal", "X-Ms-Token-", "Cf-", "Tailscale-", "X-Vouch-",
 		"X-Token-User-", "X-Envoy-", "X-Original-", "X-Ssl-", "Ssl-", "X-Client-Cert", "X-Arr-", "X-Appengine-", "X-Middleware-",
 	}
-	// keptFromClient: a server speaks for itself, not for the host that clients see,
-	// nor to a gateway before this service.
+	// A client does not get headers by which the server would speak for the host that
+	// clients see, or to a gateway in front of this service.
 	keptFromClient = []string{
 		"Www-Authenticate", "Proxy-Authenticate", "Authentication-Info", "Dpop-Nonce", "Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security",
 		"Clear-Site-Data", "Refresh", "Location", "Content-Location", "Service-Worker-Allowed", "Nel", "Report-To", "Reporting-Endpoints", "X-Sendfile", "Public-Key-Pins",
@@ -36,16 +36,17 @@ var (
 	keptFromClientBelow = []string{"Access-Control-", "X-Accel-", "X-Envoy-", "X-Reproxy-", "X-Lighttpd-"}
 )
 
-// stripped are the names of headers that are not passed on.
+// stripped says which headers are not passed on. Names are canonical.
 type stripped struct {
-	fromServer, fromClient map[string]bool
-	passed                 map[string]bool // to the server all the same
-	identity               []string        // canonical
-	keyHeader              string          // canonical, "" for none
+	fromServer, fromClient map[string]bool // what is kept from the server, and from the client
+	passed                 map[string]bool // what the configuration passes to the server nevertheless
+	identity               []string        // what this service sets itself
+	keyHeader              string          // for API keys, "" for none
 }
 
-// stripping is what is not passed on by s. KeyHeader is the header that API keys
-// come in, "" for none.
+// stripping returns what is not passed on with the configuration s. identity are the
+// headers that this service sets itself, and keyHeader is the header for API keys, "" for
+// none.
 func stripping(s *resource.Serving, identity []string, keyHeader string) stripped {
 	t := stripped{set(keptFromServer), set(keptFromClient), set(s.RequestHeaders), nil, keyHeader}
 	if keyHeader != "" {
@@ -64,11 +65,11 @@ func stripping(s *resource.Serving, identity []string, keyHeader string) strippe
 	return t
 }
 
-// ownCookies is how the cookies of this service begin.
+// ownCookies are the beginnings of the names of this service's cookies.
 var ownCookies = []string{"__Host-mcp-", "mcp-"}
 
-// withoutOwnCookies takes the cookies of this service out of those that a server is
-// configured to get.
+// withoutOwnCookies removes this service's cookies from h, for servers that are
+// configured to get cookies.
 func withoutOwnCookies(h http.Header) {
 	r := http.Request{Header: http.Header{"Cookie": h["Cookie"]}}
 	delete(h, "Cookie")
@@ -91,7 +92,7 @@ func set(names []string) map[string]bool {
 	return m
 }
 
-// request takes from the headers of a request what no server gets.
+// request removes from the headers of a request those that no server gets.
 func (s *stripped) request(h http.Header) {
 	for name := range h {
 		if !s.toServer(name) {
@@ -100,9 +101,9 @@ func (s *stripped) request(h http.Header) {
 	}
 }
 
-// toServer reports whether the server gets a client's header. A name with more
-// than letters, digits and hyphens is one that servers may read as another
-// (CGI turns hyphens into underscores), so none is passed on, as in nginx.
+// toServer reports whether the server gets this header of the client. Names may have
+// letters, digits and hyphens only: servers may read another name as one of these (CGI
+// turns hyphens into underscores). nginx drops such headers too.
 func (s *stripped) toServer(name string) bool {
 	switch {
 	case !plainName(name):
@@ -115,7 +116,7 @@ func (s *stripped) toServer(name string) bool {
 	return !below(keptFromServerBelow, name)
 }
 
-// answer takes from the headers of an answer what no client gets.
+// answer removes from the headers of an answer those that no client gets.
 func (s *stripped) answer(h http.Header) {
 	for name := range h {
 		if s.fromClient[name] || below(keptFromClientBelow, name) {
@@ -128,7 +129,7 @@ func below(prefixes []string, name string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
-// plainName reports whether name is in canonical form, and of letters, digits and hyphens.
+// plainName reports whether name has letters, digits and hyphens only.
 func plainName(name string) bool {
 	for i := range len(name) {
 		switch c := name[i]; {
@@ -140,8 +141,8 @@ func plainName(name string) bool {
 	return name != ""
 }
 
-// connection returns the names that lines of Connection list, in canonical form.
-func (s *stripped) connection(lines []string) []string {
+// connectionNames returns the names that lines of Connection list, in canonical form.
+func connectionNames(lines []string) []string {
 	var names []string
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
@@ -151,9 +152,9 @@ func (s *stripped) connection(lines []string) []string {
 	return names
 }
 
-// relied reports whether Connection must not name a header: this service or the
-// server relies on it, so that it is for the server and not for the next hop
-// (RFC 9110, section 7.6.1).
+// relied reports whether Connection must not name this header, because this service or
+// the server relies on it. A header that Connection names is for the next hop and would
+// be dropped (RFC 9110, section 7.6.1).
 func (s *stripped) relied(name string) bool {
 	switch name {
 	case "Authorization", "Content-Type", "Content-Length", "Content-Encoding", "Host", "Origin", "Accept", "Cookie", "Cache-Control", "Last-Event-Id",

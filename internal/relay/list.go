@@ -13,21 +13,21 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/reasons"
 )
 
-// Answers that hold lists are read here. To bound the memory for that, few that
-// are longer than smallList are read at once; others wait.
+// Answers that hold lists are read into memory. To bound it, at most largeLists answers
+// that are longer than smallList bytes are read at a time; others wait.
 const (
 	smallList  = 256 << 10
 	largeLists = 8
 )
 
-// filters reports whether the answer may hold a list that readers see
-// differently. A stream that a client opens without a message may hold answers to earlier
-// ones: it may be the continuation of another, and HTTP+SSE sends all there.
+// filters reports whether the answer may hold a list that different readers see
+// differently. The answer to a GET may: it is a stream, which may continue an earlier
+// answer, and a server of HTTP+SSE sends all its answers there.
 func (x *exchange) filters() bool {
 	return x.server.resource.Page == nil && (x.in.Method == http.MethodGet || x.decision.Lists())
 }
 
-// filter makes the answer one that holds of lists what the person may see.
+// filter removes from the lists in the answer what the person may not see.
 func (x *exchange) filter(resp *http.Response) *fault {
 	stream := isEventStream(resp.Header)
 	switch asked := x.decision.Lists(); {
@@ -49,10 +49,10 @@ func (x *exchange) filter(resp *http.Response) *fault {
 	return nil
 }
 
-// acknowledged takes the body away from an answer of 202: servers of HTTP+SSE answer so
-// to each message, some with a word, and send the list over their stream.
+// acknowledged drops the body of an answer with 202. Servers of HTTP+SSE answer each
+// message with 202, some with a text, and send the list over their stream.
 func acknowledged(resp *http.Response) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, smallList)) // so that the connection lives on
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, smallList)) // so that the connection can be used again
 	resp.Body.Close()
 	resp.Body, resp.ContentLength, resp.TransferEncoding, resp.Trailer = http.NoBody, 0, nil, nil
 	for _, name := range []string{"Content-Type", "Content-Encoding"} {
@@ -61,6 +61,7 @@ func acknowledged(resp *http.Response) {
 	resp.Header["Content-Length"] = []string{"0"}
 }
 
+// encoded reports whether the body has a content coding, such as gzip.
 func encoded(h http.Header) bool {
 	for _, line := range h["Content-Encoding"] {
 		if !strings.EqualFold(strings.TrimSpace(line), "identity") {
@@ -101,7 +102,7 @@ func (x *exchange) filterDocument(resp *http.Response) *fault {
 	return nil
 }
 
-// readList reads the whole of an answer.
+// readList reads a whole answer. One that is longer than smallList waits for a place.
 func (x *exchange) readList(from io.Reader) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(from, smallList+1))
 	if err != nil || len(body) <= smallList {
@@ -127,7 +128,7 @@ func (x *exchange) filterEvents(resp *http.Response) {
 	private(resp.Header)
 }
 
-// private keeps an answer out of caches that others read.
+// private makes sure that no shared cache stores the answer.
 func private(h http.Header) {
 	for _, name := range filter.Stale {
 		delete(h, name)

@@ -9,19 +9,21 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// paths maps the public paths of a server to its own. All are percent-encoded.
+// paths maps the public paths of a server to its own, and back. All paths are
+// percent-encoded.
 type paths struct {
 	public string // without a slash at the end
-	// exact is the server's path for public itself, base for what is below it,
-	// without a slash at the end.
+	// exact is the server's path for public itself. base, without a slash at the end, is
+	// that for what is below public.
 	exact, base string
-	query       string // of the endpoint
+	query       string // that of the configured endpoint
 	origin      url.URL
-	// sse is the path of the event stream of a server of HTTP+SSE, the transport of
-	// MCP 2024-11-05, which takes messages at another path; "" for others.
+	// sse is the path of the event stream, if the server speaks HTTP+SSE, the transport
+	// of MCP 2024-11-05, which takes messages at another path; else "".
 	sse string
 }
 
+// pathsOf returns the paths of an MCP server.
 func pathsOf(r *resource.Resource) paths {
 	own := r.Endpoint.EscapedPath()
 	p := paths{public: r.Path, exact: own, base: strings.TrimSuffix(own, "/"), query: r.Endpoint.RawQuery, origin: url.URL{Scheme: r.Endpoint.Scheme, Host: r.Endpoint.Host}}
@@ -37,9 +39,9 @@ func pathsOf(r *resource.Resource) paths {
 	return p
 }
 
-// pageAt are the paths of a page, which are the server's own: it is beside the
-// endpoint of MCP, and not below it.
-func pageAt(r *resource.Resource) paths {
+// pathsOfPage returns the paths of a page. They are the same at the server, whose pages
+// are beside its MCP endpoint and not below it.
+func pathsOfPage(r *resource.Resource) paths {
 	p := paths{public: r.Path, exact: r.Path, base: r.Path, origin: url.URL{Scheme: r.Endpoint.Scheme, Host: r.Endpoint.Host}}
 	if p.exact == "" {
 		p.exact = "/"
@@ -47,7 +49,7 @@ func pageAt(r *resource.Resource) paths {
 	return p
 }
 
-// toServer returns the server's path for a public one that the resource covers.
+// toServer returns the server's path for a public path that the resource covers.
 func (p *paths) toServer(public string) string {
 	if rest := strings.TrimPrefix(public, p.public); rest != "" {
 		return p.base + rest
@@ -55,7 +57,7 @@ func (p *paths) toServer(public string) string {
 	return p.exact
 }
 
-// toPublic returns the public path for one of the server's; ok is false where there is none.
+// toPublic returns the public path for one of the server's. ok is false if there is none.
 func (p *paths) toPublic(own string) (public string, ok bool) {
 	if own == p.exact {
 		return p.public, true
@@ -67,8 +69,8 @@ func (p *paths) toPublic(own string) (public string, ok bool) {
 	return p.public + rest, true
 }
 
-// reference resolves a URL that the server wrote, relative to a path of its own.
-// ok is false for another origin.
+// reference resolves a URL that the server wrote, relative to from, a path of the server.
+// ok is false if it leads to another origin.
 func (p *paths) reference(from, written string) (path, query string, ok bool) {
 	u, err := url.Parse(written)
 	if err != nil {
@@ -102,14 +104,14 @@ func unescaped(path string) string {
 	return plain
 }
 
-// public returns the public path for one of the server's; ok is false where
-// requests to that would not reach the server.
+// public returns the public path for one of the server's. ok is false if requests to it
+// would not reach the same resource.
 func (x *exchange) public(own string) (path string, ok bool) {
 	path, ok = x.server.paths.toPublic(own)
 	return path, ok && x.decision.Host.At(path) == x.decision.Resource && !x.endpoint.Owned(unescaped(path))
 }
 
-// findTarget says where the request goes.
+// findTarget sets the URL at the server that the request goes to.
 func (x *exchange) findTarget() *fault {
 	p := &x.server.paths
 	own, query := p.toServer(x.path), x.in.URL.RawQuery

@@ -1,13 +1,15 @@
-// Package relay stands in front of MCP servers instead of a gateway: it has each
-// request decided as a gateway would (forwardauth), with the body as evidence, and
-// passes it on to the server.
+// Package relay stands in front of MCP servers instead of a gateway. It serves the hosts
+// that have serve enabled.
 //
-// Its invariant: what reaches the server of a client's request is what was
-// decided about. Credentials, cookies and everything by which a server could
-// learn of a person stay here, and the identity headers of the decision are set
-// in their place. What the server answers is passed on where it is an answer to
-// the client; what would speak for this service (a challenge, a redirect
-// elsewhere, a cookie) is not.
+// ServeHTTP has each request decided as a gateway would (forwardauth.Direct), with its
+// body as evidence. A request that may pass becomes an exchange: check finds the server's
+// own session and address for it, rewrite makes the request to the server, and modify
+// makes the client's answer of the server's.
+//
+// What reaches the server is what was decided about. Credentials, cookies, and headers by
+// which a server could learn of a person stay here; the identity headers of the decision
+// take their place. The server's answer reaches the client, but without headers that
+// would speak for this service, such as a challenge, a redirect elsewhere or a cookie.
 package relay
 
 import (
@@ -32,7 +34,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// Decider makes the decisions; *forwardauth.Endpoint is the one there is.
+// Decider makes the decisions. It is *forwardauth.Endpoint outside of tests.
 type Decider interface {
 	Decide(ctx context.Context, q *forwardauth.Request) forwardauth.Decision
 	Traced() bool
@@ -40,33 +42,33 @@ type Decider interface {
 	ClientID(q *forwardauth.Request, d *forwardauth.Decision) string
 }
 
-// Options are what an Endpoint is made of.
+// Options are the dependencies and settings of an Endpoint.
 type Options struct {
 	Decisions Decider
 	Resources *resource.Table
 	// Identity are the names of the identity headers.
 	Identity []string
-	// Credentials of this service at MCP servers, by the URI of the resource.
-	// Decisions sets them.
+	// Credentials are those of this service at MCP servers, by the URI of the resource.
+	// Decisions sets them on requests; this package watches whether servers accept them.
 	Credentials map[string]*outbound.Credential
-	// Keys bind sessions to their owners. The first binds, all are honoured.
+	// Keys authenticate the owners of sessions. The first makes tags; all are accepted.
 	Keys [][]byte
-	// App returns what the ids of a client have in common that registered more than
-	// once, see registration.App. nil: a client that registers again is another one.
+	// App returns the same value for all ids that a client got by registering again, see
+	// registration.App. If it is nil, each id is another client.
 	App func(client string) string
 	// Owned reports whether a path is the service's own on every host.
 	Owned func(path string) bool
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	// Proxy is what requests go through; nil for none.
+	// Proxy is the proxy that requests to servers go through; nil for none.
 	Proxy *url.URL
 	// Dial, if set, reaches MCP servers in place of the network.
 	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	Audit *audit.Log
-	// TokenRefused, if set, is told of a decision whose request a server answered with
-	// 401, where the server gets a token of the person's identity provider. It must not wait.
+	// TokenRefused, if set, is called when a server that gets a token of the person's
+	// identity provider answered 401. It must not wait.
 	TokenRefused func(*forwardauth.Decision)
-	// Ended, if set, is called with how each request that was let through ended.
+	// Ended, if set, is called with the outcome of each request that was relayed.
 	Ended func(*resource.Resource, Outcome)
 }
 
@@ -76,9 +78,9 @@ type Endpoint struct {
 	servers map[*resource.Resource]*server
 	buffers buffers
 	lists   filter.Cache
-	large   chan struct{} // places of long lists
-	open    atomic.Int64
-	// draining is closed when streams must no longer be held open.
+	large   chan struct{} // a place for each long list that is read
+	open    atomic.Int64  // exchanges under way
+	// draining is done when streams must no longer be kept open.
 	draining context.Context
 	drain    context.CancelFunc
 }
@@ -89,11 +91,11 @@ type server struct {
 	transport http.RoundTripper
 	paths     paths
 	strip     stripped
-	// credential of this service at the server; nil for none.
+	// credential is this service's own at the server; nil for none.
 	credential *outbound.Credential
 }
 
-// New returns an Endpoint for those servers of the table that are served here.
+// New returns an Endpoint for the servers of the table that are served here.
 func New(o Options) *Endpoint {
 	e := &Endpoint{Options: o, servers: map[*resource.Resource]*server{}, large: make(chan struct{}, largeLists)}
 	if e.Ended == nil {
@@ -110,21 +112,21 @@ func New(o Options) *Endpoint {
 		}
 		for _, p := range r.Host.Pages {
 			if p.Beside == r && p.Serving != nil {
-				e.servers[p] = e.newServer(p, r, transports.to(p.Authorities), pageAt(p))
+				e.servers[p] = e.newServer(p, r, transports.to(p.Authorities), pathsOfPage(p))
 			}
 		}
 	}
 	return e
 }
 
-// newServer makes what relays for r, which is the MCP server beside or a page of it.
+// newServer returns the server of r, which is the MCP server beside or one of its pages.
 func (e *Endpoint) newServer(r, beside *resource.Resource, transport http.RoundTripper, at paths) *server {
 	s := &server{resource: r, transport: transport, paths: at, credential: e.Credentials[beside.URI]}
-	ours := append(slices.Clone(e.Identity), beside.ProviderToken.Names()...)
+	own := append(slices.Clone(e.Identity), beside.ProviderToken.Names()...)
 	if s.credential != nil { // Decisions sets it
-		ours = append(ours, s.credential.Header)
+		own = append(own, s.credential.Header)
 	}
-	s.strip = stripping(r.Serving, ours, beside.KeyHeader)
+	s.strip = stripping(r.Serving, own, beside.KeyHeader)
 	return s
 }
 
@@ -134,12 +136,12 @@ func (e *Endpoint) Serves() bool { return len(e.servers) > 0 }
 // Open returns how many requests are under way, open streams among them.
 func (e *Endpoint) Open() int { return int(e.open.Load()) }
 
-// Drain ends streams that wait for what the server may have to say. Answers to
-// what a client asked go on.
+// Drain ends the streams that clients opened with GET. Answers to requests of clients go
+// on.
 func (e *Endpoint) Drain() { e.drain() }
 
-// Close closes connections to the servers that nothing uses. Requests that are
-// under way go on, but Close is for when there are none.
+// Close drains, and closes idle connections to the servers. Call it when no request is
+// under way.
 func (e *Endpoint) Close() {
 	e.drain()
 	for _, s := range e.servers {
@@ -149,16 +151,16 @@ func (e *Endpoint) Close() {
 	}
 }
 
-// bodyPatience is how long the body of a request may take.
+// bodyPatience bounds the time for the body of a request.
 const bodyPatience = 30 * time.Second
 
 // ServeHTTP implements http.Handler.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := http.NewResponseController(w)
-	body := &kept{from: r.Body}
+	body := &bodyKeeper{from: r.Body}
 	q := forwardauth.Direct(r)
 	if r.ContentLength != 0 {
-		_ = conn.SetReadDeadline(time.Now().Add(bodyPatience)) // recorders have none
+		_ = conn.SetReadDeadline(time.Now().Add(bodyPatience)) // writers of tests have no deadline
 		q.Body = body
 	}
 	if e.Decisions.Traced() {
@@ -170,11 +172,11 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := e.servers[d.Resource]
-	if s == nil { // no decision lets such a request through
+	if s == nil { // Decide refuses such requests
 		writeError(w, r, http.StatusNotFound, "there is nothing at this path", d.MessageID())
 		return
 	}
-	if d.Resource.Page != nil { // no decision has looked at it
+	if d.Resource.Page != nil { // Decide has not read its body
 		if err := readPage(w, body); err != nil {
 			writeError(w, r, http.StatusRequestEntityTooLarge, "the body of the request is too large", "null")
 			return
@@ -187,14 +189,14 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refused.write(w, r, d.MessageID())
 		return
 	}
-	// From here on nothing bounds the whole: streams live as long as the server lets them.
+	// From here on the duration is not bounded: streams live as long as the server lets them.
 	_ = conn.SetReadDeadline(time.Time{})
 	e.open.Add(1)
 	defer e.open.Add(-1)
 	x.relay(w, conn)
 }
 
-// answer writes the decision for the client.
+// answer writes the client's answer to a request that is not relayed.
 func answer(w http.ResponseWriter, d *forwardauth.Decision) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -208,28 +210,29 @@ func answer(w http.ResponseWriter, d *forwardauth.Decision) {
 	_, _ = io.WriteString(w, d.Body)
 }
 
-// maxPageBody bounds what a page's form or script sends.
+// maxPageBody bounds the body of a request to a page, in bytes.
 const maxPageBody = 1 << 20
 
-// readPage reads the body of a request to a page, which stays in memory.
-func readPage(w http.ResponseWriter, body *kept) error {
+// readPage reads the body of a request to a page into memory.
+func readPage(w http.ResponseWriter, body *bodyKeeper) error {
 	_, err := io.Copy(io.Discard, http.MaxBytesReader(w, io.NopCloser(body), maxPageBody))
 	return err
 }
 
-// kept is a body that stays in memory once it was read. The decision bounds it.
-type kept struct {
+// bodyKeeper reads a body and keeps what was read in memory. The reader bounds it:
+// Decide, or readPage.
+type bodyKeeper struct {
 	from  io.Reader
 	bytes []byte
 }
 
-func (k *kept) Read(p []byte) (int, error) {
+func (k *bodyKeeper) Read(p []byte) (int, error) {
 	n, err := k.from.Read(p)
 	k.bytes = append(k.bytes, p[:n]...)
 	return n, err
 }
 
-// audit writes down what was refused, or how the server failed.
+// audit writes the audit entry of a request that was refused, or of a server's fault.
 func (e *Endpoint) audit(x *exchange, event audit.Event, f *fault) {
 	t := x.decision.Token
 	e.Audit.Write(x.in.Context(), audit.Entry{
@@ -238,7 +241,7 @@ func (e *Endpoint) audit(x *exchange, event audit.Event, f *fault) {
 	})
 }
 
-// exchange is one request that was let through, and its answer.
+// exchange is one request that Decide let pass, and its answer.
 type exchange struct {
 	endpoint *Endpoint
 	server   *server
@@ -254,14 +257,15 @@ type exchange struct {
 	failed  *fault
 }
 
-// check says why a request that was let through cannot be passed on, nil if it can.
+// check returns why a request cannot be relayed, nil if it can. It fills in session and
+// target.
 func (x *exchange) check() *fault {
 	switch x.in.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete:
 	default:
 		return &errMethod
 	}
-	for _, name := range x.server.strip.connection(x.in.Header["Connection"]) {
+	for _, name := range connectionNames(x.in.Header["Connection"]) {
 		if x.server.strip.relied(name) {
 			return &errConnection
 		}
@@ -272,7 +276,7 @@ func (x *exchange) check() *fault {
 	return x.findTarget()
 }
 
-// relay passes the request on, and the answer back.
+// relay passes the request on to the server, and the answer back.
 func (x *exchange) relay(w http.ResponseWriter, conn *http.ResponseController) {
 	ctx, cancel := context.WithCancelCause(x.in.Context())
 	defer cancel(nil)
@@ -282,7 +286,7 @@ func (x *exchange) relay(w http.ResponseWriter, conn *http.ResponseController) {
 		defer context.AfterFunc(x.endpoint.draining, func() { cancel(errDraining) })()
 	}
 	out := &answerWriter{ResponseWriter: w, conn: conn, strip: &x.server.strip}
-	// The panic by which ReverseProxy ends an answer that was cut off goes on to net/http.
+	// Deferred, because ReverseProxy panics with http.ErrAbortHandler if an answer was cut off.
 	defer func() { x.endpoint.Ended(x.server.resource, x.outcome(out)) }()
 	proxy := httputil.ReverseProxy{
 		Rewrite: x.rewrite, ModifyResponse: x.modify, ErrorHandler: x.fail,
@@ -292,7 +296,8 @@ func (x *exchange) relay(w http.ResponseWriter, conn *http.ResponseController) {
 	out.done = true
 }
 
-// silent: what goes wrong is in the audit log, or the client's own doing.
+// silent drops what ReverseProxy logs: faults are in the audit log, or the client's own
+// doing.
 var silent = log.New(io.Discard, "", 0)
 
 // rewrite makes the request to the server.
@@ -316,7 +321,8 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	setBody(p.Out, x.body)
 }
 
-// forwarded says where the request came from, in our own words.
+// forwarded sets the headers that say where the request came from. The client's own are
+// never passed on.
 func (x *exchange) forwarded(h http.Header) {
 	issuer := x.decision.Host.Issuer
 	scheme, _, _ := strings.Cut(issuer, "://")
@@ -326,8 +332,8 @@ func (x *exchange) forwarded(h http.Header) {
 	}
 }
 
-// setBody gives a request the body that was decided about. It can be sent again
-// where a connection turns out to be closed before anything was written.
+// setBody gives a request the body that was decided about. With GetBody, the transport
+// can send it again if the connection turns out to be closed before anything was written.
 func setBody(r *http.Request, body []byte) {
 	r.ContentLength = int64(len(body))
 	if len(body) == 0 {

@@ -10,8 +10,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/audit"
 )
 
-// maxEndpointLine bounds what is held of a line while its kind is unknown, and the
-// address of an event "endpoint".
+// maxEndpointLine bounds the line that is held back: the beginning of each line until its
+// field is known, and the data of an event "endpoint".
 const maxEndpointLine = 4 << 10
 
 var errEndpointEvent = errors.New("its event \"endpoint\" leads elsewhere, or cannot be read")
@@ -21,16 +21,16 @@ func isEventStream(h http.Header) bool {
 	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
 }
 
-// endpointEvents passes an event stream of HTTP+SSE on, with our own addresses
-// in its events "endpoint" (MCP 2024-11-05, "HTTP with SSE"). An address of another
-// origin, or beside this MCP server, ends the stream. Of other events nothing is
-// held back but the beginning of a line.
+// endpointEvents passes on an event stream of HTTP+SSE, with public addresses in the
+// events "endpoint" (MCP 2024-11-05, "HTTP with SSE"). An address of another origin, or
+// outside of this MCP server, ends the stream. Of other events only the beginning of a
+// line is held back.
 type endpointEvents struct {
 	from  io.ReadCloser
 	x     *exchange
-	line  []byte // the result of the line, while it is held back
-	whole bool   // the rest of the line passes as it is
-	event bool   // the event is an endpoint
+	line  []byte // the line so far, while it is held back
+	whole bool   // the rest of the line passes unchanged
+	event bool   // the event is "endpoint"
 	data  bool   // the event has data already
 	cr    bool   // the last byte was a carriage return
 	ready bytes.Buffer
@@ -53,7 +53,7 @@ func (s *endpointEvents) Read(p []byte) (int, error) {
 			}
 		}
 		if err == io.EOF && s.err == io.EOF {
-			s.ready.Write(s.line) // an event without its end counts for nothing
+			s.ready.Write(s.line) // clients drop an event that does not end
 			s.line = nil
 		}
 	}
@@ -63,7 +63,7 @@ func (s *endpointEvents) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (s *endpointEvents) Close() error { return s.from.Close() }
 
-// next takes one byte. Lines end in CR, LF or both (HTML, "Parsing an event stream").
+// next handles one byte. Lines end in CR, LF or both (HTML, "Parsing an event stream").
 func (s *endpointEvents) next(c byte) error {
 	if c == '\n' && s.cr {
 		s.cr = false
@@ -98,7 +98,7 @@ func (s *endpointEvents) next(c byte) error {
 	return nil
 }
 
-// pass lets the rest of the line through.
+// pass lets the line through, so far and to its end.
 func (s *endpointEvents) pass() {
 	s.whole = true
 	s.ready.Write(s.line)
@@ -119,7 +119,7 @@ func (s *endpointEvents) endOfLine() error {
 	switch {
 	case field == "event":
 		if s.data && value == "endpoint" {
-			return errEndpointEvent // its data has passed
+			return errEndpointEvent // its data has been passed on
 		}
 		s.event = value == "endpoint"
 	case field == "data" && s.event:

@@ -16,8 +16,8 @@ import (
 // Bounds of the connections to an MCP server.
 const (
 	dialTimeout = 5 * time.Second
-	// Node.js and uvicorn close a connection that was idle for five seconds. One
-	// that is closed while a request is on its way is lost with the request.
+	// Node.js and uvicorn close a connection that was idle for five seconds, and a request that
+	// is on its way then is lost.
 	idleConnection   = 4 * time.Second
 	idleConnections  = 128 // of each server
 	maxHeaderBytes   = 64 << 10
@@ -27,8 +27,8 @@ const (
 	mostTLSHandshake = 5 * time.Second
 )
 
-// transports makes one transport for the authorities of the system, and one for
-// each other set.
+// transports makes one transport for each set of certificate authorities; the system's
+// have one too.
 type transports struct {
 	proxy *url.URL
 	dial  func(ctx context.Context, network, address string) (net.Conn, error) // nil is the network
@@ -60,7 +60,7 @@ func (t *transports) to(authorities []byte) http.RoundTripper {
 	return made
 }
 
-// buffers are those that answers are copied through. An open stream holds one.
+// buffers are the buffers that answers are copied through. An open stream holds one.
 type buffers struct{ pool sync.Pool }
 
 // Get implements httputil.BufferPool.
@@ -74,13 +74,13 @@ func (b *buffers) Get() []byte {
 // Put implements httputil.BufferPool.
 func (b *buffers) Put(p []byte) { b.pool.Put((*[copyBuffer]byte)(p)) }
 
-// Why an exchange ends that neither side has ended.
+// Causes for which this service itself ends an exchange.
 var (
 	errIdle     = errors.New("the server sent nothing for too long")
 	errDraining = errors.New("this service stops")
 )
 
-// idle calls a function when there was nothing to read for too long.
+// idle calls a function if nothing was read from the server for too long.
 type idle struct {
 	timer *time.Timer
 	most  time.Duration
@@ -100,27 +100,23 @@ func (i *idle) expired() bool { return i.over.Load() }
 
 func (i *idle) stop() { i.timer.Stop() }
 
-// again begins from the start, after something was read.
+// again starts the time again, because something was read.
 func (i *idle) again() { i.timer.Reset(i.most) }
 
-// answerWriter writes the answer to the client. What cannot be written within a
-// bound ends it: a client that does not read would hold it forever.
+// answerWriter writes the client's answer. A write that takes longer than writeTimeout
+// ends the answer: otherwise a client that does not read would hold it forever.
 type answerWriter struct {
 	http.ResponseWriter
 	conn  *http.ResponseController
 	strip *stripped
-	// status is that of the answer, 0 before; done says that all of it was written.
-	status int
-	done   bool
+	done  bool // all of the answer was written
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *answerWriter) WriteHeader(status int) {
 	w.deadline()
-	if status < http.StatusOK { // an answer before the answer has headers of the server's
+	if status < http.StatusOK { // ModifyResponse does not see 1xx answers of the server
 		w.strip.answer(w.Header())
-	} else {
-		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
