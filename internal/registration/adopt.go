@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Adopt takes over what is kept of documents and key sets, if what it was
-// checked against is the same. It must be called before c is used.
+// Adopt takes over the documents and key sets that from has fetched, if the settings that
+// they were checked against are the same. It must be called before c is used.
 func (c *Clients) Adopt(from *Clients) {
 	if c.KeySets == nil || from.KeySets == nil || !c.KeySets.urls.alike(from.KeySets.urls) {
 		return
@@ -20,13 +20,13 @@ func (c *Clients) Adopt(from *Clients) {
 	}
 }
 
-// alike reports whether p and o admit the same URLs, but for those of this service
-// itself, which are looked at again each time.
+// alike reports whether p and o admit the same URLs. It ignores Own, which is checked
+// before each use.
 func (p URLPolicy) alike(o URLPolicy) bool {
 	return p.Egress.Alike(o.Egress) && slices.Equal(p.Allowed, o.Allowed) && slices.Equal(p.Denied, o.Denied)
 }
 
-// adopt copies what another cache holds.
+// adopt copies the entries of another cache, and what it knows of failing publishers.
 func (f *fetched[T]) adopt(from *fetched[T]) {
 	from.mu.Lock()
 	defer from.mu.Unlock()

@@ -15,23 +15,23 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 )
 
-// MaxDocumentBytes is the bound that the draft recommends
+// MaxDocumentBytes bounds a metadata document. The draft recommends this bound
 // (draft-ietf-oauth-client-id-metadata-document, section 6.6).
 const MaxDocumentBytes = 5 << 10
 
-// URLPolicy says which URLs of clients are fetched at all. It is asked before
-// any name is looked up.
+// URLPolicy says which URLs that clients name may be fetched. It is asked before a name
+// is looked up in DNS.
 type URLPolicy struct {
 	Egress *egress.Client
 	// Allowed and Denied are host names, or "*.example.com" for all names below
-	// example.com. In Allowed a name may have a port, which is then demanded. An
-	// empty Allowed admits all; Denied wins.
+	// example.com. A name in Allowed may have a port, which the URL must then have. An
+	// empty Allowed admits all hosts. Denied wins.
 	Allowed, Denied []string
-	// Own names the hosts of this service: asking ourselves is a loop.
+	// Own are the hosts of this service, which it must not fetch from.
 	Own []string
 }
 
-// check says why url may not be fetched.
+// check returns why the URL may not be fetched, nil if it may.
 func (p URLPolicy) check(raw string) error {
 	if err := p.Egress.CheckURL(raw); err != nil {
 		return err
@@ -74,7 +74,7 @@ type Documents struct {
 	network    reach
 }
 
-// DocumentsOptions are what NewDocuments needs.
+// DocumentsOptions are the dependencies and settings of NewDocuments.
 type DocumentsOptions struct {
 	URLs      URLPolicy
 	Redirects RedirectPolicy
@@ -94,19 +94,20 @@ func NewDocuments(o DocumentsOptions) *Documents {
 	return d
 }
 
-// Reachable reports whether clients should be told that ids may be the URLs of
-// documents. It is false for a while after a fetch failed by the network while
-// none got an answer, so that a client which never falls back by itself
-// registers at its next try. Documents are accepted all the same.
+// Reachable reports whether metadata should tell clients that their ids may be URLs of
+// documents. It is false for a while after fetches failed and none was answered. Some
+// clients never fall back by themselves; they then register at their next try. Documents
+// are accepted in any case.
 func (d *Documents) Reachable() bool { return d.network.works(d.cache.now()) }
 
-// IsDocumentURL reports whether id is the kind of id that Documents knows. Ids
-// that we issue never look so.
+// IsDocumentURL reports whether id is a URL, so that it may name a document. The ids that
+// Dynamic issues are never URLs.
 func (d *Documents) IsDocumentURL(id string) bool {
 	return strings.HasPrefix(id, "https://") || d.urls.Egress.Loopback && strings.HasPrefix(id, "http://")
 }
 
-// Client returns the client that id describes. Errors wrap ErrUnknown or ErrUnavailable.
+// Client returns the client that the document at id describes. Errors wrap ErrUnknown or
+// ErrUnavailable.
 func (d *Documents) Client(ctx context.Context, id string) (*Client, error) {
 	if err := d.checkURL(id); err != nil {
 		return nil, fmt.Errorf("%w: the client id %w", ErrDocument, err)
@@ -114,8 +115,8 @@ func (d *Documents) Client(ctx context.Context, id string) (*Client, error) {
 	return d.cache.get(ctx, id, false)
 }
 
-// checkURL holds the raw string to section 3 of the draft. Parsing first would
-// lose what must be seen: dot segments, an empty fragment, an empty user.
+// checkURL checks the raw string by section 3 of the draft. Parsing it first would lose
+// what must be seen: dot segments, an empty fragment, an empty user name.
 func (d *Documents) checkURL(id string) error {
 	if err := d.urls.check(id); err != nil {
 		return err
@@ -145,9 +146,9 @@ func (d *Documents) read(id string, resp *egress.Response) (*Client, error) {
 	return d.parse(id, resp.Body)
 }
 
-// parse reads the document of the client with this id. Its errors complete the
-// sentence "the document …". Members it does not know are ignored, and so are
-// the URLs of logos and pages: nothing is ever fetched from them.
+// parse reads the document of the client with this id. Its errors complete the sentence
+// "the document …". Unknown members are ignored, and so are URLs of logos and pages:
+// nothing is fetched from them.
 func (d *Documents) parse(id string, body []byte) (*Client, error) {
 	members, err := objectMembers(body)
 	if err != nil {
@@ -167,7 +168,7 @@ func (d *Documents) parse(id string, body []byte) (*Client, error) {
 			return nil, err
 		}
 	}
-	// Simple string comparison (RFC 3986, section 6.2.1), and nothing else.
+	// The draft demands simple string comparison (RFC 3986, section 6.2.1).
 	if itself != id {
 		return nil, errors.New("has a client_id that is not its URL")
 	}
@@ -193,11 +194,10 @@ func (d *Documents) parse(id string, body []byte) (*Client, error) {
 	return c, nil
 }
 
-// negotiate picks how the client authenticates. No shared secret can exist
-// between us and a document everybody reads (section 4.1), and a document that
-// names no method means none. Of several, we take the one the client prefers if
-// it can be used, and hold the client to it: our metadata lists it, so the
-// client can too.
+// negotiate returns how the client authenticates. There can be no shared secret, because
+// everyone can read the document (section 4.1 of the draft). A document that names no
+// method means none. If it offers several, the client gets the one it prefers, if that
+// works, and must use it: our metadata lists the method, so the client knows it too.
 func (d *Documents) negotiate(members map[string]json.RawMessage, c *Client) (string, error) {
 	for name := range members {
 		if strings.HasPrefix(name, "client_secret") {
@@ -228,7 +228,7 @@ func (d *Documents) negotiate(members map[string]json.RawMessage, c *Client) (st
 	return "", errors.New("offers no authentication method that works here")
 }
 
-// clipName bounds a name; the rest of what makes it safe to show is the page's.
+// clipName shortens a name to maxNameRunes. The page that shows it escapes it.
 func clipName(name string) string {
 	if utf8.RuneCountInString(name) <= maxNameRunes {
 		return name

@@ -164,6 +164,8 @@ func TestDocument(t *testing.T) {
 		{"ATK-39 duplicate by escape", strings.Replace(document(nil), "{", `{"client\u005fid":"x",`, 1)},
 		{"ATK-39 duplicate inside", document(map[string]any{"x": json.RawMessage(`{"a":1,"a":2}`)})},
 		{"ATK-39 other case", document(map[string]any{"Redirect_URIs": []string{"https://evil.example/"}})},
+		{"ATK-39 other case of DPoP", document(map[string]any{"DPoP_bound_access_tokens": true})},
+		{"ATK-39 other case of pushed requests", document(map[string]any{"Require_Pushed_Authorization_Requests": true})},
 		{"ATK-39 other case by folding", document(map[string]any{"jwk\u017f": 1})},
 		{"ATK-39 only in another case", document(map[string]any{"client_name": nil, "CLIENT_NAME": "x"})},
 		{"ATK-39 deep", document(map[string]any{"x": json.RawMessage(strings.Repeat("[", 50) + strings.Repeat("]", 50))})},
@@ -319,7 +321,7 @@ func TestDocumentFetch(t *testing.T) {
 		}
 		wg.Wait()
 		if n := w.site.count(); n != 1 {
-			t.Errorf("%d fetches", n)
+			t.Errorf("%d fetches, want 1", n)
 		}
 	})
 	t.Run("one who leaves does not spoil it for the others", func(t *testing.T) {
@@ -482,14 +484,14 @@ func TestDocumentCache(t *testing.T) {
 			}
 		}
 		if n := w.site.count(); n != 3 {
-			t.Errorf("%d fetches", n)
+			t.Errorf("%d fetches, want 3", n)
 		}
 		w.pass(16 * time.Second)
 		for range 30 {
 			w.get()
 		}
 		if n := w.site.count(); n != 4 {
-			t.Errorf("%d fetches after the pause", n)
+			t.Errorf("%d fetches after the pause, want 4", n)
 		}
 		w.site.set(200, document(nil))
 		w.pass(16 * time.Second)
@@ -517,11 +519,11 @@ func TestDocumentCache(t *testing.T) {
 		w := newWorld(t, nil)
 		w.site.slow = 300 * time.Millisecond
 		if n := w.crowd(t, maxWaiting+50); n != 50 {
-			t.Errorf("%d were sent away", n)
+			t.Errorf("%d were sent away, want 50", n)
 		}
 		w.pass(time.Hour) // now there is a copy: no request is refused
 		if n := w.crowd(t, maxWaiting+50); n != 0 {
-			t.Errorf("%d were sent away, in spite of a copy", n)
+			t.Errorf("%d were sent away, in spite of a copy, want 0", n)
 		}
 	})
 	t.Run("few wait for what was good once and is slow now", func(t *testing.T) {
@@ -530,7 +532,7 @@ func TestDocumentCache(t *testing.T) {
 		fetches(t, w, 1)
 		w.site.slow = 300 * time.Millisecond
 		if n := w.crowd(t, maxWaitingKnown+20); n != 20 {
-			t.Errorf("%d were sent away", n)
+			t.Errorf("%d were sent away, want 20", n)
 		}
 	})
 	t.Run("must-revalidate is not served stale", func(t *testing.T) {
@@ -551,7 +553,7 @@ func TestDocumentCache(t *testing.T) {
 			w.cache.mu.Unlock()
 		}
 		if len(w.cache.entries) != maxFetched || w.cache.recent.Len() != maxFetched || w.cache.entries["0"] != nil {
-			t.Errorf("%d entries", len(w.cache.entries))
+			t.Errorf("%d entries, want %v", len(w.cache.entries), maxFetched)
 		}
 	})
 }

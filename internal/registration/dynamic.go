@@ -30,13 +30,13 @@ const (
 	MaxBodyBytes    = 16 << 10
 	maxRedirectURIs = 20
 	maxNameRunes    = 200
-	// An id travels in every access token (RFC 9068 wants client_id), and a
-	// token must fit a header.
+	// maxDynamicIDBytes bounds an id. It travels in every access token (RFC 9068 wants
+	// client_id), which must fit into a header.
 	maxDynamicIDBytes = 1000
 )
 
-// Request is what we read of RFC 7591 client metadata; the rest is ignored, as
-// section 2 asks, software statements included (section 2.3).
+// Request is what is used of the client metadata of RFC 7591. Other members are ignored,
+// as section 2 demands, and so are software statements (section 2.3).
 type Request struct {
 	RedirectURIs    []string
 	ClientName      string
@@ -52,8 +52,8 @@ type Request struct {
 	jwksURI string
 }
 
-// Response is the registration response of RFC 7591, section 3.2.1: all that is
-// in effect, whatever was asked for.
+// Response is the registration response of RFC 7591, section 3.2.1: what is registered,
+// which may differ from what was asked for.
 type Response struct {
 	ClientID              string              `json:"client_id"`
 	ClientIDIssuedAt      int64               `json:"client_id_issued_at"`
@@ -72,42 +72,41 @@ type Response struct {
 	PushedOnly            bool                `json:"require_pushed_authorization_requests,omitempty"`
 }
 
-// Dynamic registers clients and recognises them again by their id alone.
-// Registration is open to everybody, so the id needs no signature: an
-// attacker who forges one could as well have registered it. What it says is checked again
-// each time it is used.
+// Dynamic registers clients, and recognises them by their ids alone. Registration is open
+// to everyone, so an id needs no signature: who forges one could as well have registered
+// it. What an id says is checked at each use.
 type Dynamic struct {
 	Redirects RedirectPolicy
 	Keys      *seal.Keyring // for client secrets
-	KeySets   *KeySets      // nil: a client's keys must be in its registration
+	KeySets   *KeySets      // fetches keys; nil if clients must put them into their registration
 	Now       func() time.Time
-	// Grants are the grant types that a client may register; every client has
-	// authorization_code.
+	// Grants are the grant types that a client may register. Clients that use a browser
+	// always have authorization_code.
 	Grants []string
-	// RefreshOff: no refresh tokens are issued here, so a client that asks for
-	// nothing is not told that it has the grant.
+	// RefreshOff says that no refresh tokens are issued. A client that asks for no grant
+	// then does not get refresh_token.
 	RefreshOff bool
-	// Pushed: authorization requests can be pushed.
+	// Pushed says that clients can push authorization requests.
 	Pushed bool
 }
 
-// record is what an id carries. Names are short because the id travels in URLs.
+// record is what an id contains. Its JSON names are short because the id travels in URLs.
 type record struct {
 	Host     string   `json:"h"` // hash of the issuer (AS-DCR-17)
 	IssuedAt int64    `json:"t"`
 	Nonce    []byte   `json:"r"`
 	URIs     []string `json:"u"`
 	Name     string   `json:"n,omitempty"`
-	Method   string   `json:"m,omitempty"` // "" is none
+	Method   string   `json:"m,omitempty"` // "" stands for "none"
 	Refresh  bool     `json:"f,omitempty"`
-	Grants   []string `json:"g,omitempty"` // beside authorization_code and refresh_token
+	Grants   []string `json:"g,omitempty"` // without authorization_code and refresh_token
 	JWKSURI  string   `json:"j,omitempty"`
-	// DPoPBound is recorded where the host has bound tokens.
+	// DPoPBound is recorded only if the host binds tokens to keys.
 	DPoPBound bool `json:"d,omitempty"`
-	// PushedOnly is recorded where requests can be pushed.
+	// PushedOnly is recorded only if requests can be pushed.
 	PushedOnly bool `json:"p,omitempty"`
 
-	// PublicKeys is a list of JWKs.
+	// PublicKeys are JWKs.
 	PublicKeys []jose.JSONWebKey `json:"k,omitempty"`
 }
 
@@ -157,7 +156,7 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 	if len(id) > maxDynamicIDBytes {
 		what := "redirect_uris and client_name"
 		if len(rec.PublicKeys) > 0 {
-			what = "jwks, redirect_uris and client_name" // this server keeps nothing but the id
+			what = "jwks, redirect_uris and client_name" // keys are part of the id
 		}
 		return Response{}, oauth.Errorf(oauth.InvalidClientMetadata, "%s are too long together; use fewer or shorter ones, or jwks_uri", what)
 	}
@@ -181,18 +180,18 @@ func (d *Dynamic) Register(host *resource.Host, req Request) (Response, error) {
 
 func isSecretMethod(m string) bool { return m == AuthSecretBasic || m == AuthSecretPost }
 
-// insistOnSecret are redirect URIs of clients that register with "none" and
-// then fail without a secret. It costs nothing to give them one: a secret made
-// here is worth nothing where the code does not go.
-var insistOnSecret = []string{"https://www.perplexity.ai/", "https://perplexity.ai/"}
+// needSecret are the beginnings of redirect URIs of clients that register with "none" and
+// then fail without a secret. A secret that is made here is harmless: it is worth nothing
+// unless the code goes to the same place.
+var needSecret = []string{"https://www.perplexity.ai/", "https://perplexity.ai/"}
 
-// authMethod returns the recorded form of a method. Nearly all MCP clients are
-// public; one that says nothing becomes one, and the response says so (RFC 7591,
-// section 3.2.1, lets the server substitute values).
+// authMethod returns the authentication method as it is recorded. A client that names
+// none becomes a public one, as nearly all MCP clients are, and the response says so: the
+// server may replace what was asked for (RFC 7591, section 3.2.1).
 func (d *Dynamic) authMethod(req Request, uris []string) (string, error) {
 	switch req.AuthMethod {
 	case "", AuthNone:
-		for _, prefix := range insistOnSecret {
+		for _, prefix := range needSecret {
 			if len(uris) > 0 && !slices.ContainsFunc(uris, func(u string) bool { return !strings.HasPrefix(u, prefix) }) {
 				return AuthSecretPost, nil
 			}
@@ -209,10 +208,10 @@ func (d *Dynamic) authMethod(req Request, uris []string) (string, error) {
 	return "", oauth.Errorf(oauth.InvalidClientMetadata, "token_endpoint_auth_method must be one of %s", strings.Join(AuthMethods, ", "))
 }
 
-// grantTypes returns the grants that a client has, of those that are served. A
-// public client that says nothing (asked is nil) gets refresh_token too: the
-// default of RFC 7591, section 2, would make its people sign in whenever an
-// access token ends, and section 3.2.1 lets the server choose, and say so.
+// grantTypes returns the grants that a client gets, among those that are served. A public
+// client that names none (asked is nil) gets refresh_token too. The default of RFC 7591,
+// section 2, is authorization_code alone, and would make people sign in each time an
+// access token expires; section 3.2.1 lets the server choose.
 func grantTypes(served, asked, responses []string, public bool) ([]string, error) {
 	if len(asked) > 0 && !slices.Contains(asked, authorizationCode) {
 		return nil, errors.New("has grant_types without authorization_code")
@@ -226,7 +225,7 @@ func grantTypes(served, asked, responses []string, public bool) ([]string, error
 	return keepGrants(served, asked), nil
 }
 
-// keepGrants returns authorization_code and those of served that are in asked.
+// keepGrants returns authorization_code, and those of asked that are served.
 func keepGrants(served, asked []string) []string {
 	kept := []string{authorizationCode}
 	for _, g := range served {
@@ -256,9 +255,9 @@ func (r *record) grants() []string {
 	return r.Grants
 }
 
-// applicationType is what the client is in effect (OpenID Connect Registration,
-// section 2): one with a redirect URI on the user's computer is native,
-// whatever it says. Cursor says nothing and lists all three kinds.
+// applicationType returns "native" if a redirect URI leads to the person's own computer,
+// whatever the client says (OpenID Connect Registration, section 2); else what it says,
+// or "web". Cursor says nothing and registers all three kinds of redirect URIs.
 func applicationType(said string, uris []string) string {
 	for _, u := range uris {
 		if kind, err := oauth.ClassifyRedirectURI(u); err != nil || kind != oauth.RedirectHTTPS {
@@ -268,7 +267,8 @@ func applicationType(said string, uris []string) string {
 	return cmp.Or(said, "web")
 }
 
-// Client recognises an id of this service at host.
+// Client returns the client with an id that Dynamic issued for host. The error wraps
+// ErrUnknown.
 func (d *Dynamic) Client(host *resource.Host, id string) (*Client, error) {
 	rec, err := decodeRecord(id)
 	if err != nil {
@@ -277,7 +277,7 @@ func (d *Dynamic) Client(host *resource.Host, id string) (*Client, error) {
 	if rec.Host != hostHash(host) {
 		return nil, fmt.Errorf("%w: it registered at another host, or this host had another name then", ErrUnknown)
 	}
-	// Policy may have changed since the client registered, or the id may be forged.
+	// The policy may have changed since the client registered, and anyone can write an id.
 	onDevice := slices.Contains(d.served(host), deviceCode) && deviceOnly(rec.grants(), rec.URIs)
 	if rec.URIs, err = d.Redirects.keep(rec.URIs); err != nil && !onDevice {
 		return nil, fmt.Errorf("%w: the registration %w", ErrUnknown, err)
@@ -288,7 +288,7 @@ func (d *Dynamic) Client(host *resource.Host, id string) (*Client, error) {
 	return d.client(host, id, rec), nil
 }
 
-// served are those of d.Grants that there are at host.
+// served returns those of d.Grants that host has.
 func (d *Dynamic) served(host *resource.Host) []string {
 	if host.SignsInDevices() {
 		return d.Grants
@@ -296,13 +296,13 @@ func (d *Dynamic) served(host *resource.Host) []string {
 	return slices.DeleteFunc(slices.Clone(d.Grants), func(g string) bool { return g == deviceCode })
 }
 
-// deviceOnly reports whether a client is for devices alone, which need no redirect URI
-// (RFC 7591, section 2).
+// deviceOnly reports whether a client is only for devices without a browser, and so needs
+// no redirect URI (RFC 7591, section 2).
 func deviceOnly(grants, uris []string) bool {
 	return len(uris) == 0 && slices.Contains(grants, deviceCode) && !slices.Contains(grants, authorizationCode)
 }
 
-// responseTypes are those of a client that can be sent to /authorize.
+// responseTypes returns "code" for a client that can use /authorize, else nothing.
 func responseTypes(c *Client) []string {
 	if len(c.RedirectURIs) == 0 {
 		return []string{}
@@ -310,7 +310,7 @@ func responseTypes(c *Client) []string {
 	return []string{"code"}
 }
 
-// checkMethod holds what an id says about authentication to what Register admits.
+// checkMethod checks what an id says about authentication, as Register would.
 func (d *Dynamic) checkMethod(rec *record) error {
 	switch rec.Method {
 	case "", AuthSecretBasic, AuthSecretPost:
@@ -339,7 +339,7 @@ func (d *Dynamic) checkMethod(rec *record) error {
 func (d *Dynamic) client(host *resource.Host, id string, rec record) *Client {
 	grants := keepGrants(d.served(host), rec.grants())
 	if len(rec.URIs) == 0 {
-		grants = grants[1:] // nothing leads back to it from /authorize
+		grants = grants[1:] // without a redirect URI it cannot use authorization_code
 	}
 	return &Client{
 		ID: id, Name: rec.Name, RedirectURIs: rec.URIs, AuthMethod: cmp.Or(rec.Method, AuthNone), GrantTypes: grants,
@@ -347,14 +347,14 @@ func (d *Dynamic) client(host *resource.Host, id string, rec record) *Client {
 	}
 }
 
-// secret derives the client's secret from its id: 256 bits that need no storage.
+// secret derives the client's secret from its id: 256 bits, which are not stored.
 func (d *Dynamic) secret(id string) (string, error) {
 	b, err := d.Keys.Derive(secretLabel+id, 32)
 	return base64.RawURLEncoding.EncodeToString(b), err
 }
 
-// CheckSecret compares in constant time, with the secret of every root: a
-// client keeps its secret while seeds are rotated.
+// CheckSecret reports whether secret is the client's, in constant time. It tries every
+// seed, so that clients keep their secrets while seeds are rotated.
 func (d *Dynamic) CheckSecret(id, secret string) bool {
 	all, err := d.Keys.DeriveAll(secretLabel+id, 32)
 	if err != nil {
@@ -376,7 +376,8 @@ func hostHash(host *resource.Host) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:6])
 }
 
-// dictionary shortens ids; it is part of the format "dcr1" and must never change.
+// dictionary shortens the compressed ids. It belongs to the format "dcr1" and must never
+// change.
 const dictionary = `"https://vscode.dev/redirect","https://insiders.vscode.dev/redirect","https://chatgpt.com/connector/oauth/"` +
 	`"https://www.cursor.com/agents/mcp/oauth/callback","cursor://anysphere.cursor-mcp/oauth/callback"` +
 	`"https://claude.ai/api/mcp/auth_callback","https://claude.com/api/mcp/auth_callback"],"n":"Claude` +
@@ -384,7 +385,7 @@ const dictionary = `"https://vscode.dev/redirect","https://insiders.vscode.dev/r
 	`"http://127.0.0.1/callback","http://localhost:6274/oauth/callback/debug","http://localhost:` +
 	`/callback"],"n":"","m":"client_secret_","f":true}{"h":"","t":17,"r":"","u":["https://`
 
-// compressors are large, and anyone may register.
+// compressors are shared because each needs much memory, and anyone can register.
 var compressors = sync.Pool{New: func() any {
 	w, err := flate.NewWriterDict(io.Discard, flate.BestCompression, []byte(dictionary))
 	if err != nil {
@@ -434,10 +435,10 @@ func decodeRecord(id string) (record, error) {
 	return rec, nil
 }
 
-// App returns what the ids of a client have in common that registered itself more
-// than once with the same words: those words. It is the id itself for every other
-// client, one with a secret or keys among them. Who has such an id knows no more
-// than what it says, so App names the client as surely as the id does.
+// App returns the same value for all ids that a client got by registering again with the
+// same metadata: that metadata. For a client with a secret or keys, and for every client
+// that did not register itself, it returns the id. An id proves nothing but what it says,
+// so App identifies a client as well as its id does.
 func App(id string) string {
 	rec, err := decodeRecord(id)
 	if err != nil || rec.Method != "" {
@@ -451,8 +452,8 @@ func App(id string) string {
 	return string(words)
 }
 
-// parseRequest reads a registration request. Go's decoder takes member names in
-// any case; a security decision must not, so names are checked first.
+// parseRequest reads a registration request. Go's decoder accepts member names in any
+// case, which a security decision must not depend on, so the names are checked first.
 func (d *Dynamic) parseRequest(body []byte) (Request, error) {
 	var req Request
 	bad := func(err error) (Request, error) {
@@ -489,8 +490,8 @@ func (d *Dynamic) parseRequest(body []byte) (Request, error) {
 	return req, nil
 }
 
-// taggedName finds a name with a language tag (RFC 7591, section 2.2) for a
-// client that has no plain one: English if there is, else the first by tag.
+// taggedName returns a client_name with a language tag (RFC 7591, section 2.2), for
+// clients that have no plain one: the English one, or else the first by its tag.
 func taggedName(members map[string]json.RawMessage) string {
 	const prefix = "client_name#"
 	var tags []string
@@ -512,7 +513,8 @@ func taggedName(members map[string]json.RawMessage) string {
 	return ""
 }
 
-// printable keeps a description within the characters of RFC 6749, section 5.2.
+// printable replaces characters that error_description may not have (RFC 6749, section
+// 5.2).
 func printable(err error) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' {

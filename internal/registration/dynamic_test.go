@@ -93,6 +93,7 @@ func TestRegister(t *testing.T) {
 			"private":          metadata(signed, keys(string(private))), "symmetric": metadata(signed, keys(`{"kty":"oct","k":"AAAA"}`)),
 			"weak RSA": metadata(signed, keys(publicJWK(t, &weak.PublicKey, ""))), "inside": metadata(signed, `"jwks_uri":"https://10.0.0.1/k"`),
 			"of ours": metadata(signed, `"jwks_uri":"https://a.example/k"`), "http": metadata(signed, `"jwks_uri":"http://app.example/k"`),
+			"ATK-39 other case of DPoP": metadata(`"DPoP_bound_access_tokens":true`), "ATK-39 other case of pushed requests": metadata(`"Require_Pushed_Authorization_Requests":true`),
 			"ATK-39 other case": metadata(`"JWKS_URI":"https://app.example/k"`), "ATK-39 duplicate": metadata(`"scope":"a","scope":"b"`),
 			"too large for an id":   metadata(signed, keys(many...)),
 			"a type of application": metadata(`"application_type":"service"`), "a scope": metadata(`"scope":"a\"b"`), "no code": metadata(`"response_types":["token"]`), "no code grant": metadata(`"grant_types":["implicit"]`),

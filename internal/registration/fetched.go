@@ -17,26 +17,26 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 )
 
-// Bounds on what is kept of other people's documents.
+// Bounds on what is fetched from clients' URLs and kept.
 const (
 	maxFetched = 1000
-	// maxAge is how long anything is used after it was fetched, whatever its
-	// publisher says and however long the publisher is down.
+	// maxAge is how long a document is used after it was fetched, whatever its publisher
+	// says and however long the publisher is down.
 	maxAge = 24 * time.Hour
-	// defaultAge is for publishers who say nothing.
+	// defaultAge is how long a document is fresh if its publisher does not say.
 	defaultAge = 5 * time.Minute
-	// retryAfter is the time between attempts while an older copy is used.
+	// retryAfter is the time between two fetches while an older copy is used.
 	retryAfter = 30 * time.Second
-	// A publisher that did not answer so many times in a row is left alone for a
-	// while, and then asked once; meanwhile its client is told at once.
+	// A publisher that failed maxFailures times in a row is not asked for the time of
+	// pause, and then once. Meanwhile requests that need it fail at once.
 	maxFailures = 3
 	pause       = 15 * time.Second
-	// maxFailing bounds how many such publishers are remembered.
+	// maxFailing bounds how many failing publishers are remembered.
 	maxFailing = 1000
-	// maxWaiting bounds how many wait for documents that were never seen, and
-	// maxWaitingKnown for those that were good once: anyone can make requests wait
-	// for a server of their own, and for one that was quick before. Together, for
-	// documents and for key sets, they are fewer than limits.requestsInFlight.
+	// maxWaiting bounds the requests that wait for URLs that were never good, and
+	// maxWaitingKnown those for URLs that were: anyone can make requests wait for a
+	// server of their own, also for one that was quick before. For documents and key sets
+	// together, they are fewer than limits.requestsInFlight.
 	maxWaiting      = 128
 	maxWaitingKnown = 64
 )
@@ -45,12 +45,12 @@ const (
 // client may be fine, so it must not be told that it is unknown.
 var ErrUnavailable = errors.New("what the client publishes cannot be fetched right now")
 
-// ErrUnfetchable is an ErrUnavailable that lasts until an operator acts: there is
-// an *egress.Fault in it.
+// ErrUnfetchable is an ErrUnavailable that lasts until an operator acts. It wraps an
+// *egress.Fault.
 var ErrUnfetchable = fmt.Errorf("%w, and waiting does not help", ErrUnavailable)
 
-// Unfetchable describes an ErrUnfetchable to anyone, as a sentence about what
-// the client publishes.
+// Unfetchable describes an ErrUnfetchable for anyone to read, as a clause about what the
+// client publishes.
 func Unfetchable(err error) string {
 	fault, ok := errors.AsType[*egress.Fault](err)
 	if !ok {
@@ -59,23 +59,23 @@ func Unfetchable(err error) string {
 	return "its host " + fault.Public()
 }
 
-// ErrDocument is the error where what the client publishes is not valid. It is an
+// ErrDocument is the error if what the client publishes is not valid. It is an
 // ErrUnknown.
 var ErrDocument = fmt.Errorf("%w: what it publishes is not valid", ErrUnknown)
 
-// fetched is a cache of what clients publish, by URL (RFC 9111 with bounds of
-// our own). Failures and invalid documents are not kept; the budgets of egress
-// govern how often they are tried. A good copy outlives failures of its
-// publisher for a while (RFC 5861, section 4). Requests at the same
-// time share one fetch. A publisher that does not answer is left alone for a while.
+// fetched is a cache of what clients publish, by URL: a shared cache of RFC 9111 with
+// further bounds. Requests for one URL at the same time share a fetch. If the publisher
+// fails, a good copy is used for a while longer (RFC 5861, section 4). Failures and
+// invalid documents are not kept; the budgets of package egress bound how often they are
+// fetched.
 type fetched[T any] struct {
 	client *egress.Client
 	accept string
 	limit  int
-	// parse reads a document; its errors complete the sentence "the document …".
+	// parse reads a document. Its errors complete the sentence "the document …".
 	parse func(url string, resp *egress.Response) (T, error)
 	now   func() time.Time
-	// network is told how fetches end; may be nil.
+	// network, if set, is told how fetches end.
 	network *reach
 
 	flights singleflight.Group
@@ -83,15 +83,15 @@ type fetched[T any] struct {
 	entries map[string]*list.Element // of *copied[T]
 	recent  *list.List               // most recently used first
 	failing map[string]trouble
-	waiting queue // for what was never seen
-	known   queue // for what was good once
+	waiting queue // for URLs that were never good
+	known   queue // for URLs that were good once
 }
 
-// trouble is what is known of a publisher that does not answer.
+// trouble is what is known of a publisher that fails.
 type trouble struct {
 	failures int
 	until    time.Time // when it may be asked again
-	why      error     // the answer to others until then
+	why      error     // the error of requests until then
 }
 
 // copied is one good document.
@@ -99,9 +99,9 @@ type copied[T any] struct {
 	url     string
 	value   T
 	etag    string
-	said    http.Header // about keeping it
+	said    http.Header // of the answer, about caching
 	fetched time.Time
-	failed  time.Time // last failure to fetch it again
+	failed  time.Time // when the last fetch of a newer one failed
 	lifetime
 }
 
@@ -113,10 +113,10 @@ func newFetched[T any](client *egress.Client, now func() time.Time, accept strin
 	}
 }
 
-// queue counts the requests that wait, up to a bound.
+// queue counts requests that wait, up to a bound.
 type queue struct{ most, now int }
 
-// get returns the document at url. With refresh, a copy must be younger than
+// get returns the document at url. If refresh is true, a copy must be younger than
 // retryAfter. Errors wrap ErrUnavailable or ErrDocument.
 func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, error) {
 	f.mu.Lock()
@@ -143,8 +143,9 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 	}
 	q.now++
 	defer f.leave(q)
-	// The first to ask may go away; the others still want the answer. It begins under
-	// the lock: one that ended since would make it needless.
+	// The fetch goes on when this request ends, because others may wait for it too. It
+	// begins under the lock, so that no other fetch can have ended since the copy was
+	// looked at.
 	flight := f.flights.DoChan(url, func() (any, error) { return f.fly(context.WithoutCancel(ctx), url, old) })
 	f.mu.Unlock()
 	select {
@@ -156,8 +157,7 @@ func (f *fetched[T]) get(ctx context.Context, url string, refresh bool) (T, erro
 	}
 }
 
-// instead is the answer without a fetch: an older copy that may still be used, or
-// err.
+// instead is the answer without a fetch: an older copy that may still be used, or err.
 func (f *fetched[T]) instead(old *copied[T], err error) (T, error) {
 	if old != nil && f.now().Before(old.staleUntil) {
 		return old.value, nil
@@ -176,6 +176,7 @@ var (
 	errCrowded   = fmt.Errorf("%w: too many wait for documents", ErrUnavailable)
 )
 
+// usable reports whether the copy can be used without a fetch.
 func (c *copied[T]) usable(now time.Time, refresh bool) bool {
 	if now.Before(c.failed.Add(retryAfter)) && now.Before(c.staleUntil) {
 		return true
@@ -183,7 +184,7 @@ func (c *copied[T]) usable(now time.Time, refresh bool) bool {
 	return now.Before(c.freshUntil) && !(refresh && now.After(c.fetched.Add(retryAfter)))
 }
 
-// fly makes one fetch, and keeps, drops or reuses the copy.
+// fly makes one fetch, and then replaces, keeps or drops the copy.
 func (f *fetched[T]) fly(ctx context.Context, url string, old *copied[T]) (value T, err error) {
 	next, err := f.fetch(ctx, url, old)
 	f.mu.Lock()
@@ -240,7 +241,8 @@ func (f *fetched[T]) fetch(ctx context.Context, url string, old *copied[T]) (*co
 	return nil, fmt.Errorf("%w: status %d", ErrDocument, resp.Status)
 }
 
-// unfetched makes a fault that lasts an ErrUnfetchable, and others an ErrUnavailable.
+// unfetched returns the error of a fetch: an ErrUnfetchable if it lasts, else an
+// ErrUnavailable.
 func unfetched(err error) error {
 	if _, ok := errors.AsType[*egress.Fault](err); ok {
 		return fmt.Errorf("%w: %w", ErrUnfetchable, err)
@@ -248,7 +250,8 @@ func unfetched(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// answered counts the failures of a publisher. Running out of our own budget does not count.
+// answered counts the failures of a publisher. That our own budget was used up does not
+// count.
 func (f *fetched[T]) answered(url string, err error) {
 	switch {
 	case errors.Is(err, egress.ErrBudget):
@@ -291,15 +294,15 @@ func (f *fetched[T]) drop(url string) {
 	}
 }
 
-// lifetime is what the headers of a document say about keeping it.
+// lifetime is how long a document may be used, by its headers.
 type lifetime struct {
 	store      bool
 	freshUntil time.Time
-	staleUntil time.Time // may be used while the publisher does not answer
+	staleUntil time.Time // until then it may be used while the publisher fails
 }
 
-// lifetimeOf reads RFC 9111 for a shared cache: sections 3 (storing), 4.2.1
-// (freshness) and 4.2.4 (stale answers).
+// lifetimeOf applies RFC 9111 for a shared cache: sections 3 (storing), 4.2.1 (freshness)
+// and 4.2.4 (stale answers).
 func lifetimeOf(h http.Header, now time.Time) lifetime {
 	d := directives(h)
 	if d.has("no-store") || d.has("private") || slices.ContainsFunc(strings.Split(strings.Join(h.Values("Vary"), ","), ","), isAny) {
@@ -329,8 +332,8 @@ func lifetimeOf(h http.Header, now time.Time) lifetime {
 
 func isAny(s string) bool { return strings.TrimSpace(s) == "*" }
 
-// expires returns the time until Expires. An invalid date has already passed (RFC
-// 9111, section 5.3).
+// expires returns the time until Expires. An invalid date counts as passed (RFC 9111,
+// section 5.3).
 func expires(h http.Header, now time.Time) time.Duration {
 	at, err := http.ParseTime(h.Get("Expires"))
 	if err != nil {
@@ -359,8 +362,8 @@ func directives(h http.Header) cacheControl {
 
 func (d cacheControl) has(name string) bool { return d[name] != nil }
 
-// seconds returns the smallest value of a directive; a value that is not a number
-// counts as zero.
+// seconds returns the smallest value of a directive. A value that is not a number counts
+// as zero.
 func (d cacheControl) seconds(name string) (time.Duration, bool) {
 	if !d.has(name) {
 		return 0, false

@@ -9,20 +9,20 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/strictjson"
 )
 
-// maxJSONDepth is more than any client metadata needs: jwks has depth four.
+// maxJSONDepth bounds how deep metadata nests. A jwks has depth four.
 const maxJSONDepth = 8
 
-// knownMembers are the names that decide something here. A member whose name
-// differs from one of them in case only is refused: some parser will take it
-// for the real one.
+// knownMembers are the members that matter here. A member that differs from one of them
+// in case only is refused, because some parsers would take it for the real one.
 var knownMembers = []string{
 	"client_id", "client_secret", "client_secret_expires_at", "redirect_uris", "client_name", "token_endpoint_auth_method",
 	"token_endpoint_auth_methods_supported", "grant_types", "response_types", "application_type", "scope", "jwks", "jwks_uri",
+	"dpop_bound_access_tokens", "require_pushed_authorization_requests",
 }
 
-// objectMembers splits a JSON object into its members. It refuses repeated names
-// at any depth, known names in another case, trailing data, deep nesting, what
-// is not UTF-8 and what is not an object (RFC 8259, sections 4 and 8.1).
+// objectMembers splits a JSON object into its members. It refuses repeated names at any
+// depth, known names in another case, deep nesting, invalid UTF-8, data after the object,
+// and everything that is not an object (RFC 8259, sections 4 and 8.1).
 func objectMembers(body []byte) (map[string]json.RawMessage, error) {
 	out, err := strictjson.Members(body, maxJSONDepth)
 	if err != nil {
@@ -36,13 +36,13 @@ func objectMembers(body []byte) (map[string]json.RawMessage, error) {
 	return out, nil
 }
 
-// present reports whether there is a member of that name. A null counts as absent.
+// present reports whether there is a member of this name. A null counts as absent.
 func present(members map[string]json.RawMessage, name string) bool {
 	raw, ok := members[name]
 	return ok && string(raw) != "null"
 }
 
-// member decodes one member into target, if it is there. A null counts as absent.
+// member decodes a member into target, if it is there. A null counts as absent.
 func member(members map[string]json.RawMessage, name string, target any) error {
 	if !present(members, name) {
 		return nil

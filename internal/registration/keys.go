@@ -17,8 +17,8 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/egress"
 )
 
-// SigningAlgs are the algorithms a client may sign its assertions with. No
-// symmetric one, and not "none" (RFC 8725, section 3.1).
+// SigningAlgs are the algorithms that a client may sign its assertions with: none that is
+// symmetric, and not "none" (RFC 8725, section 3.1).
 var SigningAlgs = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.ES384, jose.EdDSA}
 
 // SigningAlgNames lists SigningAlgs for metadata.
@@ -49,16 +49,16 @@ func NewKeySets(urls URLPolicy, now func() time.Time) *KeySets {
 	return &KeySets{urls, newFetched(urls.Egress, now, "application/jwk-set+json, application/json", maxKeySetBytes, parse)}
 }
 
-// privateMembers are the parts of a JWK that must stay with its owner (RFC 7518, section 6).
+// privateMembers are the members of a JWK that must stay secret (RFC 7518, section 6).
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
-// publicMembers are the parts of a JWK that we read; certificates and the URLs
-// of certificates are not among them.
+// publicMembers are the members of a JWK that are used. Certificates and their URLs are
+// not.
 var publicMembers = []string{"kty", "use", "kid", "alg", "crv", "x", "y", "n", "e"}
 
-// parseKeySet reads a JWK Set (RFC 7517, section 5). One private or symmetric
-// key spoils the set: its publisher made a mistake that may concern the others.
-// Keys of kinds that are not used are left out.
+// parseKeySet reads a JWK Set (RFC 7517, section 5). A private or symmetric key makes the
+// whole set invalid: its publisher made a mistake that may concern the other keys too.
+// Keys that cannot be used here are left out.
 func parseKeySet(raw []byte) ([]jose.JSONWebKey, error) {
 	members, err := objectMembers(raw)
 	if err != nil {
@@ -114,14 +114,13 @@ func publicKey(jwk map[string]json.RawMessage) (key jose.JSONWebKey, ok bool) {
 	return key, false
 }
 
-// KeysMayChange reports whether Clients.Keys may return others later. Those of a
-// registration or of the configuration stay as they are.
+// KeysMayChange reports whether Clients.Keys may return other keys later. Those in a
+// registration or in the configuration do not change.
 func (c *Client) KeysMayChange() bool { return c.jwksURI != "" }
 
-// Keys returns the public keys that the client registered, and none if it
-// registered none. With refresh, keys from a jwks_uri are not older than half a
-// minute: the client may have just begun to use a new one. Errors wrap
-// ErrUnavailable or ErrDocument.
+// Keys returns the public keys of the client, none if it has none. If refresh is true,
+// keys of a jwks_uri are at most 30 seconds old, because the client may have just begun
+// to use a new one. Errors wrap ErrUnavailable or ErrDocument.
 func (c *Clients) Keys(ctx context.Context, client *Client, refresh bool) ([]jose.JSONWebKey, error) {
 	if client.jwksURI == "" {
 		return client.keys, nil
@@ -132,7 +131,8 @@ func (c *Clients) Keys(ctx context.Context, client *Client, refresh bool) ([]jos
 	return c.KeySets.cache.get(ctx, client.jwksURI, refresh)
 }
 
-// clientKeys reads jwks or jwks_uri; a client may have only one (RFC 7591, section 2).
+// clientKeys reads jwks or jwks_uri, of which a client may have one (RFC 7591, section
+// 2).
 func clientKeys(members map[string]json.RawMessage, sets *KeySets) (keys []jose.JSONWebKey, uri string, err error) {
 	if err := member(members, "jwks_uri", &uri); err != nil {
 		return nil, "", err

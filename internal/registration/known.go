@@ -9,7 +9,7 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
-// minSecretBytes: 22 characters of base64url hold 128 bits.
+// minSecretBytes is the length of 128 bits in base64url.
 const minSecretBytes = 22
 
 // Known is one entry of `clients`: a client that the configuration names.
@@ -43,11 +43,11 @@ type Known struct {
 	// The client's authorization requests must be pushed to /par first (RFC 9126, section 6). Needs pushedRequests. Default false.
 	PushedOnly bool `json:"requirePushedAuthorizationRequests"`
 
-	Secrets []conf.Secret // any of them is right
+	Secrets []conf.Secret // all secrets; each is accepted
 	JWKS    []byte        // the content of JWKSFile
 }
 
-// Surroundings are what entries of `clients` are held to.
+// Surroundings are what entries of `clients` are checked against.
 type Surroundings struct {
 	Resources     []string // URIs of the MCP servers
 	DPoP          []bool   // for each of Resources, whether it has bound tokens of this service
@@ -109,8 +109,7 @@ func (k *Known) resolve(c conf.Section, s Surroundings) {
 	}
 }
 
-// mayBind reports whether there is an MCP server at which a token of the client can
-// be bound to a key.
+// mayBind reports whether an MCP server that the client may reach binds tokens to keys.
 func (k *Known) mayBind(s Surroundings) bool {
 	for i, binds := range s.DPoP {
 		if binds && (len(k.Resources) == 0 || slices.Contains(k.Resources, s.Resources[i])) {
@@ -129,8 +128,8 @@ const clientCredentials = "client_credentials"
 // ActsAlone reports whether the client may have tokens for itself.
 func (k *Known) ActsAlone() bool { return slices.Contains(k.GrantTypes, clientCredentials) }
 
-// grantTypes returns what the client may use at /token: nothing if it has
-// credentials and no redirect URI, and can only ask at /introspect.
+// grantTypes returns the grants that the client may use at /token. A client with
+// credentials and no redirect URI may have none, and only ask at /introspect.
 func (k *Known) grantTypes(c conf.Section, s Surroundings) []string {
 	redirects := c.Key("redirectURIs")
 	if len(k.GrantTypes) == 0 {
@@ -165,8 +164,8 @@ func (k *Known) grantTypes(c conf.Section, s Surroundings) []string {
 	return k.GrantTypes
 }
 
-// needs checks what a client must have for a grant without a person: no one looks
-// at what it asks for, so its entry says all that it can get.
+// needs checks what a client must have for a grant without a person. No person sees what
+// it asks for, so its entry must say all that it can get.
 func (k *Known) needs(c conf.Section, grantType string) {
 	if !k.hasSecret() && !k.hasKeys() {
 		c.Add(c.Key("secretFiles"), "is required with the grant type %q: a secret, or jwksFile or jwksURI, because the client id is no proof", grantType)
@@ -179,7 +178,7 @@ func (k *Known) needs(c conf.Section, grantType string) {
 	}
 }
 
-// secrets reads all secrets of a client. Messages never show them.
+// secrets reads all secrets of the client. Messages never show them.
 func (k *Known) secrets(c conf.Section) []conf.Secret {
 	var secrets []conf.Secret
 	add := func(at, value string) {
@@ -205,7 +204,7 @@ func (k *Known) secrets(c conf.Section) []conf.Secret {
 	return secrets
 }
 
-// readKeys reads the client's key set, or checks where it is.
+// readKeys reads the client's key set, or checks the URL of one.
 func (k *Known) readKeys(c conf.Section) {
 	if k.JWKSFile != "" {
 		if k.JWKSURI != "" {
@@ -224,7 +223,7 @@ func (k *Known) readKeys(c conf.Section) {
 	}
 }
 
-// authMethod returns the method, which must fit the secrets and keys.
+// authMethod returns the authentication method, which must fit the secrets and keys.
 func (k *Known) authMethod(c conf.Section) string {
 	at, method := c.Key("authMethod"), k.AuthMethod
 	wantsKeys := method == "private_key_jwt"

@@ -9,23 +9,24 @@ import (
 )
 
 const (
-	// reachPause is how long documents are not announced after the network failed.
-	// It is longer than clients may keep what they were told, five minutes.
+	// reachPause is how long metadata does not announce documents after the network
+	// failed. It is longer than the five minutes for which clients may cache the
+	// metadata.
 	reachPause = 15 * time.Minute
-	// reachProof is how long an answer from anywhere shows that the network works
-	// and that a failure is its site's own.
+	// reachProof is for how long an answer of any host shows that the network works, and
+	// that a failure is the fault of one host.
 	reachProof = 10 * time.Minute
 )
 
-// reach is whether the publishers of documents can be reached at all. The zero
-// value knows of no failure.
+// reach knows whether this service can fetch from the network at all. The zero value
+// knows of no failure.
 type reach struct {
-	answered, failed atomic.Int64 // Unix nanoseconds of the last one; 0 for never
+	answered, failed atomic.Int64 // when the last fetch did, in Unix nanoseconds; 0 for never
 }
 
-// heard notes how a fetch ended: with an answer, whatever it said, or with err.
-// Once there was an answer, only the failure of a URL that was good before
-// counts: a stranger can name any number of hosts that are dead.
+// heard notes how a fetch ended: any answer counts as answered, and err as failed. Once
+// there was an answer, only the failure of a URL that was good before counts, because a
+// stranger can name any number of dead hosts.
 func (f *fetched[T]) heard(url string, err error) {
 	switch n := f.network; {
 	case n == nil, errors.Is(err, egress.ErrBudget):
@@ -38,6 +39,6 @@ func (f *fetched[T]) heard(url string, err error) {
 
 func (r *reach) works(now time.Time) bool {
 	answered, failed := time.Unix(0, r.answered.Load()), time.Unix(0, r.failed.Load())
-	proven := failed.Sub(answered) < reachProof // and after the failure, too
+	proven := failed.Sub(answered) < reachProof // there was an answer shortly before the failure, or after it
 	return proven || now.Sub(failed) >= reachPause
 }

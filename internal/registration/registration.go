@@ -1,9 +1,14 @@
-// Package registration knows clients: who they say they are, where their codes
-// may go, and how they prove themselves. There are three kinds. The operator
-// wrote some into the configuration. Some have the URL of a metadata document
-// for an id; it is fetched, and kept for a while. The rest registered here, and
-// such a client is its client id: the id carries the metadata, so nothing is
-// stored, and it survives restarts, replicas and key rotation.
+// Package registration knows the clients: what they call themselves, which redirect URIs
+// they may use, and how they authenticate. Clients.Client finds a client by its id, in
+// this order:
+//
+//	Static     the operator wrote the client into the configuration
+//	Documents  the id is the URL of a metadata document, which is fetched and kept for a while
+//	Dynamic    the client registered at Endpoint; its id contains its metadata
+//
+// Nothing about a dynamic client is stored. Its id is enough, so it survives restarts and
+// the rotation of keys, and every replica knows it. What an id says is checked again at
+// each use: the operator's policy may have changed, and anyone can write an id.
 package registration
 
 import (
@@ -36,37 +41,38 @@ var AuthMethods = []string{AuthNone, AuthSecretBasic, AuthSecretPost, AuthPrivat
 // Client is a client as the endpoints see it.
 type Client struct {
 	ID           string
-	Name         string // as it calls itself; not trustworthy, not yet safe to show
+	Name         string // as it calls itself; not verified, and not escaped for display
 	RedirectURIs []string
 	AuthMethod   string
 	GrantTypes   []string
-	// VouchedBy is the host that vouches for the client, "" if it only registered itself.
+	// VouchedBy is the host of the client's metadata document, "" if it has none.
 	VouchedBy string
-	// Trusted: the operator vouches for where its redirect URIs lead, so that
-	// an error may be sent there without asking (RFC 9700, section 4.11.2).
+	// Trusted says that the operator vouches for the places that the redirect URIs lead
+	// to, so that errors may be sent there without asking the person (RFC 9700, section
+	// 4.11.2).
 	Trusted bool
-	// PreRegistered: the operator wrote the client down, so its grant types are
-	// a limit and not a wish.
+	// PreRegistered says that the client is in the configuration, whose grant types are
+	// then a limit and not a wish of the client.
 	PreRegistered bool
-	// Scopes and Resources (canonical URIs) are all that the client may have;
-	// empty means no limit of its own.
+	// Scopes and Resources (canonical URIs) are all that the client may have; empty means
+	// everything.
 	Scopes    oauth.Scopes
 	Resources []string
 
-	// DPoPBound: the client wants access tokens that are bound to its key, and no
-	// others (RFC 9449, section 5.2).
+	// DPoPBound says that all access tokens of the client must be bound to its key (RFC
+	// 9449, section 5.2).
 	DPoPBound bool
 
-	// PushedOnly: the client wants no authorization requests but pushed ones (RFC
+	// PushedOnly says that all authorization requests of the client must be pushed (RFC
 	// 9126, section 6).
 	PushedOnly bool
 
-	// For private_key_jwt, one of the two, see Clients.Keys.
+	// One of these is set if the client uses private_key_jwt, see Clients.Keys.
 	keys    []jose.JSONWebKey
 	jwksURI string
 }
 
-// Kind returns one of config's kinds of clients.
+// Kind returns rule.KindStatic, KindDocument or KindDynamic.
 func (c *Client) Kind() string {
 	switch {
 	case c.PreRegistered:
@@ -77,10 +83,10 @@ func (c *Client) Kind() string {
 	return rule.KindDynamic
 }
 
-// Key returns a short fixed-size name for the client that is as unique as its id.
+// Key returns a short name of fixed size for the client, which is as unique as its id.
 func (c *Client) Key() string { return oauth.ClientKey(c.ID) }
 
-// ShortID is the client id, cut for logs.
+// ShortID returns the client id, shortened for logs.
 func (c *Client) ShortID() string { return oauth.ShortClientID(c.ID) }
 
 // MayUse reports whether the client registered this grant type.
@@ -101,7 +107,7 @@ func (c *Client) Narrow(scopes oauth.Scopes) oauth.Scopes {
 	return scopes.Intersect(c.Scopes)
 }
 
-// LoopbackOnly reports whether every redirect URI leads to the user's own computer.
+// LoopbackOnly reports whether every redirect URI leads to the person's own computer.
 func (c *Client) LoopbackOnly() bool {
 	for _, u := range c.RedirectURIs {
 		if k, err := oauth.ClassifyRedirectURI(u); err != nil || k != oauth.RedirectLoopback {
@@ -111,10 +117,10 @@ func (c *Client) LoopbackOnly() bool {
 	return len(c.RedirectURIs) > 0
 }
 
-// ErrUnknown: no such client at this host.
+// ErrUnknown is the error for an id that no client has at this host.
 var ErrUnknown = errors.New("unknown client")
 
-// Clients finds clients by id. What is nil is off.
+// Clients finds clients by their ids. A kind of client that is nil is not accepted.
 type Clients struct {
 	Static    *Static
 	Documents *Documents
@@ -122,9 +128,8 @@ type Clients struct {
 	KeySets   *KeySets
 }
 
-// Client returns the client with this id at host. Errors wrap ErrUnknown or
-// ErrUnavailable. The operator's word comes first, even for an id that looks
-// like one of the other kinds.
+// Client returns the client with this id at host. The configuration comes first, even for
+// an id that looks like one of another kind. Errors wrap ErrUnknown or ErrUnavailable.
 func (c *Clients) Client(ctx context.Context, host *resource.Host, id string) (*Client, error) {
 	if id == "" || len(id) > maxClientIDBytes {
 		return nil, fmt.Errorf("%w: its id has %d bytes, of at most %d", ErrUnknown, len(id), maxClientIDBytes)
@@ -144,8 +149,8 @@ func (c *Clients) Client(ctx context.Context, host *resource.Host, id string) (*
 	return nil, fmt.Errorf("%w: no entry of clients has the id %q", ErrUnknown, oauth.ShortClientID(id))
 }
 
-// Reaches reports whether an entry of the configuration names both the grant type
-// and the resource.
+// Reaches reports whether a client of the configuration has both this grant type and this
+// resource.
 func (c *Clients) Reaches(grantType, resourceURI string) bool {
 	return c.Static != nil && c.Static.offers[offer{grantType, resourceURI}]
 }
@@ -158,16 +163,16 @@ func (c *Clients) CheckSecret(client *Client, secret string) bool {
 	return c.Dynamic != nil && isDynamicID(client.ID) && c.Dynamic.CheckSecret(client.ID, secret)
 }
 
-// RedirectPolicy says which redirect URIs clients may have.
+// RedirectPolicy says which redirect URIs clients may use.
 type RedirectPolicy struct {
-	// Allowed are anchored patterns of the operator; empty admits https,
-	// loopback and well-known private-use schemes.
+	// Allowed are the operator's anchored patterns. If there are none, https, loopback
+	// and well-known private-use schemes are allowed.
 	Allowed []*regexp.Regexp
-	// Schemes of private-use URIs are admitted in addition.
+	// Schemes are private-use schemes that are allowed in addition.
 	Schemes []string
 }
 
-// Check returns why a client may not have uri.
+// Check returns why a client may not use uri, nil if it may.
 func (p RedirectPolicy) Check(uri string) error {
 	kind, err := oauth.ClassifyRedirectURI(uri)
 	if err != nil {
@@ -188,9 +193,9 @@ func (p RedirectPolicy) Check(uri string) error {
 	return nil
 }
 
-// keep returns the entries of a client's list that it may have. One that it may
-// not have does not cost a client its registration (AS-DCR-09), because clients
-// of several platforms list them all; a list of nothing else does.
+// keep returns those of a client's redirect URIs that it may use. Others are dropped
+// (AS-DCR-09), because clients for several platforms register the URIs of all of them. It
+// is an error if none is left.
 func (p RedirectPolicy) keep(uris []string) ([]string, error) {
 	if len(uris) == 0 {
 		return nil, errors.New("has no redirect_uris")
@@ -213,7 +218,7 @@ func (p RedirectPolicy) keep(uris []string) ([]string, error) {
 	return kept, nil
 }
 
-// Listed reports whether the operator's list names uri.
+// Listed reports whether the operator's patterns allow uri.
 func (p RedirectPolicy) Listed(uri string) bool {
 	// "http://localhost/cb" stands for every port, so patterns see it as registered.
 	for _, re := range p.Allowed {
@@ -224,7 +229,7 @@ func (p RedirectPolicy) Listed(uri string) bool {
 	return false
 }
 
-// trusted reports whether the operator named every one of uris.
+// trusted reports whether the operator's patterns allow all of uris.
 func (p RedirectPolicy) trusted(uris []string) bool {
 	for _, u := range uris {
 		if !p.Listed(u) {

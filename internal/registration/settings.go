@@ -32,11 +32,11 @@ type DocumentSettings struct {
 	// Accept document URLs with http on localhost, 127.0.0.1 and [::1], for development. Refused unless every entry of proxy.hosts has scheme "http", which is on loopback only. Default false.
 	AllowLoopback bool `json:"allowLoopback"`
 
-	Ports []uint16 // those of AllowedPorts
+	Ports []uint16 // AllowedPorts, as numbers
 }
 
-// Resolve checks the section. It holds what strangers can make this service fetch.
-// Public is whether an MCP server has an address that is not on loopback.
+// Resolve checks the section. public is whether an MCP server has an address that is not
+// on loopback.
 func (s *DocumentSettings) Resolve(c conf.Section, public bool) {
 	checkDomains(c, "allowedDomains", s.AllowedDomains, true)
 	checkDomains(c, "deniedDomains", s.DeniedDomains, false)
@@ -53,8 +53,8 @@ func (s *DocumentSettings) Resolve(c conf.Section, public bool) {
 	}
 }
 
-// checkDomains checks names of hosts, or "*.example.com"; with ports, a name without
-// an asterisk may end in one.
+// checkDomains checks host names, which may be of the form "*.example.com". If ports is
+// true, a name without an asterisk may have a port.
 func checkDomains(c conf.Section, key string, domains []string, ports bool) {
 	for i, d := range domains {
 		name := strings.TrimPrefix(d, "*.")
@@ -67,7 +67,7 @@ func checkDomains(c conf.Section, key string, domains []string, ports bool) {
 	}
 }
 
-// NamedHosts are the entries of AllowedDomains that name one host: "host" or
+// NamedHosts returns the entries of AllowedDomains that name one host, as "host" or
 // "host:port".
 func (s *DocumentSettings) NamedHosts() []string {
 	return slices.DeleteFunc(slices.Clone(s.AllowedDomains), func(d string) bool { return strings.HasPrefix(d, "*") })

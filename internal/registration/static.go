@@ -11,25 +11,23 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
-// Static knows the clients that the operator wrote into the configuration. A
-// nil Static knows none.
+// Static knows the clients of the configuration. A nil Static knows none.
 type Static struct {
 	clients map[string]*staticClient
 	offers  map[offer]bool
 }
 
-// offer is a grant type and a resource that an entry names.
+// offer is a grant type and a resource that one client may use together.
 type offer struct{ grantType, resource string }
 
 type staticClient struct {
 	Client
-	secrets [][sha256.Size]byte // of the secrets in use; more than one while they are rotated
+	secrets [][sha256.Size]byte // hashes of the secrets; several while they are rotated
 }
 
-// NewStatic makes the table. The configuration has been checked; what is left
-// are the rules of this package. Redirect URIs are exact and the operator's own,
-// so the policy for strangers does not apply. The error names every client that
-// breaks a rule, one in each line.
+// NewStatic returns the clients of a configuration that has been checked. Redirect URIs
+// must be valid, but need not follow the policy for other clients, because the operator
+// wrote them. The error names every client that breaks a rule, one in each line.
 func NewStatic(clients []Known, sets *KeySets) (*Static, error) {
 	s := &Static{clients: map[string]*staticClient{}, offers: map[offer]bool{}}
 	var problems []error
