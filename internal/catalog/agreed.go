@@ -12,13 +12,13 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// What a person agreed to is kept as short hashes of the tools that their scopes
-// opened, or of the scopes where there are more tools than a token has room for. They
-// are made with a salt that MCP servers do not know: a server that could compute them
-// might look for another tool with the hash of one that was agreed to.
+// What a person agreed to is kept as short hashes ("marks") of the tools that their
+// scopes opened. If a token has no room for so many, there is one mark for each scope
+// instead. Marks are made with a salt that MCP servers do not know: a server that can
+// compute marks could search for another tool with the mark of one that was agreed to.
 const (
-	agreedTools  byte = 't'
-	agreedScopes byte = 's'
+	agreedTools  byte = 't' // the form with a mark for each tool
+	agreedScopes byte = 's' // the form with a mark for each scope
 
 	markBytes   = 4
 	printBytes  = 16
@@ -29,9 +29,9 @@ const (
 // SecretBytes is the length of Options.Secret.
 const SecretBytes = 8
 
-// printOf is a hash of all that a server says of a tool: another description, schema
-// or hint makes another tool of it. Icons and _meta are left out, which are not for
-// the model.
+// printOf returns a hash of all that a server says of a tool to the model: with another
+// description, schema or hint it is another tool. Icons and _meta are left out, because
+// they are not for the model.
 func printOf(t *mcp.Tool) [printBytes]byte {
 	said, err := json.Marshal(struct {
 		Name, Title, Description string
@@ -45,8 +45,8 @@ func printOf(t *mcp.Tool) [printBytes]byte {
 	return [printBytes]byte(sum[:printBytes])
 }
 
-// Agree returns what a person agrees to who grants the scopes now, for Agrees and
-// Differ. It is never empty, and while the server cannot be asked it holds no tool.
+// Agree returns what a person agrees to by granting the scopes now, for Agrees and
+// Differ. It is never "". While the server has not been read, it has no tool.
 func (c *Catalogue) Agree(scopes []string) string {
 	tools := c.opened(c.included(scopes))
 	if len(tools) > maxAgreed {
@@ -59,8 +59,8 @@ func (c *Catalogue) Agree(scopes []string) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// AgreeScopes is Agree in fewer bytes: it tells which scopes have changed, and not
-// which of their tools.
+// AgreeScopes is Agree in fewer bytes: Differ can then tell which scopes have changed,
+// but not which of their tools.
 func (c *Catalogue) AgreeScopes(scopes []string) string {
 	b := append([]byte{agreedScopes}, c.salt[:]...)
 	if scopes = c.included(scopes); !c.Unavailable && len(scopes) <= maxAgreed {
@@ -71,11 +71,11 @@ func (c *Catalogue) AgreeScopes(scopes []string) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// AgreedToNothing is what a person agreed to who has to agree again, whatever there is.
+// AgreedToNothing is for a person who has to agree again, whatever tools there are.
 var AgreedToNothing = base64.RawURLEncoding.EncodeToString(append([]byte{agreedTools}, make([]byte, SecretBytes)...))
 
-// Agrees reports whether a tool of the list is as it was when the person agreed to
-// it. One that is not in the list is not known to be.
+// Agrees reports whether a tool is as it was when the person agreed to it. It is false
+// for a tool that the server does not list.
 func (c *Catalogue) Agrees(agreed, tool string) bool {
 	a, ok := openAgreed(agreed)
 	i, listed := c.place(tool)
@@ -90,8 +90,8 @@ func (c *Catalogue) Agrees(agreed, tool string) bool {
 	})
 }
 
-// Differ returns which tools of a scope the person did not agree to as they are now,
-// and whether there are any: for many tools it is not known which.
+// Differ reports whether a scope has tools that the person did not agree to as they are
+// now, and names them. It cannot name them if agreed has the form of AgreeScopes.
 func (c *Catalogue) Differ(agreed, scope string) (tools []string, differs bool) {
 	a, ok := openAgreed(agreed)
 	if !ok || c.Unavailable {
@@ -114,7 +114,7 @@ func (c *Catalogue) Lists(tool string) bool {
 	return ok
 }
 
-// included returns the scopes and what they include by the operator's word.
+// included returns the scopes, and those that they include by the configuration.
 func (c *Catalogue) included(scopes []string) []string {
 	return (&rule.Rules{Scopes: c.operator}).WithIncluded(scopes)
 }
@@ -137,7 +137,7 @@ func (c *Catalogue) opened(scopes []string) []*Tool {
 	return out
 }
 
-// mark is the short hash of a tool.
+// mark returns the mark of a tool.
 func (t *Tool) mark(salt []byte) []byte {
 	h := sha256.New()
 	h.Write(salt)
@@ -146,7 +146,7 @@ func (t *Tool) mark(salt []byte) []byte {
 	return h.Sum(nil)[:markBytes]
 }
 
-// markScope is the short hash of a scope and all of its tools.
+// markScope returns the mark of a scope with all of its tools.
 func (c *Catalogue) markScope(salt []byte, name string) []byte {
 	h := sha256.New()
 	h.Write(salt)
@@ -158,7 +158,7 @@ func (c *Catalogue) markScope(salt []byte, name string) []byte {
 	return h.Sum(nil)[:markBytes]
 }
 
-// agreement is what Agree wrote.
+// agreement is what Agree or AgreeScopes wrote.
 type agreement struct {
 	form        byte
 	salt, marks []byte

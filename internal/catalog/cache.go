@@ -16,55 +16,58 @@ const (
 	defaultRefresh  = 5 * time.Minute
 	defaultMaxStale = 24 * time.Hour
 	defaultWait     = 3 * time.Second
-	// firstRetry is the pause after one failure; it doubles with each further
-	// one, up to retryRefreshes times the refresh interval.
+	// firstRetry is the pause after the first failure. It doubles with each further one,
+	// up to retryRefreshes times the refresh interval.
 	firstRetry     = 5 * time.Second
 	retryRefreshes = 4
-	// signInRetry is how soon at the latest a sign-in may cause a new attempt, so that a
-	// server that came back is noticed.
+	// signInRetry bounds the time after a failure for which a sign-in does not cause
+	// another fetch, so that people notice soon that a server is back.
 	signInRetry = 30 * time.Second
-	// ttlRefreshes bounds what a server's ttl hint can do: it may ask to be
-	// left alone for that many refresh intervals, and never to be asked more often.
+	// ttlRefreshes bounds the effect of a server's ttl hint: it can stretch the refresh
+	// interval up to so many times, and never shorten it.
 	ttlRefreshes = 12
 )
 
-// ErrUnknownResource is returned for a key that is no target of the cache.
+// ErrUnknownResource is the error for a key that is not a target of the cache.
 var ErrUnknownResource = errors.New("catalog: unknown resource")
 
-// Target is one MCP server: Key names it to callers (its resource URI),
-// Endpoint is the URL it is asked at, Scopes are those of the operator's own.
+// Target is one MCP server. Key names it to callers (the resource URI), Endpoint is the
+// URL that is fetched, and Scopes are the operator's.
 type Target struct {
 	Key, Endpoint string
 	Scopes        []rule.Scope
 }
 
-// Options are the dependencies and settings of a Cache. Zero durations mean
-// the defaults.
+// Options are the dependencies and settings of a Cache. A zero duration means the
+// default.
 type Options struct {
 	Targets []Target
-	// Fetch asks one server, normally (*Fetcher).Fetch.
+	// Fetch asks one server; it is usually (*Fetcher).Fetch.
 	Fetch func(ctx context.Context, endpoint string) (*Catalogue, error)
-	// Refresh is the background interval; 5 minutes.
+	// Refresh is the interval of background fetches; the default is 5 minutes.
 	Refresh time.Duration
-	// MaxStale is how long the last good answer serves while the server fails; 24 hours.
+	// MaxStale is how long the last good answer is used while the server fails; the
+	// default is 24 hours.
 	MaxStale time.Duration
-	// Wait is how long a Get waits for a server nothing is known about; 3 seconds.
+	// Wait is how long Get waits for a server of which nothing is known; the default is 3
+	// seconds.
 	Wait time.Duration
-	// Now is time.Now if nil.
+	// Now is time.Now if it is nil.
 	Now func() time.Time
 	// Logger may be nil.
 	Logger *slog.Logger
-	// Secret is known to no MCP server; see Agree.
+	// Secret must be unknown to MCP servers, see Agree.
 	Secret [SecretBytes]byte
-	// Read, if set, is called with what a server was read to have and what it had before,
-	// nil the first time, before the new list is in force. It must not wait for long.
+	// Read, if set, is called with a new list of a server before it is used, and with the
+	// list before, nil if there was none. It must not wait for long.
 	Read func(ctx context.Context, key string, now Snapshot, before *Snapshot)
-	// Observe is told how each fetch ended (one of the constants Result…) and how long it took; may be nil.
+	// Observe, if set, is called with the result of each fetch (one of the constants
+	// Result…) and its duration.
 	Observe func(result string, took time.Duration)
 }
 
-// Cache keeps the last good catalogue of each target. Get, Want and Peek take no
-// lock when there is one, and always return a catalogue.
+// Cache keeps the last good catalogue of each target. If there is one, Get, Want and Peek
+// take no lock. They always return a catalogue.
 type Cache struct {
 	Options
 	entries map[string]*entry // not changed after New
@@ -78,16 +81,16 @@ type entry struct {
 	Target
 	held     atomic.Pointer[Catalogue]
 	baseline *Catalogue
-	// restUntil is until when nothing is gained by asking for a fetch, in Unix
-	// nanoseconds: a caller waits for one already, or the last one failed.
+	// restUntil is until when asking for a fetch gains nothing, in Unix nanoseconds: one
+	// is wanted already, or the last one failed a moment ago.
 	restUntil atomic.Int64
 
 	// Cache.mu guards the rest.
-	turn     *turn // the fetch that is queued or under way; nil if there is none
+	turn     *turn // the fetch that is queued or under way; nil if none is
 	failures int   // in a row
 	failedAt time.Time
 	slow     bool        // the last fetch failed or took long
-	next     *time.Timer // makes it due; nil before Run
+	next     *time.Timer // queues the next fetch; nil before Run
 }
 
 // New returns a cache that holds nothing yet. Run fills and refreshes it.
@@ -117,9 +120,9 @@ func New(o Options) *Cache {
 	return c
 }
 
-// Adopt takes over what another cache knows of servers that are targets of both,
-// with the same endpoint and the same scopes of the operator's. It must be called
-// before Run and before c is used.
+// Adopt takes over what another cache knows of the servers that are targets of both, with
+// the same endpoint and the same scopes of the operator. It must be called before Run and
+// before c is used.
 func (c *Cache) Adopt(from *Cache) {
 	from.mu.Lock()
 	defer from.mu.Unlock()
@@ -132,8 +135,8 @@ func (c *Cache) Adopt(from *Cache) {
 	}
 }
 
-// Peek returns what is known now, the baseline if nothing is. It never waits
-// and never causes a request.
+// Peek returns the catalogue that is known now, or the baseline. It never waits and never
+// causes a fetch.
 func (c *Cache) Peek(key string) *Catalogue {
 	e, ok := c.entries[key]
 	if !ok {
@@ -145,10 +148,10 @@ func (c *Cache) Peek(key string) *Catalogue {
 	return e.baseline
 }
 
-// Get returns the catalogue at once if one is held, and else waits a bounded
-// time for the server. A failing server yields the baseline, not an error: a dead
-// MCP server never breaks a sign-in. The only error is ErrUnknownResource, and
-// even then the catalogue is the baseline.
+// Get returns the catalogue at once if one is known. Otherwise it waits for the server
+// for at most Options.Wait. If the server fails, it returns the baseline and no error, so
+// that a dead MCP server never breaks a sign-in. The only error is ErrUnknownResource;
+// the catalogue is then a baseline too.
 func (c *Cache) Get(ctx context.Context, key string) (*Catalogue, error) {
 	e, ok := c.entries[key]
 	if !ok {
@@ -157,7 +160,7 @@ func (c *Cache) Get(ctx context.Context, key string) (*Catalogue, error) {
 	if held := c.held(e); held != nil {
 		return held, nil
 	}
-	// The fetch outlives this caller: the next one finds its result.
+	// The fetch goes on when this caller leaves: the next one finds its result.
 	if t := c.wants(context.WithoutCancel(ctx), e); t != nil {
 		timeout := time.NewTimer(c.Wait)
 		defer timeout.Stop()
@@ -178,14 +181,14 @@ func (c *Cache) held(e *entry) *Catalogue {
 	return held
 }
 
-// outcome is how a fetch ended; a fetch that this service ended has none.
+// outcome is how a fetch ended. A fetch that this service itself ended has none.
 type outcome struct {
 	got  *Catalogue
 	err  error
 	took time.Duration
 }
 
-// fetch asks e's server and keeps what it says.
+// fetch asks the server of e and keeps its answer. It returns nil if ctx has ended.
 func (c *Cache) fetch(ctx context.Context, e *entry) *outcome {
 	if ctx.Err() != nil {
 		return nil
@@ -207,7 +210,7 @@ func (c *Cache) fetch(ctx context.Context, e *entry) *outcome {
 	return &outcome{got, err, now.Sub(begin)}
 }
 
-// keep puts what a server says in force, and tells what is new about it.
+// keep makes a server's answer the one that is used, after it told Read.
 func (c *Cache) keep(ctx context.Context, e *entry, got *Catalogue) {
 	got.salt = c.Secret
 	now := got.with(e.Scopes)
@@ -222,7 +225,8 @@ func (c *Cache) keep(ctx context.Context, e *entry, got *Catalogue) {
 	e.held.Store(now)
 }
 
-// count notes an outcome and returns the failures before it. The caller holds c.mu.
+// count notes an outcome, and returns how many failures in a row came before it. The
+// caller holds c.mu.
 func (c *Cache) count(e *entry, o *outcome) (before int) {
 	before = e.failures
 	if o.err == nil {
@@ -234,6 +238,7 @@ func (c *Cache) count(e *entry, o *outcome) (before int) {
 	return before
 }
 
+// result returns the Result… constant of a fetch.
 func result(got *Catalogue, err error) string {
 	switch fetchErr, ok := errors.AsType[*Error](err); {
 	case err == nil && got.Declared:
@@ -248,7 +253,7 @@ func result(got *Catalogue, err error) string {
 	return ResultInvalid
 }
 
-// remedies are what an operator can do about a failure that lasts, by result.
+// remedies say what an operator can do about a failure that lasts, by result.
 var remedies = map[string]string{
 	ResultUnauthorized: "name a file with a credential for it in proxy.hosts[].serverCredential.file, let tools/list through without one, or name the tools in proxy.hosts[].scopes",
 	ResultCertificate:  "name the file with its authority in proxy.hosts[].caFile, or its directory in SSL_CERT_DIR",
@@ -257,8 +262,8 @@ var remedies = map[string]string{
 	ResultTooLarge:     "the list is longer than this service reads; name the tools in proxy.hosts[].scopes",
 }
 
-// log speaks when something changes: a server that stays dead is one warning,
-// not one every few minutes.
+// log warns once when a server begins to fail, and says when it works again. Failures in
+// between are debug messages.
 func (c *Cache) log(e *entry, got *Catalogue, err error, failuresBefore int) {
 	switch {
 	case err != nil && failuresBefore == 0:

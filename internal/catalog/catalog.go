@@ -1,16 +1,18 @@
-// Package catalog knows what scopes and tools a protected MCP server
-// advertises: it asks the server's tools/list (Fetcher), checks and bounds the
-// answer, and keeps the last good one (Cache).
+// Package catalog knows which scopes and tools an MCP server advertises.
 //
-// Its invariant: whatever a server answers, or fails to answer, a Catalogue is
-// small, its scope names are scope-tokens of RFC 6749, section 3.3, its text is
-// one plain line without control or direction-changing characters, and no text in it
-// ever gives a privilege. A dead server yields a baseline, never an error on
-// the way of a sign-in and never more than the baseline.
+// A Fetcher asks the server's tools/list and collects its pages. The collector checks and
+// bounds them and makes a Catalogue, to which the operator's own scopes are added. A
+// Cache fetches all configured servers in turn, keeps the last good Catalogue of each,
+// and answers sign-ins (Get) and decisions (Want, Peek).
 //
-// The point of view is that of a caller without a credential: the service
-// sends none, neither its own nor a client's. A server that varies its list by
-// caller therefore shows its public list here.
+// Whatever a server answers, a Catalogue is small. Its scope names are scope-tokens of
+// RFC 6749, section 3.3, and its texts are one plain line without control characters or
+// characters that change the direction of text. No text in it gives a privilege. A server
+// that does not answer gets the baseline, never an error in a sign-in.
+//
+// The list is asked for without a person: without a credential, or with the one that is
+// configured for this service (FetchWith). A client's token is never sent. If a server
+// shows each caller another list, the Catalogue has the one that this service gets.
 package catalog
 
 import (
@@ -26,59 +28,60 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// DefaultScope is the one scope of a server that declares none, where it stands
-// for every tool. It is also what is offered while a server has not been read;
-// it opens nothing until then, because the server may turn out to declare scopes.
+// DefaultScope is the one scope of a server that declares none; it opens every tool. It
+// is also offered while a server has not been read. It opens nothing then, because the
+// server may turn out to declare scopes.
 const DefaultScope = "mcp"
 
 const defaultScopeDescription = "Use this server's tools"
 
-// Catalogue is what one MCP server advertises. It is not changed once made,
-// may be shared, and must not be copied.
+// Catalogue is what one MCP server advertises. It does not change after it was made, may
+// be shared, and must not be copied.
 type Catalogue struct {
 	Scopes []Scope // in the order the server first named them
 	Tools  []Tool  // in the order of the server's list
 
 	// FetchedAt is when the answer was complete; zero for a baseline.
 	FetchedAt time.Time
-	// Declared says that the server itself declared Scopes in _meta.scopes.
-	// Otherwise Scopes is the one DefaultScope, covering every tool.
+	// Declared says that the server itself declared Scopes in _meta.scopes. Otherwise it
+	// has the DefaultScope.
 	Declared bool
-	// Unavailable says that this is the baseline: the server could not be asked.
+	// Unavailable says that this is the baseline: the server has not been read.
 	Unavailable bool
-	// Dropped counts the _meta.scopes entries that were not acceptable.
+	// Dropped counts the entries of _meta.scopes that were not acceptable.
 	Dropped int
-	// TTL is how long the server says its answer stays fresh; zero if it does
-	// not say.
+	// TTL is how long the server says that its answer stays fresh; zero if it does not
+	// say.
 	TTL time.Duration
 
 	index  sync.Once
-	byTool map[string][]string
-	// otherwise opens the tools of a server that declares no scopes.
+	byTool map[string][]string // the scopes that open a tool, by its name
+	// otherwise are the scopes that open every tool that byTool lacks, if the server
+	// declares no scopes.
 	otherwise []string
-	// operator holds the operator's scopes; they come before the server's word.
+	// operator are the operator's scopes, which take precedence over the server's.
 	operator []rule.Scope
-	// places of the tools in Tools, by name.
+	// places are the indexes of the tools in Tools, by name.
 	places map[string]int
-	// salt is for what people agree to; see Agree.
+	// salt is Options.Secret, see Agree.
 	salt [SecretBytes]byte
 }
 
-// Scope is one permission a user can grant, and the tools it opens.
+// Scope is one permission that a person can grant, and the tools that it opens.
 type Scope struct {
 	Name        string // a scope-token of RFC 6749, at most 128 bytes
 	Description string // untrusted plain text, one line, at most 300 runes; may be empty
 	Tools       []string
 }
 
-// IsDefault reports whether the scope is the one of a server that declares none,
-// described by this service only.
+// IsDefault reports whether the scope is the DefaultScope with this service's own
+// description.
 func (s Scope) IsDefault() bool {
 	return s.Name == DefaultScope && s.Description == defaultScopeDescription
 }
 
-// Tool is one tool of the server. ReadOnly and Destructive are what the server
-// says of itself (MCP calls them hints): for display, never for a decision.
+// Tool is one tool of the server. ReadOnly and Destructive are hints by the server: they
+// are shown, and no decision depends on them.
 type Tool struct {
 	Name        string
 	Title       string // untrusted plain text, one line; empty if the server gives none
@@ -86,10 +89,10 @@ type Tool struct {
 	ReadOnly    bool
 	Destructive bool // only if the server says so itself
 
-	print [printBytes]byte // of all that the server says of it
+	print [printBytes]byte // hash of all that the server says of it, see printOf
 }
 
-// Baseline is what is offered while nothing is known about a server.
+// Baseline returns the Catalogue of a server of which nothing is known.
 func Baseline() *Catalogue {
 	return &Catalogue{Scopes: []Scope{defaultScope(nil)}, Unavailable: true}
 }
@@ -103,12 +106,12 @@ func defaultScope(tools []Tool) Scope {
 	return s
 }
 
-// ScopesForTool returns the scopes any one of which opens the tool. An empty
-// answer means that no scope does: the server declares scopes and left this
-// tool out, or the server has not been read (Unavailable). When a server that
-// was read declares none, every name, listed or not, is opened by DefaultScope.
-// What the operator names is opened by the operator's scopes alone, also while
-// the server cannot be read. The result must not be changed.
+// ScopesForTool returns the scopes that open the tool; each of them is enough. It returns
+// none if no scope does: the server declares scopes and left the tool out, or it has not
+// been read. DefaultScope opens every tool of a server that was read and declares no
+// scopes, also tools that are not listed. A tool that the operator's scopes name is
+// opened by them alone, even while the server has not been read. The result must not be
+// changed.
 func (c *Catalogue) ScopesForTool(name string) []string {
 	c.index.Do(c.buildIndex)
 	if names, ok := c.byTool[name]; ok {
@@ -146,10 +149,11 @@ func (c *Catalogue) buildIndex() {
 	}
 }
 
-// place is where the tool stands in Tools, if it does.
-func (c *Catalogue) place(tool string) (int, bool) {
+// place returns the index of the tool in Tools. ok is false if the server does not list
+// it.
+func (c *Catalogue) place(tool string) (i int, ok bool) {
 	c.index.Do(c.buildIndex)
-	i, ok := c.places[tool]
+	i, ok = c.places[tool]
 	return i, ok
 }
 
@@ -171,9 +175,9 @@ func (c *Catalogue) ToolNames() []string {
 	return names
 }
 
-// Advertised returns the scopes that clients may be told to ask for: none while
-// the server cannot be asked, because a client told of the stand-in would go on
-// asking for it when the server is back.
+// Advertised returns the scopes that clients may be told to ask for. It returns none
+// while the server has not been read: a client that is told to ask for the DefaultScope
+// would go on to do so when the server is back.
 func (c *Catalogue) Advertised() []string {
 	if c.Unavailable {
 		return nil
@@ -181,7 +185,7 @@ func (c *Catalogue) Advertised() []string {
 	return c.ScopeNames()
 }
 
-// Scope returns the scope of that name.
+// Scope returns the scope of this name.
 func (c *Catalogue) Scope(name string) (Scope, bool) {
 	i := slices.IndexFunc(c.Scopes, func(s Scope) bool { return s.Name == name })
 	if i < 0 {
@@ -190,20 +194,20 @@ func (c *Catalogue) Scope(name string) (Scope, bool) {
 	return c.Scopes[i], true
 }
 
-// hashScope identifies which tools a scope opens, for binding a consent to it: a
-// scope that gains a tool asks again. Order, descriptions and titles do not count. A
-// name the catalogue lacks counts as a scope without tools.
+// hashScope returns a hash of the names of the tools that a scope opens. A consent is
+// bound to it: if the scope gains a tool, the person is asked again. Order, titles and
+// descriptions do not matter. A name that the catalogue lacks counts as a scope without
+// tools.
 //
-// The DefaultScope of a server that declares none means "every tool" whatever
-// the list says today, so its tools do not count, and the baseline of a dead
-// server hashes as that server does.
+// The DefaultScope of a server that declares none stands for every tool, whatever the
+// list says today. So its tools do not count, and it has the same hash in the baseline.
 func (c *Catalogue) hashScope(name string) string {
 	h := sha256.New()
 	hashPart(h, 's', name)
 	patterns := c.operatorPatterns(name)
 	switch {
 	case len(patterns) > 0:
-		// The operator's own words: a tool that comes to match was meant.
+		// The operator's patterns count, not their tools: a new tool that matches was meant.
 		for _, p := range slices.Sorted(slices.Values(patterns)) {
 			hashPart(h, 'o', p)
 		}
@@ -218,13 +222,14 @@ func (c *Catalogue) hashScope(name string) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
-// fingerprintBytes of a scope's hash are enough to keep a server from finding another set of
-// tools with the same: 60 bits, and each try is a change that people would see.
+// fingerprintBytes is how much of a scope's hash is kept, in base64 characters: 60 bits.
+// That is enough, because each try of a server to find another set of tools with the same
+// hash is a change that people see.
 const fingerprintBytes = 10
 
-// Fingerprints is a hash of what each of the scopes opens now, in their order, to
-// be kept with a consent. It is empty while the server cannot be asked: a
-// consent given then is to whatever the scopes turn out to be.
+// Fingerprints returns short hashes of what each of the scopes opens now, in their order,
+// to be kept with a consent. It is "" while the server has not been read: such a consent
+// is to whatever the scopes turn out to be.
 func (c *Catalogue) Fingerprints(scopes []string) string {
 	if c.Unavailable {
 		return ""
@@ -236,7 +241,8 @@ func (c *Catalogue) Fingerprints(scopes []string) string {
 	return b.String()
 }
 
-// Digest is a short hash of fingerprints, for where there is no room for them; "" for none.
+// Digest returns a short hash of fingerprints, where there is no room for them; "" for
+// "".
 func Digest(fingerprints string) string {
 	if fingerprints == "" {
 		return ""
@@ -245,9 +251,9 @@ func Digest(fingerprints string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// Recall returns the fingerprints of scopes that digest was made of, if they are
-// those of today. If not, it returns some that count as changed for every scope,
-// because which of them changed is not known any more.
+// Recall returns the fingerprints of scopes that digest was made of, if the scopes still
+// have these. Otherwise it returns fingerprints that count as changed for every scope,
+// because it cannot tell which one changed.
 func (c *Catalogue) Recall(scopes []string, digest string) string {
 	switch now := c.Fingerprints(scopes); {
 	case digest == "":
@@ -258,9 +264,8 @@ func (c *Catalogue) Recall(scopes []string, digest string) string {
 	return strings.Repeat("-", fingerprintBytes*len(scopes))
 }
 
-// Changed returns those of the scopes that do not open what they opened when
-// fingerprints was made of the same scopes. While the server cannot be asked,
-// now or then, nothing is known to have changed.
+// Changed returns those of the scopes that open other tools than when fingerprints was
+// made of the same scopes. It returns none if the server has not been read, now or then.
 func (c *Catalogue) Changed(scopes []string, fingerprints string) []string {
 	if c.Unavailable || len(fingerprints) != fingerprintBytes*len(scopes) {
 		return nil
@@ -274,7 +279,7 @@ func (c *Catalogue) Changed(scopes []string, fingerprints string) []string {
 	return changed
 }
 
-// hashPart writes a kind, a length and a value, so that no two catalogues
+// hashPart writes a kind, a length and a value, so that two different catalogues never
 // write the same bytes.
 func hashPart(h hash.Hash, kind byte, value string) {
 	b := append([]byte{kind}, binary.BigEndian.AppendUint32(nil, uint32(len(value)))...)

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// Snapshot is what a catalogue is compared by, in a form that can be kept.
+// Snapshot is what catalogues are compared by. It can be stored as JSON.
 type Snapshot struct {
-	// Tools has a hash of what the server says of each tool, Scopes one of the names
-	// of the tools that each scope opens.
+	// Tools has a hash of what the server says of each tool. Scopes has a hash of the
+	// names of the tools that each scope opens.
 	Tools  map[string]string `json:"t"`
 	Scopes map[string]string `json:"s"`
 }
 
-// Snapshot returns that of c.
+// Snapshot returns the snapshot of c.
 func (c *Catalogue) Snapshot() Snapshot {
 	s := Snapshot{make(map[string]string, len(c.Tools)), make(map[string]string, len(c.Scopes))}
 	for _, t := range c.Tools {
@@ -28,16 +28,16 @@ func (c *Catalogue) Snapshot() Snapshot {
 	return s
 }
 
-// Difference is what is not as it was at an MCP server, by names in order.
+// Difference is what changed at an MCP server, by names in alphabetical order.
 type Difference struct {
-	// Added, Changed and Removed are tools; a changed one has another description,
+	// Added, Changed and Removed are tools. A changed tool has another description,
 	// schema or hint.
 	Added, Changed, Removed []string
-	// Scopes open other tools than before.
+	// Scopes are those that open other tools than before.
 	Scopes []string
 }
 
-// Since returns how s differs from what was before.
+// Since returns what changed from before to s.
 func (s Snapshot) Since(before Snapshot) Difference {
 	var d Difference
 	for _, name := range slices.Sorted(maps.Keys(s.Tools)) {
@@ -66,10 +66,10 @@ func (d Difference) None() bool {
 	return len(d.Added)+len(d.Changed)+len(d.Removed)+len(d.Scopes) == 0
 }
 
-// maxNamed is how many names Names writes.
+// maxNamed is how many names Names writes out.
 const maxNamed = 10
 
-// Names writes the first of the names, and how many more there are.
+// Names writes out the first names, and how many more there are.
 func Names(names []string) string {
 	if more := len(names) - maxNamed; more > 0 {
 		return strings.Join(names[:maxNamed], ", ") + fmt.Sprintf(" and %d more", more)

@@ -18,35 +18,37 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// What one fetch may cost.
+// Bounds of one fetch.
 const (
 	maxPages     = 50
 	maxBytes     = 2 << 20 // over all answers of one fetch, errors included
 	fetchTimeout = 10 * time.Second
-	// probeTimeout bounds the attempt in the modern era, so that a server that
-	// never answers what it does not know leaves time for the older handshake.
+	// probeTimeout bounds the first attempt, with the newest revision. A server that
+	// never answers unknown requests then leaves time for the older handshake.
 	probeTimeout = 4 * time.Second
 	closeTimeout = time.Second
-	// eraMemory is how long a server counts as an older one without asking.
+	// eraMemory is how long a server is taken for an older one without another attempt
+	// with the newest revision.
 	eraMemory = time.Hour
-	// Of all fetches under way, largeFetches may read more than smallBytes; others
-	// wait for them. This bounds the memory of lists that are being read.
+	// At most largeFetches fetches may read more than smallBytes at the same time; others
+	// wait. This bounds the memory for long lists.
 	smallBytes   = 256 << 10
 	largeFetches = 8
-	// Connections that are kept for the next fetch, of all servers together.
+	// idleConnections bounds the connections that are kept for the next fetch, of all
+	// servers together.
 	idleConnections = 64
 )
 
-// Protocol revisions (the go-sdk's client turns them into a whole negotiation).
+// The revisions ("eras") that are tried. The client of the go-sdk negotiates the details.
 const (
 	modern = "2026-07-28" // stateless: no handshake, discovery instead
-	legacy = "2025-11-25" // initialize handshake, any older revision may result
-	// httpSSE is the transport of revision 2024-11-05, which listens on one URL and
-	// sends to another. It is no revision; it stands beside them in what is tried.
+	legacy = "2025-11-25" // with the initialize handshake; any older revision may result
+	// httpSSE is the transport of revision 2024-11-05, in which the client listens at one
+	// URL and sends to another. It is not a revision, but it is tried like one.
 	httpSSE = "HTTP+SSE"
 )
 
-// The ways a fetch can end: a closed set, fit for a metric label.
+// Results of a fetch. The set is closed, because they are values of a metric label.
 const (
 	ResultOK           = "ok"
 	ResultUndeclared   = "undeclared"   // an answer, but no _meta.scopes
@@ -60,8 +62,8 @@ const (
 	ResultInvalid      = "invalid"      // anything else that is not a tools/list answer
 )
 
-// Error is a fetch that gave no catalogue. Result is one of the constants. The text
-// of Err may quote the server: for an operator's log, never for a client.
+// Error is the error of a fetch. Result is one of the constants. The text of Err may
+// quote the server: it is for an operator's log, never for a client.
 type Error struct {
 	Result string
 	Err    error
@@ -87,44 +89,43 @@ var (
 	errForeign      = errors.New("the server names a message endpoint at another origin")
 )
 
-// Fetcher asks MCP servers for their tools. The zero value is ready for use.
-// It sends no credential but that of FetchWith, uses no proxy of the environment, keeps no cookie and follows no
-// redirect: the operator names the endpoint, and nothing the server says
-// leads anywhere else.
+// Fetcher asks MCP servers for their tools. The zero value is ready for use. It sends no
+// credential but that of FetchWith, keeps no cookie, follows no redirect, and uses no
+// proxy of the environment. The operator names the endpoint, and nothing that the server
+// says leads to another origin.
 type Fetcher struct {
-	// TLS is for servers with a private certificate authority; may be nil.
+	// TLS, if set, is for servers with certificates of a private authority.
 	TLS *tls.Config
-	// Proxy is what requests go through; nil for none.
+	// Proxy is the proxy that requests go through; nil for none.
 	Proxy *url.URL
 	// Dial, if set, reaches servers in place of the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Version is what the client calls itself besides its name; may be empty.
+	// Version is the version that the client names itself with; may be "".
 	Version string
-	// Now is time.Now if nil.
+	// Now is time.Now if it is nil.
 	Now func() time.Time
 
 	transport func() http.RoundTripper // for tests
 	once      sync.Once
 	base      http.RoundTripper
-	large     chan struct{} // places of fetches that read more than smallBytes
+	large     chan struct{} // a place for each fetch that reads more than smallBytes
 	olderEra  sync.Map      // endpoint → older
 }
 
-// older is what is remembered of a server of an older revision.
+// older is what is remembered of a server that has only an older era.
 type older struct {
 	era   string // legacy or httpSSE
 	until time.Time
 }
 
-// Fetch asks the server at endpoint and returns what it advertises. It takes
-// at most ten seconds. The error is an *Error.
-//
-// Nothing partial is returned: half a list would silently close tools.
+// Fetch asks the server at endpoint and returns what it advertises, without the
+// operator's scopes. It takes at most ten seconds. The error is an *Error. It returns no
+// part of a list: that would silently close the other tools.
 func (f *Fetcher) Fetch(ctx context.Context, endpoint string) (*Catalogue, error) {
 	return f.FetchWith(ctx, endpoint, "", "")
 }
 
-// FetchWith is Fetch with a credential in this header, which goes to the endpoint's
+// FetchWith is Fetch with a credential in this header, which is sent to the endpoint's
 // origin alone.
 func (f *Fetcher) FetchWith(ctx context.Context, endpoint, header, credential string) (*Catalogue, error) {
 	f.once.Do(f.init)
@@ -136,8 +137,8 @@ func (f *Fetcher) FetchWith(ctx context.Context, endpoint, header, credential st
 
 	c, err := f.fetch(ctx, w, endpoint)
 	if err != nil && restartable(err) {
-		// The session or the cursor was lost on the way (a restart, another
-		// replica): begin again, once.
+		// The server has lost the session or the cursor, by a restart or because another replica
+		// answered. Begin again, once.
 		c, err = f.fetch(ctx, w, endpoint)
 	}
 	if err != nil {
@@ -192,12 +193,12 @@ func (f *Fetcher) fetch(ctx context.Context, w *wire, endpoint string) (*Catalog
 	return list(ctx, session)
 }
 
-// connect opens a session in the newest era the server knows. The client falls
-// back to the initialize handshake by itself where the server refuses with an
-// error; an older server that answers what it does not know with a page, an
-// empty 202 or not at all breaks the client's connection, so the older
-// handshake is tried on a fresh one, too. A server that takes no POST at all is
-// asked by HTTP+SSE (MCP 2025-11-25, "Backwards Compatibility").
+// connect opens a session in the newest era that the server has. If the server refuses
+// with an error, the client falls back to the initialize handshake by itself. Some older
+// servers answer an unknown request with a page, with an empty 202 or not at all, which
+// breaks the client's connection, so the older handshake is tried on a new one too. A
+// server that takes no POST is asked by HTTP+SSE (MCP 2025-11-25, "Backwards
+// Compatibility").
 func (f *Fetcher) connect(ctx context.Context, w *wire, endpoint string) (*mcp.ClientSession, error) {
 	eras := []string{modern, legacy}
 	if known, ok := f.olderEra.Load(endpoint); ok && f.now().Before(known.(older).until) {
@@ -233,9 +234,9 @@ func (f *Fetcher) connect(ctx context.Context, w *wire, endpoint string) (*mcp.C
 	return nil, errors.Join(errs...)
 }
 
-// dial makes one attempt; its session lives until ctx ends. Where the attempt
-// takes longer than limit its requests end too, because the client tells the
-// server that it gave up, and would wait five seconds more for one that hangs.
+// dial makes one attempt. Its session lives until ctx ends. An attempt that takes longer
+// than limit ends together with its requests: the client would tell the server that it
+// gives up, and wait five more seconds for one that hangs.
 func (f *Fetcher) dial(ctx context.Context, w *wire, endpoint, era string, limit time.Duration) (*mcp.ClientSession, error) {
 	connecting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -245,7 +246,7 @@ func (f *Fetcher) dial(ctx context.Context, w *wire, endpoint, era string, limit
 	client := mcp.NewClient(
 		&mcp.Implementation{Name: "mcp-forward-auth", Version: f.Version},
 		&mcp.ClientOptions{
-			Capabilities:   &mcp.ClientCapabilities{}, // a server may ask nothing of us
+			Capabilities:   &mcp.ClientCapabilities{}, // so that servers ask nothing of this client
 			MultiRoundTrip: &mcp.MultiRoundTripOptions{Disabled: true},
 		})
 	if era == httpSSE {
@@ -263,9 +264,9 @@ func (f *Fetcher) dial(ctx context.Context, w *wire, endpoint, era string, limit
 	}, &mcp.ClientSessionOptions{ProtocolVersion: era})
 }
 
-// learn keeps an older server's era for a while, to spare it the question it
-// cannot answer. The time runs from the last real question, which is one that
-// began with the modern era.
+// learn remembers for eraMemory that a server has only an older era, to spare it requests
+// that it does not know. asked is the era that was tried first: the time runs from the
+// last attempt that began with the newest one.
 func (f *Fetcher) learn(endpoint string, session *mcp.ClientSession, era, asked string) {
 	r := session.InitializeResult()
 	switch {
@@ -279,8 +280,8 @@ func (f *Fetcher) learn(endpoint string, session *mcp.ClientSession, era, asked 
 	}
 }
 
-// list reads all pages. An empty cursor ends the list: the client does not
-// tell it from an absent one.
+// list reads all pages of tools/list. The client does not tell an empty cursor from a
+// missing one; both end the list.
 func list(ctx context.Context, session *mcp.ClientSession) (*Catalogue, error) {
 	c := newCollector()
 	var ttl time.Duration
@@ -288,7 +289,7 @@ func list(ctx context.Context, session *mcp.ClientSession) (*Catalogue, error) {
 	for page := range maxPages {
 		res, err := session.ListTools(ctx, &mcp.ListToolsParams{Cursor: cursor})
 		if page == 0 && hasCode(err, jsonrpc.CodeMethodNotFound) {
-			break // an MCP server of prompts and resources only
+			break // the server has prompts or resources, and no tools
 		}
 		if err != nil {
 			return nil, err
@@ -322,7 +323,8 @@ func list(ctx context.Context, session *mcp.ClientSession) (*Catalogue, error) {
 	return out, nil
 }
 
-// pageTTL is the page's ttlMs: absent, zero and negative all mean "stale".
+// pageTTL returns ttlMs of the page, at most a day. A missing or negative value counts as
+// zero.
 func pageTTL(res *mcp.ListToolsResult) time.Duration {
 	ms := min(max(res.GetTTLMs(), 0), int((24 * time.Hour).Milliseconds()))
 	return time.Duration(ms) * time.Millisecond
@@ -333,29 +335,30 @@ func hasCode(err error, code int64) bool {
 	return ok && rpc.Code == code
 }
 
+// restartable reports whether the server lost the session or the cursor.
 func restartable(err error) bool {
 	return errors.Is(err, mcp.ErrSessionMissing) || hasCode(err, jsonrpc.CodeInvalidParams)
 }
 
-// wire is all HTTP of one fetch. It counts the bytes of all answers and
-// remembers why the server was left, which the client's errors do not tell.
+// wire sends all HTTP requests of one fetch. It counts the bytes of the answers, and
+// remembers why the fetch failed, which the errors of the MCP client do not tell.
 type wire struct {
 	base         http.RoundTripper
 	endpoint     string        // requests go to its origin
-	places       chan struct{} // of Fetcher.large
+	places       chan struct{} // Fetcher.large
 	header       string        // with the credential; "" for none
 	credential   string
 	growing      sync.Mutex
-	large, ended bool // has one of places; gave it back
-	left         atomic.Int64
-	noPost       atomic.Bool // the endpoint refused a POST as a server of HTTP+SSE does
+	large, ended bool         // large: has one of places; ended: gave it back
+	left         atomic.Int64 // bytes that may still be read
+	noPost       atomic.Bool  // the endpoint refused a POST as a server of HTTP+SSE does
 	unauthorized atomic.Bool
 	redirected   atomic.Bool
 	answered     atomic.Bool
 	unreachable  atomic.Value // string: the result, where no request was answered
 }
 
-// client returns an HTTP client for one session, whose every request ends with ctx.
+// client returns an HTTP client for one session. All its requests end with ctx.
 func (w *wire) client(ctx context.Context) *http.Client {
 	return &http.Client{
 		Transport:     roundTripper(func(r *http.Request) (*http.Response, error) { return w.roundTrip(ctx, r) }),
@@ -372,12 +375,12 @@ func (w *wire) roundTrip(ctx context.Context, r *http.Request) (*http.Response, 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !sameOrigin(r.URL, w.endpoint) { // HTTP+SSE lets the server name a URL
+	if !sameOrigin(r.URL, w.endpoint) { // in HTTP+SSE the server names a URL
 		w.redirected.Store(true)
 		return nil, errForeign
 	}
 	requestCtx, cancel := context.WithCancel(r.Context())
-	if r.Method == http.MethodDelete { // the end of a session: a courtesy, not worth a wait
+	if r.Method == http.MethodDelete { // the end of a session, which is not worth a long wait
 		requestCtx, cancel = context.WithTimeout(r.Context(), closeTimeout)
 	}
 	unlink := context.AfterFunc(ctx, cancel)
@@ -408,7 +411,8 @@ func (w *wire) roundTrip(ctx context.Context, r *http.Request) (*http.Response, 
 	return resp, nil
 }
 
-// unreachable tells what lasts until an operator acts from what may pass.
+// unreachable returns the result of a request without an answer. Two causes last until an
+// operator acts.
 func unreachable(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return ResultCertificate
@@ -419,6 +423,7 @@ func unreachable(err error) string {
 	return ResultUnreachable
 }
 
+// refusesPost reports whether a server of HTTP+SSE may answer a POST with this status.
 func refusesPost(status int) bool {
 	return status == http.StatusBadRequest || status == http.StatusNotFound || status == http.StatusMethodNotAllowed
 }
@@ -428,7 +433,7 @@ func sameOrigin(u *url.URL, endpoint string) bool {
 	return err == nil && u.Scheme == e.Scheme && u.Host == e.Host && u.User.String() == e.User.String()
 }
 
-// final reports whether another attempt would end the same way.
+// final reports whether another attempt would fail in the same way.
 func (w *wire) final() bool {
 	return w.unauthorized.Load() || w.redirected.Load() || w.left.Load() < 0
 }
@@ -449,7 +454,7 @@ func (w *wire) result(ctx context.Context, err error) string {
 	return ResultInvalid
 }
 
-// body counts what is read against the fetch's budget.
+// body counts what is read of an answer.
 type body struct {
 	io.ReadCloser
 	wire *wire
@@ -472,7 +477,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// grow waits for a place among the large fetches, until done.
+// grow waits for one of places, and reports whether the fetch has one. It gives up when
+// done is closed.
 func (w *wire) grow(done <-chan struct{}) bool {
 	w.growing.Lock()
 	defer w.growing.Unlock()
@@ -487,7 +493,7 @@ func (w *wire) grow(done <-chan struct{}) bool {
 	return w.large
 }
 
-// leave gives the place back. Every request of the fetch has ended by then.
+// leave gives the place back. All requests of the fetch have ended.
 func (w *wire) leave() {
 	w.growing.Lock()
 	defer w.growing.Unlock()

@@ -6,9 +6,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/policy/rule"
 )
 
-// with returns c with the operator's scopes. A tool that they name is opened by
-// them alone, whatever the server declares; so an operator can close what a
-// server leaves open, and give scopes to a server that declares none.
+// with returns c with the operator's scopes. A tool that they name is opened by them
+// alone, whatever the server declares. So an operator can close what a server leaves
+// open, and can give scopes to a server that declares none.
 func (c *Catalogue) with(rules []rule.Scope) *Catalogue {
 	if len(rules) == 0 {
 		return c
@@ -60,7 +60,7 @@ func (c *Catalogue) operatorScopes(tool string) []string {
 	return names
 }
 
-// operatorPatterns returns the tools of an operator's scope, as written.
+// operatorPatterns returns the patterns of tools of an operator's scope.
 func (c *Catalogue) operatorPatterns(scope string) []string {
 	for _, r := range c.operator {
 		if r.Name == scope {
@@ -70,6 +70,7 @@ func (c *Catalogue) operatorPatterns(scope string) []string {
 	return nil
 }
 
-// Knows reports whether what ScopesForTool says of the tool is the server's or
-// the operator's word. Otherwise the server has not been read, and the tool is closed.
+// Knows reports whether the server or the operator has said which scopes open the tool.
+// It is false if the server has not been read and the operator does not name the tool,
+// which is then closed.
 func (c *Catalogue) Knows(tool string) bool { return !c.Unavailable || c.governed(tool) }

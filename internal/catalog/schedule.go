@@ -8,36 +8,38 @@ import (
 	"time"
 )
 
-// Fetches run in two lanes, so that servers that hang or fail do not delay those
-// that answer. A server starts in the quick lane. One that needs longer
-// than patience goes on in the slow lane, where it stays until it answers in time.
+// Fetches run in two lanes, so that servers that hang or fail do not delay those that
+// answer. A server starts in the quick lane. A fetch that takes longer than patience
+// moves to the slow lane, and the server's next ones begin there until one is quick
+// again.
 const (
 	quickFetches = 32
 	slowFetches  = 64
 	patience     = 500 * time.Millisecond
 )
 
-// errMoved ends a fetch in the quick lane when the slow lane has no room; it
-// starts again there. It says nothing about the server.
+// errMoved ends a fetch in the quick lane if the slow lane has no place. It is queued
+// again there. It says nothing about the server.
 var errMoved = errors.New("catalog: the fetch waits for a turn in the slow lane")
 
-// turn is one fetch of an entry, from when it is queued to its end.
+// turn is one fetch of an entry, from the queue to its end.
 type turn struct {
-	ctx    context.Context // of the first caller
-	done   chan struct{}   // closed at the end
+	ctx    context.Context // that of the caller that queued it
+	done   chan struct{}   // closed when the fetch has ended
 	lane   *lane
 	wanted bool // a sign-in or a decision waits for it
-	began  bool // it is not in a queue
+	began  bool // it has left the queue
 }
 
-// lane is a queue and a number of places. Wanted turns go first.
-// It is guarded by Cache.mu.
+// lane is a queue of turns and a number of places for them. Wanted turns go first.
+// Cache.mu guards it.
 type lane struct {
-	most, running  int
+	most, running  int // the places, and how many are taken
 	wanted, others []*turnOf
 }
 
-// turnOf is an entry in a queue. It is stale once its turn has begun or was replaced.
+// turnOf is a turn in a queue. It is stale if the turn has begun, or is in the other
+// lane.
 type turnOf struct {
 	*entry
 	turn *turn
@@ -52,7 +54,7 @@ func (l *lane) push(e *entry, t *turn) {
 	}
 }
 
-// pop returns the next turn that has not begun, nil if there is none.
+// pop returns the next turn that is not stale, nil if there is none.
 func (l *lane) pop() *turnOf {
 	for _, queue := range []*[]*turnOf{&l.wanted, &l.others} {
 		for len(*queue) > 0 {
@@ -65,18 +67,18 @@ func (l *lane) pop() *turnOf {
 	return nil
 }
 
-// schedule says when each server is fetched. Cache.mu guards it.
+// schedule holds both lanes. Cache.mu guards it.
 type schedule struct {
 	quick, slow lane
-	base        context.Context // of Run; nil while it does not run
+	base        context.Context // that of Run; nil while it does not run
 }
 
 func newSchedule() schedule {
 	return schedule{quick: lane{most: quickFetches}, slow: lane{most: slowFetches}}
 }
 
-// queue gives e a turn, or returns the one that it has. A wanted one moves ahead
-// of the others. The caller holds c.mu.
+// queue gives e a turn, or returns the one that it has. A turn that becomes wanted moves
+// ahead. The caller holds c.mu.
 func (c *Cache) queue(ctx context.Context, e *entry, wanted bool) *turn {
 	t := e.turn
 	switch {
@@ -117,7 +119,7 @@ func (c *Cache) dispatch() {
 	}
 }
 
-// take runs one turn to its end, or to the end of its stay in the quick lane.
+// take runs one turn to its end, or until it must leave the quick lane.
 func (c *Cache) take(e *entry, t *turn) {
 	ctx, cancel := context.WithCancelCause(t.ctx)
 	defer cancel(nil)
@@ -155,7 +157,8 @@ func (c *Cache) take(e *entry, t *turn) {
 	close(t.done)
 }
 
-// giveWay frees the place of a fetch in the quick lane that takes too long.
+// giveWay moves a fetch that takes too long to the slow lane, or ends it if that lane has
+// no place.
 func (c *Cache) giveWay(t *turn, cancel context.CancelCauseFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,7 +176,7 @@ func (c *Cache) giveWay(t *turn, cancel context.CancelCauseFunc) {
 	c.dispatch()
 }
 
-// rest sets how long callers cannot cause a fetch of e. The caller holds c.mu.
+// rest sets until when callers cannot cause a fetch of e. The caller holds c.mu.
 func (c *Cache) rest(e *entry) {
 	if e.failures == 0 {
 		e.restUntil.Store(0)
@@ -182,8 +185,8 @@ func (c *Cache) rest(e *entry) {
 	e.restUntil.Store(e.failedAt.Add(min(c.backoff(e.failures), signInRetry)).UnixNano())
 }
 
-// wants queues a fetch for a caller that waits, and returns nil for a server that
-// failed a moment ago. The caller does not hold c.mu.
+// wants queues a fetch for a caller that waits. It returns nil for a server that failed a
+// moment ago. The caller does not hold c.mu.
 func (c *Cache) wants(ctx context.Context, e *entry) *turn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,10 +196,11 @@ func (c *Cache) wants(ctx context.Context, e *entry) *turn {
 	return c.queue(ctx, e, true)
 }
 
+// resting reports whether callers cannot cause a fetch of e now.
 func (c *Cache) resting(e *entry) bool { return c.Now().UnixNano() < e.restUntil.Load() }
 
-// Want is Peek for the decision about a request: it waits for nothing, but a
-// server about which nothing is known is fetched next.
+// Want is Peek for a decision about a request: it does not wait, but a server of which
+// nothing is known is fetched next.
 func (c *Cache) Want(key string) *Catalogue {
 	e, ok := c.entries[key]
 	if !ok {
@@ -215,8 +219,8 @@ func (c *Cache) Want(key string) *Catalogue {
 	return e.baseline
 }
 
-// Run fetches every target, those with an adopted list when they are due, and refreshes
-// it until ctx ends.
+// Run fetches every target and refreshes it until ctx ends. Targets with an adopted list
+// are fetched when that list is due.
 func (c *Cache) Run(ctx context.Context) {
 	c.mu.Lock()
 	c.schedule.base = ctx
@@ -233,7 +237,7 @@ func (c *Cache) Run(ctx context.Context) {
 	}
 }
 
-// plan makes e due after a pause, if Run is running. The caller holds c.mu.
+// plan queues a fetch of e after a pause, if Run is running. The caller holds c.mu.
 func (c *Cache) plan(e *entry, in time.Duration) {
 	if c.schedule.base == nil {
 		return
@@ -250,8 +254,8 @@ func (c *Cache) plan(e *entry, in time.Duration) {
 	})
 }
 
-// due is how long an entry that is fetched for the first time here need not be
-// fetched, because of what was adopted. The caller holds c.mu.
+// due returns how long the first fetch of e can wait, because of what was adopted. The
+// caller holds c.mu.
 func (c *Cache) due(e *entry) time.Duration {
 	last := e.failedAt
 	if held := e.held.Load(); e.failures == 0 && held != nil {
@@ -263,8 +267,8 @@ func (c *Cache) due(e *entry) time.Duration {
 	return max(0, c.pause(e)-c.Now().Sub(last))
 }
 
-// pause is the time to the next refresh, give or take a tenth, so that
-// replicas do not ask in step. The caller holds c.mu.
+// pause returns the time to the next fetch, give or take a tenth, so that replicas do not
+// ask at the same time. The caller holds c.mu.
 func (c *Cache) pause(e *entry) time.Duration {
 	d := c.Refresh
 	if e.failures > 0 {

@@ -13,9 +13,10 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 )
 
-// What one catalogue may hold. A list beyond maxTools is refused, not cut: a
-// cut list would silently close tools. Scopes beyond maxScopes are dropped:
-// that closes their tools, and Dropped says so.
+// What one catalogue may hold; lengths are in bytes, those of titles and descriptions in
+// runes. A list with more than maxTools is refused and not cut, because that would
+// silently close tools. Scopes beyond maxScopes are dropped: their tools are closed, and
+// Dropped says so.
 const (
 	maxScopes      = 256
 	maxTools       = 2000
@@ -33,10 +34,10 @@ var (
 // collector gathers the pages of one tools/list.
 type collector struct {
 	tools  []Tool
-	known  map[string]bool
+	known  map[string]bool // the names of tools
 	scopes []Scope
 	index  map[string]int // scope name → place in scopes
-	// offered says that some page had something in _meta.scopes, good or bad.
+	// offered says that some page had something in _meta.scopes, acceptable or not.
 	offered bool
 	dropped int
 }
@@ -45,8 +46,8 @@ func newCollector() *collector {
 	return &collector{known: map[string]bool{}, index: map[string]int{}}
 }
 
-// addTools takes one page of tools. Of two tools with one name the first
-// counts: a later page cannot restate an earlier one.
+// addTools adds one page of tools. If two tools have the same name, the first counts: a
+// later page cannot replace a tool of an earlier one.
 func (c *collector) addTools(tools []*mcp.Tool) error {
 	for _, t := range tools {
 		if t == nil || !acceptableToolName(t.Name) || c.known[t.Name] {
@@ -82,16 +83,16 @@ func readTool(t *mcp.Tool) Tool {
 	}
 }
 
-// acceptableToolName admits what can be shown as it is: names are compared
-// with the Mcp-Name header, so they are never rewritten.
+// acceptableToolName accepts names that can be shown as they are. Names are never
+// rewritten, because they are compared with the Mcp-Name header.
 func acceptableToolName(name string) bool {
 	return name != "" && len(name) <= maxToolName && utf8.ValidString(name) &&
 		strings.IndexFunc(name, func(r rune) bool { return hidden(r) || unicode.IsSpace(r) && r != ' ' }) < 0
 }
 
-// addScopes takes the value of _meta.scopes of one page: an array of
-// {name, description, tools}. Entries that are not acceptable are dropped. A scope on
-// several pages has the union of the tools and the first description.
+// addScopes adds _meta.scopes of one page: an array of {name, description, tools}.
+// Entries that are not acceptable are dropped. A scope on several pages gets the tools of
+// all of them, and the first description.
 func (c *collector) addScopes(value any) {
 	if value == nil {
 		return
@@ -148,17 +149,16 @@ func readScope(entry any) (Scope, bool) {
 	return s, true
 }
 
-// reserved names have a meaning of their own at an authorization server; an
-// MCP server must not be able to give them another.
+// reserved reports whether the name has a meaning at the authorization server, which an
+// MCP server must not change.
 func reserved(name string) bool { return name == oauth.OfflineAccess || name == "openid" }
 
-// catalogue makes the result. Tools that are not in the list are taken out of
-// the scopes here, after the last page, since a scope may name a tool of a
-// later page.
+// catalogue returns the result. It takes tools that are not listed out of the scopes;
+// before the last page that could not be done, because a scope may name a tool of a later
+// page.
 //
-// A server that tried to declare scopes and got every entry wrong is an error,
-// not a server without scopes: the one DefaultScope would open more than the
-// server meant.
+// If the server declares scopes and none is acceptable, that is an error. To treat it as
+// a server without scopes would let DefaultScope open more than the server meant.
 func (c *collector) catalogue() (*Catalogue, error) {
 	out := &Catalogue{Tools: c.tools, Dropped: c.dropped}
 	if !c.offered {
@@ -178,10 +178,10 @@ func (c *collector) catalogue() (*Catalogue, error) {
 	return out, nil
 }
 
-// plainText makes one line of plain text of at most limit runes out of what a server
-// wrote: no control characters, nothing invisible, nothing that changes the
-// direction of text (the page that shows it is one a user decides by), no
-// runs of blanks.
+// plainText makes one line of plain text of what a server wrote, at most limit runes
+// long. Control characters, invisible characters and those that change the direction of
+// text are removed, because people decide by the page that shows the text. Runs of blanks
+// become one space.
 func plainText(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -199,9 +199,9 @@ func plainText(s string, limit int) string {
 	return strings.TrimSpace(string([]rune(s)[:limit-1])) + "…"
 }
 
-// hidden reports whether r is a control character or one that a reader cannot
-// see but that may change what is seen: all direction marks and overrides, zero-width
-// characters, tags, fillers, variation selectors, private use, non-characters.
+// hidden reports whether r is a control character, or one that a reader cannot see but
+// that may change what they see: direction marks and overrides, zero-width characters,
+// tags, fillers, variation selectors, private use, non-characters.
 func hidden(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs,
 		unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Noncharacter_Code_Point)
