@@ -13,22 +13,24 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// Attempts bounds the passwords tried for each user name at each host, so that
-// no one can guess for long and no stranger's guesses keep the user out: a
-// browser in which that user has signed in before counts for itself (OWASP's
-// device cookies), and so does each address, if it is known, of the others.
+// Attempts bounds the passwords that are tried for each user name at each host, so that
+// no one can guess for long, and no stranger's guesses keep the person out. A browser in
+// which that person has signed in before has a count of its own (OWASP, device cookies);
+// of the others, each address has one, if it is known. Device codes are bounded in the
+// same way.
 type Attempts struct {
-	// Near bounds what one browser, or one address, tries for one name; Name what
-	// all addresses together do. Nil is no limit.
+	// Near bounds what one browser, or one address, tries for one name. Name bounds what
+	// all addresses together try for it. Nil is no limit.
 	Near, Name *limit.Limiter
-	// Source names the address class of a request, "" where none is known.
+	// Source returns the address of a request, or its network; "" if it is not known.
 	Source func(*http.Request) string
 }
 
-// knownBrowser is what a browser gets in which a user has signed in with a
-// password. It opens nothing; it only counts apart from what others try.
+// knownBrowser is the content of the cookie of a browser in which a person has signed in
+// with a password. It gives no access. It only makes the browser's tries count apart from
+// those of others.
 type knownBrowser struct {
-	Who string `json:"who"` // provider and user name
+	Who string `json:"who"` // the provider's id and the user name
 	ID  string `json:"id"`
 }
 
@@ -37,15 +39,15 @@ const (
 	knownTTL    = 90 * 24 * time.Hour
 )
 
-// attempt is one password tried.
+// attempt is one try of a password or a code.
 type attempt struct {
-	near, name string // keys; no name for a known browser
+	near, name string // keys of the limiters; name is "" for a known browser
 	limits     Attempts
 }
 
-// begin counts an attempt, before the password is looked at, so that guesses at
-// the same time count too. who is what was typed, so that the answer does not
-// tell who exists.
+// begin counts a try before the password is checked, so that tries at the same time count
+// too. known is the id of a known browser, "" for others. who is the name as it was
+// typed, so that the answer does not tell who exists.
 func (a Attempts) begin(r *http.Request, host *resource.Host, known, who string) (t attempt, ok bool, wait time.Duration) {
 	t.limits = a
 	if known != "" {
@@ -69,8 +71,8 @@ func (a Attempts) begin(r *http.Request, host *resource.Host, known, who string)
 	return t, true, 0
 }
 
-// authenticate checks the password. To wait for that has bounds of its own, so
-// meanwhile the request takes no place of others.
+// authenticate checks the password. The wait for that has bounds of its own, so the
+// request gives its place among the requests in flight to others meanwhile.
 func (t attempt) authenticate(ctx context.Context, p *provider.Provider, username, password string) (who connector.Identity, err error) {
 	if t.name == "" {
 		ctx = connector.Returning(ctx)
@@ -79,7 +81,7 @@ func (t attempt) authenticate(ctx context.Context, p *provider.Provider, usernam
 	return who, err
 }
 
-// undo takes the attempt back: only wrong passwords are to be few.
+// undo takes the try back: only wrong passwords and codes count.
 func (t attempt) undo() {
 	t.limits.Near.Return(t.near)
 	if t.name != "" {
@@ -87,7 +89,7 @@ func (t attempt) undo() {
 	}
 }
 
-// knownAs returns the id of the browser if who has signed in there before.
+// knownAs returns the id of the browser if who has signed in there before, else "".
 func (s Steps) knownAs(r *http.Request, host *resource.Host, who string) string {
 	cookies := r.CookiesNamed(cookieName(host, knownCookie))
 	if len(cookies) != 1 {
@@ -100,8 +102,8 @@ func (s Steps) knownAs(r *http.Request, host *resource.Host, who string) string 
 	return b.ID
 }
 
-// makeKnown remembers in the browser that who has signed in there. What cannot
-// be remembered only counts with the others.
+// makeKnown notes in the browser that who has signed in there. If that fails, the browser
+// counts like any other.
 func (s Steps) makeKnown(w http.ResponseWriter, host *resource.Host, who string) {
 	sealed, err := s.known.Seal(knownBrowser{who, rand.Text()}, s.now().Add(knownTTL), host.Issuer)
 	if err == nil {

@@ -1,8 +1,17 @@
-// Package authorize owns the browser conversation: /authorize, /consent, /login
-// and /callback, from a client's request to the code that ends it. Each step is
-// one hop of the browser and carries one sealed value to the next; nothing is
-// stored. It cannot mint tokens: the most it gives away is a code, and it
-// redirects only to a URI that the matcher found among the client's own.
+// Package authorize owns the conversation with a browser in which a person signs in: for
+// an app that asks at /authorize, for a device whose code they type at /device, or for
+// the pages of a host, at /account/sign-in.
+//
+// Authorize checks the request and shows the consent page. Consent takes the answer and
+// begins the login step: visit sends the browser to an identity provider, or to Login,
+// our own page to choose a provider or to type a password. Callback, or Login, learns who
+// the person is. complete applies the policy and ends the conversation: with a code for
+// the client (issueCode) or with a session of the browser (signedIn). Each step passes
+// one sealed value to the next, in the form, the state or a cookie, so no request in
+// progress is stored.
+//
+// The package cannot mint tokens. It redirects an app's browser only to a URI that the
+// matcher found among the client's own.
 package authorize
 
 import (
@@ -46,51 +55,55 @@ const (
 type Endpoint struct {
 	Clients   Clients
 	Catalogue func(ctx context.Context, r *resource.Resource) *catalog.Catalogue
-	// Providers sign people in, elsewhere or on our own page.
+	// Providers sign people in, on their own pages or on ours.
 	Providers provider.Set
-	// CallbackHost is where providers send browsers back to, whatever host they
-	// began at; nil where each host has a callback of its own.
+	// CallbackHost is the host that providers send all browsers back to; nil if each host
+	// has its own callback.
 	CallbackHost *resource.Host
-	// Hosts finds an MCP host by its name, nil if there is none.
+	// Hosts returns the MCP host of this name, nil if there is none.
 	Hosts  func(name string) *resource.Host
 	Policy *policy.Policy
 	Ended  *revocation.List
 	Codes  *authcode.Codes
 	Guard  guard.Guard
-	// Answered remembers answered pages and callbacks, as well as it can.
+	// Answered remembers which pages and callbacks were answered. When it is full, it
+	// remembers no further ones, see firstAnswer.
 	Answered *guard.Memory
 	Steps    Steps
-	// Refused remembers what clients were refused lately; nil remembers nothing.
+	// Refused remembers what clients were refused lately, to point it out on the consent
+	// page; nil remembers nothing.
 	Refused *refusal.Memory
 	Pages   *page.Pages
 	Audit   *audit.Log
 	Now     func() time.Time
 	// Requests bounds the authorization requests of each client at each host; nil for no limit.
 	Requests *limit.Limiter
-	// SignIns bounds the passwords tried.
+	// SignIns bounds the passwords that are tried.
 	SignIns Attempts
-	// Sessions are those of people's browsers; nil where no host has any.
+	// Sessions are the browser sessions of people; nil if no host has any.
 	Sessions *session.Sessions
-	// People notes the sessions that begin; nil notes nothing.
+	// People notes new sessions, for the account page; nil notes nothing.
 	People *people.Records
-	// Pushed: clients may push their requests, and with PushedOnly they must.
+	// Pushed says that clients may push their requests. With PushedOnly they must.
 	Pushed, PushedOnly bool
-	// Devices are the devices that wait for a person; nil where there are none.
+	// Devices are the devices that wait for a person; nil if there are none.
 	Devices *device.Codes
-	// UserCodes bounds the codes of devices that are typed.
+	// UserCodes bounds the codes of devices that are tried.
 	UserCodes Attempts
-	// SkipConsent: the operator lists every redirect URL and wants no page.
+	// SkipConsent says that there is no consent page, because the operator lists every
+	// redirect URL.
 	SkipConsent bool
 }
 
-// Clients finds a client by its id; errors wrap registration.ErrUnknown.
+// Clients finds clients. Errors wrap registration.ErrUnknown or
+// registration.ErrUnavailable.
 type Clients interface {
 	Client(ctx context.Context, host *resource.Host, id string) (*registration.Client, error)
 }
 
-// Authorize answers GET /authorize: it checks the request and shows the consent
-// page. Nothing goes to the identity provider before the user said yes to this
-// client (MCP security best practices, confused deputy).
+// Authorize answers GET /authorize: it checks the request and shows the consent page.
+// Nothing is sent to the identity provider before the person said yes to this client (MCP
+// security best practices, confused deputy).
 func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	req := &request{flow: audit.NewFlow(), host: host}
 	e.Audit.Write(r.Context(), audit.Entry{Event: audit.AuthorizeRequested, Step: audit.StepAuthorize, Flow: req.flow, Host: host.Name})
@@ -109,8 +122,8 @@ func (e *Endpoint) Authorize(w http.ResponseWriter, r *http.Request, host *resou
 	e.showConsent(w, r, host, p, nil, "")
 }
 
-// showConsent renders the consent page for p. checked is what the user had
-// selected before, nil at first: then it is what preselected says.
+// showConsent renders the consent page for p. checked is what the person had selected
+// before, or nil at first: then preselected decides.
 func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, checked oauth.Scopes, notice page.Notice) {
 	res, ok := host.ForSignIn(p.Resource)
 	if !ok {
@@ -170,7 +183,7 @@ func (e *Endpoint) showConsent(w http.ResponseWriter, r *http.Request, host *res
 	e.Pages.For(r).Consent(w, http.StatusOK, view)
 }
 
-// calls are the MCP servers at which one may act for the person, each once.
+// calls returns the MCP servers at which the server may act for the person, each once.
 func calls(x *resource.Exchange) (all []page.Call) {
 	if x == nil {
 		return nil
@@ -185,8 +198,9 @@ func calls(x *resource.Exchange) (all []page.Call) {
 	return all
 }
 
-// preselected is what is ticked at first: everything offered, up to what one token
-// can hold, but what can delete or overwrite only if the app asked for it by name.
+// preselected returns the scopes that are ticked at first: those offered that one token
+// can hold. Scopes that can delete or overwrite are ticked only if the app asked for them
+// by name.
 func preselected(cat *catalog.Catalogue, p pending) oauth.Scopes {
 	ticked := p.Offered
 	if !p.Named {
@@ -201,17 +215,17 @@ func destroys(cat *catalog.Catalogue, scope string) bool {
 	return ok && slices.ContainsFunc(s.Tools, func(name string) bool { return consentTool(cat, name).Destructive })
 }
 
-// toStranger reports whether the answer goes to a place that neither the operator
-// vouches for nor is the person's own computer.
+// toStranger reports whether the answer goes to a place that the operator does not vouch
+// for and that is not the person's own computer.
 func (p pending) toStranger() bool { return !p.onDevice() && !p.Trusted && !p.Redirect.IsLoopback() }
 
-// held says which requests at res the decision holds to what is granted here. It
-// tells the person what package forwardauth does.
+// held tells the person which requests at res will be checked against what they grant. It
+// must agree with package forwardauth.
 func (e *Endpoint) held(res *resource.Resource, p pending) page.Held {
 	rules := &res.Rules
 	bound := e.Policy.For(res.URI).MatchClient(p.policyClient()).Bound(p.choices())
 	switch {
-	case bound.LimitsTools: // then what cannot be decided is refused
+	case bound.LimitsTools: // requests that cannot be decided are then refused
 		return page.HeldAll
 	case rules.ToolPolicy == rule.Advisory:
 		return page.HeldNone
@@ -248,8 +262,8 @@ func consentTool(cat *catalog.Catalogue, name string) page.ConsentTool {
 	return page.ConsentTool{Name: name}
 }
 
-// redirect sends the browser on with 303, which turns a POST into a GET and so
-// never repeats a form elsewhere (RFC 9700, section 4.12).
+// redirect sends the browser to target with 303, which turns a POST into a GET, so that a
+// form is never sent on (RFC 9700, section 4.12).
 func redirect(w http.ResponseWriter, target string) {
 	h := w.Header()
 	h.Set("Location", target)
@@ -258,8 +272,8 @@ func redirect(w http.ResponseWriter, target string) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// errorRedirect is the error response of RFC 6749, section 4.1.2.1, with the
-// issuer of RFC 9207.
+// errorRedirect returns the error response of RFC 6749, section 4.1.2.1, with the issuer
+// (RFC 9207).
 func errorRedirect(to oauth.RedirectURI, host *resource.Host, state string, oe *oauth.Error) string {
 	params := url.Values{"error": {string(oe.Code)}, "iss": {host.Issuer}}
 	if oe.Description != "" {
@@ -294,13 +308,14 @@ func (e *Endpoint) Routes() []web.Route {
 	return routes
 }
 
-// hasLoginPage reports whether people choose among providers, or type a password.
+// hasLoginPage reports whether people choose among providers or type a password on our
+// own page.
 func (e *Endpoint) hasLoginPage() bool {
 	only := e.Providers.Only()
 	return only == nil || only.Password != nil
 }
 
-// providerName is where the person signs in next, "" where that is still to be chosen.
+// providerName returns the name of the provider, "" if people choose among several.
 func (e *Endpoint) providerName() string {
 	if only := e.Providers.Only(); only != nil {
 		return only.Name

@@ -23,9 +23,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// Callback answers GET /callback: the browser is back from the identity
-// provider. It must be the browser that left, and it may return only once. A POST
-// is sent on to the same address by GET.
+// Callback answers GET /callback, with which the browser returns from the identity
+// provider. It must be the browser that left, and can return once. After a POST, the
+// browser is sent to the same address with GET, see repost.
 func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	if r.Method == http.MethodPost {
 		e.repost(w, r, host)
@@ -36,16 +36,16 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		err = oauth.NewParams(query).CheckDuplicates()
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, "", reasons.MalformedCallback, err))
+		e.end(w, r, notHonoured(host, "", reasons.MalformedCallback, err))
 		return
 	}
 	v, ticket, err := e.visitOf(host, query.Get("state"))
 	if errors.Is(err, errOtherHost) {
-		e.end(w, r, notOurs(host, v.Flow, reasons.CallbackOfAnotherHost, err))
+		e.end(w, r, notHonoured(host, v.Flow, reasons.CallbackOfAnotherHost, err))
 		return
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, v.Flow, reasons.OtherBrowser, err))
+		e.end(w, r, notHonoured(host, v.Flow, reasons.OtherBrowser, err))
 		return
 	}
 	st, err := e.Steps.currentLogin(r, host, ticket)
@@ -53,14 +53,14 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		e.end(w, r, e.lost(host, ticket, err))
 		return
 	}
-	st.Login.State = query.Get("state") // the ticket is in it
+	st.Login.State = query.Get("state") // it contains the ticket, so it is not part of st
 	visited := e.Providers.Find(st.Provider)
 	if visited == nil || visited.Browser == nil || !st.chosen() {
-		e.end(w, r, notOurs(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q has no callback", st.Provider)))
+		e.end(w, r, notHonoured(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q has no callback", st.Provider)))
 		return
 	}
 	if r.URL.Path != e.answerPath(host, visited) {
-		e.end(w, r, notOurs(host, st.Flow, reasons.OtherProvider, fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path)))
+		e.end(w, r, notHonoured(host, st.Flow, reasons.OtherProvider, fmt.Errorf("the answer to a visit to provider %q came to %s", st.Provider, r.URL.Path)))
 		return
 	}
 	e.Steps.endLogin(w, r, host, st.Handle)
@@ -79,14 +79,14 @@ func (e *Endpoint) Callback(w http.ResponseWriter, r *http.Request, host *resour
 		e.end(w, r, st.ending(host, oe))
 		return
 	}
-	// Here the provider has vouched for a person, so strangers cannot fill the guard.
+	// The provider has vouched for a person, so strangers cannot fill the guard with this.
 	if !e.spend(w, r, host, st.Flow, "login "+st.Handle, loginTTL) {
 		return
 	}
 	e.complete(w, r, host, st, by)
 }
 
-// vouched is what a sign-in came to: the provider, who the person is by its word, and
+// vouched is the result of a sign-in: the provider, the person that it vouches for, and
 // its session.
 type vouched struct {
 	provider *provider.Provider
@@ -94,24 +94,23 @@ type vouched struct {
 	session  connector.Session
 }
 
-// returned notes that the user is back from the identity provider.
+// returned writes the audit entry of a person who is back from the identity provider.
 func (e *Endpoint) returned(r *http.Request, host *resource.Host, st loginState) {
 	entry := st.auditEntry(host, audit.LoginReturned, "")
 	entry.Step = st.step(audit.StepCallback)
 	e.Audit.Write(r.Context(), entry)
 }
 
-// maxAnswer bounds the address that the browser is sent to, and the cookie beside it
-// that nothing depends on: nginx takes 4 KB of headers unless told otherwise, and
-// there are others.
+// maxAnswer bounds the Location header together with the cookie mcp-granted, which can be
+// left out. nginx takes 4 KB of headers by default, and there are others in the answer.
 const maxAnswer = 2600
 
-// maxLocation bounds the address when a provider's tokens, which can be kept
-// elsewhere, are in the code.
+// maxLocation bounds the Location header. If the provider's tokens do not fit into the
+// code, the guard keeps them.
 const maxLocation = 3000
 
-// complete ends the browser conversation: policy, then a code for the client, or
-// a session for the person's own browser.
+// complete ends the conversation with a code for the client, or with a session for the
+// person's own browser.
 func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, by vouched) {
 	if st.Page != "" {
 		e.signedIn(w, r, host, st, by)
@@ -120,7 +119,7 @@ func (e *Endpoint) complete(w http.ResponseWriter, r *http.Request, host *resour
 	e.issueCode(w, r, host, st, by)
 }
 
-// issueCode sends the browser back to the client with a code.
+// issueCode applies the policy, and sends the browser back to the client with a code.
 func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, by vouched) {
 	identity := by.identity
 	entry := st.auditEntry(host, audit.LoginCompleted, "")
@@ -171,12 +170,13 @@ func (e *Endpoint) issueCode(w http.ResponseWriter, r *http.Request, host *resou
 type granting struct {
 	loginState
 	entry    audit.Entry
-	withheld oauth.Scopes // by the rules, of what the person agreed to
+	withheld oauth.Scopes // what the person agreed to and the rules deny
 	code     authcode.Authorization
 }
 
-// heldTo is what the tools of a resource are held to, "" for nothing. A list that
-// changed since the page is not what the person agreed to.
+// heldTo returns what the tools of a resource are held to, "" if they are not held to
+// anything. If the server's list changed after the page was shown, the person has agreed
+// to nothing of it.
 func (st *loginState) heldTo(res *resource.Resource) string {
 	if !res.Rules.HoldChanged {
 		return ""
@@ -184,7 +184,7 @@ func (st *loginState) heldTo(res *resource.Resource) string {
 	return cmp.Or(st.agreed, catalog.AgreedToNothing)
 }
 
-// issue makes the code and hands it over.
+// issue makes the code and gives it to the client, or to the device that waits.
 func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, host *resource.Host, g granting) {
 	params := url.Values{"code": {""}, "iss": {host.Issuer}} // iss: RFC 9207, section 2
 	if g.State != "" {
@@ -200,7 +200,7 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, host *resource.
 		e.end(w, r, g.ending(host, &oauth.Error{Code: oauth.ServerError, Cause: err}))
 		return
 	}
-	// That the session is lost is for the log only: the sign-in is good, but there
+	// If the session was lost, only the audit log says so: the sign-in is good, but there
 	// will be no refresh token.
 	g.entry.Scope, g.entry.Step, g.entry.Cause = g.Granted.String(), audit.StepCodeIssued, lost
 	e.Audit.Write(r.Context(), g.entry)
@@ -218,7 +218,7 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request, host *resource.
 	redirect(w, target)
 }
 
-// unread says, for the audit log, what of a person is unknown, nil for nothing.
+// unread returns, for the audit log, what of a person could not be read, nil if nothing.
 func unread(id connector.Identity) error {
 	switch {
 	case id.Unknown.Groups && id.Unknown.Email:
@@ -231,15 +231,15 @@ func unread(id connector.Identity) error {
 	return nil
 }
 
-// narrow takes scopes out of what the user agreed to.
+// narrow takes scopes away from what the person agreed to.
 func (st *loginState) narrow(withheld oauth.Scopes) {
 	left := minus(st.Granted, withheld)
 	st.Catalogue = fingerprintsOf(left, st.Granted, st.Catalogue)
 	st.Granted = left
 }
 
-// admit applies the policy and the operator's deny-list. It
-// returns why the account may not use the service, or revocation.None.
+// admit returns why the account may not use the service, by the provider's policy or the
+// operator's denials; revocation.None if it may.
 func (e *Endpoint) admit(st loginState, by vouched) reasons.Reason {
 	identity := by.identity
 	if err := by.provider.Gate.Admit(identity); err != nil {
@@ -251,10 +251,11 @@ func (e *Endpoint) admit(st loginState, by vouched) reasons.Reason {
 	})
 }
 
-// firstAnswer makes sure that a form or callback is answered once, before it
-// costs anything. Anyone can ask for pages and answer them, so these answers are
-// remembered apart from the guard, and a flood of them makes this memory forget
-// instead of stopping everybody's sign-in; what must hold then is spent later.
+// firstAnswer makes sure that a form or callback is answered once, and reports whether
+// this is the first answer. Anyone can ask for pages and answer them. So these answers
+// are not remembered in the guard, where a flood of them would stop all sign-ins, but in
+// a memory of their own. When that is full, an answer counts as the first one. What must
+// be used once for certain is spent later, see spend.
 func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, id string, ttl time.Duration) bool {
 	if first, err := e.Answered.Redeem(r.Context(), id, e.Now().Add(ttl)); err == nil && !first {
 		e.end(w, r, answered(host, p.Flow, outcomeBefore(r, host, p.Mark)))
@@ -263,24 +264,25 @@ func (e *Endpoint) firstAnswer(w http.ResponseWriter, r *http.Request, host *res
 	return true
 }
 
-// spend uses up a single-use value, or answers and returns false.
+// spend uses up a single-use value in the guard. If it cannot, it writes the answer and
+// returns false.
 func (e *Endpoint) spend(w http.ResponseWriter, r *http.Request, host *resource.Host, flow, id string, ttl time.Duration) bool {
 	first, err := e.Guard.Redeem(r.Context(), id, e.Now().Add(ttl))
 	switch {
 	case err != nil:
-		x := notOurs(host, flow, reasons.GuardUnavailable, err)
+		x := notHonoured(host, flow, reasons.GuardUnavailable, err)
 		x.view, x.wait = errorView(&oauth.Error{Code: oauth.TemporarilyUnavailable}, flow), soon
 		e.end(w, r, x)
 		return false
 	case !first:
-		e.end(w, r, notOurs(host, flow, reasons.UsedTwice, nil))
+		e.end(w, r, notHonoured(host, flow, reasons.UsedTwice, nil))
 		return false
 	}
 	return true
 }
 
-// loginError maps what a connector says to what a client is told (RFC 6749,
-// section 4.1.2.1). The provider's own words stay in the log.
+// loginError maps an error of a connector to what the client is told (RFC 6749, section
+// 4.1.2.1). The provider's own words are only in the audit log.
 func loginError(err error) *oauth.Error {
 	switch {
 	case errors.Is(err, connector.ErrCancelled):

@@ -19,20 +19,20 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// Consent answers POST /consent: the user's yes or no. The form is sealed for
-// this browser, used once, and must come from our own page.
+// Consent answers POST /consent: the person's yes or no. The form is sealed for this
+// browser, can be answered once, and must come from our own page.
 func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	if err := sameOrigin(r); err != nil {
-		e.end(w, r, notOurs(host, "", reasons.CrossSiteForm, err))
+		e.end(w, r, notHonoured(host, "", reasons.CrossSiteForm, err))
 		return
 	}
 	form, err := web.Form(w, r)
 	if err != nil {
-		e.end(w, r, notOurs(host, "", reasons.MalformedForm, err))
+		e.end(w, r, notHonoured(host, "", reasons.MalformedForm, err))
 		return
 	}
 	if form.Has("another") {
-		e.another(w, r, host, form.Get("another"))
+		e.withAnotherAccount(w, r, host, form.Get("another"))
 		return
 	}
 	browser, err := currentBrowser(r, host)
@@ -41,16 +41,16 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 	}
 	flow, late := e.Steps.flowOf(host, "", form.Get("request"))
 	if err != nil {
-		e.end(w, r, notOurs(host, flow, reasons.OtherBrowser, err))
+		e.end(w, r, notHonoured(host, flow, reasons.OtherBrowser, err))
 		return
 	}
 	p, err := e.Steps.openPending(host, browser, form.Get("request"))
 	if err != nil && late || errors.Is(err, seal.ErrExpired) {
-		e.end(w, r, notOurs(host, flow, reasons.ConsentExpired, err))
+		e.end(w, r, notHonoured(host, flow, reasons.ConsentExpired, err))
 		return
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, flow, reasons.ForeignConsent, err))
+		e.end(w, r, notHonoured(host, flow, reasons.ForeignConsent, err))
 		return
 	}
 	switch form.Get("decision") {
@@ -63,8 +63,8 @@ func (e *Endpoint) Consent(w http.ResponseWriter, r *http.Request, host *resourc
 	}
 }
 
-// selected is what the page shows ticked when it comes again: what the person asked
-// for with a button, else what they ticked.
+// selected returns what is ticked when the page is shown again: what the person asked for
+// with a button, or else what they had ticked.
 func selected(p pending, form url.Values) oauth.Scopes {
 	switch form.Get("select") {
 	case "none":
@@ -75,8 +75,8 @@ func selected(p pending, form url.Values) oauth.Scopes {
 	return append(oauth.Scopes{}, form["scope"]...)
 }
 
-// allow grants what the user left selected of what was offered; the form cannot
-// add to it.
+// allow grants those of the offered scopes that the person left selected. The form cannot
+// add scopes.
 func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, form url.Values) {
 	granted := p.choices().Intersect(form["scope"])
 	if len(granted) == 0 {
@@ -101,19 +101,20 @@ func (e *Endpoint) allow(w http.ResponseWriter, r *http.Request, host *resource.
 	e.beginLogin(w, r, host, p, granted)
 }
 
-// changed reports whether one of the granted scopes now opens other tools than
-// the page said or, where that is held back, tools that say something else.
+// changed reports whether a granted scope now opens other tools than the page said. If
+// changed tools are held back, it also reports tools that say something else.
 func (e *Endpoint) changed(r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) bool {
 	res, ok := host.ForSignIn(p.Resource)
 	if !ok {
-		return false // showing the page again would not help; the code finds no resource
+		return false // the page would not help; the next step finds that the resource is gone
 	}
 	cat := e.Catalogue(r.Context(), res)
 	return len(granted.Intersect(cat.Changed(p.choices(), p.Catalogue))) > 0 ||
 		res.Rules.HoldChanged && catalog.Digest(cat.Agree(p.choices())) != p.Shown
 }
 
-// fingerprintsOf picks the fingerprints of granted out of those of offered.
+// fingerprintsOf returns the fingerprints of the granted scopes out of those of the
+// offered ones.
 func fingerprintsOf(granted, offered oauth.Scopes, fingerprints string) string {
 	if len(offered) == 0 || len(fingerprints)%len(offered) != 0 {
 		return ""
@@ -128,9 +129,8 @@ func fingerprintsOf(granted, offered oauth.Scopes, fingerprints string) string {
 	return b.String()
 }
 
-// deny tells the client, by redirect and at once. The person pressed a button of a
-// page that says where the answer goes, and an app that is told nothing waits until
-// its time limit (RFC 6749, section 4.1.2.1).
+// deny tells the client by redirect, at once. The page says where the answer goes, and an
+// app that is told nothing would wait until its time limit (RFC 6749, section 4.1.2.1).
 func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending) {
 	if !e.firstAnswer(w, r, host, p, "consent "+p.ID, consentTTL) {
 		return
@@ -144,9 +144,9 @@ func (e *Endpoint) deny(w http.ResponseWriter, r *http.Request, host *resource.H
 	redirect(w, errorRedirect(p.Redirect, host, p.State, oauth.Errorf(oauth.AccessDenied, "the user declined")))
 }
 
-// beginLogin makes the login step, the first moment at which a cookie with
-// state exists (MCP security best practices, state validation), and sends the
-// browser on: to the one provider, or to the page where people choose among several.
+// beginLogin begins the login step, and sends the browser to the one provider or to the
+// page where people choose among several. A cookie that belongs to the request does not
+// exist before (MCP security best practices, state validation).
 func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, p pending, granted oauth.Scopes) {
 	p.Catalogue = catalog.Digest(fingerprintsOf(granted, p.choices(), p.Catalogue))
 	p.Shown = ""
@@ -155,8 +155,8 @@ func (e *Endpoint) beginLogin(w http.ResponseWriter, r *http.Request, host *reso
 	}
 	p.Withheld = nil
 	p.UserCode = ""
-	p.Offered = nil                                  // the cookie carries what was granted
-	p.ID, p.LoopbackOnly, p.ScopeRoom = "", false, 0 // the consent page's own
+	p.Offered = nil                                  // the login step carries what was granted
+	p.ID, p.LoopbackOnly, p.ScopeRoom = "", false, 0 // only for the consent page
 	st := newLogin(p, granted)
 	if only := e.Providers.Only(); only != nil {
 		e.visit(w, r, host, st, only)
@@ -177,7 +177,8 @@ func (e *Endpoint) toChooser(w http.ResponseWriter, r *http.Request, host *resou
 	redirect(w, loginURL(ticket))
 }
 
-// visit sends the browser to a provider, or to our own login page.
+// visit sends the browser to a provider, or to our own login page if the provider has
+// none.
 func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, p *provider.Provider) {
 	st.Provider, st.Visit = p.ID, rand.Text()[:visitSize]
 	st.Login = connector.Login{Nonce: rand.Text(), Verifier: rand.Text() + rand.Text(), RedirectURI: e.callbackURL(host, p), Prompt: st.Prompt}
@@ -203,8 +204,8 @@ func (e *Endpoint) visit(w http.ResponseWriter, r *http.Request, host *resource.
 	redirect(w, target)
 }
 
-// forResource is login with what the resource is to get of the provider. That
-// follows from the configuration, so it does not travel.
+// forResource adds to login what the resource gets of the provider. The configuration
+// says what that is, so it is not part of the sealed value.
 func forResource(login connector.Login, host *resource.Host, uri string, p *provider.Provider) connector.Login {
 	r, ok := host.ForSignIn(uri)
 	if !ok || !r.ProviderToken.Of(p.ID) {
@@ -218,7 +219,7 @@ func forResource(login connector.Login, host *resource.Host, uri string, p *prov
 	return login
 }
 
-// sameOrigin refuses forms that another site made the browser send.
+// sameOrigin refuses a form that another site made the browser send.
 func sameOrigin(r *http.Request) error { return crossOrigin.Check(r) }
 
 var crossOrigin = http.NewCrossOriginProtection()

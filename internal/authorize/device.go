@@ -16,13 +16,13 @@ import (
 )
 
 // DevicePath is where people type the code that a device without a browser shows (RFC
-// 8628, section 3.3). The rest of their way is that of every sign-in: the same consent
-// page, the same providers. Only its end is another: the answer goes to the record that
-// the device asks about, and no redirect leads anywhere.
+// 8628, section 3.3). Then follow the same consent page and providers as in every
+// sign-in. At its end, the answer goes to the record that the device asks about, and the
+// browser is redirected nowhere.
 const DevicePath = "/device"
 
-// Device serves the page for the code. The code is typed by hand: one in the address is
-// not looked at, because a link could come from anyone (section 5.4).
+// Device serves the page for the code. The person must type the code: one in the address
+// is ignored, because the link could come from a stranger (section 5.4).
 func (e *Endpoint) Device(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	if !host.SignsInDevices() {
 		e.Pages.For(r).Done(w, page.Done{Status: http.StatusNotFound, Outcome: page.NothingHere})
@@ -33,12 +33,12 @@ func (e *Endpoint) Device(w http.ResponseWriter, r *http.Request, host *resource
 		return
 	}
 	if err := sameOrigin(r); err != nil {
-		e.end(w, r, notOurs(host, "", reasons.CrossSiteForm, err))
+		e.end(w, r, notHonoured(host, "", reasons.CrossSiteForm, err))
 		return
 	}
 	form, err := web.Form(w, r)
 	if err != nil {
-		e.end(w, r, notOurs(host, "", reasons.MalformedForm, err))
+		e.end(w, r, notHonoured(host, "", reasons.MalformedForm, err))
 		return
 	}
 	// Each code counts as a try before it is looked at, so that tries at the same time
@@ -68,9 +68,9 @@ func (e *Endpoint) showDevice(w http.ResponseWriter, r *http.Request, status int
 	e.Pages.For(r).Device(w, status, page.Device{Action: DevicePath, Code: typed, Problem: problem})
 }
 
-// consentForDevice shows the consent page for what a device asks for, after the checks
-// that an authorization request gets. The operator's wish for no consent page does not
-// count: it is for redirect URLs that the operator lists, and here is none.
+// consentForDevice shows the consent page for what a device asks for, after the checks of
+// an authorization request. There is always a page: SkipConsent is for redirect URLs that
+// the operator lists, and a device has none.
 func (e *Endpoint) consentForDevice(w http.ResponseWriter, r *http.Request, host *resource.Host, d device.Pending) {
 	req := &request{flow: d.Flow, host: host, device: d.ID, params: oauth.NewParams(url.Values{
 		"client_id": {d.ClientID}, "resource": {d.Resource}, "scope": {d.Scope},
@@ -86,8 +86,7 @@ func (e *Endpoint) consentForDevice(w http.ResponseWriter, r *http.Request, host
 	e.showConsent(w, r, host, p, nil, "")
 }
 
-// onDevice reports whether the answer is for a device that asks for it, so that there
-// is no redirect URI.
+// onDevice reports whether the answer is for a device, so that there is no redirect URI.
 func (p pending) onDevice() bool { return p.Device != "" }
 
 // denyDevice tells the device that the person declined.
@@ -99,7 +98,7 @@ func (e *Endpoint) denyDevice(w http.ResponseWriter, r *http.Request, host *reso
 	e.Pages.For(r).Done(w, page.Done{Outcome: page.DeviceDeclined, FlowID: p.Flow})
 }
 
-// approveDevice ends the sign-in of a device: it gets the code when it asks again.
+// approveDevice ends the sign-in of a device, which gets the code when it asks again.
 func (e *Endpoint) approveDevice(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, code string) {
 	if err := e.Devices.Approve(r.Context(), st.Device, code); err != nil {
 		e.end(w, r, deviceEnding(host, st.pending, err))
@@ -112,10 +111,10 @@ func (e *Endpoint) approveDevice(w http.ResponseWriter, r *http.Request, host *r
 	e.Pages.For(r).Done(w, page.Done{Outcome: page.DeviceDone, FlowID: st.Flow})
 }
 
-// deviceEnding is the ending of an answer that the device does not get.
+// deviceEnding is the ending if the device cannot be told the answer.
 func deviceEnding(host *resource.Host, p pending, err error) ending {
-	if errors.Is(err, device.ErrUnknown) { // it took longer than the device waits, or was answered before
-		x := notOurs(host, p.Flow, reasons.DeviceCodeExpired, err)
+	if errors.Is(err, device.ErrUnknown) { // the code has expired, or was answered before
+		x := notHonoured(host, p.Flow, reasons.DeviceCodeExpired, err)
 		x.view.Problem = page.ConsentExpired
 		return x
 	}
@@ -124,9 +123,9 @@ func deviceEnding(host *resource.Host, p pending, err error) ending {
 	return x
 }
 
-// unavailable is the ending where the guard does not answer.
+// unavailable is the ending if the guard does not answer.
 func unavailable(host *resource.Host, err error) ending {
-	x := notOurs(host, "", reasons.ServerError, err)
+	x := notHonoured(host, "", reasons.ServerError, err)
 	code := oauth.ServerError
 	if errors.Is(err, guard.ErrUnavailable) {
 		x.entry.Reason, code, x.wait = reasons.GuardUnavailable, oauth.TemporarilyUnavailable, soon

@@ -15,21 +15,22 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// ending is how a conversation ends without a code: what the audit log says, what
-// the person reads, and what the client is told.
+// ending is how a conversation ends without a code: what the audit log says, what the
+// person reads, and what the client is told.
 type ending struct {
 	entry audit.Entry
 	view  page.Error
-	// redirect is where the browser goes at once, instead of showing view; "" for nowhere.
+	// redirect is where the browser is sent at once, instead of showing view; "" for
+	// nowhere.
 	redirect string
-	// done, if set, is shown instead of view: nothing went wrong.
+	// done, if set, is shown instead of view, because nothing went wrong.
 	done *page.Done
-	// device is the record of a device that is told no, "" for none.
+	// device is the record of a device that is told no; "" for none.
 	device string
-	wait   time.Duration // until it is worth another try; 0 where that is not known
+	wait   time.Duration // until another try may succeed; 0 if that is not known
 }
 
-// end writes an ending. It is the only way to end a conversation with an error.
+// end ends a conversation. No other function ends one with an error.
 func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, x ending) {
 	e.Audit.Write(r.Context(), x.entry)
 	if x.device != "" && e.Devices.Deny(r.Context(), x.device) != nil {
@@ -46,8 +47,8 @@ func (e *Endpoint) end(w http.ResponseWriter, r *http.Request, x ending) {
 	showError(e.Pages, w, r, x.view, x.wait)
 }
 
-// tell adds what the client is told: at once by redirect, or else when the person
-// follows a link on the page.
+// tell adds what the client is told: at once by redirect, or when the person follows the
+// link on the page.
 func (x ending) tell(to oauth.RedirectURI, host *resource.Host, state string, oe *oauth.Error, atOnce bool) ending {
 	back := errorRedirect(to, host, state, oe)
 	x.view.ContinueURL, x.view.ContinueHost = wayBack(back), to.DisplayHost()
@@ -57,8 +58,8 @@ func (x ending) tell(to oauth.RedirectURI, host *resource.Host, state string, oe
 	return x
 }
 
-// tellDevice has the device told what cannot change while it waits. After other faults
-// the person can type its code again.
+// tellDevice tells the device about faults that cannot change while it waits. After other
+// faults the person can type the code again.
 func (x ending) tellDevice(record string, oe *oauth.Error) ending {
 	if oe.Code == oauth.AccessDenied || oe.Code == oauth.InvalidScope || oe.Code == oauth.InvalidClient {
 		x.device = record
@@ -66,10 +67,10 @@ func (x ending) tellDevice(record string, oe *oauth.Error) ending {
 	return x
 }
 
-// ending of a request that failed a check. Until the redirect URI is matched it
-// is a page. After that the client is told by redirect, but only where the
-// operator vouches for the target; others would make this service an open
-// redirector, so the user decides (RFC 9700, section 4.11.2).
+// ending is the ending of a request that failed a check. Until the redirect URI is
+// matched, it is a page. After that, the client is told by redirect only if the operator
+// vouches for the redirect URI. Otherwise the person decides, because this service must
+// not be an open redirector (RFC 9700, section 4.11.2).
 func (req *request) ending(err error) ending {
 	if slow, ok := errors.AsType[*web.TooMany](err); ok {
 		return ending{entry: req.auditEntry(audit.AuthorizeRefused, slow.Reason), view: tooManyView(req.flow), wait: slow.Wait}
@@ -92,9 +93,9 @@ func (req *request) ending(err error) ending {
 	return x.tell(req.redirect, req.host, req.state, oe, req.client.Trusted)
 }
 
-// ending of a sign-in to which the user had agreed, which makes the redirect one
-// that the user wanted. What the client is told has the reference of the page, which is
-// the flow of the audit log: an app that shows the description shows what to quote.
+// ending is the ending of a sign-in that the person had agreed to, so that they want the
+// redirect. The description for the client contains the flow of the audit log, which the
+// page shows as reference: an app that shows the description then shows what to quote.
 func (p pending) ending(host *resource.Host, oe *oauth.Error) ending {
 	x := ending{entry: p.auditEntry(host, audit.LoginRefused, oe.AuditReason()), view: errorView(oe, p.Flow)}
 	x.entry.Cause = oe.Cause
@@ -113,10 +114,10 @@ func (p pending) ending(host *resource.Host, oe *oauth.Error) ending {
 	return x.tell(p.Redirect, host, p.State, &told, goesBack(oe))
 }
 
-// goesBack reports whether the browser goes back to the client at once: where the person
-// gave up, and where the next try may succeed. A person whom a rule or the provider keeps
-// out, and one at a provider that an operator has to mend, reads so on a page first: an
-// app shows its own text or none, and most of them say "try again".
+// goesBack reports whether the browser returns to the client at once: if the person
+// cancelled, or if the next try may succeed. If a rule or the provider keeps the person
+// out, or an operator has to act, the person first reads so on a page. An app would show
+// its own text or none, and most of them say "try again".
 func goesBack(oe *oauth.Error) bool {
 	switch oe.AuditReason() {
 	case reasons.ProviderCancelled:
@@ -135,8 +136,9 @@ func withReference(description, flow string) string {
 }
 
 // refusedAccount is the ending of a sign-in with an account that may not have what is
-// asked for. The page names the account, which is often another than the person thinks,
-// and lets them sign in with another one: what they agreed to holds for that as well.
+// asked for. The page names the account, which is often not the one that the person has
+// in mind, and lets them sign in with another one: what they agreed to holds for that one
+// too.
 func (e *Endpoint) refusedAccount(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, identity connector.Identity, oe *oauth.Error) ending {
 	x := st.ending(host, oe)
 	x.view.Account = cmp.Or(identity.Email, identity.Name, identity.Subject)
@@ -147,15 +149,16 @@ func (e *Endpoint) refusedAccount(w http.ResponseWriter, r *http.Request, host *
 	again.Prompt = "select_account"
 	ticket, cookies, err := e.Steps.ticket(r, host, again)
 	if err != nil {
-		return x // the way back to the app is there all the same
+		return x // the page still has the way back to the app
 	}
 	keepLogin(w, r, host, again.Handle, cookies)
 	x.view.Action, x.view.Another = ConsentPath, ticket
 	return x
 }
 
-// another begins the sign-in again, for a person who wants to use another account.
-func (e *Endpoint) another(w http.ResponseWriter, r *http.Request, host *resource.Host, ticket string) {
+// withAnotherAccount begins the sign-in again, for a person who wants to use another
+// account.
+func (e *Endpoint) withAnotherAccount(w http.ResponseWriter, r *http.Request, host *resource.Host, ticket string) {
 	st, err := e.Steps.currentLogin(r, host, ticket)
 	if err != nil {
 		e.end(w, r, e.lost(host, ticket, err))
@@ -168,10 +171,10 @@ func (e *Endpoint) another(w http.ResponseWriter, r *http.Request, host *resourc
 	e.toChooser(w, r, host, st)
 }
 
-// notOurs is the ending of a form or callback that cannot be honoured: 403, and
-// no state changes. Where it does not say which flow it is of, the answer begins
-// one, so that the page has something to quote.
-func notOurs(host *resource.Host, flow string, reason reasons.Reason, cause error) ending {
+// notHonoured is the ending of a form or callback that cannot be honoured: 403, and no
+// state changes. If flow is "", it gets a new one, so that the page has a reference to
+// quote.
+func notHonoured(host *resource.Host, flow string, reason reasons.Reason, cause error) ending {
 	if flow == "" {
 		flow = audit.NewFlow()
 	}
@@ -188,24 +191,24 @@ func (e *Endpoint) lost(host *resource.Host, ticket string, err error) ending {
 	if late && reason == reasons.OtherBrowser {
 		reason, err = reasons.SignInExpired, errLate
 	}
-	x := notOurs(host, flow, reason, err)
+	x := notHonoured(host, flow, reason, err)
 	if errors.Is(err, errSignedIn) {
 		x.done = &page.Done{Status: x.view.Status, Outcome: page.SignedIn, FlowID: x.entry.Flow}
 	}
 	return x
 }
 
-// answered is the ending of a step of a request that the person answered before in
-// this browser, as outcome says.
+// answered is the ending of a step that this browser has answered before. outcome says
+// how, "" for unknown.
 func answered(host *resource.Host, flow string, outcome page.Outcome) ending {
-	x := notOurs(host, flow, reasons.UsedTwice, nil)
+	x := notHonoured(host, flow, reasons.UsedTwice, nil)
 	if outcome != "" {
 		x.done = &page.Done{Status: x.view.Status, Outcome: outcome, FlowID: x.entry.Flow}
 	}
 	return x
 }
 
-// failed is the ending of a sign-in because of a fault of this service.
+// failed is the ending of a sign-in by a fault of this service.
 func failed(flow string, err error) ending {
 	return ending{
 		entry: audit.Entry{Event: audit.LoginRefused, Reason: reasons.ServerError, Flow: flow, Cause: err},

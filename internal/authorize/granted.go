@@ -18,23 +18,23 @@ import (
 const (
 	grantedCookie = "mcp-granted"
 	grantedTTL    = 90 * 24 * time.Hour
-	maxRemembered = 5   // clients and resources
-	maxGranted    = 800 // bytes of the cookie, which travels beside a code
+	maxRemembered = 5   // sign-ins
+	maxGranted    = 800 // bytes of the cookie, which is in the same answer as a code
 	markSize      = 4
 )
 
-// granted is what this browser's last sign-in gave one client at one resource.
-// It decides nothing: the consent page uses it to mark what is new when a
-// client comes back for more. So each scope is written as a few bits of its hash.
+// granted is what this browser's last sign-in gave one client at one resource. The
+// consent page uses it to mark what is new when a client asks for more. No decision
+// depends on it, so a few bits of each scope's hash are enough.
 type granted struct {
 	Client   string `json:"c"`
 	Resource string `json:"r"`
-	// Person is refusal.Person of who signed in.
+	// Person is refusal.Person of the person who signed in.
 	Person string `json:"p,omitempty"`
 	Scopes marks  `json:"s"`
-	// Withheld is what the rules did not give the person then.
+	// Withheld is what the rules denied the person then.
 	Withheld marks `json:"w,omitempty"`
-	// Agreed is what the person agreed to, see catalog.Agree; "" for unknown.
+	// Agreed is what the person agreed to, see catalog.Agree; "" if it is not known.
 	Agreed string `json:"a,omitempty"`
 }
 
@@ -63,8 +63,8 @@ func (m marks) of(scopes oauth.Scopes) oauth.Scopes {
 	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !known[mark(s)] })
 }
 
-// remembered returns what this browser's last sign-in gave the client of p at
-// p's resource, and nothing if there is none.
+// remembered returns what this browser's last sign-in gave the client of p at its
+// resource; the zero value if that is not known.
 func (s Steps) remembered(r *http.Request, host *resource.Host, p pending) granted {
 	for _, g := range s.grants(r, host) {
 		if g.Client == p.ClientKey && g.Resource == oauth.ClientKey(p.Resource) {
@@ -86,9 +86,9 @@ func (s Steps) grants(r *http.Request, host *resource.Host) []granted {
 	return list
 }
 
-// remember puts what was just granted first and drops the oldest. What does not
-// fit is not remembered: which tools the person agreed to first, then the sign-ins
-// before, and at last this one. Then nothing is marked as new.
+// remember puts what was just granted at the front of the cookie, and drops the oldest.
+// If that does not fit into room bytes, it leaves out which tools the person agreed to,
+// then earlier sign-ins, and at last this one.
 func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.Host, g granting, room int) {
 	about := oauth.ClientKey(g.Resource)
 	list := slices.DeleteFunc(s.grants(r, host), func(before granted) bool {
@@ -108,8 +108,8 @@ func (s Steps) remember(w http.ResponseWriter, r *http.Request, host *resource.H
 	}
 }
 
-// markChanged marks the scopes that the client has and whose tools are not as they
-// were when the person agreed, and those of the tools that it is known of.
+// markChanged marks the scopes that the client has and whose tools changed since the
+// person agreed. It marks the tools too, if it is known which.
 func markChanged(view *page.Consent, cat *catalog.Catalogue, before granted, choices oauth.Scopes) {
 	has := before.Scopes.of(choices)
 	for _, list := range [][]page.ConsentScope{view.Scopes, view.More} {
@@ -127,8 +127,8 @@ func markChanged(view *page.Consent, cat *catalog.Catalogue, before granted, cho
 	}
 }
 
-// markNew marks the scopes that the client does not have yet, when it comes back for
-// more: it has only a part of what it asks for, or the scopes that it has have changed.
+// markNew marks the scopes that the client does not have yet, if it comes back for more:
+// it has only some of what it asks for, or scopes that it has have changed.
 func markNew(view *page.Consent, before oauth.Scopes) {
 	has := func(s page.ConsentScope) bool { return before.Contains(s.Name) }
 	lacks := func(s page.ConsentScope) bool { return !has(s) }

@@ -15,22 +15,22 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// Login serves our own pages between consent and code. Where there are several
-// providers, it is first the page to choose one, to which the browser's back
-// button returns; for the static provider it is the page that asks for a
-// password and ends the conversation as a callback would.
+// Login serves our own pages between consent and code. If there are several providers,
+// people first choose one, and can return to that page with the browser's back button. A
+// provider with passwords then has a page that asks for the password, and ends the
+// conversation as a callback would.
 func (e *Endpoint) Login(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	if r.Method != http.MethodPost {
 		e.loginPage(w, r, host)
 		return
 	}
 	if err := sameOrigin(r); err != nil {
-		e.end(w, r, notOurs(host, "", reasons.CrossSiteForm, err))
+		e.end(w, r, notHonoured(host, "", reasons.CrossSiteForm, err))
 		return
 	}
 	form, err := web.Form(w, r)
 	if err != nil {
-		e.end(w, r, notOurs(host, "", reasons.MalformedForm, err))
+		e.end(w, r, notHonoured(host, "", reasons.MalformedForm, err))
 		return
 	}
 	st, err := e.Steps.currentLogin(r, host, form.Get("state"))
@@ -62,19 +62,20 @@ func (e *Endpoint) loginPage(w http.ResponseWriter, r *http.Request, host *resou
 		return
 	}
 	if e.passwordProvider(st) == nil {
-		e.end(w, r, notOurs(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q asks for no password", st.Provider)))
+		e.end(w, r, notHonoured(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q asks for no password", st.Provider)))
 		return
 	}
 	e.showLogin(w, r, host, st, http.StatusOK, page.Login{State: ticket})
 }
 
-// cancel ends a sign-in that the person gives up on one of our own pages.
+// cancel ends a sign-in that the person cancelled on one of our own pages.
 func (e *Endpoint) cancel(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState) {
 	e.Steps.endLogin(w, r, host, st.Handle)
 	e.end(w, r, st.ending(host, loginError(connector.ErrCancelled)))
 }
 
-// passwordProvider returns the chosen provider if it asks for a password here.
+// passwordProvider returns the provider that was chosen, if its passwords are typed here;
+// else nil.
 func (e *Endpoint) passwordProvider(st loginState) *provider.Provider {
 	if p := e.Providers.Find(st.Provider); p != nil && st.chosen() && p.Password != nil {
 		return p
@@ -82,10 +83,10 @@ func (e *Endpoint) passwordProvider(st loginState) *provider.Provider {
 	return nil
 }
 
-// loginURL is our own page for a ticket: to choose a provider, or to type a password.
+// loginURL is the address of our own page for a ticket.
 func loginURL(ticket string) string { return LoginPath + "?state=" + ticket }
 
-// lostLogin is the audit reason for a ticket that does not open in this browser.
+// lostLogin returns the audit reason for a ticket that cannot be opened in this browser.
 func lostLogin(err error) reasons.Reason {
 	switch {
 	case errors.Is(err, errEnded), errors.Is(err, errSignedIn):
@@ -103,17 +104,17 @@ func (e *Endpoint) choose(w http.ResponseWriter, r *http.Request, host *resource
 		p = e.Providers.Find(choice[0])
 	}
 	if p == nil {
-		e.end(w, r, notOurs(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("choice %q", choice)))
+		e.end(w, r, notHonoured(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("choice %q", choice)))
 		return
 	}
 	e.visit(w, r, host, st, p)
 }
 
-// password checks what was typed on the login page.
+// password checks the password that was typed on the login page.
 func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, form url.Values) {
 	p := e.passwordProvider(st)
 	if p == nil {
-		e.end(w, r, notOurs(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q asks for no password", st.Provider)))
+		e.end(w, r, notHonoured(host, st.Flow, reasons.UnknownProvider, fmt.Errorf("provider %q asks for no password", st.Provider)))
 		return
 	}
 	username, password := form.Get("username"), form.Get("password")
@@ -156,8 +157,8 @@ func (e *Endpoint) password(w http.ResponseWriter, r *http.Request, host *resour
 	e.complete(w, r, host, st, vouched{provider: p, identity: identity})
 }
 
-// showLogin renders the page that asks for a password. view has the ticket, and after a
-// try what was typed and what is wrong.
+// showLogin renders the page that asks for a password. After a try, view has the user
+// name and what was wrong.
 func (e *Endpoint) showLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, status int, view page.Login) {
 	view.Action, view.ClientName, view.FlowID, view.Others = LoginPath, st.ClientName, st.Flow, e.Providers.Only() == nil
 	if res, ok := host.ForSignIn(st.Resource); ok {
@@ -166,8 +167,8 @@ func (e *Endpoint) showLogin(w http.ResponseWriter, r *http.Request, host *resou
 	e.Pages.For(r).Login(w, status, view)
 }
 
-// providerCookie holds the id of the provider of this browser's last sign-in. It
-// decides nothing: that provider stands first on the page.
+// providerCookie holds the id of the provider of this browser's last sign-in. It only
+// puts that provider first on the page.
 const providerCookie = "mcp-provider"
 
 func (e *Endpoint) showChooser(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, ticket string) {

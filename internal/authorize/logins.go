@@ -18,43 +18,44 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// The sign-ins that a browser has on their way. Of each it keeps a key in a small
-// cookie. What the person consented to travels beside it as a ticket, sealed so
-// that it opens with that key alone: in the state that the identity provider
-// sends back, and in the addresses and forms of our own pages. So a browser can
-// have many sign-ins on their way, in cookies that every proxy takes.
+// The sign-ins of a browser that are under way. The browser keeps a key for each in a
+// small cookie. What the person consented to travels separately as a ticket, in the state
+// that the identity provider sends back, and in the addresses and forms of our own pages.
+// The ticket is sealed and opens with that key only. So a browser can have many sign-ins
+// under way, with cookies that every proxy accepts.
 //
-// A ticket that is too long for a URL names the sign-in only, and the sealed value
-// is in further cookies.
+// If a ticket is too long for a URL, it only names the sign-in, and the sealed value is
+// in further cookies.
 
-// loginState is the value of the login step: what the user consented to, and
-// the visit to the identity provider.
+// loginState is the value of the login step: what the person consented to, and the visit
+// to the identity provider.
 type loginState struct {
 	pending
 	Granted oauth.Scopes `json:"granted"`
-	// Handle names the sign-in. It is spent when the sign-in ends, however often
-	// the person went back to choose another provider.
+	// Handle names the sign-in. It is used up when the sign-in ends, however often the
+	// person went back to choose another provider.
 	Handle string `json:"handle"`
-	// Provider is the id of the provider that Login is a visit to, and Visit names
-	// the visit. Without a Visit no provider is chosen yet. The cookie names the last
-	// visit, so that an answer counts only if it is of the provider chosen last.
+	// Provider is the id of the provider that is visited, and Visit names the visit; both
+	// are "" until a provider is chosen. The cookie names the last visit: an answer
+	// counts only if it is of that one.
 	Provider string          `json:"prov,omitempty"`
 	Visit    string          `json:"visit,omitempty"`
 	Login    connector.Login `json:"login,omitzero"`
 
-	key string // what the browser's cookie has
-	// agreed is what the person agreed to, in the two forms of package catalog; both are
-	// "" until the sign-in is complete, and where it is not what is there now.
+	key string // the key in the browser's cookie
+	// agreed is what the person agreed to, in the two forms of package catalog. Both are
+	// "" until the sign-in is complete, and if the server's list has changed since the
+	// consent page.
 	agreed, agreedScopes string
 }
 
-// chosen reports whether the person is on the way to a provider.
+// chosen reports whether a provider is chosen.
 func (st *loginState) chosen() bool { return st.Visit != "" }
 
-// id names what may be answered once: the visit.
+// id names the visit, which may be answered once.
 func (st *loginState) id() string { return "login " + st.Handle + st.Visit }
 
-// loginDictionary shortens tickets: it has what is in most of them.
+// loginDictionary shortens tickets: it has the texts that most of them contain.
 const loginDictionary = `notes:read","notes:write","mcp"],"https://claude.ai/api/mcp/auth_callback","cursor://anysphere.cursor-mcp/oauth/callback",` +
 	`"RedirectURI":"https://.example.com/callback","Prompt":"select_account"},"offline":true,"catalogue":"","shown":"","prompt":"login",` +
 	`"https://mcp.example.com/mcp","kind":"document","by":"http://127.0.0.1:","trusted":true,"name":"Claude Code","flow":"` +
@@ -65,30 +66,31 @@ const (
 	loginPrefix    = "mcp-login-"
 	maxCookieValue = 3500 // browsers cap name, value and attributes at 4096 bytes
 	maxCookieParts = 3
-	// maxLoginBytes bounds the cookies of logins that one browser has on their way:
-	// nginx takes 8 KB of cookies unless told otherwise, and there are others.
+	// maxLoginBytes bounds the cookies of all logins of one browser. nginx takes 8 KB of
+	// cookies by default, and there are others.
 	maxLoginBytes = 5 << 10
-	// maxTicket is what every identity provider sends back as a state, maxLongTicket
-	// what most do.
+	// maxTicket is the longest state that every identity provider sends back,
+	// maxLongTicket the longest that most do.
 	maxTicket     = 1400
 	maxLongTicket = 3000
 	handleSize    = 26 // of rand.Text
 	visitSize     = 13
-	shortName     = 8 // of a handle, in the names of cookies
+	shortName     = 8 // how much of a handle is in the names of cookies
 )
 
 var (
-	// errNoLogin: this browser has no such login on its way.
+	// errNoLogin is the error if this browser has no such sign-in under way.
 	errNoLogin = errors.New("this browser did not begin this sign-in")
 	// errNoTicket: the answer does not say which sign-in it is of.
 	errNoTicket = fmt.Errorf("%w: the answer has no state, or only a part of it", errNoLogin)
 	// errLate: the sign-in took too long.
 	errLate = fmt.Errorf("this sign-in was to be answered within %s", loginTTL)
-	// errDisplaced: it had, until it began many others.
+	// errDisplaced is the error if the sign-in was forgotten because the browser began
+	// many others.
 	errDisplaced = errors.New("this browser began too many other sign-ins since")
-	// errEnded: it has ended it.
+	// errEnded is the error if the sign-in has ended.
 	errEnded = errors.New("this sign-in has ended")
-	// errSignedIn: it has, and the client has its code.
+	// errSignedIn is the error if the sign-in has ended and the client has its code.
 	errSignedIn = errors.New("this sign-in is complete")
 )
 
@@ -97,10 +99,10 @@ func newLogin(p pending, granted oauth.Scopes) loginState {
 	return loginState{pending: p, Granted: granted, Handle: rand.Text(), key: rand.Text()}
 }
 
-// ticket seals st, and returns with it the cookies that the browser of r needs to
-// open it. A short one goes into URLs whole. A long one goes into cookies, because
-// some identity providers take no URL of more than 2 KB, unless the browser then
-// had to forget another sign-in.
+// ticket seals st. It returns the ticket, and the cookies that the browser of r needs to
+// open it. A short sealed value is part of the ticket. A long one goes into cookies,
+// because some identity providers accept no URL of more than 2 KB; but it is part of the
+// ticket if the browser would have to forget another sign-in for the cookies.
 func (s Steps) ticket(r *http.Request, host *resource.Host, st loginState) (ticket string, cookies []string, err error) {
 	ends := s.now().Add(loginTTL)
 	sealed, err := s.login.Seal(st, ends, host.Issuer, st.Handle, st.key)
@@ -127,10 +129,10 @@ func (s Steps) ticket(r *http.Request, host *resource.Host, st loginState) (tick
 	return named + st.Visit, append([]string{strconv.Itoa(len(parts)) + "." + st.key + st.Visit}, parts...), nil
 }
 
-// keepLogin gives the browser the cookies of a ticket, and takes those of its
-// oldest other logins away that there is no room for. Without a consent page nothing
-// stands between a client that asks again and again and the next cookie, and ten
-// minutes of them would make a header that no gateway takes.
+// keepLogin gives the browser the cookies of a ticket. If there is no room, it removes
+// those of the oldest other logins. Without that, a client that asks again and again,
+// where there is no consent page, would in ten minutes fill the browser with a Cookie
+// header that no gateway accepts.
 func keepLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, handle string, cookies []string) {
 	total := 0
 	for i, value := range cookies {
@@ -162,15 +164,15 @@ func keepLogin(w http.ResponseWriter, r *http.Request, host *resource.Host, hand
 	}
 }
 
-// keptLogin is a login that a browser has on its way.
+// keptLogin is a login that a browser has under way.
 type keptLogin struct {
 	name    string // the beginning of its handle
 	cookies []string
 	bytes   int
 }
 
-// otherLogins returns the logins of the browser except own, oldest first: browsers
-// send first what they got first (RFC 6265, section 5.4).
+// otherLogins returns the logins of the browser except own, oldest first: browsers send
+// the oldest cookies first (RFC 6265, section 5.4).
 func otherLogins(r *http.Request, host *resource.Host, own string) []keptLogin {
 	var list []keptLogin
 	prefix := cookieName(host, loginPrefix)
@@ -190,10 +192,10 @@ func otherLogins(r *http.Request, host *resource.Host, own string) []keptLogin {
 	return list
 }
 
-// cookieSize is what a cookie takes of the Cookie header.
+// cookieSize returns the size of a cookie in the Cookie header.
 func cookieSize(name, value string) int { return len("__Host-") + len(name) + len(value) + len("=; ") }
 
-// currentLogin opens a ticket in the browser that it is for.
+// currentLogin opens a ticket. The browser must have its key.
 func (s Steps) currentLogin(r *http.Request, host *resource.Host, ticket string) (loginState, error) {
 	if len(ticket) < handleSize {
 		return loginState{}, errNoTicket
@@ -215,7 +217,7 @@ func (s Steps) currentLogin(r *http.Request, host *resource.Host, ticket string)
 		return loginState{}, fmt.Errorf("%w: %w", errNoLogin, err)
 	}
 	st.key = key
-	if count > 0 && asked == "" { // the page to choose a provider, gone back to
+	if count > 0 && asked == "" { // the person went back to the page to choose a provider
 		st.unchoose()
 	}
 	if st.chosen() && (!same(st.Visit, visit) || !same(st.Visit, asked)) {
@@ -228,8 +230,8 @@ func (st *loginState) unchoose() { st.Provider, st.Visit, st.Login = "", "", con
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// loginKey reads the first cookie of a login: how many further ones there are,
-// the key of its tickets, and the visit that counts.
+// loginKey reads the first cookie of a login: how many further cookies there are, the key
+// of its tickets, and the last visit.
 func loginKey(r *http.Request, host *resource.Host, handle string) (count int, key, visit string, err error) {
 	value, err := loginValue(r, host, handle, 0)
 	if err != nil {
@@ -276,14 +278,14 @@ func (s Steps) endLogin(w http.ResponseWriter, r *http.Request, host *resource.H
 	noteEnds(w, r, host, []string{ended + handle[:shortName]})
 }
 
-// loginCookie names the cookie of one login, so that two at once do not meet.
+// loginCookie returns the name of a cookie of a login. Each login has its own cookies.
 func loginCookie(handle string, part int) string {
 	return loginPrefix + handle[:shortName] + "-" + strconv.Itoa(part)
 }
 
-// endsCookie lists the last sign-ins and requests of this browser that are over,
-// newest first, so that a page that a person goes back to says what became of it. It
-// decides nothing.
+// endsCookie lists the last sign-ins and requests of this browser that have ended, newest
+// first. If the person goes back to a page of one, the page says how it ended. No
+// decision depends on it.
 const (
 	endsCookie = "mcp-ends"
 	maxEnds    = 24
@@ -296,14 +298,15 @@ const (
 	declinedRequest = "n"
 )
 
-// requestMark names a request by its query, which has a code challenge of its own.
+// requestMark returns a short name of a request, made of its query. Each query has
+// another code challenge.
 func requestMark(query string) string {
 	sum := sha256.Sum256([]byte(query))
 	return base32.StdEncoding.EncodeToString(sum[:])[:shortName]
 }
 
-// outcomeBefore says how this browser answered the request with this mark within the
-// last minutes, "" if it did not or if that is not known.
+// outcomeBefore returns how this browser answered the request with this mark in the last
+// minutes; "" if it did not, or if that is not known.
 func outcomeBefore(r *http.Request, host *resource.Host, mark string) page.Outcome {
 	for _, end := range loginEnds(r, host) { // the newest first
 		switch end {
@@ -316,6 +319,7 @@ func outcomeBefore(r *http.Request, host *resource.Host, mark string) page.Outco
 	return ""
 }
 
+// noteEnds adds list to the cookie of what has ended.
 func noteEnds(w http.ResponseWriter, r *http.Request, host *resource.Host, list []string) {
 	for _, end := range loginEnds(r, host) {
 		if !slices.Contains(list, end) {
@@ -335,7 +339,7 @@ func loginEnds(r *http.Request, host *resource.Host) []string {
 	})
 }
 
-// endOf says what is known of a login without a cookie, else err.
+// endOf returns how a login without a cookie ended, if that is known; else err.
 func endOf(r *http.Request, host *resource.Host, handle string, err error) error {
 	if !errors.Is(err, errNoLogin) {
 		return err

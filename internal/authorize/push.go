@@ -12,18 +12,18 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 )
 
-// Pushed authorization requests (RFC 9126): a client sends its request to the service
-// first, and the browser brings a reference to it. The reference is the request
-// itself, sealed, so that nothing is stored and every replica can read it. It may be
-// used again until it expires, as a person may reload the page (section 4): the code
-// that comes of it is bound to the client and its verifier all the same.
+// Pushed authorization requests (RFC 9126): a client first sends its request to this
+// service, and the browser then brings a reference to it. The reference is the sealed
+// request itself, so that nothing is stored and every replica can read it. It can be used
+// again until it expires, because people reload pages (section 4). The code is bound to
+// the client and its verifier in any case.
 
-// PushedLifetime is how long a request_uri is good.
+// PushedLifetime is how long a request_uri can be used.
 const PushedLifetime = time.Minute
 
 const (
 	pushedPrefix = "urn:ietf:params:oauth:request_uri:"
-	// maxPushed bounds a request_uri, which has to fit a URL.
+	// maxPushed bounds a request_uri, which must fit into a URL.
 	maxPushed = 8 << 10
 )
 
@@ -33,11 +33,12 @@ type pushedRequest struct {
 	Params   url.Values `json:"params"`
 }
 
+// pushedDictionary shortens request_uris: it has the texts that most of them contain.
 const pushedDictionary = `{"client":"dcr1.","params":{"client_id":[""],"code_challenge":[""],"code_challenge_method":["S256"],"dpop_jkt":[""],` +
 	`"redirect_uri":["http://127.0.0.1:/callback"],"resource":["https://mcp.example.com/mcp"],"response_type":["code"],"scope":["notes:read"],"state":[""]}}`
 
-// Push checks the request of a client that has authenticated, and returns the
-// request_uri for it. Errors are those of an authorization request.
+// Push checks the request of a client that has authenticated, and returns its
+// request_uri. Errors are those of an authorization request.
 func (e *Endpoint) Push(r *http.Request, host *resource.Host, client *registration.Client, params url.Values) (requestURI string, err error) {
 	if params.Has("request_uri") {
 		return "", oauth.Errorf(oauth.InvalidRequest, "request_uri cannot be pushed")
@@ -45,7 +46,7 @@ func (e *Endpoint) Push(r *http.Request, host *resource.Host, client *registrati
 	kept := url.Values{}
 	for name, values := range params {
 		switch name {
-		case "client_secret", "client_assertion", "client_assertion_type": // they were for this request alone
+		case "client_secret", "client_assertion", "client_assertion_type": // they authenticate the push, and are not part of the request
 		default:
 			kept[name] = values
 		}
@@ -67,8 +68,8 @@ func (e *Endpoint) Push(r *http.Request, host *resource.Host, client *registrati
 	return pushedPrefix + sealed, nil
 }
 
-// openPushed replaces the parameters that the browser brings, of which none but
-// client_id counts (RFC 9126, section 4; RFC 9101, section 5).
+// openPushed replaces the parameters of the browser by those that were pushed. Of the
+// browser's, only client_id counts (RFC 9126, section 4; RFC 9101, section 5).
 func (e *Endpoint) openPushed(_ *http.Request, req *request) error {
 	if req.params.Duplicated("request_uri") {
 		return req.params.CheckDuplicates()
@@ -88,7 +89,7 @@ func (e *Endpoint) openPushed(_ *http.Request, req *request) error {
 	return nil
 }
 
-// demandPushed refuses a request that had to be pushed.
+// demandPushed refuses a request that was not pushed, if it had to be.
 func (e *Endpoint) demandPushed(_ *http.Request, req *request) error {
 	if !req.pushed && (e.PushedOnly || e.Pushed && req.client.PushedOnly) {
 		return &oauth.Error{Code: oauth.InvalidRequest, Description: "the authorization request must be pushed (RFC 9126)", Reason: reasons.PushedRequestMissing}

@@ -18,15 +18,15 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/revocation"
 )
 
-// renewGrace is how long windows that were opened at the same time get the same
-// renewed session.
+// renewGrace is how long several windows that ask at the same time get the same renewed
+// session.
 const renewGrace = 2 * time.Minute
 
-// renew gives a browser a new session, and asks the identity provider first where
-// that is due. It reports false where the person has to visit the provider instead.
+// renew gives a browser a renewed session, and asks the identity provider first if that
+// is due. It returns false if the person has to visit the provider instead.
 func (e *Endpoint) renew(w http.ResponseWriter, r *http.Request, host *resource.Host, v session.Session, p pending) bool {
 	if !e.Sessions.Due(&v) {
-		return e.renewed(w, r, host, v, p)
+		return e.sealAgain(w, r, host, v, p)
 	}
 	vouching := e.Providers.Find(v.Provider)
 	if vouching == nil {
@@ -50,7 +50,7 @@ func (e *Endpoint) renew(w http.ResponseWriter, r *http.Request, host *resource.
 		session.Clear(w.Header(), host)
 		return false
 	}
-	if reason := final(err); reason != revocation.None {
+	if reason := finalReason(err); reason != revocation.None {
 		e.endSession(r, host, &v, reason, err)
 		session.Clear(w.Header(), host)
 		x := p.ending(host, &oauth.Error{Code: oauth.AccessDenied, Reason: reason, Cause: err})
@@ -58,14 +58,14 @@ func (e *Endpoint) renew(w http.ResponseWriter, r *http.Request, host *resource.
 		e.end(w, r, x)
 		return true
 	}
-	// The provider does not answer. The session goes on for as long as the one that
-	// the browser has, and is tried again.
+	// The provider does not answer. The session goes on, but no longer than the one that
+	// the browser has, and the provider is asked again.
 	v.Tried = e.Now().Unix()
-	return e.renewed(w, r, host, v, p)
+	return e.sealAgain(w, r, host, v, p)
 }
 
-// renewed gives the browser the same session, from now on.
-func (e *Endpoint) renewed(w http.ResponseWriter, r *http.Request, host *resource.Host, v session.Session, p pending) bool {
+// sealAgain gives the browser the same session, sealed again with a new expiry.
+func (e *Endpoint) sealAgain(w http.ResponseWriter, r *http.Request, host *resource.Host, v session.Session, p pending) bool {
 	sealed, err := e.Sessions.Seal(v, host, e.keep(r.Context(), &v))
 	if err != nil {
 		return false
@@ -75,9 +75,9 @@ func (e *Endpoint) renewed(w http.ResponseWriter, r *http.Request, host *resourc
 	return true
 }
 
-// final is why a person may not go on, by an error of askAgain; None where it could
-// only not be found out.
-func final(err error) reasons.Reason {
+// finalReason returns why a person may not go on, by an error of askAgain;
+// revocation.None if the error may pass.
+func finalReason(err error) reasons.Reason {
 	if refused, ok := errors.AsType[policy.Refused](err); ok {
 		return refused.Reason
 	}
@@ -90,8 +90,8 @@ func final(err error) reasons.Reason {
 	return revocation.None
 }
 
-// askAgain asks the identity provider who the person is now, once however many
-// windows ask for it, and returns the cookie of the next generation.
+// askAgain asks the identity provider who the person is now, once even if several windows
+// ask. It returns the session cookie of the next generation.
 func (e *Endpoint) askAgain(ctx context.Context, host *resource.Host, vouching *provider.Provider, v session.Session) (string, error) {
 	if err := e.fetchKept(ctx, &v); err != nil {
 		return "", err
@@ -127,8 +127,8 @@ func (e *Endpoint) askAgain(ctx context.Context, host *resource.Host, vouching *
 	})
 }
 
-// unfinished is a failure after which the next try begins with another session of
-// the provider's, if there is one.
+// unfinished returns err with the session that the provider gave before it, if any. The
+// guard keeps that for the next try.
 func (e *Endpoint) unfinished(id string, kept connector.Session, end int64, err error) error {
 	if kept == (connector.Session{}) {
 		return err
@@ -140,15 +140,16 @@ func (e *Endpoint) unfinished(id string, kept connector.Session, end int64, err 
 	return &guard.Unfinished{Keep: sealed, Err: err}
 }
 
-// sealKept is a session of the provider's as the guard keeps it for the next try.
+// sealKept returns a session with the provider as the guard keeps it for the next try.
 func (e *Endpoint) sealKept(id string, kept connector.Session, end int64) (string, error) {
 	return e.Steps.kept.Seal(kept, time.Unix(end, 0), id)
 }
 
-// keptID is what the guard holds a provider's session under that no cookie has room for.
+// keptID is the key in the guard for a session with the provider that is too long for the
+// cookie.
 func keptID(v *session.Session) string { return "browser session " + v.ID }
 
-// keep holds the provider's session of v in the guard.
+// keep returns a function that keeps the session with the provider of v in the guard.
 func (e *Endpoint) keep(ctx context.Context, v *session.Session) func(connector.Session) error {
 	end := time.Unix(e.Sessions.End(v), 0)
 	return func(kept connector.Session) error {
@@ -160,7 +161,7 @@ func (e *Endpoint) keep(ctx context.Context, v *session.Session) func(connector.
 	}
 }
 
-// fetchKept fetches the provider's session of v, if the guard has it.
+// fetchKept fills in v.Kept from the guard, if the cookie does not have it.
 func (e *Endpoint) fetchKept(ctx context.Context, v *session.Session) error {
 	if v.Kept != (connector.Session{}) {
 		return nil

@@ -19,39 +19,38 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// Bounds on what a client may send. State, redirect URI and scopes travel in
-// the browser's cookie, whose sum a proxy's header buffer must hold.
+// Bounds on what a client may send, in bytes. State, redirect URI and scopes travel in a
+// URL or in cookies of the browser, which must fit into the header buffers of proxies.
 const (
-	maxStateBytes   = 4 << 10
-	maxOfferedBytes = 4 << 10 // of the scopes on one consent page
-	// Scopes that were not given are named, but not at any length.
-	maxWithheldBytes = 1 << 10
-	// Granted scopes and the client id travel in every access token, which has
-	// to fit a header for every person.
+	maxStateBytes    = 4 << 10
+	maxOfferedBytes  = 4 << 10 // of the scopes on one consent page
+	maxWithheldBytes = 1 << 10 // of the scopes that the page names as withheld
+	// Granted scopes and the client id travel in every access token, which must fit into
+	// a header.
 	maxScopeBytes    = 1 << 10
 	maxIDScopesBytes = 1600
 	maxCarriedBytes  = 5 << 10
 )
 
-// request is an authorization request while it is being checked (RFC 6749,
-// section 4.1.1). Fields are filled by the checks, in their order.
+// request is an authorization request while it is checked (RFC 6749, section 4.1.1). The
+// checks fill in its fields in their order.
 type request struct {
 	flow   string
 	host   *resource.Host
 	params oauth.Params
-	pushed bool // the client sent it to the service beforehand
+	pushed bool // the client pushed it, see push.go
 
-	device           string // the record of the device that asks, "" where a browser was sent
+	device           string // the record of the device that asks, "" for a request at /authorize
 	client           *registration.Client
 	redirect         oauth.RedirectURI // zero until matched
-	rejectedRedirect string            // shown, never followed
+	rejectedRedirect string            // shown to the person, never followed
 	state            string
 	challenge        string
 	key              string // thumbprint, "" for none
 	resource         *resource.Resource
 	catalogue        *catalog.Catalogue
 	offered          oauth.Scopes
-	named            bool         // the client asked for what is offered
+	named            bool         // the client asked for offered by name
 	more             oauth.Scopes // what else the person may grant
 	withheld         oauth.Scopes
 	offline          bool
@@ -65,8 +64,8 @@ func (e *Endpoint) checks() []check {
 	return append([]check{readQuery, e.openPushed}, e.requestChecks()...)
 }
 
-// requestChecks lists the checks of the parameters. The ones up to matchRedirectURI
-// end in a page; what comes after may be told to the client.
+// requestChecks lists the checks of the parameters, in order. An error up to
+// matchRedirectURI is shown on a page. A later one may be told to the client.
 func (e *Endpoint) requestChecks() []check {
 	return []check{
 		refuseRepeatedIdentity,
@@ -99,7 +98,8 @@ func readQuery(r *http.Request, req *request) error {
 	return nil
 }
 
-// refuseRepeatedIdentity: with two of either we could not know whom to tell.
+// refuseRepeatedIdentity refuses two client ids or redirect URIs, because it would be
+// unclear whom to tell of an error.
 func refuseRepeatedIdentity(_ *http.Request, req *request) error {
 	if req.params.Duplicated("client_id") || req.params.Duplicated("redirect_uri") {
 		return req.params.CheckDuplicates()
@@ -127,7 +127,8 @@ func (e *Endpoint) findClient(r *http.Request, req *request) error {
 	return err
 }
 
-// limitClient comes after findClient, so that made-up ids use up no client's allowance.
+// limitClient bounds the requests of a client. It comes after findClient, so that made-up
+// ids take no place in the limiter.
 func (e *Endpoint) limitClient(_ *http.Request, req *request) error {
 	if ok, wait := e.Requests.Allow(req.host.Name + " " + req.client.Key()); !ok {
 		return &web.TooMany{Reason: reasons.TooManyRequestsOfClient, Wait: wait}
@@ -135,8 +136,8 @@ func (e *Endpoint) limitClient(_ *http.Request, req *request) error {
 	return nil
 }
 
-// matchRedirectURI: RFC 6749, section 3.1.2.3. The parameter may be left out
-// only by a client that registered exactly one.
+// matchRedirectURI checks the redirect URI (RFC 6749, section 3.1.2.3). Only a client
+// that registered exactly one may leave the parameter out.
 func (e *Endpoint) matchRedirectURI(_ *http.Request, req *request) error {
 	asked := req.params.Get("redirect_uri")
 	if asked == "" {
@@ -174,7 +175,7 @@ func readState(_ *http.Request, req *request) error {
 	return nil
 }
 
-// carriedBytes is the size of s in a sealed value, which is JSON.
+// carriedBytes returns the size of s in a sealed value, which is JSON.
 func carriedBytes(s string) int {
 	n := len(s)
 	for _, c := range s {
@@ -205,7 +206,8 @@ func checkResponseMode(_ *http.Request, req *request) error {
 	return nil
 }
 
-// refuseRequestObjects: OpenID Connect Core, section 6; nothing is fetched.
+// refuseRequestObjects refuses request objects (OpenID Connect Core, section 6). Nothing
+// is fetched.
 func refuseRequestObjects(_ *http.Request, req *request) error {
 	if req.params.Get("request") != "" {
 		return oauth.Errorf(oauth.RequestNotSupported, "the request parameter is not supported")
@@ -216,8 +218,8 @@ func refuseRequestObjects(_ *http.Request, req *request) error {
 	return nil
 }
 
-// checkCodeChallenge: PKCE with S256 for every client (RFC 7636, section 4.3;
-// a missing method would mean plain).
+// checkCodeChallenge demands PKCE with S256 from every client. Without a method it would
+// be "plain" (RFC 7636, section 4.3).
 func checkCodeChallenge(_ *http.Request, req *request) error {
 	challenge := req.params.Get("code_challenge")
 	switch {
@@ -232,11 +234,11 @@ func checkCodeChallenge(_ *http.Request, req *request) error {
 	return nil
 }
 
-// findResource: RFC 8707, section 2. One token serves one resource.
+// findResource finds the one resource that the request names (RFC 8707, section 2).
 func findResource(_ *http.Request, req *request) error {
 	asked := req.params.All("resource")
 	if len(asked) == 0 {
-		// The 2025-03-26 revision knows no resource parameter.
+		// Revision 2025-03-26 of MCP has no resource parameter.
 		res, ok := req.host.Default()
 		if !ok {
 			return oauth.Errorf(oauth.InvalidTarget, "resource is missing and this host has several")
@@ -257,7 +259,7 @@ func findResource(_ *http.Request, req *request) error {
 	return nil
 }
 
-// checkClientResource: the operator may have limited the client to some resources.
+// checkClientResource refuses a resource that the operator has closed to the client.
 func checkClientResource(_ *http.Request, req *request) error {
 	if !req.client.MayReach(req.resource.URI) {
 		return oauth.Errorf(oauth.InvalidTarget, "this client may not have tokens for the resource")
@@ -265,8 +267,8 @@ func checkClientResource(_ *http.Request, req *request) error {
 	return nil
 }
 
-// readThumbprint: the client may say already which key the code is to be bound to
-// (RFC 9449, section 10). Where no token can be bound it is ignored, as a proof is.
+// readThumbprint reads the key that the code is to be bound to (RFC 9449, section 10). It
+// is ignored at a resource without bound tokens, as proofs are.
 func readThumbprint(_ *http.Request, req *request) error {
 	jkt := req.params.Get("dpop_jkt")
 	if jkt == "" || !req.resource.DPoP.Accepts() {
@@ -279,10 +281,10 @@ func readThumbprint(_ *http.Request, req *request) error {
 	return nil
 }
 
-// selectScopes decides what the consent page offers: what the client asked for
-// and the resource has. Scopes that it does not have are ignored (RFC 6749, section
-// 3.3): clients ask for what they once saw, or for those of OpenID Connect. Where
-// nothing is left, and without a scope parameter, it is the resource's default.
+// selectScopes decides which scopes the consent page offers: those that the client asked
+// for and the resource has. Unknown scopes are ignored (RFC 6749, section 3.3), because
+// clients ask for scopes that they once saw, or for those of OpenID Connect. If none is
+// left, or none was asked for, the resource's default scopes are offered.
 func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	asked, err := oauth.ParseScopes(req.params.Get("scope"))
 	if err != nil {
@@ -298,16 +300,15 @@ func (e *Endpoint) selectScopes(r *http.Request, req *request) error {
 	return nil
 }
 
-// checkPolicy takes away what the rules let no user have through this client.
-// The user is not known yet; what they may have is looked at when they
-// come back.
+// checkPolicy takes away the scopes that the rules deny to every user of this client. The
+// rules for the person are applied after the sign-in.
 func (e *Endpoint) checkPolicy(_ *http.Request, req *request) error {
 	client := policy.Client{Key: req.client.Key(), Kind: req.client.Kind(), Host: req.client.VouchedBy}
 	match := e.Policy.For(req.resource.URI).MatchClient(client)
 	allowed := match.Narrow(req.offered)
 	switch {
 	case len(allowed) > 0:
-	case req.catalogue.Unavailable: // what is offered then is a stand-in that no rule speaks of
+	case req.catalogue.Unavailable: // DefaultScope is offered, which the rules do not name
 		return &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "which scopes there are is not known right now", Reason: reasons.CatalogueUnavailable}
 	default:
 		return &oauth.Error{Code: oauth.AccessDenied, Description: "the rules of this service do not let this app have what it asks for", Reason: reasons.ClientNotAllowedByPolicy}
@@ -326,8 +327,8 @@ func minus(scopes, others oauth.Scopes) oauth.Scopes {
 	return slices.DeleteFunc(slices.Clone(scopes), others.Contains)
 }
 
-// offer picks among the scopes of the catalogue that the client may have: those it
-// asked for, else the usual ones, else all.
+// offer returns the scopes of the catalogue that the client may have: those that it asked
+// for, or else the usual ones, or else all.
 func offer(asked, defaults oauth.Scopes, client *registration.Client, cat *catalog.Catalogue) oauth.Scopes {
 	usual, all := usualScopes(defaults, cat)
 	for _, scopes := range []oauth.Scopes{asked.Intersect(all), usual, all} {
@@ -338,11 +339,11 @@ func offer(asked, defaults oauth.Scopes, client *registration.Client, cat *catal
 	return nil
 }
 
-// usualScopes returns the default scopes of a resource, and all that it has.
+// usualScopes returns the default scopes of a resource, and all of its scopes.
 func usualScopes(defaults oauth.Scopes, cat *catalog.Catalogue) (usual, all oauth.Scopes) {
 	all = cat.ScopeNames()
 	if cat.Unavailable {
-		all = all.Union(defaults) // the operator's word, when the server cannot be asked
+		all = all.Union(defaults) // the operator names them, so they exist
 	}
 	if usual = defaults.Intersect(all); len(usual) == 0 {
 		usual = all
@@ -350,7 +351,8 @@ func usualScopes(defaults oauth.Scopes, cat *catalog.Catalogue) (usual, all oaut
 	return usual, all
 }
 
-// fitting returns the first of scopes, as many as fit a scope parameter of limit bytes.
+// fitting returns as many of the first scopes as fit into limit bytes of a scope
+// parameter.
 func fitting(scopes oauth.Scopes, limit int) oauth.Scopes {
 	room := limit + 1
 	for i, s := range scopes {
@@ -361,13 +363,13 @@ func fitting(scopes oauth.Scopes, limit int) oauth.Scopes {
 	return scopes
 }
 
-// scopeRoom is how many bytes of scopes an access token of this client can hold.
+// scopeRoom returns how many bytes of scopes an access token of this client can hold.
 func scopeRoom(clientID string) int {
 	return max(maxScopeBytes/4, min(maxScopeBytes, maxIDScopesBytes-len(clientID)))
 }
 
-// checkPrompt: OpenID Connect Core, section 3.1.2.1. We keep no session, so
-// nothing can be answered without the user.
+// checkPrompt reads prompt (OpenID Connect Core, section 3.1.2.1). "none" is always an
+// error: the consent page is shown to the person each time.
 func checkPrompt(_ *http.Request, req *request) error {
 	prompts := strings.Fields(req.params.Get("prompt"))
 	for _, p := range prompts {
@@ -384,7 +386,7 @@ func checkPrompt(_ *http.Request, req *request) error {
 	return nil
 }
 
-// pending is the checked request as the consent step carries it on.
+// pending returns the checked request, as the consent step carries it.
 func (req *request) pending() pending {
 	return pending{
 		Flow: req.flow, ClientKey: req.client.Key(), ClientID: req.client.ShortID(), ClientName: req.client.Name,

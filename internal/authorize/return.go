@@ -17,25 +17,25 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// The way back from the identity provider. Where each host has a callback of its
-// own, the state is the ticket of the sign-in. Where one host has the callbacks of
-// all, the state says before that, sealed, which host the browser is to go on to. That
-// host then checks that it is the same browser; only it has the cookie.
+// The way back from the identity provider. If each host has its own callback, the state
+// is the ticket of the sign-in. If one callback host serves all, the state begins with a
+// sealed visit, which names the host that the browser goes on to. Only that host gets the
+// browser's cookie, so it checks that the browser is the same.
 
-// visit is the content of a state where there is a callback host.
+// visit is the sealed part of a state, if there is a callback host.
 type visit struct {
 	Host     string `json:"host"`
 	Provider string `json:"prov,omitempty"`
-	// Ticket is the key of the ticket beside it.
+	// Ticket is ticketKey of the ticket that follows.
 	Ticket string `json:"ticket"`
 	Flow   string `json:"flow"`
 }
 
-// errOtherHost: the answer belongs to a sign-in at another host.
+// errOtherHost is the error if the answer belongs to a sign-in at another host.
 var errOtherHost = errors.New("the sign-in began at another host")
 
-// visitState makes the state of one visit. It is unlike that of every other
-// visit, also of the same sign-in.
+// visitState returns the state for one visit. Each visit has another one, even in the
+// same sign-in.
 func (e *Endpoint) visitState(host *resource.Host, st loginState, ticket string) (string, error) {
 	if e.CallbackHost == nil {
 		return ticket, nil
@@ -44,7 +44,7 @@ func (e *Endpoint) visitState(host *resource.Host, st loginState, ticket string)
 	return sealed + "." + ticket, err
 }
 
-// openVisit returns the visit that a state is of, and the ticket.
+// openVisit returns the visit and the ticket of a state.
 func (e *Endpoint) openVisit(state string) (v visit, ticket string, err error) {
 	sealed, ticket, _ := strings.Cut(state, ".")
 	v, err = e.Steps.visits.Open(sealed, e.CallbackHost.Issuer)
@@ -63,8 +63,9 @@ func ticketKey(ticket string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// visitOf returns the visit that a state at host is of, and the ticket. Without a
-// callback host the ticket is all there is.
+// visitOf returns the visit and the ticket of a state that arrived at host. The error is
+// errOtherHost if the visit belongs to another host. Without a callback host, the state
+// is the ticket.
 func (e *Endpoint) visitOf(host *resource.Host, state string) (v visit, ticket string, err error) {
 	if e.CallbackHost == nil {
 		return visit{Host: host.Name}, state, nil
@@ -76,9 +77,9 @@ func (e *Endpoint) visitOf(host *resource.Host, state string) (v visit, ticket s
 	return v, ticket, err
 }
 
-// callbackPath is a path of its own for each provider where there are several: an
-// answer of another provider does not pass for one of p, and a code is sent to no
-// provider but its own (RFC 9700, section 4.4.2.2).
+// callbackPath returns the path of a provider's callback. If there are several providers,
+// each has its own path. So the answer of one cannot pass for that of another, and a code
+// is sent to no provider but the one that issued it (RFC 9700, section 4.4.2.2).
 func callbackPath(provider string) string {
 	if provider == "" {
 		return CallbackPath
@@ -86,7 +87,7 @@ func callbackPath(provider string) string {
 	return CallbackPath + "/" + provider
 }
 
-// callbackURL is the redirect URI towards p of sign-ins at host.
+// callbackURL returns the redirect URI at p for sign-ins at host.
 func (e *Endpoint) callbackURL(host *resource.Host, p *provider.Provider) string {
 	if e.CallbackHost != nil {
 		host = e.CallbackHost
@@ -94,8 +95,9 @@ func (e *Endpoint) callbackURL(host *resource.Host, p *provider.Provider) string
 	return host.Issuer + callbackPath(p.ID)
 }
 
-// answerPath is where the answer of p reaches host: the callback, or where the
-// callback host, which has looked at the provider's own path, sends it on to.
+// answerPath returns the path at which host gets the answer of p. A host other than the
+// callback host gets it at CallbackPath; the callback host has then checked the
+// provider's own path.
 func (e *Endpoint) answerPath(host *resource.Host, p *provider.Provider) string {
 	if e.CallbackHost != nil && e.CallbackHost.Name != host.Name {
 		return CallbackPath
@@ -103,18 +105,17 @@ func (e *Endpoint) answerPath(host *resource.Host, p *provider.Provider) string 
 	return callbackPath(p.ID)
 }
 
-// maxRepost bounds the address that an answer is sent on to.
+// maxRepost bounds the address that repost redirects to, in bytes.
 const maxRepost = 8 << 10
 
-// answerNames are the parameters of an authorization response that are looked at.
-// Others, such as the name of the person from Apple, are left out.
+// answerNames are the parameters of an authorization response that are used. Others are
+// dropped, such as the person's name that Apple sends.
 var answerNames = []string{"code", "state", "iss", "error", "error_description"}
 
-// repost takes an answer that the provider's page posts (OAuth 2.0 Form Post
-// Response Mode; Sign in with Apple and AD FS do). Such a POST comes from another
-// site, so the browser leaves out the cookie that says which browser began. The
-// browser is sent on to the same address by GET, with which the cookie comes, and
-// nothing is decided before.
+// repost takes an answer that the provider's page sends as a form (OAuth 2.0 Form Post
+// Response Mode; Sign in with Apple and AD FS do so). Such a POST comes from another
+// site, so the browser leaves out the cookie that says which browser began. repost only
+// redirects to the same address with GET, for which the browser sends the cookie.
 func (e *Endpoint) repost(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	form, err := web.Form(w, r)
 	if err == nil {
@@ -134,15 +135,15 @@ func (e *Endpoint) repost(w http.ResponseWriter, r *http.Request, host *resource
 		err = fmt.Errorf("the answer has %d bytes", len(target))
 	}
 	if err != nil {
-		e.end(w, r, notOurs(host, "", reasons.MalformedCallback, err))
+		e.end(w, r, notHonoured(host, "", reasons.MalformedCallback, err))
 		return
 	}
 	redirect(w, target)
 }
 
-// returning calls next, except on the callback host, where it sends the provider's
-// answer on to the host where the sign-in began. That host stands in the sealed state
-// and must still be configured; nothing else in the request chooses it.
+// returning is a middleware for the callback host: it sends the provider's answer on to
+// the host where the sign-in began. The sealed state names that host, which must still be
+// configured; nothing else in the request chooses it. Requests to other hosts go to next.
 func (e *Endpoint) returning(next http.Handler) http.Handler {
 	if e.CallbackHost == nil {
 		return next
@@ -161,22 +162,22 @@ func (e *Endpoint) returning(next http.Handler) http.Handler {
 			err = oauth.NewParams(query).CheckDuplicates()
 		}
 		if err != nil {
-			e.end(w, r, notOurs(e.CallbackHost, "", reasons.MalformedCallback, err))
+			e.end(w, r, notHonoured(e.CallbackHost, "", reasons.MalformedCallback, err))
 			return
 		}
 		v, _, err := e.openVisit(query.Get("state"))
 		if err != nil {
-			e.end(w, r, notOurs(e.CallbackHost, "", reasons.ForeignCallback, err))
+			e.end(w, r, notHonoured(e.CallbackHost, "", reasons.ForeignCallback, err))
 			return
 		}
 		if r.URL.Path != callbackPath(v.Provider) {
-			e.end(w, r, notOurs(e.CallbackHost, v.Flow, reasons.OtherProvider, fmt.Errorf("the answer to a visit to provider %q came to %s", v.Provider, r.URL.Path)))
+			e.end(w, r, notHonoured(e.CallbackHost, v.Flow, reasons.OtherProvider, fmt.Errorf("the answer to a visit to provider %q came to %s", v.Provider, r.URL.Path)))
 			return
 		}
 		host := e.Hosts(v.Host)
 		switch {
 		case host == nil:
-			e.end(w, r, notOurs(e.CallbackHost, v.Flow, reasons.ForeignCallback, fmt.Errorf("host %q is not configured any more", v.Host)))
+			e.end(w, r, notHonoured(e.CallbackHost, v.Flow, reasons.ForeignCallback, fmt.Errorf("host %q is not configured any more", v.Host)))
 		case host.Name == e.CallbackHost.Name:
 			next.ServeHTTP(w, r)
 		default:

@@ -19,9 +19,9 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// SignIn answers GET /account/sign-in: a person's own browser wants a session for
-// the pages of this host. One that has a session gets it renewed, and the others
-// visit the identity provider. There is nothing to consent to: no app is involved.
+// SignIn answers GET /account/sign-in: a person's browser needs a session for the pages
+// of this host. A session that it has is renewed; otherwise the person visits the
+// identity provider. There is nothing to consent to, because no app is involved.
 func (e *Endpoint) SignIn(w http.ResponseWriter, r *http.Request, host *resource.Host) {
 	flow := audit.NewFlow()
 	query, err := web.Query(r)
@@ -33,7 +33,7 @@ func (e *Endpoint) SignIn(w http.ResponseWriter, r *http.Request, host *resource
 		to, beside, err = returnTo(host, query.Get(web.ReturnParam))
 	}
 	if err != nil {
-		x := notOurs(host, flow, reasons.NoSuchPage, err)
+		x := notHonoured(host, flow, reasons.NoSuchPage, err)
 		x.view = page.Error{Status: http.StatusBadRequest, Problem: page.NoSuchPage, FlowID: flow}
 		e.end(w, r, x)
 		return
@@ -51,14 +51,14 @@ func (e *Endpoint) SignIn(w http.ResponseWriter, r *http.Request, host *resource
 	e.beginLogin(w, r, host, p, nil)
 }
 
-// maxReturn bounds the address that a person comes back to.
+// maxReturn bounds the address that a person comes back to, in bytes.
 const maxReturn = 3 << 10
 
 var errReturn = errors.New("the address to come back to is none of the pages of this host")
 
-// returnTo reads where the person goes on to: a path of this very host at which
-// there is a page, or /account. Some gateways name it by its whole URL. Nothing that
-// a browser could take for another host gets through.
+// returnTo returns the path of this host that the person goes on to, and the MCP server
+// beside it. There must be a page at the path, or it is /account. Some gateways name it
+// by its whole URL. Nothing that a browser could take for another host is accepted.
 func returnTo(host *resource.Host, asked string) (path string, beside *resource.Resource, err error) {
 	target := strings.TrimPrefix(asked, host.Issuer)
 	switch {
@@ -90,9 +90,9 @@ func returnTo(host *resource.Host, asked string) (path string, beside *resource.
 	return "", nil, errReturn
 }
 
-// currentSession returns the session of a browser, if it is good and nothing is
-// known against it.
-func (e *Endpoint) currentSession(r *http.Request, host *resource.Host) (session.Session, bool) {
+// currentSession returns the browser's session. ok is false if there is none, or if it
+// has expired or was revoked.
+func (e *Endpoint) currentSession(r *http.Request, host *resource.Host) (v session.Session, ok bool) {
 	raw, several := session.Presented(r.Header["Cookie"], host)
 	if raw == "" || several {
 		return session.Session{}, false
@@ -101,8 +101,9 @@ func (e *Endpoint) currentSession(r *http.Request, host *resource.Host) (session
 	return v, err == nil && e.Ended.Check(v.Facts()) == revocation.None
 }
 
-// signedIn gives a browser its session. It is a new one each time, so that no one
-// can have given it to the browser before.
+// signedIn gives a browser its session after a sign-in. The session is always a new one,
+// so that it cannot be one that an attacker has put into the browser before (session
+// fixation).
 func (e *Endpoint) signedIn(w http.ResponseWriter, r *http.Request, host *resource.Host, st loginState, by vouched) {
 	identity, kept := by.identity, by.session
 	entry := st.auditEntry(host, audit.SessionBegun, "")
@@ -141,7 +142,7 @@ func (e *Endpoint) signedIn(w http.ResponseWriter, r *http.Request, host *resour
 	redirect(w, host.Issuer+st.Page)
 }
 
-// note writes the session down for the person to see.
+// note records the session, for the person to see on the account page.
 func (e *Endpoint) note(ctx context.Context, host *resource.Host, v *session.Session) error {
 	who := people.Who{Subject: v.Identity.FullSubject(), Email: v.Identity.Email, Name: v.Identity.Name}
 	return e.People.Note(ctx, who, people.Entry{
@@ -149,7 +150,7 @@ func (e *Endpoint) note(ctx context.Context, host *resource.Host, v *session.Ses
 	})
 }
 
-// endSession ends a session before its time.
+// endSession revokes a session.
 func (e *Endpoint) endSession(r *http.Request, host *resource.Host, v *session.Session, reason reasons.Reason, cause error) {
 	if err := e.Ended.RevokeFamily(v.ID, time.Unix(e.Sessions.End(v), 0)); err != nil {
 		cause = errors.Join(cause, err)
@@ -158,5 +159,5 @@ func (e *Endpoint) endSession(r *http.Request, host *resource.Host, v *session.S
 		Event: audit.SessionEnded, Reason: reason, Cause: cause, Host: host.Name, Flow: v.Flow, Family: v.ID,
 		Subject: v.Identity.FullSubject(), Email: v.Identity.Email, Client: session.ClientID,
 	})
-	_ = e.People.Forget(r.Context(), v.Identity.FullSubject(), v.ID) // it dies there by itself
+	_ = e.People.Forget(r.Context(), v.Identity.FullSubject(), v.ID) // otherwise the record expires by itself
 }

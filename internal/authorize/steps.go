@@ -27,10 +27,10 @@ const (
 	loginTTL = 10 * time.Minute
 )
 
-// pending is the value of the consent step: a checked authorization request,
-// sealed into the form of the consent page and bound to the browser that got it.
+// pending is the value of the consent step: a checked authorization request, sealed into
+// the form of the consent page and bound to the browser that got it.
 type pending struct {
-	ID           string            `json:"id"` // spent when the user answers
+	ID           string            `json:"id"` // used up when the person answers
 	Flow         string            `json:"flow"`
 	ClientKey    string            `json:"client"`
 	ClientID     string            `json:"client_id"` // shortened, for the log
@@ -41,37 +41,39 @@ type pending struct {
 	Redirect     oauth.RedirectURI `json:"redirect"`
 	State        string            `json:"state,omitempty"`
 	Challenge    string            `json:"challenge"`
-	Key          string            `json:"jkt,omitempty"` // of the client, as a thumbprint
+	Key          string            `json:"jkt,omitempty"` // thumbprint of the client's key, "" for none
 	Resource     string            `json:"resource"`
 	Offered      oauth.Scopes      `json:"scopes"`
-	// Named: the client asked for Offered by name.
+	// Named says that the client asked for Offered by name.
 	Named bool `json:"named,omitempty"`
-	// More is what the client did not ask for and the person may grant as well.
+	// More is what the client did not ask for, and the person may grant as well.
 	More oauth.Scopes `json:"more,omitempty"`
-	// Withheld is what the client asked for and the rules let it have for no user.
+	// Withheld is what the client asked for, and the rules deny to all of its users.
 	Withheld  oauth.Scopes `json:"withheld,omitempty"`
-	Kind      string       `json:"kind"` // of the client
-	ScopeRoom int          `json:"room"` // bytes of scopes that may be granted
-	// Catalogue is the fingerprints of choices, and in the login step the digest of
-	// those of what was granted.
+	Kind      string       `json:"kind"` // Client.Kind
+	ScopeRoom int          `json:"room"` // how many bytes of scopes may be granted
+	// Catalogue has the fingerprints of choices. In the login step, it is the digest of
+	// the fingerprints of what was granted.
 	Catalogue string `json:"catalogue,omitempty"`
-	// Shown is the digest of what the person agrees to by granting all of choices or, in
-	// the login step, by what they granted; see catalog.Agree.
+	// Shown is the digest of what the person agrees to by granting all of choices. In the
+	// login step, it is that of what they granted. See catalog.Agree.
 	Shown  string `json:"shown,omitempty"`
 	Prompt string `json:"prompt,omitempty"`
-	// Device names the record of the device that the answer is for, whose page had
-	// UserCode; then there is no redirect URI.
+	// Device is the record of the device that the answer is for, "" for none, and
+	// UserCode the code that the person typed. There is no redirect URI then.
 	Device   string `json:"device,omitempty"`
 	UserCode string `json:"user_code,omitempty"`
 	// Mark is requestMark of the request.
 	Mark    string `json:"mark,omitempty"`
 	Offline bool   `json:"offline,omitempty"` // the client asked for offline_access
-	// Page is the address to return to, for a sign-in to this host's pages. Such a
-	// sign-in has no client, and the fields above about one are empty.
+	// Page is the address to return to after a sign-in to this host's pages; "" for an
+	// app's sign-in. A sign-in to pages has no client, and the fields about one are
+	// empty.
 	Page string `json:"page,omitempty"`
 }
 
-// step maps s to the audit step of a client's sign-in. Sign-ins for pages have none.
+// step returns s for a sign-in of an app, whose steps are counted, and "" for a sign-in
+// to pages.
 func (p pending) step(s audit.Step) audit.Step {
 	if p.Page != "" {
 		return ""
@@ -79,10 +81,10 @@ func (p pending) step(s audit.Step) audit.Step {
 	return s
 }
 
-// choices are the scopes that the person may grant.
+// choices returns the scopes that the person may grant.
 func (p pending) choices() oauth.Scopes { return p.Offered.Union(p.More) }
 
-// policyClient is the client as the rules know it.
+// policyClient returns the client as the policy knows it.
 func (p pending) policyClient() policy.Client {
 	return policy.Client{Key: p.ClientKey, Kind: p.Kind, Host: p.VouchedBy}
 }
@@ -95,7 +97,7 @@ func (p pending) auditEntry(host *resource.Host, event audit.Event, reason reaso
 	return entry
 }
 
-// Steps seals and opens the values that travel between browser hops.
+// Steps seals and opens the values that the browser carries from step to step.
 type Steps struct {
 	pending seal.Box[pending]
 	login   seal.Box[loginState]
@@ -149,11 +151,12 @@ func browserKey(browser string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// errCookies: the browser sent our cookie twice, so another host of the same site set one of them.
+// errCookies is the error if the browser sends one of our cookies twice: another host of
+// the same site may have set one.
 var errCookies = errors.New("a cookie of ours came more than once")
 
-// browser returns the random name of this browser, giving it one if it has none.
-// It says nothing about the user; the consent form is bound to it.
+// browser returns the random name of this browser, and gives it one if it has none. The
+// name says nothing about the person. The form of the consent page is bound to it.
 func (s Steps) browser(w http.ResponseWriter, r *http.Request, host *resource.Host) (string, error) {
 	if b, err := currentBrowser(r, host); err != nil || b != "" {
 		return b, err
@@ -174,9 +177,8 @@ func currentBrowser(r *http.Request, host *resource.Host) (string, error) {
 	return cookies[0].Value, nil
 }
 
-// cookieName adds the __Host- prefix (RFC 6265bis): only this very host, over
-// https, can have set such a cookie. Plain http exists on loopback only, where
-// browsers refuse the prefix.
+// cookieName adds the prefix __Host- (RFC 6265bis): only this host can set such a cookie,
+// and only over https. Plain http is for loopback only, where browsers refuse the prefix.
 func cookieName(host *resource.Host, name string) string {
 	if host.Secure {
 		return "__Host-" + name
@@ -184,8 +186,9 @@ func cookieName(host *resource.Host, name string) string {
 	return name
 }
 
-// setCookie sets or, with a negative age, removes a cookie; age 0 is the
-// browser's session. Lax lets it come back from the identity provider.
+// setCookie sets a cookie. With age 0 it lasts for the browser's session; with a negative
+// age it is removed. SameSite=Lax lets the browser send it when it returns from the
+// identity provider.
 func setCookie(w http.ResponseWriter, host *resource.Host, name, value string, age time.Duration) {
 	h, before := w.Header(), cookieName(host, name)+"="
 	if set := slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, before) }); len(set) > 0 {

@@ -11,11 +11,11 @@ import (
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/web"
 )
 
-// wayBack is a link to the client. Target is a response to a matched redirect
-// URI, made by errorRedirect; it is the one door from our pages to a client.
+// wayBack returns a link to the client, the only one on our pages. target must be made by
+// errorRedirect, for a redirect URI that was matched.
 func wayBack(target string) page.Link { return page.Link(target) }
 
-// errorView is the page for a protocol error.
+// errorView returns the page for a protocol error.
 func errorView(oe *oauth.Error, flow string) page.Error {
 	v := page.Error{Status: oe.Code.Status(), Problem: problem(oe), FlowID: flow}
 	if oe.Code == oauth.InvalidClient {
@@ -27,8 +27,8 @@ func errorView(oe *oauth.Error, flow string) page.Error {
 	return v
 }
 
-// problem finds the texts for an error: by its audit reason, which is the more
-// exact, else by its code.
+// problem returns the texts for an error: those of its audit reason, or else those of its
+// code.
 func problem(oe *oauth.Error) page.Problem {
 	for _, name := range []reasons.Reason{oe.AuditReason(), reasons.Reason(oe.Code)} {
 		if p := page.Problem(name); slices.Contains(page.Problems, p) {
@@ -38,7 +38,7 @@ func problem(oe *oauth.Error) page.Problem {
 	return page.InvalidRequest
 }
 
-// startAgainView is the page for a form or callback that is not ours to honour.
+// startAgainView returns the page for a form or callback that cannot be honoured.
 func startAgainView(reason reasons.Reason, flow string) page.Error {
 	v := page.Error{Status: http.StatusForbidden, Problem: page.OtherBrowser, FlowID: flow}
 	if reason == reasons.SignInExpired {
@@ -55,10 +55,10 @@ func tooManyView(flow string) page.Error {
 	return page.Error{Status: http.StatusTooManyRequests, Problem: page.TooManyRequests, FlowID: flow}
 }
 
-// soon is when a person may try again what is not possible now.
+// soon is after what time a person should try again when something is not available.
 const soon = 5 * time.Second
 
-// showError writes an error page; wait is until it is worth another try, 0 where
+// showError writes an error page. wait is the time until another try may succeed, 0 if
 // that is not known.
 func showError(pages *page.Pages, w http.ResponseWriter, r *http.Request, view page.Error, wait time.Duration) {
 	if wait > 0 {
@@ -67,12 +67,13 @@ func showError(pages *page.Pages, w http.ResponseWriter, r *http.Request, view p
 	pages.For(r).Error(w, view)
 }
 
-// TooMany writes the page for a limit that is reached, before a flow is known.
+// TooMany writes the page for a request over a limit that is checked before a flow is
+// known.
 func TooMany(pages *page.Pages, w http.ResponseWriter, r *http.Request, slow *web.TooMany) {
 	showError(pages, w, r, tooManyView(""), slow.Wait)
 }
 
-// Busy writes the page for a request that is not answered now.
+// Busy writes the page for a request that this service has no capacity to answer.
 func Busy(pages *page.Pages, w http.ResponseWriter, r *http.Request, oe *oauth.Error) {
 	showError(pages, w, r, errorView(oe, ""), soon)
 }
