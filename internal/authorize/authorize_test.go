@@ -129,7 +129,7 @@ func TestAuthorizeRefusesWithoutRedirect(t *testing.T) {
 			}
 		}
 		if a := s.Send(t, servertest.Request(t, "HEAD", one.Begin().URL(), "")); a.Status != 200 || a.Body != "" {
-			t.Errorf("HEAD: %d", a.Status)
+			t.Errorf("HEAD: status %d, want 200", a.Status)
 		}
 		b.Consent(t, one.Begin().With("nonce", "").With("unknown", "x").URL())
 	})
@@ -216,7 +216,7 @@ func TestAuthorizeTellsTheClient(t *testing.T) {
 	t.Run("AS-AUTHZ-27 state too long", func(t *testing.T) {
 		page := b.Open(t, c.Begin().With("state", strings.Repeat("s", 4097)).URL())
 		if page.Status != 400 || page.Location() != "" || strings.Contains(page.Body, "ssssssss") {
-			t.Errorf("%d %s", page.Status, page.Location())
+			t.Errorf("status %d %s; want 400, %q", page.Status, page.Location(), "")
 		}
 	})
 	t.Run("AS-AUTHZ-20 AS-AUTHZ-21 scopes that are offered", func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestConsent(t *testing.T) {
 	forbidden := func(t *testing.T, page *servertest.Page, reason string) {
 		t.Helper()
 		if page.Status != http.StatusForbidden || page.Location() != "" || len(page.Header["Set-Cookie"]) > 0 {
-			t.Errorf("%d to %q, cookies %q", page.Status, page.Location(), page.Header["Set-Cookie"])
+			t.Errorf("status %d to %q, cookies %q; want %v, %q", page.Status, page.Location(), page.Header["Set-Cookie"], http.StatusForbidden, "")
 		}
 		if e := s.Log.Last(audit.LoginRefused); e["reason"] != reason {
 			t.Errorf("audit says %q, want %q", e["reason"], reason)
@@ -359,7 +359,7 @@ func TestConsent(t *testing.T) {
 		b := s.NewBrowser()
 		page := b.Consent(t, c.Begin().URL())
 		if first := b.Submit(t, page, "decision", "allow"); first.Status != http.StatusSeeOther {
-			t.Fatalf("%d", first.Status)
+			t.Fatalf("status %d, want %v", first.Status, http.StatusSeeOther)
 		}
 		forbidden(t, b.Submit(t, page, "decision", "allow"), "used_twice")
 		forbidden(t, b.Submit(t, page, "decision", "deny"), "used_twice")
@@ -414,7 +414,7 @@ func TestConsent(t *testing.T) {
 		page = b.Post(t, consentURL, answer(page, "profile", "notes:write\x00", "admin", "profile", "mcp:all"))
 		got := a.Exchange(t, a.Accept(t, b.Walk(t, page, "http://127.0.0.1/cb")))
 		if got.String("scope") != "profile" {
-			t.Errorf("granted %q", got.String("scope"))
+			t.Errorf("granted %q, want %q", got.String("scope"), "profile")
 		}
 	})
 	t.Run("no scope, no decision: the page again", func(t *testing.T) {
@@ -461,7 +461,7 @@ func TestConsent(t *testing.T) {
 		b := s.NewBrowser()
 		page := b.Consent(t, c.Begin().URL())
 		if p := b.Open(t, consentURL+"?"+answer(page, "profile").Encode()); p.Status != 405 {
-			t.Errorf("ATK-14 GET: %d", p.Status)
+			t.Errorf("ATK-14 GET: status %d, want 405", p.Status)
 		}
 		req := b.FormRequest(t, consentURL, answer(page, "profile"))
 		req.Header.Set("Content-Type", "text/plain")
@@ -519,7 +519,7 @@ func TestDeception(t *testing.T) {
 			}
 			login := b.Open(t, "https://mcp.example.com"+b.Submit(t, page, "decision", "allow").Location())
 			if login.Status != 200 || strings.Contains(login.Body, "<script") || strings.ContainsAny(login.Body, "\u202e\x00") {
-				t.Errorf("login page: %d", login.Status)
+				t.Errorf("login page: status %d, want 200", login.Status)
 			}
 		})
 	}
@@ -543,7 +543,7 @@ func TestPasswordLogin(t *testing.T) {
 		page := b.Submit(t, b.Consent(t, a.URL()), "decision", "allow")
 		page = b.Open(t, "https://mcp.example.com"+page.Location())
 		if page.Status != 200 || !page.Form.Values.Has("password") {
-			t.Fatalf("%d %s", page.Status, page.Text())
+			t.Fatalf("status %d, want 200: %s", page.Status, page.Text())
 		}
 		servertest.CheckPage(t, page)
 		return page
@@ -576,11 +576,11 @@ func TestPasswordLogin(t *testing.T) {
 		null.Header.Set("Origin", "null")
 		for _, req := range []*http.Request{cross, null} {
 			if p := b.Send(t, req); p.Status != 403 || s.Log.Last(audit.LoginRefused)["reason"] != "cross_site_form" {
-				t.Errorf("ATK-13 cross-site: %d", p.Status)
+				t.Errorf("ATK-13 cross-site: status %d, want 403", p.Status)
 			}
 		}
 		if p := s.NewBrowser().Post(t, loginURL, form); p.Status != 403 || p.Location() != "" {
-			t.Errorf("AS-FED-02 other browser: %d", p.Status)
+			t.Errorf("AS-FED-02 other browser: status %d, want 403", p.Status)
 		}
 		for _, p := range []*servertest.Page{b.Open(t, loginURL), b.Open(t, loginURL+"?state="+strings.Repeat("A", 26)), b.Open(t, "https://mcp.example.com/callback?code=x&state="+form.Get("state"))} {
 			if p.Status != 403 || p.Location() != "" {
@@ -589,18 +589,18 @@ func TestPasswordLogin(t *testing.T) {
 		}
 		copyOfCookies := b.Cookies(servertest.Host)
 		if p := b.Post(t, loginURL, form); p.Status != 303 {
-			t.Fatalf("%d", p.Status)
+			t.Fatalf("status %d, want 303", p.Status)
 		}
 		for _, cookie := range copyOfCookies { // the browser dropped them; a thief did not
 			b.SetCookie(servertest.Host, cookie)
 		}
 		if p := b.Post(t, loginURL, form); p.Status != 403 || s.Log.Last(audit.LoginRefused)["reason"] != "used_twice" {
-			t.Errorf("AS-FED-02 replayed: %d", p.Status)
+			t.Errorf("AS-FED-02 replayed: status %d, want 403", p.Status)
 		}
 		late := atLogin(t, b, c.Begin())
 		s.Clock.Advance(11 * time.Minute)
 		if p := b.Submit(t, late, "", ""); p.Status != 403 || p.Location() != "" {
-			t.Errorf("expired: %d", p.Status)
+			t.Errorf("expired: status %d, want 403", p.Status)
 		}
 	})
 }
@@ -610,7 +610,7 @@ func TestDynamicRegistrationOff(t *testing.T) {
 	on := servertest.Start(t, servertest.Options{})
 	s := servertest.Start(t, servertest.Options{Edit: func(f *config.File) { f.Registration.Dynamic.Enabled = false }})
 	if a := s.Register(t, servertest.Host, nil); a.Status != 404 {
-		t.Errorf("AS-META-07 /register: %d", a.Status)
+		t.Errorf("AS-META-07 /register: status %d, want 404", a.Status)
 	}
 	if a := s.Get(t, "https://mcp.example.com/.well-known/oauth-authorization-server"); a.JSON["registration_endpoint"] != nil {
 		t.Errorf("AS-META-12 %s", a.Body)

@@ -54,7 +54,7 @@ func TestCallbackHost(t *testing.T) {
 		page := b.Open(t, servertest.WithQuery(t, at, "error_description", "a b&c=d"))
 		next, err := url.Parse(page.Location())
 		if err != nil || page.Status != http.StatusSeeOther || next.Scheme+"://"+next.Host+next.Path != "https://other.example.com/callback" {
-			t.Fatalf("%d %s", page.Status, page.Location())
+			t.Fatalf("status %d, want %v: %s", page.Status, http.StatusSeeOther, page.Location())
 		}
 		if got, want := next.Query(), servertest.Query(t, at); got.Get("code") != want.Get("code") || got.Get("state") != want.Get("state") || got.Get("error_description") != "a b&c=d" {
 			t.Errorf("%v becomes %v", want, got)

@@ -52,7 +52,7 @@ func TestScopeThatGainsATool(t *testing.T) {
 	scope := func(k servertest.Tokens, more ...string) string {
 		a := k.Client.Token(t, servertest.RefreshForm(k.Client, k.Refresh, more...))
 		if a.Status != http.StatusOK {
-			t.Fatalf("refresh: %d %s", a.Status, a.Body)
+			t.Fatalf("refresh: status %d, want %v: %s", a.Status, http.StatusOK, a.Body)
 		}
 		return a.String("scope")
 	}
@@ -64,7 +64,7 @@ func TestScopeThatGainsATool(t *testing.T) {
 	client.Scope = "read write"
 	open := waiting.Consent(t, client.Begin().URL())
 	if got := scope(both); got != "read write" {
-		t.Fatalf("before anything changed a refresh gave %q", got)
+		t.Fatalf("before anything changed a refresh gave %q, want %q", got, "read write")
 	}
 
 	write.Store(&[]string{"make", "drop"})
@@ -94,7 +94,7 @@ func TestScopeThatGainsATool(t *testing.T) {
 		s.NewBrowser().Consent(t, client.Begin().URL())
 		again := servertest.Tokens{Client: client, Refresh: both.Refresh}
 		if got := scope(again); got != "read write" {
-			t.Errorf("the refreshed token has %q", got)
+			t.Errorf("the refreshed token has %q, want %q", got, "read write")
 		}
 	})
 }

@@ -66,7 +66,7 @@ func TestToolThatChanges(t *testing.T) {
 			first := client.Begin()
 			before := agree(first, person.Consent(t, first.URL()))
 			if a := servertest.CallTool(t, s, before.Access, "make"); a.Status != http.StatusOK {
-				t.Fatalf("%d %s", a.Status, a.Body)
+				t.Fatalf("status %d, want %v: %s", a.Status, http.StatusOK, a.Body)
 			}
 			if page := person.Consent(t, client.Begin().URL()); strings.Contains(page.Text(), "since you agreed") {
 				t.Error("the page says that tools changed before they did")
@@ -88,7 +88,7 @@ func TestToolThatChanges(t *testing.T) {
 			}
 			after := agree(again, page)
 			if a := servertest.CallTool(t, s, after.Access, "make"); a.Status != http.StatusOK {
-				t.Errorf("after the person agreed again: %d %s", a.Status, a.Body)
+				t.Errorf("after the person agreed again: status %d, want %v: %s", a.Status, http.StatusOK, a.Body)
 			}
 			if page := person.Consent(t, client.Begin().URL()); strings.Contains(page.Text(), "since you agreed") {
 				t.Error("the page says that tools changed after the person agreed to them")

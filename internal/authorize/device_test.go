@@ -93,7 +93,7 @@ func TestDeviceSignIn(t *testing.T) {
 			s.Clock.Advance(5 * time.Second)
 			a := d.poll(t)
 			if a.Status != 200 || a.String("scope") != "notes:read weather:read" || a.String("refresh_token") == "" {
-				t.Fatalf("%d %s", a.Status, a.Body)
+				t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 			}
 			s.MustPass(t, servertest.Resource, a.String("access_token"))
 			d.wants(t, "invalid_grant") // it was answered, and that once
@@ -113,7 +113,7 @@ func TestDeviceAsksLate(t *testing.T) {
 	b.Submit(t, servertest.Follow(t, b, b.Submit(t, d.typed(t, b), "decision", "allow")), "", "")
 	s.Clock.Advance(5 * time.Minute)
 	if a := d.poll(t); a.Status != 200 {
-		t.Errorf("%d %s", a.Status, a.Body)
+		t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestDeviceIsToldNo(t *testing.T) {
 		s.Clock.Advance(5 * time.Second)
 		d.wants(t, "access_denied")
 		if p := d.typed(t, s.NewBrowser()); p.Status != 400 {
-			t.Errorf("a code that was answered is taken again: %d", p.Status)
+			t.Errorf("a code that was answered is taken again: status %d, want 400", p.Status)
 		}
 	})
 	t.Run("given up on the sign-in page", func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestDeviceIsToldNo(t *testing.T) {
 		d := beginDevice(t, c)
 		s.Clock.Advance(device.Lifetime + time.Second)
 		if p := d.typed(t, s.NewBrowser()); p.Status != 400 {
-			t.Errorf("a code that has expired: %d", p.Status)
+			t.Errorf("a code that has expired: status %d, want 400", p.Status)
 		}
 		d.wants(t, "expired_token")
 		s.Clock.Advance(device.Lifetime)
@@ -156,7 +156,7 @@ func TestDeviceIsToldNo(t *testing.T) {
 		page := d.typed(t, b)
 		s.Clock.Advance(device.Lifetime + time.Second)
 		if p := b.Submit(t, page, "decision", "deny"); p.Status != 403 {
-			t.Errorf("%d %s", p.Status, p.Text())
+			t.Errorf("status %d, want 403: %s", p.Status, p.Text())
 		}
 	})
 }
@@ -186,11 +186,11 @@ func TestUserCodesAreBounded(t *testing.T) {
 		d := beginDevice(t, c)
 		for range 5 {
 			if p := d.typed(t, s.NewBrowser()); p.Status != 200 {
-				t.Fatalf("%d %s", p.Status, p.Text())
+				t.Fatalf("status %d, want 200: %s", p.Status, p.Text())
 			}
 		}
 		if p := d.typed(t, s.NewBrowser()); p.Status != 400 {
-			t.Errorf("the sixth time: %d", p.Status)
+			t.Errorf("the sixth time: status %d, want 400", p.Status)
 		}
 	})
 	t.Run("wrong codes", func(t *testing.T) {
@@ -205,11 +205,11 @@ func TestUserCodesAreBounded(t *testing.T) {
 		}
 		p := try(d.answer.String("user_code"))
 		if p.Status != 429 || p.Header.Get("Retry-After") == "" {
-			t.Errorf("after ten wrong codes: %d", p.Status)
+			t.Errorf("after ten wrong codes: status %d, want 429", p.Status)
 		}
 		s.Clock.Advance(time.Minute)
 		if p := try(d.answer.String("user_code")); p.Status != 200 {
-			t.Errorf("a minute later: %d", p.Status)
+			t.Errorf("a minute later: status %d, want 200", p.Status)
 		}
 	})
 }
@@ -260,12 +260,12 @@ func TestDeviceRefusals(t *testing.T) {
 		req.Header.Set("Origin", "https://evil.example")
 		req.Header.Set("Sec-Fetch-Site", "cross-site")
 		if p := b.Send(t, req); p.Status != 403 {
-			t.Errorf("%d", p.Status)
+			t.Errorf("status %d, want 403", p.Status)
 		}
 	})
 	t.Run("a host where it is off", func(t *testing.T) {
 		if p := s.NewBrowser().Open(t, servertest.Issuer("other.example.com")+"/device"); p.Status != 404 {
-			t.Errorf("%d", p.Status)
+			t.Errorf("status %d, want 404", p.Status)
 		}
 		c2 := s.NewClient(t, "other.example.com", nil)
 		if a := beginDevice(t, c2).answer; a.String("error") != "unauthorized_client" {
@@ -284,7 +284,7 @@ func TestDeviceRefusals(t *testing.T) {
 	t.Run("a client of devices alone cannot be sent to the browser", func(t *testing.T) {
 		p := s.NewBrowser().Open(t, servertest.Issuer(servertest.Host)+"/authorize?response_type=code&client_id="+url.QueryEscape(c.ID)+"&redirect_uri=https://app.example.org/callback")
 		if p.Status != 400 || p.Location() != "" {
-			t.Errorf("%d %s", p.Status, p.Location())
+			t.Errorf("status %d %s; want 400, %q", p.Status, p.Location(), "")
 		}
 	})
 }

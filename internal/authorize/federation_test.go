@@ -145,7 +145,7 @@ func TestCallback(t *testing.T) {
 	refusedAs := func(t *testing.T, page *servertest.Page, reason string) {
 		t.Helper()
 		if page.Status != 403 || page.Location() != "" || s.Log.Last(audit.LoginRefused)["reason"] != reason {
-			t.Errorf("%d to %q, audit %v", page.Status, page.Location(), s.Log.Last(audit.LoginRefused))
+			t.Errorf("status %d to %q, audit %v; want 403, %q", page.Status, page.Location(), s.Log.Last(audit.LoginRefused), "")
 		}
 		servertest.CheckPage(t, page)
 	}
@@ -202,7 +202,7 @@ func TestCallback(t *testing.T) {
 		}
 		wg.Wait()
 		if codes != 1 || refusals != 19 {
-			t.Errorf("%d codes, %d refusals", codes, refusals)
+			t.Errorf("%d codes, %d refusals; want 1, 19", codes, refusals)
 		}
 	})
 	t.Run("AS-FED-02 too late", func(t *testing.T) {
@@ -260,7 +260,7 @@ func TestCallback(t *testing.T) {
 		b, _, callback := away(t)
 		page := b.Open(t, callback)
 		if page.Status != 303 || page.Header.Get("Cache-Control") != "no-store" || page.Header.Get("Referrer-Policy") != "no-referrer" || page.Header.Get("Access-Control-Allow-Origin") != "" {
-			t.Errorf("%d %v", page.Status, page.Header)
+			t.Errorf("status %d, want 303: %v", page.Status, page.Header)
 		}
 	})
 	t.Run("two sign-ins at once in one browser", func(t *testing.T) {

@@ -77,7 +77,7 @@ func TestGivingUp(t *testing.T) {
 		t.Errorf("%v", q)
 	}
 	if again := b.Submit(t, login, "", ""); again.Status != http.StatusForbidden {
-		t.Errorf("a sign-in that was given up goes on: %d %s", again.Status, again.Location())
+		t.Errorf("a sign-in that was given up goes on: status %d, want %v: %s", again.Status, http.StatusForbidden, again.Location())
 	}
 }
 
@@ -90,7 +90,7 @@ func TestSelectAllAndNone(t *testing.T) {
 	page := b.Consent(t, c.Begin().URL())
 	none := b.Submit(t, page, "select", "none")
 	if none.Status != http.StatusOK || len(none.Form.Values["scope"]) != 0 || len(none.Form.Offered) < 60 {
-		t.Fatalf("none: %d, %d of %d ticked", none.Status, len(none.Form.Values["scope"]), len(none.Form.Offered))
+		t.Fatalf("none: status %d, %d of %d ticked; want %v, 0", none.Status, len(none.Form.Values["scope"]), len(none.Form.Offered), http.StatusOK)
 	}
 	all := b.Submit(t, none, "select", "all")
 	if got := all.Form.Values["scope"]; !slices.Contains(got, "notes:delete") || len(got) < 50 {
@@ -117,7 +117,7 @@ func TestOnePermissionHasNoBox(t *testing.T) {
 		t.Errorf("boxes: %v", page.Form.Offered)
 	}
 	if got := a.Exchange(t, a.Accept(t, b.Walk(t, page, c.RedirectURI))).String("scope"); got != "mcp" {
-		t.Errorf("granted %q", got)
+		t.Errorf("granted %q, want %q", got, "mcp")
 	}
 	for _, forged := range []url.Values{{"scope": {"admin"}}, {}} {
 		form := url.Values{"request": b.Consent(t, c.Begin().URL()).Form.Values["request"], "decision": {"allow"}, "scope": forged["scope"]}

@@ -49,7 +49,7 @@ func TestMoreThanAsked(t *testing.T) {
 	b.Keep = func(scope string) bool { return strings.HasPrefix(scope, "notes:") }
 	answer := a.Exchange(t, a.Accept(t, b.Walk(t, page, c.RedirectURI)))
 	if got := answer.String("scope"); got != "notes:read notes:write" {
-		t.Errorf("granted %q", got)
+		t.Errorf("granted %q, want %q", got, "notes:read notes:write")
 	}
 }
 
@@ -74,7 +74,7 @@ func TestMoreThanAskedIsChecked(t *testing.T) {
 	page.Form.Values["scope"] = []string{"notes:read", "notes:write", "weather:read", "profile", "no:such"}
 	answer := a.Exchange(t, a.Accept(t, b.Walk(t, page, c.RedirectURI)))
 	if got := answer.String("scope"); got != "notes:read profile" {
-		t.Errorf("granted %q", got)
+		t.Errorf("granted %q, want %q", got, "notes:read profile")
 	}
 }
 

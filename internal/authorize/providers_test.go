@@ -52,7 +52,7 @@ func chooser(t *testing.T, b *servertest.Browser, a *servertest.Attempt) *server
 	}
 	page = servertest.Follow(t, b, page)
 	if page.Status != 200 || page.Form == nil || page.Form.Choices == nil {
-		t.Fatalf("no page to choose: %d %s", page.Status, page.Text())
+		t.Fatalf("no page to choose: status %d, want 200: %s", page.Status, page.Text())
 	}
 	return page
 }
@@ -66,7 +66,7 @@ func TestSeveralProviders(t *testing.T) {
 		a := c.Begin()
 		answer := a.Exchange(t, a.Code(t, p.browser(id)))
 		if answer.Status != 200 {
-			t.Fatalf("%d %s", answer.Status, answer.Body)
+			t.Fatalf("status %d, want 200: %s", answer.Status, answer.Body)
 		}
 		return servertest.Tokens{Client: c, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 	}
@@ -120,7 +120,7 @@ func TestSeveralProviders(t *testing.T) {
 		s := servertest.Start(t, without)
 		gone := servertest.Tokens{Client: k.Client.On(s), Refresh: k.Refresh}
 		if a := gone.Client.Token(t, servertest.RefreshForm(gone.Client, gone.Refresh)); a.Status != 400 || a.String("error") != "invalid_grant" {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want 400: %s", a.Status, a.Body)
 		}
 		if e := s.Log.Last(audit.TokenRefused); e["reason"] != "provider_removed" || e["subject"] != subjects["guests"] {
 			t.Errorf("audit says %v", e)

@@ -48,7 +48,7 @@ func TestPushedRequest(t *testing.T) {
 	answer := push(t, s, a.Params)
 	uri := answer.String("request_uri")
 	if answer.Status != http.StatusCreated || !strings.HasPrefix(uri, "urn:ietf:params:oauth:request_uri:") || answer.JSON["expires_in"] != 60.0 || answer.Header.Get("Cache-Control") != "no-store" {
-		t.Fatalf("AS-OPT-01 %d %s", answer.Status, answer.Body)
+		t.Fatalf("AS-OPT-01 status %d, want %v: %s", answer.Status, http.StatusCreated, answer.Body)
 	}
 	// What the browser brings beside the reference does not count, and a reload works.
 	b := s.NewBrowser()
@@ -61,7 +61,7 @@ func TestPushedRequest(t *testing.T) {
 	}
 	code := a.Accept(t, b.Walk(t, b.Consent(t, reference(c.ID, uri)), servertest.RedirectURI))
 	if got := a.Exchange(t, code); got.Status != 200 {
-		t.Errorf("AS-OPT-01 %d %s", got.Status, got.Body)
+		t.Errorf("AS-OPT-01 status %d, want 200: %s", got.Status, got.Body)
 	}
 }
 
@@ -99,12 +99,12 @@ func TestPushedRequestsThatAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := push(t, s, tt.params)
 			if a.Status != tt.status || a.String("error") != tt.code || a.JSON["request_uri"] != nil {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want %v: %s", a.Status, tt.status, a.Body)
 			}
 		})
 	}
 	if a := push(t, s, with(confidential, "client_secret", confidential.Secret)); a.Status != 201 {
-		t.Errorf("with its secret: %d %s", a.Status, a.Body)
+		t.Errorf("with its secret: status %d, want 201: %s", a.Status, a.Body)
 	}
 	uri := push(t, s, with(c)).String("request_uri")
 	for name, address := range map[string]string{
@@ -140,10 +140,10 @@ func TestPushedRequestBindsTheCode(t *testing.T) {
 	a := c.Begin()
 	a.With("dpop_jkt", other.Thumbprint())
 	if got := push(t, s, a.Params, "DPoP", k.Proof("POST", parURL)); got.Status != 400 || got.String("error") != "invalid_dpop_proof" {
-		t.Errorf("two keys: %d %s", got.Status, got.Body)
+		t.Errorf("two keys: status %d, want 400: %s", got.Status, got.Body)
 	}
 	if got := push(t, s, a.Params, "DPoP", k.Proof("POST", "https://"+servertest.Host+"/token")); got.Status != 400 || got.String("error") != "invalid_dpop_proof" {
-		t.Errorf("a proof for /token: %d %s", got.Status, got.Body)
+		t.Errorf("a proof for /token: status %d, want 400: %s", got.Status, got.Body)
 	}
 	a.Params.Del("dpop_jkt")
 	uri := push(t, s, a.Params, "DPoP", k.Proof("POST", parURL)).String("request_uri")
@@ -154,10 +154,10 @@ func TestPushedRequestBindsTheCode(t *testing.T) {
 			"Content-Type", "application/x-www-form-urlencoded", "DPoP", k.Proof("POST", "https://"+servertest.Host+"/token")))
 	}
 	if got := exchange(other); got.Status != 400 || got.String("error") != "invalid_grant" {
-		t.Errorf("AS-DPOP-04 another key: %d %s", got.Status, got.Body)
+		t.Errorf("AS-DPOP-04 another key: status %d, want 400: %s", got.Status, got.Body)
 	}
 	if got := exchange(k); got.Status != 200 || got.String("token_type") != "DPoP" {
-		t.Errorf("AS-DPOP-04 %d %s", got.Status, got.Body)
+		t.Errorf("AS-DPOP-04 status %d, want 200: %s", got.Status, got.Body)
 	}
 }
 
@@ -183,7 +183,7 @@ func TestPushedRequestsOnly(t *testing.T) {
 			}
 			a := c.Begin()
 			if page := s.NewBrowser().Open(t, reference(c.ID, push(t, s, a.Params).String("request_uri"))); page.Status != 200 {
-				t.Errorf("%d %s", page.Status, page.Text())
+				t.Errorf("status %d, want 200: %s", page.Status, page.Text())
 			}
 			doc := s.Get(t, "https://"+servertest.Host+"/.well-known/oauth-authorization-server")
 			if required := doc.JSON["require_pushed_authorization_requests"] == true; doc.String("pushed_authorization_request_endpoint") != parURL || required != (tt.metadata == nil) {
@@ -198,12 +198,12 @@ func TestPushingIsOff(t *testing.T) {
 	s := servertest.Start(t, servertest.Options{})
 	c := s.NewClient(t, servertest.Host, servertest.Metadata{"require_pushed_authorization_requests": true})
 	if a := push(t, s, c.Begin().Params); a.Status != http.StatusNotFound {
-		t.Errorf("AS-OPT-01 %d %s", a.Status, a.Body)
+		t.Errorf("AS-OPT-01 status %d, want %v: %s", a.Status, http.StatusNotFound, a.Body)
 	}
 	if doc := s.Get(t, "https://"+servertest.Host+"/.well-known/oauth-authorization-server"); doc.JSON["pushed_authorization_request_endpoint"] != nil {
 		t.Errorf("AS-OPT-01 %s", doc.Body)
 	}
 	if page := s.NewBrowser().Open(t, c.Begin().URL()); page.Status != 200 {
-		t.Errorf("a client that would push: %d %s", page.Status, page.Text())
+		t.Errorf("a client that would push: status %d, want 200: %s", page.Status, page.Text())
 	}
 }

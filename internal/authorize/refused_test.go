@@ -31,7 +31,7 @@ func TestAnotherAccount(t *testing.T) {
 	refused := servertest.Follow(t, b, servertest.Follow(t, b, b.Submit(t, b.Consent(t, a.URL()), "decision", "allow")))
 	flow := s.Log.Last(audit.LoginRefused)["flow"]
 	if text := refused.Text(); refused.Status != http.StatusForbidden || !strings.Contains(text, "ada@private.example") || !strings.Contains(text, flow) || flow == "" {
-		t.Fatalf("%d %s", refused.Status, text)
+		t.Fatalf("status %d, want %v: %s", refused.Status, http.StatusForbidden, text)
 	}
 	servertest.CheckPage(t, refused)
 	if len(refused.Links) != 1 || !strings.HasPrefix(refused.Links[0], c.RedirectURI+"?") {
@@ -45,16 +45,16 @@ func TestAnotherAccount(t *testing.T) {
 	again := b.Submit(t, refused, "", "")
 	at, err := url.Parse(again.Location())
 	if err != nil || again.Status != http.StatusSeeOther {
-		t.Fatalf("%d %s", again.Status, again.Text())
+		t.Fatalf("status %d, want %v: %s", again.Status, http.StatusSeeOther, again.Text())
 	}
 	if p := at.Query().Get("prompt"); p != "select_account" && p != "login" {
 		t.Errorf("the provider is not told to let the person choose: prompt %q", p)
 	}
 	if answer := a.Exchange(t, a.Accept(t, b.Walk(t, again, c.RedirectURI))); answer.Status != http.StatusOK {
-		t.Errorf("%d %s", answer.Status, answer.Body)
+		t.Errorf("status %d, want %v: %s", answer.Status, http.StatusOK, answer.Body)
 	}
 	if p := s.NewBrowser().Submit(t, refused, "", ""); p.Status != http.StatusForbidden {
-		t.Errorf("in another browser: %d %s", p.Status, p.Location())
+		t.Errorf("in another browser: status %d, want %v: %s", p.Status, http.StatusForbidden, p.Location())
 	}
 }
 

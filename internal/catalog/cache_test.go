@@ -69,7 +69,7 @@ func TestGet(t *testing.T) {
 			}
 			all.Wait()
 			if s.count() != 1 {
-				t.Errorf("%d fetches", s.count())
+				t.Errorf("%d fetches, want 1", s.count())
 			}
 			if got, _ := c.Get(t.Context(), key); got != c.Peek(key) || s.count() != 1 {
 				t.Error("not held")
@@ -183,7 +183,7 @@ func TestGet(t *testing.T) {
 			t.Error("asked")
 		}
 		if n := testing.AllocsPerRun(10, func() { c.Peek(key).ScopesForTool("a") }); n != 0 {
-			t.Errorf("%v allocations", n)
+			t.Errorf("%v allocations, want 0", n)
 		}
 	})
 }

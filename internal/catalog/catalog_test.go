@@ -60,7 +60,7 @@ func TestScopes(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := fmt.Sprint(c.Scopes); got != tc.want || c.Dropped != tc.dropped {
-				t.Errorf("got %s, dropped %d", got, c.Dropped)
+				t.Errorf("got %s, dropped %d; want %v, %v", got, c.Dropped, tc.want, tc.dropped)
 			}
 		})
 	}
@@ -108,7 +108,7 @@ func TestPlainText(t *testing.T) {
 				limit = 10
 			}
 			if got := plainText(tc.in, limit); got != tc.want {
-				t.Errorf("got %q", got)
+				t.Errorf("got %q, want %v", got, tc.want)
 			}
 		})
 	}
@@ -305,6 +305,6 @@ func TestRecall(t *testing.T) {
 		}
 	}
 	if got := one.Recall(scopes, Digest(Baseline().Fingerprints(scopes))); got != "" {
-		t.Errorf("not known then: %q", got)
+		t.Errorf("not known then: %q, want %q", got, "")
 	}
 }

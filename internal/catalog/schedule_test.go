@@ -184,11 +184,11 @@ func TestWant(t *testing.T) {
 	t.Run("no allocation, whether the server is known or not", func(t *testing.T) {
 		c := oneTarget(&server{})
 		if n := testing.AllocsPerRun(100, func() { c.Want(key).ScopesForTool("a") }); n != 0 {
-			t.Errorf("unknown: %v", n)
+			t.Errorf("unknown: %v, want 0", n)
 		}
 		c.Get(t.Context(), key)
 		if n := testing.AllocsPerRun(100, func() { c.Want(key).ScopesForTool("a") }); n != 0 {
-			t.Errorf("known: %v", n)
+			t.Errorf("known: %v, want 0", n)
 		}
 	})
 }

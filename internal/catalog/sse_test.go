@@ -124,6 +124,6 @@ func TestLongListsWaitForOneAnother(t *testing.T) {
 		t.Error(err)
 	}
 	if cap(counted) != largeFetches || len(counted) != 0 {
-		t.Errorf("%d of %d places are still taken", len(counted), cap(counted))
+		t.Errorf("%d of %d places are still taken; want %v, 0", len(counted), cap(counted), largeFetches)
 	}
 }

@@ -40,7 +40,7 @@ func TestAdditions(t *testing.T) {
 		t.Errorf("%v, removed %v", d.Headers, d.Remove)
 	}
 	if d := ask("a.example", "OPTIONS", Headers{Origin: []string{"https://x.example"}, PreflightMethod: []string{"POST"}}); d.Reason != Preflight || value(d, "X-Names") != "-" {
-		t.Errorf("preflight: %s %v", d.Reason, d.Headers)
+		t.Errorf("preflight: %s, want %v: %v", d.Reason, Preflight, d.Headers)
 	}
 	if d := ask("a.example", "POST", Headers{}); slices.Contains(d.Headers.Names, "X-Names") {
 		t.Errorf("a denial says %v", d.Headers)

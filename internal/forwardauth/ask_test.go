@@ -97,7 +97,7 @@ func TestKindThatAsks(t *testing.T) {
 		t.Errorf("asked %d times, verified %d times; a credential past its time is verified for each request", k.asked, k.verified)
 	}
 	if n := strings.Count(f.audit.String(), `"event":"access.first_use"`); n != 1 {
-		t.Errorf("%d entries of first use", n)
+		t.Errorf("%d entries of first use, want 1", n)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestWithdrawnCredential(t *testing.T) {
 	}
 	k.withdrawn.Store(true)
 	if status, _ := f.present(t, "list", "remote-jane"); status != 401 || f.reasons[APIKeyRevoked] != 1 {
-		t.Errorf("%d %v", status, f.reasons)
+		t.Errorf("status %d, want 401: %v", status, f.reasons)
 	}
 }
 
@@ -157,7 +157,7 @@ func TestManyQuestionsDelayNothingElse(t *testing.T) {
 	began := time.Now()
 	resp := f.ask(t, nginxRequest("POST", aMCP, append(call("list"), "Authorization", "Bearer remote-more")...))
 	if resp.StatusCode != 503 || resp.Header.Get("WWW-Authenticate") != "" || f.reasons[TooManyWaiting] != 1 {
-		t.Errorf("%d %v %v", resp.StatusCode, resp.Header, f.reasons)
+		t.Errorf("status %d, want 503: %v %v", resp.StatusCode, resp.Header, f.reasons)
 	}
 	own := f.token(t, aMCP, "read")
 	for _, raw := range []string{"remote-jane", own} {
@@ -191,14 +191,14 @@ func TestQuestionWithoutAnswer(t *testing.T) {
 	}
 	k.answer = func(context.Context, string) error { return credential.ErrUnknown }
 	if status, _ := f.present(t, "list", "remote-jane"); status != 503 {
-		t.Errorf("an asker that does not know either: %d", status)
+		t.Errorf("an asker that does not know either: status %d, want 503", status)
 	}
 	k.answer = func(context.Context, string) error { return credential.Refused{Reason: reasons.Allowed} }
 	if status, _ := f.present(t, "list", "remote-jane"); status != 401 {
-		t.Errorf("an error cannot allow: %d", status)
+		t.Errorf("an error cannot allow: status %d, want 401", status)
 	}
 	if f.Remembered() != 0 {
-		t.Errorf("%d remembered", f.Remembered())
+		t.Errorf("%d remembered, want 0", f.Remembered())
 	}
 }
 

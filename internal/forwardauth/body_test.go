@@ -192,7 +192,7 @@ func TestBody(t *testing.T) {
 		r := nginxRequest("POST", "https://a.example/mcp", append(call("list"), "Authorization", "Bearer "+secrets["a"])...)
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(list)), int64(len(list))
 		if resp := f.ask(t, r); resp.StatusCode != 403 {
-			t.Errorf("status %d", resp.StatusCode)
+			t.Errorf("status %d, want 403", resp.StatusCode)
 		}
 	})
 	t.Run("Envoy sends a part", func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestBody(t *testing.T) {
 		r := forwardedRequest("POST", "https://a.example/mcp", "")
 		r.Body, r.ContentLength = io.NopCloser(unread{t}), 10
 		if resp := f.ask(t, r); resp.StatusCode != 401 {
-			t.Errorf("status %d", resp.StatusCode)
+			t.Errorf("status %d, want 401", resp.StatusCode)
 		}
 	})
 }
@@ -385,6 +385,6 @@ func TestClientTrace(t *testing.T) {
 	}
 	batch := "[" + message("tools/list", "") + "," + message("tools/call", `{"name":"list","_meta":{"traceparent":"b"}}`) + "]"
 	if f.ask(t, forwardedRequest("POST", aMCP, batch, "Authorization", "Bearer "+secret)); got != "b" {
-		t.Errorf("of a batch: %q", got)
+		t.Errorf("of a batch: %q, want %q", got, "b")
 	}
 }

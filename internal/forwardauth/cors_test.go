@@ -73,7 +73,7 @@ func TestCORS(t *testing.T) {
 				}
 				if resp.StatusCode == 200 {
 					if resp.Header.Get("X-Auth-Request-User") != "-" {
-						t.Errorf("a preflight is by %s", resp.Header.Get("X-Auth-Request-User"))
+						t.Errorf("a preflight is by %s, want %q", resp.Header.Get("X-Auth-Request-User"), "-")
 					}
 					if !strings.Contains(resp.Header.Get("Access-Control-Allow-Headers"), "Authorization") {
 						t.Errorf("%v", resp.Header)
@@ -89,7 +89,7 @@ func TestCORS(t *testing.T) {
 		r := nginxRequest("POST", "https://a.example/mcp", asks...)
 		r.Method = "OPTIONS"
 		if resp := f.ask(t, r); resp.StatusCode != 401 {
-			t.Errorf("status %d", resp.StatusCode)
+			t.Errorf("status %d, want 401", resp.StatusCode)
 		}
 	})
 }

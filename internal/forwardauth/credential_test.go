@@ -76,22 +76,22 @@ func TestAnotherKindOfCredential(t *testing.T) {
 		t.Errorf("audit: %s", got)
 	}
 	if status, _ := f.present(t, "put", "ticket-jane"); status != 401 || f.reasons[InsufficientScope] != 1 {
-		t.Errorf("another scope: %d %v", status, f.reasons)
+		t.Errorf("another scope: status %d, want 401: %v", status, f.reasons)
 	}
 	if err := f.Ended.RevokeToken("ticket-jane", start.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if status, _ := f.present(t, "list", "ticket-jane"); status != 401 || f.reasons[Revoked] != 1 {
-		t.Errorf("revoked: %d %v", status, f.reasons)
+		t.Errorf("revoked: status %d, want 401: %v", status, f.reasons)
 	}
 	f.present(t, "list", "ticket-joe")
 	f.now = start.Add(time.Minute)
 	if status, _ := f.present(t, "list", "ticket-joe"); status != 401 || f.reasons[Expired] != 1 {
-		t.Errorf("expired while remembered: %d %v", status, f.reasons)
+		t.Errorf("expired while remembered: status %d, want 401: %v", status, f.reasons)
 	}
 	held := f.Remembered()
 	if status, _ := f.present(t, "list", "ticket-jim"); status != 401 || f.reasons[Expired] != 2 || f.Remembered() != held {
-		t.Errorf("expired before its first use: %d %v", status, f.reasons)
+		t.Errorf("expired before its first use: status %d, want 401: %v", status, f.reasons)
 	}
 }
 
@@ -108,11 +108,11 @@ func TestKindIsChosenByForm(t *testing.T) {
 		t.Errorf("the kind of tickets was asked %d times about what is no ticket", asked.Load())
 	}
 	if status, _ := f.present(t, "list", "ticket-forged"); status != 401 || f.reasons[BadSignature] != 2 || f.reasons[MalformedToken] != 1 {
-		t.Errorf("%d %v", status, f.reasons)
+		t.Errorf("status %d, want 401: %v", status, f.reasons)
 	}
 	f.Credentials = nil
 	if status, _ := f.present(t, "list", f.token(t, aMCP, "read")); status != 401 {
-		t.Errorf("without any kind: %d", status)
+		t.Errorf("without any kind: status %d, want 401", status)
 	}
 }
 

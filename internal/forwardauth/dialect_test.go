@@ -125,7 +125,7 @@ func TestDialects(t *testing.T) {
 				}
 				q := read(r)
 				if q.Dialect != dialect {
-					t.Fatalf("dialect %s", q.Dialect)
+					t.Fatalf("dialect %s, want %v", q.Dialect, dialect)
 				}
 				var d Decision
 				reason := f.locate(&q, &d)
@@ -170,7 +170,7 @@ func TestRoutedHost(t *testing.T) {
 			q := read(r)
 			var d Decision
 			if reason := f.locate(&q, &d); reason != Allowed {
-				t.Errorf("with a port: %s", reason)
+				t.Errorf("with a port: %s, want %v", reason, Allowed)
 			}
 		})
 	}
@@ -217,7 +217,7 @@ func TestDialectPaths(t *testing.T) {
 				"X-Forwarded-Host", "a.example", "X-Forwarded-Uri", "/mcp", "Path", "/mcp", "Method", "POST")
 			r.RequestURI = Path + target
 			if resp := f.ask(t, r); resp.StatusCode != http.StatusForbidden {
-				t.Errorf("status %d", resp.StatusCode)
+				t.Errorf("status %d, want %v", resp.StatusCode, http.StatusForbidden)
 			}
 		})
 	}

@@ -56,7 +56,7 @@ func TestMessagesOfAgentgateway(t *testing.T) {
 			q.Body = strings.NewReader(strings.ReplaceAll(tt.body, "tools/call", "tools/list"))
 			_, lists, ok := f.Reads(t.Context(), &q)
 			if allowed := tt.dialect == ExtMCP && tt.want != NotServedThatWay && tt.want != MalformedBody && tt.want != BodyMissing; ok != allowed || lists != allowed {
-				t.Errorf("reads: %v, %v", lists, ok)
+				t.Errorf("reads: %v, %v; want %v, %v", lists, ok, allowed, allowed)
 			}
 		})
 	}

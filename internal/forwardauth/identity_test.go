@@ -125,7 +125,7 @@ func TestSignedHeaderIsKept(t *testing.T) {
 		t.Helper()
 		resp := f.ask(t, nginxRequest("POST", aMCP, "Authorization", "Bearer "+raw))
 		if resp.StatusCode != 200 {
-			t.Fatalf("status %d", resp.StatusCode)
+			t.Fatalf("status %d, want 200", resp.StatusCode)
 		}
 		return resp.Header.Get("X-Auth-Request-Identity")
 	}

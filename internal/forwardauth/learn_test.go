@@ -80,7 +80,7 @@ func TestNothingToLearn(t *testing.T) {
 		}
 	}
 	if resp := f.ask(t, nginxRequest("POST", "https://b.example/mcp", append(call("put"), "Authorization", "Bearer "+f.token(t, "https://b.example/mcp", "read"))...)); resp.StatusCode != 200 {
-		t.Errorf("advisory: %d", resp.StatusCode)
+		t.Errorf("advisory: status %d, want 200", resp.StatusCode)
 	}
 	f.present(t, "list", "not-a-token")
 }
@@ -131,6 +131,6 @@ func TestListWaits(t *testing.T) {
 		t.Fatal("a list that was not read shows a tool: this test proves nothing")
 	}
 	if reason := w.readList(t.Context(), q, &d); reason != Allowed || asked != 1 || !w.View(&d).Shows(toolsCall, "list") {
-		t.Errorf("%s, asked %d times", reason, asked)
+		t.Errorf("%s, asked %d times; want %v, 1", reason, asked, Allowed)
 	}
 }

@@ -78,7 +78,7 @@ func TestParsedByTheGateway(t *testing.T) {
 		q := Request{Dialect: EnvoyGRPC, Method: http.MethodPost, Host: "plain.example", Path: "/mcp", Headers: modern("tools/call", "put"), Parsed: read("tools/call", "list", "")}
 		q.Authorization = []string{"Bearer " + f.token(t, "https://plain.example/mcp", "read")}
 		if d := f.Decide(t.Context(), &q); d.Reason != InsufficientScope {
-			t.Errorf("%s", d.Reason)
+			t.Errorf("%s, want %v", d.Reason, InsufficientScope)
 		}
 	})
 }

@@ -48,7 +48,7 @@ func TestPolicyFollowsCatalogue(t *testing.T) {
 			t.Errorf("a tool that has nothing to do with it: %d, for the scopes %q, want %q", resp.StatusCode, got, scope)
 		}
 		if got := claimsOf(t, resp.Header.Get("X-Auth-Request-Identity"))["scope"]; got != scope {
-			t.Errorf("the signed header says %v", got)
+			t.Errorf("the signed header says %v, want %v", got, scope)
 		}
 	}
 
@@ -68,7 +68,7 @@ func TestPolicyFollowsCatalogue(t *testing.T) {
 	lists(both, "read write")
 	now = without
 	if got := calls(write, "list"); got != http.StatusForbidden {
-		t.Errorf("nothing is left again: %d", got)
+		t.Errorf("nothing is left again: %d, want %v", got, http.StatusForbidden)
 	}
 	lists(both, "read")
 }

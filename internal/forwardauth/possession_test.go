@@ -147,20 +147,20 @@ func TestPossessionAtEachDialect(t *testing.T) {
 				return b.ask(t, r)
 			}
 			if resp := ask("/mcp?session=1", "POST", aMCP); resp.StatusCode != 200 {
-				t.Errorf("%d %v", resp.StatusCode, b.reasons)
+				t.Errorf("status %d, want 200: %v", resp.StatusCode, b.reasons)
 			}
 			if resp := ask("/mcp/messages", "POST", aMCP+"/messages?x"); resp.StatusCode != 200 {
-				t.Errorf("below: %d %v", resp.StatusCode, b.reasons)
+				t.Errorf("below: status %d, want 200: %v", resp.StatusCode, b.reasons)
 			}
 			if resp := ask("/mcp", "GET", aMCP); resp.StatusCode != 401 || b.reasons[ProofMethod] != 1 {
-				t.Errorf("htm GET: %d %v", resp.StatusCode, b.reasons)
+				t.Errorf("htm GET: status %d, want 401: %v", resp.StatusCode, b.reasons)
 			}
 			foreign := []string{"Forwarded", "host=evil.example;proto=http", "X-Forwarded-Port", "1234", "X-Forwarded-Proto", "http", "X-Http-Method-Override", "GET", "X-Rewrite-Url", "/other"}
 			if resp := ask("/mcp", "POST", "http://a.example/mcp", foreign...); resp.StatusCode != 401 || b.reasons[ProofURL] != 1 {
-				t.Errorf("headers of the client: %d %v", resp.StatusCode, b.reasons)
+				t.Errorf("headers of the client: status %d, want 401: %v", resp.StatusCode, b.reasons)
 			}
 			if resp := ask("/mcp", "POST", aMCP, foreign...); resp.StatusCode != 200 {
-				t.Errorf("headers of the client: %d %v", resp.StatusCode, b.reasons)
+				t.Errorf("headers of the client: status %d, want 200: %v", resp.StatusCode, b.reasons)
 			}
 		})
 	}
@@ -215,20 +215,20 @@ func TestNonceAtTheGateway(t *testing.T) {
 	}
 	b.key.Nonce = nonce
 	if resp = b.present(t, "DPoP ticket-jane", b.proof()); resp.StatusCode != 200 || resp.Header.Get("DPoP-Nonce") != "" {
-		t.Errorf("RS-DPOP-02 a fresh nonce: %d %v", resp.StatusCode, resp.Header)
+		t.Errorf("RS-DPOP-02 a fresh nonce: status %d, want 200: %v", resp.StatusCode, resp.Header)
 	}
 	b.now = b.now.Add(21 * time.Second) // half of its life is over
 	resp = b.present(t, "DPoP ticket-jane", b.proof())
 	next := resp.Header.Get("DPoP-Nonce")
 	if resp.StatusCode != 200 || next == "" || next == nonce {
-		t.Errorf("RS-DPOP-02 an old nonce: %d %v", resp.StatusCode, resp.Header)
+		t.Errorf("RS-DPOP-02 an old nonce: status %d, want 200: %v", resp.StatusCode, resp.Header)
 	}
 	if resp = b.present(t, "Basic x"); resp.StatusCode != 401 || resp.Header.Get("DPoP-Nonce") == "" {
-		t.Errorf("a client without a token: %d %v", resp.StatusCode, resp.Header)
+		t.Errorf("a client without a token: status %d, want 401: %v", resp.StatusCode, resp.Header)
 	}
 	b.now = b.now.Add(20 * time.Second)
 	if resp = b.present(t, "DPoP ticket-jane", b.proof()); resp.StatusCode != 401 || b.reasons[NonceNeeded] != 2 {
-		t.Errorf("RS-DPOP-02 an expired nonce: %d %v", resp.StatusCode, b.reasons)
+		t.Errorf("RS-DPOP-02 an expired nonce: status %d, want 401: %v", resp.StatusCode, b.reasons)
 	}
 }
 

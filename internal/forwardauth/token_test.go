@@ -19,7 +19,7 @@ func TestAllowed(t *testing.T) {
 		t.Run("RS-VAL-07 "+method, func(t *testing.T) {
 			resp := f.ask(t, nginxRequest(method, aMCP, "Authorization", "Bearer "+secret))
 			if resp.StatusCode != http.StatusOK {
-				t.Fatalf("status %d", resp.StatusCode)
+				t.Fatalf("status %d, want %v", resp.StatusCode, http.StatusOK)
 			}
 			for name, want := range map[string]string{"User": "jane", "Email": "jane@example.com", "Groups": "staff,a%2Cb"} {
 				if got := resp.Header.Get("X-Auth-Request-" + name); got != want {
@@ -29,7 +29,7 @@ func TestAllowed(t *testing.T) {
 		})
 	}
 	if n := strings.Count(f.audit.String(), `"event":"access.first_use"`); n != 1 {
-		t.Errorf("%d entries of first use", n)
+		t.Errorf("%d entries of first use, want 1", n)
 	}
 	t.Run("identity that is not known is no empty header", func(t *testing.T) {
 		nobody := f.mint(t, f.issuer, aMCP, "read", token.Person{})
@@ -130,12 +130,12 @@ func TestChallenges(t *testing.T) {
 	})
 	t.Run("RS-VAL-01 the scheme in any case", func(t *testing.T) {
 		if resp := f.ask(t, nginxRequest("GET", aMCP, "Authorization", "bEARER "+good)); resp.StatusCode != 200 {
-			t.Errorf("status %d", resp.StatusCode)
+			t.Errorf("status %d, want 200", resp.StatusCode)
 		}
 	})
 	t.Run("ATK-22 a token that is remembered", func(t *testing.T) {
 		if resp := f.ask(t, nginxRequest("GET", "https://a.example/two", "Authorization", "Bearer "+good)); resp.StatusCode != 401 {
-			t.Errorf("status %d", resp.StatusCode)
+			t.Errorf("status %d, want 401", resp.StatusCode)
 		}
 	})
 	t.Run("RS-VAL-04 a token that is remembered expires", func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestCache(t *testing.T) {
 		return n
 	}
 	if ask(good) != 200 || size() != 1 {
-		t.Fatalf("%d entries", size())
+		t.Fatalf("%d entries, want 1", size())
 	}
 	t.Run("a flood of bad tokens evicts nothing", func(t *testing.T) {
 		parts := strings.Split(good, ".")
@@ -238,16 +238,16 @@ func TestIssued(t *testing.T) {
 	raw := f.token(t, aMCP, "read write")
 	f.Issued(raw, res)
 	if f.Remembered() != 1 || used() != 0 {
-		t.Fatalf("%d remembered, %d used", f.Remembered(), used())
+		t.Fatalf("%d remembered, %d used; want 1, 0", f.Remembered(), used())
 	}
 	var lookup Lookup
 	f.Endpoint.Count = func(o Outcome) { lookup = o.Lookup }
 	for range 3 {
 		if resp := f.ask(t, nginxRequest("GET", aMCP, "Authorization", "Bearer "+raw)); resp.StatusCode != 200 {
-			t.Fatalf("%d", resp.StatusCode)
+			t.Fatalf("status %d, want 200", resp.StatusCode)
 		}
 		if lookup != Hit || used() != 1 {
-			t.Errorf("lookup %v, %d first uses", lookup, used())
+			t.Errorf("lookup %v, %d first uses; want %v, 1", lookup, used(), Hit)
 		}
 	}
 	for name, bad := range map[string]string{

@@ -184,7 +184,7 @@ func TestScopeRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			status, scope := ask(t, tt.scope, tt.method, tt.name)
 			if status != tt.status || scope != tt.challenge {
-				t.Errorf("status %d, scope %q", status, scope)
+				t.Errorf("status %d, scope %q; want %v, %v", status, scope, tt.status, tt.challenge)
 			}
 		})
 	}
@@ -233,7 +233,7 @@ func TestStepUp(t *testing.T) {
 	t.Run("ATK-63 what was asked for is enough", func(t *testing.T) {
 		c := challenge(t, denied(t, "a", "read", Forwarded))
 		if resp := denied(t, "a", c["scope"], Forwarded); resp.StatusCode != 200 {
-			t.Errorf("status %d", resp.StatusCode)
+			t.Errorf("status %d, want 200", resp.StatusCode)
 		}
 	})
 	t.Run("ATK-63 a scope that cannot be granted is not asked for", func(t *testing.T) {

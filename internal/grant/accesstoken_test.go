@@ -250,7 +250,7 @@ func TestForgedTokens(t *testing.T) {
 			}
 		}
 		if tried != 15 {
-			t.Errorf("%d other spellings", tried)
+			t.Errorf("%d other spellings, want 15", tried)
 		}
 	})
 	t.Run("RS-ERR-02 one description for all", func(t *testing.T) {
@@ -330,11 +330,11 @@ func TestCredentials(t *testing.T) {
 		}
 		two := servertest.Request(t, "GET", "https://mcp.example.com/authenticate", "", "Authorization", "Bearer "+token, "X-Original-URL", servertest.Resource, "X-Original-URL", servertest.Resource)
 		if a := s.Send(t, two); a.Status != 403 {
-			t.Errorf("two targets: %d", a.Status)
+			t.Errorf("two targets: status %d, want 403", a.Status)
 		}
 		elsewhere := servertest.Request(t, "GET", "https://evil.example/authenticate", "", "Authorization", "Bearer "+token)
 		if a := s.Send(t, elsewhere); a.Status != 403 {
-			t.Errorf("unknown host: %d", a.Status)
+			t.Errorf("unknown host: status %d, want 403", a.Status)
 		}
 	})
 	t.Run("any method, never a redirect", func(t *testing.T) {

@@ -67,7 +67,7 @@ func newSigning(t testing.TB, kids ...string) *signing {
 		ID string `json:"client_id"`
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusCreated {
-		t.Fatalf("%d %s", w.Code, w.Body)
+		t.Fatalf("%d, want %v: %s", w.Code, http.StatusCreated, w.Body)
 	}
 	s.id = answer.ID
 	s.Clients = counting{clients, s}
@@ -150,7 +150,7 @@ func TestAssertionOfManyKeys(t *testing.T) {
 			t.Error(got)
 		}
 		if s.asked != 1 {
-			t.Errorf("the keys were asked for %d times", s.asked)
+			t.Errorf("the keys were asked for %d times, want 1", s.asked)
 		}
 	})
 	t.Run("no signature is checked after too many failures", func(t *testing.T) {

@@ -94,10 +94,10 @@ func TestClientCredentials(t *testing.T) {
 		basic := ofMachine(t, s, servertest.Host, "nightly", secret, base)
 		post := ofMachine(t, s, servertest.Host, "", "", with("client_id", "nightly", "client_secret", secret, "scope", "notes:read other"))
 		if basic.Status != 200 || basic.String("scope") != "notes:read notes:write" || basic.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("%d %s", basic.Status, basic.Body)
+			t.Errorf("status %d, want 200: %s", basic.Status, basic.Body)
 		}
 		if post.Status != 200 || post.String("scope") != "notes:read" {
-			t.Errorf("%d %s", post.Status, post.Body)
+			t.Errorf("status %d, want 200: %s", post.Status, post.Body)
 		}
 		if basic.JSON["refresh_token"] != nil || post.JSON["refresh_token"] != nil {
 			t.Error("AS-CC-01: a refresh token")
@@ -107,7 +107,7 @@ func TestClientCredentials(t *testing.T) {
 		token := ofMachine(t, s, servertest.Host, "nightly", secret, base).String("access_token")
 		pass := s.MustPass(t, servertest.Resource, token)
 		if user := pass.Header.Get("X-Auth-Request-User"); user != "client:nightly" {
-			t.Errorf("user %q", user)
+			t.Errorf("user %q, want %q", user, "client:nightly")
 		}
 		if e := s.Log.Last(audit.TokenIssued); e["subject"] != "client:nightly" || e["client"] != "nightly" || e["resource"] != servertest.Resource || e["scope"] != "notes:read notes:write" {
 			t.Errorf("audit says %v", e)
@@ -121,10 +121,10 @@ func TestClientCredentials(t *testing.T) {
 		claims := map[string]any{"iss": "signer", "sub": "signer", "aud": servertest.Issuer(servertest.Host), "exp": s.Clock.Now().Add(time.Minute).Unix(), "jti": rand.Text()}
 		form := with("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion", clientAssertion(t, jose.ES256, key, "k1", nil, claims))
 		if a := ofMachine(t, s, servertest.Host, "", "", form); a.Status != 200 || a.String("scope") != "notes:read" {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 		}
 		if a := ofMachine(t, s, servertest.Host, "", "", form); a.Status != 401 || a.String("error") != "invalid_client" {
-			t.Errorf("AS-CA-06 the same again: %d %s", a.Status, a.Body)
+			t.Errorf("AS-CA-06 the same again: status %d, want 401: %s", a.Status, a.Body)
 		}
 	})
 	dynamic := s.NewClient(t, servertest.Host, servertest.Metadata{"token_endpoint_auth_method": "client_secret_basic", "grant_types": []string{"authorization_code", "client_credentials"}})
@@ -154,7 +154,7 @@ func TestClientCredentials(t *testing.T) {
 			}
 			a := ofMachine(t, s, host, tt.id, tt.secret, tt.form)
 			if a.Status != tt.status || a.String("error") != tt.code || a.JSON["access_token"] != nil {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want %v: %s", a.Status, tt.status, a.Body)
 			}
 			if e := s.Log.Last(audit.TokenRefused); e["reason"] != tt.reason {
 				t.Errorf("audit says %v", e)
@@ -172,7 +172,7 @@ func TestClientCredentials(t *testing.T) {
 	})
 	t.Run("the only resource that is open to it", func(t *testing.T) {
 		if a := ofMachine(t, s, servertest.Host, "nightly", secret, url.Values{"grant_type": base["grant_type"]}); a.Status != 200 {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 		}
 	})
 }
@@ -199,12 +199,12 @@ func TestClientCredentialsAndPolicy(t *testing.T) {
 			a := ofMachine(t, s, servertest.Host, "nightly", secret, form)
 			if tt.scope == "" {
 				if e := s.Log.Last(audit.TokenRefused); a.Status != 400 || a.String("error") != "invalid_scope" || e["reason"] != "not_allowed_by_policy" {
-					t.Errorf("%d %s, audit says %v", a.Status, a.Body, e)
+					t.Errorf("status %d, want 400: %s, audit says %v", a.Status, a.Body, e)
 				}
 				return
 			}
 			if a.Status != 200 || a.String("scope") != tt.scope {
-				t.Fatalf("%d %s", a.Status, a.Body)
+				t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 			}
 			s.MustPass(t, servertest.Resource, a.String("access_token"))
 		})

@@ -95,7 +95,7 @@ func TestMetadataDocuments(t *testing.T) {
 		}
 		s.MustPass(t, servertest.Resource, c.AccessToken(t, b))
 		if n := p.count("/oauth/client.json"); n != 1 {
-			t.Errorf("%d fetches", n)
+			t.Errorf("%d fetches, want 1", n)
 		}
 	})
 	t.Run("AS-CIMD-24 a page and no redirect", func(t *testing.T) {
@@ -122,12 +122,12 @@ func TestMetadataDocuments(t *testing.T) {
 		s.Clock.Advance(25 * time.Hour)
 		answer := c.Token(t, url.Values{"grant_type": {"authorization_code"}, "client_id": {appID}, "code": {"x"}, "code_verifier": {"x"}})
 		if answer.Status != 503 || answer.String("error") != "temporarily_unavailable" || answer.Header.Get("Retry-After") == "" {
-			t.Errorf("%d %s", answer.Status, answer.Body)
+			t.Errorf("status %d, want 503: %s", answer.Status, answer.Body)
 		}
 		p.set(404)
 		answer = c.Token(t, url.Values{"grant_type": {"authorization_code"}, "client_id": {appID}, "code": {"x"}, "code_verifier": {"x"}})
 		if answer.Status != 401 || answer.String("error") != "invalid_client" {
-			t.Errorf("withdrawn: %d %s", answer.Status, answer.Body)
+			t.Errorf("withdrawn: status %d, want 401: %s", answer.Status, answer.Body)
 		}
 	})
 	t.Run("AS-META advertised", func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestMetadataDocuments(t *testing.T) {
 		methods := fmt.Sprint(doc["token_endpoint_auth_methods_supported"])
 		algs := fmt.Sprint(doc["token_endpoint_auth_signing_alg_values_supported"])
 		if methods != "[none client_secret_basic client_secret_post private_key_jwt]" || algs != "[RS256 PS256 ES256 ES384 EdDSA]" {
-			t.Errorf("%s %s", methods, algs)
+			t.Errorf("%s %s; want %q, %q", methods, algs, "[none client_secret_basic client_secret_post private_key_jwt]", "[RS256 PS256 ES256 ES384 EdDSA]")
 		}
 	})
 }
@@ -147,14 +147,14 @@ func TestMetadataDocumentsOff(t *testing.T) {
 	t.Parallel()
 	s, c, p := published(t, nil, func(f *config.File) { f.Registration.MetadataDocuments.Enabled = false })
 	if page := s.NewBrowser().Open(t, c.Begin().URL()); page.Status != 400 || p.count("/oauth/client.json") != 0 {
-		t.Errorf("%d, %d fetches", page.Status, p.count("/oauth/client.json"))
+		t.Errorf("status %d, %d fetches; want 400, 0", page.Status, p.count("/oauth/client.json"))
 	}
 	if _, ok := s.Get(t, "https://"+servertest.Host+"/.well-known/oauth-authorization-server").JSON["client_id_metadata_document_supported"]; ok {
 		t.Error("advertised")
 	}
 	a := s.Register(t, servertest.Host, servertest.Metadata{"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://app.example.org/jwks"})
 	if a.Status != 400 || a.String("error") != "invalid_client_metadata" {
-		t.Errorf("%d %s", a.Status, a.Body)
+		t.Errorf("status %d, want 400: %s", a.Status, a.Body)
 	}
 }
 
@@ -231,7 +231,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 		answer := c.Token(t, form)
 		if answer.Status != 200 {
-			t.Fatalf("%d %s", answer.Status, answer.Body)
+			t.Fatalf("status %d, want 200: %s", answer.Status, answer.Body)
 		}
 		s.MustPass(t, servertest.Resource, answer.String("access_token"))
 	})
@@ -267,7 +267,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 		f := a.TokenForm(a.Code(t, b))
 		edit := []string{"code", f.Get("code"), "code_verifier", f.Get("code_verifier")}
 		if answer := send(jwt, edit...); answer.Status != 200 {
-			t.Errorf("AS-CA-06 for the first time: %d %s", answer.Status, answer.Body)
+			t.Errorf("AS-CA-06 for the first time: status %d, want 200: %s", answer.Status, answer.Body)
 		}
 		return edit
 	}
@@ -321,7 +321,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 			s.Clock.Advance(3 * time.Second) // failures are throttled
 			a := send(tt.jwt, tt.edit...)
 			if e := s.Log.Last(audit.TokenRefused); a.Status != tt.status || e["reason"] != tt.reason {
-				t.Errorf("%d %s %v", a.Status, a.Body, e)
+				t.Errorf("status %d, want %v: %s %v", a.Status, tt.status, a.Body, e)
 			}
 		})
 	}
@@ -337,7 +337,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 			send(clientAssertion(t, jose.RS256, other, "unknown", nil, claims()))
 		}
 		if n := p.count("/jwks") - before; n != 1 {
-			t.Errorf("%d fetches of keys", n)
+			t.Errorf("%d fetches of keys, want 1", n)
 		}
 	})
 	t.Run("AS-CIMD-25 keys that do not come", func(t *testing.T) {
@@ -348,7 +348,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 		}
 		s.Clock.Advance(25 * time.Hour)
 		if a := send(clientAssertion(t, jose.RS256, other, "new", nil, claims())); a.Status != 503 {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want 503: %s", a.Status, a.Body)
 		}
 	})
 }
@@ -367,7 +367,7 @@ func TestRegisteredKeys(t *testing.T) {
 		"iss": c.ID, "sub": c.ID, "aud": "https://" + servertest.Host, "exp": s.Clock.Now().Unix() + 60, "jti": "one",
 	}))
 	if answer := c.Token(t, form); answer.Status != 200 {
-		t.Errorf("AS-DCR-11 %d %s", answer.Status, answer.Body)
+		t.Errorf("AS-DCR-11 status %d, want 200: %s", answer.Status, answer.Body)
 	}
 }
 
@@ -410,7 +410,7 @@ func TestPreRegistered(t *testing.T) {
 	})
 	t.Run("AS-PRE-01 exact redirects", func(t *testing.T) {
 		if p := s.NewBrowser().Open(t, client("web", appCallback+"/x", "").Begin().URL()); p.Status != 400 || p.Location() != "" {
-			t.Errorf("%d %s", p.Status, p.Location())
+			t.Errorf("status %d %s; want 400, %q", p.Status, p.Location(), "")
 		}
 	})
 	t.Run("AS-PRE-01 scopes and resources of its own", func(t *testing.T) {
@@ -418,7 +418,7 @@ func TestPreRegistered(t *testing.T) {
 		c := client("web", appCallback, newSecret)
 		a := c.Begin()
 		if answer := a.Exchange(t, a.Code(t, b)); answer.Status != 200 || answer.String("scope") != "notes:read" {
-			t.Errorf("%d %s", answer.Status, answer.Body)
+			t.Errorf("status %d, want 200: %s", answer.Status, answer.Body)
 		}
 		limited := client("elsewhere", appCallback, "")
 		if p := b.Open(t, limited.Begin().URL()); !strings.Contains(p.Location(), "error=invalid_target") {

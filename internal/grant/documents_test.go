@@ -173,10 +173,10 @@ func TestKeySetAtANamedPrivateURL(t *testing.T) {
 	}
 	a := s.Register(t, servertest.Host, servertest.Metadata{"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://keys.corp.internal:9443/other"})
 	if a.Status != http.StatusBadRequest {
-		t.Errorf("a stranger names the host: %d %s", a.Status, a.Body)
+		t.Errorf("a stranger names the host: status %d, want %v: %s", a.Status, http.StatusBadRequest, a.Body)
 	}
 	internet.Resolve("keys.corp.internal", "169.254.169.254")
 	if a := send(start()); a.Status != http.StatusInternalServerError || a.String("error") != "server_error" || !strings.Contains(a.Body, "does not connect to") {
-		t.Errorf("a metadata server's address: %d %s", a.Status, a.Body)
+		t.Errorf("a metadata server's address: status %d, want %v: %s", a.Status, http.StatusInternalServerError, a.Body)
 	}
 }

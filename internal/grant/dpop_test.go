@@ -77,7 +77,7 @@ func signInBound(t *testing.T, c *servertest.Client, k *dpoptest.Key) servertest
 	a := c.Begin()
 	answer := send(t, c.Service, a.TokenForm(a.Code(t, c.Service.NewBrowser())), k.Proof("POST", tokenURL))
 	if answer.Status != 200 || answer.String("token_type") != "DPoP" {
-		t.Fatalf("%d %s", answer.Status, answer.Body)
+		t.Fatalf("status %d, want 200: %s", answer.Status, answer.Body)
 	}
 	return servertest.Tokens{Client: c, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 }
@@ -109,18 +109,18 @@ func TestBoundAccessToken(t *testing.T) {
 		return s.Send(t, req)
 	}
 	if a := ask("DPoP "+tokens.Access, k.Proof("POST", mcp, dpoptest.Token(tokens.Access))); a.Status != 200 {
-		t.Errorf("RS-DPOP-01 %d %s", a.Status, a.Body)
+		t.Errorf("RS-DPOP-01 status %d, want 200: %s", a.Status, a.Body)
 	}
 	if a := ask("Bearer "+tokens.Access, k.Proof("POST", mcp, dpoptest.Token(tokens.Access))); a.Status != 401 || a.String("error") != "invalid_token" {
-		t.Errorf("RS-DPOP-03 %d %s", a.Status, a.Body)
+		t.Errorf("RS-DPOP-03 status %d, want 401: %s", a.Status, a.Body)
 	}
 	if a := ask("DPoP "+tokens.Access, k.Proof("GET", "https://"+servertest.Host+"/authenticate", dpoptest.Token(tokens.Access))); a.Status != 401 || a.String("error") != "invalid_dpop_proof" {
-		t.Errorf("RS-DPOP-01 a proof for /authenticate: %d %s", a.Status, a.Body)
+		t.Errorf("RS-DPOP-01 a proof for /authenticate: status %d, want 401: %s", a.Status, a.Body)
 	}
 	// Who sends no proof gets an ordinary token.
 	ordinary := servertest.SignIn(t, c)
 	if got := claimsOf(t, ordinary.Access).Confirmation.JKT; got != "" {
-		t.Errorf("bound to %q without a proof", got)
+		t.Errorf("bound to %q without a proof, want %q", got, "")
 	}
 	s.MustPass(t, mcp, ordinary.Access)
 }
@@ -156,7 +156,7 @@ func TestProofsAtTheTokenEndpoint(t *testing.T) {
 	}
 	// None of that spent the code, and a query is no part of the URL.
 	if got := send(t, s, form, k.Proof("POST", "HTTPS://MCP.example.com:443/token?x")); got.Status != 200 || got.String("token_type") != "DPoP" {
-		t.Errorf("AS-DPOP-02 %d %s", got.Status, got.Body)
+		t.Errorf("AS-DPOP-02 status %d, want 200: %s", got.Status, got.Body)
 	}
 }
 
@@ -185,7 +185,7 @@ func TestProofAtTheTokenEndpointIsUsedOnce(t *testing.T) {
 	}
 	all.Wait()
 	if good.Load() != 1 || replayed.Load() != 3 {
-		t.Errorf("ATK-35 %d tokens, %d refusals", good.Load(), replayed.Load())
+		t.Errorf("ATK-35 %d tokens, %d refusals; want 1, 3", good.Load(), replayed.Load())
 	}
 }
 
@@ -197,7 +197,7 @@ func TestDPoPRequired(t *testing.T) {
 	form := a.TokenForm(a.Code(t, s.NewBrowser()))
 	refusedToken(t, s, send(t, s, form), "invalid_dpop_proof", "dpop_proof_missing")
 	if got := send(t, s, form, k.Proof("POST", tokenURL)); got.Status != 200 || got.String("token_type") != "DPoP" {
-		t.Errorf("%d %s", got.Status, got.Body)
+		t.Errorf("status %d, want 200: %s", got.Status, got.Body)
 	}
 }
 
@@ -211,7 +211,7 @@ func TestDPoPIsOff(t *testing.T) {
 	a := c.Begin().With("dpop_jkt", "nonsense")
 	got := send(t, s, a.TokenForm(a.Code(t, s.NewBrowser())), "nonsense", "twice")
 	if got.Status != 200 || got.String("token_type") != "Bearer" {
-		t.Errorf("AS-DPOP-05 %d %s", got.Status, got.Body)
+		t.Errorf("AS-DPOP-05 status %d, want 200: %s", got.Status, got.Body)
 	}
 }
 
@@ -228,7 +228,7 @@ func TestClientWithBoundTokensOnly(t *testing.T) {
 	form := a.TokenForm(a.Code(t, s.NewBrowser()))
 	refusedToken(t, s, send(t, s, form), "invalid_dpop_proof", "dpop_proof_missing")
 	if got := send(t, s, form, k.Proof("POST", tokenURL)); got.Status != 200 || got.String("token_type") != "DPoP" {
-		t.Errorf("AS-DPOP-05 %d %s", got.Status, got.Body)
+		t.Errorf("AS-DPOP-05 status %d, want 200: %s", got.Status, got.Body)
 	}
 	for _, wrong := range []any{"true", 1, []bool{true}} {
 		if a := s.Register(t, servertest.Host, servertest.Metadata{"dpop_bound_access_tokens": wrong}); a.Status != 400 || a.String("error") != "invalid_client_metadata" {
@@ -279,7 +279,7 @@ func TestBoundRefreshToken(t *testing.T) {
 	unbound := servertest.SignIn(t, c)
 	next = send(t, s, servertest.RefreshForm(c, unbound.Refresh), k.Proof("POST", tokenURL))
 	if next.Status != 200 || next.String("token_type") != "DPoP" {
-		t.Fatalf("%d %s", next.Status, next.Body)
+		t.Fatalf("status %d, want 200: %s", next.Status, next.Body)
 	}
 	refusedToken(t, s, send(t, s, servertest.RefreshForm(c, next.String("refresh_token"))), "invalid_grant", "dpop_proof_missing")
 
@@ -307,14 +307,14 @@ func TestNoncesAtTheTokenEndpoint(t *testing.T) {
 	forged := k.Proof("POST", tokenURL, dpoptest.Claim("nonce", k.Nonce[:len(k.Nonce)-2]+"AA"))
 	refusedToken(t, s, send(t, s, form, forged), "use_dpop_nonce", "dpop_nonce_needed")
 	if got = send(t, s, form, k.Proof("POST", tokenURL)); got.Status != 200 {
-		t.Errorf("AS-DPOP-03 %d %s", got.Status, got.Body)
+		t.Errorf("AS-DPOP-03 status %d, want 200: %s", got.Status, got.Body)
 	}
 	// The same nonce is good at the MCP server.
 	raw := got.String("access_token")
 	req := servertest.Request(t, http.MethodGet, "https://"+servertest.Host+"/authenticate", "",
 		"X-Original-URL", mcp, "X-Original-Method", "POST", "Authorization", "DPoP "+raw, "DPoP", k.Proof("POST", mcp, dpoptest.Token(raw)))
 	if answer := s.Send(t, req); answer.Status != 200 {
-		t.Errorf("RS-DPOP-02 %d %s", answer.Status, answer.Body)
+		t.Errorf("RS-DPOP-02 status %d, want 200: %s", answer.Status, answer.Body)
 	}
 }
 

@@ -81,7 +81,7 @@ func (x exchanger) signIn(t *testing.T) servertest.Tokens {
 	a := x.client.Begin().With("scope", "notes:read notes:write")
 	answer := a.Exchange(t, a.Code(t, x.NewBrowser()))
 	if answer.Status != 200 || answer.String("scope") != "notes:read notes:write" {
-		t.Fatalf("%d %s", answer.Status, answer.Body)
+		t.Fatalf("status %d, want 200: %s", answer.Status, answer.Body)
 	}
 	return servertest.Tokens{Client: x.client, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 }
@@ -153,7 +153,7 @@ func TestExchangeForAnotherServer(t *testing.T) {
 	}
 	a := ask("scope", "notes:read", "audience", otherResource)
 	if a.Status != 200 || a.String("scope") != "notes:read" || a.String("issued_token_type") != accessTokenURN || a.JSON["refresh_token"] != nil {
-		t.Fatalf("%d %s", a.Status, a.Body)
+		t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 	}
 	if life := a.JSON["expires_in"].(float64); life > 300 || life < 290 {
 		t.Errorf("it lives for %v s", life)
@@ -170,7 +170,7 @@ func TestExchangeForAnotherServer(t *testing.T) {
 	next := x.exchange(t, otherHost, "other-server", exchangeForm(there.Get(identityHeader), "resource", servertest.Resource))
 	back := x.told(t, servertest.Resource, next.String("access_token"))
 	if got := back.Get("X-Auth-Request-Actor"); got != "client:other-server,client:notes-server" {
-		t.Errorf("actors %q", got)
+		t.Errorf("actors %q, want %q", got, "client:other-server,client:notes-server")
 	}
 	servertest.MustRevoke(t, x.client, k.Refresh)
 	for at, access := range map[string]string{otherResource: a.String("access_token"), servertest.Resource: next.String("access_token")} {
@@ -178,7 +178,7 @@ func TestExchangeForAnotherServer(t *testing.T) {
 	}
 	// And what ended is worth nothing at /token.
 	if b := ask(); b.Status != 400 || b.String("error") != "invalid_request" || x.Log.Last(audit.TokenRefused)["reason"] != "family_revoked" {
-		t.Errorf("after the end: %d %s %v", b.Status, b.Body, x.Log.Last(audit.TokenRefused))
+		t.Errorf("after the end: status %d, want 400: %s %v", b.Status, b.Body, x.Log.Last(audit.TokenRefused))
 	}
 }
 
@@ -345,11 +345,11 @@ func TestExchangeByAServiceAccount(t *testing.T) {
 	good := pod(account, servertest.Issuer(servertest.Host))
 	a := ask(good)
 	if _, _, live := x.idp.Live(a.String("access_token")); a.Status != 200 || !live {
-		t.Fatalf("%d %s %v", a.Status, a.Body, x.Log.Last(audit.TokenRefused))
+		t.Fatalf("status %d, want 200: %s %v", a.Status, a.Body, x.Log.Last(audit.TokenRefused))
 	}
 	a = ask(good, "resource", otherResource, "scope", "notes:read")
 	if a.Status != 200 || a.String("scope") != "notes:read" {
-		t.Fatalf("%d %s", a.Status, a.Body)
+		t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 	}
 	if e := x.Log.Last(audit.TokenExchanged); !strings.HasSuffix(e["actor"], ":"+account) {
 		t.Errorf("audit: %v", e)
@@ -390,13 +390,13 @@ func TestExchangeByAWorkload(t *testing.T) {
 		t.Errorf("a mistake: %d %s", a.Status, a.Body)
 	}
 	if a := ask(actor); a.Status != 200 {
-		t.Fatalf("the same, put right: %d %s %v", a.Status, a.Body, x.Log.Last(audit.TokenRefused))
+		t.Fatalf("the same, put right: status %d, want 200: %s %v", a.Status, a.Body, x.Log.Last(audit.TokenRefused))
 	}
 	if a := ask(actor); a.String("error") != "invalid_request" || x.Log.Last(audit.TokenRefused)["reason"] != "assertion_used_twice" {
 		t.Errorf("once more: %d %s", a.Status, a.Body)
 	}
 	if a := ask(assertion(), "resource", otherResource); a.Status != 200 {
-		t.Errorf("another: %d %s", a.Status, a.Body)
+		t.Errorf("another: status %d, want 200: %s", a.Status, a.Body)
 	}
 }
 
@@ -420,7 +420,7 @@ func TestExchangeChainIsBounded(t *testing.T) {
 		access, at = a.String("access_token"), next
 	}
 	if hops != 8 {
-		t.Errorf("%d hops", hops)
+		t.Errorf("%d hops, want 8", hops)
 	}
 }
 
@@ -442,7 +442,7 @@ func TestExchangeIsAdvertised(t *testing.T) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	if a := x.Send(t, servertest.Request(t, http.MethodPost, servertest.Issuer(otherHost)+"/dead-token", "", "Content-Type", "application/x-www-form-urlencoded")); a.Status != 400 {
-		t.Errorf("/dead-token where nothing is exchanged: %d %s", a.Status, a.Body)
+		t.Errorf("/dead-token where nothing is exchanged: status %d, want 400: %s", a.Status, a.Body)
 	}
 }
 
@@ -456,7 +456,7 @@ func TestExchangeInFormClient(t *testing.T) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	if a := x.exchange(t, servertest.Host, "notes-server", exchangeForm(told.Get(identityHeader), "resource", otherResource)); a.Status != 200 {
-		t.Errorf("for another server: %d %s", a.Status, a.Body)
+		t.Errorf("for another server: status %d, want 200: %s", a.Status, a.Body)
 	}
 }
 
@@ -513,7 +513,7 @@ func TestDeadTokenOfAnotherServersSignIn(t *testing.T) {
 			x.Clock.Advance(2 * time.Minute)
 			there := x.told(t, otherResource, a.String("access_token"))
 			if there.Get(tokenHeader) != "-" {
-				t.Errorf("the other server gets %q", there.Get(tokenHeader))
+				t.Errorf("the other server gets %q, want %q", there.Get(tokenHeader), "-")
 			}
 			if b := x.exchange(t, otherHost, "other-server", exchangeForm(there.Get(identityHeader))); b.Status == 200 {
 				t.Errorf("the other server gets the provider's token: %s", b.Body)
@@ -552,7 +552,7 @@ func TestDeadToken(t *testing.T) {
 			told := x.told(t, servertest.Resource, k.Access)
 			dead := told.Get(tokenHeader)
 			if a := x.tellDead(t, "notes-server", told.Get(identityHeader), jwtTokenType, dead); a.Status != 200 || a.JSON["ended"] != false {
-				t.Errorf("of a token that is new: %d %s", a.Status, a.Body)
+				t.Errorf("of a token that is new: status %d, want 200: %s", a.Status, a.Body)
 			}
 			x.Clock.Advance(2 * time.Minute)
 			if a := x.tellDead(t, "other-server", told.Get(identityHeader), jwtTokenType, dead); a.String("error") != "invalid_request" {
@@ -569,7 +569,7 @@ func TestDeadToken(t *testing.T) {
 			x.MustPass(t, servertest.Resource, k.Access)
 			a := x.tellDead(t, "notes-server", told.Get(identityHeader), jwtTokenType, dead)
 			if e := x.Log.Last(audit.ProviderTokenDead); a.Status != 200 || a.JSON["ended"] != true || e["client"] != "notes-server" || e["reason"] != "provider_token_dead" {
-				t.Fatalf("%d %s %v", a.Status, a.Body, e)
+				t.Fatalf("status %d, want 200: %s %v", a.Status, a.Body, e)
 			}
 			x.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 			k.Refused(t, 400, "invalid_grant", "family_revoked")

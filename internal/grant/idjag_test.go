@@ -31,7 +31,7 @@ func TestIdentityAssertions(t *testing.T) {
 	raw := w.assertion("id-jag", map[string]any{"act": map[string]any{"sub": "assistant-1", "act": map[string]any{"iss": "https://agents.example", "sub": "planner"}}})
 	a := w.show(t, raw, true)
 	if a.Status != 200 || a.String("scope") != "notes:read" || a.JSON["refresh_token"] != nil || a.Header.Get("Cache-Control") != "no-store" {
-		t.Fatalf("AS-JAG-07 AS-JAG-08: %d %s", a.Status, a.Body)
+		t.Fatalf("AS-JAG-07 AS-JAG-08: status %d, want 200: %s", a.Status, a.Body)
 	}
 	host := strings.TrimPrefix(w.idp.URL, "http://")
 	acting := host + ":assistant-1 < agents.example:planner"
@@ -59,7 +59,7 @@ func TestIdentityAssertions(t *testing.T) {
 			}
 		}
 		if r := w.Ask(t, "https://mcp.example.com/wiki", token); r.Status != 401 {
-			t.Errorf("at another MCP server: %d", r.Status)
+			t.Errorf("at another MCP server: status %d, want 401", r.Status)
 		}
 	})
 	issuer := servertest.Issuer(servertest.Host)
@@ -118,7 +118,7 @@ func TestIdentityAssertions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			raw := w.idp.Token(w.assertionClaims("id-jag", tt.differs), map[string]any{"typ": "application/oauth-id-jag+jwt"})
 			if a := w.show(t, raw, true, tt.more...); a.Status != 200 || a.String("scope") != tt.scope {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 			}
 		})
 	}
@@ -140,10 +140,10 @@ func TestIdentityAssertions(t *testing.T) {
 	t.Run("a mistake costs the assertion nothing", func(t *testing.T) {
 		raw := w.assertion("id-jag", nil)
 		if a := w.show(t, raw, true, "scope", "x"); a.Status != 400 {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want 400: %s", a.Status, a.Body)
 		}
 		if a := w.show(t, raw, true); a.Status != 200 {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 		}
 	})
 }
@@ -157,7 +157,7 @@ func TestWhoActedYesterday(t *testing.T) {
 	}
 	for _, differs := range []map[string]any{act("helper"), act("helper"), act("planner"), {}, {"sub": "bob-2", "act": map[string]any{"sub": "x"}}} {
 		if a := w.show(t, w.assertion("id-jag", differs), true); a.Status != 200 {
-			t.Fatalf("%d %s", a.Status, a.Body)
+			t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 		}
 	}
 	page, err := os.ReadFile("../../docs/machines.md")
@@ -178,7 +178,7 @@ func TestWhoActedYesterday(t *testing.T) {
 		t.Fatalf("%v (jq is needed): %s", err, out)
 	}
 	if got := strings.Join(strings.Fields(string(out)), " "); got != "2 agents.example:helper 1 agents.example:planner" {
-		t.Errorf("the line says %q", got)
+		t.Errorf("the line says %q, want %q", got, "2 agents.example:helper 1 agents.example:planner")
 	}
 }
 
@@ -190,7 +190,7 @@ func TestIdentityAssertionsOfTenants(t *testing.T) {
 	for _, tenant := range []string{"acme", "globex"} {
 		a := w.show(t, w.assertion("id-jag", map[string]any{"tenant": tenant}), true)
 		if a.Status != 200 {
-			t.Fatalf("%d %s", a.Status, a.Body)
+			t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 		}
 		users[servertest.User(t, w.Service, a.String("access_token"))] = true
 	}
@@ -224,7 +224,7 @@ func TestIdentityAssertionIsThePerson(t *testing.T) {
 	}, map[string]any{"typ": "oauth-id-jag+jwt"})
 	a := ofMachine(t, s, servertest.Host, "enterprise", jagSecret, url.Values{"grant_type": {jwtBearer}, "assertion": {raw}})
 	if a.Status != 200 {
-		t.Fatalf("%d %s, audit says %v", a.Status, a.Body, s.Log.Last(audit.TokenRefused))
+		t.Fatalf("status %d, want 200: %s, audit says %v", a.Status, a.Body, s.Log.Last(audit.TokenRefused))
 	}
 	if user := servertest.User(t, s, a.String("access_token")); user != signedIn {
 		t.Errorf("%q, who signs in as %q", user, signedIn)
@@ -291,7 +291,7 @@ func TestNoTokenPassesForAnother(t *testing.T) {
 		}
 	}
 	if refused != 30 {
-		t.Errorf("%d of 30 refused", refused)
+		t.Errorf("%d of 30 refused, want 30", refused)
 	}
 }
 
@@ -342,7 +342,7 @@ func TestUnknownIssuersFetchNothing(t *testing.T) {
 	}
 	all.Wait()
 	if n := asked.Load(); n != 0 {
-		t.Errorf("%d requests to the stranger", n)
+		t.Errorf("%d requests to the stranger, want 0", n)
 	}
 	if after := w.cluster.Fetches() + w.platform.Fetches() + w.idp.Fetches(); after != before {
 		t.Errorf("%d fetches from the issuers of others", after-before)

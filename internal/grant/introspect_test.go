@@ -55,14 +55,14 @@ func TestIntrospection(t *testing.T) {
 		t.Helper()
 		a := introspect(t, s, host, "checker", checkerSecret, token)
 		if a.Status != 200 || a.Body != `{"active":false}`+"\n" || a.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 		}
 	}
 	t.Run("AS-INT-02 an active token", func(t *testing.T) {
 		a := introspect(t, s, servertest.Host, "checker", checkerSecret, k.Access)
 		want := []string{"active", "aud", "client_id", "exp", "iat", "iss", "jti", "scope", "sub", "token_type"}
 		if got := slices.Sorted(maps.Keys(a.JSON)); a.Status != 200 || !slices.Equal(got, want) {
-			t.Fatalf("%d %s", a.Status, a.Body)
+			t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 		}
 		if a.JSON["active"] != true || a.String("aud") != servertest.Resource || a.String("iss") != "https://"+servertest.Host || a.String("sub") != "static:jane" ||
 			a.String("client_id") != c.ID || a.String("scope") != "notes:read notes:write weather:read profile" || a.String("token_type") != "Bearer" {
@@ -92,7 +92,7 @@ func TestIntrospection(t *testing.T) {
 			}
 		}
 		if a := s.Send(t, servertest.Request(t, http.MethodGet, "https://"+servertest.Host+"/introspect?token="+k.Access, "")); a.Status != http.StatusMethodNotAllowed {
-			t.Errorf("GET: %d", a.Status)
+			t.Errorf("GET: status %d, want %v", a.Status, http.StatusMethodNotAllowed)
 		}
 	})
 	t.Run("AS-INT-01 what is not active", func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestIntrospection(t *testing.T) {
 		}
 		inactive(t, "other.example.com", k.Access)
 		if a := introspect(t, s, servertest.Host, "checker", checkerSecret, ""); a.Status != 400 {
-			t.Errorf("no token: %d %s", a.Status, a.Body)
+			t.Errorf("no token: status %d, want 400: %s", a.Status, a.Body)
 		}
 	})
 	t.Run("AS-INT-02 revoked and expired", func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestIntrospection(t *testing.T) {
 	t.Run("AS-INT-01 off by default and then not advertised", func(t *testing.T) {
 		off := servertest.Start(t, servertest.Options{Edit: configuredClients})
 		if a := introspect(t, off, servertest.Host, "checker", checkerSecret, "x"); a.Status != http.StatusNotFound {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want %v: %s", a.Status, http.StatusNotFound, a.Body)
 		}
 		for service, want := range map[*servertest.Service]string{off: "", s: "https://" + servertest.Host + "/introspect"} {
 			if doc := service.Get(t, "https://"+servertest.Host+"/.well-known/oauth-authorization-server"); doc.String("introspection_endpoint") != want {
@@ -146,7 +146,7 @@ func TestConfiguredClientRefresh(t *testing.T) {
 	t.Run("AS-RT-01 a configured client without the grant gets none by asking", func(t *testing.T) {
 		a := client("kiosk", "").Begin()
 		if answer := a.Exchange(t, a.Code(t, s.NewBrowser())); answer.Status != 200 || answer.JSON["refresh_token"] != nil {
-			t.Errorf("%d %s", answer.Status, answer.Body)
+			t.Errorf("status %d, want 200: %s", answer.Status, answer.Body)
 		}
 	})
 	t.Run("AS-TOK-03 the grant was taken from it", func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestConfiguredClientRefresh(t *testing.T) {
 		here := k.Client.On(other)
 		servertest.Tokens{Client: here, Refresh: k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted", "scope", "notes:write")
 		if a := here.Token(t, servertest.RefreshForm(here, k.Refresh)); a.Status != 200 || a.String("scope") != "notes:read" {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 		}
 		none := changed(func(c *registration.Known) { c.Scopes = []string{"weather:read"} })
 		servertest.Tokens{Client: k.Client.On(none), Refresh: k.Refresh}.Refused(t, 400, "invalid_scope", "scope_not_granted")

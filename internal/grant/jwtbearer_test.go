@@ -142,11 +142,11 @@ func TestServiceAccounts(t *testing.T) {
 	for range 2 { // pods show their token again and again
 		a := w.show(t, raw, false)
 		if a.Status != 200 || a.String("scope") != "notes:read notes:write" || a.JSON["refresh_token"] != nil || a.JSON["expires_in"] != 900.0 {
-			t.Fatalf("%d %s", a.Status, a.Body)
+			t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 		}
 		pass := w.MustPass(t, servertest.Resource, a.String("access_token"))
 		if user, groups := pass.Header.Get("X-Auth-Request-User"), pass.Header.Get("X-Auth-Request-Groups"); user != "kubernetes.default.svc.cluster.local:system:serviceaccount:ci:builder" || groups != "system:serviceaccounts,system:serviceaccounts:ci" {
-			t.Errorf("user %q, groups %q", user, groups)
+			t.Errorf("user %q, groups %q; want %q, %q", user, groups, "kubernetes.default.svc.cluster.local:system:serviceaccount:ci:builder", "system:serviceaccounts,system:serviceaccounts:ci")
 		}
 		if e := w.Log.Last(audit.TokenIssued); e["rules"] != "trustedIssuers[0].rules[0] (builders)" || e["subject"] != "kubernetes.default.svc.cluster.local:system:serviceaccount:ci:builder" {
 			t.Errorf("audit says %v", e)
@@ -218,7 +218,7 @@ func TestWorkloads(t *testing.T) {
 	raw := w.assertion("workload", nil)
 	a := w.show(t, raw, false)
 	if a.Status != 200 || a.String("scope") != "notes:read notes:write" || a.JSON["refresh_token"] != nil {
-		t.Fatalf("%d %s", a.Status, a.Body)
+		t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 	}
 	w.refusedWith(t, w.show(t, raw, false), 400, "invalid_grant", "assertion_used_twice")
 	pass := w.MustPass(t, servertest.Resource, a.String("access_token"))
@@ -263,12 +263,12 @@ func TestWorkloads(t *testing.T) {
 			a := w.show(t, w.assertion("workload", tt.differs), false)
 			if tt.scope == "" {
 				if a.Status != 400 || a.String("error") != "invalid_grant" {
-					t.Errorf("%d %s", a.Status, a.Body)
+					t.Errorf("status %d, want 400: %s", a.Status, a.Body)
 				}
 				return
 			}
 			if a.Status != 200 || a.String("scope") != tt.scope {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 			}
 		})
 	}
@@ -299,7 +299,7 @@ func TestPolicyOfAgents(t *testing.T) {
 		}
 	})
 	if a := w.show(t, w.assertion("workload", nil), false); a.Status != 200 || a.String("scope") != "notes:write" {
-		t.Errorf("%d %s", a.Status, a.Body)
+		t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 	}
 	act := func(sub string, before any) map[string]any {
 		actor := map[string]any{"iss": "https://agents.example", "sub": sub}

@@ -43,7 +43,7 @@ func TestPublicClientsOfIdentityAssertions(t *testing.T) {
 			form.Set("client_id", c.ID)
 			a := ofMachine(t, s, servertest.Host, "", "", form)
 			if a.Status != tt.status {
-				t.Fatalf("%d %s", a.Status, a.Body)
+				t.Fatalf("status %d, want %v: %s", a.Status, tt.status, a.Body)
 			}
 			if tt.reason != "" {
 				if e := s.Log.Last("token.refused"); e["reason"] != tt.reason {
@@ -58,13 +58,13 @@ func TestPublicClientsOfIdentityAssertions(t *testing.T) {
 			other := jag("https://app.example.org/another.json")
 			other.Set("client_id", c.ID)
 			if a := ofMachine(t, s, servertest.Host, "", "", other); a.Status != 400 || a.String("error") != "invalid_grant" {
-				t.Errorf("another client's: %d %s", a.Status, a.Body)
+				t.Errorf("another client's: status %d, want 400: %s", a.Status, a.Body)
 			}
 			dynamic := s.NewClient(t, servertest.Host, nil)
 			own := jag(dynamic.ID)
 			own.Set("client_id", dynamic.ID)
 			if a := ofMachine(t, s, servertest.Host, "", "", own); a.Status != 400 || a.String("error") != "unauthorized_client" {
-				t.Errorf("a client that registered itself: %d %s", a.Status, a.Body)
+				t.Errorf("a client that registered itself: status %d, want 400: %s", a.Status, a.Body)
 			}
 		})
 	}

@@ -133,11 +133,11 @@ func TestRefresh(t *testing.T) {
 		for _, a := range answers {
 			seen[a.String("refresh_token")] = true
 			if a.Status != 200 {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 			}
 		}
 		if len(seen) != 1 {
-			t.Errorf("%d different refresh tokens", len(seen))
+			t.Errorf("%d different refresh tokens, want 1", len(seen))
 		}
 		servertest.Tokens{Client: c, Refresh: answers[0].String("refresh_token")}.Again(t)
 	})
@@ -236,7 +236,7 @@ func TestRefresh(t *testing.T) {
 			t.Errorf("as a code: %d %s", got.Status, got.Body)
 		}
 		if got := c.Token(t, servertest.RefreshForm(c, "")); got.Status != 400 || got.String("error") != "invalid_request" {
-			t.Errorf("missing: %d %s", got.Status, got.Body)
+			t.Errorf("missing: status %d, want 400: %s", got.Status, got.Body)
 		}
 		if got := c.Service.Send(t, servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token?refresh_token="+k.Refresh,
 			servertest.RefreshForm(c, "").Encode(), "Content-Type", "application/x-www-form-urlencoded")); got.Status != 400 {
@@ -250,12 +250,12 @@ func TestRefresh(t *testing.T) {
 		k := servertest.SignIn(t, &wide)
 		a := c.Token(t, servertest.RefreshForm(c, k.Refresh, "scope", "notes:read"))
 		if a.Status != 200 || a.String("scope") != "notes:read" {
-			t.Fatalf("%d %s", a.Status, a.Body)
+			t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 		}
 		s.Clock.Advance(grace + time.Second)
 		b := c.Token(t, servertest.RefreshForm(c, a.String("refresh_token"), "scope", "offline_access openid email no:such"))
 		if b.Status != 200 || b.String("scope") != "notes:read notes:write weather:read profile" {
-			t.Errorf("%d %s", b.Status, b.Body)
+			t.Errorf("status %d, want 200: %s", b.Status, b.Body)
 		}
 	})
 	t.Run("AS-RT-06 a mistake costs nothing", func(t *testing.T) {
@@ -392,7 +392,7 @@ func TestRecheck(t *testing.T) {
 				return servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/token", servertest.RefreshForm(c, k.Refresh).Encode(), "Content-Type", "application/x-www-form-urlencoded")
 			}) {
 				if a.Status != 200 {
-					t.Fatalf("%d %s", a.Status, a.Body)
+					t.Fatalf("status %d, want 200: %s", a.Status, a.Body)
 				}
 				k.Refresh, k.Access = a.String("refresh_token"), a.String("access_token")
 			}
@@ -470,7 +470,7 @@ func TestRecheck(t *testing.T) {
 			trouble(true)
 			a := c.Token(t, servertest.RefreshForm(c, k.Refresh))
 			if a.Status != 503 || a.String("error") != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 503: %s", a.Status, a.Body)
 			}
 			s.Clock.Advance(5 * time.Minute)
 			trouble(false)
@@ -612,17 +612,17 @@ func TestRevoke(t *testing.T) {
 	t.Run("AS-REV-01 wrong requests", func(t *testing.T) {
 		k := servertest.SignIn(t, c)
 		if a := servertest.Revoke(t, c, ""); a.Status != 400 || a.String("error") != "invalid_request" {
-			t.Errorf("no token: %d %s", a.Status, a.Body)
+			t.Errorf("no token: status %d, want 400: %s", a.Status, a.Body)
 		}
 		if a := servertest.Revoke(t, c, k.Access, "client_id", ""); a.Status != 401 || a.String("error") != "invalid_client" {
-			t.Errorf("no client: %d %s", a.Status, a.Body)
+			t.Errorf("no client: status %d, want 401: %s", a.Status, a.Body)
 		}
 		if a := servertest.Revoke(t, c, k.Access, "client_secret", "x"); a.Status != 401 {
-			t.Errorf("a secret of a public client: %d %s", a.Status, a.Body)
+			t.Errorf("a secret of a public client: status %d, want 401: %s", a.Status, a.Body)
 		}
 		twice := url.Values{"token": {k.Access, k.Access}, "client_id": {c.ID}}
 		if a := s.Send(t, servertest.Request(t, http.MethodPost, "https://"+servertest.Host+"/revoke", twice.Encode(), "Content-Type", "application/x-www-form-urlencoded")); a.Status != 400 {
-			t.Errorf("two tokens: %d %s", a.Status, a.Body)
+			t.Errorf("two tokens: status %d, want 400: %s", a.Status, a.Body)
 		}
 		s.MustPass(t, servertest.Resource, k.Access)
 	})
@@ -631,7 +631,7 @@ func TestRevoke(t *testing.T) {
 		stranger := s.NewClient(t, servertest.Host, nil)
 		for _, token := range []string{k.Access, k.Refresh} {
 			if a := servertest.Revoke(t, stranger, token); a.Status != 400 || a.String("error") != "invalid_grant" {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 400: %s", a.Status, a.Body)
 			}
 			if e := s.Log.Last(audit.RevocationRefused); e["reason"] != "token_of_another_client" {
 				t.Errorf("audit says %v", e)
@@ -670,7 +670,7 @@ func TestCodeReplay(t *testing.T) {
 		k := servertest.Tokens{Client: c, Access: first.String("access_token"), Refresh: first.String("refresh_token")}
 		s.MustPass(t, servertest.Resource, k.Access)
 		if got := a.Exchange(t, code); got.Status != 400 || got.String("error") != "invalid_grant" {
-			t.Errorf("%d %s", got.Status, got.Body)
+			t.Errorf("status %d, want 400: %s", got.Status, got.Body)
 		}
 		s.MustNotPass(t, servertest.Resource, k.Access, "invalid_token")
 		k.Refused(t, 400, "invalid_grant", "family_revoked")
@@ -711,7 +711,7 @@ func TestCodeReplay(t *testing.T) {
 			}
 		}
 		if good != 1 {
-			t.Errorf("%d redemptions of one code", good)
+			t.Errorf("%d redemptions of one code, want 1", good)
 		}
 	})
 }
@@ -769,7 +769,7 @@ func TestDenyList(t *testing.T) {
 			}
 			k.Refused(t, 400, "invalid_grant", "denied_by_operator")
 			if got := waiting.Exchange(t, code); got.Status != 400 || got.String("error") != "invalid_grant" {
-				t.Errorf("code: %d %s", got.Status, got.Body)
+				t.Errorf("code: status %d, want 400: %s", got.Status, got.Body)
 			}
 			b := s.NewBrowser()
 			attempt := c.Begin()

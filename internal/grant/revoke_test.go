@@ -105,7 +105,7 @@ func TestOnePersonDoesNotFillTheList(t *testing.T) {
 		for range 200 {
 			raw := r.access(t, "family")
 			if w := r.revoke(t, raw); w.Code != http.StatusOK {
-				t.Fatalf("%d %s", w.Code, w.Body)
+				t.Fatalf("%d, want %v: %s", w.Code, http.StatusOK, w.Body)
 			}
 			claims, err := r.Verifier.Open(raw, r.host.Issuer)
 			if err != nil || r.Ended.Check(revocation.Facts{TokenID: claims.ID, Family: claims.Family}) == revocation.None {
@@ -113,7 +113,7 @@ func TestOnePersonDoesNotFillTheList(t *testing.T) {
 			}
 		}
 		if n := r.Ended.Len(); n != 61 {
-			t.Errorf("%d entries", n)
+			t.Errorf("%d entries, want 61", n)
 		}
 	})
 	t.Run("many sign-ins of one person", func(t *testing.T) {
@@ -125,10 +125,10 @@ func TestOnePersonDoesNotFillTheList(t *testing.T) {
 			}
 		}
 		if w := r.revoke(t, r.refresh(t, "7", "y")); w.Code != http.StatusOK {
-			t.Errorf("one that is revoked already: %d", w.Code)
+			t.Errorf("one that is revoked already: %d, want %v", w.Code, http.StatusOK)
 		}
 		if w := r.revoke(t, r.refresh(t, "other", "z")); w.Code != http.StatusOK {
-			t.Errorf("another person: %d", w.Code)
+			t.Errorf("another person: %d, want %v", w.Code, http.StatusOK)
 		}
 	})
 }

@@ -60,7 +60,7 @@ func TestSDKClientCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	if user := servertest.User(t, w.Service, authorized(t, w, h)); user != "client:nightly" {
-		t.Errorf("user %q", user)
+		t.Errorf("user %q, want %q", user, "client:nightly")
 	}
 }
 

@@ -65,7 +65,7 @@ func TestLargeProviderTokens(t *testing.T) {
 			}
 			answer := a.Exchange(t, code)
 			if answer.Status != 200 || answer.String("refresh_token") == "" {
-				t.Fatalf("%d %s", answer.Status, answer.Body)
+				t.Fatalf("status %d, want 200: %s", answer.Status, answer.Body)
 			}
 			k := servertest.Tokens{Client: c, Access: answer.String("access_token"), Refresh: answer.String("refresh_token")}
 			for range 3 {
@@ -79,7 +79,7 @@ func TestLargeProviderTokens(t *testing.T) {
 		a := c.Begin()
 		answer := a.Exchange(t, a.Code(t, s.NewBrowser()))
 		if answer.Status != 200 || answer.JSON["refresh_token"] != nil {
-			t.Errorf("%d %s", answer.Status, answer.Body)
+			t.Errorf("status %d, want 200: %s", answer.Status, answer.Body)
 		}
 		if e := s.Log.Last(audit.TokenIssued); e["reason"] != "no_refresh_token" {
 			t.Errorf("audit says %v", e)
@@ -97,7 +97,7 @@ func TestLargeProviderTokens(t *testing.T) {
 		at.Client = c.On(s.Replica())
 		answer := at.Exchange(t, code)
 		if answer.Status != 200 || answer.JSON["refresh_token"] != nil {
-			t.Errorf("%d %s", answer.Status, answer.Body)
+			t.Errorf("status %d, want 200: %s", answer.Status, answer.Body)
 		}
 		if e := s.Log.Last(audit.TokenIssued); e["reason"] != "no_refresh_token" {
 			t.Errorf("audit says %v", e)

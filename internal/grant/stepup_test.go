@@ -46,7 +46,7 @@ func TestRefreshAfterStepUp(t *testing.T) {
 			a := k.Client.Token(t, servertest.RefreshForm(k.Client, k.Refresh))
 			if refused = a.Status != http.StatusOK; refused {
 				if e := s.Log.Last(audit.TokenRefused); a.Status != http.StatusBadRequest || a.String("error") != "invalid_grant" || e["reason"] != "step_up_expected" {
-					t.Fatalf("%d %s, audit says %v", a.Status, a.Body, e)
+					t.Fatalf("status %d, want %v: %s, audit says %v", a.Status, http.StatusBadRequest, a.Body, e)
 				}
 				break
 			}

@@ -79,7 +79,7 @@ func TestRedeemCode(t *testing.T) {
 			form.Set("resource", "https://MCP.example.com:443/mcp/")
 			got := c.Token(t, form)
 			if got.Status != 200 || got.String("scope") != "notes:read notes:write weather:read profile" {
-				t.Errorf("AS-TOK-13 %d %s", got.Status, got.Body)
+				t.Errorf("AS-TOK-13 status %d, want 200: %s", got.Status, got.Body)
 			}
 		})
 		t.Run("AS-TOK-07 ATK-33 used again", func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestRedeemCode(t *testing.T) {
 		form.Del("redirect_uri")
 		form.Del("resource")
 		if got := c.Token(t, form); got.Status != 200 {
-			t.Errorf("%d %s", got.Status, got.Body)
+			t.Errorf("status %d, want 200: %s", got.Status, got.Body)
 		}
 	})
 	t.Run("AS-TOK-07 ATK-33 50 at once, one token", func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestRedeemCode(t *testing.T) {
 	t.Run("AS-META-17 any origin may call, with a preflight", func(t *testing.T) {
 		got := s.Send(t, servertest.Request(t, "OPTIONS", "https://mcp.example.com/token", "", "Origin", "https://app.example.org", "Access-Control-Request-Method", "POST"))
 		if got.Status != 204 || got.Header.Get("Access-Control-Allow-Origin") != "*" || got.Header.Get("Access-Control-Allow-Credentials") != "" {
-			t.Errorf("%d %v", got.Status, got.Header)
+			t.Errorf("status %d, want 204: %v", got.Status, got.Header)
 		}
 		for _, name := range []string{"Authorization", "Content-Type", "DPoP", "MCP-Protocol-Version"} {
 			if !strings.Contains(got.Header.Get("Access-Control-Allow-Headers"), name) {
@@ -257,7 +257,7 @@ func TestClientAuthentication(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			got := send(confidential, row.form, row.header...)
 			if got.Status != row.status || got.String("error") != row.code {
-				t.Errorf("%d %s", got.Status, got.Body)
+				t.Errorf("status %d, want %v: %s", got.Status, row.status, got.Body)
 			}
 			if e := s.Log.Last(audit.TokenRefused); !row.correct && e["reason"] != row.reason {
 				t.Errorf("audit says %v", e)
@@ -272,13 +272,13 @@ func TestClientAuthentication(t *testing.T) {
 		form := a.TokenForm(a.Code(t, b))
 		form.Set("client_secret", confidential.Secret)
 		if got := public.Token(t, form); got.Status != 401 || got.String("error") != "invalid_client" {
-			t.Errorf("%d %s", got.Status, got.Body)
+			t.Errorf("status %d, want 401: %s", got.Status, got.Body)
 		}
 	})
 	t.Run("AS-CA-01 in the body", func(t *testing.T) {
 		a := confidential.Begin()
 		if got := a.Exchange(t, a.Code(t, b)); got.Status != 200 {
-			t.Errorf("%d %s", got.Status, got.Body)
+			t.Errorf("status %d, want 200: %s", got.Status, got.Body)
 		}
 	})
 }
@@ -289,7 +289,7 @@ func TestRegistration(t *testing.T) {
 	t.Run("AS-DCR-01 AS-DCR-02 the least that a client sends", func(t *testing.T) {
 		a := s.Register(t, servertest.Host, servertest.Metadata{"client_name": nil, "token_endpoint_auth_method": nil})
 		if a.Status != 201 || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Content-Type") != "application/json" {
-			t.Fatalf("%d %v %s", a.Status, a.Header, a.Body)
+			t.Fatalf("status %d, want 201: %v %s", a.Status, a.Header, a.Body)
 		}
 		if a.String("token_endpoint_auth_method") != "none" || fmt.Sprint(a.JSON["grant_types"], a.JSON["response_types"]) != "[authorization_code refresh_token] [code]" || a.JSON["client_secret"] != nil || a.JSON["client_secret_expires_at"] != nil {
 			t.Errorf("AS-DCR-04 %s", a.Body)
@@ -314,7 +314,7 @@ func TestRegistration(t *testing.T) {
 	} {
 		t.Run("AS-DCR-04 "+name, func(t *testing.T) {
 			if a := s.Register(t, servertest.Host, tt.more); a.Status != 201 || fmt.Sprint(a.JSON["grant_types"]) != tt.want {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 201: %s", a.Status, a.Body)
 			}
 		})
 	}
@@ -335,7 +335,7 @@ func TestRegistration(t *testing.T) {
 		t.Run(fmt.Sprintf("AS-DCR-07 AS-DCR-08 ATK-11 %.30q", u), func(t *testing.T) {
 			a := s.Register(t, servertest.Host, servertest.Metadata{"redirect_uris": []string{u}})
 			if a.Status != 400 || a.String("error") != "invalid_redirect_uri" || a.Header.Get("Cache-Control") != "no-store" {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 400: %s", a.Status, a.Body)
 			}
 		})
 	}
@@ -357,7 +357,7 @@ func TestRegistration(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if a := s.Register(t, servertest.Host, row.m); a.Status != 400 || a.String("error") != row.code {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 400: %s", a.Status, a.Body)
 			}
 		})
 	}
@@ -384,7 +384,7 @@ func TestRegistration(t *testing.T) {
 	}
 	t.Run("AS-DCR-06 unknown members and language tags are ignored", func(t *testing.T) {
 		if a := s.Register(t, servertest.Host, servertest.Metadata{"client_name#fr": "Essai", "software_statement": "x.y.z", "jwks_uri": "http://169.254.169.254/", "logo_uri": "http://127.0.0.1/"}); a.Status != 201 {
-			t.Errorf("%d %s", a.Status, a.Body)
+			t.Errorf("status %d, want 201: %s", a.Status, a.Body)
 		}
 	})
 	t.Run("AS-DCR-01 methods, media type, size", func(t *testing.T) {

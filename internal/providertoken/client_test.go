@@ -100,7 +100,7 @@ func TestTooShort(t *testing.T) {
 	a := f.client.Begin()
 	answer := a.Exchange(t, a.Code(t, f.NewBrowser()))
 	if answer.Status != 500 || answer.String("error") != "server_error" {
-		t.Fatalf("%d %s", answer.Status, answer.Body)
+		t.Fatalf("status %d, want 500: %s", answer.Status, answer.Body)
 	}
 	if e := f.Log.Last(audit.TokenRefused); e["reason"] != "provider_token_too_short" || !strings.Contains(e["cause"], "minLifetime") {
 		t.Errorf("audit: %v", e)
@@ -132,7 +132,7 @@ func TestSizes(t *testing.T) {
 	a := f.client.Begin()
 	answer := a.Exchange(t, a.Code(t, f.NewBrowser()))
 	if e := f.Log.Last(audit.TokenRefused); answer.Status != 500 || e["reason"] != "provider_token_too_large" || !strings.Contains(e["cause"], "6") {
-		t.Errorf("a token of 6000 bytes: %d %s, %v", answer.Status, answer.Body, e)
+		t.Errorf("a token of 6000 bytes: status %d, want 500: %s, %v", answer.Status, answer.Body, e)
 	}
 }
 
@@ -208,7 +208,7 @@ func TestIDToken(t *testing.T) {
 	f.provider.Commit(oauthtest.NoIDToken)
 	k = k.Again(t)
 	if got := f.MustPass(t, servertest.Resource, k.Access).Header.Get(header); got != second {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want %v", got, second)
 	}
 	f.Clock.Advance(4 * time.Minute)
 	k.Refused(t, 400, "invalid_grant", "provider_token_too_short")
@@ -229,7 +229,7 @@ func TestExchange(t *testing.T) {
 			k := servertest.SignIn(t, f.client)
 			for range 2 {
 				if _, scopes, live := f.provider.Live(f.token(t, k.Access)); !live || scopes != c.want {
-					t.Errorf("got a token %q", scopes)
+					t.Errorf("got a token %q, want %v", scopes, c.want)
 				}
 				k = k.Again(t)
 			}

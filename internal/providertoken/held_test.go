@@ -91,7 +91,7 @@ func TestRenewedOnce(t *testing.T) {
 	for range 40 {
 		all.Go(func() {
 			if a := f.Ask(t, servertest.Resource, k.Access); a.Status != 200 {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 200: %s", a.Status, a.Body)
 			}
 		})
 	}
@@ -222,7 +222,7 @@ func TestLargeTokenGoesAsHandle(t *testing.T) {
 		t.Errorf("%d bytes", len(got))
 	}
 	if got := f.MustPass(t, servertest.Resource, k.Access).Header.Get(handleHeader); got != "-" {
-		t.Errorf("and a handle %q", got)
+		t.Errorf("and a handle %q, want %q", got, "-")
 	}
 }
 
@@ -293,7 +293,7 @@ func TestClockSteps(t *testing.T) {
 	f.Clock.Advance(-30 * time.Minute)
 	f.token(t, k.Access)
 	if n := f.provider.Count(oauthtest.Token) - asked; n != 3 {
-		t.Errorf("%d renewals", n)
+		t.Errorf("%d renewals, want 3", n)
 	}
 }
 
@@ -338,7 +338,7 @@ func TestHeldOverReload(t *testing.T) {
 	f.provider.AfterSpending(nil)
 	eventually(t, "the new token", func() bool { return f.token(t, k.Access) != first })
 	if n := len(f.provider.Reused()); n != 0 {
-		t.Errorf("%d refresh tokens were used twice", n)
+		t.Errorf("%d refresh tokens were used twice, want 0", n)
 	}
 	// A server that is to get nothing any more gets nothing, and the session is given up.
 	none := f.options

@@ -222,7 +222,7 @@ func TestReplicaDiesAfterTheAnswer(t *testing.T) {
 		close(dead)
 		synctest.Wait()
 		if got, err := r.wait(t, r.two); got != "access-3" || err != nil {
-			t.Errorf("after the first has come back: %q %v", got, err)
+			t.Errorf("after the first has come back: %q, want %q: %v", got, "access-3", err)
 		}
 	})
 }
@@ -241,7 +241,7 @@ func TestReplicaEndsInBetween(t *testing.T) {
 		defer cancel()
 		r.one.Close(ctx)
 		if got, err := r.wait(t, r.two); got != "access-2" || err != nil {
-			t.Errorf("when the first has ended: %q %v", got, err)
+			t.Errorf("when the first has ended: %q, want %q: %v", got, "access-2", err)
 		}
 		if r.stolen != 0 || len(r.ended) != 0 || r.n != 2 {
 			t.Errorf("%d refresh tokens were used twice, %v, %d sessions", r.stolen, r.ended, r.n)

@@ -59,12 +59,12 @@ func TestServedHost(t *testing.T) {
 			}
 			dead.Store(true)
 			if first, second := call(), call(); first != 502 || second != 502 {
-				t.Errorf("a server that refuses a new token: %d %d", first, second)
+				t.Errorf("a server that refuses a new token: %d %d; want 502, 502", first, second)
 			}
 			f.Clock.Advance(2 * time.Minute)
 			call()
 			if status := call(); status != 401 {
-				t.Errorf("after a token that died: %d", status)
+				t.Errorf("after a token that died: status %d, want 401", status)
 			}
 			if e := f.Log.Last(audit.FamilyEnded); e["reason"] != "provider_token_dead" {
 				t.Errorf("audit: %v", e)

@@ -92,7 +92,7 @@ func TestBurstsOfResets(t *testing.T) {
 		ended += burst(t, s, each, func() bool { return now.Load() > 0 })
 	}
 	if a := s.post(t, look); a.Status != http.StatusOK {
-		t.Errorf("another client: %d %s", a.Status, a.Body)
+		t.Errorf("another client: status %d, want %v: %s", a.Status, http.StatusOK, a.Body)
 	}
 	for deadline := time.Now().Add(10 * time.Second); now.Load() > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -139,7 +139,7 @@ func TestListAnswers(t *testing.T) {
 				}
 			}
 			if got := s.last().Header.Get("Accept-Encoding"); got != "identity" {
-				t.Errorf("the server was asked for %q", got)
+				t.Errorf("the server was asked for %q, want %q", got, "identity")
 			}
 		})
 	}

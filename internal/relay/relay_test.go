@@ -131,7 +131,7 @@ func TestServed(t *testing.T) {
 	s := serve(t, echo)
 	answer := s.post(t, look, "X-Request-Id", "7", "Mcp-Param-Region", "eu", "User-Agent", "a client")
 	if answer.Status != http.StatusOK || answer.Body != `{"jsonrpc":"2.0","id":1,"result":{}}` {
-		t.Fatalf("%d %s", answer.Status, answer.Body)
+		t.Fatalf("status %d, want %v: %s", answer.Status, http.StatusOK, answer.Body)
 	}
 	got := s.last()
 	body, _ := io.ReadAll(got.Body)
@@ -176,7 +176,7 @@ func TestServed(t *testing.T) {
 	t.Run("a gateway that asks about it", func(t *testing.T) {
 		r := servertest.Request(t, http.MethodGet, "http://auth.internal/authenticate", "", "X-Original-Url", servertest.Resource, "X-Original-Method", "POST", "Authorization", "Bearer "+s.token)
 		if a := s.Send(t, r); a.Status != http.StatusForbidden || a.Header.Get("X-Auth-Request-User") != "" {
-			t.Errorf("%d %v", a.Status, a.Header)
+			t.Errorf("status %d, want %v: %v", a.Status, http.StatusForbidden, a.Header)
 		}
 		if e := s.Log.Last(audit.AccessDenied); e["reason"] != "not_served_that_way" {
 			t.Errorf("%v", e)
@@ -208,7 +208,7 @@ func TestPaths(t *testing.T) {
 		}
 	}
 	if status := raw(t, s, "POST http://"+servertest.Host+"/public HTTP/1.1", look); status != 400 || s.last() != nil {
-		t.Errorf("absolute form: %d", status)
+		t.Errorf("absolute form: status %d, want 400", status)
 	}
 }
 
@@ -314,7 +314,7 @@ func TestBodies(t *testing.T) {
 		})
 	}
 	if a := s.post(t, "["+look+"]"); a.Status != 200 {
-		t.Errorf("a batch: %d", a.Status)
+		t.Errorf("a batch: status %d, want 200", a.Status)
 	}
 }
 
@@ -350,7 +350,7 @@ func TestMethods(t *testing.T) {
 		}
 	}
 	if status := raw(t, s, "GET /mcp HTTP/1.1", "", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"); status != 200 || s.last().Header.Get("Upgrade") != "" {
-		t.Errorf("an upgrade: %d", status)
+		t.Errorf("an upgrade: status %d, want 200", status)
 	}
 }
 
@@ -395,7 +395,7 @@ func TestAnswersOfServers(t *testing.T) {
 			before := len(s.Log.Entries())
 			got := s.post(t, look)
 			if got.Status != tt.status || got.Header.Get("Location") != tt.location || got.Header.Get("WWW-Authenticate") != "" || got.Header.Get("Proxy-Authenticate") != "" || strings.Contains(got.Body, "evil") {
-				t.Errorf("%d %v %s", got.Status, got.Header, got.Body)
+				t.Errorf("status %d, want %v: %v %s", got.Status, tt.status, got.Header, got.Body)
 			}
 			if tt.status >= 502 && (got.JSON["jsonrpc"] != "2.0" || got.JSON["error"] == nil || got.JSON["id"] != 1.0) {
 				t.Errorf("not an error of JSON-RPC: %s", got.Body)
@@ -449,7 +449,7 @@ func TestServerIsAway(t *testing.T) {
 	s.upstream.CloseClientConnections()
 	s.upstream.Close()
 	if a := s.post(t, look); a.Status != 502 || s.Log.Last(audit.RelayFailed)["reason"] != "mcp_server_unreachable" || strings.Contains(a.Body, "127.0.0.1") {
-		t.Errorf("%d %s", a.Status, a.Body)
+		t.Errorf("status %d, want 502: %s", a.Status, a.Body)
 	}
 }
 
@@ -463,10 +463,10 @@ func TestSessions(t *testing.T) {
 	first := s.post(t, look)
 	id := first.Header.Get("Mcp-Session-Id")
 	if first.Status != 200 || id == "session.1" || id == "" {
-		t.Fatalf("%d %q", first.Status, id)
+		t.Fatalf("status %d, want 200: %q", first.Status, id)
 	}
 	if a := s.post(t, look, "Mcp-Session-Id", id); a.Status != 200 || s.last().Header.Get("Mcp-Session-Id") != "session.1" {
-		t.Errorf("its owner: %d %v", a.Status, s.last().Header)
+		t.Errorf("its owner: status %d, want 200: %v", a.Status, s.last().Header)
 	}
 	token := func(m servertest.Metadata) string {
 		c := s.NewClient(t, servertest.Host, m)
@@ -475,7 +475,7 @@ func TestSessions(t *testing.T) {
 	}
 	// The Go SDK registers again whenever it asks for more scopes.
 	if a := s.post(t, look, "Mcp-Session-Id", id, "Authorization", "Bearer "+token(nil)); a.Status != 200 || s.last().Header.Get("Mcp-Session-Id") != "session.1" || a.Header.Get("Mcp-Session-Id") != id {
-		t.Errorf("its owner, registered again: %d %s", a.Status, a.Body)
+		t.Errorf("its owner, registered again: status %d, want 200: %s", a.Status, a.Body)
 	}
 	for name, tt := range map[string]struct{ token, id string }{
 		"another client":           {token(servertest.Metadata{"client_name": "another"}), id},
@@ -489,16 +489,16 @@ func TestSessions(t *testing.T) {
 			s.forget()
 			a := s.post(t, look, "Mcp-Session-Id", tt.id, "Authorization", "Bearer "+tt.token)
 			if a.Status != 404 || s.last() != nil || a.JSON["jsonrpc"] != "2.0" || s.Log.Last(audit.AccessDenied)["reason"] != "unknown_session" {
-				t.Errorf("%d %s", a.Status, a.Body)
+				t.Errorf("status %d, want 404: %s", a.Status, a.Body)
 			}
 		})
 	}
 	if a := s.post(t, look, "Mcp-Session-Id", id, "Mcp-Session-Id", id); a.Status != 400 {
-		t.Errorf("twice: %d", a.Status)
+		t.Errorf("twice: status %d, want 400", a.Status)
 	}
 	s.Restart() // keys come from a seed
 	if a := s.post(t, look, "Mcp-Session-Id", id); a.Status != 200 {
-		t.Errorf("after a restart: %d", a.Status)
+		t.Errorf("after a restart: status %d, want 200", a.Status)
 	}
 }
 
@@ -524,7 +524,7 @@ func TestOrigins(t *testing.T) {
 	}
 	other := serve(t, echo) // names no origin
 	if a := other.post(t, look, "Origin", page); a.Status != 403 || other.Log.Last(audit.AccessDenied)["reason"] != "forbidden_origin" {
-		t.Errorf("without a list: %d", a.Status)
+		t.Errorf("without a list: status %d, want 403", a.Status)
 	}
 }
 
@@ -562,7 +562,7 @@ func TestStreams(t *testing.T) {
 		}
 	}
 	if n := servertest.Metric(t, s.Service, "mcp_forward_auth_relayed_open"); n != 1 {
-		t.Errorf("%v are open", n)
+		t.Errorf("%v are open, want 1", n)
 	}
 	leave()
 	select {
@@ -652,7 +652,7 @@ func TestIdle(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if a := s.post(t, look); a.Status != 504 || s.Log.Last(audit.RelayFailed)["reason"] != "mcp_server_timeout" {
-		t.Errorf("%d %s", a.Status, a.Body)
+		t.Errorf("status %d, want 504: %s", a.Status, a.Body)
 	}
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("the stream ends as if the server had ended it")

@@ -77,7 +77,7 @@ func streamOverRotations(t *testing.T, rotation, life time.Duration, times int, 
 		}
 		s.token = c.AccessToken(t, browser)
 		if a := s.post(t, strings.Replace(look, "1", "2", 1)); a.Status != http.StatusOK {
-			t.Errorf("a call with a new token: %d %s", a.Status, a.Body)
+			t.Errorf("a call with a new token: status %d, want %v: %s", a.Status, http.StatusOK, a.Body)
 		}
 	}
 	arrives(times)

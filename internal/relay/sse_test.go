@@ -147,7 +147,7 @@ func TestEndpointEvent(t *testing.T) {
 				return
 			}
 			if a := s.Send(t, s.request(t, http.MethodPost, address, look, "Authorization", "Bearer "+other.AccessToken(t, s.NewBrowser()))); a.Status != 404 || s.last() != nil {
-				t.Errorf("another client: %d", a.Status)
+				t.Errorf("another client: status %d, want 404", a.Status)
 			}
 		})
 	}
