@@ -138,6 +138,7 @@ var steps = []struct {
 	{"cors-endpoints", hasServer, (*walk).checkCORSEndpoints},
 	{"get", gated, (*walk).checkGet},
 	{"delete", gated, (*walk).checkDelete},
+	{"methods", gated, (*walk).checkOtherMethods},
 	{"bad-token", gated, (*walk).checkBadToken},
 	{"token-scheme", gated, (*walk).checkScheme},
 	{"large-token", gated, (*walk).checkLargeToken},
@@ -228,7 +229,7 @@ func (w *walk) examine(ctx context.Context, c Check, needs func(*walk) string, r
 	return f
 }
 
-// unlessLimited skips a check that could not be made because of 429, unless that is the
+// unlessLimited skips a check that a limit on requests stopped, unless that is the
 // fault to report: a limit on requests says nothing about what was asked.
 func (w *walk) unlessLimited(id string, run func() outcome) outcome {
 	before := w.probe.limits()
@@ -239,14 +240,14 @@ func (w *walk) unlessLimited(id string, run func() outcome) outcome {
 		return o
 	}
 	w.limited++
-	return skip("429: something limits how often one address may ask")
+	return skip("429, or 503 of nginx itself: something limits how often one address may ask")
 }
 
 // checkAnswers reports that checks could not be made: they may hide faults.
 func (w *walk) checkAnswers(context.Context) outcome {
 	switch {
 	case w.limited > 0 && !w.limitTold:
-		return fail("answers.limited", plural(w.limited, "check")+" ended in 429")
+		return fail("answers.limited", plural(w.limited, "check")+" ended in 429, or in 503 of nginx itself (limit_req)")
 	case w.missed > 0:
 		return fail("answers.silent", fmt.Sprintf("%d requests in a row got no answer within %s; %s left out", maxSilence, w.opt.Timeout, plural(w.missed, "check")))
 	}
@@ -309,8 +310,8 @@ type walk struct {
 	token    *tokens
 	session  *session
 
-	limited, missed int  // checks that could not be made, because of 429 or of timeouts
-	limitTold       bool // 429 is a fault of the report already
+	limited, missed int  // checks that could not be made, because of a limit on requests or of timeouts
+	limitTold       bool // a limit is a fault of the report already
 }
 
 func (w *walk) close() {

@@ -275,6 +275,11 @@ var brokenSetups = map[string]broken{
 	"registration 404":                 {want: "register.missing", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && r.Method == "POST" }, http.NotFound)},
 	"registration behind forward auth": {want: "register.protected", opt: Options{Register: true}, wrap: when(func(r *http.Request) bool { return r.URL.Path == "/register" && r.Method == "POST" }, gate)},
 
+	"HEAD is not gated": {want: "methods.open", wrap: when(func(r *http.Request) bool { return isMCP(r) && r.Method == http.MethodHead }, status(200))},
+	"PUT is not gated":  {want: "methods.open", wrap: when(func(r *http.Request) bool { return isMCP(r) && r.Method == http.MethodPut }, status(204))},
+	"OPTIONS is not gated": {want: "methods.open", wrap: when(func(r *http.Request) bool {
+		return r.URL.Path == "/mcp" && r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") == ""
+	}, ping)},
 	"preflight 401":                   {want: "cors-preflight.gated", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/mcp" && r.Method == "OPTIONS" }, gate)},
 	"preflight 405":                   {want: "cors-preflight.refused", wrap: when(func(r *http.Request) bool { return r.URL.Path == "/mcp" && r.Method == "OPTIONS" }, status(405))},
 	"preflight without Authorization": {want: "cors-preflight.headers", wrap: rewrite(func(r *http.Request) bool { return r.URL.Path == "/mcp" && r.Method == "OPTIONS" }, func(_ *stack, a *httptest.ResponseRecorder) { a.Header().Set("Access-Control-Allow-Headers", "*") })},
@@ -680,7 +685,15 @@ func TestLimited(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
+	n.Store(0)
+	st.put(when(func(*http.Request) bool { return n.Add(1) > 3 }, answers(503, "text/html", nginx503, "Retry-After", "3600"))(st, st.good))
+	if r := st.run(t, Options{Register: true}); faults(r) != "answers.limited" {
+		t.Errorf("limit_req of nginx, faults %q", faults(r))
+	}
 }
+
+// nginx503 is what nginx 1.22 answers beyond limit_req.
+const nginx503 = "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n<hr><center>nginx/1.22.1</center>\r\n</body>\r\n</html>\r\n"
 
 // A server that stops answering is not asked on and on.
 func TestSilence(t *testing.T) {
@@ -803,4 +816,40 @@ func text(r Report, gateway string) string {
 	}
 	p.Summary(r)
 	return b.String()
+}
+
+// Gateways refuse methods of their own accord in many ways, none of which is a fault.
+func TestMethodsThatAreRefused(t *testing.T) {
+	st := newStack(t)
+	for _, code := range []int{400, 403, 404, 405, 501} {
+		st.put(when(func(r *http.Request) bool {
+			return isMCP(r) && (r.Method == http.MethodHead || r.Method == http.MethodPut) || r.URL.Path == "/mcp" && r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") == ""
+		}, status(code))(st, st.good))
+		if f := finding(st.run(t, Options{}), "methods"); f.Status != Passed {
+			t.Errorf("%d: %+v", code, f)
+		}
+	}
+	st.put(when(func(r *http.Request) bool {
+		return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") == ""
+	}, status(204))(st, st.good))
+	if f := finding(st.run(t, Options{}), "methods"); f.Status != Passed {
+		t.Errorf("OPTIONS that the gateway answers: %+v", f)
+	}
+}
+
+// An address of IPv6 is as good as any other; a zone is of one machine.
+func TestIPv6(t *testing.T) {
+	st := newStackAt(t, "[::1]:0", "", nil)
+	if !strings.HasPrefix(st.mcpURL, "http://[::1]:") {
+		t.Fatal(st.mcpURL)
+	}
+	if r := st.run(t, Options{Register: true}); faults(r) != "" {
+		t.Errorf("faults in a good set-up: %s\n%s", faults(r), text(r, ""))
+	}
+	for _, address := range []string{"http://[fe80::1%25eth0]:8080/mcp", "https://[fe80::1%25eth0]/mcp"} {
+		r := st.run(t, Options{URL: address})
+		if f := finding(r, "url"); faults(r) != "url.form" || !strings.Contains(f.Faults[0].Saw, "has a zone") {
+			t.Errorf("%s: %s %+v", address, faults(r), f)
+		}
+	}
 }

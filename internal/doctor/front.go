@@ -10,6 +10,16 @@ import (
 // firewall.
 var gatewayPage = regexp.MustCompile(`(?i)<center>(nginx|openresty|tengine)\b|<address>Apache|Request forbidden by administrative rules`)
 
+// nginxPage matches the pages that nginx and its relatives write themselves.
+var nginxPage = regexp.MustCompile(`<center>(nginx|openresty|tengine)\b`)
+
+// overLimit reports whether an answer is that of a limit on requests. nginx says 503 for
+// limit_req and limit_conn unless it is told another status; about servers behind it it
+// says 502 and 504.
+func overLimit(a *answer) bool {
+	return a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable && a.media() == "text/html" && nginxPage.Match(a.body)
+}
+
 // front returns what is wrong with an answer that comes from something in front of the
 // gateway, so that neither the gateway nor the server was reached; fine if it does not
 // look so.

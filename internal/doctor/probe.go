@@ -38,7 +38,7 @@ type prober struct {
 
 	mu       sync.Mutex
 	origins  []string
-	limited  int           // answers that were 429
+	limited  int           // answers of a limit on requests, see overLimit
 	waited   time.Duration // because of them
 	timeouts int           // consecutive requests that timed out
 }
@@ -112,13 +112,12 @@ func (p *prober) do(ctx context.Context, r request) (*answer, error) {
 		p.timeouts = 0
 	}
 	p.mu.Unlock()
-	// nginx's limit_req answers 503 by default.
 	if err != nil || a.status != http.StatusTooManyRequests && a.status != http.StatusServiceUnavailable {
 		return a, err
 	}
 	wait, known := retryAfter(a.header)
 	p.mu.Lock()
-	if a.status == http.StatusTooManyRequests {
+	if overLimit(a) {
 		p.limited++
 	}
 	again := known && wait <= maxWait && p.waited+wait <= maxWaits
@@ -135,7 +134,7 @@ func (p *prober) do(ctx context.Context, r request) (*answer, error) {
 	case <-time.After(wait):
 	}
 	second, err := p.within(ctx, p.timeout, r)
-	if err == nil && a.status == http.StatusTooManyRequests && second.status != a.status {
+	if err == nil && overLimit(a) && !overLimit(second) {
 		p.mu.Lock()
 		p.limited--
 		p.mu.Unlock()
@@ -154,7 +153,7 @@ func retryAfter(h http.Header) (time.Duration, bool) {
 	return time.Duration(seconds) * time.Second, err == nil && seconds >= 0
 }
 
-// limits is how many requests were answered 429 in the end.
+// limits is how many requests were stopped by a limit on requests in the end.
 func (p *prober) limits() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,6 +22,8 @@ func (w *walk) checkURL(context.Context) outcome {
 		return fail("url.form", "it cannot be parsed: "+transport(err))
 	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" || strings.Contains(w.opt.URL, "#"):
 		return fail("url.form", w.opt.URL)
+	case strings.Contains(u.Hostname(), "%"):
+		return fail("url.form", w.opt.URL+" has a zone, which is a network interface of this machine alone; clients cannot use it")
 	case u.Scheme == "http" && !loopback(u):
 		return fail("url.insecure", w.opt.URL)
 	}

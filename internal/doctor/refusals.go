@@ -40,6 +40,25 @@ func (w *walk) checkMethod(ctx context.Context, method, open, unasked string) ou
 	return fail(open, method+" without a token: "+a.String())
 }
 
+// checkOtherMethods sends what MCP does not use. A set-up may answer 404 or 405 to it
+// wherever it likes, and 2xx to OPTIONS, which says nothing. What gets another 2xx, or
+// an answer of an MCP server, got past the gate.
+func (w *walk) checkOtherMethods(ctx context.Context) outcome {
+	if w.getOpen {
+		return skip("GET is open, too")
+	}
+	for _, method := range []string{http.MethodHead, http.MethodPut, http.MethodOptions} {
+		a, err := w.probe.do(ctx, request{method, w.url.String(), []string{"Accept", "text/event-stream, application/json"}, ""})
+		if err != nil {
+			return skip(transport(err))
+		}
+		if gatewatch.FromServer(a.header, a.body) || a.status < 300 && method != http.MethodOptions {
+			return fail("methods.open", method+" without a token: "+a.String())
+		}
+	}
+	return pass("HEAD, PUT and OPTIONS reach no MCP server")
+}
+
 func (w *walk) checkBadToken(ctx context.Context) outcome {
 	a, err := w.post(ctx, "Authorization", "Bearer not-a-token-but-a-question-of-the-doctor")
 	if err != nil {

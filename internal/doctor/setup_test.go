@@ -51,9 +51,21 @@ func newStack(t *testing.T) *stack {
 // sections, for the URL of the MCP server.
 func newStackOf(t *testing.T, host string, sections func(mcpURL string) string) *stack {
 	t.Helper()
+	return newStackAt(t, "127.0.0.1:0", host, sections)
+}
+
+// newStackAt is newStackOf with the front at an address.
+func newStackAt(t *testing.T, address, host string, sections func(mcpURL string) string) *stack {
+	t.Helper()
 	more := host
 	st := &stack{}
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*st.front.Load()).ServeHTTP(w, r) }))
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*st.front.Load()).ServeHTTP(w, r) }))
+	front.Listener.Close()
+	var err error
+	if front.Listener, err = net.Listen("tcp", address); err != nil {
+		t.Fatal(err)
+	}
+	front.Start()
 	t.Cleanup(front.Close)
 	tools := httptest.NewServer(http.StripPrefix("/mcp", sample.Handler(sample.Options{})))
 	t.Cleanup(tools.Close)

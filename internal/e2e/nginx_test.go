@@ -21,7 +21,9 @@ type nginxSite struct {
 	Modules []string
 	// Callback is an address that has the callback of all routes, "" for none.
 	Callback string
-	Routes   []nginxRoute
+	// HTTP are more lines for everything, such as a limit on requests.
+	HTTP   string
+	Routes []nginxRoute
 }
 
 // nginxRoute is one Ingress: a host, and the path of its MCP server.
@@ -71,6 +73,7 @@ http {
   uwsgi_temp_path {{.Dir}}/uwsgi;
   scgi_temp_path {{.Dir}}/scgi;
   client_max_body_size 8m;
+  {{.HTTP}}
   {{- range .Routes}}
   server {
     listen 127.0.0.1:{{$.Port}};

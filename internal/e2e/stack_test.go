@@ -52,6 +52,8 @@ type setup struct {
 	// snippet is the configuration-snippet annotation, and modules what it needs.
 	snippet string
 	modules []string
+	// http are lines of nginx for everything.
+	http string
 	// change edits the configuration file before it is written.
 	change func(file map[string]any)
 	// callback is a loopback address with the one callback of both hosts.
@@ -95,7 +97,7 @@ func newStack(t *testing.T, s setup) *stack {
 		site := gatewaySite{Port: st.port, Service: st.serviceAddress, GRPC: st.grpcAddress, MCP: st.stateless.address()}
 		s.gateway.start(t, s.gateway.path(t), site).waitTCP(t, site.public())
 	default:
-		startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Modules: s.modules, Callback: s.callback, Routes: []nginxRoute{
+		startNginx(t, nginxSite{Port: st.port, Service: st.serviceAddress, Modules: s.modules, Callback: s.callback, HTTP: s.http, Routes: []nginxRoute{
 			{Host: "127.0.0.1", Path: "/mcp", MCP: st.stateless.address(), AuthHost: s.authHost, Snippet: s.snippet},
 			{Host: "localhost", Path: "/mcp", MCP: st.stateful.address(), AuthHost: s.authHost, Snippet: s.snippet},
 		}})
