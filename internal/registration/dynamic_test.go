@@ -261,7 +261,7 @@ func TestRegistered(t *testing.T) {
 				t.Errorf("two clients: %+v, %+v, %v", got, again, err)
 			}
 			c, err := d.Client(tt.host, got.ClientID)
-			if err != nil || !slices.Equal(c.GrantTypes, got.GrantTypes) || c.AuthMethod != got.AuthMethod || c.Name != got.ClientName || !slices.Equal(c.RedirectURIs, got.RedirectURIs) {
+			if err != nil || !slices.Equal(c.GrantTypes, got.GrantTypes) || c.AuthMethod != got.AuthMethod || c.ID != got.ClientID || c.Name != got.ClientName || c.DPoPBound != got.DPoPBound || c.PushedOnly != got.PushedOnly || !slices.Equal(c.RedirectURIs, got.RedirectURIs) {
 				t.Errorf("its id says %+v, %v", c, err)
 			}
 			got.ClientID, got.ClientIDIssuedAt, got.ClientSecret = "", 0, ""
