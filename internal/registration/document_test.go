@@ -2,12 +2,17 @@ package registration
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -145,6 +150,104 @@ func TestDocumentURL(t *testing.T) {
 			t.Errorf("listed: %v %v", c, err)
 		}
 	})
+}
+
+// A name of the operator's list stands for itself, with "*." for what is below it, and
+// with a port for that port.
+func TestDomains(t *testing.T) {
+	for _, tt := range []struct {
+		named, url string
+		vouched    bool
+	}{
+		{"app.example", "https://app.example/c", true},
+		{"app.example", "https://app.example:8443/c", true},
+		{"app.example", "https://evilapp.example/c", false},
+		{"app.example", "https://x.app.example/c", false},
+		{"app.example", "https://app.example.evil.example/c", false},
+		{"*.app.example", "https://x.app.example/c", true},
+		{"*.app.example", "https://x.y.app.example/c", true},
+		{"*.app.example", "https://app.example/c", false},
+		{"*.app.example", "https://evilapp.example/c", false},
+		{"app.example:8443", "https://app.example:8443/c", true},
+		{"app.example:8443", "https://app.example/c", false},
+		{"app.example:8443", "https://evil.example:8443/c", false},
+		{"other.example", "https://app.example:8443/c", false},
+	} {
+		u, err := url.Parse(tt.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &egress.Client{Ports: []uint16{8443}}
+		p := URLPolicy{Egress: e, Allowed: []string{tt.named}}
+		if p.vouched(u) != tt.vouched || (p.check(tt.url) == nil) != tt.vouched {
+			t.Errorf("%s is vouched for by %s: %v, %v", tt.url, tt.named, p.vouched(u), p.check(tt.url))
+		}
+		if denied := (URLPolicy{Egress: e, Denied: []string{tt.named}}).check(tt.url) != nil; !strings.Contains(tt.named, ":") && denied != tt.vouched {
+			t.Errorf("%s is denied by %s: %v", tt.url, tt.named, denied)
+		}
+	}
+	dev := URLPolicy{Egress: &egress.Client{Loopback: true}, Own: []string{"localhost"}}
+	if err := dev.check("http://localhost:9000/c"); err != nil {
+		t.Errorf("another port of this machine, in development: %v", err)
+	}
+}
+
+// What a client is by its document.
+func TestParse(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwks := map[string]any{"keys": []any{json.RawMessage(publicJWK(t, &key.PublicKey, "one"))}}
+	open := func(*DocumentsOptions) {}
+	type is struct {
+		auth            string
+		grants, keys    int
+		uri             string
+		trusted         bool
+		bound, pushed   bool
+		name, vouchedBy string
+	}
+	plain := is{auth: AuthNone, grants: 2, name: "App", vouchedBy: "app.example"}
+	with := func(edit func(*is)) is { i := plain; edit(&i); return i }
+	for name, tt := range map[string]struct {
+		members map[string]any
+		edit    func(*DocumentsOptions)
+		want    is
+	}{
+		"little":      {nil, open, plain},
+		"one grant":   {map[string]any{"grant_types": []string{"authorization_code"}}, open, with(func(i *is) { i.grants = 1 })},
+		"bound":       {map[string]any{"dpop_bound_access_tokens": true}, open, with(func(i *is) { i.bound = true })},
+		"pushes":      {map[string]any{"require_pushed_authorization_requests": true}, open, with(func(i *is) { i.pushed = true })},
+		"a long name": {map[string]any{"client_name": " " + strings.Repeat("ä", maxNameRunes+1)}, open, with(func(i *is) { i.name = strings.Repeat("ä", maxNameRunes) })},
+		"listed":      {nil, func(o *DocumentsOptions) { o.URLs.Allowed = []string{"app.example"} }, with(func(i *is) { i.trusted = true })},
+		"redirect known": {nil, func(o *DocumentsOptions) {
+			o.Redirects.Allowed = []*regexp.Regexp{regexp.MustCompile(`^https://app\.example/cb$`)}
+		}, with(func(i *is) { i.trusted = true })},
+		"keys":               {map[string]any{"token_endpoint_auth_method": AuthPrivateKey, "jwks": jwks}, open, with(func(i *is) { i.auth, i.grants, i.keys = AuthPrivateKey, 1, 1 })},
+		"a URL of keys":      {map[string]any{"token_endpoint_auth_method": AuthPrivateKey, "jwks_uri": "https://app.example/k"}, open, with(func(i *is) { i.auth, i.grants, i.uri = AuthPrivateKey, 1, "https://app.example/k" })},
+		"of two, what works": {map[string]any{"token_endpoint_auth_method": AuthPrivateKey, "token_endpoint_auth_methods_supported": []string{AuthPrivateKey, AuthNone}}, open, plain},
+		"of two, the wanted": {map[string]any{"token_endpoint_auth_method": AuthPrivateKey, "token_endpoint_auth_methods_supported": []string{AuthNone, AuthPrivateKey}, "jwks": jwks}, open,
+			with(func(i *is) { i.auth, i.grants, i.keys = AuthPrivateKey, 1, 1 })},
+		"several, none wanted": {map[string]any{"token_endpoint_auth_methods_supported": []string{"tls_client_auth", AuthPrivateKey}, "jwks": jwks}, open, with(func(i *is) { i.auth, i.grants, i.keys = AuthPrivateKey, 1, 1 })},
+	} {
+		c, err := newWorld(t, tt.edit).parse(clientURL, []byte(document(tt.members)))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := (is{c.AuthMethod, len(c.GrantTypes), len(c.keys), c.jwksURI, c.Trusted, c.DPoPBound, c.PushedOnly, c.Name, c.VouchedBy}); got != tt.want || c.ID != clientURL {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+	}
+	for id, want := range map[string][2]bool{clientURL: {true, true}, "http://localhost/c": {false, true}, "dcr1.x": {}, "": {}} { // and in development
+		for i, loopback := range []bool{false, true} {
+			w := newWorld(t, func(o *DocumentsOptions) { o.URLs.Egress.Loopback = loopback })
+			if w.IsDocumentURL(id) != want[i] {
+				t.Errorf("%q is an id of a document, in development %v: %v", id, loopback, !want[i])
+			}
+		}
+	}
 }
 
 func TestDocument(t *testing.T) {

@@ -97,6 +97,7 @@ func TestRegister(t *testing.T) {
 			"ATK-39 other case": metadata(`"JWKS_URI":"https://app.example/k"`), "ATK-39 duplicate": metadata(`"scope":"a","scope":"b"`),
 			"too large for an id":   metadata(signed, keys(many...)),
 			"a type of application": metadata(`"application_type":"service"`), "a scope": metadata(`"scope":"a\"b"`), "no code": metadata(`"response_types":["token"]`), "no code grant": metadata(`"grant_types":["implicit"]`),
+			"a number for a scope": metadata(`"scope":1`), "a text for a list": metadata(`"grant_types":"authorization_code"`), "a text for a truth": metadata(`"dpop_bound_access_tokens":"true"`),
 		} {
 			_, err := register(d, body)
 			oe, ok := errors.AsType[*oauth.Error](err)
