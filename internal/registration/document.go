@@ -50,9 +50,9 @@ func (p URLPolicy) check(raw string) error {
 	return nil
 }
 
-// vouched reports whether the operator named the host.
+// vouched reports whether the operator named the host, or the host with its port.
 func (p URLPolicy) vouched(u *url.URL) bool {
-	return matchesDomain(p.Allowed, u.Hostname()) || u.Port() != "" && slices.Contains(p.Allowed, u.Host)
+	return matchesDomain(p.Allowed, u.Hostname()) || slices.Contains(p.Allowed, u.Host)
 }
 
 func matchesDomain(list []string, host string) bool {

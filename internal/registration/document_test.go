@@ -261,6 +261,8 @@ func TestDocument(t *testing.T) {
 		return map[string]any{"keys": []any{k}}
 	}
 	for _, tt := range []struct{ name, body string }{
+		{"a text for a truth", document(map[string]any{"dpop_bound_access_tokens": "true"})},
+		{"a list for a method", document(map[string]any{"token_endpoint_auth_method": []string{"none"}})},
 		{"ATK-39 empty", ""}, {"AS-CIMD-13 list", "[]"}, {"AS-CIMD-13 null", "null"}, {"AS-CIMD-13 text", `"x"`}, {"ATK-39 BOM", "\ufeff" + document(nil)},
 		{"ATK-39 trailing", document(nil) + "{}"}, {"ATK-39 not UTF-8", strings.Replace(document(nil), "App", "A\xffp", 1)},
 		{"AS-CIMD-13 duplicate", strings.Replace(document(nil), "{", `{"redirect_uris":["https://evil.example/"],`, 1)},
