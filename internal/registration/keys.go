@@ -34,7 +34,7 @@ const (
 	maxKeySetBytes = 64 << 10
 	maxKeys        = 50
 	minRSABits     = 2048
-	maxRSABits     = 8192 // each check of a signature costs
+	maxRSABits     = 4096 // each check of a signature costs; as jose.MaxRSAModulusBits
 )
 
 // KeySets fetches and keeps the keys that clients publish at their jwks_uri.
