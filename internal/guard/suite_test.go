@@ -176,6 +176,20 @@ func (f *flaky) Swap(ctx context.Context, key, old, value string, ttl time.Durat
 	return false, errors.New("the connection broke")
 }
 
+// overtaken is a store at which another replica is quicker to write once.
+type overtaken struct {
+	*guardtest.Store
+	first func()
+}
+
+func (o *overtaken) Swap(ctx context.Context, key, old, value string, ttl time.Duration) (bool, error) {
+	if first := o.first; first != nil {
+		o.first = nil
+		first()
+	}
+	return o.Store.Swap(ctx, key, old, value, ttl)
+}
+
 func TestSharedClocks(t *testing.T) {
 	t.Run("replicas whose clocks differ by a minute", func(t *testing.T) {
 		store := &guardtest.Store{}
@@ -187,6 +201,86 @@ func TestSharedClocks(t *testing.T) {
 			if _, err := g.Rotate(t.Context(), r, answer("x")); err != nil {
 				t.Errorf("generation %d: %v", generation, err)
 			}
+		}
+	})
+	t.Run("a first use, by replicas whose clocks differ by two minutes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := &guardtest.Store{}
+			ahead := &guard.Shared{Store: store, Now: func() time.Time { return time.Now().Add(time.Minute) }}
+			behind := &guard.Shared{Store: store, Now: func() time.Time { return time.Now().Add(-time.Minute) }}
+			r := use(0)
+			r.Grace = time.Hour
+			if _, err := ahead.Rotate(t.Context(), r, answer("x")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second)
+			used := time.Now()
+			for range 2 { // the second time is no news
+				if err := behind.Used(t.Context(), guard.Use{Family: r.Family, Generation: 1, At: behind.Now()}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Second)
+			}
+			for _, g := range []*guard.Shared{ahead, behind} {
+				r.Arrived = g.Now().Add(used.Sub(time.Now()) - time.Second)
+				if got, err := g.Rotate(t.Context(), r, answer("another")); got != "x" || err != nil {
+					t.Errorf("a request of a second before: %q, %v", got, err)
+				}
+			}
+			r.Arrived = behind.Now().Add(used.Sub(time.Now()) + time.Second)
+			if got, err := behind.Rotate(t.Context(), r, answer("another")); !errors.Is(err, guard.ErrReused) {
+				t.Errorf("a request of a second after: %q, %v", got, err)
+			}
+		})
+	})
+	t.Run("AS-RT-03 what ended stays ended as long as a token of it could live", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g, start := shared(&guardtest.Store{}), time.Now()
+			old, newest := use(0), use(1)
+			old.Expires, newest.Expires = start.Add(time.Hour), start.Add(48*time.Hour)
+			for _, r := range []guard.Rotation{old, newest} {
+				if _, err := g.Rotate(t.Context(), r, answer("x")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, wait := range []time.Duration{10 * time.Minute, 47 * time.Hour} {
+				time.Sleep(wait)
+				if got, err := g.Rotate(t.Context(), old, answer("again")); !errors.Is(err, guard.ErrReused) {
+					t.Errorf("after %s: %q, %v", time.Since(start), got, err)
+				}
+			}
+			newest.Generation, newest.Issued = 2, time.Now()
+			if got, err := g.Rotate(t.Context(), newest, answer("again")); !errors.Is(err, guard.ErrReused) {
+				t.Errorf("the newest: %q, %v", got, err)
+			}
+		})
+	})
+	t.Run("what an attempt left is there as long as its token", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g, told := shared(&guardtest.Store{}), ""
+			r := use(0)
+			r.Expires, r.Resume = time.Now().Add(48*time.Hour), func(kept string) { told = kept }
+			failure := errors.New("failed half way")
+			if _, err := g.Rotate(t.Context(), r, func(context.Context, func(string)) (string, error) {
+				return "", &guard.Unfinished{Keep: "left", Err: failure}
+			}); !errors.Is(err, failure) {
+				t.Fatal(err)
+			}
+			time.Sleep(47 * time.Hour)
+			if got, err := g.Rotate(t.Context(), r, answer("x")); got != "x" || err != nil || told != "left" {
+				t.Errorf("%q, %v, told %q", got, err, told)
+			}
+		})
+	})
+	t.Run("a replica that comes second to the lease exchanges nothing", func(t *testing.T) {
+		store := &guardtest.Store{}
+		late := &guard.Shared{Now: time.Now, Store: &overtaken{Store: store, first: func() {
+			if _, err := shared(store).Rotate(t.Context(), use(0), answer("the first")); err != nil {
+				t.Error(err)
+			}
+		}}}
+		if got, err := late.Rotate(t.Context(), use(0), answer("the second")); got != "the first" || err != nil {
+			t.Errorf("%q, %v", got, err)
 		}
 	})
 	t.Run("ids are forgotten some time after their death", func(t *testing.T) {
