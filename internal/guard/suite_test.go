@@ -283,6 +283,81 @@ func TestSharedClocks(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 	})
+	t.Run("AS-RT-03 a replica that sees a reuse ends the family, whatever another writes at the time", func(t *testing.T) {
+		store := &guardtest.Store{}
+		g := shared(store)
+		for generation := range 2 {
+			if _, err := g.Rotate(t.Context(), use(generation), answer("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late := &guard.Shared{Now: time.Now, Store: &overtaken{Store: store, first: func() {
+			if _, err := g.Rotate(t.Context(), use(2), answer("x")); err != nil {
+				t.Error(err)
+			}
+		}}}
+		for _, r := range []guard.Rotation{use(0), use(3)} {
+			if got, err := late.Rotate(t.Context(), r, answer("y")); !errors.Is(err, guard.ErrReused) {
+				t.Errorf("generation %d: %q, %v", r.Generation, got, err)
+			}
+		}
+	})
+	t.Run("a value that another replica changes at the time", func(t *testing.T) {
+		store := &guardtest.Store{}
+		add := func(text string) guard.Edit {
+			return func(old string, _ time.Time) (string, time.Duration, error) { return old + text, time.Minute, nil }
+		}
+		for name, tt := range map[string]struct {
+			write func(g guard.Guard, text string) error
+			want  string
+		}{
+			"change": {func(g guard.Guard, text string) error { return g.Change(t.Context(), "change", add(text)) }, "first second"},
+			"keep": {func(g guard.Guard, text string) error {
+				return g.Keep(t.Context(), "keep", text, time.Now().Add(time.Minute))
+			}, " second"},
+		} {
+			late := &guard.Shared{Now: time.Now, Store: &overtaken{Store: store, first: func() {
+				if err := tt.write(shared(store), "first"); err != nil {
+					t.Error(err)
+				}
+			}}}
+			if err := tt.write(late, " second"); err != nil {
+				t.Error(err)
+			}
+			if got, err := late.Kept(t.Context(), name); got != tt.want || err != nil {
+				t.Errorf("%s: %q, %v, want %q", name, got, err, tt.want)
+			}
+		}
+	})
+	t.Run("an answer that cannot be counted is not given", func(t *testing.T) {
+		store := &flaky{Store: &guardtest.Store{}}
+		g := shared(store)
+		if _, err := g.Rotate(t.Context(), use(0), answer("x")); err != nil {
+			t.Fatal(err)
+		}
+		store.fail = true
+		if got, err := g.Rotate(t.Context(), use(0), answer("y")); got != "" || !errors.Is(err, guard.ErrUnavailable) {
+			t.Errorf("%q, %v", got, err)
+		}
+		if got, err := g.Rotate(t.Context(), use(0), answer("y")); got != "x" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+	t.Run("a value that an edit leaves as it is dies when it would have", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			for _, g := range []guard.Guard{shared(&guardtest.Store{}), guard.NewMemory(10, time.Now)} {
+				for _, life := range []time.Duration{time.Minute, time.Hour} {
+					if err := g.Change(t.Context(), "id", func(string, time.Time) (string, time.Duration, error) { return "x", life, nil }); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(40 * time.Second)
+				}
+				if got, err := g.Kept(t.Context(), "id"); got != "" || err != nil {
+					t.Errorf("%T: %q, %v", g, got, err)
+				}
+			}
+		})
+	})
 	t.Run("ids are forgotten some time after their death", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := shared(&guardtest.Store{})
