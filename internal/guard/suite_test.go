@@ -329,6 +329,38 @@ func TestSharedClocks(t *testing.T) {
 			}
 		}
 	})
+	t.Run("answers that two replicas give at the time are two", func(t *testing.T) {
+		store := &guardtest.Store{}
+		g := shared(store)
+		again := func(g guard.Guard) (string, error) { return g.Rotate(t.Context(), use(0), answer("x")) }
+		if _, err := again(g); err != nil {
+			t.Fatal(err)
+		}
+		late := &guard.Shared{Now: time.Now, Store: &overtaken{Store: store, first: func() {
+			if got, err := again(g); got != "x" || err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+		}}}
+		for i := range guard.MaxRepeats - 1 {
+			if got, err := again(late); got != "x" || err != nil {
+				t.Fatalf("answer %d: %q, %v", i+2, got, err)
+			}
+		}
+		if got, err := again(late); !errors.Is(err, guard.ErrReused) {
+			t.Errorf("one too many: %q, %v", got, err)
+		}
+	})
+	t.Run("nothing is edited while the store is away", func(t *testing.T) {
+		store := &guardtest.Store{}
+		store.SetDown(true)
+		err := shared(store).Change(t.Context(), "id", func(string, time.Time) (string, time.Duration, error) {
+			t.Error("it is")
+			return "x", time.Minute, nil
+		})
+		if !errors.Is(err, guard.ErrUnavailable) {
+			t.Error(err)
+		}
+	})
 	t.Run("an answer that cannot be counted is not given", func(t *testing.T) {
 		store := &flaky{Store: &guardtest.Store{}}
 		g := shared(store)
