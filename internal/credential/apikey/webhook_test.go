@@ -229,3 +229,23 @@ func TestWebhookAnswers(t *testing.T) {
 		t.Error("an answer counts beyond the end of its key")
 	}
 }
+
+// What the webhook says of a key at one server is not what it says at another.
+func TestWebhookAnswersForOneServer(t *testing.T) {
+	h := newHook(t)
+	h.answer.Store(func(w http.ResponseWriter, _ string) {
+		fmt.Fprint(w, map[bool]string{true: allowed, false: `{"allowed": false}`}[h.body.Load() == `{"mcpId":"`+Resource+`"}`])
+	})
+	s := hooked(t, h, func(f *config.File) {
+		second := f.Proxy.Hosts[0]
+		second.Host = "two.example"
+		f.Proxy.Hosts = append(f.Proxy.Hosts, second)
+	})
+	for range 2 {
+		s.MustPass(t, Resource, "ok1-key")
+		refused(t, s, s.Ask(t, "https://two.example/mcp", "ok1-key"), "api_key_refused")
+	}
+	if n := h.asked.Load(); n != 2 {
+		t.Errorf("%d questions about two servers", n)
+	}
+}
