@@ -222,12 +222,12 @@ func TestSharedClocks(t *testing.T) {
 				time.Sleep(10 * time.Second)
 			}
 			for _, g := range []*guard.Shared{ahead, behind} {
-				r.Arrived = g.Now().Add(used.Sub(time.Now()) - time.Second)
+				r.Arrived = g.Now().Add(time.Until(used) - time.Second)
 				if got, err := g.Rotate(t.Context(), r, answer("another")); got != "x" || err != nil {
 					t.Errorf("a request of a second before: %q, %v", got, err)
 				}
 			}
-			r.Arrived = behind.Now().Add(used.Sub(time.Now()) + time.Second)
+			r.Arrived = behind.Now().Add(time.Until(used) + time.Second)
 			if got, err := behind.Rotate(t.Context(), r, answer("another")); !errors.Is(err, guard.ErrReused) {
 				t.Errorf("a request of a second after: %q, %v", got, err)
 			}
