@@ -118,7 +118,8 @@ func (s Steps) ticket(r *http.Request, host *resource.Host, st loginState) (tick
 	for _, l := range otherLogins(r, host, st.Handle) {
 		room -= l.bytes
 	}
-	whole := len(sealed) <= maxTicket || len(sealed) <= maxLongTicket && len(sealed)+maxTicket/2 > room
+	size := len(named) + len(sealed)
+	whole := size <= maxTicket || size <= maxLongTicket && len(sealed)+maxTicket/2 > room
 	if whole {
 		return named + sealed, []string{"0." + st.key + st.Visit}, nil
 	}
