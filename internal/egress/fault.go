@@ -39,7 +39,7 @@ func (f *Fault) Public() string {
 	return "is unknown to this service, or has an address that it does not connect to"
 }
 
-// faultOf returns err as a *Fault if it lasts, and unchanged if it is one or does not last.
+// faultOf returns err as a *Fault if it lasts, and otherwise unchanged.
 func faultOf(err error) error {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return &Fault{Certificate, err}
