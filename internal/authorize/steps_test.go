@@ -1,14 +1,20 @@
 package authorize
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/connector"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/credential/session"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/guard"
+	"github.com/mcp-forward-auth/mcp-forward-auth/internal/oauth"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/resource"
 	"github.com/mcp-forward-auth/mcp-forward-auth/internal/seal"
 )
@@ -120,6 +126,58 @@ func TestPending(t *testing.T) {
 		p, err := steps.openPending(tt.host, tt.browser, sealed)
 		if !errors.Is(err, tt.want) || err == nil && (p.Flow != "f" || p.ID == "" || p.ID == second.ID) {
 			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+}
+
+// keeping is a guard whose store gives every session what it keeps for one.
+type keeping struct {
+	guard.Guard
+	sealed string
+}
+
+func (g keeping) Kept(context.Context, string) (string, error) { return g.sealed, nil }
+
+// What one host gave a browser or a client counts for nothing at another host, and a
+// session with the provider is of one browser session, whatever the guard's store does.
+func TestWhatIsSealedIsForOneHost(t *testing.T) {
+	steps, host := testSteps(t)
+	other, err := resource.NewHost("other.example.com", "https")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, remembered := httptest.NewRecorder(), httptest.NewRecorder()
+	steps.makeKnown(known, host, "jane")
+	steps.remember(remembered, browserOf(), host, granting{loginState: loginState{pending: pending{ClientKey: "app"}}}, 4000)
+	ends := time.Now().Add(time.Minute)
+	pushed, err := steps.pushed.Seal(pushedRequest{ClientID: "app"}, ends, host.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range []*resource.Host{host, other} {
+		own := h == host
+		if id := steps.knownAs(browserOf(known), h, "jane"); (id != "") != own {
+			t.Errorf("%s knows the browser: %t", h.Name, id != "")
+		}
+		if list := steps.grants(browserOf(remembered), h); (len(list) == 1) != own {
+			t.Errorf("%s remembers %v", h.Name, list)
+		}
+		e := &Endpoint{Steps: steps, Pushed: true}
+		params := oauth.NewParams(url.Values{"client_id": {"app"}, "request_uri": {pushedPrefix + pushed}}, "resource")
+		if err := e.openPushed(nil, &request{host: h, params: params}); (err == nil) != own {
+			t.Errorf("the request that was pushed at %s, at %s: %v", host.Name, h.Name, err)
+		}
+	}
+	e := &Endpoint{Steps: steps}
+	sealed, err := e.sealKept("one", connector.Session{RefreshToken: "secret"}, ends.Unix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Guard = keeping{sealed: sealed}
+	for id, want := range map[string]error{"one": nil, "two": connector.ErrSessionOver} {
+		v := session.Session{ID: id}
+		if err := e.fetchKept(t.Context(), &v); !errors.Is(err, want) || (v.Kept.RefreshToken == "secret") != (want == nil) {
+			t.Errorf("session %s: %v, %v", id, v.Kept, err)
 		}
 	}
 }
