@@ -123,6 +123,14 @@ func TestLostRecordIsEmpty(t *testing.T) {
 	if err := r.Note(ctx, Who{Subject: "s"}, Entry{ID: "a", Until: now.Add(time.Hour).Unix()}); err != nil {
 		t.Error(err)
 	}
+	sealed, err := m.Kept(ctx, recordID("s"))
+	if err != nil || sealed == "" {
+		t.Fatalf("%q, %v", sealed, err)
+	}
+	_ = m.Keep(ctx, recordID("t"), sealed, now.Add(time.Hour)) // of another person
+	if v, err := r.Of(ctx, "t", now); err != nil || v.Subject != "t" || len(v.Entries) != 0 {
+		t.Errorf("the record of s, read for t: %v %v", v, err)
+	}
 	var none *Records
 	if err := none.Note(ctx, Who{Subject: "s"}, Entry{}); err != nil {
 		t.Error(err)
