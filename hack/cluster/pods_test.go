@@ -17,7 +17,7 @@ const (
 	release, namespace = "mcp", "auth"
 	fullname           = "mcp-mcp-forward-auth"
 	mcpURL             = "https://notes.example.com/mcp"
-	nobody             = "subjects: []\n" // a deny-list
+	noSubjects         = "subjects: []\n" // a deny-list
 )
 
 // values are those of the chart's own example, as in the end-to-end tests.
@@ -35,7 +35,7 @@ func TestPods(t *testing.T) {
 	}
 	c.apply(t, string(servers))
 	c.must(t, "kubectl", "-n", "mcp", "rollout", "status", "deployment/notes", "deployment/sessions", "--timeout=180s")
-	c.deny(t, nobody)
+	c.deny(t, noSubjects)
 	c.certificate(t)
 
 	r := &installed{cluster: c}
@@ -288,7 +288,7 @@ func (r *installed) denyList(t *testing.T) {
 	}
 	r.deny(t, "emails: [alice@example.com]\n")
 	denied := all(http.StatusUnauthorized)
-	r.deny(t, nobody)
+	r.deny(t, noSubjects)
 	allowed := all(http.StatusOK)
 	mustEqual(t, "the pods", r.pods(t), before)
 	say("ConfigMap with the deny-list: denied after %.1f s, let in again after %.1f s, by the same pods", denied.Seconds(), allowed.Seconds())

@@ -17,7 +17,7 @@ func TestCheckBeforeInstall(t *testing.T) {
 	c.node(t)
 	c.definitions(t)
 	c.restricted(t, namespace, "mcp")
-	c.deny(t, nobody)
+	c.deny(t, noSubjects)
 	t.Cleanup(func() {
 		if t.Failed() {
 			c.explain(t)

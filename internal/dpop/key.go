@@ -147,7 +147,7 @@ func readKey(raw json.RawMessage, a *algorithm) (*key, error) {
 	for name, value := range members {
 		switch {
 		case slices.Contains(privateMembers, strings.ToLower(name)):
-			return nil, refuse(reasons.DPoPProofKey, "its jwk has the private member", strings.ToLower(name)+": whoever saw the proof has the client's key")
+			return nil, refuse(reasons.DPoPProofKey, "its jwk has the private member", strings.ToLower(name)+": the client has sent its private key; it must make a new one")
 		case slices.Contains(publicMembers, name):
 			public[name] = value
 		case name == "alg":
